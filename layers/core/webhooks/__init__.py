@@ -1,0 +1,1 @@
+"""The core of SendComms Webhooks: rules, services and adapters that the three functions share."""

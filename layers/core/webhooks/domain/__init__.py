@@ -1,0 +1,1 @@
+"""The rules as pure functions over values. Imports the standard library only."""

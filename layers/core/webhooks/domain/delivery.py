@@ -1,0 +1,129 @@
+"""A delivery (one event for one webhook), its attempts, and what one attempt came to."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+MAX_ANSWER_BYTES = 1024
+"""How much of a receiver's answer the delivery log keeps (contract 2.2)."""
+
+
+class Status(StrEnum):
+    """Where a delivery stands (contract 2.5)."""
+
+    PENDING = "pending"
+    RETRYING = "retrying"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens to the delivery unless a person asks for it."""
+        return self in {Status.SUCCEEDED, Status.EXHAUSTED, Status.CANCELLED}
+
+
+class AttemptError(StrEnum):
+    """Why an attempt failed (contract 2.5)."""
+
+    HTTP_STATUS = "http_status"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    TLS = "tls"
+    DNS = "dns"
+    BLOCKED_ADDRESS = "blocked_address"
+    ANSWER_TOO_LARGE = "answer_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one HTTP request came to. A success has no `error`.
+
+    `retry_after_seconds` is the receiver's `Retry-After`, already turned from a date into seconds,
+    absent where it was garbage or in the past. `answer` is the beginning of the answer's body,
+    printable, at most 1,024 bytes.
+    """
+
+    error: AttemptError | None = None
+    status_code: int | None = None
+    duration_ms: int = 0
+    retry_after_seconds: float | None = None
+    answer: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the receiver took the delivery."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request of a delivery, numbered from 1, as the log keeps it."""
+
+    number: int
+    started_at_ms: int
+    duration_ms: int
+    status_code: int | None = None
+    error: AttemptError | None = None
+    answer: str = ""
+
+
+class DeliveryKey(NamedTuple):
+    """What finds a delivery: whose it is, for which webhook, and its id."""
+
+    account_id: str
+    webhook_id: str
+    delivery_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one webhook. `body` is the exact bytes that every attempt sends and signs."""
+
+    account_id: str
+    webhook_id: str
+    id: str
+    event_id: str
+    event_type: str
+    body: bytes = field(repr=False)
+    status: Status
+    created_at_ms: int
+    attempts: tuple[Attempt, ...] = ()
+    next_attempt_at_ms: int | None = None
+    reason: str | None = None
+
+    @property
+    def key(self) -> DeliveryKey:
+        """What finds this delivery."""
+        return DeliveryKey(self.account_id, self.webhook_id, self.id)
+
+    def after(
+        self, attempt: Attempt, status: Status, next_attempt_at_ms: int | None = None
+    ) -> Delivery:
+        """Return the delivery with one more attempt and what follows from it."""
+        return replace(
+            self,
+            attempts=(*self.attempts, attempt),
+            status=status,
+            next_attempt_at_ms=next_attempt_at_ms,
+        )
+
+
+def delivery_id(event_id: str, occurred_at_ms: int, webhook_id: str) -> str:
+    """Return the id that this event has for this webhook, however often the event arrives.
+
+    A UUIDv7 (RFC 9562, section 5.7) whose time is the event's and whose random bits are a hash of
+    the event's id and the webhook's: ordered by time, and a repeat collides with the first.
+    `occurred_at_ms` must lie in 0 to 2**48 - 1, which `event` sees to.
+    """
+    digest = hashlib.sha256(f"{event_id}\n{webhook_id}".encode()).digest()
+    random_bits = int.from_bytes(digest[:10])
+    value = occurred_at_ms << 80 | random_bits
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(UUID(int=value))

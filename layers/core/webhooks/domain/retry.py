@@ -1,0 +1,60 @@
+"""When to try again: the one place that decides timing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import Outcome
+
+DEFAULT_SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+"""Seconds to wait after attempt 1, 2, 3 ...: ten attempts over 75.6 hours (contract 2.5)."""
+
+JITTER = 0.1
+"""The largest part of a delay that is added to it, so that failures spread out. Never early."""
+
+MAX_RETRY_AFTER_SECONDS = 86400.0
+"""The furthest that a receiver's `Retry-After` moves the next attempt (contract 2.5)."""
+
+_ASKING_STATUS_CODES = frozenset({429, 503})
+
+
+def next_delay(
+    schedule: Sequence[float],
+    attempt_number: int,
+    outcome: Outcome | None,
+    random: float | Callable[[], float],
+) -> float | None:
+    """Return the seconds from failed attempt `attempt_number` to the next, or None: exhausted.
+
+    `schedule[n - 1]` is the wait after attempt n. `random` is a number from 0 to 1, or a function
+    that gives one; it spreads the delay over the 10 % behind the scheduled time. A `Retry-After`
+    on 429 or 503 moves the attempt later, never earlier, and by no more than 24 hours.
+    """
+    if attempt_number > len(schedule):
+        return None
+    spread = random() if callable(random) else random
+    planned = schedule[attempt_number - 1] * (1 + JITTER * spread)
+    if outcome is None or outcome.retry_after_seconds is None:
+        return planned
+    if outcome.status_code not in _ASKING_STATUS_CODES:
+        return planned
+    return max(planned, min(outcome.retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
+
+
+def parse_schedule(text: str) -> tuple[float, ...]:
+    """Read a schedule written as seconds with commas between, as `5,300,1800`.
+
+    Raises ValueError, saying what is wrong, unless it has 1 to 50 numbers from 0 to 31,536,000
+    (a year, the longest that a Step Functions execution lives).
+    """
+    try:
+        schedule = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        msg = "the schedule is not a list of seconds with commas between, as 5,300,1800"
+        raise ValueError(msg) from error
+    if len(schedule) > 50 or not all(0 <= seconds <= 31_536_000 for seconds in schedule):
+        msg = "the schedule must have 1 to 50 delays, each from 0 to 31536000 seconds"
+        raise ValueError(msg)
+    return schedule

@@ -1,0 +1,75 @@
+"""The settings of a function, read once from its environment when it first does something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the template tells a function. Names that a function does not use stay empty.
+
+    No setting here can loosen the address guard, and none may be added that does.
+    """
+
+    webhooks_table: str = ""
+    deliveries_table: str = ""
+    api_keys_table: str = ""
+    idempotency_table: str = ""
+    events_queue_url: str = ""
+    events_dead_letter_queue_url: str = ""
+    retry_state_machine_arn: str = ""
+    retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
+    retention_days: int = 30
+    max_webhooks_per_account: int = 50
+    default_account_id: str = "default"
+    configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
+    aws_endpoint_url: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings; ValueError says which variable is wrong and how."""
+        default = cls()
+
+        def integer(name: str, fallback: int) -> int:
+            text = environment.get(name) or str(fallback)
+            if not text.isdecimal() or int(text) < 1:
+                msg = f"{name} must be a whole number from 1"
+                raise ValueError(msg)
+            return int(text)
+
+        schedule = environment.get("RETRY_SCHEDULE")
+        return cls(
+            webhooks_table=environment.get("WEBHOOKS_TABLE", ""),
+            deliveries_table=environment.get("DELIVERIES_TABLE", ""),
+            api_keys_table=environment.get("API_KEYS_TABLE", ""),
+            idempotency_table=environment.get("IDEMPOTENCY_TABLE", ""),
+            events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
+            events_dead_letter_queue_url=environment.get("EVENTS_DEAD_LETTER_QUEUE_URL", ""),
+            retry_state_machine_arn=environment.get("RETRY_STATE_MACHINE_ARN", ""),
+            retry_schedule=parse_schedule(schedule) if schedule else DEFAULT_SCHEDULE,
+            retention_days=integer("RETENTION_DAYS", default.retention_days),
+            max_webhooks_per_account=integer(
+                "MAX_WEBHOOKS_PER_ACCOUNT", default.max_webhooks_per_account
+            ),
+            default_account_id=environment.get("DEFAULT_ACCOUNT_ID", default.default_account_id),
+            configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
+            aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
+        )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, account_id = item.partition("=")
+        if not (name and equals and account_id):
+            msg = "CONFIGURATION_SET_ACCOUNTS must be pairs as my-set=acc_1,other-set=acc_2"
+            raise ValueError(msg)
+        pairs[name] = account_id
+    return pairs
