@@ -56,11 +56,11 @@ class DestinationStore(Protocol):
 class DeliveryStore(Protocol):
     """The deliveries."""
 
-    def claim(self, event: Event) -> str | None:
-        """Settle the timestamp of an event whose producer gave none.
+    def claim(self, event: Event) -> int:
+        """Settle the time of an event whose producer gave no timestamp.
 
-        Returns None where this is the first copy of the event, or the same one again, and the
-        first copy's timestamp where that was another.
+        Returns the `occurred_at_ms` of the first copy of the event that was ever claimed: this
+        one's own where it is the first, or is read again.
         """
 
     def get(self, key: DeliveryKey) -> Delivery | None:
@@ -72,11 +72,11 @@ class DeliveryStore(Protocol):
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
         """Write deliveries that succeeded, over whatever is there, in batches.
 
-        Returns the keys that could not be written after several tries.
+        Returns the keys that could not be written after several tries, instead of raising.
         """
 
-    def create(self, delivery: Delivery) -> bool:
-        """Write a delivery that did not succeed; False where one is there already."""
+    def create(self, delivery: Delivery) -> Delivery:
+        """Write a delivery that did not succeed, unless one is there; returns the one stored."""
 
     def update(self, delivery: Delivery, *, attempts_before: int) -> bool:
         """Write an attempt's result or a new status over a delivery that is under way.
@@ -106,6 +106,19 @@ class Sender(Protocol):
         """
 
 
+class Observer(Protocol):
+    """Where the services say what happened. Safe to call from many threads.
+
+    Fields hold ids, counts, codes and times: never a secret, a payload, a url or an address.
+    """
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """Write one structured line; `level` is `info`, `warning` or `error`."""
+
+    def count(self, metric: str, value: int = 1) -> None:
+        """Add to one of the invocation's counters."""
+
+
 class RetryScheduler(Protocol):
     """Starts the state machine that makes a delivery's later attempts."""
 
@@ -120,7 +133,6 @@ class RejectedMessage(NamedTuple):
     body: str
     reason: str
     detail: str
-    account_id: str | None
 
 
 class RejectedMessages(Protocol):

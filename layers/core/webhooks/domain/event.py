@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+
+from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.payload import TooDeep, parse, serialize
+from webhooks.domain.timestamps import to_text
+
+MAX_BODY_BYTES = 65_536
+"""The largest body an event may have, once serialised (contract 2.4)."""
+
+_FIELDS = frozenset({"account_id", "event", "id", "transaction_id", "timestamp", "data"})
+_FIRST_DATA_FIELDS = ("id", "email_id", "type", "status")
+
+_ACCOUNT_ID = re.compile(r"[A-Za-z0-9_.:@-]{1,64}")
+_EVENT_ID = re.compile(r"[!-~]{1,128}")
+_RFC_3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:)([0-5][0-9]|60)"
+    r"(?:\.([0-9]{1,30}))?(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class EventType(StrEnum):
@@ -15,6 +40,14 @@ class EventType(StrEnum):
     COMPLAINED = "email.complained"
     OPENED = "email.opened"
     CLICKED = "email.clicked"
+
+    @property
+    def status(self) -> str:
+        """What the event says of the email: the word after `email.`."""
+        return self.value.removeprefix("email.")
+
+
+_TYPES = {event_type.value: event_type for event_type in EventType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +68,202 @@ class Event:
     occurred_at_ms: int
     body: bytes = field(repr=False)
     timestamp_given: bool = True
+
+
+def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) -> Event:
+    """Make an event of one message's document, as `payload.parse` gives it (contract 2.4).
+
+    `sent_at_ms` is when SQS took the message, in Unix milliseconds; it fills in a missing
+    timestamp. `account_id` is the account that the key of an HTTP request gives: the document then
+    need not name one, and may not name another. An optional field that is null counts as absent.
+    Raises InvalidEvent, whose reason tells why no number of tries will help.
+    """
+    if not isinstance(document, dict):
+        raise InvalidEvent("not_an_object", "body", "must be a JSON object")
+    given = {name: value for name, value in document.items() if value is not None}
+    event_type = _event_type(given.get("event"))
+    account = _account(given.get("account_id"), account_id)
+    for name in document:
+        if name not in _FIELDS:
+            raise InvalidEvent(
+                "invalid_field", _printable(name), "is not a field of an event; remove it"
+            )
+    data = _data(given.get("data"))
+
+    timestamp = given.get("timestamp")
+    occurred_at_ms = sent_at_ms if timestamp is None else parse_timestamp(timestamp)
+    digest = _digest({**given, "account_id": account})
+    transaction_id = given.get("transaction_id")
+    if transaction_id is None:
+        transaction_id = derived_transaction_id(occurred_at_ms, digest[-12:])
+    return compose(
+        account_id=account,
+        event_id=_event_id(given.get("id"), digest),
+        event_type=event_type,
+        transaction_id=checked_transaction_id(transaction_id, "transaction_id"),
+        timestamp=to_text(sent_at_ms) if timestamp is None else str(timestamp),
+        occurred_at_ms=occurred_at_ms,
+        data=data,
+        timestamp_given=timestamp is not None,
+    )
+
+
+def compose(
+    *,
+    account_id: str,
+    event_id: str,
+    event_type: EventType,
+    transaction_id: str,
+    timestamp: str,
+    occurred_at_ms: int,
+    data: Mapping[str, object],
+    timestamp_given: bool = True,
+) -> Event:
+    """Make an event of checked values: fill in its data, and write its body once and for all.
+
+    Raises InvalidEvent where the body is over 64 KiB or holds what is not JSON.
+    """
+    filled: dict[str, object] = {"id": transaction_id, "type": "email", "status": event_type.status}
+    filled |= {
+        name: value for name, value in data.items() if value is not None or name not in filled
+    }
+    first = {name: filled.pop(name) for name in _FIRST_DATA_FIELDS if name in filled}
+    document = {
+        "event": event_type.value,
+        "transaction_id": transaction_id,
+        "timestamp": timestamp,
+        "data": first | filled,
+    }
+    try:
+        body = serialize(document)
+    except (TypeError, ValueError) as error:
+        raise InvalidEvent("invalid_field", "data", "holds a value that is not JSON") from error
+    if len(body) > MAX_BODY_BYTES:
+        message = f"is {len(body)} bytes once serialised; at most {MAX_BODY_BYTES} are taken"
+        raise InvalidEvent("too_large", "body", message)
+    return Event(
+        account_id=account_id,
+        id=event_id,
+        type=event_type,
+        transaction_id=transaction_id,
+        timestamp=timestamp,
+        occurred_at_ms=occurred_at_ms,
+        body=body,
+        timestamp_given=timestamp_given,
+    )
+
+
+def load(text: str) -> dict[str, object]:
+    """Read a message's text as a JSON object; InvalidEvent says why it is none."""
+    try:
+        document = parse(text)
+    except TooDeep as error:
+        raise InvalidEvent("too_deep", "body", str(error)) from error
+    except ValueError as error:
+        raise InvalidEvent("not_json", "body", "must be JSON") from error
+    if not isinstance(document, dict):
+        raise InvalidEvent("not_an_object", "body", "must be a JSON object")
+    return document
+
+
+def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
+    """Return the Unix milliseconds of an RFC 3339 text from 1970 to 9999.
+
+    Digits past the millisecond are dropped; a leap second counts as the one before it. Raises
+    InvalidEvent, naming the field.
+    """
+    match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        date, hour_and_minute, second, fraction, sign, hours, minutes = match.groups()
+        try:
+            instant = datetime.fromisoformat(f"{date}T{hour_and_minute}{min(second, '59')}+00:00")
+        except ValueError:
+            instant = _EPOCH - _MILLISECOND
+        offset_ms = (int(hours) * 60 + int(minutes)) * 60_000 if sign else 0
+        unix_ms = (instant - _EPOCH) // _MILLISECOND + int((fraction or "0").ljust(3, "0")[:3])
+        unix_ms += offset_ms if sign == "-" else -offset_ms
+        if unix_ms >= 0:
+            return unix_ms
+    message = "must be an RFC 3339 time from 1970 on, as 2025-12-21T10:30:00Z"
+    raise InvalidEvent("invalid_field", field_name, message)
+
+
+def derived_transaction_id(milliseconds: int, hex_digits: str) -> str:
+    """Return `txn_`, the time in base-36 milliseconds, `_`, and the digits (contract 2.4)."""
+    return f"txn_{_base36(milliseconds)}_{hex_digits}"
+
+
+def checked_transaction_id(value: object, field_name: str) -> str:
+    """Return a producer's transaction id; InvalidEvent unless it is a text of the right kind."""
+    if isinstance(value, str) and 1 <= len(value) <= 256 and value.isprintable():
+        return value
+    raise InvalidEvent("invalid_field", field_name, "must be 1 to 256 printable characters")
+
+
+def checked_account_id(value: object, field_name: str = "account_id") -> str:
+    """Return an account's id; InvalidEvent unless it has the form of one."""
+    if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value):
+        return value
+    message = "must be 1 to 64 letters, digits, or any of _ . : @ -"
+    raise InvalidEvent("invalid_field", field_name, message)
+
+
+def _event_type(value: object) -> EventType:
+    event_type = _TYPES.get(value) if isinstance(value, str) else None
+    if event_type is None:
+        raise InvalidEvent("unknown_event", "event", f"must be one of {', '.join(_TYPES)}")
+    return event_type
+
+
+def _account(named: object, authenticated: str | None) -> str:
+    if named is None:
+        named = authenticated
+    if named is None:
+        raise InvalidEvent("no_account", "account_id", "is required")
+    account_id = checked_account_id(named)
+    if authenticated is not None and account_id != authenticated:
+        message = "must be left out, or be the account that the API key belongs to"
+        raise InvalidEvent("invalid_field", "account_id", message)
+    return account_id
+
+
+def _data(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise InvalidEvent("invalid_field", "data", "must be an object with at least `to`")
+    recipients = value.get("to")
+    if not isinstance(recipients, list):
+        recipients = [recipients]
+    if not recipients or not all(isinstance(one, str) and one for one in recipients):
+        message = "must be a recipient, or a list of at least one"
+        raise InvalidEvent("invalid_field", "data.to", message)
+    return value
+
+
+def _event_id(given: object, digest: str) -> str:
+    if given is None:
+        return f"evt_{digest[:32]}"
+    if isinstance(given, str) and _EVENT_ID.fullmatch(given):
+        return given
+    message = "must be 1 to 128 visible ASCII characters, without spaces"
+    raise InvalidEvent("invalid_field", "id", message)
+
+
+def _digest(given: Mapping[str, object]) -> str:
+    """Hash what the producer gave, whatever the order of its keys; 64 hex digits."""
+    try:
+        content = _CANONICAL.encode(given)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent("invalid_field", "data", "holds a value that is not JSON") from error
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, remainder = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[remainder] + digits
+    return digits or "0"
+
+
+def _printable(name: object) -> str:
+    return ascii(name)[1:-1][:64] or "(empty)"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from uuid import UUID
+
+from webhooks.domain.errors import InvalidInput
+from webhooks.domain.event import EventType
 
 ALL_EVENTS = "*"
 """The subscription to every type, those to come included."""
 
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+MIN_SECRET_LENGTH = 16
+MAX_SECRET_LENGTH = 256
+MAX_DESCRIPTION_LENGTH = 256
+SECRET_PREFIX = "whsec_"  # noqa: S105  a prefix, not a secret
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class Webhook:
     created_at_ms: int
     updated_at_ms: int
     description: str = ""
-    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     disabled_reason: str | None = None
 
     def wants(self, event_type: str) -> bool:
@@ -63,3 +70,108 @@ class Destination:
 
     webhook: Webhook
     secrets: Secrets
+
+
+class InvalidWebhook(InvalidInput):
+    """A registration breaks rules; `problems` has one `InvalidInput` for each, in field order."""
+
+    def __init__(self, problems: Sequence[InvalidInput]) -> None:
+        """Take every broken rule, at least one; the first also stands for all of them."""
+        super().__init__(problems[0].field, problems[0].message)
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a customer asks for when registering a webhook, not yet checked."""
+
+    url: str = field(repr=False)
+    events: tuple[str, ...]
+    secret: str | None = field(default=None, repr=False)
+    description: str = ""
+
+    def check(self, check_url: Callable[[str], None]) -> None:
+        """Raise InvalidWebhook with every rule of contract 2.2 that this breaks.
+
+        `check_url` raises InvalidTarget for a url that no webhook may have.
+        """
+        problems = [
+            *url_problems(self.url, check_url),
+            *event_problems(self.events),
+            *(secret_problems(self.secret) if self.secret is not None else ()),
+            *description_problems(self.description),
+        ]
+        if problems:
+            raise InvalidWebhook(problems)
+
+
+def url_problems(url: str, check_url: Callable[[str], None]) -> Iterator[InvalidInput]:
+    """Yield what is wrong with a url, going by the rule that is handed in."""
+    try:
+        check_url(url)
+    except InvalidInput as error:
+        yield error
+
+
+def event_problems(events: Sequence[str]) -> Iterator[InvalidInput]:
+    """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
+    if not events:
+        yield InvalidInput("events", 'Name at least one event type, or ["*"] for all of them.')
+    seen: set[str] = set()
+    for index, event_type in enumerate(events):
+        if event_type in seen:
+            yield InvalidInput(f"events[{index}]", "Name each event type only once.")
+        elif event_type == ALL_EVENTS:
+            if len(events) > 1:
+                yield InvalidInput(f"events[{index}]", 'Use "*" alone: it stands for every type.')
+        elif event_type not in _KNOWN_EVENT_TYPES:
+            yield InvalidInput(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")
+        seen.add(event_type)
+
+
+def secret_problems(secret: str) -> Iterator[InvalidInput]:
+    """Yield what is wrong with a secret that a customer brought along."""
+    if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH:
+        yield InvalidInput(
+            "secret",
+            f"Use {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} characters, or leave the secret out "
+            "to have one generated.",
+        )
+    elif not secret.isprintable():
+        yield InvalidInput("secret", "Use printable characters only.")
+
+
+def description_problems(description: str) -> Iterator[InvalidInput]:
+    """Yield what is wrong with a description: one printable line of at most 256 characters."""
+    if len(description) > MAX_DESCRIPTION_LENGTH:
+        yield InvalidInput("description", f"Use at most {MAX_DESCRIPTION_LENGTH} characters.")
+    elif not description.isprintable():
+        yield InvalidInput("description", "Use printable characters only, on one line.")
+
+
+def generated_secret(random_bytes: bytes) -> str:
+    """Return `whsec_` and the 64 hex digits of 32 random bytes; ValueError for another number.
+
+    Text and digits are what receivers key their check with, see contract 2.3.
+    """
+    if len(random_bytes) != _SECRET_BYTES:
+        msg = f"a secret is made of exactly {_SECRET_BYTES} random bytes"
+        raise ValueError(msg)
+    return f"{SECRET_PREFIX}{random_bytes.hex()}"
+
+
+def webhook_id(now_ns: int, random_bytes: bytes) -> str:
+    """Return the UUIDv7 of a webhook registered at this moment, in Unix nanoseconds.
+
+    After the milliseconds come 12 bits of the fraction of a millisecond (RFC 9562, section 6.2,
+    method 3), so that ids made one after the other sort in that order; then 62 of the 8 random
+    bytes' bits.
+    """
+    milliseconds, rest_ns = divmod(now_ns, 1_000_000)
+    fraction = (rest_ns << 12) // 1_000_000
+    random_bits = int.from_bytes(random_bytes[:8]) & (1 << 62) - 1
+    return str(UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random_bits))
+
+
+_KNOWN_EVENT_TYPES = frozenset(EventType)
+_EVENT_TYPE_LIST = ", ".join(EventType)

@@ -1,0 +1,92 @@
+"""The API as one callable: routes, the way in, and how everything is answered."""
+
+from __future__ import annotations
+
+import traceback
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from pydantic_core import to_json
+
+from api.errors import as_api_error
+from api.requests import (
+    Call,
+    RequestValidation,
+    Services,
+    authenticate,
+    current_call,
+    refuse_unknown_parameters,
+    refuse_unknown_routes,
+)
+from api.routes import webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_lambda_powertools.event_handler import Response
+
+# Powertools keeps the current event on a class: one request at a time in a process. Lambda sees
+# to that; a server with threads needs the lock.
+_ONE_AT_A_TIME = Lock()
+
+
+class Api:
+    """Answers HTTP API events, payload version 2.0, with the services that it is given."""
+
+    def __init__(self, services: Services) -> None:
+        """Build the routes; they hold no state, so that there may be several of this class."""
+        self._services = services
+        self.resolver = APIGatewayHttpResolver(serializer=_serialize)
+        self.resolver.use(
+            [refuse_unknown_routes, authenticate, refuse_unknown_parameters, RequestValidation()]
+        )
+        self.resolver.exception_handler(Exception)(self._answer_error)
+        self.resolver.include_router(webhooks.router, prefix="/api/v1/webhooks")
+
+    def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """Return the answer to one request, whatever happens, in the envelope."""
+        call = Call(self._services, request_id=_request_id(event, context))
+        with _ONE_AT_A_TIME:
+            self.resolver.context["call"] = call
+            answer = self.resolver.resolve(event, context)
+        answer["headers"] |= {
+            "X-Request-Id": call.request_id,
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+        self._services.observer.log(
+            "info",
+            "request",
+            request_id=call.request_id,
+            method=event["requestContext"]["http"]["method"],
+            route=call.route,
+            status=answer["statusCode"],
+            error_code=call.error_code,
+            account_id=call.key.account_id if call.key else None,
+            key_id=call.key.id if call.key else None,
+        )
+        return answer
+
+    def _answer_error(self, error: Exception) -> Response[Any]:
+        call = current_call(self.resolver)
+        api_error = as_api_error(error)
+        call.error_code = api_error.code
+        if api_error.status >= 500:
+            # Where it happened and what kind it is, but not its text, which may quote the input.
+            self._services.observer.log(
+                "error",
+                "request_failed",
+                request_id=call.request_id,
+                error=type(error).__name__,
+                stack=traceback.format_tb(error.__traceback__),
+            )
+        return api_error.response()
+
+
+def _serialize(body: Any) -> str:
+    return to_json(body, exclude_none=True).decode()
+
+
+def _request_id(event: Mapping[str, Any], context: Any) -> str:
+    return str(event["requestContext"].get("requestId") or context.aws_request_id)

@@ -1,0 +1,173 @@
+"""Every error that the API answers: its status, its stable code, its sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.event_handler import Response, content_types
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+
+from api.schemas import ErrorOut, Failure, ProblemOut
+from webhooks.domain.errors import InvalidInput, LimitReached, Unavailable
+from webhooks.domain.webhook import InvalidWebhook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_MAX_DETAILS = 20
+_MAX_FIELD_LENGTH = 100
+_RETRY_AFTER_SECONDS = 1
+
+# pydantic's own sentences speak of Python; these say what to do. See "Validation Errors" in its
+# documentation for the types.
+_SENTENCES = {
+    "missing": "Give this field: it is required.",
+    "extra_forbidden": "Remove this field: it is not known here.",
+    "string_type": "Use a string.",
+    "string_unicode": "Use a string of valid Unicode.",
+    "list_type": "Use a list.",
+    "model_type": "Use an object.",
+    "model_attributes_type": "Use an object.",
+    "int_parsing": "Use a whole number.",
+    "int_type": "Use a whole number.",
+    "greater_than_equal": "Use at least {ge}.",
+    "less_than_equal": "Use at most {le}.",
+}
+_OTHER_SENTENCE = "Use a value of the documented form."
+
+
+class ApiError(Exception):
+    """A request that is refused, and how: raised anywhere, answered in one place."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Iterable[ProblemOut] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the answer's status, code and sentence; `details` is for validation only."""
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = list(details)[:_MAX_DETAILS]
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response[Failure]:
+        """Return the answer in the envelope."""
+        error = ErrorOut(code=self.code, message=self.message, details=self.details or None)
+        return Response(
+            status_code=self.status,
+            content_type=content_types.APPLICATION_JSON,
+            body=Failure(error=error),
+            headers=self.headers,
+        )
+
+
+def malformed_json(message: str) -> ApiError:
+    """Refuse a body that cannot be read as the JSON that the API takes."""
+    return ApiError(400, "malformed_json", message)
+
+
+def unauthorized() -> ApiError:
+    """Refuse a missing, wrong or revoked key: always in the same words."""
+    return ApiError(
+        401,
+        "unauthorized",
+        'Send a valid API key as "Authorization: Bearer YOUR_API_KEY".',
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def not_found() -> ApiError:
+    """Refuse a path that the API does not have."""
+    return ApiError(404, "not_found", "Check the path: the API has no such route.")
+
+
+def webhook_not_found() -> ApiError:
+    """Refuse an id that is not one of the account's, whoever else may have it."""
+    return ApiError(404, "webhook_not_found", "Check the id: the account has no such webhook.")
+
+
+def method_not_allowed(allowed: Iterable[str]) -> ApiError:
+    """Refuse a method that the path does not have, naming those that it has."""
+    allow = ", ".join(sorted(allowed))
+    return ApiError(
+        405, "method_not_allowed", f"Use {allow} on this path.", headers={"Allow": allow}
+    )
+
+
+def body_too_large(max_body_bytes: int) -> ApiError:
+    """Refuse a body that is too long."""
+    return ApiError(413, "body_too_large", f"Send a body of at most {max_body_bytes:,} bytes.")
+
+
+def unsupported_media_type() -> ApiError:
+    """Refuse a body that says of itself that it is not JSON."""
+    return ApiError(
+        415, "unsupported_media_type", 'Send JSON with "Content-Type: application/json".'
+    )
+
+
+def validation_failed(details: Iterable[ProblemOut]) -> ApiError:
+    """Refuse input that is well-formed but breaks rules."""
+    return ApiError(
+        422,
+        "validation_failed",
+        "Correct the fields named in details and send the request again.",
+        details=details,
+    )
+
+
+def problem(field: str, message: str) -> ProblemOut:
+    """Return what is wrong with a field; its name, which callers choose, is kept short."""
+    clean = field[:_MAX_FIELD_LENGTH].encode(errors="replace").decode()
+    return ProblemOut(field=clean, message=message)
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """Return how an exception is answered. What is not foreseen says nothing about itself."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return validation_failed(_schema_problem(each) for each in error.errors())
+    if isinstance(error, InvalidInput):
+        problems = error.problems if isinstance(error, InvalidWebhook) else (error,)
+        return validation_failed(problem(each.field, each.message) for each in problems)
+    if isinstance(error, LimitReached):
+        return ApiError(
+            409,
+            "webhook_limit_reached",
+            "Delete a webhook first: the account has as many as it may have.",
+        )
+    if isinstance(error, Unavailable):
+        return ApiError(
+            503,
+            "unavailable",
+            "Try again in a moment: the service did not answer in time.",
+            headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+        )
+    return ApiError(
+        500,
+        "internal_error",
+        "Try again; if it goes on, report it with the answer's X-Request-Id.",
+    )
+
+
+def _schema_problem(error: Mapping[str, Any]) -> ProblemOut:
+    sentence = _SENTENCES.get(error["type"], _OTHER_SENTENCE)
+    return problem(_field_path(error["loc"]), sentence.format(**error.get("ctx", {})))
+
+
+def _field_path(location: Sequence[str | int]) -> str:
+    # The first part tells where the field is (body, query, path), which its name makes clear.
+    path = ""
+    for part in location[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
+    return path or "body"

@@ -1,0 +1,81 @@
+"""The webhooks of an account: register, list, show, delete."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, WebhookRegistry
+from api.schemas import (
+    DeletedOut,
+    Pagination,
+    RegisteredWebhookOut,
+    Success,
+    SuccessPage,
+    WebhookIn,
+    WebhookOut,
+)
+from webhooks.services.registry import Registry
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+WebhookId = Annotated[str, Path(description="The webhook's id.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
+Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
+
+
+@router.post("/", status_code=201, summary="Register a webhook", tags=["Webhooks"])
+def register_webhook(
+    webhook: Annotated[WebhookIn, Body()], account_id: AccountId, registry: WebhookRegistry
+) -> Success[RegisteredWebhookOut]:
+    """Save the secret of the answer: it is shown only this once."""
+    registered = registry.register(account_id, webhook.registration())
+    return Success(data=RegisteredWebhookOut.of(registered.webhook, registered.secret))
+
+
+@router.get("/", summary="List webhooks", tags=["Webhooks"])
+def list_webhooks(
+    account_id: AccountId, registry: WebhookRegistry, limit: Limit = 20, cursor: Cursor = None
+) -> SuccessPage[WebhookOut]:
+    """Newest first."""
+    page = registry.page(account_id, limit, cursor)
+    return SuccessPage(
+        data=[WebhookOut.of(webhook) for webhook in page.webhooks],
+        pagination=Pagination(next_cursor=page.next_cursor),
+    )
+
+
+@router.get("/<webhook_id>", summary="Show a webhook", tags=["Webhooks"])
+def get_webhook(
+    webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry
+) -> Success[WebhookOut]:
+    """Everything but the secret."""
+    webhook = registry.get(account_id, webhook_id)
+    if webhook is None:
+        raise errors.webhook_not_found()
+    return Success(data=WebhookOut.of(webhook))
+
+
+@router.delete("/", summary="Delete a webhook, by query", tags=["Webhooks"])
+def delete_webhook_by_query(
+    webhook_id: Annotated[str, Query(alias="id", description="The webhook's id.")],
+    account_id: AccountId,
+    registry: WebhookRegistry,
+) -> Success[DeletedOut]:
+    """Deliveries that are under way are cancelled."""
+    return _delete(registry, account_id, webhook_id)
+
+
+@router.delete("/<webhook_id>", summary="Delete a webhook", tags=["Webhooks"])
+def delete_webhook(
+    webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry
+) -> Success[DeletedOut]:
+    """Deliveries that are under way are cancelled."""
+    return _delete(registry, account_id, webhook_id)
+
+
+def _delete(registry: Registry, account_id: str, webhook_id: str) -> Success[DeletedOut]:
+    if not registry.delete(account_id, webhook_id):
+        raise errors.webhook_not_found()
+    return Success(data=DeletedOut(id=webhook_id))

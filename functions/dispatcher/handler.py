@@ -1,0 +1,38 @@
+"""The events queue's function: batches of SQS messages in, the ids that failed out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from webhooks import wiring
+from webhooks.services.dispatcher import Message
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+_MILLISECONDS = 1000
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Deliver a batch of event messages (an SQS event with `ReportBatchItemFailures`)."""
+    return handle(event, context, wiring.services("dispatcher"))
+
+
+def handle(
+    event: dict[str, Any], context: LambdaContext, services: wiring.Services
+) -> dict[str, Any]:
+    """Deliver a batch with the given services; the answer names the messages to receive again."""
+    services.observer.begin(context)
+    messages = [
+        Message(
+            id=record["messageId"],
+            body=record["body"],
+            sent_at_ms=int(record["attributes"]["SentTimestamp"]),
+        )
+        for record in event["Records"]
+    ]
+    failed = services.dispatcher.dispatch(
+        messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
+    )
+    services.observer.end(context)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

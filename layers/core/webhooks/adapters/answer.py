@@ -1,0 +1,109 @@
+"""A receiver's answer, read with care: a whole head of bounded size, the beginning of a body."""
+
+from __future__ import annotations
+
+import io
+import re
+import ssl
+from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDisconnected
+from typing import TYPE_CHECKING
+
+from webhooks.adapters.dialer import AttemptFailedError
+from webhooks.domain.delivery import AttemptError
+
+if TYPE_CHECKING:
+    import socket
+
+MAX_HEAD_BYTES = 65_536
+MAX_HEAD_LINES = 101
+"""Of all heads of one answer together, so that interim ones (100 to 199) end too."""
+
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+
+
+class _Stream(io.BufferedReader):
+    """An answer's bytes. Each line must be whole, and all lines together of bounded size."""
+
+    _bytes_left = MAX_HEAD_BYTES
+    _lines_left = MAX_HEAD_LINES
+    finished = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(self._bytes_left + 1)
+        self._bytes_left -= len(line)
+        self._lines_left -= 1
+        if self._bytes_left < 0 or self._lines_left < 0:
+            raise AttemptFailedError(AttemptError.ANSWER_TOO_LARGE)
+        if not line.endswith(b"\n"):
+            # http.client takes a head that breaks off, also by the watchdog's hand, for a whole.
+            raise RemoteDisconnected("the answer's head broke off")
+        return line
+
+    def close(self) -> None:
+        # http.client closes at the end of a body; what follows that is still to be looked at.
+        if self.finished:
+            super().close()
+
+
+class Answer(HTTPResponse):
+    """A receiver's answer. `began` tells whether a byte of it has come."""
+
+    def __init__(self, sock: socket.socket, method: str | None = None) -> None:
+        """Read nothing yet."""
+        super().__init__(sock, method=method)
+        raw = self.fp.detach()
+        self._stream = _Stream(raw, 4096)
+        self.fp = self._stream
+        self.began = False
+
+    def begin(self) -> None:
+        """Read the head; what breaks off before its last line is no answer."""
+        if not self._stream.peek(1):
+            raise RemoteDisconnected("the connection ended without an answer")
+        self.began = True
+        super().begin()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        match = _STATUS_LINE.fullmatch(self._stream.readline())
+        if match is None:
+            raise BadStatusLine("")
+        status = int(match[2])
+        interim = status < 200 and status != 101
+        return match[1].decode(), 100 if interim else status, ""
+
+    def take(self, max_bytes: int) -> bytes:
+        """Return the beginning of the body as it came, as much of it as comes in time."""
+        taken = bytearray()
+        try:
+            while len(taken) < max_bytes and (part := self.read1(max_bytes - len(taken))):
+                taken += part
+        except (OSError, HTTPException, ValueError, AttemptFailedError):
+            self.will_close = True  # the head is what counts; the rest broke off
+        return bytes(taken)
+
+    def leaves_clean(self, connection: socket.socket) -> bool:
+        """Tell whether a next answer on this connection could not be mistaken for part of this."""
+        read_to_the_end = self.fp is None if self.chunked else self.length == 0
+        lengths = self.msg.get_all("content-length", [])
+        framed_once = len(lengths) + len(self.msg.get_all("transfer-encoding", [])) <= 1
+        if (
+            self.will_close
+            or not (read_to_the_end and framed_once)
+            or self.status < 200
+            or self.msg.defects
+            or not all(length.isdecimal() for length in lengths)
+        ):
+            return False
+        try:
+            connection.settimeout(0)
+            return not self._stream.peek(1)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Let go of the socket too."""
+        self._stream.finished = True
+        super().close()
+        self._stream.close()

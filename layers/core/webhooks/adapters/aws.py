@@ -1,0 +1,54 @@
+"""AWS clients, and AWS's errors as ours."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONNECTIONS = 64
+"""As many as the dispatcher's threads, so that recording failures never waits for a connection."""
+
+
+def client(service: str, endpoint_url: str | None = None) -> Any:
+    """Build a boto3 client that gives up soon enough for a Lambda function to react.
+
+    One request takes at most 1 + 5 seconds and is tried three times with backoff, by the SDK.
+    """
+    config = Config(
+        connect_timeout=1,
+        read_timeout=5,
+        retries={"total_max_attempts": 3, "mode": "standard"},
+        max_pool_connections=_CONNECTIONS,
+    )
+    session: Any = boto3.session.Session()
+    return session.client(service, endpoint_url=endpoint_url, config=config)
+
+
+def error_code(error: ClientError) -> str:
+    """Return AWS's code of an error, as `ConditionalCheckFailedException`."""
+    return str(error.response.get("Error", {}).get("Code", "Unknown"))
+
+
+@contextmanager
+def unavailable_on_failure(operation: str) -> Iterator[None]:
+    """Turn what AWS raises within into `Unavailable`, which carries the code and no message.
+
+    AWS's messages can hold keys and values of the request; codes cannot.
+    """
+    try:
+        yield
+    except ClientError as error:
+        msg = f"{operation}: {error_code(error)}"
+        raise Unavailable(msg) from error
+    except BotoCoreError as error:
+        msg = f"{operation}: {type(error).__name__}"
+        raise Unavailable(msg) from error

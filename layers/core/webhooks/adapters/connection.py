@@ -1,0 +1,240 @@
+"""The HTTP client's inside: connections that only a `Dialer` opens, and when they are used again.
+
+`requests` and `urllib3` do the HTTP; what is changed here is where connections lead and which of
+them are pooled.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from functools import partial
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+
+import certifi
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from webhooks.adapters.answer import Answer
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from webhooks.adapters.dialer import Dialer
+    from webhooks.adapters.watchdog import Watch
+    from webhooks.domain.targets import Target
+
+MAX_POOLS = 32
+MAX_IDLE_CONNECTIONS_PER_POOL = 10
+MAX_CONNECTION_AGE_SECONDS = 60.0
+"""After this long the name is looked up again: a receiver that moved is followed."""
+
+
+def new_ssl_context() -> ssl.SSLContext:
+    """Return a context that trusts certifi's authorities and heeds no environment variable.
+
+    `ssl.create_default_context` would write keys to the file that SSLKEYLOGFILE names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+class Guard:
+    """What every connection of one sender shares: its dialer, TLS context and current watches."""
+
+    def __init__(self, dialer: Dialer, ssl_context: ssl.SSLContext | None) -> None:
+        """Without a context, one is made when the first connection needs it."""
+        self._dialer = dialer
+        self._ssl_context = ssl_context
+        self._lock = threading.Lock()
+        self._current = threading.local()
+
+    @property
+    def watch(self) -> Watch:
+        """The watch of the request that this thread is making."""
+        watch: Watch = self._current.watch
+        return watch
+
+    @watch.setter
+    def watch(self, watch: Watch) -> None:
+        self._current.watch = watch
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The one context of all connections: making one costs ten times a handshake."""
+        with self._lock:
+            if self._ssl_context is None:
+                self._ssl_context = new_ssl_context()
+            return self._ssl_context
+
+    def dial(self, host: str, port: int) -> socket.socket:
+        """Open a connection for this thread's request."""
+        return self._dialer.dial(host, port, self.watch)
+
+
+class GuardedConnection(HTTPConnection):
+    """A connection that its guard's dialer opens. `clean` lets it be used again."""
+
+    guard: Guard
+    answer: Answer | None = None
+    clean = False
+    opened_at = 0.0
+
+    def response_class(  # type: ignore[override]
+        self, sock: socket.socket, method: str | None = None
+    ) -> Answer:
+        """Make http.client read our kind of answer, and keep hold of it."""
+        self.answer = Answer(sock, method)
+        return self.answer
+
+    def _new_conn(self) -> socket.socket:
+        self.opened_at = time.monotonic()
+        return self.guard.dial(self.host, self.port)
+
+    def forget_answer(self) -> None:
+        """Get ready for the next request."""
+        self.answer = None
+        self.clean = False
+
+    def take_body(self, max_bytes: int) -> bytes:
+        """Read the answer's beginning, let go of it, and settle whether a next one may follow."""
+        answer = self.answer
+        if answer is None:
+            return b""
+        body = answer.take(max_bytes)
+        self.clean = self.sock is not None and answer.leaves_clean(self.sock)
+        answer.close()
+        return body
+
+
+class _GuardedTlsConnection(GuardedConnection, HTTPSConnection):
+    def connect(self) -> None:
+        # The name, not the number, is what the certificate is checked against.
+        connection = self._new_conn()
+        try:
+            self.sock = self.guard.ssl_context.wrap_socket(connection, server_hostname=self.host)
+        except BaseException:
+            connection.close()
+            raise
+        self.is_verified = True
+
+
+class _GuardedPool(HTTPConnectionPool):
+    ConnectionCls = GuardedConnection
+
+    def __init__(self, *args: Any, guard: Guard, **options: Any) -> None:
+        self._guard = guard
+        super().__init__(*args, **options)
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.guard = self._guard
+        return connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        if time.monotonic() - connection.opened_at > MAX_CONNECTION_AGE_SECONDS:
+            connection.close()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        # urllib3 would pool whatever is not closed: a 101, a half-read body, two answers in a row.
+        if conn is not None and not conn.clean:
+            conn.close()
+        super()._put_conn(conn)
+
+    def _make_request(self, conn: Any, *args: Any, **options: Any) -> Any:
+        conn.forget_answer()
+        if conn.is_closed:
+            return super()._make_request(conn, *args, **options)
+        try:
+            self._guard.watch.hold(conn.sock)
+        except OSError as error:
+            raise Unavailable("no descriptor is left to watch a request with") from error
+        try:
+            return super()._make_request(conn, *args, **options)
+        except (OSError, HTTPException) as error:
+            began = conn.answer is not None and conn.answer.began
+            if began or isinstance(error, TimeoutError) or self._guard.watch.expired:
+                raise
+        # The receiver closed its end while the connection lay idle: once more, on a new one.
+        conn.close()
+        conn.forget_answer()
+        return super()._make_request(conn, *args, **options)
+
+
+class _GuardedTlsPool(_GuardedPool, HTTPSConnectionPool):
+    ConnectionCls = _GuardedTlsConnection
+
+
+class Post(PreparedRequest):
+    """A POST to a target, prepared by hand: these very bytes, and no header but these."""
+
+    def __init__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> None:
+        """Add to the headers only what frames the body and keeps the answer readable."""
+        super().__init__()
+        self.method = "POST"
+        self.target = target
+        self.url = target.path_and_query
+        self.body = body
+        self.headers = CaseInsensitiveDict(
+            {**headers, "Accept-Encoding": "identity", "Content-Length": str(len(body))}
+        )
+
+
+class GuardedAdapter(HTTPAdapter):
+    """The transport, to be used without a `Session`.
+
+    A session is what follows redirects, keeps cookies, and takes proxies, credentials and
+    authorities from the environment: without one, none of that can happen.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        """Make the pools, empty."""
+        self._guard = guard
+        super().__init__(
+            MAX_POOLS,
+            MAX_IDLE_CONNECTIONS_PER_POOL,
+            max_retries=Retry(False, respect_retry_after_header=False),
+        )
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any
+    ) -> None:
+        """Make pools whose connections are guarded, whatever the scheme."""
+        self.poolmanager = PoolManager(connections, maxsize=maxsize, block=block, **pool_kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": partial(_GuardedPool, guard=self._guard),
+            "https": partial(_GuardedTlsPool, guard=self._guard),
+        }
+
+    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
+        """Find the pool by the target that the url rule found: there is no second parser."""
+        target: Target = request.target
+        return self.poolmanager.connection_from_host(target.host, target.port, target.scheme)
+
+    def cert_verify(self, *_: Any) -> None:
+        """Do nothing: the guard's context verifies, always."""
+
+    def request_url(self, request: Any, *_: Any) -> str:
+        """Return the path and query as they were registered; there are no proxies."""
+        return str(request.target.path_and_query)
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+        """Wrap the answer without looking for cookies or an encoding in it."""
+        response = Response()
+        response.status_code = resp.status
+        response.headers = CaseInsensitiveDict(resp.headers)
+        response.raw = resp
+        response.request = req
+        return response

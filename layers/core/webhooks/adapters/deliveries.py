@@ -1,0 +1,215 @@
+"""The store of deliveries on DynamoDB."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.delivery import Delivery, DeliveryKey
+    from webhooks.domain.event import Event
+
+T = TypeVar("T")
+
+_READ_BATCH = 100
+"""Keys a BatchGetItem takes at most (AWS's API reference)."""
+
+_WRITE_BATCH = 25
+"""Items a BatchWriteItem takes at most (AWS's API reference)."""
+
+_BATCH_TRIES = 6
+_FIRST_PAUSE_SECONDS = 0.05
+_DAY_SECONDS = 86_400
+_MILLISECONDS = 1000
+
+_CLAIM_SECONDS = 15 * _DAY_SECONDS
+"""A day longer than any message can stay in SQS."""
+
+
+class DynamoDBDeliveryStore:
+    """Deliveries, each one item, found by webhook and time without an index."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        retention_days: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Use `table` through a low-level client; `clock` gives Unix seconds."""
+        self._client = client
+        self._table = table
+        self._retention_seconds = retention_days * _DAY_SECONDS
+        self._clock = clock
+
+    def claim(self, event: Event) -> int:
+        """Settle the time of an event without a timestamp: the first copy's holds for all."""
+        key = items.claim_key(event.account_id, event.id)
+        mine = str(event.occurred_at_ms)
+        with unavailable_on_failure("claiming an event"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item={
+                        **key,
+                        "occurred_at": {"N": mine},
+                        "expires_at": {"N": str(int(self._clock()) + _CLAIM_SECONDS)},
+                    },
+                    ConditionExpression="attribute_not_exists(delivery_id) OR occurred_at = :mine",
+                    ExpressionAttributeValues={":mine": {"N": mine}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                return int(_stored(error)["occurred_at"]["N"])
+        return event.occurred_at_ms
+
+    def get(self, key: DeliveryKey) -> Delivery | None:
+        """Return one delivery, read consistently; None also past its time to live."""
+        with unavailable_on_failure("reading a delivery"):
+            answer = self._client.get_item(
+                TableName=self._table, Key=items.delivery_key(key), ConsistentRead=True
+            )
+        item = answer.get("Item")
+        return items.read_delivery(item) if item and self._lives(item) else None
+
+    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
+        """Return those of the deliveries that exist, a hundred to a request."""
+        found: dict[DeliveryKey, Delivery] = {}
+        for chunk in _chunks([items.delivery_key(key) for key in keys], _READ_BATCH):
+            wanted: Any = {self._table: {"Keys": chunk, "ConsistentRead": True}}
+            for _ in _tries():
+                with unavailable_on_failure("reading deliveries"):
+                    answer = self._client.batch_get_item(RequestItems=wanted)
+                for item in answer["Responses"].get(self._table, []):
+                    if self._lives(item):
+                        delivery = items.read_delivery(item)
+                        found[delivery.key] = delivery
+                wanted = answer.get("UnprocessedKeys")
+                if not wanted:
+                    break
+        return found
+
+    def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
+        """Write deliveries that succeeded, over whatever is there, 25 to a request.
+
+        Returns the keys that were still not written after several tries.
+        """
+        unwritten: list[DeliveryKey] = []
+        for chunk in _chunks(deliveries, _WRITE_BATCH):
+            writes: Any = {self._table: [{"PutRequest": {"Item": self._item(d)}} for d in chunk]}
+            try:
+                for _ in _tries():
+                    with unavailable_on_failure("recording deliveries"):
+                        answer = self._client.batch_write_item(RequestItems=writes)
+                    writes = answer.get("UnprocessedItems")
+                    if not writes:
+                        break
+            except Unavailable:
+                pass
+            unwritten += [
+                items.read_delivery_key(write["PutRequest"]["Item"])
+                for write in (writes or {}).get(self._table, [])
+            ]
+        return unwritten
+
+    def create(self, delivery: Delivery) -> Delivery:
+        """Write a delivery that did not succeed, unless one is there; returns the one stored.
+
+        Where the answer of a first try was lost, the one stored is this very one.
+        """
+        with unavailable_on_failure("recording a delivery"):
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=self._item(delivery),
+                    # An item past its time to live may not have been removed yet.
+                    ConditionExpression="attribute_not_exists(delivery_id) OR expires_at <= :now",
+                    ExpressionAttributeValues={":now": {"N": str(int(self._clock()))}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                return items.read_delivery(_stored(error))
+        return delivery
+
+    def update(self, delivery: Delivery, *, attempts_before: int) -> bool:
+        """Write an attempt's result or a new status over a delivery that is under way.
+
+        True also where the answer of a first try was lost and the write had been made.
+        """
+        item = self._item(delivery)
+        written = ("status", "attempts", "next_attempt_at", "reason", "attention")
+        present = [name for name in written if name in item]
+        absent = [name for name in written if name not in item]
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
+        if absent:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
+        settled = [status.value for status in Status if status.settled]
+        still_open = f"NOT #status IN ({', '.join(f':{status}' for status in settled)})"
+        nobody_faster = "attribute_exists(#attempts) AND size(#attempts) = :attempts_before"
+        with unavailable_on_failure("recording an attempt"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.delivery_key(delivery.key),
+                    UpdateExpression=expression,
+                    ConditionExpression=f"{nobody_faster} AND {still_open}",
+                    ExpressionAttributeNames={f"#{name}": name for name in written},
+                    ExpressionAttributeValues={
+                        **{f":{name}": item[name] for name in present},
+                        **{f":{status}": {"S": status} for status in settled},
+                        ":attempts_before": {"N": str(attempts_before)},
+                    },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                stored = _stored(error, absent_is={})
+                return bool(stored) and items.read_delivery(stored) == delivery
+        return True
+
+    def _item(self, delivery: Delivery) -> items.Item:
+        return items.delivery_item(delivery, self._retention_seconds)
+
+    def _lives(self, item: Mapping[str, Any]) -> bool:
+        """Tell whether an item is within its time to live, which DynamoDB enforces days late."""
+        return int(item["expires_at"]["N"]) > self._clock()
+
+
+def _stored(error: ClientError, absent_is: Any = None) -> Any:
+    """Return the item that failed a write's condition; raises the error if it is another."""
+    if error_code(error) != "ConditionalCheckFailedException":
+        raise error
+    item = error.response.get("Item", absent_is)
+    if item is None:
+        raise error
+    return item
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _tries() -> Iterator[int]:
+    """Number the tries of a batch with a jittered pause between, longer each time.
+
+    What a batch leaves unprocessed was throttled. Raises Unavailable after the last try.
+    """
+    for number in range(_BATCH_TRIES):
+        if number:
+            longest = _FIRST_PAUSE_SECONDS * 2**number
+            time.sleep(random.uniform(longest / 2, longest))  # noqa: S311 (spreads load)
+        yield number
+    msg = "a batch stayed unprocessed: throttled"
+    raise Unavailable(msg)

@@ -1,0 +1,254 @@
+"""The stores of webhooks and API keys on DynamoDB."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.errors import LimitReached, Unavailable
+from webhooks.domain.webhook import Destination
+from webhooks.ports import WebhookPage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.api_key import ApiKey
+    from webhooks.domain.webhook import Webhook
+
+SHOWN_ATTRIBUTES = (
+    "account_id",
+    "webhook_id",
+    "url",
+    "events",
+    "active",
+    "disabled_reason",
+    "description",
+    "headers",
+    "created_at",
+    "updated_at",
+)
+"""What the api's role may read of a webhook: every attribute but the secrets."""
+
+_NAMES = {f"#{name}": name for name in SHOWN_ATTRIBUTES}
+_PROJECTION = ", ".join(_NAMES)
+_TRANSACTION_TRIES = 5
+_CONFLICT_PAUSE_SECONDS = 0.02
+
+
+class DynamoDBWebhookStore:
+    """Webhooks as their owners see them. Every read names its attributes, never a secret."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
+        """Add a webhook and count it, in one transaction, so that the limit is exact."""
+        absent = "attribute_not_exists(webhook_id)"
+        below_limit = "attribute_not_exists(webhook_count) OR webhook_count < :limit"
+        reasons = self._transact(
+            [
+                {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": items.webhook_item(webhook, secret),
+                        "ConditionExpression": absent,
+                    }
+                },
+                self._count(webhook.account_id, 1, below_limit, {":limit": {"N": str(limit)}}),
+            ]
+        )
+        if reasons and reasons[1] == "ConditionalCheckFailed":
+            msg = f"the account has {limit} webhooks, as many as it may: delete one first"
+            raise LimitReached(msg)
+        if reasons:
+            msg = f"creating a webhook: {reasons[0]}"
+            raise Unavailable(msg)
+
+    def get(self, account_id: str, webhook_id: str) -> Webhook | None:
+        """Return one webhook, None where this account has none of that id."""
+        with unavailable_on_failure("reading a webhook"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=items.webhook_key(account_id, webhook_id),
+                ConsistentRead=True,
+                ProjectionExpression=_PROJECTION,
+                ExpressionAttributeNames=_NAMES,
+            )
+        item = answer.get("Item")
+        return items.read_webhook(item) if item else None
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
+        """Return up to `limit` webhooks, newest first: ids are ordered by time."""
+        with unavailable_on_failure("listing webhooks"):
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="#account_id = :account_id AND #webhook_id < :before",
+                ExpressionAttributeValues={
+                    ":account_id": {"S": account_id},
+                    ":before": {"S": before or items.AFTER_ALL_WEBHOOKS},
+                },
+                ProjectionExpression=_PROJECTION,
+                ExpressionAttributeNames=_NAMES,
+                ConsistentRead=True,
+                ScanIndexForward=False,
+                Limit=limit + 1,
+            )
+        webhooks = [items.read_webhook(item) for item in answer["Items"]]
+        page = webhooks[:limit]
+        return WebhookPage(page, page[-1].id if len(webhooks) > limit else None)
+
+    def delete(self, account_id: str, webhook_id: str) -> bool:
+        """Remove a webhook and count it off, in one transaction."""
+        reasons = self._transact(
+            [
+                {
+                    "Delete": {
+                        "TableName": self._table,
+                        "Key": items.webhook_key(account_id, webhook_id),
+                        "ConditionExpression": "attribute_exists(webhook_id)",
+                    }
+                },
+                self._count(account_id, -1, "attribute_exists(webhook_count)", {}),
+            ]
+        )
+        return not reasons
+
+    def _count(
+        self, account_id: str, change: int, condition: str, values: dict[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": items.webhook_key(account_id, items.QUOTA),
+                "UpdateExpression": "ADD webhook_count :change",
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": {":change": {"N": str(change)}, **values},
+            }
+        }
+
+    def _transact(self, writes: list[Any]) -> list[str]:
+        """Write all or nothing; returns each write's reason where a condition stopped it.
+
+        Another transaction on the same account's count is a conflict, which the SDK does not try
+        again for us.
+        """
+        for attempt in range(1, _TRANSACTION_TRIES + 1):
+            with unavailable_on_failure("writing a webhook"):
+                try:
+                    self._client.transact_write_items(TransactItems=writes)
+                except ClientError as error:
+                    if error_code(error) != "TransactionCanceledException":
+                        raise
+                    reasons = _cancellation_reasons(error)
+                else:
+                    return []
+            if "ConditionalCheckFailed" in reasons:
+                return reasons
+            time.sleep(_CONFLICT_PAUSE_SECONDS * attempt)
+        msg = "writing a webhook: too many writes to this account at once"
+        raise Unavailable(msg)
+
+
+class DynamoDBDestinationStore:
+    """Webhooks with their secrets, for the functions that sign."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def destinations(self, account_id: str) -> Sequence[Destination]:
+        """Return every webhook of an account; all of its pages, or Unavailable."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "account_id = :account_id AND webhook_id < :end",
+            "ExpressionAttributeValues": {
+                ":account_id": {"S": account_id},
+                ":end": {"S": items.AFTER_ALL_WEBHOOKS},
+            },
+            "ConsistentRead": True,
+        }
+        found: list[Destination] = []
+        while True:
+            with unavailable_on_failure("finding an account's webhooks"):
+                answer = self._client.query(**query)
+            found += [_destination(item) for item in answer["Items"]]
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def destination(self, account_id: str, webhook_id: str) -> Destination | None:
+        """Return one webhook, None where it was deleted."""
+        with unavailable_on_failure("reading a webhook"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=items.webhook_key(account_id, webhook_id),
+                ConsistentRead=True,
+            )
+        item = answer.get("Item")
+        return _destination(item) if item else None
+
+    def disable(self, account_id: str, webhook_id: str, reason: str, now_ms: int) -> bool:
+        """Switch a webhook off; True only for the one call that did it."""
+        with unavailable_on_failure("disabling a webhook"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.webhook_key(account_id, webhook_id),
+                    UpdateExpression=(
+                        "SET active = :off, disabled_reason = :reason, updated_at = :now"
+                    ),
+                    # An absent webhook has no `active`, so that nothing is made of a deleted one.
+                    ConditionExpression="active = :on",
+                    ExpressionAttributeValues={
+                        ":off": {"BOOL": False},
+                        ":on": {"BOOL": True},
+                        ":reason": {"S": reason},
+                        ":now": {"N": str(now_ms)},
+                    },
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                return False
+        return True
+
+
+class DynamoDBApiKeyStore:
+    """API keys by their hash."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def create(self, key: ApiKey) -> None:
+        """Add a key."""
+        with unavailable_on_failure("storing an API key"):
+            self._client.put_item(TableName=self._table, Item=items.api_key_item(key))
+
+    def get(self, key_hash: str) -> ApiKey | None:
+        """Return the key of that hash; consistent, so that a revoked key stops at once."""
+        with unavailable_on_failure("checking an API key"):
+            answer = self._client.get_item(
+                TableName=self._table, Key={"key_hash": {"S": key_hash}}, ConsistentRead=True
+            )
+        item = answer.get("Item")
+        return items.read_api_key(item) if item else None
+
+
+def _destination(item: Any) -> Destination:
+    return Destination(items.read_webhook(item), items.read_secrets(item))
+
+
+def _cancellation_reasons(error: ClientError) -> list[str]:
+    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return [str(reason.get("Code", "None")) for reason in reasons]

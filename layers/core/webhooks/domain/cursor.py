@@ -1,0 +1,59 @@
+"""Cursors: where a list goes on, sealed so that only this API makes them.
+
+A cursor is the position, in clear, behind a MAC over the position and a scope. The scope names the
+account and everything of the query that the position depends on, so a cursor is of no use to
+another account or with another filter. What a position finds is always looked up inside the
+caller's own partition, so that the seal is the second lock, not the only one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from webhooks.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MAC_BYTES = 16
+_MAX_CURSOR_LENGTH = 512
+
+
+def seal(key: bytes, scope: Sequence[str], position: str) -> str:
+    """Return the cursor for a position: url-safe text without meaning for its reader."""
+    return _encode(_mac(key, scope, position) + position.encode())
+
+
+def unseal(key: bytes, scope: Sequence[str], cursor: str) -> str:
+    """Return the position in a cursor; InvalidInput unless it was sealed for this scope."""
+    problem = InvalidInput(
+        "cursor", "Use the next_cursor of the same list unchanged, or start again without one."
+    )
+    if len(cursor) > _MAX_CURSOR_LENGTH:
+        raise problem
+    try:
+        sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        mac, position = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:].decode()
+    except (binascii.Error, ValueError):
+        raise problem from None
+    # base64 has several spellings of some bytes; only the one that was given out counts.
+    genuine = hmac.compare_digest(mac, _mac(key, scope, position))
+    if not (genuine and hmac.compare_digest(_encode(sealed).encode(), cursor.encode())):
+        raise problem
+    return position
+
+
+def _encode(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+
+def _mac(key: bytes, scope: Sequence[str], position: str) -> bytes:
+    # Each part goes in with its length, so that no two scopes read the same.
+    message = b"".join(
+        len(part).to_bytes(4) + part for part in (text.encode() for text in (*scope, position))
+    )
+    return hmac.digest(key, message, hashlib.sha256)[:_MAC_BYTES]

@@ -1,0 +1,185 @@
+"""Where a delivery may go: the url rule and the address rule.
+
+The url rule judges the text alone and the address rule one resolved address. Both are needed: a
+harmless name may resolve to a private address, and a harmless address may hide behind a text that
+two parsers read in two ways. There is one parser, this one; the sender connects to what it found.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from webhooks.domain.errors import InvalidTarget
+
+MAX_URL_CHARACTERS = 2048
+DEFAULT_PORT = 443
+
+
+class Target(NamedTuple):
+    """A url taken apart: `host` in lower case, `path_and_query` as the request line says it."""
+
+    scheme: str
+    host: str
+    port: int
+    path_and_query: str
+
+
+_URL = re.compile(
+    r"(?P<scheme>https)://(?P<host>[a-z0-9._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<rest>/(?:[a-z0-9._~!$&'()*+,;=:@/?-]|%[0-9a-f]{2})*)?",
+    re.ASCII | re.IGNORECASE,
+)
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_LAST_LABEL = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
+"""It starts with a letter, so no spelling of a number (`127.1`, `0x7f.1`, `2130706433`) passes."""
+
+_FAULTS = tuple(
+    (re.compile(pattern, re.ASCII | re.IGNORECASE | re.DOTALL), sentence)
+    for pattern, sentence in (
+        (r"[^\x00-\x7f]", "use ASCII only: international names as xn--..., other text as %XX"),
+        (r"\A(?!https://)", "start the url with https://"),
+        (r"\A.{8}(?:[/?#:]|\Z)", "name a host after https://"),
+        (r"\A.{8}[^/?#]*@", "leave out the user name and password"),
+        (r"#", "leave out the fragment (#...), which is never sent"),
+        (r"\A.{8}[^/?#]*[][]", "use a DNS name as the host; IPv6 addresses cannot be reached"),
+        (r"\A.{8}[^/?#]*\?", "put a / between the host and the query"),
+        (r"[^!-~]|[\\\"<>^`{|}]|[][]", "escape spaces, control characters and brackets as %XX"),
+        (r"%(?![0-9a-f]{2})", "follow each % with two hexadecimal digits"),
+    )
+)
+
+_PUNYCODE = "xn--"
+_MAX_HOST_CHARACTERS = 253
+
+_PRIVATE_SUFFIXES = (
+    # RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476
+    *("localhost", "local", "test", "invalid", "example", "onion", "home.arpa", "alt"),
+    # withheld or reserved by ICANN for private networks, and what such networks use anyway
+    *("internal", "home", "corp", "mail", "lan", "intranet", "private", "localdomain"),
+    # reverse zones, and names that AWS resolves to private addresses
+    *("in-addr.arpa", "ip6.arpa", "vpce.amazonaws.com"),
+)
+_API_GATEWAY_HOST = re.compile(r"[a-z0-9.-]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
+"""The service's own API is behind such a name: a webhook must not call the service itself."""
+
+_LOW_PORTS = frozenset({443})
+_SERVICE_PORTS = frozenset(
+    # databases, caches, brokers, directories, container and cluster control, remote desktops
+    {1433, 1434, 1521, 2049, 2181, 2375, 2376, 2379, 2380, 3260, 3268, 3269, 3306, 3389, 4369}
+    | {5432, 5433, 5671, 5672, 5900, 5984, 5985, 5986, 6000, 6379, 6380, 6443, 7000, 7001, 7199}
+    | {7473, 7474, 7687, 8086, 8500, 9042, 9092, 9160, 9200, 9300, 9418, 10250, 10255, 11211}
+    | {15672, 16379, 26257, 26379, 27017, 27018, 27019, 28015, 50000}
+)
+
+
+def check_url(url: str) -> None:
+    """Raise InvalidTarget, saying what to change, unless a webhook may have this url.
+
+    Judges the text only; what its name resolves to is judged at every attempt.
+    """
+    parse_url(url)
+
+
+def parse_url(url: str) -> Target:
+    """Take apart a url that a webhook may have; raise InvalidTarget if none may have it."""
+    if len(url) > MAX_URL_CHARACTERS:
+        raise InvalidTarget(f"use at most {MAX_URL_CHARACTERS:,} characters")
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise InvalidTarget(_what_is_wrong(url))
+    host = match["host"].lower()
+    _check_host(host)
+    port = int(match["port"] or DEFAULT_PORT)
+    if port > 65535 or port in _SERVICE_PORTS or (port < 1024 and port not in _LOW_PORTS):
+        raise InvalidTarget(
+            "use port 443, 8443 or another from 1024 to 65535 that no database or the like uses"
+        )
+    return Target("https", host, port, match["rest"] or "/")
+
+
+def _what_is_wrong(url: str) -> str:
+    """Find the sentence that helps most; the url is refused whatever this finds."""
+    found = (sentence for pattern, sentence in _FAULTS if pattern.search(url))
+    return next(found, "use only letters, digits, dots and dashes in the host, and digits as port")
+
+
+def _check_host(host: str) -> None:
+    labels = host.split(".")
+    if len(host) > _MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
+        raise InvalidTarget("the host is not a valid DNS name")
+    if len(labels) < 2 or not _LAST_LABEL.fullmatch(labels[-1]):
+        raise InvalidTarget(
+            "use a full public DNS name as the host, not an address or a local name"
+        )
+    if not all(_is_valid_a_label(label) for label in labels if label.startswith(_PUNYCODE)):
+        raise InvalidTarget("the host has an xn-- label that does not decode")
+    if host.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)):
+        raise InvalidTarget("the host's name belongs to private networks; use a public name")
+    if _API_GATEWAY_HOST.fullmatch(host):
+        raise InvalidTarget("use a custom domain instead of an API's default execute-api name")
+
+
+def _is_valid_a_label(label: str) -> bool:
+    """Tell whether an A-label stands for letters, digits and marks in their one canonical form.
+
+    An approximation of RFC 5892 that errs by refusing symbols; every resolver and certificate
+    sees the ASCII form in any case.
+    """
+    encoded = label[len(_PUNYCODE) :]
+    try:
+        text = encoded.encode().decode("punycode")
+        canonical = text.encode("punycode").decode() == encoded
+    except UnicodeError:
+        return False
+    return (
+        canonical
+        and not text.isascii()
+        and unicodedata.normalize("NFKC", text.lower()) == text
+        and all(c == "-" or unicodedata.category(c)[0] in "LMN" for c in text)
+    )
+
+
+_CLOSED_IPV4 = tuple(
+    (int(network.network_address), int(network.netmask))
+    for network in map(
+        IPv4Network,
+        (
+            # IANA's special-purpose registry (RFC 6890 and later), whatever it says of "global"
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24"),
+            *("192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            # Azure's wire server, which answers on a public number
+            "168.63.129.16/32",
+        ),
+    )
+)
+_OPEN_IPV6 = IPv6Network("2000::/3")
+"""The only part that IANA hands out. Mapped, compatible, translated, NAT64 lie outside of it."""
+
+_CLOSED_IPV6 = tuple(
+    map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
+)
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address is one that a receiver on the internet can have.
+
+    The prefixes are listed here because `ipaddress.is_global` changes between patch releases and
+    calls multicast, NAT64, 6to4 and more global. A text that is not one address is not public.
+    """
+    try:
+        if ":" not in address:
+            number = int(IPv4Address(address))
+            return not any(number & mask == network for network, mask in _CLOSED_IPV4)
+        wide = IPv6Address(address)
+    except AddressValueError:
+        return False
+    return (
+        wide.scope_id is None
+        and wide in _OPEN_IPV6
+        and not any(wide in network for network in _CLOSED_IPV6)
+    )

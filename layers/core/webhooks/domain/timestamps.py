@@ -1,0 +1,13 @@
+"""Instants as the contract writes them: UTC with milliseconds and `Z`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_text(unix_ms: int) -> str:
+    """Write Unix milliseconds as `2025-12-21T23:25:12.006Z`."""
+    instant = _EPOCH + timedelta(milliseconds=unix_ms)
+    return f"{instant:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"

@@ -1,0 +1,174 @@
+"""AWS on this machine: moto on one port, adapted so that state machines run our functions."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import json
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from local.serving import serve
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from local.functions import LocalFunction
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+_UNWANTED_VARIABLES = (
+    "AWS_DEFAULT_PROFILE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+)
+_RUNNING_AT_MOST_ONCE = threading.Lock()
+
+
+@contextlib.contextmanager
+def aws_server(listener: socket.socket) -> Iterator[str]:
+    """Serve moto on a listening socket; yields the endpoint's url as this machine reaches it.
+
+    moto keeps its state in module globals, so there is one at a time in a process: RuntimeError
+    for a second one. The process's environment names the endpoint and dummy credentials until
+    the end, so that no client made here can reach the real AWS.
+    """
+    if not _RUNNING_AT_MOST_ONCE.acquire(blocking=False):
+        msg = "a local stack is running in this process already"
+        raise RuntimeError(msg)
+    try:
+        port = listener.getsockname()[1]
+        with _environment(_pointing_at(port)), _moto():
+            from moto.server import (
+                DomainDispatcherApplication,
+                MotoRequestHandler,
+                create_backend_app,
+            )
+
+            application = DomainDispatcherApplication(create_backend_app)
+            with serve(listener, application, handler=MotoRequestHandler):
+                yield f"http://127.0.0.1:{port}"
+    finally:
+        _RUNNING_AT_MOST_ONCE.release()
+
+
+@contextlib.contextmanager
+def invoking(functions: Iterable[LocalFunction]) -> Iterator[None]:
+    """Let moto's Lambda, and so its state machines, invoke these functions, by name."""
+    from moto.awslambda.models import LambdaFunction
+
+    by_name = {function.name: function for function in functions}
+
+    def invoke(self: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
+        result = by_name[self.function_name].invoke({} if event is None else event)
+        return json.dumps(result.payload), result.failed, ""
+
+    with _replaced(LambdaFunction, "_invoke_lambda", invoke):
+        yield
+
+
+@contextlib.contextmanager
+def _moto() -> Iterator[None]:
+    """Prepare moto's globals, and leave them empty and as they were."""
+    from moto.core.config import default_user_config
+    from moto.moto_api._internal.models import moto_api_backend
+    from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+    before = default_user_config["stepfunctions"]
+    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    moto_api_backend.reset()
+    try:
+        with _cached_task_clients():
+            yield
+    finally:
+        for machine in stepfunctions_parser_backends[ACCOUNT][REGION].state_machines:
+            _stop_executions(machine)
+        moto_api_backend.reset()
+        default_user_config["stepfunctions"] = before
+
+
+def _stop_executions(machine: Any) -> None:
+    for execution in machine.executions:
+        if execution.status == "RUNNING" and execution.exec_worker.env is not None:
+            execution.stop(datetime.datetime.now(tz=datetime.UTC), "Stopped", "the stack stopped")
+
+
+@contextlib.contextmanager
+def _cached_task_clients() -> Iterator[None]:
+    """Give the interpreter's tasks one client a service.
+
+    moto makes a new one for each task from boto3's default session, which is neither safe in
+    threads nor cheap: with a hundred executions at once, tasks fail.
+    """
+    from moto.stepfunctions.parser.asl.utils import boto_client
+
+    import boto3
+
+    lock = threading.Lock()
+
+    @functools.cache
+    def client(service: str, region: str) -> Any:
+        return boto3.session.Session().client(service, region_name=region)
+
+    def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+        del state_credentials
+        with lock:
+            return client(service, region)
+
+    original = boto_client.boto_client_for
+    with contextlib.ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("moto.stepfunctions.") and (
+                getattr(module, "boto_client_for", None) is original
+            ):
+                stack.enter_context(_replaced(module, "boto_client_for", boto_client_for))
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _pointing_at(port: int) -> dict[str, str]:
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+    return {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "MOTO_PORT": str(port),
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    for name in _UNWANTED_VARIABLES:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    # moto logs every request that it serves, and each state that is interrupted.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,50 @@
+"""The address rule of this machine: the deployed one, and receivers on loopback besides.
+
+It is handed to the sender and to the registry from here, by code. Nothing that a deployed stack
+reads, no variable and no parameter, leads to it.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Address
+from typing import TYPE_CHECKING
+
+from webhooks.domain import targets
+from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOOPBACK_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>127\.0\.0\.1|localhost)(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<rest>/[!-\"$-~]*)?",
+    re.ASCII,
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_PORT = 65535
+
+
+def parse_url(url: str) -> Target:
+    """Return where a url leads, `http` and `https` to loopback included; InvalidTarget if not."""
+    found = _LOOPBACK_URL.fullmatch(url)
+    if found is None:
+        return targets.parse_url(url)
+    port = int(found["port"] or _DEFAULT_PORTS[found["scheme"]])
+    if port > _MAX_PORT:
+        raise InvalidTarget("use a port from 1 to 65535")
+    return Target(found["scheme"], found["host"], port, found["rest"] or "/")
+
+
+def check_url(url: str) -> None:
+    """Raise InvalidTarget for a url that no webhook of this machine may have."""
+    parse_url(url)
+
+
+def is_allowed(address: str) -> bool:
+    """Tell whether a delivery may go to an address: a public one or this machine's loopback."""
+    try:
+        return IPv4Address(address).is_loopback or targets.is_public(address)
+    except AddressValueError:
+        return targets.is_public(address)

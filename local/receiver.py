@@ -1,0 +1,158 @@
+"""A receiver to try things with: it verifies each delivery, and misbehaves where it is asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from werkzeug.wrappers import Request, Response
+
+from local.serving import serve
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+PATHS = {
+    "/ok": "answers 200",
+    "/fail": "always answers 500",
+    "/flaky": "answers 503 twice for each delivery, then 200",
+    "/gone": "answers 410, which disables the webhook",
+    "/slow": "answers after 6 seconds, one too late",
+}
+_FLAKY_FAILURES = 2
+_SLOW_SECONDS = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request that came in, and how it was answered."""
+
+    path: str
+    verified: bool
+    status: int
+    event: str
+    to: str
+    delivery_id: str
+    attempt: int
+    event_id: str
+
+    def __str__(self) -> str:
+        """Return one line for a person."""
+        mark = "verified" if self.verified else "NOT VERIFIED"
+        return (
+            f"{mark}  {self.event:<16}  to {self.to}  attempt {self.attempt}  "
+            f"delivery {self.delivery_id}  {self.path} -> {self.status}"
+        )
+
+
+class Receiver:
+    """A customer's endpoint, as a WSGI application that keeps and reports what it received.
+
+    The deliveries must be signed with `secret`. Both signatures are checked: the contract's own,
+    and with the `standardwebhooks` library the Standard Webhooks one.
+    """
+
+    def __init__(self, secret: str, report: Callable[[Received], None]) -> None:
+        """Take the secret, and what to call with each request."""
+        self._secret = secret
+        self._report = report
+        self._received: list[Received] = []
+        self._changed = threading.Condition()
+        self._requests_of: Counter[str] = Counter()
+        self._stopping = threading.Event()
+
+    @contextlib.contextmanager
+    def serving(self, listener: socket.socket) -> Iterator[str]:
+        """Serve on a listening socket until the end; yields the receiver's url."""
+        with serve(listener, self):
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                self._stopping.set()
+
+    @property
+    def received(self) -> list[Received]:
+        """What came in so far, in order."""
+        with self._changed:
+            return list(self._received)
+
+    def wait(self, condition: Callable[[list[Received]], bool], timeout_seconds: float) -> bool:
+        """Wait until what was received meets a condition; tells whether it did in time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: condition(list(self._received)), timeout_seconds
+            )
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one delivery."""
+        request = Request(environ)
+        body = request.get_data()
+        verified = self._verify(request, body)
+        status = self._status(request) if verified else 401
+        received = _describe(request, body, verified=verified, status=status)
+        with self._changed:
+            self._received.append(received)
+            self._changed.notify_all()
+        self._report(received)
+        answer = Response(json.dumps({"received": status < 300}), status)
+        answer.content_type = "application/json"
+        return answer(environ, start_response)
+
+    def _verify(self, request: Request, body: bytes) -> bool:
+        digest = hmac.new(self._secret.encode(), body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(
+            request.headers.get("X-SendComms-Signature", "").encode(), f"sha256={digest}".encode()
+        ):
+            return False
+        try:
+            Webhook(self._secret).verify(body, dict(request.headers.items(lower=True)))
+        except WebhookVerificationError:
+            return False
+        return True
+
+    def _status(self, request: Request) -> int:
+        match request.path:
+            case "/ok":
+                return 200
+            case "/fail":
+                return 500
+            case "/gone":
+                return 410
+            case "/flaky":
+                return self._flaky_status(request.headers.get("X-SendComms-Delivery", ""))
+            case "/slow":
+                self._stopping.wait(_SLOW_SECONDS)
+                return 200
+        return 404
+
+    def _flaky_status(self, delivery_id: str) -> int:
+        with self._changed:
+            self._requests_of[delivery_id] += 1
+            return 503 if self._requests_of[delivery_id] <= _FLAKY_FAILURES else 200
+
+
+def _describe(request: Request, body: bytes, *, verified: bool, status: int) -> Received:
+    headers = request.headers
+    attempt = headers.get("X-SendComms-Attempt", "")
+    return Received(
+        path=request.path,
+        verified=verified,
+        status=status,
+        event=headers.get("X-SendComms-Event", "?"),
+        # Only a verified body is worth parsing.
+        to=str(json.loads(body)["data"]["to"]) if verified else "?",
+        delivery_id=headers.get("X-SendComms-Delivery", "?"),
+        attempt=int(attempt) if attempt.isdecimal() else 0,
+        event_id=headers.get("webhook-id", "?"),
+    )

@@ -1,0 +1,252 @@
+"""The template's resources, made in moto: what CloudFormation makes there, and what it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from local.aws import ACCOUNT, REGION
+from local.template import definition, of_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STACK_NAME = "sendcomms-webhooks-local"
+
+_QUEUE = "AWS::SQS::Queue"
+_TABLE = "AWS::DynamoDB::Table"
+_FUNCTION = "AWS::Lambda::Function"
+_MAPPING = "AWS::Lambda::EventSourceMapping"
+_MACHINE = "AWS::StepFunctions::StateMachine"
+
+_MADE_BY_MOTO = {
+    _TABLE,
+    "AWS::Events::EventBus",
+    "AWS::Events::Rule",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Policy",
+    "AWS::IAM::Role",
+    "AWS::KMS::Alias",
+    "AWS::KMS::Key",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::Topic",
+    _FUNCTION,
+    _QUEUE,
+}
+"""What moto's CloudFormation makes as AWS would. Its mappings and its state machines do not run
+as they should, so they are made here; alarms, logs and policies of queues do nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionResource:
+    """A function as created: its physical name and its environment, all references resolved."""
+
+    name: str
+    handler: str
+    timeout_seconds: int
+    memory_mb: int
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingResource:
+    """An event source mapping: its queue's and its function's logical ids, and its properties."""
+
+    queue: str
+    function: str
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What exists now, by logical id. `queues` has urls, `tables` names, `state_machines` ARNs."""
+
+    queues: dict[str, str]
+    tables: dict[str, str]
+    functions: dict[str, FunctionResource]
+    state_machines: dict[str, str]
+    mappings: list[MappingResource]
+
+
+def create(template: Mapping[str, Any], endpoint: str) -> Resources:
+    """Create a translated template's resources behind the endpoint.
+
+    Raises RuntimeError, with CloudFormation's reason, where the stack cannot be made.
+    """
+    import boto3
+
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK_NAME,
+        TemplateBody=json.dumps(_for_moto(template)),
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    )
+    stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        msg = f"moto did not create the stack: {stack.get('StackStatusReason')}"
+        raise RuntimeError(msg)
+    resolved: dict[str, Any] = json.loads(stack["Outputs"][0]["OutputValue"])
+    queues = {
+        name: f"{endpoint}/{ACCOUNT}/{resolved[name]['QueueName']}"
+        for name in of_type(template, _QUEUE)
+    }
+    machines = of_type(template, _MACHINE)
+    _create_state_machines(machines, resolved)
+    return Resources(
+        queues=queues,
+        tables={name: resolved[name]["TableName"] for name in of_type(template, _TABLE)},
+        functions={
+            name: _function(resolved[name], queues) for name in of_type(template, _FUNCTION)
+        },
+        state_machines={name: _machine_arn(name) for name in machines},
+        mappings=[
+            MappingResource(
+                queue=_referred(mapping["Properties"]["EventSourceArn"]),
+                function=_referred(mapping["Properties"]["FunctionName"]),
+                properties=resolved[name],
+            )
+            for name, mapping in of_type(template, _MAPPING).items()
+        ],
+    )
+
+
+def _for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of the template that moto makes, with one output: our questions, answered.
+
+    CloudFormation resolves references and conditions in an output as anywhere else, so nothing
+    here has to know how.
+    """
+    resources: Mapping[str, Any] = template["Resources"]
+    kept = {name: r for name, r in resources.items() if r["Type"] in _MADE_BY_MOTO}
+    absent = set(resources) - set(kept)
+    questions = {name: _question(name, resource) for name, resource in resources.items()}
+    sections = ("Parameters", "Conditions", "Mappings")
+    return {
+        **{section: template[section] for section in sections if section in template},
+        "Resources": {name: _uploaded(_without(absent, r)) for name, r in kept.items()},
+        "Outputs": {
+            "Answers": {
+                "Value": {
+                    "Fn::ToJsonString": _without(
+                        absent, {name: q for name, q in questions.items() if q is not None}
+                    )
+                }
+            }
+        },
+    }
+
+
+def _question(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what we must know of a resource once it is made, as an expression."""
+    properties = resource.get("Properties", {})
+    match resource["Type"]:
+        case "AWS::SQS::Queue":
+            return {"QueueName": {"Fn::GetAtt": [name, "QueueName"]}}
+        case "AWS::DynamoDB::Table":
+            return {"TableName": {"Ref": name}}
+        case "AWS::Lambda::Function":
+            return {
+                "Name": {"Ref": name},
+                "Handler": properties["Handler"],
+                "Timeout": properties.get("Timeout", 3),
+                "MemorySize": properties.get("MemorySize", 128),
+                "Variables": properties.get("Environment", {}).get("Variables", {}),
+            }
+        case "AWS::StepFunctions::StateMachine":
+            return {
+                "RoleArn": properties["RoleArn"],
+                "DefinitionSubstitutions": properties.get("DefinitionSubstitutions", {}),
+            }
+        case "AWS::Lambda::EventSourceMapping":
+            return dict(properties)
+    return None
+
+
+def _uploaded(resource: dict[str, Any]) -> dict[str, Any]:
+    """Give a function some code: moto wants any, and our handlers never run from it."""
+    if resource["Type"] != _FUNCTION:
+        return resource
+    code = {"ZipFile": "# runs in the process of the local stack"}
+    properties = {k: v for k, v in resource["Properties"].items() if k != "Layers"}
+    return resource | {"Properties": properties | {"Code": code}}
+
+
+def _without(absent: set[str], value: Any) -> Any:
+    """Replace references to resources that moto does not have by the text they would give."""
+    if isinstance(value, list):
+        return [_without(absent, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"Ref": str(name)} if name in absent:
+            return _machine_arn(name)
+        case {"Fn::GetAtt": [str(name), str(attribute)]} if name in absent:
+            return _attribute(name, attribute)
+        case {"Fn::Sub": str(text)}:
+            return {"Fn::Sub": _substituted(absent, text)}
+        case {"Fn::Sub": [str(text), dict(variables)]}:
+            return {"Fn::Sub": [_substituted(absent, text), _without(absent, variables)]}
+    kept = {key: _without(absent, item) for key, item in value.items()}
+    if isinstance(kept.get("DependsOn"), list):
+        kept["DependsOn"] = [name for name in kept["DependsOn"] if name not in absent]
+    elif kept.get("DependsOn") in absent:
+        del kept["DependsOn"]
+    return kept
+
+
+def _substituted(absent: set[str], text: str) -> str:
+    def replacement(found: re.Match[str]) -> str:
+        name, _, attribute = found[1].partition(".")
+        if name not in absent:
+            return found[0]
+        return _attribute(name, attribute) if attribute else _machine_arn(name)
+
+    return re.sub(r"\$\{([A-Za-z0-9.]+)\}", replacement, text)
+
+
+def _attribute(name: str, attribute: str) -> str:
+    return f"{STACK_NAME}-{name}" if attribute == "Name" else _machine_arn(name)
+
+
+def _machine_arn(name: str) -> str:
+    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK_NAME}-{name}"
+
+
+def _create_state_machines(machines: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    import boto3
+
+    states = boto3.client("stepfunctions")
+    for name, machine in machines.items():
+        states.create_state_machine(
+            name=f"{STACK_NAME}-{name}",
+            definition=definition(machine, resolved[name]["DefinitionSubstitutions"]),
+            roleArn=resolved[name]["RoleArn"],
+        )
+
+
+def _function(resolved: Mapping[str, Any], queues: Mapping[str, str]) -> FunctionResource:
+    by_queue_name = {url.rsplit("/", 1)[1]: url for url in queues.values()}
+    # A reference to a parameter that is a number gives one, which AWS makes a text.
+    variables = {name: str(value) for name, value in resolved["Variables"].items()}
+    return FunctionResource(
+        name=resolved["Name"],
+        handler=resolved["Handler"],
+        timeout_seconds=int(resolved["Timeout"]),
+        memory_mb=int(resolved["MemorySize"]),
+        environment={
+            # moto's own urls of queues name a host that is not here.
+            name: by_queue_name.get(value.rsplit("/", 1)[-1], value) if "://" in value else value
+            for name, value in variables.items()
+        },
+    )
+
+
+def _referred(expression: Mapping[str, Any]) -> str:
+    """Return the logical id that an expression refers to."""
+    match expression:
+        case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), _]}:
+            return name
+    msg = f"an event source mapping must refer to resources of the template, not {expression}"
+    raise ValueError(msg)

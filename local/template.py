@@ -1,0 +1,112 @@
+"""The SAM template as plain CloudFormation, translated by SAM's own translator, offline."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+TEMPLATE = Path(__file__).parent.parent / "template.yaml"
+
+REGION = "us-east-1"
+"""The region that the translator asks for; nothing in the template depends on it."""
+
+_DUMMY_CODE = "s3://not-uploaded/code.zip"
+
+
+class Route(NamedTuple):
+    """One route of the HTTP API, as a function's event declares it: `ANY` is every method."""
+
+    function: str
+    method: str
+    path: str
+
+
+def read(path: Path = TEMPLATE) -> dict[str, Any]:
+    """Return the template as written, with the short forms of the intrinsics spelled out."""
+    template = yaml_parse(path.read_text(encoding="utf-8"))
+    if not isinstance(template, dict):
+        msg = f"{path} does not hold a template"
+        raise ValueError(msg)
+    return template
+
+
+def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the template as CloudFormation would run it, with `parameters` as its defaults.
+
+    Code addresses are dummies, since nothing is uploaded; each state machine has its definition
+    as one JSON text in `DefinitionString`, with `DefinitionSubstitutions` next to it still to be
+    applied (`definition` does). References and conditions stay for CloudFormation to resolve.
+    Raises ValueError for a parameter that the template does not have, or does not allow.
+    """
+    template = read(path)
+    _set_defaults(template["Parameters"], parameters or {})
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Serverless::LayerVersion":
+            properties["ContentUri"] = _DUMMY_CODE
+        elif resource["Type"] == "AWS::Serverless::StateMachine":
+            source = path.parent / properties.pop("DefinitionUri")
+            properties["Definition"] = yaml_parse(source.read_text(encoding="utf-8"))
+    template["Globals"]["Function"]["CodeUri"] = _DUMMY_CODE
+    # Every role of the template spells its policies out, so the map of AWS's managed ones is empty.
+    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
+    translated: dict[str, Any] = translator.translate(template, parameter_values={})
+    for resource in of_type(translated, "AWS::StepFunctions::StateMachine").values():
+        # The translator splits the text into lines for a reader.
+        separator, lines = resource["Properties"]["DefinitionString"]["Fn::Join"]
+        resource["Properties"]["DefinitionString"] = separator.join(lines)
+    return translated
+
+
+def definition(state_machine: Mapping[str, Any], substitutions: Mapping[str, str]) -> str:
+    """Return a translated state machine's definition with its placeholders filled in.
+
+    `substitutions` are the values of `DefinitionSubstitutions`, resolved.
+    """
+    text = str(state_machine["Properties"]["DefinitionString"])
+    for name, value in substitutions.items():
+        text = text.replace(f"${{{name}}}", json.dumps(value)[1:-1])
+    return text
+
+
+def routes(template: Mapping[str, Any]) -> list[Route]:
+    """Return the routes of the HTTP API from a template as `read` gives it."""
+    return [
+        Route(name, event["Properties"]["Method"].upper(), event["Properties"]["Path"])
+        for name, resource in template["Resources"].items()
+        for event in resource.get("Properties", {}).get("Events", {}).values()
+        if event["Type"] == "HttpApi"
+    ]
+
+
+def of_type(template: Mapping[str, Any], resource_type: str) -> dict[str, dict[str, Any]]:
+    """Return the resources of one type, by logical id, from either form of the template."""
+    return {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == resource_type
+    }
+
+
+def _set_defaults(declared: dict[str, Any], chosen: Mapping[str, str]) -> None:
+    for name, value in chosen.items():
+        if name not in declared:
+            msg = f"the template has no parameter {name}"
+            raise ValueError(msg)
+        parameter = declared[name]
+        allowed = [str(one) for one in parameter.get("AllowedValues", [])]
+        if allowed and value not in allowed:
+            msg = f"parameter {name} must be one of {', '.join(allowed)}"
+            raise ValueError(msg)
+        if not re.fullmatch(parameter.get("AllowedPattern", ".*"), value):
+            msg = parameter.get("ConstraintDescription", f"parameter {name} is malformed")
+            raise ValueError(msg)
+        parameter["Default"] = value

@@ -1,0 +1,359 @@
+"""The webhook routes, from event to answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from support.http_api import Answer, ApiClient, ApiOnFakes
+from webhooks.domain.event import EventType
+
+WEBHOOKS = "/api/v1/webhooks"
+URL = "https://hooks.acme.com/webhooks/email"
+ABSENT = "0199a5b0-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def on_fakes() -> ApiOnFakes:
+    return ApiOnFakes()
+
+
+@pytest.fixture
+def acme(on_fakes: ApiOnFakes) -> ApiClient:
+    return on_fakes.acme
+
+
+def register(client: ApiClient, **changes: Any) -> Answer:
+    return client.call("POST", json={"url": URL, "events": ["email.sent"], **changes})
+
+
+def registered_id(client: ApiClient, **changes: Any) -> str:
+    answer = register(client, **changes)
+    assert answer.status == 201, answer.text
+    return str(answer.data["id"])
+
+
+def test_a_registration_answers_what_the_documentation_shows(acme: ApiClient) -> None:
+    answer = acme.call(
+        "POST",
+        json={
+            "url": "https://your-server.com/webhooks/email",
+            "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
+            "secret": "your_webhook_secret",
+        },
+    )
+    assert answer.status == 201
+    assert list(answer.json) == ["success", "data"]
+    assert answer.json["success"] is True
+    data = answer.data
+    assert list(data) == ["id", "url", "events", "secret", "active", "created_at"]
+    assert data["url"] == "https://your-server.com/webhooks/email"
+    assert data["events"] == ["email.sent", "email.delivered", "email.bounced", "email.complained"]
+    assert data["secret"] == "your_webhook_secret"
+    assert data["active"] is True
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", data["created_at"])
+    created_at = datetime.fromisoformat(data["created_at"])
+    assert abs((datetime.now(UTC) - created_at).total_seconds()) < 60
+    assert str(UUID(data["id"])) == data["id"]
+
+
+def test_a_secret_is_generated_where_none_is_given(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    secrets = {register(acme).data["secret"] for _ in range(3)}
+    assert len(secrets) == 3
+    assert all(re.fullmatch(r"whsec_[0-9a-f]{64}", secret) for secret in secrets)
+    assert {kept.current for _, kept in on_fakes.webhooks.webhooks.values()} == secrets
+
+
+def test_null_is_the_same_as_leaving_an_optional_field_out(acme: ApiClient) -> None:
+    data = register(acme, secret=None, description=None).data
+    assert data["secret"].startswith("whsec_")
+    assert "description" not in data
+
+
+def test_a_description_is_answered_where_one_is_given(acme: ApiClient) -> None:
+    answer = register(acme, description="Bounces für das Büro ✉")
+    assert answer.data["description"] == "Bounces für das Büro ✉"
+    shown = acme.call("GET", f"{WEBHOOKS}/{answer.data['id']}")
+    assert shown.data["description"] == "Bounces für das Büro ✉"
+
+
+@pytest.mark.parametrize("events", [["*"], [*EventType], ["email.clicked"]])
+def test_every_subscription_of_the_contract_is_accepted(acme: ApiClient, events: list[str]) -> None:
+    assert register(acme, events=events).data["events"] == events
+
+
+@pytest.mark.parametrize(
+    "secret", ["x" * 16, "x" * 256, "with a space and ~!", "Schlüssel mit Umlaut äöü"]
+)
+def test_a_secret_of_printable_characters_is_kept_as_it_is(acme: ApiClient, secret: str) -> None:
+    assert register(acme, secret=secret).data["secret"] == secret
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"url": "http://hooks.acme.com/"}, ["url"]),
+        ({"url": "https://127.0.0.1/"}, ["url"]),
+        ({"url": "https://localhost/"}, ["url"]),
+        ({"url": "https://user:password@hooks.acme.com/"}, ["url"]),
+        ({"url": "https://hooks.acme.com/#fragment"}, ["url"]),
+        ({"url": f"https://hooks.acme.com/{'x' * 2048}"}, ["url"]),
+        ({"url": ""}, ["url"]),
+        ({"url": 7}, ["url"]),
+        ({"url": None}, ["url"]),
+        ({"events": []}, ["events"]),
+        ({"events": "email.sent"}, ["events"]),
+        ({"events": {"email.sent": True}}, ["events"]),
+        ({"events": None}, ["events"]),
+        ({"events": ["email.sent", 7]}, ["events[1]"]),
+        ({"events": ["email.sent", "email.sent"]}, ["events[1]"]),
+        ({"events": ["email.sent", "email.eaten"]}, ["events[1]"]),
+        ({"events": ["Email.Sent"]}, ["events[0]"]),
+        ({"events": ["email.sent", "*"]}, ["events[1]"]),
+        ({"events": ["*", "*"]}, ["events[0]", "events[1]"]),
+        ({"events": ["no", "email.sent", "nor this"]}, ["events[0]", "events[2]"]),
+        ({"secret": "x" * 15}, ["secret"]),
+        ({"secret": "x" * 257}, ["secret"]),
+        ({"secret": ""}, ["secret"]),
+        ({"secret": "a line\nand another"}, ["secret"]),
+        ({"secret": "0123456789abcdef\u0000"}, ["secret"]),
+        ({"secret": 1234567890123456}, ["secret"]),
+        ({"description": "x" * 257}, ["description"]),
+        ({"description": "two\nlines"}, ["description"]),
+        ({"description": "\ud800"}, ["description"]),
+        ({"description": ["x"]}, ["description"]),
+        ({"url": "ftp://x", "events": ["no"], "secret": "short"}, ["url", "events[0]", "secret"]),
+    ],
+)
+def test_a_broken_rule_names_its_field(
+    on_fakes: ApiOnFakes, acme: ApiClient, changes: dict[str, Any], fields: list[str]
+) -> None:
+    answer = register(acme, **changes)
+    assert answer.status == 422
+    assert answer.json["success"] is False
+    assert answer.error["code"] == "validation_failed"
+    assert answer.fields == fields
+    assert all(detail["message"] for detail in answer.error["details"])
+    assert not on_fakes.webhooks.webhooks
+
+
+@pytest.mark.parametrize("field", ["url", "events"])
+def test_a_required_field_is_asked_for(acme: ApiClient, field: str) -> None:
+    body = {"url": URL, "events": ["email.sent"]}
+    del body[field]
+    answer = acme.call("POST", json=body)
+    assert answer.status == 422
+    assert answer.error["details"] == [
+        {"field": field, "message": "Give this field: it is required."}
+    ]
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["id", "account_id", "active", "created_at", "updated_at", "headers", "disabled_reason", "URL"],
+)
+def test_a_field_that_is_not_the_callers_to_set_is_refused_by_name(
+    on_fakes: ApiOnFakes, acme: ApiClient, field: str
+) -> None:
+    answer = register(acme, **{field: "x"})
+    assert answer.status == 422
+    assert answer.fields == [field]
+    assert not on_fakes.webhooks.webhooks
+
+
+def test_what_was_refused_is_not_repeated(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    answer = register(acme, secret="canary\nsecret-value", url="https://canary@acme.com/canary")
+    assert answer.status == 422
+    assert "canary" not in answer.text
+    assert "canary" not in repr(on_fakes.observer.lines)
+
+
+def test_many_unknown_fields_do_not_make_a_long_answer(acme: ApiClient) -> None:
+    answer = register(acme, **{f"{'x' * 200}{number}": 1 for number in range(60)})
+    assert answer.status == 422
+    assert len(answer.error["details"]) == 20
+    assert len(answer.text) < 5000
+
+
+def test_a_field_named_with_half_a_character_is_refused_like_any_other(acme: ApiClient) -> None:
+    answer = register(acme, **{"\ud83d": 1})
+    assert answer.status == 422
+    assert answer.fields == ["body"]
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254"])
+def test_a_host_that_resolves_to_a_private_address_is_refused(address: str) -> None:
+    on_fakes = ApiOnFakes(addresses={"hooks.acme.com": ["93.184.216.34", address]})
+    answer = register(on_fakes.acme)
+    assert answer.status == 422
+    assert answer.fields == ["url"]
+    assert address not in answer.text
+    assert on_fakes.looked_up == ["hooks.acme.com"]
+
+
+def test_a_host_that_resolves_to_public_addresses_is_looked_up_once() -> None:
+    on_fakes = ApiOnFakes(addresses={"hooks.acme.com": ["93.184.216.34"]})
+    assert register(on_fakes.acme).status == 201
+    assert on_fakes.looked_up == ["hooks.acme.com"]
+
+
+def test_a_host_without_an_address_yet_is_accepted(on_fakes: ApiOnFakes) -> None:
+    assert register(on_fakes.acme).status == 201
+    assert on_fakes.looked_up == ["hooks.acme.com"]
+
+
+def test_nothing_is_looked_up_for_a_registration_that_is_refused_anyway(
+    on_fakes: ApiOnFakes,
+) -> None:
+    assert register(on_fakes.acme, events=[]).status == 422
+    assert on_fakes.looked_up == []
+
+
+def test_an_account_has_only_so_many_webhooks() -> None:
+    on_fakes = ApiOnFakes(max_webhooks=2)
+    first = registered_id(on_fakes.acme)
+    registered_id(on_fakes.acme)
+    refused = register(on_fakes.acme)
+    assert (refused.status, refused.error["code"]) == (409, "webhook_limit_reached")
+    assert register(on_fakes.globex).status == 201
+    on_fakes.acme.call("DELETE", f"{WEBHOOKS}/{first}")
+    assert register(on_fakes.acme).status == 201
+
+
+def test_a_webhook_is_shown_without_its_secret(acme: ApiClient) -> None:
+    registered = register(acme, secret="your_webhook_secret").data
+    answer = acme.call("GET", f"{WEBHOOKS}/{registered['id']}")
+    assert answer.status == 200
+    assert answer.data == {
+        "id": registered["id"],
+        "url": URL,
+        "events": ["email.sent"],
+        "active": True,
+        "created_at": registered["created_at"],
+        "updated_at": registered["created_at"],
+    }
+    assert "your_webhook_secret" not in answer.text + acme.call("GET").text
+
+
+def test_a_disabled_webhook_says_why(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    webhook_id = registered_id(acme)
+    on_fakes.webhooks.disable("acme", webhook_id, "gone", 1766359512006)
+    data = acme.call("GET", f"{WEBHOOKS}/{webhook_id}").data
+    assert data["active"] is False
+    assert data["disabled_reason"] == "gone"
+    assert data["updated_at"] == "2025-12-21T23:25:12.006Z"
+
+
+def test_the_list_is_newest_first_and_ends_without_a_cursor(acme: ApiClient) -> None:
+    ids = [registered_id(acme) for _ in range(3)]
+    answer = acme.call("GET")
+    assert answer.status == 200
+    assert [webhook["id"] for webhook in answer.data] == ids[::-1]
+    assert answer.json["pagination"] == {}
+
+
+def test_an_account_without_webhooks_has_an_empty_list(acme: ApiClient) -> None:
+    assert acme.call("GET").json == {"success": True, "data": [], "pagination": {}}
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(acme: ApiClient) -> None:
+    ids = [registered_id(acme) for _ in range(5)]
+    seen: list[str] = []
+    query = {"limit": "2"}
+    sizes = []
+    while True:
+        answer = acme.call("GET", query=query)
+        seen += [webhook["id"] for webhook in answer.data]
+        sizes.append(len(answer.data))
+        if "next_cursor" not in answer.json["pagination"]:
+            break
+        query["cursor"] = answer.json["pagination"]["next_cursor"]
+    assert seen == ids[::-1]
+    assert sizes == [2, 2, 1]
+
+
+def test_a_page_is_of_20_unless_asked_otherwise(acme: ApiClient) -> None:
+    for _ in range(21):
+        register(acme)
+    assert len(acme.call("GET").data) == 20
+    assert len(acme.call("GET", query="limit=100").data) == 21
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "1&limit=2", "1e1"])
+def test_a_limit_is_a_whole_number_from_1_to_100(acme: ApiClient, limit: str) -> None:
+    answer = acme.call("GET", query=f"limit={limit}")
+    assert answer.status == 422
+    assert answer.fields == ["limit"]
+
+
+def test_a_cursor_is_of_no_use_to_another_account(on_fakes: ApiOnFakes) -> None:
+    for client in (on_fakes.acme, on_fakes.globex):
+        for _ in range(2):
+            registered_id(client)
+    cursor = on_fakes.acme.call("GET", query="limit=1").json["pagination"]["next_cursor"]
+    answer = on_fakes.globex.call("GET", query={"cursor": cursor})
+    assert answer.status == 422
+    assert answer.fields == ["cursor"]
+    assert on_fakes.acme.call("GET", query={"cursor": cursor}).status == 200
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "A" * 4000, "é", "../", "A" * 43, "null"])
+def test_a_made_up_cursor_is_refused(acme: ApiClient, cursor: str) -> None:
+    answer = acme.call("GET", query={"cursor": cursor})
+    assert answer.status == 422
+    assert answer.fields == ["cursor"]
+
+
+@pytest.mark.parametrize("form", ["query", "path"])
+def test_a_webhook_is_deleted_in_both_forms(
+    on_fakes: ApiOnFakes, acme: ApiClient, form: str
+) -> None:
+    webhook_id = registered_id(acme)
+    other_id = registered_id(acme)
+    if form == "query":
+        answer = acme.call("DELETE", query={"id": webhook_id})
+    else:
+        answer = acme.call("DELETE", f"{WEBHOOKS}/{webhook_id}")
+    assert answer.status == 200
+    assert answer.json == {"success": True, "data": {"id": webhook_id, "deleted": True}}
+    assert [stored for _, stored in on_fakes.webhooks.webhooks] == [other_id]
+    assert acme.call("GET", f"{WEBHOOKS}/{webhook_id}").status == 404
+
+
+def test_deleting_by_query_needs_the_id(acme: ApiClient) -> None:
+    answer = acme.call("DELETE")
+    assert answer.status == 422
+    assert answer.fields == ["id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "form"), [("GET", "path"), ("DELETE", "path"), ("DELETE", "query")]
+)
+def test_foreign_absent_and_malformed_ids_are_answered_alike(
+    on_fakes: ApiOnFakes, method: str, form: str
+) -> None:
+    foreign = registered_id(on_fakes.globex)
+    before = dict(on_fakes.webhooks.webhooks)
+    answers = set()
+    for webhook_id in (foreign, ABSENT, "quota", "x", foreign.upper(), "x" * 3000):
+        if form == "path":
+            answer = on_fakes.acme.call(method, f"{WEBHOOKS}/{webhook_id}")
+        else:
+            answer = on_fakes.acme.call(method, query={"id": webhook_id})
+        answers.add((answer.status, answer.text, json.dumps(answer.headers)))
+    assert len(answers) == 1
+    [(status, text, _)] = answers
+    assert status == 404
+    assert json.loads(text)["error"]["code"] == "webhook_not_found"
+    assert on_fakes.webhooks.webhooks == before
+
+
+def test_lists_hold_the_accounts_own_webhooks_only(on_fakes: ApiOnFakes) -> None:
+    own = registered_id(on_fakes.acme)
+    registered_id(on_fakes.globex)
+    assert [webhook["id"] for webhook in on_fakes.acme.call("GET").data] == [own]

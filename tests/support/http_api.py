@@ -1,0 +1,153 @@
+"""HTTP API events, payload version 2.0, and the API on fakes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode
+
+from api.app import Api
+from support.fakes import FakeApiKeyStore, FakeObserver, FakeWebhookStore
+from webhooks.domain import targets
+from webhooks.services.keyring import Keyring
+from webhooks.services.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+CURSOR_KEY = b"a key for the cursors of tests"
+LAMBDA_CONTEXT = SimpleNamespace(aws_request_id="lambda-request-id")
+
+
+def http_api_event(
+    method: str,
+    path: str,
+    *,
+    query: str | Mapping[str, str] = "",
+    headers: Mapping[str, str] | None = None,
+    body: str | bytes | None = None,
+    request_id: str | None = "JKJaXmPLvHcESHA=",
+) -> dict[str, Any]:
+    """Make the event that API Gateway makes of a request; a body of bytes goes as base64."""
+    raw_query = query if isinstance(query, str) else urlencode(query)
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": raw_query,
+        "headers": {name.lower(): value for name, value in (headers or {}).items()},
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "api-id",
+            "domainName": "api-id.execute-api.eu-central-1.amazonaws.com",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "test",
+            },
+            "routeKey": "$default",
+            "stage": "$default",
+            "timeEpoch": 1766359512006,
+        },
+        "isBase64Encoded": isinstance(body, bytes),
+    }
+    if request_id is not None:
+        event["requestContext"]["requestId"] = request_id
+    if raw_query:
+        parameters = parse_qs(raw_query, keep_blank_values=True)
+        event["queryStringParameters"] = {
+            name: ",".join(values) for name, values in parameters.items()
+        }
+    if body is not None:
+        event["body"] = base64.b64encode(body).decode() if isinstance(body, bytes) else body
+    return event
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered, its body read."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def data(self) -> Any:
+        return self.json["data"]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that `details` names."""
+        return [detail["field"] for detail in self.error["details"]]
+
+
+class ApiClient:
+    """Calls an API as one account does."""
+
+    def __init__(self, api: Callable[[Mapping[str, Any], Any], dict[str, Any]], key: str) -> None:
+        self.api = api
+        self.key = key
+
+    def call(self, method: str, path: str = "/api/v1/webhooks", **request: Any) -> Answer:
+        """Send a request with the account's key; `json` is a value to send as the body."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        if "json" in request:
+            request["body"] = json.dumps(request.pop("json"))
+            headers["Content-Type"] = "application/json"
+        headers |= request.pop("headers", {})
+        return self.send(http_api_event(method, path, headers=headers, **request))
+
+    def send(self, event: Mapping[str, Any]) -> Answer:
+        """Send an event as it is."""
+        answer = self.api(event, LAMBDA_CONTEXT)
+        assert set(answer) == {"statusCode", "headers", "cookies", "body", "isBase64Encoded"}
+        return Answer(answer["statusCode"], answer["headers"], answer["body"])
+
+
+@dataclass
+class ApiOnFakes:
+    """The API with fakes behind it, and two accounts' keys."""
+
+    addresses: dict[str, Sequence[str]] = field(default_factory=dict)
+    max_webhooks: int = 50
+    webhooks: FakeWebhookStore = field(default_factory=FakeWebhookStore)
+    keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
+    observer: FakeObserver = field(default_factory=FakeObserver)
+    looked_up: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(
+            self.webhooks,
+            check_url=targets.check_url,
+            resolve=self.resolve,
+            is_public=targets.is_public,
+            max_webhooks=self.max_webhooks,
+            cursor_key=CURSOR_KEY,
+        )
+        self.keyring = Keyring(self.keys)
+        self.api = Api(self)
+        self.acme = self.client("acme")
+        self.globex = self.client("globex")
+
+    def client(self, account_id: str) -> ApiClient:
+        """Make a key for an account and return its client."""
+        return ApiClient(self.api, self.keyring.issue(account_id).text)
+
+    def resolve(self, host: str) -> Sequence[str]:
+        """Look a name up in `addresses`; names that are not there have none."""
+        self.looked_up.append(host)
+        return self.addresses.get(host, ())

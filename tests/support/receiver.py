@@ -1,0 +1,246 @@
+"""A webhook's receiver on loopback: a real HTTP(S) server that answers as it is told to.
+
+::
+
+    with Receiver(Answer(500), Answer(200)) as receiver:   # then 200 for ever: the last repeats
+        ...
+        first, second = receiver.wait_for(2)
+        assert first.headers["x-sendcomms-attempt"] == "1"
+
+An answer is an `Answer`, a function from the request to one, or a `Raw`: a function that writes to
+the socket whatever it likes (see `hostile`), after which the connection is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+from support.certificates import client_context, server_context
+from webhooks.domain.targets import Target, parse_url
+
+if TYPE_CHECKING:
+    import ssl
+    from typing import BinaryIO
+
+    from webhooks.adapters.http import GuardedSender
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came. Header names are in lower case; `connection` counts from 1."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int = 1
+    received_at: float = field(default_factory=time.time)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to answer. Without a Content-Length among the headers it is the body's."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b'{"received":true}'
+
+    def encode(self) -> bytes:
+        reason = HTTPStatus(self.status).phrase if self.status in set(HTTPStatus) else "Odd"
+        lines = [f"HTTP/1.1 {self.status} {reason}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if "content-length" not in {name.lower() for name in self.headers}:
+            lines.append(f"Content-Length: {len(self.body)}")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+
+Wire = Callable[[socket.socket, threading.Event], None]
+"""Something done to a connection; the event is set when the receiver stops: never outlive it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An answer that is not HTTP, or not quite. The connection is closed behind it."""
+
+    act: Wire
+
+
+Script = Answer | Raw | Callable[[Request], Answer | Raw]
+
+
+class Receiver:
+    """A receiver that runs in threads of its own for as long as its `with` block.
+
+    `tls` is True for a certificate that `client_context` trusts, or a context of one's own.
+    `on_connect` does something to each new connection before TLS and before any request, and
+    the connection goes on to be served unless that closes it.
+    """
+
+    def __init__(
+        self,
+        *answers: Script,
+        tls: bool | ssl.SSLContext = False,
+        on_connect: Wire | None = None,
+        path: str = "/hook",
+    ) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._answers: list[Script] = list(answers) or [Answer()]
+        self._context = server_context() if tls is True else tls or None
+        self._on_connect = on_connect
+        self._path = path
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}{self._path}"
+
+    def answer_with(self, *answers: Script) -> None:
+        """Answer so from the next request on; the last answer repeats."""
+        with self._changed:
+            self._answers = list(answers)
+
+    def wait_for(self, count: int, timeout: float = 10.0) -> list[Request]:
+        """Return the requests when there are that many; AssertionError when they do not come."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout):
+                msg = f"{len(self.requests)} of {count} requests after {timeout} seconds"
+                raise AssertionError(msg)
+            return list(self.requests)
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        _shut(self._listener)
+        with self._changed:
+            still_open = list(self._open)
+        for connection in still_open:
+            _shut(connection)
+        for thread in self._threads:
+            thread.join(5)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with self._listener:
+            while not self._stop.is_set():
+                try:
+                    connection, _ = self._listener.accept()
+                except OSError:
+                    return
+                self.connections += 1
+                self._start(partial(self._serve, connection, self.connections))
+
+    def _serve(self, plain: socket.socket, number: int) -> None:
+        with self._changed:
+            # TLS detaches the socket that it wraps; a copy can still be shut from outside.
+            copy = plain.dup()
+            self._open.add(copy)
+        connection = plain
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._on_connect:
+                self._on_connect(connection, self._stop)
+            if self._context:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            self._converse(connection, number)
+        except (OSError, ValueError):
+            pass  # the sender hung up, or a test made it do so: the test asserts what matters
+        finally:
+            connection.close()
+            with self._changed:
+                self._open.discard(copy)
+            copy.close()
+
+    def _converse(self, connection: socket.socket, number: int) -> None:
+        with connection.makefile("rb") as stream:
+            while not self._stop.is_set():
+                request = _read_request(stream, number)
+                if request is None:
+                    return
+                answer = self._next_answer(request)
+                if isinstance(answer, Raw):
+                    answer.act(connection, self._stop)
+                    return
+                connection.sendall(answer.encode())
+                if answer.headers.get("Connection", "").lower() == "close":
+                    return
+
+    def _next_answer(self, request: Request) -> Answer | Raw:
+        with self._changed:
+            script = self._answers[0]
+            if len(self._answers) > 1:
+                self._answers.pop(0)
+            self.requests.append(request)
+            self._changed.notify_all()
+        return script if isinstance(script, Answer | Raw) else script(request)
+
+
+def _read_request(stream: BinaryIO, connection: int) -> Request | None:
+    line = stream.readline()
+    if not line:
+        return None
+    method, path, _ = line.decode("latin-1").split(" ", 2)
+    headers: dict[str, str] = {}
+    while (line := stream.readline()) not in {b"\r\n", b""}:
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    body = stream.read(int(headers.get("content-length", "0")))
+    return Request(method, path, headers, body, connection)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+_LOOPBACK = re.compile(r"(https?)://(127\.0\.0\.1|localhost):([0-9]{1,5})(/[!-~]*)?")
+
+
+def loopback_target(url: str) -> Target:
+    """The tests' url rule: the real one, and besides it receivers on this machine."""
+    match = _LOOPBACK.fullmatch(url)
+    if match is None:
+        return parse_url(url)
+    scheme, host, port, path_and_query = match.groups()
+    return Target(scheme, host, int(port), path_and_query or "/")
+
+
+def local_sender(**options: Any) -> GuardedSender:
+    """Return the real sender, allowed to reach receivers on this machine and their certificates."""
+    from webhooks.adapters.http import GuardedSender
+
+    settings: dict[str, Any] = {
+        "allowed": lambda _: True,
+        "check": loopback_target,
+        "ssl_context": client_context(),
+    }
+    return GuardedSender(**settings | options)

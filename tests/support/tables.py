@@ -1,0 +1,26 @@
+"""The stack's tables on any DynamoDB, made from the template, so that they are what deploys."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from local.template import load, of_type
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_BUILT = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    return of_type(load(), "AWS::DynamoDB::Table")
+
+
+def create_tables(client: DynamoDBClient) -> None:
+    """Create every table of the template, each under its logical id."""
+    for logical_id, table in _tables().items():
+        properties: dict[str, Any] = table["Properties"]
+        built: Any = {name: properties[name] for name in _BUILT if name in properties}
+        client.create_table(TableName=logical_id, **built)

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.fakes import (
+    FakeDeliveryStore,
+    FakeObserver,
+    FakeRejectedMessages,
+    FakeScheduler,
+    FakeSender,
+    FakeWebhookStore,
+)
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.ses import SesAccounts
+from webhooks.domain.webhook import Secrets
+from webhooks.services.deliverer import Deliverer
+from webhooks.services.dispatcher import Dispatcher, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500, duration_ms=7, answer="no")
+GONE = Outcome(AttemptError.HTTP_STATUS, status_code=410, duration_ms=7)
+
+
+class World:
+    """A dispatcher among fakes."""
+
+    def __init__(self) -> None:
+        self.store = FakeWebhookStore()
+        self.deliveries = FakeDeliveryStore()
+        self.sender = FakeSender()
+        self.scheduler = FakeScheduler()
+        self.rejected = FakeRejectedMessages()
+        self.observer = FakeObserver()
+        self.remaining = 60.0
+        deliverer = Deliverer(
+            sender=self.sender,
+            destinations=self.store,
+            observer=self.observer,
+            schedule=(5.0, 300.0),
+            clock=lambda: samples.NOW_MS / 1000,
+            random=lambda: 0.0,
+        )
+        self.dispatcher = Dispatcher(
+            destinations=self.store,
+            deliveries=self.deliveries,
+            deliverer=deliverer,
+            scheduler=self.scheduler,
+            rejected=self.rejected,
+            observer=self.observer,
+            ses_accounts=SesAccounts(),
+            clock=lambda: samples.NOW_MS / 1000,
+            max_threads=8,
+        )
+
+    def add(self, *numbers: int, **changes: Any) -> None:
+        for number in numbers or (1,):
+            self.store.add(samples.webhook(number, **changes), Secrets(samples.SECRET))
+
+    def send(self, *texts: str) -> list[str]:
+        """Dispatch a batch of messages m0, m1 ...; returns the failed ones."""
+        messages = [
+            Message(f"m{index}", text, samples.NOW_MS + index) for index, text in enumerate(texts)
+        ]
+        return self.dispatcher.dispatch(messages, lambda: self.remaining)
+
+    def stored(self) -> list[Delivery]:
+        return list(self.deliveries.deliveries.values())
+
+    def only(self) -> Delivery:
+        [delivery] = self.stored()
+        return delivery
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_an_event_reaches_every_active_webhook_that_wants_its_type(world: World) -> None:
+    world.add(1, 2)
+    world.add(3, events=("email.opened",))
+    world.add(4, events=("*",))
+    world.add(5, account_id="acc_2")
+    assert world.send(samples.event_text()) == []
+    assert {url for url, _, _ in world.sender.posts} == {
+        samples.webhook(number).url for number in (1, 2, 4)
+    }
+    assert [delivery.status for delivery in world.stored()] == [Status.SUCCEEDED] * 3
+
+
+def test_a_delivery_that_succeeds_costs_its_share_of_one_write_and_no_execution(
+    world: World,
+) -> None:
+    world.add(1, 2, 3)
+    texts = [samples.event_text(transaction_id=f"txn_{number}") for number in range(4)]
+    assert world.send(*texts) == []
+    assert len(world.stored()) == 12
+    assert world.deliveries.writes == ["put_settled"]
+    assert world.store.queries == 1
+    assert world.scheduler.calls == 0
+
+
+def test_the_bytes_sent_are_those_recorded(world: World) -> None:
+    world.add()
+    world.send(samples.event_text())
+    [(_, body, headers)] = world.sender.posts
+    assert world.only().body == body
+    assert json.loads(body)["data"]["status"] == "delivered"
+    assert headers["X-SendComms-Delivery"] == world.only().id
+    assert headers["X-SendComms-Attempt"] == "1"
+    assert headers["webhook-id"] == world.only().event_id
+
+
+def test_a_failure_is_recorded_then_scheduled(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    assert world.send(samples.event_text()) == []
+    delivery = world.only()
+    assert delivery.status is Status.RETRYING
+    assert delivery.next_attempt_at_ms == samples.NOW_MS + 5_000
+    assert [(a.number, a.error, a.answer) for a in delivery.attempts] == [
+        (1, AttemptError.HTTP_STATUS, "no")
+    ]
+    assert world.scheduler.executions == {delivery.key: (2, 5.0)}
+
+
+def test_a_failing_webhook_does_not_hold_up_the_others(world: World) -> None:
+    world.add(1, 2)
+    refused_url = samples.webhook(1).url
+    world.sender.answer = lambda url, _: REFUSED if url == refused_url else Outcome(status_code=200)
+    assert world.send(samples.event_text()) == []
+    assert sorted(delivery.status for delivery in world.stored()) == ["retrying", "succeeded"]
+
+
+def test_gone_disables_the_webhook_once_and_keeps_its_deliveries(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: GONE
+    texts = [samples.event_text(transaction_id=f"txn_{number}") for number in range(3)]
+    assert world.send(*texts) == []
+    webhook = world.store.get("acc_1", samples.webhook().id)
+    assert webhook is not None
+    assert (webhook.active, webhook.disabled_reason) == (False, "gone")
+    assert [delivery.status for delivery in world.stored()] == [Status.WAITING] * 3
+    assert world.scheduler.calls == 0
+    assert world.observer.counts["Disabled"] == 1
+
+
+def test_a_disabled_webhooks_deliveries_wait_without_an_attempt(world: World) -> None:
+    world.add(active=False)
+    assert world.send(samples.event_text()) == []
+    assert world.only().status is Status.WAITING
+    assert world.only().attempts == ()
+    assert world.sender.posts == []
+
+
+def test_a_webhook_without_a_secret_is_never_sent_an_unsigned_request(world: World) -> None:
+    world.store.add(samples.webhook(), Secrets(None))
+    assert world.send(samples.event_text()) == []
+    assert world.sender.posts == []
+    assert (world.only().status, world.only().reason) == (Status.WAITING, "secret_missing")
+    assert world.observer.counts["SecretMissing"] == 1
+
+
+def test_the_same_message_again_sends_nothing(world: World) -> None:
+    world.add()
+    world.send(samples.event_text())
+    assert world.send(samples.event_text()) == []
+    assert len(world.sender.posts) == 1
+
+
+def test_the_same_event_twice_in_a_batch_is_one_delivery(world: World) -> None:
+    world.add()
+    assert world.send(samples.event_text(), samples.event_text()) == []
+    assert len(world.sender.posts) == 1
+
+
+def test_both_copies_of_an_event_wait_for_its_one_delivery(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", True)
+    assert world.send(samples.event_text(), samples.event_text()) == ["m0", "m1"]
+
+
+def test_an_event_without_a_timestamp_published_twice_is_one(world: World) -> None:
+    world.add()
+    text = samples.event_text(timestamp=None)
+    assert world.send(samples.event_text(transaction_id="other"), text) == []
+    assert world.send(text) == []
+    assert len(world.sender.posts) == 2
+    timestamps = {json.loads(body)["timestamp"] for _, body, _ in world.sender.posts}
+    assert "2025-12-21T10:30:00.001Z" in timestamps
+
+
+def test_a_retrying_delivery_seen_again_gets_its_execution_and_no_attempt(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", True)
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.scheduler.executions == {}
+    assert world.send(samples.event_text()) == []
+    assert world.scheduler.executions == {world.only().key: (2, 5.0)}
+    assert len(world.sender.posts) == 1
+
+
+def test_another_body_under_the_same_event_id_is_a_logged_conflict(world: World) -> None:
+    world.add()
+    world.send(samples.event_text(id="evt_mine"))
+    other = samples.event_text(id="evt_mine", transaction_id="txn_other")
+    assert world.send(other) == []
+    assert len(world.sender.posts) == 1
+    assert world.observer.logged("event_conflict")[0]["event_id"] == "evt_mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("not json", "not_json"),
+        ("[]", "not_an_object"),
+        ("[" * 100_000, "too_deep"),
+        (samples.event_text(event="email.lost"), "unknown_event"),
+        (samples.event_text(account_id=None), "no_account"),
+        (samples.event_text(data={"id": "x"}), "invalid_field"),
+        (samples.event_text(data={"to": "a@b.example", "x": "y" * 70_000}), "too_large"),
+    ],
+)
+def test_poison_goes_to_the_dead_letter_queue_at_once_and_harms_nobody(
+    world: World, text: str, reason: str
+) -> None:
+    world.add()
+    assert world.send(text, samples.event_text()) == []
+    [message] = world.rejected.messages
+    assert (message.message_id, message.body, message.reason) == ("m0", text, reason)
+    assert world.observer.logged("message_rejected")[0]["reason"] == reason
+    assert world.observer.counts["RejectedMessages"] == 1
+    assert world.only().status is Status.SUCCEEDED
+
+
+def test_poison_that_cannot_be_put_by_is_received_again(world: World) -> None:
+    world.rejected.refuse = {"m0"}
+    assert world.send("not json") == ["m0"]
+
+
+def test_a_failed_query_is_never_no_webhooks(world: World) -> None:
+    world.add(1)
+    world.add(2, account_id="acc_2")
+    world.store.failures.plan("destinations", True, True)
+    texts = (samples.event_text(), samples.event_text(account_id="acc_2"), "not json")
+    assert world.send(*texts) == ["m0", "m1"]
+    assert world.sender.posts == []
+    assert world.send(*texts[:2]) == []
+    assert len(world.sender.posts) == 2
+
+
+def test_a_failed_read_of_deliveries_sends_nothing(world: World) -> None:
+    world.add()
+    world.deliveries.failures.plan("get_many", True)
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.sender.posts == []
+
+
+def test_a_failed_claim_fails_its_message_only(world: World) -> None:
+    world.add()
+    world.deliveries.failures.plan("claim", True)
+    assert world.send(samples.event_text(timestamp=None), samples.event_text()) == ["m0"]
+    assert len(world.sender.posts) == 1
+
+
+def test_a_failure_that_cannot_be_recorded_is_received_again(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.deliveries.failures.plan("create", True)
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.scheduler.calls == 0
+
+
+def test_a_success_that_cannot_be_recorded_is_received_again(world: World) -> None:
+    world.add(1, 2)
+    world.send(samples.event_text())
+    unwritable = world.stored()[0].key
+    world.deliveries.deliveries.clear()
+    world.deliveries.unwritable = {unwritable}
+    other = samples.event_text(account_id="acc_3")
+    assert world.send(samples.event_text(), other) == ["m0"]
+    assert world.observer.counts["UnrecordedSuccesses"] == 1
+
+
+def test_our_own_trouble_is_not_the_receivers_failure(world: World) -> None:
+    world.add()
+
+    def unavailable(_url: str, _headers: Mapping[str, str]) -> Outcome:
+        msg = "out of file descriptors"
+        raise Unavailable(msg)
+
+    world.sender.answer = unavailable
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.stored() == []
+
+
+def test_a_bug_in_one_delivery_harms_no_other_and_loses_nothing(world: World) -> None:
+    world.add(1, 2)
+    broken_url = samples.webhook(1).url
+
+    def answer(url: str, _headers: Mapping[str, str]) -> Outcome:
+        if url == broken_url:
+            raise ZeroDivisionError
+        return Outcome(status_code=204)
+
+    world.sender.answer = answer
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.only().status is Status.SUCCEEDED
+    [line] = world.observer.logged("message_failed")
+    assert line["error"] == "ZeroDivisionError"
+
+
+def test_what_does_not_fit_in_the_time_left_is_received_again(world: World) -> None:
+    world.add()
+    world.remaining = 7.9
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.sender.posts == []
+    assert world.stored() == []
+
+
+def test_the_deliveries_of_a_batch_are_attempted_at_the_same_time(world: World) -> None:
+    world.add(1, 2, 3, 4)
+    together = threading.Barrier(4, timeout=10)
+
+    def answer(_url: str, _headers: Mapping[str, str]) -> Outcome:
+        together.wait()
+        return Outcome(status_code=200)
+
+    world.sender.answer = answer
+    assert world.send(samples.event_text()) == []
+    assert len(world.stored()) == 4
+
+
+def test_a_success_is_recorded_while_a_slower_delivery_goes_on(world: World) -> None:
+    world.add(1, 2)
+    slow_url = samples.webhook(1).url
+    recorded = threading.Event()
+    put_settled = world.deliveries.put_settled
+
+    def watched(deliveries: Any) -> Any:
+        result = put_settled(deliveries)
+        recorded.set()
+        return result
+
+    world.deliveries.put_settled = watched  # type: ignore[method-assign]
+
+    def answer(url: str, _headers: Mapping[str, str]) -> Outcome:
+        if url == slow_url:
+            assert recorded.wait(10)
+        return Outcome(status_code=200)
+
+    world.sender.answer = answer
+    assert world.send(samples.event_text()) == []
+    assert world.deliveries.writes == ["put_settled", "put_settled"]
+
+
+def test_a_failure_that_lost_a_race_to_a_success_starts_nothing(world: World) -> None:
+    world.add()
+
+    def answer(_url: str, headers: Mapping[str, str]) -> Outcome:
+        rival = samples.delivery(
+            id=headers["X-SendComms-Delivery"], status=Status.SUCCEEDED, next_attempt_at_ms=None
+        )
+        world.deliveries.put_settled([rival])
+        return REFUSED
+
+    world.sender.answer = answer
+    assert world.send(samples.event_text()) == []
+    assert world.only().status is Status.SUCCEEDED
+    assert world.scheduler.calls == 0
+
+
+def test_a_rotation_signs_with_both_secrets(world: World) -> None:
+    secrets = Secrets("whsec_" + "cd" * 32, samples.SECRET, samples.NOW_MS + 1)
+    world.store.add(samples.webhook(), secrets)
+    world.send(samples.event_text())
+    [(_, _, headers)] = world.sender.posts
+    assert len(headers["webhook-signature"].split(" ")) == 2
+
+
+def test_a_ses_record_outside_the_six_is_counted_and_dropped(world: World) -> None:
+    record = {"eventType": "Reject", "mail": {"messageId": "m", "timestamp": "x"}, "reject": {}}
+    assert world.send(json.dumps(record)) == []
+    assert world.observer.counts["IgnoredEvents"] == 1
+    assert world.rejected.messages == []
+
+
+def test_logs_name_no_url_address_payload_or_secret(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: replace(REFUSED, answer="secret-answer")
+    world.send(samples.event_text(), "not json canary")
+    said = repr(world.observer.lines)
+    for canary in ("example.com", samples.SECRET, "Welcome", "secret-answer", "canary"):
+        assert canary not in said
