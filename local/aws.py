@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
+_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 _UNWANTED_VARIABLES = (
     "AWS_DEFAULT_PROFILE",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
@@ -46,7 +47,7 @@ def aws_server(listener: socket.socket) -> Iterator[str]:
     try:
         port = listener.getsockname()[1]
         with _environment(_pointing_at(port)), _moto():
-            from moto.server import (
+            from moto.moto_server.werkzeug_app import (
                 DomainDispatcherApplication,
                 MotoRequestHandler,
                 create_backend_app,
@@ -57,6 +58,14 @@ def aws_server(listener: socket.socket) -> Iterator[str]:
                 yield f"http://127.0.0.1:{port}"
     finally:
         _RUNNING_AT_MOST_ONCE.release()
+
+
+def aws_client(service: str, endpoint: str) -> Any:
+    """Return a boto3 client of a service at an endpoint, with dummy credentials."""
+    import boto3
+
+    session: Any = boto3.session.Session(region_name=REGION)
+    return session.client(service, endpoint_url=endpoint, **_CREDENTIALS)
 
 
 @contextlib.contextmanager
@@ -107,15 +116,15 @@ def _cached_task_clients() -> Iterator[None]:
     moto makes a new one for each task from boto3's default session, which is neither safe in
     threads nor cheap: with a hundred executions at once, tasks fail.
     """
-    from moto.stepfunctions.parser.asl.utils import boto_client
-
     import boto3
+    from moto.stepfunctions.parser.asl.utils import boto_client
 
     lock = threading.Lock()
 
     @functools.cache
     def client(service: str, region: str) -> Any:
-        return boto3.session.Session().client(service, region_name=region)
+        session: Any = boto3.session.Session()
+        return session.client(service, region_name=region)
 
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
         del state_credentials

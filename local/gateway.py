@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 from local.aws import ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from local.functions import LocalFunction
@@ -77,9 +77,7 @@ class Gateway:
         """Order the routes as API Gateway does: the most specific one wins."""
         self._routes: Sequence[GatewayRoute] = sorted(routes, key=lambda route: route.rank)
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         request = Request(environ)
         request.max_content_length = MAX_BODY_BYTES

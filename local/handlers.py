@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from local.aws import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,17 +26,14 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
     """
     _put_sources_on_path()
     from local import loopback
-    from webhooks.adapters.http import GuardedSender
     from webhooks.settings import Settings
-    from webhooks.wiring import Services
+    from webhooks.wiring import Services, TargetRules
 
     function = name.partition(".")[0]
     services = Services(
         function,
-        Settings.from_environment(environment),
-        sender=GuardedSender(allowed=loopback.is_allowed, check=loopback.parse_url),
-        check_url=loopback.check_url,
-        is_allowed=loopback.is_allowed,
+        Settings.from_environment({"CURSOR_KEY": secrets.token_hex(32)} | dict(environment)),
+        rules=TargetRules(loopback.parse_url, loopback.is_allowed),
     )
     if function == "api":
         from api.app import Api
@@ -46,12 +46,9 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
 def issue_key(table: str, endpoint: str, account_id: str) -> str:
     """Make an API key for an account and return its text."""
     _put_sources_on_path()
-    from webhooks.adapters.aws import client
-    from webhooks.adapters.dynamodb import DynamoDBApiKeyStore
-    from webhooks.services.keyring import Keyring
+    from local.api_key import KeysTable, issue
 
-    store = DynamoDBApiKeyStore(client("dynamodb", endpoint), table)
-    return Keyring(store).issue(account_id, "local").text
+    return issue(KeysTable(table, endpoint, REGION), account_id, "local")
 
 
 def _put_sources_on_path() -> None:

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import re
 from ipaddress import AddressValueError, IPv4Address
-from typing import TYPE_CHECKING
 
 from webhooks.domain import targets
 from webhooks.domain.errors import InvalidTarget
 from webhooks.domain.targets import Target
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LOOPBACK_URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>127\.0\.0\.1|localhost)(?::(?P<port>[1-9][0-9]{0,4}))?"
@@ -29,17 +25,12 @@ _MAX_PORT = 65535
 def parse_url(url: str) -> Target:
     """Return where a url leads, `http` and `https` to loopback included; InvalidTarget if not."""
     found = _LOOPBACK_URL.fullmatch(url)
-    if found is None:
+    if found is None or len(url) > targets.MAX_URL_CHARACTERS:
         return targets.parse_url(url)
     port = int(found["port"] or _DEFAULT_PORTS[found["scheme"]])
     if port > _MAX_PORT:
         raise InvalidTarget("use a port from 1 to 65535")
     return Target(found["scheme"], found["host"], port, found["rest"] or "/")
-
-
-def check_url(url: str) -> None:
-    """Raise InvalidTarget for a url that no webhook of this machine may have."""
-    parse_url(url)
 
 
 def is_allowed(address: str) -> bool:

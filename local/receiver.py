@@ -88,13 +88,9 @@ class Receiver:
     def wait(self, condition: Callable[[list[Received]], bool], timeout_seconds: float) -> bool:
         """Wait until what was received meets a condition; tells whether it did in time."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: condition(list(self._received)), timeout_seconds
-            )
+            return self._changed.wait_for(lambda: condition(list(self._received)), timeout_seconds)
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one delivery."""
         request = Request(environ)
         body = request.get_data()

@@ -181,19 +181,24 @@ def _without(absent: set[str], value: Any) -> Any:
         return value
     match value:
         case {"Ref": str(name)} if name in absent:
-            return _machine_arn(name)
+            replaced: Any = _machine_arn(name)
         case {"Fn::GetAtt": [str(name), str(attribute)]} if name in absent:
-            return _attribute(name, attribute)
+            replaced = _attribute(name, attribute)
         case {"Fn::Sub": str(text)}:
-            return {"Fn::Sub": _substituted(absent, text)}
+            replaced = {"Fn::Sub": _substituted(absent, text)}
         case {"Fn::Sub": [str(text), dict(variables)]}:
-            return {"Fn::Sub": [_substituted(absent, text), _without(absent, variables)]}
-    kept = {key: _without(absent, item) for key, item in value.items()}
-    if isinstance(kept.get("DependsOn"), list):
-        kept["DependsOn"] = [name for name in kept["DependsOn"] if name not in absent]
-    elif kept.get("DependsOn") in absent:
-        del kept["DependsOn"]
-    return kept
+            replaced = {"Fn::Sub": [_substituted(absent, text), _without(absent, variables)]}
+        case _:
+            replaced = {key: _without(absent, item) for key, item in value.items()}
+            _drop_dependencies(absent, replaced)
+    return replaced
+
+
+def _drop_dependencies(absent: set[str], resource: dict[str, Any]) -> None:
+    if isinstance(resource.get("DependsOn"), list):
+        resource["DependsOn"] = [name for name in resource["DependsOn"] if name not in absent]
+    elif resource.get("DependsOn") in absent:
+        del resource["DependsOn"]
 
 
 def _substituted(absent: set[str], text: str) -> str:

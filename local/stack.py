@@ -106,9 +106,7 @@ class LocalStack:
 
         options = self._options
         endpoint = starting.enter_context(aws_server(aws))
-        made = resources.create(
-            template.load(options.template, options.parameters or {}), endpoint
-        )
+        made = resources.create(template.load(options.template, options.parameters or {}), endpoint)
         functions = {
             logical_id: LocalFunction(
                 name=function.name,
@@ -200,7 +198,7 @@ def _written(directory: Path, files: Mapping[str, Any]) -> Iterator[None]:
         partial = directory / f".{name}.{os.getpid()}"
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2)
+            file.write(json.dumps(value, indent=2) + "\n")
         partial.replace(paths[-1])
     try:
         yield

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def lambda_handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Answer one HTTP API event, payload version 2.0."""
-    return _api()(event, context)
+    return make_api()(event, context)
 
 
 @cache
-def _api() -> Api:
+def make_api() -> Api:
+    """Return the API of a deployed function, built at its first request."""
     return Api(wiring.services("api"))

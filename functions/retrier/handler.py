@@ -46,7 +46,7 @@ def handle(
     names = {name: str(event.get(name)) for name in ("account_id", "webhook_id", "delivery_id")}
     if event.get("version") != VERSION:
         services.observer.log("error", "unknown_version", **names, version=event.get("version"))
-        return {**event, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
+        return {**event, **names, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
     attempt_number = int(event["attempt"])
     verdict = services.retrier.retry(DeliveryKey(**names), attempt_number)
     services.observer.end(context)

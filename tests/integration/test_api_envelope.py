@@ -114,7 +114,12 @@ def test_a_revoked_key_stops_at_once(on_fakes: ApiOnFakes, acme: ApiClient) -> N
 
 
 def test_strangers_do_not_learn_what_is_wrong_with_their_input(acme: ApiClient) -> None:
-    for request in ({"json": {}}, {"body": "{"}, {"json": BODY, "query": "x=1"}):
+    requests: list[dict[str, Any]] = [
+        {"json": {}},
+        {"body": "{"},
+        {"json": BODY, "query": "x=1"},
+    ]
+    for request in requests:
         answer = acme.call("POST", headers={"Authorization": "Bearer wrong"}, **request)
         assert answer.status == 401
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -64,7 +65,8 @@ def server_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if only_tls_1_1:
         context.set_ciphers("ALL:@SECLEVEL=0")
-        context.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
     with tempfile.TemporaryDirectory() as directory:
         chain = Path(directory) / "chain.pem"
         chain.write_bytes(

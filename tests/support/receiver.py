@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer. Without a Content-Length among the headers it is the body's."""
+    """What to answer. Unless a header frames the body, Content-Length is added."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Answer:
         reason = HTTPStatus(self.status).phrase if self.status in set(HTTPStatus) else "Odd"
         lines = [f"HTTP/1.1 {self.status} {reason}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        if "content-length" not in {name.lower() for name in self.headers}:
+        if not {"content-length", "transfer-encoding"} & {name.lower() for name in self.headers}:
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
 
@@ -106,12 +106,9 @@ class Receiver:
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:

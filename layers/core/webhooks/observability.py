@@ -24,7 +24,7 @@ class PowertoolsObserver:
     def __init__(self, service: str) -> None:
         """Name the function, as `dispatcher`."""
         self._service = service
-        self._logger = Logger(service=service)
+        self._logger = Logger(service=service, location=None)
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 

@@ -30,6 +30,7 @@ class Settings:
     max_webhooks_per_account: int = 50
     default_account_id: str = "default"
     configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
+    cursor_key: bytes = field(default=b"", repr=False)
     aws_endpoint_url: str | None = None
 
     @classmethod
@@ -60,6 +61,7 @@ class Settings:
             ),
             default_account_id=environment.get("DEFAULT_ACCOUNT_ID", default.default_account_id),
             configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
+            cursor_key=environment.get("CURSOR_KEY", "").encode(),
             aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
         )
 

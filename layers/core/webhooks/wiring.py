@@ -6,33 +6,52 @@ import os
 import random
 import time
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from webhooks.domain import targets
 from webhooks.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from webhooks.domain.targets import Target
     from webhooks.observability import PowertoolsObserver
     from webhooks.ports import DeliveryStore, DestinationStore, Sender
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.keyring import Keyring
+    from webhooks.services.registry import Registry
     from webhooks.services.retrier import Retrier
 
 _THREADS = 64
 """Deliveries attempted at once: what 1,024 MB of function memory does without false time-outs."""
 
 
-class Services:
-    """The services of one function, each built when it is first asked for.
+class TargetRules(NamedTuple):
+    """What a webhook's url may be, and which addresses it may lead to.
 
-    `sender` is the seam of the tests and of the stack on one machine, which reach receivers that
-    the guard refuses. A deployed function has no way to give one.
+    The seam of the tests and of the stack on one machine, which reach receivers that the guard
+    refuses. A deployed function has no way to give rules of its own.
     """
 
-    def __init__(self, function: str, settings: Settings, *, sender: Sender | None = None) -> None:
+    parse_url: Callable[[str], Target] = targets.parse_url
+    is_public: Callable[[str], bool] = targets.is_public
+
+
+PUBLIC_TARGETS = TargetRules()
+"""The rules of every deployed function."""
+
+
+class Services:
+    """The services of one function, each built when it is first asked for."""
+
+    def __init__(
+        self, function: str, settings: Settings, *, rules: TargetRules = PUBLIC_TARGETS
+    ) -> None:
         """Serve `function`, as `dispatcher`, with the settings of its environment."""
         self.function = function
         self.settings = settings
-        self._sender = sender
+        self._rules = rules
 
     @cached_property
     def observer(self) -> PowertoolsObserver:
@@ -40,6 +59,33 @@ class Services:
         from webhooks.observability import PowertoolsObserver
 
         return PowertoolsObserver(self.function)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """What manages webhooks. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+        from webhooks.adapters.resolver import resolve
+        from webhooks.services.registry import Registry
+
+        if not self.settings.cursor_key:
+            msg = "CURSOR_KEY must be set: it seals the lists' cursors"
+            raise ValueError(msg)
+        return Registry(
+            DynamoDBWebhookStore(self._dynamodb, self.settings.webhooks_table),
+            check_url=self._rules.parse_url,
+            resolve=resolve,
+            is_public=self._rules.is_public,
+            max_webhooks=self.settings.max_webhooks_per_account,
+            cursor_key=self.settings.cursor_key,
+        )
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """What makes and recognises API keys."""
+        from webhooks.adapters.dynamodb import DynamoDBApiKeyStore
+        from webhooks.services.keyring import Keyring
+
+        return Keyring(DynamoDBApiKeyStore(self._dynamodb, self.settings.api_keys_table))
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -86,7 +132,7 @@ class Services:
         from webhooks.services.deliverer import Deliverer
 
         return Deliverer(
-            sender=self._guarded_sender,
+            sender=self._sender,
             destinations=self._destinations,
             observer=self.observer,
             schedule=self.settings.retry_schedule,
@@ -95,10 +141,10 @@ class Services:
         )
 
     @cached_property
-    def _guarded_sender(self) -> Sender:
+    def _sender(self) -> Sender:
         from webhooks.adapters.http import GuardedSender
 
-        return self._sender or GuardedSender()
+        return GuardedSender(check=self._rules.parse_url, allowed=self._rules.is_public)
 
     @cached_property
     def _destinations(self) -> DestinationStore:

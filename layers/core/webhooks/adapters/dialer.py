@@ -70,7 +70,9 @@ class Dialer:
 
     def _vetted_addresses(self, host: str, port: int, watch: Watch) -> list[str]:
         """Return one or two IPv4 addresses, or raise: one closed address spoils the answer."""
-        answers = self._look_up(host, port, min(LOOK_UP_SECONDS, watch.remaining()))
+        if watch.remaining() <= 0:
+            raise AttemptFailedError(AttemptError.TIMEOUT)
+        answers = self._look_up(host, port, min(LOOK_UP_SECONDS, max(watch.remaining(), 0)))
         if not all(self._allowed(address[0]) for *_, address in answers):
             raise AttemptFailedError(AttemptError.BLOCKED_ADDRESS)
         open_addresses = (address[0] for family, *_, address in answers if family == socket.AF_INET)
@@ -104,7 +106,7 @@ class Dialer:
             self._look_ups.release()
             raise Unavailable("no thread is left to look up a receiver's name in") from error
         try:
-            answers = box.get(timeout=max(seconds, 0))
+            answers = box.get(timeout=seconds)
         except queue.Empty:
             raise AttemptFailedError(AttemptError.DNS) from None
         if isinstance(answers, Exception):

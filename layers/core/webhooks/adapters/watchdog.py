@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Self
 
+from webhooks.domain.errors import Unavailable
+
 
 class Watch:
     """One request's deadline. Use it in a `with` block, in the one thread that makes the request.
@@ -89,15 +91,16 @@ class Watchdog:
         self._closed = False
 
     def watch(self, deadline: float) -> Watch:
-        """Watch a request until `deadline`, a time of `time.monotonic`."""
+        """Watch a request until `deadline`, a time of `time.monotonic`.
+
+        Raises Unavailable where no thread is left for watching.
+        """
         watch = Watch(deadline, self._changed)
         with self._changed:
-            heapq.heappush(self._watches, (deadline, next(self._numbers), watch))
             if self._thread is None:
-                self._closed = False
-                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-                self._thread.start()
-            elif self._watches[0][2] is watch:
+                self._thread = self._started()
+            heapq.heappush(self._watches, (deadline, next(self._numbers), watch))
+            if self._watches[0][2] is watch:
                 self._changed.notify()
         return watch
 
@@ -109,6 +112,15 @@ class Watchdog:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+
+    def _started(self) -> threading.Thread:
+        self._closed = False
+        thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise Unavailable("no thread is left to watch requests in") from error
+        return thread
 
     def _run(self) -> None:
         with self._changed:

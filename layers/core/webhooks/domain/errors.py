@@ -5,6 +5,7 @@
     WebhooksError
     ├── InvalidInput          the caller's input breaks a rule; says which field and what to do
     │   ├── InvalidTarget     a url that no webhook may have
+    │   ├── InvalidWebhook    a registration that breaks rules, every one of them listed
     │   └── InvalidEvent      an event message that can never be processed; has a reason code
     ├── LimitReached          the account has as many as it may have
     └── Unavailable           our own side (a table, a queue, a key) did not answer: try again

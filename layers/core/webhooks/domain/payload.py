@@ -218,7 +218,7 @@ _DECODER = json.JSONDecoder(
 
 def _is_too_deep(value: object) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         inner: list[object] = []
         for container in level:
             if isinstance(container, dict):

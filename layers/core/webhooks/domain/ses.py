@@ -24,6 +24,7 @@ from webhooks.domain.event import (
 )
 
 _TOPIC_VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
+_TOPIC_SUBSCRIBED = "AmazonSnsSubscriptionSucceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ _PASSED_ON = {
 }
 """What is passed on of a record's detail and of its recipients, and under which of our names."""
 
+_DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
 _ROUTING_TAGS = frozenset({"account_id", "transaction_id"})
 
 
@@ -86,8 +88,8 @@ def is_topic_validation(text: str) -> bool:
 
 
 def is_record(document: Mapping[str, object]) -> bool:
-    """Tell whether a document is a record of SES, bare or in EventBridge's envelope."""
-    return "eventType" in document or "notificationType" in document or "detail-type" in document
+    """Tell whether a document claims to be a record of SES, bare or in EventBridge's envelope."""
+    return "event" not in document and not _DISCRIMINATORS.isdisjoint(document)
 
 
 def sns_text(document: Mapping[str, object]) -> str | None:
@@ -97,17 +99,27 @@ def sns_text(document: Mapping[str, object]) -> str | None:
 
 
 def type_of(record: Mapping[str, object]) -> str:
-    """Return SES's word for what a record tells, as `Bounce` or `DeliveryDelay`."""
-    detail = record.get("detail")
-    bare = detail if "detail-type" in record and isinstance(detail, dict) else record
-    name = bare.get("eventType", bare.get("notificationType", record.get("detail-type")))
+    """Return SES's word for what a record tells, as `Bounce` or `DeliveryDelay`.
+
+    EventBridge's bus also carries what SES says of the sending account, which has no such word:
+    then it is the `detail-type`. Raises InvalidEvent for a record that is not of SES.
+    """
+    bare, fallback = record, None
+    if "detail-type" in record:
+        if record.get("source", "aws.ses") != "aws.ses":
+            raise InvalidEvent("invalid_field", "source", "must be aws.ses")
+        fallback = record["detail-type"]
+        of_an_email = isinstance(fallback, str) and fallback.startswith("Email ")
+        detail = record.get("detail")
+        bare = _object(detail, "detail") if of_an_email or isinstance(detail, dict) else {}
+    name = bare.get("eventType", bare.get("notificationType", fallback))
     if not isinstance(name, str):
         raise InvalidEvent("invalid_field", "eventType", "must be the type of an SES record")
     return name
 
 
 def to_events(
-    record: dict[str, object],
+    record: Mapping[str, object],
     *,
     accounts: SesAccounts | None = None,
     account_id: str | None = None,
@@ -124,8 +136,12 @@ def to_events(
         if is_topic_validation(text):
             return []
         record = load(text)
-    kind = _KINDS.get(type_of(record))
+    name = type_of(record)
+    kind = _KINDS.get(name)
     if kind is None:
+        # Dropping is for what SES says; anything else without an email is somebody's mistake.
+        if "detail-type" not in record and name != _TOPIC_SUBSCRIBED:
+            _object(record.get("mail"), "mail")
         return []
     configuration_set = None
     if "detail-type" in record:

@@ -90,7 +90,7 @@ class Registration:
     secret: str | None = field(default=None, repr=False)
     description: str = ""
 
-    def check(self, check_url: Callable[[str], None]) -> None:
+    def check(self, check_url: Callable[[str], object]) -> None:
         """Raise InvalidWebhook with every rule of contract 2.2 that this breaks.
 
         `check_url` raises InvalidTarget for a url that no webhook may have.
@@ -105,7 +105,7 @@ class Registration:
             raise InvalidWebhook(problems)
 
 
-def url_problems(url: str, check_url: Callable[[str], None]) -> Iterator[InvalidInput]:
+def url_problems(url: str, check_url: Callable[[str], object]) -> Iterator[InvalidInput]:
     """Yield what is wrong with a url, going by the rule that is handed in."""
     try:
         check_url(url)

@@ -7,6 +7,7 @@ the same delivery twice, with the same id and bytes.
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -247,13 +248,17 @@ class Dispatcher:
         """Have messages received again; the log tells our side's trouble from a bug of ours."""
         ids = sorted(message_ids)
         failed.update(ids)
-        known = isinstance(error, Unavailable)
-        self._observer.log(
-            "warning" if known else "error",
-            "message_failed",
-            message_ids=ids,
-            error=str(error) if known else type(error).__name__,
-        )
+        if isinstance(error, Unavailable):
+            self._observer.log("warning", "message_failed", message_ids=ids, error=str(error))
+        else:
+            # Where it happened and what kind it is, but not its text, which may quote the input.
+            self._observer.log(
+                "error",
+                "message_failed",
+                message_ids=ids,
+                error=type(error).__name__,
+                stack=traceback.format_tb(error.__traceback__),
+            )
 
 
 def _delivery(event: Event, destination: Destination, now_ms: int) -> Delivery:

@@ -41,7 +41,7 @@ class Registry:
         self,
         store: WebhookStore,
         *,
-        check_url: Callable[[str], None],
+        check_url: Callable[[str], object],
         resolve: Callable[[str], Sequence[str]],
         is_public: Callable[[str], bool],
         max_webhooks: int,

@@ -1,0 +1,71 @@
+# `make` lists the commands. `make run` and `make test` set everything up by themselves.
+
+PYTHON ?= python3
+STAGE ?= dev
+BIN := .venv/bin
+SAM := .venv-sam/bin/sam
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.venv/.ready: requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make run PYTHON=python3.13")'
+	@echo "Setting up .venv: a minute, this once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv-sam/.ready: requirements-sam.lock
+	@echo "Setting up .venv-sam: a minute, this once"
+	@$(PYTHON) -m venv .venv-sam
+	@.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-sam.lock
+	@touch $@
+
+.PHONY: run
+run: .venv/.ready ## Run the whole stack on this machine (PORT, AWS_PORT, RETRY_SCHEDULE)
+	@exec $(BIN)/python -m local.run
+
+.PHONY: demo
+demo: .venv/.ready ## Show it all at work in under a minute
+	@exec $(BIN)/python -m local.demo
+
+.PHONY: api-key
+api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, and STACK=name for a deployed stack
+	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(STACK),--stack "$(STACK)")
+
+.PHONY: test
+test: .venv/.ready ## Run the tests, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+.PHONY: check
+check: test lint validate build ## The whole gate, as CI runs it
+
+.PHONY: lint
+lint: .venv/.ready ## Check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy layers/core/webhooks functions local tests
+
+.PHONY: format
+format: .venv/.ready ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: validate
+validate: .venv/.ready .venv-sam/.ready ## Check the template and what SAM makes of it
+	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+	@$(BIN)/cfn-lint template.yaml
+	@mkdir -p .cache
+	@$(BIN)/python -m local.template > .cache/transformed.json
+	@$(BIN)/cfn-lint .cache/transformed.json
+
+.PHONY: lock
+lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies
+	@$(BIN)/$(LOCK) pyproject.toml --group dev --python-version 3.11 -o requirements-dev.lock
+	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
+	@$(BIN)/$(LOCK) pyproject.toml -c requirements-dev.lock --python-version 3.13 -o layers/core/requirements.txt

@@ -1,0 +1,112 @@
+"""Makes an API key for an account, on this machine's stack or on a deployed one.
+
+::
+
+    python -m local.api_key --account acme [--name NAME] [--stack STACK]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ROOT = Path(__file__).parent.parent
+_CORE = _ROOT / "layers" / "core"
+_OUTPUTS = _ROOT / ".local" / "outputs.json"
+_LOCAL_OUTPUT = "ApiKeysTable"
+_DEPLOYED_OUTPUT = "ApiKeysTableName"
+
+
+class NoStackError(Exception):
+    """The stack cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class KeysTable:
+    """Where a stack keeps its keys. Without an endpoint or region the AWS settings apply."""
+
+    name: str
+    endpoint_url: str | None = None
+    region: str | None = None
+
+
+def local_table(outputs_file: Path = _OUTPUTS) -> KeysTable:
+    """Return the table of the stack that runs on this machine, from what it wrote about itself."""
+    try:
+        outputs: Mapping[str, str] = json.loads(outputs_file.read_text())
+        return KeysTable(outputs[_LOCAL_OUTPUT], outputs["AwsEndpointUrl"], outputs["Region"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = "the local stack is not running: start it with `make run`, or name a deployed STACK"
+        raise NoStackError(msg) from error
+
+
+def deployed_table(stack: str) -> KeysTable:
+    """Return the table of a deployed stack, from its CloudFormation outputs."""
+    try:
+        described = boto3.client("cloudformation").describe_stacks(StackName=stack)
+    except (BotoCoreError, ClientError) as error:
+        msg = f"the stack {stack} cannot be described: {error}"
+        raise NoStackError(msg) from error
+    outputs = {
+        output["OutputKey"]: output["OutputValue"]
+        for output in described["Stacks"][0].get("Outputs", [])
+    }
+    if _DEPLOYED_OUTPUT not in outputs:
+        msg = f"the stack {stack} has no output {_DEPLOYED_OUTPUT}: is it one of this project?"
+        raise NoStackError(msg)
+    return KeysTable(outputs[_DEPLOYED_OUTPUT])
+
+
+def issue(table: KeysTable, account_id: str, name: str = "") -> str:
+    """Make and store a key, and return its text, which is kept nowhere.
+
+    Raises InvalidInput for a bad account or name and Unavailable where the table does not answer.
+    """
+    from webhooks.adapters.dynamodb import DynamoDBApiKeyStore
+    from webhooks.services.keyring import Keyring
+
+    # A stack on this machine takes any credentials, and must not be handed real ones.
+    credentials = "test" if table.endpoint_url else None
+    session = boto3.session.Session(credentials, credentials, region_name=table.region)
+    client = session.client("dynamodb", endpoint_url=table.endpoint_url)
+    return Keyring(DynamoDBApiKeyStore(client, table.name)).issue(account_id, name).text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a new key, and nothing else, on standard output; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m local.api_key", description="Make an API key.")
+    parser.add_argument("--account", required=True, help="the account that the key is for")
+    parser.add_argument("--name", default="", help="what the key is called, for its owner")
+    parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
+    options = parser.parse_args(arguments)
+
+    if str(_CORE) not in sys.path:
+        sys.path.append(str(_CORE))
+    from webhooks.domain.errors import WebhooksError
+
+    try:
+        table = deployed_table(options.stack) if options.stack else local_table()
+        text = issue(table, options.account, options.name)
+    except (NoStackError, WebhooksError, BotoCoreError) as error:
+        print(f"No key was made. {error}", file=sys.stderr)
+        return 1
+    print(text)
+    print(
+        f"A key for the account {options.account}. Keep it: it is shown only this once.",
+        file=sys.stderr,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""`make run`: the whole stack on this machine, with a receiver that shows what arrives."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from local.receiver import PATHS, Received, Receiver
+from local.serving import PortTaken, listen
+from local.stack import LOOPBACK, ROOT, LocalStack, StackOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import TextIO
+
+DIRECTORY = ROOT / ".local"
+LOG = DIRECTORY / "run.log"
+_DEFAULT_PORTS = {"PORT": 8080, "AWS_PORT": 4566, "RECEIVER_PORT": 9000}
+_PARAMETERS = {"RETRY_SCHEDULE": "RetrySchedule", "RECOVERY_SCHEDULE": "RecoverySchedule"}
+_MAX_PORT = 65535
+
+
+class WrongSetting(Exception):
+    """An environment variable has a value that cannot be used; the message says which and why."""
+
+
+def main() -> int:
+    """Run until Ctrl-C or SIGTERM; returns the process's exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.ExitStack() as running:
+            _run(running, sys.stdout, time.monotonic())
+    except KeyboardInterrupt:
+        return 0
+    except (PortTaken, WrongSetting) as error:
+        print(f"make run: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
+    ports = {name: _port(name, os.environ) for name in _DEFAULT_PORTS}
+    receiver_socket = running.enter_context(
+        contextlib.closing(listen(LOOPBACK, ports["RECEIVER_PORT"], "RECEIVER_PORT"))
+    )
+    print("Starting ...", file=screen, flush=True)
+    running.enter_context(_logged())
+    options = StackOptions(
+        api_port=ports["PORT"],
+        aws_port=ports["AWS_PORT"],
+        aws_host=os.environ.get("LOCAL_HOST") or LOOPBACK,
+        parameters=_parameters(os.environ),
+        directory=DIRECTORY,
+    )
+    stack = running.enter_context(LocalStack(options))
+    secret = f"whsec_{secrets.token_hex(32)}"
+
+    def report(received: Received) -> None:
+        # One write a line, since each delivery is reported by its own thread.
+        screen.write(f"{time.strftime('%H:%M:%S')}  {received}\n")
+        screen.flush()
+
+    receiver_url = running.enter_context(Receiver(secret, report).serving(receiver_socket))
+    # An impatient second Ctrl-C must not cut the tidying short.
+    running.callback(_ignore_signals)
+    seconds = time.monotonic() - started
+    print(_banner(stack.outputs, receiver_url, secret, seconds), file=screen, flush=True)
+    threading.Event().wait()
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Send what the functions and moto print to the log, so that the screen shows deliveries."""
+    DIRECTORY.mkdir(exist_ok=True)
+    with (
+        LOG.open("w", encoding="utf-8", buffering=1) as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        logging.basicConfig(stream=log, level=logging.WARNING)
+        yield
+
+
+def _ignore_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _port(name: str, environment: Mapping[str, str]) -> int:
+    text = environment.get(name) or str(_DEFAULT_PORTS[name])
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        msg = f"{name} must be a port number, or 0 for any free one"
+        raise WrongSetting(msg)
+    return int(text)
+
+
+def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the template's parameters that the environment chooses, checked by its patterns."""
+    from local import template
+
+    declared = template.read()["Parameters"]
+    chosen = {}
+    for variable, name in _PARAMETERS.items():
+        value = environment.get(variable)
+        if value and name in declared:
+            if not re.search(declared[name].get("AllowedPattern", ""), value):
+                msg = f"{variable} {declared[name]['ConstraintDescription']}"
+                raise WrongSetting(msg)
+            chosen[name] = value
+    return chosen
+
+
+def _banner(outputs: Mapping[str, str], receiver_url: str, secret: str, seconds: float) -> str:
+    authorization = f"-H 'Authorization: Bearer {outputs['ApiKey']}'"
+    webhooks_url = f"{outputs['ApiUrl']}/api/v1/webhooks"
+    paths = "\n".join(f"    {path:<7} {behaviour}" for path, behaviour in PATHS.items())
+    return f"""
+Ready in {seconds:.1f} seconds. Ctrl-C stops everything.
+
+  API           {outputs["ApiUrl"]}
+  API key       {outputs["ApiKey"]}  (account {outputs["AccountId"]})
+  Events queue  {outputs["EventsQueueUrl"]}
+  AWS endpoint  {outputs["AwsEndpointUrl"]}  (any credentials, region {outputs["Region"]})
+  Receiver      {receiver_url}
+{paths}
+  Outputs in .local/outputs.json, the functions' logs in .local/run.log
+
+1. Register a webhook:
+
+curl -X POST {webhooks_url} {authorization} \\
+  -H 'Content-Type: application/json' \\
+  -d '{{"url": "{receiver_url}/ok", "events": ["*"], "secret": "{secret}"}}'
+
+2. Publish an event (without the AWS CLI: make publish):
+
+AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test aws sqs send-message \\
+  --endpoint-url {outputs["AwsEndpointUrl"]} --region {outputs["Region"]} \\
+  --queue-url {outputs["EventsQueueUrl"]} \\
+  --message-body '{{"account_id": "{outputs["AccountId"]}", "event": "email.delivered", \
+"data": {{"to": "recipient@example.com", "subject": "Welcome to our platform!"}}}}'
+
+3. List the webhooks:
+
+curl {webhooks_url} {authorization}
+
+What the receiver gets:
+"""
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would wait for every thread of the functions, the longest for a receiver's 5 seconds.
+    os._exit(exit_code)

@@ -1,0 +1,105 @@
+"""The API on the stores that it is deployed with."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from api import handler
+from api.app import Api
+from support.fakes import FakeObserver
+from support.http_api import CURSOR_KEY, LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
+from support.tables import create_tables
+from webhooks import wiring
+from webhooks.adapters.dynamodb import (
+    DynamoDBApiKeyStore,
+    DynamoDBDestinationStore,
+    DynamoDBWebhookStore,
+)
+from webhooks.domain import targets
+from webhooks.services.keyring import Keyring
+from webhooks.services.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WEBHOOKS = "/api/v1/webhooks"
+BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.bounced"]}
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[Any]:
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        create_tables(client)
+        yield client
+
+
+def make_client(dynamodb: Any, account_id: str) -> ApiClient:
+    keyring = Keyring(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
+    registry = Registry(
+        DynamoDBWebhookStore(dynamodb, "WebhooksTable"),
+        check_url=targets.check_url,
+        resolve=lambda _host: ["93.184.216.34"],
+        is_public=targets.is_public,
+        max_webhooks=3,
+        cursor_key=CURSOR_KEY,
+    )
+    services = SimpleNamespace(registry=registry, keyring=keyring, observer=FakeObserver())
+    return ApiClient(Api(services), keyring.issue(account_id).text)
+
+
+def test_a_webhook_lives_from_registration_to_deletion(dynamodb: Any) -> None:
+    acme, globex = make_client(dynamodb, "acme"), make_client(dynamodb, "globex")
+    registered = [acme.call("POST", json=BODY).data for _ in range(3)]
+    assert acme.call("POST", json=BODY).error["code"] == "webhook_limit_reached"
+
+    ids = [webhook["id"] for webhook in registered]
+    first_page = acme.call("GET", query={"limit": "2"})
+    cursor = first_page.json["pagination"]["next_cursor"]
+    second_page = acme.call("GET", query={"limit": "2", "cursor": cursor})
+    assert [webhook["id"] for webhook in first_page.data + second_page.data] == ids[::-1]
+    assert second_page.json["pagination"] == {}
+
+    destination = DynamoDBDestinationStore(dynamodb, "WebhooksTable").destination("acme", ids[0])
+    assert destination is not None
+    assert destination.secrets.current == registered[0]["secret"]
+
+    assert globex.call("GET").data == []
+    assert globex.call("DELETE", f"{WEBHOOKS}/{ids[0]}").status == 404
+    assert acme.call("GET", f"{WEBHOOKS}/{ids[0]}").data["events"] == BODY["events"]
+    assert acme.call("DELETE", query={"id": ids[0]}).data == {"id": ids[0], "deleted": True}
+    assert acme.call("DELETE", query={"id": ids[0]}).error["code"] == "webhook_not_found"
+    assert acme.call("POST", json=BODY).status == 201
+
+
+def test_a_missing_table_is_unavailable(dynamodb: Any) -> None:
+    acme = make_client(dynamodb, "acme")
+    dynamodb.delete_table(TableName="WebhooksTable")
+    answer = acme.call("POST", json=BODY)
+    assert (answer.status, answer.error["code"]) == (503, "unavailable")
+    assert "Table" not in answer.text
+
+
+def test_the_functions_handler_builds_its_services_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_fakes = ApiOnFakes()
+    built: list[str] = []
+
+    def services(function: str) -> ApiOnFakes:
+        built.append(function)
+        return on_fakes
+
+    monkeypatch.setattr(wiring, "services", services)
+    handler.make_api.cache_clear()
+    event = http_api_event(
+        "GET", WEBHOOKS, headers={"Authorization": f"Bearer {on_fakes.acme.key}"}
+    )
+    try:
+        assert {handler.lambda_handler(event, LAMBDA_CONTEXT)["statusCode"] for _ in "12"} == {200}
+    finally:
+        handler.make_api.cache_clear()
+    assert built == ["api"]

@@ -1,0 +1,149 @@
+"""The functions' real wiring on moto, for tests that call a handler as Lambda does."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.client
+import requests
+from moto.server import ThreadedMotoServer
+
+from support.receiver import loopback_target
+from support.tables import create_tables
+from webhooks.settings import Settings
+from webhooks.wiring import Services, TargetRules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+LOOPBACK = TargetRules(loopback_target, lambda _: True)
+_STATE_MACHINE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+
+
+class LambdaContext:
+    """What a handler asks of its context."""
+
+    aws_request_id = "11111111-2222-3333-4444-555555555555"
+    function_name = "tested"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:tested"
+
+    def __init__(self, remaining_seconds: float = 60.0) -> None:
+        self.remaining_seconds = remaining_seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.remaining_seconds * 1000)
+
+
+@dataclass
+class Backend:
+    """AWS as moto plays it, with every call that the code makes of it counted."""
+
+    settings: Settings
+    clients: dict[str, Any]
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def services(self, function: str) -> Services:
+        return Services(function, self.settings, rules=LOOPBACK)
+
+    def executions(self) -> list[dict[str, Any]]:
+        """The inputs of the executions that were started."""
+        client = self.clients["stepfunctions"]
+        listed = client.list_executions(stateMachineArn=self.settings.retry_state_machine_arn)
+        return [
+            json.loads(client.describe_execution(executionArn=one["executionArn"])["input"])
+            for one in listed["executions"]
+        ]
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """The messages on the events dead-letter queue."""
+        answer = self.clients["sqs"].receive_message(
+            QueueUrl=self.settings.events_dead_letter_queue_url,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+        )
+        return list(answer.get("Messages", []))
+
+
+@contextmanager
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """Stand AWS up, empty, with the template's tables and what the functions call besides."""
+    for name, value in (
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ):
+        monkeypatch.setenv(name, value)
+    # A server, because moto inside the process would catch the sender's requests too.
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint_url = f"http://{host}:{port}"
+    try:
+        clients: dict[str, Any] = {
+            service: boto3.client(service, endpoint_url=endpoint_url)
+            for service in ("dynamodb", "sqs", "stepfunctions")
+        }
+        create_tables(clients["dynamodb"])
+        machine = clients["stepfunctions"].create_state_machine(
+            name="retry",
+            definition=json.dumps(_STATE_MACHINE),
+            roleArn="arn:aws:iam::123456789012:role/retry",
+        )
+        stand = Backend(
+            Settings(
+                webhooks_table="WebhooksTable",
+                deliveries_table="DeliveriesTable",
+                api_keys_table="ApiKeysTable",
+                events_dead_letter_queue_url=clients["sqs"].create_queue(QueueName="rejected")[
+                    "QueueUrl"
+                ],
+                retry_state_machine_arn=machine["stateMachineArn"],
+                cursor_key=b"a key for the cursors of tests",
+                aws_endpoint_url=endpoint_url,
+            ),
+            clients,
+        )
+        original = botocore.client.BaseClient._make_api_call
+
+        def counted(client: Any, operation: str, parameters: Any) -> Any:
+            stand.calls[operation] += 1
+            return original(client, operation, parameters)
+
+        monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", counted)
+        yield stand
+    finally:
+        requests.post(f"{endpoint_url}/moto-api/reset", timeout=10)
+        server.stop()
+
+
+def sqs_event(*bodies: str, sent_at_ms: int = 1_766_313_000_000) -> dict[str, Any]:
+    """Return a batch of messages as the event source mapping hands it to the dispatcher."""
+    return {
+        "Records": [
+            {
+                "messageId": f"m{index}",
+                "receiptHandle": f"handle-{index}",
+                "body": body,
+                "attributes": {
+                    "ApproximateReceiveCount": "1",
+                    "SentTimestamp": str(sent_at_ms + index),
+                    "SenderId": "123456789012",
+                    "ApproximateFirstReceiveTimestamp": str(sent_at_ms + index),
+                },
+                "messageAttributes": {},
+                "md5OfBody": "",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:events",
+                "awsRegion": "us-east-1",
+            }
+            for index, body in enumerate(bodies)
+        ]
+    }

@@ -1,0 +1,403 @@
+"""The local stack as a user has it: a process of its own, reached over HTTP and AWS's APIs.
+
+::
+
+    with Stack(checkout(tmp_path), RETRY_SCHEDULE="1,1") as stack:
+        acme = stack.account("acme")
+        webhook = acme.register(receiver.url)
+        acme.publish(event="email.sent")
+
+Each stack runs in a checkout of its own, so that its `.local` is not that of a stack which runs
+in the developer's, and listens on any free ports.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from local.api_key import issue, local_table
+from local.aws import aws_client
+from support.samples import event_document
+from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.domain.delivery import DeliveryKey
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import Delivery
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 60.0
+"""How long a stack may take on a busy machine; what it takes on an idle one it says itself."""
+
+_FREE_PORTS = {"PORT": "0", "AWS_PORT": "0", "RECEIVER_PORT": "0"}
+_PAUSE_SECONDS = 0.05
+
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found | None], what: str, timeout: float = 20.0) -> Found:
+    """Return what `look` finds as soon as it finds something; AssertionError if it never does."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            msg = f"{what}: not within {timeout} seconds"
+            raise AssertionError(msg)
+        time.sleep(_PAUSE_SECONDS)
+
+
+def checkout(directory: Path) -> Path:
+    """Make a directory into a checkout of the project, by links to all that is not hidden."""
+    for path in ROOT.iterdir():
+        if not path.name.startswith("."):
+            (directory / path.name).symlink_to(path)
+    return directory
+
+
+class Program:
+    """A subprocess whose standard output is read line by line for as long as its `with` block."""
+
+    def __init__(
+        self, *command: str, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(
+        self, look: Callable[[Sequence[str]], Found | None], what: str, timeout: float = 20.0
+    ) -> Found:
+        """Return what `look` finds in the lines as soon as it does; AssertionError if it ends."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                found = look(self.lines)
+                if found:
+                    return found
+                remaining = deadline - time.monotonic()
+                if self._ended or remaining <= 0 or not self._changed.wait(remaining):
+                    msg = f"{what}: not in what was printed:\n{self.output}\n{self.errors}"
+                    raise AssertionError(msg)
+
+    @property
+    def output(self) -> str:
+        with self._changed:
+            return "\n".join(self.lines)
+
+    @property
+    def errors(self) -> str:
+        """What came on standard error so far."""
+        return os.pread(self._errors.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def write_line(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Return the exit code, once the process has ended and everything it said was read."""
+        code = self.process.wait(timeout)
+        self._reader.join(timeout)
+        return code
+
+    def interrupt(self) -> int:
+        """Do what Ctrl-C does; returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def close(self) -> None:
+        """End the process, if it has not ended."""
+        assert self.process.stdin
+        self.process.kill()
+        self.wait()
+        self.process.stdin.close()
+        self._errors.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            for line in lines:
+                with self._changed:
+                    self.lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+def run_module(name: str, *arguments: str, directory: Path, **variables: str) -> Program:
+    """Start `python -m NAME` in a checkout, without the settings of whoever runs the tests."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LOCAL_"))
+    }
+    environment = {**inherited, "PYTHONUNBUFFERED": "1", **_FREE_PORTS, **variables}
+    return Program(
+        sys.executable, "-m", name, *arguments, cwd=directory, environment=environment
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def data(self) -> Any:
+        return self.json["data"]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+
+def call(
+    url: str,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: str | bytes | None = None,
+) -> Answer:
+    """Send one HTTP request with these headers and no others than HTTP's own."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    try:
+        data = body.encode() if isinstance(body, str) else body
+        connection.request(method, target, data, dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read().decode())
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class QueueMessage:
+    """A message as it lay in a queue."""
+
+    body: str
+    attributes: Mapping[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Queue:
+    """A queue of the stack."""
+
+    sqs: Any
+    url: str
+    _taken: list[QueueMessage] = field(default_factory=list)
+
+    def send(self, body: str, group: str = "tests") -> None:
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=body, MessageGroupId=group)
+
+    def send_together(self, bodies: Sequence[str]) -> None:
+        """Send up to ten messages in one request, so that one batch receives them."""
+        answer = self.sqs.send_message_batch(
+            QueueUrl=self.url,
+            Entries=[{"Id": str(at), "MessageBody": body} for at, body in enumerate(bodies)],
+        )
+        assert "Failed" not in answer
+
+    def wait_until_empty(self) -> None:
+        """Wait until every message was received and deleted again."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+        def empty() -> bool:
+            answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+            return not any(int(count) for count in answer["Attributes"].values())
+
+        eventually(empty, "the queue is empty")
+
+    def matching(self, matches: Callable[[QueueMessage], bool]) -> list[QueueMessage]:
+        """Return all messages so far that match. They leave the queue, and are kept here."""
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            for message in messages:
+                attributes = message.get("MessageAttributes", {})
+                values = {name: value["StringValue"] for name, value in attributes.items()}
+                self._taken.append(QueueMessage(message["Body"], values))
+                self.sqs.delete_message(
+                    QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"]
+                )
+        return [message for message in self._taken if matches(message)]
+
+    def wait_for(self, matches: Callable[[QueueMessage], bool], what: str) -> list[QueueMessage]:
+        """Return the messages that match, once there are any."""
+        return eventually(lambda: self.matching(matches), f"a message {what}")
+
+
+class Stack:
+    """`make run` in a checkout of its own, ready from the beginning of its `with` block."""
+
+    def __init__(self, directory: Path, **variables: str) -> None:
+        """Set `variables`, as RETRY_SCHEDULE, in its environment."""
+        self._directory = directory
+        self.outputs_file = directory / ".local" / "outputs.json"
+        self.program = run_module("local.run", directory=directory, **variables)
+
+    def __enter__(self) -> Self:
+        try:
+            self.program.wait_for(
+                lambda lines: any(line.startswith("Ready in") for line in lines),
+                "the banner",
+                READY_SECONDS,
+            )
+        except BaseException:
+            self.program.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self.program.process.poll() is None:
+                self.program.interrupt()
+        finally:
+            self.program.close()
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        outputs: dict[str, str] = json.loads(self.outputs_file.read_text(encoding="utf-8"))
+        return outputs
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the stack's AWS."""
+        return aws_client(service, self.outputs["AwsEndpointUrl"])
+
+    @cached_property
+    def events(self) -> Queue:
+        return Queue(self.client("sqs"), self.outputs["EventsQueueUrl"])
+
+    @cached_property
+    def rejected(self) -> Queue:
+        """The dead-letter queue of messages that nobody can process."""
+        return Queue(self.client("sqs"), self.outputs["EventsDeadLetterQueueUrl"])
+
+    @cached_property
+    def dead_letters(self) -> Queue:
+        """The dead-letter queue of exhausted deliveries."""
+        return Queue(self.client("sqs"), self.outputs["DeadLetterQueueUrl"])
+
+    @cached_property
+    def deliveries(self) -> DynamoDBDeliveryStore:
+        return DynamoDBDeliveryStore(
+            self.client("dynamodb"), self.outputs["DeliveriesTable"], retention_days=30
+        )
+
+    def account(self, account_id: str) -> Account:
+        """Return an account, with a key as `make api-key` makes it."""
+        return Account(self, account_id, issue(local_table(self.outputs_file), account_id))
+
+    def call(self, method: str, target: str, **request: Any) -> Answer:
+        """Send a request to the API without a key."""
+        return call(self.outputs["ApiUrl"], method, target, **request)
+
+    def execution_status(self, delivery_id: str) -> str | None:
+        """Return how the retries of a delivery stand, in Step Functions' words; None: no retries.
+
+        AssertionError if a delivery has two executions.
+        """
+        arn = self.outputs["RetryStateMachineArn"]
+        pages = self.client("stepfunctions").get_paginator("list_executions")
+        found = [
+            execution["status"]
+            for page in pages.paginate(stateMachineArn=arn)
+            for execution in page["executions"]
+            if delivery_id in execution["name"]
+        ]
+        assert len(found) <= 1
+        return str(found[0]) if found else None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A customer of a stack, with an API key."""
+
+    stack: Stack
+    id: str
+    key: str
+
+    def call(self, method: str, target: str = "/api/v1/webhooks", **request: Any) -> Answer:
+        """Send a request with the account's key; `json` is a value to send as the body."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        if "json" in request:
+            request["body"] = json.dumps(request.pop("json"))
+            headers["Content-Type"] = "application/json"
+        headers |= request.pop("headers", {})
+        return self.stack.call(method, target, headers=headers, **request)
+
+    def register(self, url: str, events: Sequence[str] = ("*",), **fields: Any) -> dict[str, Any]:
+        """Register a webhook; returns it with its secret."""
+        answer = self.call("POST", json={"url": url, "events": list(events), **fields})
+        assert answer.status == 201, answer.text
+        webhook: dict[str, Any] = answer.data
+        return webhook
+
+    def show(self, webhook_id: str) -> dict[str, Any]:
+        answer = self.call("GET", f"/api/v1/webhooks/{webhook_id}")
+        assert answer.status == 200, answer.text
+        webhook: dict[str, Any] = answer.data
+        return webhook
+
+    def publish(self, **changes: Any) -> str:
+        """Publish the contract's example of an event, changed; returns the message."""
+        message = json.dumps(event_document(account_id=self.id, **changes))
+        self.stack.events.send(message, group=self.id)
+        return message
+
+    def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
+        """Return a delivery from the log."""
+        return self.stack.deliveries.get(DeliveryKey(self.id, webhook_id, delivery_id))
+
+    def delivery_with(self, status: str, webhook_id: str, delivery_id: str) -> Delivery:
+        """Wait until a delivery has a status, and return it."""
+
+        def look() -> Delivery | None:
+            found = self.delivery(webhook_id, delivery_id)
+            return found if found and found.status == status else None
+
+        return eventually(look, f"the delivery is {status}")

@@ -1,0 +1,168 @@
+"""Registering webhooks: ids, secrets, cursors and the steps around them."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from support.fakes import FakeWebhookStore
+from webhooks.domain import cursor, targets
+from webhooks.domain.errors import InvalidInput, InvalidTarget, LimitReached, Unavailable
+from webhooks.domain.webhook import InvalidWebhook, Registration, generated_secret, webhook_id
+from webhooks.services.registry import Registry
+
+KEY = b"k" * 32
+NOW_NS = 1_766_359_512_006_123_456
+REGISTRATION = Registration(url="https://hooks.acme.com/email", events=("email.sent",))
+SCOPES = st.lists(st.text(max_size=20), max_size=4)
+
+
+def make_registry(store: FakeWebhookStore, *addresses: str, max_webhooks: int = 50) -> Registry:
+    return Registry(
+        store,
+        check_url=targets.check_url,
+        resolve=lambda _host: addresses,
+        is_public=targets.is_public,
+        max_webhooks=max_webhooks,
+        cursor_key=KEY,
+        now_ns=lambda: NOW_NS,
+        random_bytes=lambda count: b"\xab" * count,
+    )
+
+
+@pytest.fixture
+def store() -> FakeWebhookStore:
+    return FakeWebhookStore()
+
+
+def test_a_webhook_is_stored_with_its_secret(store: FakeWebhookStore) -> None:
+    webhook, secret = make_registry(store).register("acme", REGISTRATION)
+    assert secret == "whsec_" + "ab" * 32
+    assert (webhook.account_id, webhook.active) == ("acme", True)
+    assert webhook.created_at_ms == webhook.updated_at_ms == 1_766_359_512_006
+    stored, secrets = store.webhooks["acme", webhook.id]
+    assert stored == webhook
+    assert (secrets.current, secrets.previous) == (secret, None)
+
+
+def test_a_given_secret_is_kept(store: FakeWebhookStore) -> None:
+    registration = Registration(url=REGISTRATION.url, events=("*",), secret="your_webhook_secret")
+    assert make_registry(store).register("acme", registration).secret == "your_webhook_secret"
+
+
+def test_neither_secret_nor_url_is_in_the_text_of_a_registration() -> None:
+    registration = Registration("https://canary.acme.com", ("*",), "canary" * 4)
+    assert "canary" not in repr(registration)
+
+
+def test_all_broken_rules_are_told_at_once(store: FakeWebhookStore) -> None:
+    registration = Registration("http://acme.com", ("email.sent", "no"), "short", "two\nlines")
+    with pytest.raises(InvalidWebhook) as refusal:
+        make_registry(store).register("acme", registration)
+    fields = [problem.field for problem in refusal.value.problems]
+    assert fields == ["url", "events[1]", "secret", "description"]
+    assert refusal.value.field == "url"
+
+
+def test_every_address_of_the_host_must_be_public(store: FakeWebhookStore) -> None:
+    with pytest.raises(InvalidTarget):
+        make_registry(store, "93.184.216.34", "10.0.0.1").register("acme", REGISTRATION)
+    assert not store.webhooks
+    make_registry(store, "93.184.216.34").register("acme", REGISTRATION)
+    assert store.webhooks
+
+
+def test_the_limit_is_the_stores_to_keep(store: FakeWebhookStore) -> None:
+    registry = make_registry(store, max_webhooks=1)
+    registry.register("acme", REGISTRATION)
+    with pytest.raises(LimitReached):
+        registry.register("acme", REGISTRATION)
+
+
+def test_a_store_that_does_not_answer_is_not_an_absent_webhook(store: FakeWebhookStore) -> None:
+    registry = make_registry(store)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    store.failures.plan("get", True)
+    with pytest.raises(Unavailable):
+        registry.get("acme", webhook.id)
+    assert registry.get("acme", webhook.id) == webhook
+
+
+@pytest.mark.parametrize("malformed", ["", "quota", "x" * 3000, "#", "ABC", f"{UUID(int=1)}\n"])
+def test_what_is_no_id_is_absent_without_a_look_up(store: FakeWebhookStore, malformed: str) -> None:
+    registry = make_registry(store)
+    store.failures.plan("get", True)
+    store.failures.plan("delete", True)
+    assert registry.get("acme", malformed) is None
+    assert registry.delete("acme", malformed) is False
+
+
+def test_only_its_own_account_deletes_a_webhook(store: FakeWebhookStore) -> None:
+    registry = make_registry(store)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    assert registry.delete("globex", webhook.id) is False
+    assert registry.delete("acme", webhook.id) is True
+    assert registry.delete("acme", webhook.id) is False
+
+
+def test_a_generated_secret_takes_32_bytes() -> None:
+    assert re.fullmatch(r"whsec_[0-9a-f]{64}", generated_secret(bytes(range(32))))
+    with pytest.raises(ValueError, match="32"):
+        generated_secret(bytes(31))
+
+
+@given(st.integers(0, (1 << 48) * 1_000_000 - 1), st.binary(min_size=8, max_size=8))
+def test_an_id_is_a_uuid_of_version_7_that_tells_its_time(now_ns: int, random: bytes) -> None:
+    uuid = UUID(webhook_id(now_ns, random))
+    assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
+    assert uuid.int >> 80 == now_ns // 1_000_000
+
+
+@given(st.integers(0, 1 << 62), st.integers(245, 10**15), st.binary(min_size=8, max_size=8))
+def test_a_later_id_sorts_later_even_within_a_millisecond(
+    now_ns: int, later_by_ns: int, random: bytes
+) -> None:
+    assert webhook_id(now_ns, b"\xff" * 8) < webhook_id(now_ns + later_by_ns, random)
+
+
+@given(SCOPES, st.text(max_size=60))
+def test_a_cursor_gives_its_position_back_in_its_scope(scope: list[str], position: str) -> None:
+    sealed = cursor.seal(KEY, scope, position)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", sealed)
+    assert cursor.unseal(KEY, scope, sealed) == position
+
+
+@given(SCOPES, SCOPES, st.text(max_size=60))
+def test_a_cursor_is_refused_in_another_scope(
+    scope: list[str], other: list[str], position: str
+) -> None:
+    assume(scope != other)
+    with pytest.raises(InvalidInput):
+        cursor.unseal(KEY, other, cursor.seal(KEY, scope, position))
+
+
+def test_a_cursor_of_another_key_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        cursor.unseal(KEY, ["a"], cursor.seal(b"another", ["a"], "p"))
+
+
+@given(st.data())
+def test_a_cursor_with_any_character_changed_is_refused(data: st.DataObject) -> None:
+    sealed = cursor.seal(KEY, ["acme"], "0199a5b0-0000-7000-8000-000000000000")
+    place = data.draw(st.integers(0, len(sealed) - 1))
+    character = data.draw(st.characters())
+    assume(character != sealed[place])
+    changed = sealed[:place] + character + sealed[place + 1 :]
+    with pytest.raises(InvalidInput) as refusal:
+        cursor.unseal(KEY, ["acme"], changed)
+    assert refusal.value.field == "cursor"
+
+
+@given(st.text(max_size=700))
+def test_a_made_up_cursor_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        cursor.unseal(KEY, ["acme"], text)
