@@ -43,7 +43,10 @@ test: .venv/.ready ## Run the tests, with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
 
 .PHONY: check
-check: test lint validate build ## The whole gate, as CI runs it
+check: test check-rest ## The whole gate, as CI runs it
+
+.PHONY: check-rest
+check-rest: lint validate build sam-local
 
 .PHONY: lint
 lint: .venv/.ready ## Check format, style and types
@@ -63,6 +66,24 @@ validate: .venv/.ready .venv-sam/.ready ## Check the template and what SAM makes
 	@mkdir -p .cache
 	@$(BIN)/python -m local.template > .cache/transformed.json
 	@$(BIN)/cfn-lint .cache/transformed.json
+
+# The functions' own version of Python, from the PATH or from pyenv: it compiles what is deployed.
+PYTHON313 = $(shell python3.13 -c 'import sys; print(sys.base_prefix)' 2>/dev/null || \
+  pyenv prefix "$$(pyenv versions --bare 2>/dev/null | grep '^3\.13\.' | tail -1)" 2>/dev/null)
+
+.PHONY: build
+build: .venv/.ready .venv-sam/.ready ## Build what is deployed, into .aws-sam
+	@test -n "$(PYTHON313)" || { echo "Building needs Python 3.13, the functions' version: put python3.13 on the PATH"; exit 1; }
+	@AWS_DEFAULT_REGION=us-east-1 PATH="$(PYTHON313)/bin:$$PATH" $(SAM) build
+	@$(BIN)/python -m pytest -q tests/build
+
+.PHONY: sam-local
+sam-local: build ## Run every sample of events/ with `sam local invoke` (needs Docker)
+	@$(BIN)/python -m pytest -q -rs tests/sam_local
+
+.PHONY: publish
+publish: .venv/.ready ## Publish an event to the running stack: EVENT=email.opened
+	@exec $(BIN)/python -m local.publish $(EVENT)
 
 .PHONY: lock
 lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies

@@ -54,7 +54,12 @@ def aws_server(listener: socket.socket) -> Iterator[str]:
             )
 
             application = DomainDispatcherApplication(create_backend_app)
-            with serve(listener, application, handler=MotoRequestHandler):
+            # moto looks for its own modules on the disk at every request, one request at a time.
+            find_backend = functools.cache(application.get_backend_for_host)
+            with (
+                _replaced(application, "get_backend_for_host", find_backend),
+                serve(listener, application, handler=MotoRequestHandler),
+            ):
                 yield f"http://127.0.0.1:{port}"
     finally:
         _RUNNING_AT_MOST_ONCE.release()

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parent.parent
 _SOURCES = ("functions", "layers/core")
+_USED_SERVICES = {
+    "api": ("registry", "keyring"),
+    "dispatcher": ("dispatcher",),
+    "retrier": ("retrier",),
+}
 
 
 def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
@@ -35,6 +40,9 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
         Settings.from_environment({"CURSOR_KEY": secrets.token_hex(32)} | dict(environment)),
         rules=TargetRules(loopback.parse_url, loopback.is_allowed),
     )
+    for used in _USED_SERVICES[function]:
+        # Built now, so that the first invocations need not wait for each other while one builds.
+        getattr(services, used)
     if function == "api":
         from api.app import Api
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,3 +113,7 @@ def _set_defaults(declared: dict[str, Any], chosen: Mapping[str, str]) -> None:
             msg = parameter.get("ConstraintDescription", f"parameter {name} is malformed")
             raise ValueError(msg)
         parameter["Default"] = value
+
+
+if __name__ == "__main__":
+    json.dump(load(), sys.stdout, indent=2)

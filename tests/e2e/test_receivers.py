@@ -45,7 +45,7 @@ def test_the_express_receiver_refuses_other_bytes(
     }
     sent = [BODY, BODY.replace(b"zo", b"bo")]
     answers = [
-        call(receiver.webhook_url, "POST", "/webhooks/sendcomms", headers=headers, body=body)
+        call(receiver.url, "POST", "/webhooks/sendcomms", headers=headers, body=body)
         for body in sent
     ]
     assert [answer.status for answer in answers] == [200, 401]

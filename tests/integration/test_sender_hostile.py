@@ -87,10 +87,11 @@ def test_a_handshake_that_does_not_end_in_time_is_a_timeout(
     assert receiver.requests == []
 
 
-def test_a_kept_connection_that_falls_silent_is_a_timeout_and_not_asked_again(
-    hasty_sender: GuardedSender,
+@pytest.mark.parametrize("act", [silent(), drips(HEAD, DRIP)], ids=["silent", "drip"])
+def test_a_kept_connection_that_stalls_is_a_timeout_and_not_asked_again(
+    act: Wire, hasty_sender: GuardedSender
 ) -> None:
-    with Receiver(Answer(), Raw(silent()), tls=True) as receiver:
+    with Receiver(Answer(), Raw(act), tls=True) as receiver:
         assert hasty_sender.post(receiver.url, b"{}", {}).succeeded
         assert hasty_sender.post(receiver.url, b"{}", {}).error == AttemptError.TIMEOUT
     assert len(receiver.requests) == 2

@@ -352,6 +352,15 @@ class Stack:
         assert len(found) <= 1
         return str(found[0]) if found else None
 
+    def wait_for_execution(self, delivery_id: str) -> None:
+        """Wait until the retries of a delivery are over, as they should be."""
+
+        def ended() -> str | None:
+            status = self.execution_status(delivery_id)
+            return None if status == "RUNNING" else status
+
+        assert eventually(ended, "the retries' execution ends") == "SUCCEEDED"
+
 
 @dataclass(frozen=True)
 class Account:

@@ -170,7 +170,9 @@ RECORDS = st.fixed_dictionaries(
         "delivery": JSON,
     },
 )
-BRIDGED = st.fixed_dictionaries({"detail-type": JSON, "detail": RECORDS | JSON, "resources": JSON})
+BRIDGED = st.fixed_dictionaries(
+    {"detail-type": JSON, "detail": RECORDS | JSON, "resources": JSON, "source": mostly("aws.ses")}
+)
 
 
 @given(st.text() | JSON.map(json.dumps) | (DOCUMENTS | RECORDS | BRIDGED).map(json.dumps))

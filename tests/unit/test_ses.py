@@ -333,6 +333,7 @@ def test_recipients_that_a_record_does_not_list_are_the_emails() -> None:
         ("bounce", ("bounce", "bouncedRecipients"), "text"),
         ("delivery", ("delivery", "recipients"), [17]),
         ("eventbridge_open", ("detail",), "text"),
+        ("eventbridge_open", ("detail", "eventType"), ""),
         ("eventbridge_open", ("source",), "my.shop"),
         ("open", ("eventType",), 17),
         ("reject", ("mail",), None),

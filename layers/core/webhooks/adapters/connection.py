@@ -165,7 +165,7 @@ class _GuardedPool(HTTPConnectionPool):
             return super()._make_request(conn, *args, **options)
         except (OSError, HTTPException) as error:
             began = conn.answer is not None and conn.answer.began
-            if began or isinstance(error, TimeoutError) or self._guard.watch.expired:
+            if began or isinstance(error, TimeoutError):
                 raise
         # The receiver closed its end while the connection lay idle: once more, on a new one.
         conn.close()

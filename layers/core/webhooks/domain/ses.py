@@ -106,14 +106,14 @@ def type_of(record: Mapping[str, object]) -> str:
     """
     bare, fallback = record, None
     if "detail-type" in record:
-        if record.get("source", "aws.ses") != "aws.ses":
+        if record.get("source") != "aws.ses":
             raise InvalidEvent("invalid_field", "source", "must be aws.ses")
         fallback = record["detail-type"]
         of_an_email = isinstance(fallback, str) and fallback.startswith("Email ")
         detail = record.get("detail")
         bare = _object(detail, "detail") if of_an_email or isinstance(detail, dict) else {}
     name = bare.get("eventType", bare.get("notificationType", fallback))
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         raise InvalidEvent("invalid_field", "eventType", "must be the type of an SES record")
     return name
 
@@ -267,10 +267,9 @@ def _account(
 def _configuration_set(resources: object) -> str | None:
     """Read the name off an EventBridge resource, `arn:aws:ses:…:configuration-set/NAME`."""
     for resource in resources if isinstance(resources, list) else []:
-        if isinstance(resource, str):
-            _, separator, name = resource.partition(":configuration-set/")
-            if separator:
-                return name
+        _, separator, name = str(resource).partition(":configuration-set/")
+        if separator:
+            return name
     return None
 
 
