@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import urllib3
+
 from support.certificates import client_context, server_context
 from support.receiver import Answer, Receiver, local_sender
 

@@ -24,6 +24,7 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
 _CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+_BUSY_SERVICES = ("dynamodb", "lambda", "sqs", "stepfunctions")
 _UNWANTED_VARIABLES = (
     "AWS_DEFAULT_PROFILE",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
@@ -92,9 +93,13 @@ def invoking(functions: Iterable[LocalFunction]) -> Iterator[None]:
 def _moto() -> Iterator[None]:
     """Prepare moto's globals, and leave them empty and as they were."""
     from moto.core.config import default_user_config
+    from moto.core.routing import get_service_router
     from moto.moto_api._internal.models import moto_api_backend
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+    for service in _BUSY_SERVICES:
+        # Read once now: the first hundred requests at once would each read the model for themselves.
+        get_service_router(service)
     before = default_user_config["stepfunctions"]
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     moto_api_backend.reset()

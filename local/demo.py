@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from local.aws import aws_client
@@ -148,7 +149,7 @@ def main() -> int:
 def _silenced() -> Iterator[None]:
     """Keep what the functions and moto print off the screen."""
     with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):

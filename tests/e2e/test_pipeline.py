@@ -31,6 +31,9 @@ SES_TYPES = {
     "open": EventType.OPENED,
     "click": EventType.CLICKED,
 }
+SES_SENT_AT = "2016-10-14T05:02:16.645Z"
+"""When the email of all records was sent; before what happened to it."""
+
 DELAYS = [1.0, 1.0, 1.0]
 """The stack's schedule."""
 
@@ -165,7 +168,7 @@ class TestFromTheQueue:
 
 def ses_record(name: str, account_id: str | None, message_id: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((SES_RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    record["mail"]["messageId"] = message_id
+    record["mail"] |= {"messageId": message_id, "timestamp": SES_SENT_AT}
     if account_id is not None:
         record["mail"].setdefault("tags", {})["account_id"] = [account_id]
     return record

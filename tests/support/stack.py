@@ -240,7 +240,7 @@ class Queue:
             QueueUrl=self.url,
             Entries=[{"Id": str(at), "MessageBody": body} for at, body in enumerate(bodies)],
         )
-        assert "Failed" not in answer
+        assert not answer.get("Failed")
 
     def wait_until_empty(self) -> None:
         """Wait until every message was received and deleted again."""

@@ -77,7 +77,7 @@ def test_every_key_is_another(keyring: Keyring) -> None:
     assert len({keyring.issue("acme").text for _ in range(10)}) == 10
 
 
-@pytest.mark.parametrize("account_id", ["", "a#b", "a b", "-a", "x" * 65, "é", "acme\n", "a/b"])
+@pytest.mark.parametrize("account_id", ["", "a#b", "a b", "x" * 65, "é", "acme\n", "a/b"])
 def test_an_account_has_a_plain_name(
     store: FakeApiKeyStore, keyring: Keyring, account_id: str
 ) -> None:

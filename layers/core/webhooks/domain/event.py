@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.errors import InvalidEvent
 from webhooks.domain.payload import TooDeep, parse, serialize
 from webhooks.domain.timestamps import to_text
@@ -20,7 +21,6 @@ MAX_BODY_BYTES = 65_536
 _FIELDS = frozenset({"account_id", "event", "id", "transaction_id", "timestamp", "data"})
 _FIRST_DATA_FIELDS = ("id", "email_id", "type", "status")
 
-_ACCOUNT_ID = re.compile(r"[A-Za-z0-9_.:@-]{1,64}")
 _EVENT_ID = re.compile(r"[!-~]{1,128}")
 _RFC_3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:)([0-5][0-9]|60)"
@@ -202,10 +202,9 @@ def checked_transaction_id(value: object, field_name: str) -> str:
 
 def checked_account_id(value: object, field_name: str = "account_id") -> str:
     """Return an account's id; InvalidEvent unless it has the form of one."""
-    if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value):
+    if isinstance(value, str) and is_account_id(value):
         return value
-    message = "must be 1 to 64 letters, digits, or any of _ . : @ -"
-    raise InvalidEvent("invalid_field", field_name, message)
+    raise InvalidEvent("invalid_field", field_name, ACCOUNT_ID_RULE)
 
 
 def _event_type(value: object) -> EventType:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from webhooks.domain.errors import InvalidInput
 from webhooks.domain.event import EventType
+from webhooks.domain.signing import GENERATED_PREFIX
 
 ALL_EVENTS = "*"
 """The subscription to every type, those to come included."""
@@ -15,7 +16,6 @@ ALL_EVENTS = "*"
 MIN_SECRET_LENGTH = 16
 MAX_SECRET_LENGTH = 256
 MAX_DESCRIPTION_LENGTH = 256
-SECRET_PREFIX = "whsec_"  # noqa: S105  a prefix, not a secret
 _SECRET_BYTES = 32
 
 
@@ -157,7 +157,7 @@ def generated_secret(random_bytes: bytes) -> str:
     if len(random_bytes) != _SECRET_BYTES:
         msg = f"a secret is made of exactly {_SECRET_BYTES} random bytes"
         raise ValueError(msg)
-    return f"{SECRET_PREFIX}{random_bytes.hex()}"
+    return f"{GENERATED_PREFIX}{random_bytes.hex()}"
 
 
 def webhook_id(now_ns: int, random_bytes: bytes) -> str:

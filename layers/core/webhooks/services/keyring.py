@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import re
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import api_key
+from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.api_key import ApiKey
 from webhooks.domain.errors import InvalidInput
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _MAX_HEADER_LENGTH = 256
 _MAX_NAME_LENGTH = 64
-_ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 class IssuedKey(NamedTuple):
@@ -45,16 +44,9 @@ class Keyring:
         self._random_bytes = random_bytes
 
     def issue(self, account_id: str, name: str = "") -> IssuedKey:
-        """Make and store a key for an account; InvalidInput says what is wrong with the two names.
-
-        An account id has no `#`, which the tables' keys use as their separator.
-        """
-        if not _ACCOUNT_ID.fullmatch(account_id):
-            raise InvalidInput(
-                "account_id",
-                "Use 1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit "
-                "first.",
-            )
+        """Make and store a key; InvalidInput says what is wrong with the account or the name."""
+        if not is_account_id(account_id):
+            raise InvalidInput("account_id", ACCOUNT_ID_RULE)
         if len(name) > _MAX_NAME_LENGTH or not name.isprintable():
             raise InvalidInput("name", f"Use at most {_MAX_NAME_LENGTH} printable characters.")
         text = api_key.compose(self._random_bytes(40))
