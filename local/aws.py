@@ -98,7 +98,7 @@ def _moto() -> Iterator[None]:
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
     for service in _BUSY_SERVICES:
-        # Read once now: the first hundred requests at once would each read the model for themselves.
+        # Read now, since of many first requests at once each would read it for itself.
         get_service_router(service)
     before = default_user_config["stepfunctions"]
     default_user_config["stepfunctions"] = {"execute_state_machine": True}

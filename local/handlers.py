@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -37,7 +36,7 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
     function = name.partition(".")[0]
     services = Services(
         function,
-        Settings.from_environment({"CURSOR_KEY": secrets.token_hex(32)} | dict(environment)),
+        Settings.from_environment(environment),
         rules=TargetRules(loopback.parse_url, loopback.is_allowed),
     )
     for used in _USED_SERVICES[function]:

@@ -97,10 +97,10 @@ class Receiver:
         verified = self._verify(request, body)
         status = self._status(request) if verified else 401
         received = _describe(request, body, verified=verified, status=status)
+        self._report(received)
         with self._changed:
             self._received.append(received)
             self._changed.notify_all()
-        self._report(received)
         answer = Response(json.dumps({"received": status < 300}), status)
         answer.content_type = "application/json"
         return answer(environ, start_response)

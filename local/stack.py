@@ -34,6 +34,7 @@ LOOPBACK = "127.0.0.1"
 _GRACE_SECONDS = 1.0
 _OUTPUTS = "outputs.json"
 _SAM_ENVIRONMENT = "env.json"
+_FILES = (_OUTPUTS, _SAM_ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,10 @@ class LocalStack:
         from local.handlers import make_handler
 
         options = self._options
+        for name in _FILES:
+            # What a killed stack left behind would tell that this one is ready.
+            if options.directory is not None:
+                (options.directory / name).unlink(missing_ok=True)
         endpoint = starting.enter_context(aws_server(aws))
         made = resources.create(template.load(options.template, options.parameters or {}), endpoint)
         functions = {

@@ -159,7 +159,9 @@ class TestFromTheQueue:
         stack.events.send_together([siblings[0], *poison.values(), *siblings[1:]])
         receiver.wait_for(len(siblings))
         stack.events.wait_until_empty()
-        assert types_of(receiver.requests) == Counter(["email.sent", "email.opened", "email.clicked"])
+        assert types_of(receiver.requests) == Counter(
+            ["email.sent", "email.opened", "email.clicked"]
+        )
         rejected = stack.rejected.matching(lambda message: mark in message.body)
         assert {message.attributes["reason"]: message.body for message in rejected} == poison
         assert len(rejected) == len(poison)

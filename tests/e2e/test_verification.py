@@ -53,7 +53,10 @@ VALUES = {
     "whole-floats": ("[1.0, -0.0, 1736505045.0]", "[1,0,1736505045]"),
     "floats": ("[1.10, 1E5, 1e-7, 0.00001, 5e-324]", "[1.1,100000,1e-7,0.00001,5e-324]"),
     "large-floats": ("[1e20, 1e21, 123e-20]", "[100000000000000000000,1e+21,1.23e-18]"),
-    "big-numbers": ("[9007199254740993, 12345678901234567890]", "[9007199254740992,12345678901234567000]"),
+    "big-numbers": (
+        "[9007199254740993, 12345678901234567890]",
+        "[9007199254740992,12345678901234567000]",
+    ),
     "past-the-largest": ("[1e400, -1e400]", "[null,null]"),
     "integer-like-keys": ('{"b": 1, "10": 2, "9": 3, "01": 4}', '{"9":3,"10":2,"b":1,"01":4}'),
     "repeated-keys": ('{"a": 1, "b": 2, "a": 3}', '{"a":3,"b":2}'),
@@ -77,13 +80,12 @@ class Customer:
 
     def publish(self, data: str, event_type: str = EventType.DELIVERED) -> list[Received]:
         """Publish an event with this JSON text as its data; returns what each receiver got."""
-        transaction_id = self.send(data, event_type)
-
-        def is_it(received: Received) -> bool:
-            return bool(received.json["transaction_id"] == transaction_id)
-
+        transaction_id = self.send(data, event_type).encode()
         receivers = (self.express4, self.express5, self.standard)
-        return [receiver.wait_for_requests(1, is_it)[0] for receiver in receivers]
+        return [
+            receiver.wait_for_requests(1, lambda one: transaction_id in one.body)[0]
+            for receiver in receivers
+        ]
 
     def send(self, data: str, event_type: str = EventType.DELIVERED) -> str:
         """Publish without waiting; returns the transaction's id."""
@@ -180,19 +182,19 @@ def test_every_vector_of_the_contracts_json_is_verified_by_every_receiver(
 ) -> None:
     """All of them at once: what a producer may write, in the middle of an event's data."""
     texts = publishable_vectors()
-    assert len(texts) > 100
-    sent = {customer.send(f'{{"to": "a@example.com", "value": {text}}}') for text in texts}
-
-    def is_one(received: Received) -> bool:
-        return received.json["transaction_id"] in sent
-
+    assert len(texts) > 90
+    mark = f"{uuid4().hex}@example.com"
+    sent = {customer.send(f'{{"to": "{mark}", "value": {text}}}') for text in texts}
     for receiver in (customer.express4, customer.express5, customer.standard):
-        received = receiver.wait_for_requests(len(sent), is_one)
+        received = receiver.wait_for_requests(len(sent), lambda one: mark.encode() in one.body)
         assert {one.status for one in received} <= {200, 204}
         assert {one.json["transaction_id"] for one in received} == sent
-    assert customer.account.stack.rejected.matching(
-        lambda message: customer.account.id in message.body
-    ) == []
+    assert (
+        customer.account.stack.rejected.matching(
+            lambda message: customer.account.id in message.body
+        )
+        == []
+    )
 
 
 def publishable_vectors() -> list[str]:

@@ -75,7 +75,9 @@ class Machine:
         return status, entered
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        answer = self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
+        answer = self._sqs.receive_message(
+            QueueUrl=self._queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+        )
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
 

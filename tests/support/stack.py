@@ -164,9 +164,7 @@ def run_module(name: str, *arguments: str, directory: Path, **variables: str) ->
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LOCAL_"))
     }
     environment = {**inherited, "PYTHONUNBUFFERED": "1", **_FREE_PORTS, **variables}
-    return Program(
-        sys.executable, "-m", name, *arguments, cwd=directory, environment=environment
-    )
+    return Program(sys.executable, "-m", name, *arguments, cwd=directory, environment=environment)
 
 
 @dataclass(frozen=True)
@@ -255,15 +253,16 @@ class Queue:
     def matching(self, matches: Callable[[QueueMessage], bool]) -> list[QueueMessage]:
         """Return all messages so far that match. They leave the queue, and are kept here."""
         while messages := self.sqs.receive_message(
-            QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            QueueUrl=self.url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=0,
+            MessageAttributeNames=["All"],
         ).get("Messages"):
             for message in messages:
                 attributes = message.get("MessageAttributes", {})
                 values = {name: value["StringValue"] for name, value in attributes.items()}
                 self._taken.append(QueueMessage(message["Body"], values))
-                self.sqs.delete_message(
-                    QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"]
-                )
+                self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
         return [message for message in self._taken if matches(message)]
 
     def wait_for(self, matches: Callable[[QueueMessage], bool], what: str) -> list[QueueMessage]:

@@ -1,0 +1,78 @@
+"""What `sam build` made: complete, compiled for Lambda's Python, and nothing more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local import template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUILD = template.TEMPLATE.parent / ".aws-sam" / "build"
+
+PACKAGES = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierFunction": "retrier"}
+ARTIFACTS = [*PACKAGES, "CoreLayer"]
+
+UNCHECKED_HASH = (1).to_bytes(4, "little")
+"""The flags of a compiled file that is taken as it is, whatever its source's time (PEP 552)."""
+
+MAGIC_3_13 = (3571).to_bytes(2, "little") + b"\r\n"
+
+MAX_LAYER_BYTES = 32 * 1024 * 1024
+"""Both architectures' wheels. Lambda's own limit is 250 MB with the function."""
+
+pytestmark = pytest.mark.skipif(
+    not (BUILD / "template.yaml").exists(), reason="nothing is built: run `make build`"
+)
+
+
+def sources(artifact: str) -> list[Path]:
+    return sorted((BUILD / artifact).rglob("*.py"))
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS)
+def test_every_source_has_its_compiled_file_for_lambdas_python(artifact: str) -> None:
+    assert sources(artifact)
+    for source in sources(artifact):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        assert compiled.exists(), source
+        head = compiled.read_bytes()[:8]
+        assert head == MAGIC_3_13 + UNCHECKED_HASH, source
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS)
+def test_nothing_is_compiled_for_another_python_or_without_its_source(artifact: str) -> None:
+    compiled = list((BUILD / artifact).rglob("*.pyc"))
+
+    assert len(compiled) == len(sources(artifact))
+
+
+@pytest.mark.parametrize(("function", "package"), PACKAGES.items())
+def test_a_function_holds_its_own_package_only(function: str, package: str) -> None:
+    assert [path.name for path in (BUILD / function).iterdir()] == [package]
+
+
+def test_the_layer_holds_the_code_and_libraries_but_not_boto3() -> None:
+    names = {path.name for path in (BUILD / "CoreLayer" / "python").iterdir()}
+
+    assert {"webhooks", "aws_lambda_powertools", "pydantic", "requests"} <= names
+    assert not {"boto3", "botocore", "s3transfer", "bin"} & names
+
+
+def test_the_layer_serves_both_architectures() -> None:
+    libraries = list((BUILD / "CoreLayer").rglob("*.so"))
+    on_arm = {path.name for path in libraries if "-aarch64-" in path.name}
+    on_x86 = {path.name for path in libraries if "-x86_64-" in path.name}
+
+    assert any(name.startswith("_pydantic_core.cpython-313-") for name in on_arm)
+    assert {name.replace("-aarch64-", "-x86_64-") for name in on_arm} == on_x86
+    assert len(on_arm) + len(on_x86) == len(libraries)
+
+
+def test_the_layer_stays_small() -> None:
+    size = sum(path.stat().st_size for path in (BUILD / "CoreLayer").rglob("*") if path.is_file())
+
+    assert size < MAX_LAYER_BYTES

@@ -1,0 +1,146 @@
+"""`make run` and `make demo` as programs: what they say, leave behind and end with."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.stack import READY_SECONDS, Stack, checkout, eventually, run_module
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OUTPUTS = {
+    "ApiUrl",
+    "ApiKey",
+    "AccountId",
+    "Region",
+    "EventsQueueUrl",
+    "EventsDeadLetterQueueUrl",
+    "DeadLetterQueueUrl",
+    "AwsEndpointUrl",
+    "DashboardUrl",
+    "WebhooksTable",
+    "DeliveriesTable",
+    "ApiKeysTable",
+    "RetryStateMachineArn",
+}
+"""What architecture 8 asks for."""
+
+
+def test_the_banner_says_how_fast_it_was_and_what_to_paste(stack: Stack) -> None:
+    banner = stack.program.output
+    ready = re.search(r"^Ready in ([0-9.]+) seconds", banner, re.MULTILINE)
+    assert ready
+    # Ten seconds on an idle machine; this one may be busy with other tests.
+    assert float(ready[1]) < READY_SECONDS / 2
+    for name in ("ApiUrl", "ApiKey", "AccountId", "EventsQueueUrl", "AwsEndpointUrl"):
+        assert stack.outputs[name] in banner
+    assert len(re.findall(r"^\d\. ", banner, re.MULTILINE)) == 3
+
+
+def test_the_outputs_name_everything_and_are_for_their_owner_only(stack: Stack) -> None:
+    assert set(stack.outputs) >= OUTPUTS
+    assert all(stack.outputs.values())
+    assert stack.outputs_file.stat().st_mode & 0o077 == 0
+    key = stack.outputs["ApiKey"]
+    answer = stack.call("GET", "/api/v1/webhooks", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status == 200
+    tables = set(stack.client("dynamodb").list_tables()["TableNames"])
+    assert {value for name, value in stack.outputs.items() if name.endswith("Table")} <= tables
+
+
+def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> None:
+    """Follow the banner: register the receiver with its secret, then publish."""
+    secret = re.search(r'"secret": "(whsec_[0-9a-f]{64})"', stack.program.output)
+    url = re.search(r'"url": "(http://127\.0\.0\.1:[0-9]+/ok)"', stack.program.output)
+    assert secret
+    assert url
+    body = json.dumps({"url": url[1], "events": ["email.clicked"], "secret": secret[1]})
+    key = stack.outputs["ApiKey"]
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    answer = stack.call("POST", "/api/v1/webhooks", headers=headers, body=body)
+    assert answer.status == 201, answer.text
+    directory = stack.outputs_file.parents[1]
+    with run_module("local.publish", "email.clicked", directory=directory) as command:
+        assert command.wait() == 0, command.errors
+    line = stack.program.wait_for(
+        lambda lines: next((line for line in lines if "email.clicked" in line), None),
+        "the delivery",
+    )
+    assert " verified " in line
+    assert line.endswith("/ok -> 200")
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
+    with Stack(checkout(tmp_path)) as stack:
+        outputs = stack.outputs
+        addresses = [urlsplit(outputs[name]) for name in ("ApiUrl", "AwsEndpointUrl")]
+        assert stack.program.interrupt() == 0
+        assert stack.program.errors == ""
+        for address in addresses:
+            assert_free(address.port or 0)
+        assert not stack.outputs_file.exists()
+
+
+def test_sigterm_stops_it_as_well(tmp_path: Path) -> None:
+    with Stack(checkout(tmp_path)) as stack:
+        assert stack.outputs
+        stack.program.process.terminate()
+        assert stack.program.wait() == 0
+        assert not stack.outputs_file.exists()
+
+
+@pytest.mark.parametrize("setting", ["PORT", "AWS_PORT", "RECEIVER_PORT"])
+def test_a_taken_port_is_told_at_once(setting: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with run_module(
+            "local.run", directory=checkout(tmp_path), **{setting: str(port)}
+        ) as program:
+            assert program.wait() == 1
+            assert f"port {port} is taken" in program.errors
+            assert f"{setting}=" in program.errors
+            assert "Traceback" not in program.errors
+    assert not (tmp_path / ".local" / "outputs.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("PORT", "http"), ("AWS_PORT", "65536"), ("RETRY_SCHEDULE", "1,soon"), ("PORT", "-1")],
+)
+def test_a_wrong_setting_is_told_at_once(setting: str, value: str, tmp_path: Path) -> None:
+    with run_module("local.run", directory=checkout(tmp_path), **{setting: value}) as program:
+        assert program.wait() == 1
+        assert setting in program.errors
+        assert "Traceback" not in program.errors
+
+
+def test_a_second_stack_runs_beside_the_first(stack: Stack, tmp_path: Path) -> None:
+    with Stack(checkout(tmp_path)) as second:
+        assert second.outputs["ApiUrl"] != stack.outputs["ApiUrl"]
+        key = stack.outputs["ApiKey"]
+        refused = second.call("GET", "/api/v1/webhooks", headers={"Authorization": f"Bearer {key}"})
+        assert refused.status == 401
+
+
+def test_the_demo_shows_that_it_all_works(tmp_path: Path) -> None:
+    with run_module("local.demo", directory=checkout(tmp_path)) as demo:
+        assert demo.wait(100) == 0, demo.output + demo.errors
+        assert "Traceback" not in demo.errors
+
+
+def assert_free(port: int) -> None:
+    def bound() -> bool:
+        # The same option that the stack sets: connections that are fading away do not count.
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return True
+
+    assert eventually(bound, f"port {port} is free")

@@ -1,0 +1,354 @@
+"""The template against the code and against the rules: what is deployed is what was meant."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local import template
+from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
+from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
+from webhooks.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FUNCTIONS = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierFunction": "retrier"}
+
+EVERYTHING_ALLOWED = {
+    ("Key", "IamDecides"): "a key policy's resource is always its own key, the account its root",
+    ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
+}
+"""The statements that may say `*`, each with its reason."""
+
+SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
+
+AWS_MAXIMUM_RETENTION_SECONDS = 14 * 86_400
+
+
+@cache
+def translated() -> dict[str, Any]:
+    return template.load()
+
+
+def properties(logical_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = translated()["Resources"][logical_id]["Properties"]
+    return found
+
+
+def statements(logical_id: str) -> dict[str, dict[str, Any]]:
+    """Return the statements of a role's own policies, by their ids."""
+    return {
+        statement["Sid"]: statement
+        for policy in properties(logical_id)["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    }
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def every_allowed_statement() -> Iterator[tuple[str, dict[str, Any]]]:
+    for logical_id, resource in translated()["Resources"].items():
+        document = resource.get("Properties", {})
+        documents = [policy["PolicyDocument"] for policy in document.get("Policies", [])]
+        documents += [
+            document[name] for name in ("PolicyDocument", "KeyPolicy") if name in document
+        ]
+        for statement in (one for policy in documents for one in policy["Statement"]):
+            if statement["Effect"] == "Allow":
+                yield logical_id, statement
+
+
+class ReadNames(dict[str, str]):
+    """An environment that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.names.add(key)
+        return default
+
+
+def test_the_template_has_exactly_the_functions_of_the_code() -> None:
+    assert set(template.of_type(translated(), "AWS::Lambda::Function")) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_names_a_handler_that_exists(function: str) -> None:
+    module, _, name = properties(function)["Handler"].rpartition(".")
+
+    assert module == f"{FUNCTIONS[function]}.handler"
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_a_role_and_a_log_group_of_its_own(function: str) -> None:
+    role = properties(function)["Role"]["Fn::GetAtt"][0]
+    logs = properties(function)["LoggingConfig"]["LogGroup"]["Ref"]
+    others = [properties(other) for other in FUNCTIONS if other != function]
+
+    assert all(role != other["Role"]["Fn::GetAtt"][0] for other in others)
+    assert all(logs != other["LoggingConfig"]["LogGroup"]["Ref"] for other in others)
+    assert statements(role)["WriteLogs"]["Resource"] == {"Fn::GetAtt": [logs, "Arn"]}
+
+
+def test_every_log_group_forgets() -> None:
+    groups = template.of_type(translated(), "AWS::Logs::LogGroup")
+
+    assert len(groups) == len(FUNCTIONS) + 2  # the HTTP API's and the state machine's
+    for name, group in groups.items():
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_given_only_variables_that_the_settings_read(function: str) -> None:
+    asked = ReadNames()
+    Settings.from_environment(asked)
+    given = properties(function)["Environment"]["Variables"]
+
+    # RES_OPTIONS is the C library's: it bounds a silent name server.
+    assert set(given) - {"RES_OPTIONS"} <= asked.names
+
+
+@pytest.mark.parametrize("function", ["DispatcherFunction", "RetrierFunction"])
+def test_the_functions_that_look_names_up_bound_a_silent_name_server(function: str) -> None:
+    options = properties(function)["Environment"]["Variables"]["RES_OPTIONS"]
+
+    assert options == "timeout:1 attempts:2"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_deployed_function_cannot_be_pointed_at_another_endpoint(function: str) -> None:
+    variables = properties(function)["Environment"]["Variables"]
+
+    assert variables["AWS_ENDPOINT_URL"] == {"Ref": "AWS::NoValue"}
+
+
+def test_no_variable_parameter_or_setting_has_a_say_in_the_address_rule() -> None:
+    asked = ReadNames()
+    Settings.from_environment(asked)
+    given = {name for f in FUNCTIONS for name in properties(f)["Environment"]["Variables"]}
+    words = re.compile(r"allow|guard|private|public|insecure|verify|loopback|sender", re.IGNORECASE)
+
+    named = asked.names | given | set(translated()["Parameters"])
+    assert [name for name in sorted(named) if words.search(name)] == []
+
+
+def test_the_default_schedule_is_the_contracts() -> None:
+    default = translated()["Parameters"]["RetrySchedule"]["Default"]
+
+    assert parse_schedule(default) == DEFAULT_SCHEDULE
+
+
+@pytest.mark.parametrize("text", ["5", "1,2,3", "0.5,1", "5,300,1800,7200,18000,36000", "9999999"])
+def test_the_schedules_pattern_takes_what_the_code_takes(text: str) -> None:
+    assert parse_schedule(text)
+    assert (
+        template.load(parameters={"RetrySchedule": text})["Parameters"]["RetrySchedule"]["Default"]
+        == text
+    )
+
+
+@pytest.mark.parametrize("text", ["", "5;300", "5,,300", "-1", "five", "5, 300", "1e3", "31536001"])
+def test_the_schedules_pattern_refuses_anything_else(text: str) -> None:
+    with pytest.raises(ValueError, match="delays in seconds"):
+        template.load(parameters={"RetrySchedule": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Stage", "staging"), ("Architecture", "mips"), ("Colour", "blue")]
+)
+def test_a_parameter_that_the_template_does_not_allow_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        template.load(parameters={name: value})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "field"),
+    [
+        ("RetentionDays", "retention_days"),
+        ("MaxWebhooksPerAccount", "max_webhooks_per_account"),
+        ("DefaultAccountId", "default_account_id"),
+    ],
+)
+def test_a_parameters_default_is_the_settings_default(parameter: str, field: str) -> None:
+    assert translated()["Parameters"][parameter]["Default"] == getattr(Settings(), field)
+
+
+def test_a_delivery_outlives_the_dead_letter_that_names_it() -> None:
+    least_days = translated()["Parameters"]["RetentionDays"]["MinValue"]
+
+    for queue in ("EventsDeadLetterQueue", "DeadLetterQueue"):
+        kept = properties(queue)["MessageRetentionPeriod"]
+        assert kept == AWS_MAXIMUM_RETENTION_SECONDS, queue
+        assert kept <= least_days * 86_400, queue
+
+
+def test_a_message_stays_hidden_for_six_times_the_dispatchers_timeout() -> None:
+    visibility = properties("EventsQueue")["VisibilityTimeout"]
+
+    assert visibility >= 6 * properties("DispatcherFunction")["Timeout"]
+
+
+def test_an_event_is_received_five_times_before_it_is_put_by() -> None:
+    assert properties("EventsQueue")["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]},
+        "maxReceiveCount": 5,
+    }
+
+
+def test_every_queue_is_encrypted_and_polled_long() -> None:
+    queues = template.of_type(translated(), "AWS::SQS::Queue")
+
+    assert set(queues) == {"EventsQueue", "EventsDeadLetterQueue", "DeadLetterQueue"}
+    for name, queue in queues.items():
+        assert queue["Properties"]["SqsManagedSseEnabled"] is True, name
+        assert queue["Properties"]["ReceiveMessageWaitTimeSeconds"] == 20, name
+
+
+def test_the_mapping_reports_the_items_that_failed_and_is_bounded() -> None:
+    (mapping,) = template.of_type(translated(), "AWS::Lambda::EventSourceMapping").values()
+
+    assert mapping["Properties"] == {
+        "EventSourceArn": {"Fn::GetAtt": ["EventsQueue", "Arn"]},
+        "FunctionName": {"Ref": "DispatcherFunction"},
+        "BatchSize": 10,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": {"Ref": "DispatcherConcurrency"}},
+    }
+
+
+def test_the_api_is_throttled_and_takes_every_route() -> None:
+    stage = properties("HttpApiApiGatewayDefaultStage")["DefaultRouteSettings"]
+    routes = {(route.method, route.path) for route in template.routes(template.read())}
+
+    assert stage == {
+        "ThrottlingRateLimit": {"Ref": "ApiRate"},
+        "ThrottlingBurstLimit": {"Ref": "ApiBurst"},
+    }
+    assert routes == {
+        ("POST", "/api/v1/webhooks"),
+        ("GET", "/api/v1/webhooks"),
+        ("DELETE", "/api/v1/webhooks"),
+        ("GET", "/api/v1/webhooks/{id}"),
+        ("DELETE", "/api/v1/webhooks/{id}"),
+        ("ANY", "/{proxy+}"),
+        ("ANY", "/"),
+    }
+
+
+def test_nothing_is_allowed_everything_but_where_aws_leaves_no_choice() -> None:
+    wide = {
+        (logical_id, statement["Sid"])
+        for logical_id, statement in every_allowed_statement()
+        if any("*" in action for action in listed(statement["Action"]))
+        or "*" in listed(statement["Resource"])
+    }
+
+    assert wide == set(EVERYTHING_ALLOWED)
+
+
+def test_no_role_has_a_policy_that_somebody_else_can_change() -> None:
+    for name, role in template.of_type(translated(), "AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in role["Properties"], name
+
+
+def test_only_the_functions_that_sign_may_read_secrets() -> None:
+    readers = {
+        (logical_id, statement["Sid"])
+        for logical_id, statement in every_allowed_statement()
+        if {"Fn::GetAtt": ["WebhooksTable", "Arn"]} in listed(statement["Resource"])
+        and {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:Scan"}
+        & set(listed(statement["Action"]))
+        and "Condition" not in statement
+    }
+
+    assert readers == {
+        ("DispatcherRole", "FindAndDisableWebhooks"),
+        ("RetrierRole", "FindAndDisableWebhook"),
+    }
+
+
+def test_the_api_reads_exactly_the_attributes_that_its_store_asks_for() -> None:
+    condition = statements("ApiRole")["ReadWebhooksWithoutSecrets"]["Condition"]
+
+    assert condition == {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": list(SHOWN_ATTRIBUTES)},
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    }
+    assert not SECRETS & set(SHOWN_ATTRIBUTES)
+
+
+def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
+    statement = statements("ApiRole")["WriteWebhooksBlindly"]
+    writable = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+
+    assert set(writable) == {*SHOWN_ATTRIBUTES, *SECRETS, "webhook_count"}
+    assert statement["Condition"]["StringEqualsIfExists"] == {"dynamodb:ReturnValues": "NONE"}
+    assert not [action for action in statement["Action"] if re.search("Get|Query|Scan", action)]
+
+
+def test_every_table_is_on_demand_encrypted_with_the_stacks_key_and_recoverable() -> None:
+    tables = template.of_type(translated(), "AWS::DynamoDB::Table")
+
+    assert len(tables) == 4
+    for name, table in tables.items():
+        settings = table["Properties"]
+        assert settings["BillingMode"] == "PAY_PER_REQUEST", name
+        assert settings["SSESpecification"]["KMSMasterKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}
+        assert settings["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert settings["DeletionProtectionEnabled"] == {"Fn::If": ["IsProd", True, False]}, name
+
+
+def test_what_customers_own_outlives_the_stack_and_so_does_its_key() -> None:
+    for name in ("WebhooksTable", "DeliveriesTable", "ApiKeysTable", "Key"):
+        resource = translated()["Resources"][name]
+        assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_the_state_machine_logs_errors_without_what_it_works_on() -> None:
+    logging = properties("RetryStateMachine")["LoggingConfiguration"]
+
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+    assert properties("RetryStateMachine")["StateMachineType"] == "STANDARD"
+
+
+def test_the_retrier_is_ended_by_lambda_before_the_state_machine_loses_patience() -> None:
+    states = json.loads(template.definition(translated()["Resources"]["RetryStateMachine"], {}))
+
+    assert states["States"]["Attempt"]["TimeoutSeconds"] > properties("RetrierFunction")["Timeout"]
+
+
+def test_an_alarm_is_made_only_where_there_is_somebody_to_tell() -> None:
+    alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
+
+    assert len(alarms) == 5
+    for name, alarm in alarms.items():
+        assert alarm["Condition"] == "HasAlarms", name
+        assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name
+
+
+@pytest.mark.parametrize("form", ["as written", "as CloudFormation runs it"])
+def test_cfn_lint_has_nothing_to_say(form: str, tmp_path: Path) -> None:
+    path = template.TEMPLATE
+    if form != "as written":
+        path = tmp_path / "transformed.json"
+        path.write_text(json.dumps(translated()), encoding="utf-8")
+
+    linter = Path(sys.executable).with_name("cfn-lint")
+    result = subprocess.run([linter, path], capture_output=True, text=True, check=False)
+
+    assert (result.returncode, result.stdout) == (0, "")
