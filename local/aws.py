@@ -11,17 +11,19 @@ import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from local.serving import serve
+from local.serving import LOOPBACK, serve
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from local.functions import LocalFunction
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104  compared with, not listened on
 
 _CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 _BUSY_SERVICES = ("dynamodb", "lambda", "sqs", "stepfunctions")
@@ -35,8 +37,8 @@ _RUNNING_AT_MOST_ONCE = threading.Lock()
 
 
 @contextlib.contextmanager
-def aws_server(listener: socket.socket) -> Iterator[str]:
-    """Serve moto on a listening socket; yields the endpoint's url as this machine reaches it.
+def aws_server(listeners: Sequence[socket.socket]) -> Iterator[str]:
+    """Serve moto on sockets that listen; yields the first one's url, as this machine reaches it.
 
     moto keeps its state in module globals, so there is one at a time in a process: RuntimeError
     for a second one. The process's environment names the endpoint and dummy credentials until
@@ -46,8 +48,9 @@ def aws_server(listener: socket.socket) -> Iterator[str]:
         msg = "a local stack is running in this process already"
         raise RuntimeError(msg)
     try:
-        port = listener.getsockname()[1]
-        with _environment(_pointing_at(port)), _moto():
+        host, port = listeners[0].getsockname()[:2]
+        endpoint = f"http://{LOOPBACK if host == ANY_ADDRESS else host}:{port}"
+        with _environment(_pointing_at(endpoint)), _moto(), contextlib.ExitStack() as serving:
             from moto.moto_server.werkzeug_app import (
                 DomainDispatcherApplication,
                 MotoRequestHandler,
@@ -57,11 +60,10 @@ def aws_server(listener: socket.socket) -> Iterator[str]:
             application = DomainDispatcherApplication(create_backend_app)
             # moto looks for its own modules on the disk at every request, one request at a time.
             find_backend = functools.cache(application.get_backend_for_host)
-            with (
-                _replaced(application, "get_backend_for_host", find_backend),
-                serve(listener, application, handler=MotoRequestHandler),
-            ):
-                yield f"http://127.0.0.1:{port}"
+            serving.enter_context(_replaced(application, "get_backend_for_host", find_backend))
+            for listener in listeners:
+                serving.enter_context(serve(listener, application, handler=MotoRequestHandler))
+            yield endpoint
     finally:
         _RUNNING_AT_MOST_ONCE.release()
 
@@ -161,18 +163,18 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def _pointing_at(port: int) -> dict[str, str]:
-    direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+def _pointing_at(endpoint: str) -> dict[str, str]:
+    here = (os.environ.get("NO_PROXY"), LOOPBACK, "localhost", urlsplit(endpoint).hostname)
+    direct = ",".join(filter(None, here))
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "MOTO_PORT": str(port),
         "NO_PROXY": direct,
         "no_proxy": direct,
     }
@@ -181,10 +183,12 @@ def _pointing_at(port: int) -> dict[str, str]:
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
-    for name in _UNWANTED_VARIABLES:
-        os.environ.pop(name, None)
+    for name in before:
+        # One service's own endpoint would win over the endpoint of all.
+        if name in _UNWANTED_VARIABLES or name.startswith("AWS_ENDPOINT_URL_"):
+            del os.environ[name]
     os.environ.update(variables)
-    # moto logs every request that it serves, and each state that is interrupted.
+    # moto's server logs every request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     try:
         yield

@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from local.aws import aws_client
 from local.publish import EVENT_TYPES, publish, sample
 from local.receiver import Received, Receiver
-from local.serving import listen
-from local.stack import LOOPBACK, ROOT, LocalStack, StackOptions
+from local.serving import LOOPBACK, listen
+from local.stack import ROOT, LocalStack, StackOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,7 @@ class Demo:
             message = sample(f"email.{name}", self._outputs["AccountId"], f"{name}@example.com")
             publish(self._sqs, self._outputs, message)
         yield Step("six events published to the events queue", happened=True)
-        publish(self._sqs, self._outputs, ses_bounce(self._outputs["AccountId"]))
+        publish(self._sqs, self._outputs, ses_bounce())
         yield Step("one SES bounce published to the events queue", happened=True)
         yield self._wait("all seven arrive, verified", lambda r: len(_succeeded(r, "/ok")) == 7)
         yield self._wait(
@@ -78,9 +79,12 @@ class Demo:
                 "Content-Type": "application/json",
             },
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            registered = json.load(answer)
-        return Step(f"webhook registered for {path}: {', '.join(events)}", registered["success"])
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                registered = json.load(answer)["success"]
+        except urllib.error.URLError:
+            registered = False
+        return Step(f"webhook registered for {path}: {', '.join(events)}", registered)
 
     def _wait(self, what: str, condition: Callable[[list[Received]], bool]) -> Step:
         return Step(what, self._receiver.wait(condition, _PATIENCE_SECONDS))
@@ -103,12 +107,10 @@ class Demo:
         )
 
 
-def ses_bounce(account_id: str) -> dict[str, Any]:
-    """Return the sample of an SES bounce, tagged with the account as an SES sender would do."""
+def ses_bounce() -> str:
+    """Return the sample of an SES bounce, as SNS brings it; its account tag is the stack's."""
     event = json.loads(_SES_SAMPLE.read_text(encoding="utf-8"))
-    record: dict[str, Any] = json.loads(event["Records"][0]["body"])
-    record["mail"].setdefault("tags", {})["account_id"] = [account_id]
-    return record
+    return str(event["Records"][0]["body"])
 
 
 def _succeeded(received: list[Received], path: str) -> list[Received]:
@@ -158,7 +160,10 @@ def _silenced() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    exit_code = main()
+    try:
+        exit_code = main()
+    except KeyboardInterrupt:
+        exit_code = 130
     sys.stdout.flush()
     # Python would wait for every thread of the functions.
     os._exit(exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,26 @@ def issue_key(table: str, endpoint: str, account_id: str) -> str:
     from local.api_key import KeysTable, issue
 
     return issue(KeysTable(table, endpoint, REGION), account_id, "local")
+
+
+def live_secrets(table: str, endpoint: str) -> list[str]:
+    """Return the secrets of all webhooks, which their owners were shown: for the receiver."""
+    _put_sources_on_path()
+    from webhooks.adapters.aws import client
+    from webhooks.adapters.dynamodb import DynamoDBDestinationStore
+
+    dynamodb = client("dynamodb", endpoint)
+    store = DynamoDBDestinationStore(dynamodb, table)
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=table, ProjectionExpression="account_id"
+    )
+    accounts = {item["account_id"]["S"] for page in pages for item in page["Items"]}
+    return [
+        secret
+        for account_id in accounts
+        for destination in store.destinations(account_id)
+        for secret in destination.secrets.live(int(time.time() * 1000))
+    ]
 
 
 def _put_sources_on_path() -> None:

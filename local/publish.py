@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from local.aws import aws_client
 from local.stack import ROOT
@@ -19,9 +19,9 @@ OUTPUTS = ROOT / ".local" / "outputs.json"
 EVENT_TYPES = ("sent", "delivered", "bounced", "complained", "opened", "clicked")
 
 
-def sample(event_type: str, account_id: str, to: str) -> dict[str, Any]:
+def sample(event_type: str, account_id: str, to: str) -> str:
     """Return a message of contract 2.4 for one of the six types, as `email.opened`."""
-    return {
+    message = {
         "account_id": account_id,
         "event": event_type,
         "data": {
@@ -31,13 +31,14 @@ def sample(event_type: str, account_id: str, to: str) -> dict[str, Any]:
             "from": "hello@yourdomain.com",
         },
     }
+    return json.dumps(message)
 
 
-def publish(sqs: SQSClient, outputs: Mapping[str, str], message: Mapping[str, Any]) -> str:
+def publish(sqs: SQSClient, outputs: Mapping[str, str], message: str) -> str:
     """Send a message to the events queue, grouped by account as producers do; returns its id."""
     sent = sqs.send_message(
         QueueUrl=outputs["EventsQueueUrl"],
-        MessageBody=json.dumps(message),
+        MessageBody=message,
         MessageGroupId=outputs["AccountId"],
     )
     return sent["MessageId"]

@@ -57,14 +57,21 @@ class Received:
 class Receiver:
     """A customer's endpoint, as a WSGI application that keeps and reports what it received.
 
-    The deliveries must be signed with `secret`. Both signatures are checked: the contract's own,
-    and with the `standardwebhooks` library the Standard Webhooks one.
+    Deliveries must be signed with `secret`, or with one of those that `other_secrets` gives when
+    it is called. Both signatures are checked: the contract's own, and with the `standardwebhooks`
+    library the Standard Webhooks one.
     """
 
-    def __init__(self, secret: str, report: Callable[[Received], None]) -> None:
-        """Take the secret, and what to call with each request."""
+    def __init__(
+        self,
+        secret: str,
+        report: Callable[[Received], None],
+        other_secrets: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """Take the secrets, and what to call with each request."""
         self._secret = secret
         self._report = report
+        self._other_secrets = other_secrets
         self._received: list[Received] = []
         self._changed = threading.Condition()
         self._requests_of: Counter[str] = Counter()
@@ -94,7 +101,9 @@ class Receiver:
         """Answer one delivery."""
         request = Request(environ)
         body = request.get_data()
-        verified = self._verify(request, body)
+        verified = verifies(request, body, self._secret) or any(
+            verifies(request, body, secret) for secret in self._other_secrets()
+        )
         status = self._status(request) if verified else 401
         received = _describe(request, body, verified=verified, status=status)
         self._report(received)
@@ -104,18 +113,6 @@ class Receiver:
         answer = Response(json.dumps({"received": status < 300}), status)
         answer.content_type = "application/json"
         return answer(environ, start_response)
-
-    def _verify(self, request: Request, body: bytes) -> bool:
-        digest = hmac.new(self._secret.encode(), body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(
-            request.headers.get("X-SendComms-Signature", "").encode(), f"sha256={digest}".encode()
-        ):
-            return False
-        try:
-            Webhook(self._secret).verify(body, dict(request.headers.items(lower=True)))
-        except WebhookVerificationError:
-            return False
-        return True
 
     def _status(self, request: Request) -> int:
         match request.path:
@@ -136,6 +133,24 @@ class Receiver:
         with self._changed:
             self._requests_of[delivery_id] += 1
             return 503 if self._requests_of[delivery_id] <= _FLAKY_FAILURES else 200
+
+
+def verifies(request: Request, body: bytes, secret: str) -> bool:
+    """Tell whether both signatures of a delivery were made with a secret."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    given = request.headers.get("X-SendComms-Signature", "")
+    return hmac.compare_digest(given.encode(), f"sha256={digest}".encode()) and any(
+        _library_verifies(request, body, key) for key in (secret, secret.encode())
+    )
+
+
+def _library_verifies(request: Request, body: bytes, key: str | bytes) -> bool:
+    """Try a key as text, or as bytes, which is how a secret that is no base64 is handed over."""
+    try:
+        Webhook(key).verify(body, dict(request.headers.items(lower=True)))
+    except (WebhookVerificationError, ValueError):
+        return False
+    return True
 
 
 def _describe(request: Request, body: bytes, *, verified: bool, status: int) -> Received:

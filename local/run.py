@@ -13,9 +13,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from local.handlers import live_secrets
 from local.receiver import PATHS, Received, Receiver
-from local.serving import PortTaken, listen
-from local.stack import LOOPBACK, ROOT, LocalStack, StackOptions
+from local.serving import LOOPBACK, PortTaken, docker_bridge_address, listen
+from local.stack import ROOT, LocalStack, StackOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
     options = StackOptions(
         api_port=ports["PORT"],
         aws_port=ports["AWS_PORT"],
-        aws_host=os.environ.get("LOCAL_HOST") or LOOPBACK,
+        aws_hosts=_aws_hosts(os.environ),
         parameters=_parameters(os.environ),
         directory=DIRECTORY,
     )
@@ -68,7 +69,11 @@ def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
         screen.write(f"{time.strftime('%H:%M:%S')}  {received}\n")
         screen.flush()
 
-    receiver_url = running.enter_context(Receiver(secret, report).serving(receiver_socket))
+    def other_secrets() -> list[str]:
+        return live_secrets(stack.outputs["WebhooksTable"], stack.outputs["AwsEndpointUrl"])
+
+    receiver = Receiver(secret, report, other_secrets)
+    receiver_url = running.enter_context(receiver.serving(receiver_socket))
     # An impatient second Ctrl-C must not cut the tidying short.
     running.callback(_ignore_signals)
     seconds = time.monotonic() - started
@@ -92,6 +97,12 @@ def _logged() -> Iterator[None]:
 def _ignore_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _aws_hosts(environment: Mapping[str, str]) -> list[str]:
+    """Return where AWS's port listens: loopback and Docker's bridge, or what LOCAL_HOST says."""
+    chosen = environment.get("LOCAL_HOST")
+    return [chosen] if chosen else [LOOPBACK, *filter(None, [docker_bridge_address()])]
 
 
 def _port(name: str, environment: Mapping[str, str]) -> int:

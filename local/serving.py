@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,11 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from wsgiref.types import WSGIApplication
+
+
+LOOPBACK = "127.0.0.1"
+_SIOCGIFADDR = 0x8915
+_INTERFACE_REQUEST = "40s"
 
 
 class PortTaken(Exception):
@@ -39,6 +46,26 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         raise PortTaken(msg) from error
     listener.listen(socket.SOMAXCONN)
     return listener
+
+
+def docker_bridge_address() -> str | None:
+    """Return the address by which Docker's containers on Linux reach this machine, if there is one.
+
+    It is what Docker makes of `host-gateway`. Elsewhere containers reach this machine's loopback.
+    """
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            answer = fcntl.ioctl(
+                any_socket.fileno(), _SIOCGIFADDR, struct.pack(_INTERFACE_REQUEST, b"docker0")
+            )
+        except OSError:
+            return None
+    # struct ifreq: 16 bytes of name, then a sockaddr_in, whose address is its bytes 4 to 8.
+    return socket.inet_ntoa(answer[20:24])
 
 
 @contextlib.contextmanager

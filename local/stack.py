@@ -6,16 +6,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from local.aws import REGION
 from local.functions import Handler
 from local.gateway import Gateway, GatewayRoute
 from local.poller import EventSource, Poller
-from local.serving import listen, serve
+from local.serving import LOOPBACK, listen, serve
 
 if TYPE_CHECKING:
     import socket
@@ -30,7 +31,9 @@ MakeHandler = Callable[[str, Mapping[str, str]], Handler]
 """Builds the handler of that dotted name for a function's environment."""
 
 ROOT = Path(__file__).parent.parent
-LOOPBACK = "127.0.0.1"
+CONTAINERS_HOST = "host.docker.internal"
+"""The name of this machine inside containers, which `samconfig.toml` sees to on Linux."""
+
 _GRACE_SECONDS = 1.0
 _OUTPUTS = "outputs.json"
 _SAM_ENVIRONMENT = "env.json"
@@ -39,17 +42,17 @@ _FILES = (_OUTPUTS, _SAM_ENVIRONMENT)
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """How to run the stack. Port 0 is any free one, and only this machine reaches the API's.
+    """How to run the stack. Port 0 is any free one.
 
-    `aws_host` is the address that AWS's port listens on, for containers that cannot reach this
-    machine's loopback. `parameters` are the template's. `directory` gets `outputs.json`, and
-    `env.json` for `sam local --env-vars`; None writes neither. `account_id` is the account that
-    gets a first API key.
+    `aws_hosts` are the addresses that AWS's port listens on: containers do not always reach this
+    machine's loopback, to which everything else keeps. `parameters` are the template's.
+    `directory` gets `outputs.json`, and `env.json` for `sam local --env-vars`; None writes
+    neither. `account_id` is the account that gets a first API key.
     """
 
     api_port: int = 0
     aws_port: int = 0
-    aws_host: str = LOOPBACK
+    aws_hosts: Sequence[str] = (LOOPBACK,)
     parameters: Mapping[str, str] | None = None
     directory: Path | None = None
     account_id: str = "acc_demo"
@@ -78,9 +81,11 @@ class LocalStack:
         """Start everything; the ports first, so that a taken one is told at once."""
         with contextlib.ExitStack() as starting:
             options = self._options
-            aws = starting.enter_context(
-                contextlib.closing(listen(options.aws_host, options.aws_port, "AWS_PORT"))
-            )
+            aws: list[socket.socket] = []
+            for host in options.aws_hosts:
+                port = aws[0].getsockname()[1] if aws else options.aws_port
+                listener = listen(host, port, "AWS_PORT")
+                aws.append(starting.enter_context(contextlib.closing(listener)))
             api = starting.enter_context(
                 contextlib.closing(listen(LOOPBACK, options.api_port, "PORT"))
             )
@@ -98,7 +103,7 @@ class LocalStack:
         self._running.close()
 
     def _start(
-        self, starting: contextlib.ExitStack, aws: socket.socket, api: socket.socket
+        self, starting: contextlib.ExitStack, aws: Sequence[socket.socket], api: socket.socket
     ) -> None:
         from local import resources, template
         from local.aws import aws_server, invoking
@@ -186,9 +191,16 @@ def _polling(made: Resources, functions: Mapping[str, LocalFunction]) -> Iterato
 
 
 def _sam_environment(made: Resources, endpoint: str) -> dict[str, dict[str, str]]:
-    """Return what `sam local --env-vars` takes: each function's variables, by logical id."""
+    """Return what `sam local --env-vars` takes: each function's variables, by logical id.
+
+    Its containers reach this machine by another name.
+    """
+    inside = f"http://{CONTAINERS_HOST}:{urlsplit(endpoint).port}"
     return {
-        logical_id: function.environment | {"AWS_ENDPOINT_URL": endpoint}
+        logical_id: {
+            name: value.replace(endpoint, inside)
+            for name, value in (function.environment | {"AWS_ENDPOINT_URL": endpoint}).items()
+        }
         for logical_id, function in made.functions.items()
     }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from support.stack import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 NODE = Path(__file__).parent / "node"
 CONTRACT_SECRET = "whsec_your_secret_here"

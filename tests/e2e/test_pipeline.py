@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,14 @@ from uuid import uuid4
 
 import pytest
 
-from support.receiver import Answer, Receiver, Request
+from support.receiver import Answer, Raw, Receiver, Request
 from support.samples import event_document
 from webhooks.domain.delivery import AttemptError, Status
 from webhooks.domain.event import EventType
 
 if TYPE_CHECKING:
+    import socket
+    import threading
     from collections.abc import Callable
 
     from support.stack import Account, QueueMessage, Stack
@@ -50,7 +51,7 @@ def about(delivery_id: str) -> Callable[[QueueMessage], bool]:
 
 
 def assert_never_early(delivery: Delivery, delays: list[float]) -> None:
-    """Compare the attempts' own times: each begins no sooner than its delay after the last ended."""
+    """Compare the attempts' own times: each waits out its delay, from the end of the last."""
     assert [attempt.number for attempt in delivery.attempts] == [*range(1, len(delays) + 2)]
     pairs = zip(delivery.attempts, delivery.attempts[1:], strict=False)
     for delay, (earlier, later) in zip(delays, pairs, strict=True):
@@ -317,51 +318,31 @@ class TestRetries:
     def test_a_flaky_receiver_gets_the_delivery_in_the_end(
         self, stack: Stack, account: Account, receiver: Receiver
     ) -> None:
-        receiver.answer_with(Answer(500), Answer(404), Answer(202))
-        webhook = account.register(receiver.url)
-        account.publish()
-        [*_, last] = receiver.wait_for(3, timeout=30)
-        delivery_id = last.headers["x-sendcomms-delivery"]
-        delivery = account.delivery_with("succeeded", webhook["id"], delivery_id)
-        assert [one.status_code for one in delivery.attempts] == [500, 404, 202]
+        with Receiver() as elsewhere:
+            receiver.answer_with(Answer(307, {"Location": elsewhere.url}), Answer(404), Answer(202))
+            webhook = account.register(receiver.url)
+            account.publish()
+            requests = receiver.wait_for(3, timeout=30)
+            headers = [request.headers for request in requests]
+            delivery_id = headers[0]["x-sendcomms-delivery"]
+            delivery = account.delivery_with("succeeded", webhook["id"], delivery_id)
+            assert [one.status_code for one in delivery.attempts] == [307, 404, 202]
+            assert elsewhere.connections == 0
         assert_never_early(delivery, DELAYS[:2])
+        assert len({one["webhook-timestamp"] for one in headers}) == 3
+        assert len({one["webhook-signature"] for one in headers}) == 3
+        assert len({one["x-sendcomms-signature"] for one in headers}) == 1
         stack.wait_for_execution(delivery_id)
         assert len(receiver.requests) == 3
         assert stack.dead_letters.matching(about(delivery_id)) == []
 
-    def test_each_attempt_has_a_timestamp_and_a_signature_of_its_own(
-        self, account: Account, receiver: Receiver
-    ) -> None:
-        receiver.answer_with(Answer(500), Answer(200))
-        account.register(receiver.url)
-        account.publish()
-        first, second = (request.headers for request in receiver.wait_for(2, timeout=30))
-        assert int(second["webhook-timestamp"]) > int(first["webhook-timestamp"])
-        assert second["webhook-signature"] != first["webhook-signature"]
-        assert second["x-sendcomms-signature"] == first["x-sendcomms-signature"]
-
-    def test_a_redirect_is_a_failed_attempt_and_is_not_followed(
-        self, account: Account, receiver: Receiver
-    ) -> None:
-        with Receiver() as elsewhere:
-            receiver.answer_with(Answer(307, {"Location": elsewhere.url}), Answer(200))
-            webhook = account.register(receiver.url)
-            account.publish()
-            first, _ = receiver.wait_for(2, timeout=30)
-            delivery = account.delivery_with(
-                "succeeded", webhook["id"], first.headers["x-sendcomms-delivery"]
-            )
-            assert delivery.attempts[0].error is AttemptError.HTTP_STATUS
-            assert elsewhere.connections == 0
-
     def test_a_receiver_that_does_not_answer_is_cut_off_and_delays_nobody(
         self, account: Account, receiver: Receiver
     ) -> None:
-        def hang(_: Request) -> Answer:
-            time.sleep(7)
-            return Answer(200)
+        def hang(_: socket.socket, stopping: threading.Event) -> None:
+            stopping.wait()
 
-        with Receiver(hang, Answer(200)) as hanging:
+        with Receiver(Raw(hang), Answer(200)) as hanging:
             webhook = account.register(hanging.url)
             account.register(receiver.url)
             account.publish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -77,23 +78,31 @@ def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> 
     assert line.endswith("/ok -> 200")
 
 
-def test_ctrl_c_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
-    with Stack(checkout(tmp_path)) as stack:
-        outputs = stack.outputs
-        addresses = [urlsplit(outputs[name]) for name in ("ApiUrl", "AwsEndpointUrl")]
-        assert stack.program.interrupt() == 0
-        assert stack.program.errors == ""
-        for address in addresses:
-            assert_free(address.port or 0)
-        assert not stack.outputs_file.exists()
+def test_a_second_stack_runs_beside_the_first_and_ctrl_c_leaves_nothing_of_it(
+    stack: Stack, tmp_path: Path
+) -> None:
+    with Stack(checkout(tmp_path)) as second:
+        outputs = second.outputs
+        assert outputs["ApiUrl"] != stack.outputs["ApiUrl"]
+        key = stack.outputs["ApiKey"]
+        headers = {"Authorization": f"Bearer {key}"}
+        assert second.call("GET", "/api/v1/webhooks", headers=headers).status == 401
+        assert stack.call("GET", "/api/v1/webhooks", headers=headers).status == 200
+        assert second.program.interrupt() == 0
+        assert second.program.errors == ""
+        for name in ("ApiUrl", "AwsEndpointUrl"):
+            assert_free(urlsplit(outputs[name]).port or 0)
+        assert not second.outputs_file.exists()
 
 
-def test_sigterm_stops_it_as_well(tmp_path: Path) -> None:
-    with Stack(checkout(tmp_path)) as stack:
-        assert stack.outputs
-        stack.program.process.terminate()
-        assert stack.program.wait() == 0
-        assert not stack.outputs_file.exists()
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stack_can_be_stopped_while_it_starts(how: signal.Signals, tmp_path: Path) -> None:
+    with run_module("local.run", directory=checkout(tmp_path)) as program:
+        program.wait_for(lambda lines: "Starting ..." in lines, "the first line")
+        program.process.send_signal(how)
+        assert program.wait() == 0, program.errors
+        assert program.errors == ""
+    assert not (tmp_path / ".local" / "outputs.json").exists()
 
 
 @pytest.mark.parametrize("setting", ["PORT", "AWS_PORT", "RECEIVER_PORT"])
@@ -119,14 +128,6 @@ def test_a_wrong_setting_is_told_at_once(setting: str, value: str, tmp_path: Pat
         assert program.wait() == 1
         assert setting in program.errors
         assert "Traceback" not in program.errors
-
-
-def test_a_second_stack_runs_beside_the_first(stack: Stack, tmp_path: Path) -> None:
-    with Stack(checkout(tmp_path)) as second:
-        assert second.outputs["ApiUrl"] != stack.outputs["ApiUrl"]
-        key = stack.outputs["ApiKey"]
-        refused = second.call("GET", "/api/v1/webhooks", headers={"Authorization": f"Bearer {key}"})
-        assert refused.status == 401
 
 
 def test_the_demo_shows_that_it_all_works(tmp_path: Path) -> None:

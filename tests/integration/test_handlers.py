@@ -15,7 +15,7 @@ import pytest
 import dispatcher.handler
 import retrier.handler
 from support import samples
-from support.backend import Backend, LambdaContext, backend, sqs_event
+from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.items import read_delivery
@@ -43,7 +43,7 @@ def register(aws: Backend, receiver: Receiver, number: int = 1) -> None:
 
 def dispatch(aws: Backend, *bodies: str, remaining_seconds: float = 60.0) -> list[str]:
     answer = dispatcher.handler.handle(
-        sqs_event(*bodies), LambdaContext(remaining_seconds), aws.services("dispatcher")
+        sqs_event(*bodies), lambda_context(remaining_seconds), aws.services("dispatcher")
     )
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
@@ -166,7 +166,7 @@ def test_a_state_of_an_unknown_version_goes_to_the_dead_letter_queue(aws: Backen
 
 
 def retry(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    answer = retrier.handler.handle(state, LambdaContext(), aws.services("retrier"))
+    answer = retrier.handler.handle(state, lambda_context(), aws.services("retrier"))
     # Step Functions gets the answer as JSON.
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed

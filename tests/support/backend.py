@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -27,19 +28,12 @@ LOOPBACK = TargetRules(loopback_target, lambda _: True)
 _STATE_MACHINE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
 
 
-class LambdaContext:
-    """What a handler asks of its context."""
-
-    aws_request_id = "11111111-2222-3333-4444-555555555555"
-    function_name = "tested"
-    memory_limit_in_mb = 1024
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:tested"
-
-    def __init__(self, remaining_seconds: float = 60.0) -> None:
-        self.remaining_seconds = remaining_seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(self.remaining_seconds * 1000)
+def lambda_context(remaining_seconds: float = 60.0) -> Any:
+    """Return what a handler asks of its context; its clock stands still."""
+    return SimpleNamespace(
+        aws_request_id="11111111-2222-3333-4444-555555555555",
+        get_remaining_time_in_millis=lambda: int(remaining_seconds * 1000),
+    )
 
 
 @dataclass
@@ -111,13 +105,14 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
             ),
             clients,
         )
-        original = botocore.client.BaseClient._make_api_call
+        client_class: Any = botocore.client.BaseClient
+        original = client_class._make_api_call
 
         def counted(client: Any, operation: str, parameters: Any) -> Any:
             stand.calls[operation] += 1
             return original(client, operation, parameters)
 
-        monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", counted)
+        monkeypatch.setattr(client_class, "_make_api_call", counted)
         yield stand
     finally:
         requests.post(f"{endpoint_url}/moto-api/reset", timeout=10)

@@ -13,6 +13,7 @@ in the developer's, and listens on any free ports.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -22,7 +23,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import DeliveryKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from webhooks.domain.delivery import Delivery
 
 ROOT = Path(__file__).parents[2]
@@ -78,14 +80,16 @@ class Program:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self._open = contextlib.ExitStack()
+        errors = self._open.enter_context(tempfile.TemporaryFile())
+        self._errors_fd = errors.fileno()
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=errors,
             encoding="utf-8",
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -114,7 +118,7 @@ class Program:
     @property
     def errors(self) -> str:
         """What came on standard error so far."""
-        return os.pread(self._errors.fileno(), 1 << 20, 0).decode(errors="replace")
+        return os.pread(self._errors_fd, 1 << 20, 0).decode(errors="replace")
 
     def write_line(self, line: str) -> None:
         assert self.process.stdin
@@ -138,7 +142,7 @@ class Program:
         self.process.kill()
         self.wait()
         self.process.stdin.close()
-        self._errors.close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self

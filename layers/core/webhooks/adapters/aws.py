@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
         retries={"total_max_attempts": 3, "mode": "standard"},
         max_pool_connections=_CONNECTIONS,
     )
+    # It says where it found credentials, at INFO, in each new function.
+    logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
     session: Any = boto3.session.Session()
     return session.client(service, endpoint_url=endpoint_url, config=config)
 
