@@ -4,12 +4,12 @@ Shapes only. The rules of a webhook are `webhooks.domain.webhook`'s, which says 
 one than a schema can; here they are repeated for the OpenAPI document alone.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from webhooks.domain.event import EventType
+from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import (
     ALL_EVENTS,
     MAX_DESCRIPTION_LENGTH,
@@ -100,7 +100,7 @@ class RegisteredWebhookOut(Out):
             events=list(webhook.events),
             secret=secret,
             active=webhook.active,
-            created_at=timestamp(webhook.created_at_ms),
+            created_at=to_text(webhook.created_at_ms),
             description=webhook.description or None,
         )
 
@@ -125,8 +125,8 @@ class WebhookOut(Out):
             url=webhook.url,
             events=list(webhook.events),
             active=webhook.active,
-            created_at=timestamp(webhook.created_at_ms),
-            updated_at=timestamp(webhook.updated_at_ms),
+            created_at=to_text(webhook.created_at_ms),
+            updated_at=to_text(webhook.updated_at_ms),
             description=webhook.description or None,
             disabled_reason=webhook.disabled_reason,
         )
@@ -181,8 +181,3 @@ class Failure(Out):
     success: Literal[False] = False
     error: ErrorOut
 
-
-def timestamp(unix_ms: int) -> str:
-    """Return a time as the API writes it: UTC, milliseconds, `Z`."""
-    text = datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"

@@ -56,7 +56,7 @@ def handle(
 def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:
     state: dict[str, Any] = {"attempt": attempt_number, "decision": verdict.decision}
     if verdict.decision is Decision.WAIT and verdict.delivery:
-        state["attempt"] = len(verdict.delivery.attempts) + 1
+        state["attempt"] = verdict.delivery.scheduled_attempts + 1
         state["seconds"] = math.ceil(verdict.seconds)
     if verdict.decision is Decision.DEAD_LETTER and verdict.delivery:
         state["dead_letter"] = _facts(verdict.delivery)

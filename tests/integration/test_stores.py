@@ -18,20 +18,29 @@ from support import samples
 from support.fakes import FakeApiKeyStore, FakeDeliveryStore, FakeWebhookStore
 from support.tables import create_tables
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
 from webhooks.adapters.dynamodb import (
     DynamoDBApiKeyStore,
     DynamoDBDestinationStore,
     DynamoDBWebhookStore,
 )
 from webhooks.domain.api_key import ApiKey
-from webhooks.domain.delivery import AttemptError, DeliveryKey, Status
+from webhooks.domain.delivery import AttemptError, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import LimitReached
 from webhooks.domain.event import Event, EventType
+from webhooks.ports import DeliveryQuery, WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from webhooks.ports import ApiKeyStore, DeliveryStore, DestinationStore, WebhookStore
+    from webhooks.domain.delivery import Delivery
+    from webhooks.ports import (
+        ApiKeyStore,
+        DeliveryLog,
+        DeliveryStore,
+        DestinationStore,
+        WebhookStore,
+    )
 
 BACKENDS = ["fake", "moto"] + (["dynamodb-local"] if "DYNAMODB_ENDPOINT" in os.environ else [])
 
@@ -40,6 +49,7 @@ class Stores(NamedTuple):
     webhooks: WebhookStore
     destinations: DestinationStore
     deliveries: DeliveryStore
+    log: DeliveryLog
     api_keys: ApiKeyStore
 
 
@@ -47,7 +57,8 @@ class Stores(NamedTuple):
 def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
     if request.param == "fake":
         webhooks = FakeWebhookStore()
-        yield Stores(webhooks, webhooks, FakeDeliveryStore(), FakeApiKeyStore())
+        deliveries = FakeDeliveryStore()
+        yield Stores(webhooks, webhooks, deliveries, deliveries, FakeApiKeyStore())
     elif request.param == "moto":
         with mock_aws():
             client = _client(None)
@@ -72,12 +83,15 @@ def _client(endpoint_url: str | None) -> Any:
 
 
 def _on_dynamodb(client: Any) -> Stores:
+    def clock() -> float:
+        return samples.NOW_MS / 1000
+
+    deliveries = DynamoDBDeliveryStore(client, "DeliveriesTable", retention_days=30, clock=clock)
     return Stores(
         DynamoDBWebhookStore(client, "WebhooksTable"),
         DynamoDBDestinationStore(client, "WebhooksTable"),
-        DynamoDBDeliveryStore(
-            client, "DeliveriesTable", retention_days=30, clock=lambda: samples.NOW_MS / 1000
-        ),
+        deliveries,
+        DynamoDBDeliveryLog(client, "DeliveriesTable", deliveries, clock=clock),
         DynamoDBApiKeyStore(client, "ApiKeysTable"),
     )
 
@@ -282,6 +296,167 @@ def test_the_first_copys_time_holds_for_all_copies_of_an_event(stores: Stores) -
     assert stores.deliveries.claim(first) == samples.NOW_MS
     other = replace(_event(samples.NOW_MS + 9), account_id="acc_2")
     assert stores.deliveries.claim(other) == samples.NOW_MS + 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"url": "https://new.example.com/"}, {"url": "https://new.example.com/"}),
+        ({"events": ["*"]}, {"events": ("*",)}),
+        ({"active": False}, {"active": False}),
+        ({"description": "new"}, {"description": "new"}),
+        ({"description": ""}, {"description": ""}),
+        ({"headers": {"X-Team": "new"}}, {"headers": {"X-Team": "new"}}),
+        ({"headers": {}}, {"headers": {}}),
+        (
+            {"url": "https://new.example.com/", "active": False},
+            {"url": "https://new.example.com/", "active": False},
+        ),
+    ],
+)
+def test_an_owner_changes_what_is_named_and_nothing_else(
+    stores: Stores, changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    webhook = samples.webhook(description="old", headers={"X-Team": "old"})
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    later_ms = samples.NOW_MS + 5
+    changed = stores.webhooks.update("acc_1", webhook.id, WebhookChanges(**changes), later_ms)
+    assert changed == replace(webhook, updated_at_ms=later_ms, **expected)
+    assert stores.webhooks.get("acc_1", webhook.id) == changed
+    [destination] = stores.destinations.destinations("acc_1")
+    assert destination.secrets.live(later_ms) == (samples.SECRET,)
+
+
+def test_switching_a_webhook_on_forgets_why_it_was_off(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    stores.destinations.disable("acc_1", webhook.id, "gone", samples.NOW_MS)
+    changed = stores.webhooks.update(
+        "acc_1", webhook.id, WebhookChanges(active=True), samples.NOW_MS + 5
+    )
+    assert changed == replace(webhook, updated_at_ms=samples.NOW_MS + 5)
+
+
+def test_an_absent_webhook_is_neither_changed_nor_made(stores: Stores) -> None:
+    changes = WebhookChanges(active=False)
+    assert stores.webhooks.update("acc_1", samples.WEBHOOK_ID, changes, samples.NOW_MS) is None
+    assert not stores.webhooks.rotate_secret(
+        "acc_1", samples.WEBHOOK_ID, "x" * 16, previous_until_ms=0, now_ms=samples.NOW_MS
+    )
+    stores.destinations.end_overlap("acc_1", samples.WEBHOOK_ID, samples.SECRET)
+    assert stores.webhooks.get("acc_1", samples.WEBHOOK_ID) is None
+
+
+def test_a_rotated_secret_lives_on_for_its_overlap(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    until_ms = samples.NOW_MS + 1000
+    assert stores.webhooks.rotate_secret(
+        "acc_1", webhook.id, "the-new-secret-16", previous_until_ms=until_ms, now_ms=samples.NOW_MS
+    )
+    secrets = _secrets(stores)
+    assert secrets.live(until_ms - 1) == ("the-new-secret-16", samples.SECRET)
+    assert secrets.live(until_ms) == ("the-new-secret-16",)
+    stores.destinations.end_overlap("acc_1", webhook.id, samples.SECRET)
+    assert _secrets(stores) == secrets
+    stores.destinations.end_overlap("acc_1", webhook.id, "the-new-secret-16")
+    assert _secrets(stores).live(samples.NOW_MS) == ("the-new-secret-16",)
+
+
+def test_a_rotation_without_overlap_forgets_every_older_secret(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    for number, until_ms in ((1, samples.NOW_MS + 1000), (2, samples.NOW_MS)):
+        stores.webhooks.rotate_secret(
+            "acc_1",
+            webhook.id,
+            f"the-new-secret-{number}",
+            previous_until_ms=until_ms,
+            now_ms=samples.NOW_MS,
+        )
+    assert _secrets(stores).live(samples.NOW_MS) == ("the-new-secret-2",)
+
+
+def test_a_manual_attempt_is_recorded_over_a_settled_delivery(stores: Stores) -> None:
+    exhausted = samples.delivery(status=Status.EXHAUSTED, next_attempt_at_ms=None)
+    stores.deliveries.create(exhausted)
+    again = exhausted.after(
+        samples.attempt(2, status_code=200, error=None, manual=True), Status.SUCCEEDED
+    )
+    assert not stores.deliveries.update(again, attempts_before=1)
+    assert stores.deliveries.update(again, attempts_before=1, over_settled=True)
+    assert stores.deliveries.get(again.key) == again
+    assert stores.log.page(_query(status=Status.EXHAUSTED), 10).deliveries == []
+
+
+def _hourly(count: int, **changes: Any) -> list[Delivery]:
+    """One delivery an hour, oldest first, every third exhausted and every other bounced."""
+    deliveries = []
+    for hour in range(count):
+        values = {
+            "id": delivery_id(f"evt_{hour}", samples.NOW_MS + hour * 3_600_000, samples.WEBHOOK_ID),
+            "event_id": f"evt_{hour}",
+            "event_type": "email.bounced" if hour % 2 else "email.delivered",
+            **changes,
+        }
+        exhausted = samples.delivery(
+            **values, status=Status.EXHAUSTED, next_attempt_at_ms=None, reason="timeout"
+        )
+        deliveries.append(exhausted if hour % 3 == 0 else _succeeded(samples.delivery(**values)))
+    return deliveries
+
+
+def _query(**filters: Any) -> DeliveryQuery:
+    return DeliveryQuery("acc_1", samples.WEBHOOK_ID, **filters)
+
+
+def _pages(stores: Stores, query: DeliveryQuery, limit: int) -> list[Delivery]:
+    found, before = [], None
+    for _ in range(100):
+        page = stores.log.page(query, limit, before)
+        assert len(page.deliveries) <= limit
+        found += page.deliveries
+        before = page.next_before
+        if before is None:
+            return found
+    pytest.fail("the pages do not end")
+
+
+@pytest.mark.parametrize("limit", [1, 4, 30])
+@pytest.mark.parametrize(
+    ("filters", "hours"),
+    [
+        ({}, range(30)),
+        ({"status": Status.EXHAUSTED}, range(0, 30, 3)),
+        ({"status": Status.SUCCEEDED}, [hour for hour in range(30) if hour % 3]),
+        ({"status": Status.WAITING}, []),
+        ({"event_type": "email.bounced"}, range(1, 30, 2)),
+        ({"status": Status.EXHAUSTED, "event_type": "email.bounced"}, range(3, 30, 6)),
+        ({"since_ms": samples.NOW_MS + 5 * 3_600_000}, range(5, 30)),
+        ({"until_ms": samples.NOW_MS + 5 * 3_600_000}, range(6)),
+        (
+            {
+                "since_ms": samples.NOW_MS + 2 * 3_600_000,
+                "until_ms": samples.NOW_MS + 8 * 3_600_000,
+                "status": Status.EXHAUSTED,
+            },
+            (3, 6),
+        ),
+    ],
+)
+def test_the_log_shows_what_matches_newest_first_on_any_page_size(
+    stores: Stores, limit: int, filters: dict[str, Any], hours: Any
+) -> None:
+    deliveries = _hourly(30)
+    for delivery in [*deliveries, samples.delivery(2), samples.delivery(account_id="acc_2")]:
+        stores.deliveries.create(delivery)
+    expected = [deliveries[hour] for hour in reversed(list(hours))]
+    assert _pages(stores, _query(**filters), limit) == expected
+
+
+def _secrets(stores: Stores) -> Any:
+    [destination] = stores.destinations.destinations("acc_1")
+    return destination.secrets
 
 
 def _event(occurred_at_ms: int) -> Event:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome
+from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, delivery_id_range
 from webhooks.domain.errors import LimitReached, Unavailable
 from webhooks.domain.webhook import Destination, Secrets, Webhook
-from webhooks.ports import RejectedMessage, WebhookPage
+from webhooks.ports import DeliveryPage, RejectedMessage, WebhookPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.event import Event
+    from webhooks.ports import DeliveryQuery, WebhookChanges
 
 
 class Failures:
@@ -71,6 +72,41 @@ class FakeWebhookStore:
         )
         page = [self.webhooks[account_id, webhook_id][0] for webhook_id in ids[:limit]]
         return WebhookPage(page, page[-1].id if len(ids) > limit else None)
+
+    def update(
+        self, account_id: str, webhook_id: str, changes: WebhookChanges, now_ms: int
+    ) -> Webhook | None:
+        self.failures.check("update")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is None:
+            return None
+        values = {name: value for name, value in changes._asdict().items() if value is not None}
+        if "events" in values:
+            values["events"] = tuple(values["events"])
+        if "active" in values:
+            values["disabled_reason"] = None
+        webhook = replace(found[0], updated_at_ms=now_ms, **values)
+        self.add(webhook, found[1])
+        return webhook
+
+    def rotate_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
+    ) -> bool:
+        self.failures.check("rotate_secret")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is None:
+            return False
+        secrets = Secrets(secret)
+        if previous_until_ms > now_ms:
+            secrets = Secrets(secret, found[1].current, previous_until_ms)
+        self.add(replace(found[0], updated_at_ms=now_ms), secrets)
+        return True
+
+    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
+        self.failures.check("end_overlap")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is not None and found[1].current == secret:
+            self.add(found[0], Secrets(secret))
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         self.failures.check("delete")
@@ -134,7 +170,9 @@ class FakeDeliveryStore:
         self.writes.append("create")
         return self.deliveries.setdefault(delivery.key, delivery)
 
-    def update(self, delivery: Delivery, *, attempts_before: int) -> bool:
+    def update(
+        self, delivery: Delivery, *, attempts_before: int, over_settled: bool = False
+    ) -> bool:
         self.failures.check("update")
         self.writes.append("update")
         stored = self.deliveries.get(delivery.key)
@@ -142,10 +180,31 @@ class FakeDeliveryStore:
             return False
         if stored == delivery:
             return True
-        if stored.status.settled or len(stored.attempts) != attempts_before:
+        if stored.status.settled and not over_settled:
+            return False
+        if len(stored.attempts) != attempts_before:
             return False
         self.deliveries[delivery.key] = delivery
         return True
+
+    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
+        self.failures.check("page")
+        first, last = delivery_id_range(query.since_ms, query.until_ms)
+        matching = sorted(
+            (
+                delivery
+                for key, delivery in self.deliveries.items()
+                if (key.account_id, key.webhook_id) == (query.account_id, query.webhook_id)
+                and first <= delivery.id <= last
+                and (before is None or delivery.id < before)
+                and query.status in {None, delivery.status}
+                and query.event_type in {None, delivery.event_type}
+            ),
+            key=lambda delivery: delivery.id,
+            reverse=True,
+        )
+        page = matching[:limit]
+        return DeliveryPage(page, page[-1].id if len(matching) > limit else None)
 
 
 class FakeApiKeyStore:

@@ -323,7 +323,7 @@ def test_a_bug_in_one_delivery_harms_no_other_and_loses_nothing(world: World) ->
 
 def test_what_does_not_fit_in_the_time_left_is_received_again(world: World) -> None:
     world.add()
-    world.remaining = 7.9
+    world.remaining = 12.9
     assert world.send(samples.event_text()) == ["m0"]
     assert world.sender.posts == []
     assert world.stored() == []

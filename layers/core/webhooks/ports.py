@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from webhooks.domain.api_key import ApiKey
-    from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome
+    from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
     from webhooks.domain.event import Event
     from webhooks.domain.webhook import Destination, Webhook
 
@@ -21,6 +21,34 @@ class WebhookPage(NamedTuple):
     """Part of a list of webhooks; `next_before` is the id to go on before, None at the end."""
 
     webhooks: list[Webhook]
+    next_before: str | None
+
+
+class WebhookChanges(NamedTuple):
+    """What an owner changes of a webhook; None leaves a value as it is."""
+
+    url: str | None = None
+    events: Sequence[str] | None = None
+    active: bool | None = None
+    description: str | None = None
+    headers: Mapping[str, str] | None = None
+
+
+class DeliveryQuery(NamedTuple):
+    """Which of a webhook's deliveries; times are the events', in Unix milliseconds, inclusive."""
+
+    account_id: str
+    webhook_id: str
+    status: Status | None = None
+    event_type: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class DeliveryPage(NamedTuple):
+    """Part of a list of deliveries; `next_before` is the id to go on before, None at the end."""
+
+    deliveries: list[Delivery]
     next_before: str | None
 
 
@@ -36,6 +64,19 @@ class WebhookStore(Protocol):
     def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
         """Return up to `limit` webhooks, newest first, from those older than id `before`."""
 
+    def update(
+        self, account_id: str, webhook_id: str, changes: WebhookChanges, now_ms: int
+    ) -> Webhook | None:
+        """Change what `changes` names; returns the webhook as it then is, None where absent."""
+
+    def rotate_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
+    ) -> bool:
+        """Make `secret` the current one and keep the old one to the time given; False if absent.
+
+        A `previous_until_ms` that is not after `now_ms` keeps nothing.
+        """
+
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook; False where there was none."""
 
@@ -48,6 +89,9 @@ class DestinationStore(Protocol):
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:
         """Return one webhook, None where it was deleted."""
+
+    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
+        """Forget the previous secret, if `secret` is still the current one."""
 
     def disable(self, account_id: str, webhook_id: str, reason: str, now_ms: int) -> bool:
         """Switch a webhook off; True only for the one call that did it."""
@@ -78,11 +122,24 @@ class DeliveryStore(Protocol):
     def create(self, delivery: Delivery) -> Delivery:
         """Write a delivery that did not succeed, unless one is there; returns the one stored."""
 
-    def update(self, delivery: Delivery, *, attempts_before: int) -> bool:
+    def update(
+        self, delivery: Delivery, *, attempts_before: int, over_settled: bool = False
+    ) -> bool:
         """Write an attempt's result or a new status over a delivery that is under way.
 
-        False, with nothing written, where the stored one has settled or has not exactly
-        `attempts_before` attempts: somebody else was faster.
+        False, with nothing written, where the stored one has not exactly `attempts_before`
+        attempts, or has settled and `over_settled` is not set: somebody else was faster.
+        """
+
+
+class DeliveryLog(Protocol):
+    """The deliveries, for their owners to look through."""
+
+    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
+        """Return up to `limit` deliveries that match, newest first, older than id `before`.
+
+        A page may be short, even empty, and still have a next one: what a filter passes over is
+        bounded, so that a page's cost is.
         """
 
 

@@ -144,7 +144,9 @@ class DynamoDBDeliveryStore:
                 return items.read_delivery(_stored(error))
         return delivery
 
-    def update(self, delivery: Delivery, *, attempts_before: int) -> bool:
+    def update(
+        self, delivery: Delivery, *, attempts_before: int, over_settled: bool = False
+    ) -> bool:
         """Write an attempt's result or a new status over a delivery that is under way.
 
         True also where the answer of a first try was lost and the write had been made.
@@ -156,16 +158,17 @@ class DynamoDBDeliveryStore:
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
         if absent:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
-        settled = [status.value for status in Status if status.settled]
-        still_open = f"NOT #status IN ({', '.join(f':{status}' for status in settled)})"
-        nobody_faster = "attribute_exists(#attempts) AND size(#attempts) = :attempts_before"
+        settled = [] if over_settled else [status.value for status in Status if status.settled]
+        condition = "attribute_exists(#attempts) AND size(#attempts) = :attempts_before"
+        if settled:
+            condition += f" AND NOT #status IN ({', '.join(f':{status}' for status in settled)})"
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(
                     TableName=self._table,
                     Key=items.delivery_key(delivery.key),
                     UpdateExpression=expression,
-                    ConditionExpression=f"{nobody_faster} AND {still_open}",
+                    ConditionExpression=condition,
                     ExpressionAttributeNames={f"#{name}": name for name in written},
                     ExpressionAttributeValues={
                         **{f":{name}": item[name] for name in present},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.webhook import Webhook
+    from webhooks.ports import WebhookChanges
 
 SHOWN_ATTRIBUTES = (
     "account_id",
@@ -104,6 +105,55 @@ class DynamoDBWebhookStore:
         webhooks = [items.read_webhook(item) for item in answer["Items"]]
         page = webhooks[:limit]
         return WebhookPage(page, page[-1].id if len(webhooks) > limit else None)
+
+    def update(
+        self, account_id: str, webhook_id: str, changes: WebhookChanges, now_ms: int
+    ) -> Webhook | None:
+        """Change what `changes` names, and read the webhook again; None where it is absent.
+
+        Switching a webhook on forgets why it was off.
+        """
+        values = items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+        if changes.active is not None:
+            expression += " REMOVE disabled_reason"
+        if not self._update(account_id, webhook_id, expression, values):
+            return None
+        return self.get(account_id, webhook_id)
+
+    def rotate_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
+    ) -> bool:
+        """Move the secret aside and write the new one, inside one expression that reads neither."""
+        values = {"secret": {"S": secret}, "updated_at": {"N": str(now_ms)}}
+        expression = "SET #secret = :secret, #updated_at = :updated_at"
+        if previous_until_ms > now_ms:
+            values["until"] = {"N": str(previous_until_ms)}
+            expression += ", previous_secret = #secret, previous_secret_expires_at = :until"
+        else:
+            expression += " REMOVE previous_secret, previous_secret_expires_at"
+        return self._update(account_id, webhook_id, expression, values)
+
+    def _update(
+        self, account_id: str, webhook_id: str, expression: str, values: items.Item
+    ) -> bool:
+        with unavailable_on_failure("changing a webhook"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.webhook_key(account_id, webhook_id),
+                    UpdateExpression=expression,
+                    ConditionExpression="attribute_exists(webhook_id)",
+                    ExpressionAttributeNames={
+                        f"#{name}": name for name in values if f"#{name}" in expression
+                    },
+                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                return False
+        return True
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook and count it off, in one transaction."""
@@ -195,6 +245,21 @@ class DynamoDBDestinationStore:
             )
         item = answer.get("Item")
         return _destination(item) if item else None
+
+    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
+        """Forget the previous secret, if `secret` is still the current one."""
+        with unavailable_on_failure("ending a rotation's overlap"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.webhook_key(account_id, webhook_id),
+                    UpdateExpression="REMOVE previous_secret, previous_secret_expires_at",
+                    ConditionExpression="secret = :secret",
+                    ExpressionAttributeValues={":secret": {"S": secret}},
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
 
     def disable(self, account_id: str, webhook_id: str, reason: str, now_ms: int) -> bool:
         """Switch a webhook off; True only for the one call that did it."""

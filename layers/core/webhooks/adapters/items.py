@@ -17,6 +17,8 @@ from webhooks.domain.webhook import Secrets, Webhook
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from webhooks.ports import WebhookChanges
+
 Item = dict[str, dict[str, Any]]
 
 QUOTA = "quota"
@@ -27,7 +29,9 @@ AFTER_ALL_WEBHOOKS = "g"
 
 WRITE_UNIT_BYTES = 1024
 _MILLISECONDS = 1000
-_ATTENTION = frozenset({Status.RETRYING, Status.WAITING, Status.EXHAUSTED})
+
+ATTENTION = frozenset({Status.RETRYING, Status.WAITING, Status.EXHAUSTED})
+"""The statuses that the sparse index holds."""
 
 
 def webhook_key(account_id: str, webhook_id: str) -> Item:
@@ -107,6 +111,22 @@ def read_secrets(item: Mapping[str, Any]) -> Secrets:
     )
 
 
+def changed_attributes(changes: WebhookChanges) -> Item:
+    """Return those attributes of a webhook that an owner changes."""
+    values: Item = {}
+    if changes.url is not None:
+        values["url"] = {"S": changes.url}
+    if changes.events is not None:
+        values["events"] = {"L": [{"S": event} for event in changes.events]}
+    if changes.active is not None:
+        values["active"] = {"BOOL": changes.active}
+    if changes.description is not None:
+        values["description"] = {"S": changes.description}
+    if changes.headers is not None:
+        values["headers"] = {"M": {name: {"S": text} for name, text in changes.headers.items()}}
+    return values
+
+
 def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
     """Return a delivery as an item.
 
@@ -127,6 +147,8 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         item["next_attempt_at"] = _number(delivery.next_attempt_at_ms)
     if delivery.reason:
         item["reason"] = {"S": delivery.reason}
+    if delivery.test:
+        item["test"] = {"BOOL": True}
     attention = attention_value(delivery)
     if attention:
         item["attention"] = {"S": attention}
@@ -136,9 +158,14 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
 
 def attention_value(delivery: Delivery) -> str | None:
     """Return the key of the sparse index, None for a delivery that needs nobody's attention."""
-    if delivery.status not in _ATTENTION:
+    if delivery.status not in ATTENTION:
         return None
-    return f"{owner(delivery.account_id, delivery.webhook_id)}#{delivery.status.value}"
+    return attention_key(owner(delivery.account_id, delivery.webhook_id), delivery.status)
+
+
+def attention_key(owner: str, status: Status) -> str:
+    """Return the sparse index's partition of an owner's deliveries with this status."""
+    return f"{owner}#{status.value}"
 
 
 def attempt_value(attempt: Attempt) -> dict[str, Any]:
@@ -150,6 +177,7 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
         attempt.status_code,
         attempt.error.value if attempt.error else None,
         attempt.answer or None,
+        attempt.manual or None,
     ]
     while fields[-1] is None:
         fields.pop()
@@ -172,6 +200,7 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
         attempts=tuple(_read_attempt(value["S"]) for value in item["attempts"]["L"]),
         next_attempt_at_ms=int(next_attempt_at["N"]) if next_attempt_at else None,
         reason=item.get("reason", {}).get("S"),
+        test=item.get("test", {}).get("BOOL", False),
     )
 
 
@@ -253,8 +282,8 @@ def _read_body(value: Mapping[str, Any]) -> bytes:
 
 def _read_attempt(text: str) -> Attempt:
     fields = json.loads(text)
-    number, started_at_ms, duration_ms, status_code, error, answer = fields + [None] * (
-        6 - len(fields)
+    number, started_at_ms, duration_ms, status_code, error, answer, manual = fields + [None] * (
+        7 - len(fields)
     )
     return Attempt(
         number=number,
@@ -263,4 +292,5 @@ def _read_attempt(text: str) -> Attempt:
         status_code=status_code,
         error=AttemptError(error) if error else None,
         answer=answer or "",
+        manual=bool(manual),
     )

@@ -63,7 +63,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP request of a delivery, numbered from 1, as the log keeps it."""
+    """One HTTP request of a delivery, numbered from 1, as the log keeps it.
+
+    A `manual` one was asked for by the webhook's owner and is not part of the schedule.
+    """
 
     number: int
     started_at_ms: int
@@ -71,6 +74,7 @@ class Attempt:
     status_code: int | None = None
     error: AttemptError | None = None
     answer: str = ""
+    manual: bool = False
 
 
 class DeliveryKey(NamedTuple):
@@ -83,7 +87,10 @@ class DeliveryKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one webhook. `body` is the exact bytes that every attempt sends and signs."""
+    """One event for one webhook. `body` is the exact bytes that every attempt sends and signs.
+
+    A `test` was asked for by the webhook's owner and is of no real event.
+    """
 
     account_id: str
     webhook_id: str
@@ -96,6 +103,12 @@ class Delivery:
     attempts: tuple[Attempt, ...] = ()
     next_attempt_at_ms: int | None = None
     reason: str | None = None
+    test: bool = False
+
+    @property
+    def scheduled_attempts(self) -> int:
+        """How many of the schedule's attempts were made; those asked for by hand do not count."""
+        return sum(not attempt.manual for attempt in self.attempts)
 
     @property
     def key(self) -> DeliveryKey:
@@ -114,6 +127,18 @@ class Delivery:
         )
 
 
+_TIME_BITS = 48
+_REST_BITS = 80
+
+
+def delivery_id_range(since_ms: int | None, until_ms: int | None) -> tuple[str, str]:
+    """Return the lowest and the highest id of deliveries from and to a time, both inclusive."""
+    latest = (1 << _TIME_BITS) - 1
+    first = min(max(since_ms or 0, 0), latest) << _REST_BITS
+    last = min(max(latest if until_ms is None else until_ms, 0), latest) << _REST_BITS
+    return str(UUID(int=first)), str(UUID(int=last | (1 << _REST_BITS) - 1))
+
+
 def delivery_id(event_id: str, occurred_at_ms: int, webhook_id: str) -> str:
     """Return the id that this event has for this webhook, however often the event arrives.
 
@@ -123,7 +148,7 @@ def delivery_id(event_id: str, occurred_at_ms: int, webhook_id: str) -> str:
     """
     digest = hashlib.sha256(f"{event_id}\n{webhook_id}".encode()).digest()
     random_bits = int.from_bytes(digest[:10])
-    value = occurred_at_ms << 80 | random_bits
+    value = occurred_at_ms << _REST_BITS | random_bits
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(UUID(int=value))

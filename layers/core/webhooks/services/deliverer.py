@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain import signing
 from webhooks.domain.delivery import Attempt, Status
+from webhooks.domain.errors import Unavailable
 from webhooks.domain.retry import next_delay
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from webhooks.ports import DestinationStore, Observer, Sender
 
 GONE = 410
+_UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
 
 
@@ -41,11 +43,14 @@ class Deliverer:
         self._clock = clock
         self._random = random
 
-    def attempt(self, destination: Destination, delivery: Delivery) -> Delivery:
+    def attempt(
+        self, destination: Destination, delivery: Delivery, *, manual: bool = False
+    ) -> Delivery:
         """Make the delivery's next attempt; returns it with the attempt and its new status.
 
-        A webhook without a secret is never sent an unsigned request: its delivery waits. Raises
-        Unavailable where our own side failed, which is not an attempt.
+        A `manual` one that fails leaves the schedule, and so the status, as they were. A webhook
+        without a secret is never sent an unsigned request: its delivery waits. Raises Unavailable
+        where our own side failed, which is not an attempt.
         """
         started_at = self._clock()
         secrets = destination.secrets.live(int(started_at * _MILLISECONDS))
@@ -56,15 +61,7 @@ class Deliverer:
                 delivery, status=Status.WAITING, next_attempt_at_ms=None, reason="secret_missing"
             )
         number = len(delivery.attempts) + 1
-        headers = signing.delivery_headers(
-            delivery,
-            attempt_number=number,
-            unix_seconds=int(started_at),
-            secrets=secrets,
-            # Until it has moved to the new secret, a receiver reads this header with the old one.
-            sendcomms_secret=secrets[-1],
-        )
-        outcome = self._sender.post(destination.webhook.url, delivery.body, headers)
+        outcome = self._exchange(destination, delivery, number, int(started_at), secrets)
         attempt = Attempt(
             number=number,
             started_at_ms=int(started_at * _MILLISECONDS),
@@ -72,35 +69,84 @@ class Deliverer:
             status_code=outcome.status_code,
             error=outcome.error,
             answer=outcome.answer,
+            manual=manual,
         )
         if outcome.succeeded:
             self._observer.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
-        return self._failed(delivery, attempt, outcome)
+        self._report_failure(delivery, attempt)
+        if outcome.status_code == GONE:
+            self._disable(delivery)
+        if manual:
+            return delivery.after(attempt, delivery.status, delivery.next_attempt_at_ms)
+        return self._scheduled(delivery, attempt, outcome)
 
-    def _failed(self, delivery: Delivery, attempt: Attempt, outcome: Outcome) -> Delivery:
-        now_ms = int(self._clock() * _MILLISECONDS)
+    def _exchange(
+        self,
+        destination: Destination,
+        delivery: Delivery,
+        number: int,
+        unix_seconds: int,
+        secrets: Sequence[str],
+    ) -> Outcome:
+        """Send, and offer a receiver that refuses the old secret's signature the new one's.
+
+        While a rotation overlaps, `X-SendComms-Signature` has room for one of the two secrets: the
+        old one, until a receiver takes the new (contract 2.3).
+        """
+
+        def post(sendcomms_secret: str) -> Outcome:
+            headers = signing.delivery_headers(
+                delivery,
+                attempt_number=number,
+                unix_seconds=unix_seconds,
+                secrets=secrets,
+                sendcomms_secret=sendcomms_secret,
+            )
+            return self._sender.post(destination.webhook.url, delivery.body, headers)
+
+        new, old = secrets[0], secrets[-1]
+        outcome = post(old)
+        if new == old or outcome.status_code not in _UNAUTHORIZED:
+            return outcome
+        second = post(new)
+        if second.succeeded:
+            self._end_overlap(delivery, new)
+        return replace(second, duration_ms=outcome.duration_ms + second.duration_ms)
+
+    def _end_overlap(self, delivery: Delivery, secret: str) -> None:
+        try:
+            self._destinations.end_overlap(delivery.account_id, delivery.webhook_id, secret)
+        except Unavailable as error:
+            # The delivery succeeded all the same; the next one ends the overlap.
+            self._observer.log("warning", "overlap_not_ended", **_names(delivery), error=str(error))
+
+    def _scheduled(self, delivery: Delivery, attempt: Attempt, outcome: Outcome) -> Delivery:
+        if outcome.status_code == GONE:
+            return replace(delivery.after(attempt, Status.WAITING), reason="gone")
+        number = delivery.scheduled_attempts + 1
+        delay = next_delay(self._schedule, number, outcome, self._random)
+        if delay is None:
+            self._observer.count("Exhausted")
+            return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
+        next_attempt_at_ms = int((self._clock() + delay) * _MILLISECONDS)
+        return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms)
+
+    def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
         self._observer.count("FailedAttempts")
         self._observer.log(
             "warning",
             "attempt_failed",
             **_names(delivery),
             attempt=attempt.number,
-            error=outcome.error,
-            status_code=outcome.status_code,
-            duration_ms=outcome.duration_ms,
+            manual=attempt.manual,
+            error=attempt.error,
+            status_code=attempt.status_code,
+            duration_ms=attempt.duration_ms,
         )
-        if outcome.status_code == GONE:
-            self._disable(delivery, now_ms)
-            return replace(delivery.after(attempt, Status.WAITING), reason="gone")
-        delay = next_delay(self._schedule, attempt.number, outcome, self._random)
-        if delay is None:
-            self._observer.count("Exhausted")
-            return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
-        next_attempt_at_ms = now_ms + int(delay * _MILLISECONDS)
-        return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms)
 
-    def _disable(self, delivery: Delivery, now_ms: int) -> None:
+    def _disable(self, delivery: Delivery) -> None:
+        now_ms = int(self._clock() * _MILLISECONDS)
         if self._destinations.disable(delivery.account_id, delivery.webhook_id, "gone", now_ms):
             self._observer.count("Disabled")
             self._observer.log("warning", "webhook_disabled", **_names(delivery), reason="gone")

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     )
     from webhooks.services.deliverer import Deliverer
 
-SECONDS_FOR_ONE_ATTEMPT = 8.0
-"""The 5 seconds of an attempt and enough to record it: with less left, none is begun."""
+SECONDS_FOR_ONE_ATTEMPT = 13.0
+"""Twice 5 seconds, the second for a rotated secret, and enough to record: with less left, none is
+begun."""
 
 _FLUSH_SECONDS = 0.25
 """How long a success waits for others to be recorded with: what a crash may send twice."""
@@ -223,7 +224,7 @@ class Dispatcher:
             due_ms = delivery.next_attempt_at_ms or 0
             self._scheduler.start(
                 delivery.key,
-                attempt=len(delivery.attempts) + 1,
+                attempt=delivery.scheduled_attempts + 1,
                 delay_seconds=max(0.0, due_ms / _MILLISECONDS - self._clock()),
             )
 

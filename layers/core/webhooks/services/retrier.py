@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import Delivery, Status
+from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from webhooks.ports import DeliveryStore, DestinationStore, Observer
     from webhooks.services.deliverer import Deliverer
 
+_UNDER_WAY = frozenset({Status.PENDING, Status.RETRYING})
+_RECORD_TRIES = 5
 _MILLISECONDS = 1000
 
 
@@ -35,7 +38,7 @@ class Verdict(NamedTuple):
 
 
 class Retrier:
-    """Makes attempt 2 and those after it.
+    """Makes every attempt but those of the dispatcher.
 
     Reads everything again each time: the webhook may have moved, been deleted, or been given a new
     secret since the event came.
@@ -67,8 +70,7 @@ class Retrier:
         if delivery is None:
             self._observer.log("warning", "delivery_expired", **key._asdict())
             return Verdict(Decision.DONE)
-        made = len(delivery.attempts)
-        if delivery.status is not Status.RETRYING or made >= attempt_number:
+        if delivery.status not in _UNDER_WAY or delivery.scheduled_attempts >= attempt_number:
             return self._verdict(delivery)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
@@ -77,10 +79,42 @@ class Retrier:
             after = _put_by(delivery, Status.WAITING, "webhook_disabled")
         else:
             after = self._deliverer.attempt(destination, delivery)
-        if not self._deliveries.update(after, attempts_before=made):
+        if not self._deliveries.update(after, attempts_before=len(delivery.attempts)):
             # Somebody else recorded first; what they recorded decides.
             return self._verdict(self._deliveries.get(key))
         return self._verdict(after)
+
+    def resend(self, key: DeliveryKey) -> bool:
+        """Make one attempt besides the schedule, whatever the status; True where it succeeded.
+
+        Nothing is sent where the delivery or its webhook is gone, or the webhook is disabled.
+        Raises Unavailable where our own side failed; called again, it sends again.
+        """
+        delivery = self._deliveries.get(key)
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if delivery is None or destination is None or not destination.webhook.active:
+            self._observer.log("warning", "resend_dropped", **key._asdict())
+            return False
+        after = self._deliverer.attempt(destination, delivery, manual=True)
+        self._record_manual(delivery, after)
+        return after.status is Status.SUCCEEDED
+
+    def _record_manual(self, before: Delivery, after: Delivery) -> None:
+        """Add a manual attempt behind whatever the schedule recorded in the meantime."""
+        for _ in range(_RECORD_TRIES):
+            attempts_before = len(before.attempts)
+            if self._deliveries.update(after, attempts_before=attempts_before, over_settled=True):
+                return
+            stored = self._deliveries.get(before.key)
+            if stored is None:
+                return
+            attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
+            succeeded = attempt.error is None
+            status = Status.SUCCEEDED if succeeded else stored.status
+            due_ms = None if succeeded else stored.next_attempt_at_ms
+            before, after = stored, stored.after(attempt, status, due_ms)
+        msg = "a manual attempt could not be recorded: the delivery keeps changing"
+        raise Unavailable(msg)
 
     def _verdict(self, delivery: Delivery | None) -> Verdict:
         if delivery is not None and delivery.status is Status.RETRYING:
