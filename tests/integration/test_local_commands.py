@@ -23,7 +23,7 @@ def test_the_banners_commands_can_be_pasted_into_a_shell(tmp_path: Path) -> None
         registered = json.loads(subprocess.check_output(["sh", "-c", register]))
         listed = json.loads(subprocess.check_output(["sh", "-c", list_them]))
         assert [webhook["id"] for webhook in listed["data"]] == [registered["data"]["id"]]
-        # The AWS CLI need not be here, so its arguments are read and a client does as it would.
+        # The AWS CLI need not be on this machine, so a client sends what the command would.
         syntax = subprocess.run(["sh", "-n", "-c", publish], check=False)
         assert syntax.returncode == 0
         message = re.search(r"--message-body '(.*)'", publish)
@@ -58,7 +58,7 @@ def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_demo_fails_where_something_does_not_happen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Here nothing reaches the dispatcher, since it listens to another queue."""
     from local import demo
@@ -68,7 +68,6 @@ def test_the_demo_fails_where_something_does_not_happen(
     assert deaf != template
     (tmp_path / "template.yaml").write_text(deaf, encoding="utf-8")
     (tmp_path / "statemachines").symlink_to(ROOT / "statemachines")
-    (tmp_path / "events").symlink_to(ROOT / "events")
     assert demo.main(tmp_path / "template.yaml", patience_seconds=0.2) == 1
     shown = capsys.readouterr().out
     assert "FAILED all seven arrive, verified" in shown
