@@ -18,7 +18,7 @@ from local.aws import aws_client
 from local.publish import EVENT_TYPES, publish, sample
 from local.receiver import Received, Receiver
 from local.serving import LOOPBACK, listen
-from local.stack import ROOT, LocalStack, StackOptions
+from local.stack import ROOT, TEMPLATE, LocalStack, StackOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,12 +39,19 @@ class Step(NamedTuple):
 class Demo:
     """Three webhooks, a good, a flaky and a dead one, and what events make of them."""
 
-    def __init__(self, outputs: Mapping[str, str], receiver: Receiver, receiver_url: str) -> None:
-        """Take a stack's outputs and a receiver that is being served at a url."""
+    def __init__(
+        self,
+        outputs: Mapping[str, str],
+        receiver: Receiver,
+        receiver_url: str,
+        patience_seconds: float,
+    ) -> None:
+        """Take a stack's outputs, a receiver that is served at a url, and how long to wait."""
         self._outputs = outputs
         self._sqs = aws_client("sqs", outputs["AwsEndpointUrl"])
         self._receiver = receiver
         self._receiver_url = receiver_url
+        self._patience_seconds = patience_seconds
 
     def run(self, secret: str) -> Iterator[Step]:
         """Go through the pipeline; yields each step once it is over."""
@@ -87,10 +94,10 @@ class Demo:
         return Step(f"webhook registered for {path}: {', '.join(events)}", registered)
 
     def _wait(self, what: str, condition: Callable[[list[Received]], bool]) -> Step:
-        return Step(what, self._receiver.wait(condition, _PATIENCE_SECONDS))
+        return Step(what, self._receiver.wait(condition, self._patience_seconds))
 
     def _dead_lettered(self) -> Step:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         messages: list[Any] = []
         while not messages and time.monotonic() < deadline:
             messages = self._sqs.receive_message(
@@ -117,8 +124,8 @@ def _succeeded(received: list[Received], path: str) -> list[Received]:
     return [x for x in received if x.path == path and x.verified and x.status == 200]
 
 
-def main() -> int:
-    """Run the demo; returns 0 if all of it happened."""
+def main(template: Path = TEMPLATE, patience_seconds: float = _PATIENCE_SECONDS) -> int:
+    """Run the demo; returns 0 if all of it happened, each step within the patience."""
     screen = sys.stdout
     started = time.monotonic()
     secret = f"whsec_{secrets.token_hex(32)}"
@@ -131,15 +138,15 @@ def main() -> int:
     show(f"starting the stack on free ports, with the retry schedule {_SCHEDULE} (seconds)")
     with contextlib.ExitStack() as running:
         running.enter_context(_silenced())
-        stack = running.enter_context(
-            LocalStack(StackOptions(parameters={"RetrySchedule": _SCHEDULE}))
-        )
+        options = StackOptions(parameters={"RetrySchedule": _SCHEDULE}, template=template)
+        stack = running.enter_context(LocalStack(options))
         receiver = Receiver(secret, lambda received: show(f"    {received}"))
         listener = listen(LOOPBACK, 0, "RECEIVER_PORT")
         receiver_url = running.enter_context(receiver.serving(listener))
         show(f"the api is at {stack.outputs['ApiUrl']}, the receiver at {receiver_url}")
+        demo = Demo(stack.outputs, receiver, receiver_url, patience_seconds)
         steps = []
-        for step in Demo(stack.outputs, receiver, receiver_url).run(secret):
+        for step in demo.run(secret):
             show(f"{'ok    ' if step.happened else 'FAILED'} {step.what}")
             steps.append(step)
     failed = sum(not step.happened for step in steps)

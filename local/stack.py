@@ -31,6 +31,7 @@ MakeHandler = Callable[[str, Mapping[str, str]], Handler]
 """Builds the handler of that dotted name for a function's environment."""
 
 ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "template.yaml"
 CONTAINERS_HOST = "host.docker.internal"
 """The name of this machine inside containers, which `samconfig.toml` sees to on Linux."""
 
@@ -56,7 +57,7 @@ class StackOptions:
     parameters: Mapping[str, str] | None = None
     directory: Path | None = None
     account_id: str = "acc_demo"
-    template: Path = ROOT / "template.yaml"
+    template: Path = TEMPLATE
 
 
 class LocalStack:

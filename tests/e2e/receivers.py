@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.stack import Program
+from support.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

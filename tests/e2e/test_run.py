@@ -8,13 +8,18 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
+from support.receiver import Answer
 from support.stack import READY_SECONDS, Stack, checkout, eventually, run_module
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.receiver import Receiver
+    from support.stack import Account
 
 OUTPUTS = {
     "ApiUrl",
@@ -76,6 +81,31 @@ def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> 
     )
     assert " verified " in line
     assert line.endswith("/ok -> 200")
+
+
+def test_the_log_tells_what_failed_and_nothing_that_is_secret(
+    stack: Stack, account: Account, receiver: Receiver
+) -> None:
+    mark = uuid4().hex
+    receiver.answer_with(Answer(500, body=f"answer-{mark}".encode()), Answer(200))
+    secret = f"secret-{mark}"
+    webhook = account.register(f"{receiver.url}?token={mark}", secret=secret)
+    account.publish(data={"to": f"{mark}@example.com"})
+    account.publish(event=mark)
+    stack.events.send(f"not JSON: {mark}")
+    account.call("POST", json={"url": f"https://{mark}@example.com/", "events": [mark]})
+    first, _ = receiver.wait_for(2)
+    delivery_id = first.headers["x-sendcomms-delivery"]
+    account.delivery_with("succeeded", webhook["id"], delivery_id)
+    stack.events.wait_until_empty()
+    log = (stack.outputs_file.parent / "run.log").read_text(encoding="utf-8")
+    assert delivery_id in log
+    assert "unknown_event" in log
+    assert "not_json" in log
+    assert "validation_failed" in log
+    assert mark not in log
+    assert account.key not in log
+    assert mark not in stack.program.output
 
 
 def test_a_second_stack_runs_beside_the_first_and_ctrl_c_leaves_nothing_of_it(

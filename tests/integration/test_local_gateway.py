@@ -39,7 +39,9 @@ def client() -> Client:
         ("GET", "/webhooks/mine"),
         ("GET", "/webhooks/{id}/deliveries/{delivery_id}"),
     ]
-    return Client(Gateway(GatewayRoute(method, path, ECHO) for method, path in routes))
+    return Client(
+        Gateway(GatewayRoute(method, path, ECHO) for method, path in routes), use_cookies=False
+    )
 
 
 def client_of(*routes: tuple[str, str, LocalFunction]) -> Client:
@@ -103,7 +105,7 @@ def test_the_event_is_that_of_payload_version_2(client: Client) -> None:
     assert event["rawPath"] == "/webhooks/1"
     assert event["rawQueryString"] == "tag=a&tag=b&empty="
     assert event["queryStringParameters"] == {"tag": "a,b", "empty": ""}
-    assert event["headers"]["x-several"] == "one,two"
+    assert event["headers"]["x-several"].replace(" ", "") == "one,two"
     assert event["cookies"] == ["a=1", "b=2"]
     assert "cookie" not in event["headers"]
     assert (event["body"], event["isBase64Encoded"]) == ('{"n": 1}', False)

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,7 @@ Parameters:
   Greeting: { Type: String, Default: hello }
   Concurrency: { Type: Number, Default: 2 }
 Globals:
-  Function: { CodeUri: functions/, Runtime: python3.13, Timeout: 7, Role: !GetAtt Role.Arn }
+  Function: { CodeUri: functions/, Runtime: python3.13, Timeout: 7 }
 Resources:
   Role:
     Type: AWS::IAM::Role
@@ -52,6 +53,7 @@ Resources:
   WebFunction:
     Type: AWS::Serverless::Function
     Properties:
+      Role: !GetAtt Role.Arn
       Handler: web.handler.lambda_handler
       Environment:
         Variables:
@@ -66,6 +68,7 @@ Resources:
   WorkFunction:
     Type: AWS::Serverless::Function
     Properties:
+      Role: !GetAtt Role.Arn
       Handler: work.handler.lambda_handler
       Events:
         Messages:
@@ -77,7 +80,7 @@ Resources:
             ScalingConfig: { MaximumConcurrency: !Ref Concurrency }
   TaskFunction:
     Type: AWS::Serverless::Function
-    Properties: { Handler: task.handler.lambda_handler }
+    Properties: { Handler: task.handler.lambda_handler, Role: !GetAtt Role.Arn }
   Machine:
     Type: AWS::Serverless::StateMachine
     Properties:
@@ -127,7 +130,7 @@ class Functions:
             with self._changed:
                 self.given[function].append(event)
                 self._changed.notify_all()
-            return self.does.get(function, lambda _event, _context: None)(event, context)
+            return self.does[function](event, context) if function in self.does else None
 
         return handler
 
@@ -174,8 +177,17 @@ def functions(running: tuple[LocalStack, Functions]) -> Functions:
     return functions
 
 
+@cache
+def client(service: str, endpoint: str) -> Any:
+    return aws_client(service, endpoint)
+
+
 def sqs(stack: LocalStack) -> Any:
-    return aws_client("sqs", stack.outputs["AwsEndpointUrl"])
+    return client("sqs", stack.outputs["AwsEndpointUrl"])
+
+
+def states(stack: LocalStack) -> Any:
+    return client("stepfunctions", stack.outputs["AwsEndpointUrl"])
 
 
 def send(stack: LocalStack, *bodies: str) -> None:
@@ -206,7 +218,7 @@ def dead_messages(stack: LocalStack, number: int) -> list[str]:
 
 
 def execute(stack: LocalStack, name: str, **state: Any) -> str:
-    started = aws_client("stepfunctions", stack.outputs["AwsEndpointUrl"]).start_execution(
+    started = states(stack).start_execution(
         stateMachineArn=stack.outputs["MachineArn"], name=name, input=json.dumps(state)
     )
     return str(started["executionArn"])
@@ -227,7 +239,7 @@ class TestTheTemplate:
 
     def test_the_outputs_name_what_exists(self, stack: LocalStack) -> None:
         endpoint = stack.outputs["AwsEndpointUrl"]
-        table = aws_client("dynamodb", endpoint).describe_table(TableName=stack.outputs["Things"])
+        table = client("dynamodb", endpoint).describe_table(TableName=stack.outputs["Things"])
         assert table["Table"]["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
         attributes = sqs(stack).get_queue_attributes(
             QueueUrl=stack.outputs["QueueUrl"], AttributeNames=["All"]
@@ -340,15 +352,18 @@ class TestTheMapping:
     ) -> None:
         under_way: set[int] = set()
         most: list[int] = []
-        two_at_once = threading.Event()
+        two_at_once, three_at_once = threading.Event(), threading.Event()
 
         def work(_event: Any, context: Context) -> Any:
             under_way.add(id(context))
             most.append(len(under_way))
-            if len(under_way) == 2:
+            if len(under_way) >= 2:
                 two_at_once.set()
-            # Holds the first batch until there is a second, and both until a third could come.
+            if len(under_way) >= 3:
+                three_at_once.set()
+            # Holds the first batch until there is a second, and both until a third would be here.
             two_at_once.wait(SECONDS)
+            three_at_once.wait(0.3)
             under_way.remove(id(context))
 
         functions.does["work"] = work
@@ -371,11 +386,10 @@ class TestTheStateMachine:
 
         functions.does["task"] = task
         arn = execute(stack, "retried", seconds=0, id="1")
-        states = aws_client("stepfunctions", stack.outputs["AwsEndpointUrl"])
         deadline = time.monotonic() + SECONDS
-        while states.describe_execution(executionArn=arn)["status"] == "RUNNING":
+        while states(stack).describe_execution(executionArn=arn)["status"] == "RUNNING":
             assert time.monotonic() < deadline
-        ended = states.describe_execution(executionArn=arn)
+        ended = states(stack).describe_execution(executionArn=arn)
         assert (ended["status"], json.loads(ended["output"])) == ("SUCCEEDED", {"done": "1"})
         assert len(functions.given["task"]) == 3
 

@@ -82,9 +82,9 @@ def test_an_accepted_url_is_taken_apart(url: str, target: Target) -> None:
         ("https://printer.local/", "private networks"),
         ("https://example.com:6379/", "8443"),
         ("https://example.com/100%", "hexadecimal"),
-        ("https://example.com/a b", "escape"),
+        ("https://example.com/a b", "Escape"),
         ("https://[::1]/", "IPv6"),
-        ("https:///hook", "name a host"),
+        ("https:///hook", "Name a host"),
     ],
 )
 def test_a_refusal_says_what_to_change(url: str, hint: str) -> None:

@@ -39,15 +39,15 @@ _LAST_LABEL = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
 _FAULTS = tuple(
     (re.compile(pattern, re.ASCII | re.IGNORECASE | re.DOTALL), sentence)
     for pattern, sentence in (
-        (r"[^\x00-\x7f]", "use ASCII only: international names as xn--..., other text as %XX"),
-        (r"\A(?!https://)", "start the url with https://"),
-        (r"\A.{8}(?:[/?#:]|\Z)", "name a host after https://"),
-        (r"\A.{8}[^/?#]*@", "leave out the user name and password"),
-        (r"#", "leave out the fragment (#...), which is never sent"),
-        (r"\A.{8}[^/?#]*[][]", "use a DNS name as the host; IPv6 addresses cannot be reached"),
-        (r"\A.{8}[^/?#]*\?", "put a / between the host and the query"),
-        (r"[^!-~]|[\\\"<>^`{|}]|[][]", "escape spaces, control characters and brackets as %XX"),
-        (r"%(?![0-9a-f]{2})", "follow each % with two hexadecimal digits"),
+        (r"[^\x00-\x7f]", "Use ASCII only: international names as xn--..., other text as %XX."),
+        (r"\A(?!https://)", "Start the url with https://."),
+        (r"\A.{8}(?:[/?#:]|\Z)", "Name a host after https://."),
+        (r"\A.{8}[^/?#]*@", "Leave out the user name and password."),
+        (r"#", "Leave out the fragment (#...), which is never sent."),
+        (r"\A.{8}[^/?#]*[][]", "Use a DNS name as the host; IPv6 addresses cannot be reached."),
+        (r"\A.{8}[^/?#]*\?", "Put a / between the host and the query."),
+        (r"[^!-~]|[\\\"<>^`{|}]|[][]", "Escape spaces, control characters and brackets as %XX."),
+        (r"%(?![0-9a-f]{2})", "Follow each % with two hexadecimal digits."),
     )
 )
 
@@ -86,7 +86,7 @@ def check_url(url: str) -> None:
 def parse_url(url: str) -> Target:
     """Take apart a url that a webhook may have; raise InvalidTarget if none may have it."""
     if len(url) > MAX_URL_CHARACTERS:
-        raise InvalidTarget(f"use at most {MAX_URL_CHARACTERS:,} characters")
+        raise InvalidTarget(f"Use at most {MAX_URL_CHARACTERS:,} characters.")
     match = _URL.fullmatch(url)
     if match is None:
         raise InvalidTarget(_what_is_wrong(url))
@@ -95,7 +95,7 @@ def parse_url(url: str) -> Target:
     port = int(match["port"] or DEFAULT_PORT)
     if port > 65535 or port in _SERVICE_PORTS or (port < 1024 and port not in _LOW_PORTS):
         raise InvalidTarget(
-            "use port 443, 8443 or another from 1024 to 65535 that no database or the like uses"
+            "Use port 443, 8443 or another from 1024 to 65535 that no database or the like uses."
         )
     return Target("https", host, port, match["rest"] or "/")
 
@@ -103,23 +103,25 @@ def parse_url(url: str) -> Target:
 def _what_is_wrong(url: str) -> str:
     """Find the sentence that helps most; the url is refused whatever this finds."""
     found = (sentence for pattern, sentence in _FAULTS if pattern.search(url))
-    return next(found, "use only letters, digits, dots and dashes in the host, and digits as port")
+    return next(found, "Use only letters, digits, dots and dashes in the host, and digits as port.")
 
 
 def _check_host(host: str) -> None:
     labels = host.split(".")
     if len(host) > _MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
-        raise InvalidTarget("the host is not a valid DNS name")
+        raise InvalidTarget("Use a valid DNS name as the host.")
     if len(labels) < 2 or not _LAST_LABEL.fullmatch(labels[-1]):
         raise InvalidTarget(
-            "use a full public DNS name as the host, not an address or a local name"
+            "Use a full public DNS name as the host, not an address or a local name."
         )
     if not all(_is_valid_a_label(label) for label in labels if label.startswith(_PUNYCODE)):
-        raise InvalidTarget("the host has an xn-- label that does not decode")
+        raise InvalidTarget(
+            "Use a valid international name: an xn-- label of the host does not decode."
+        )
     if host.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)):
-        raise InvalidTarget("the host's name belongs to private networks; use a public name")
+        raise InvalidTarget("Use a public name: the host's belongs to private networks.")
     if _API_GATEWAY_HOST.fullmatch(host):
-        raise InvalidTarget("use a custom domain instead of an API's default execute-api name")
+        raise InvalidTarget("Use a custom domain instead of an API's default execute-api name.")
 
 
 def _is_valid_a_label(label: str) -> bool:

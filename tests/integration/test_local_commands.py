@@ -1,0 +1,75 @@
+"""What the local stack's commands do that is not their ordinary course (see `e2e/test_run.py`)."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+from support.stack import ROOT, Stack, checkout, run_module
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_the_banners_commands_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    with Stack(checkout(tmp_path)) as stack:
+        stack.program.wait_for(lambda lines: "What the receiver gets:" in lines, "the banner's end")
+        commands = re.findall(r"^\d\. .*\n\n((?:.+\n)+)", stack.program.output, re.MULTILINE)
+        register, publish, list_them = commands
+        registered = json.loads(subprocess.check_output(["sh", "-c", register]))
+        listed = json.loads(subprocess.check_output(["sh", "-c", list_them]))
+        assert [webhook["id"] for webhook in listed["data"]] == [registered["data"]["id"]]
+        # The AWS CLI need not be on this machine, so a client sends what the command would.
+        syntax = subprocess.run(["sh", "-n", "-c", publish], check=False)
+        assert syntax.returncode == 0
+        message = re.search(r"--message-body '(.*)'", publish)
+        assert message
+        stack.events.send(message[1])
+        stack.program.wait_for(
+            lambda lines: any(" verified  email.delivered" in line for line in lines),
+            "the delivery",
+        )
+
+
+def test_the_receiver_knows_the_secrets_of_webhooks_that_were_registered_without_its_own(
+    tmp_path: Path,
+) -> None:
+    with Stack(checkout(tmp_path)) as stack:
+        url = re.search(r"(http://127\.0\.0\.1:\d+)/ok", stack.program.output)
+        assert url
+        account = stack.account("acme")
+        account.register(f"{url[1]}/ok")
+        account.publish(event="email.opened")
+        line = stack.program.wait_for(
+            lambda lines: next((line for line in lines if "email.opened" in line), None),
+            "the delivery",
+        )
+        assert " verified " in line
+
+
+def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
+    with run_module("local.publish", directory=checkout(tmp_path)) as command:
+        assert command.wait() == 1
+        assert "start the stack with make run" in command.output
+
+
+def test_the_demo_fails_where_something_does_not_happen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here nothing reaches the dispatcher, since it listens to another queue."""
+    from local import demo
+
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    deaf = template.replace("Queue: !GetAtt EventsQueue.Arn", "Queue: !GetAtt DeadLetterQueue.Arn")
+    assert deaf != template
+    (tmp_path / "template.yaml").write_text(deaf, encoding="utf-8")
+    (tmp_path / "statemachines").symlink_to(ROOT / "statemachines")
+    assert demo.main(tmp_path / "template.yaml", patience_seconds=0.2) == 1
+    shown = capsys.readouterr().out
+    assert "FAILED all seven arrive, verified" in shown
+    assert "FAILED the failed delivery is in the dead-letter queue" in shown
+    assert "5 of 9 steps happened" in shown
