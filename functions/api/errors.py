@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
-from api.schemas import ErrorOut, Failure, ProblemOut
+from api.schemas.base import ErrorOut, Failure, ProblemOut
 from webhooks.domain.errors import InvalidInput, LimitReached, Unavailable
 from webhooks.domain.webhook import InvalidWebhook
 

@@ -7,15 +7,8 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry
-from api.schemas import (
-    DeletedOut,
-    Pagination,
-    RegisteredWebhookOut,
-    Success,
-    SuccessPage,
-    WebhookIn,
-    WebhookOut,
-)
+from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
+from api.schemas.webhooks import RegisteredWebhookOut, WebhookIn, WebhookOut
 from webhooks.services.registry import Registry
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]

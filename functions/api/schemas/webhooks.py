@@ -1,13 +1,10 @@
-"""What the API takes (`In`) and answers (`Out`): shapes, and the words of its documentation.
+"""The shapes of webhooks."""
 
-Shapes only. The rules of a webhook are `webhooks.domain.webhook`'s, which says more about a broken
-one than a schema can; here they are repeated for the OpenAPI document alone.
-"""
+from typing import Annotated, Any
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from pydantic import Field, WithJsonSchema
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-
+from api.schemas.base import In, Out
 from webhooks.domain.event import EventType
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import (
@@ -18,8 +15,6 @@ from webhooks.domain.webhook import (
     Registration,
     Webhook,
 )
-
-Data = TypeVar("Data")
 
 _URL_SCHEMA: dict[str, Any] = {
     "type": "string",
@@ -48,18 +43,6 @@ _DESCRIPTION_SCHEMA: dict[str, Any] = {
     "maxLength": MAX_DESCRIPTION_LENGTH,
     "description": "A line for your own use.",
 }
-
-
-class In(BaseModel):
-    """What a caller sends: exact types, no unknown fields, and no echo of it in any error."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Out(BaseModel):
-    """What the API answers. A field that is None is left out."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class WebhookIn(In):
@@ -130,54 +113,3 @@ class WebhookOut(Out):
             description=webhook.description or None,
             disabled_reason=webhook.disabled_reason,
         )
-
-
-class DeletedOut(Out):
-    """What was deleted."""
-
-    id: str
-    deleted: Literal[True] = True
-
-
-class Success(Out, Generic[Data]):
-    """The envelope of an answer."""
-
-    success: Literal[True] = True
-    data: Data
-
-
-class Pagination(Out):
-    """Where a list goes on; without `next_cursor` it does not."""
-
-    next_cursor: str | None = None
-
-
-class SuccessPage(Out, Generic[Data]):
-    """The envelope of part of a list."""
-
-    success: Literal[True] = True
-    data: list[Data]
-    pagination: Pagination
-
-
-class ProblemOut(Out):
-    """One thing that is wrong with the input."""
-
-    field: str
-    message: str
-
-
-class ErrorOut(Out):
-    """What went wrong: a stable code for programs, a sentence for people."""
-
-    code: str
-    message: str
-    details: list[ProblemOut] | None = None
-
-
-class Failure(Out):
-    """The envelope of an error."""
-
-    success: Literal[False] = False
-    error: ErrorOut
-
