@@ -35,8 +35,8 @@ demo: .venv/.ready ## Show it all at work in under a minute
 	@exec $(BIN)/python -m local.demo
 
 .PHONY: api-key
-api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, and STACK=name for a deployed stack
-	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(STACK),--stack "$(STACK)")
+api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack
+	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)")
 
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage

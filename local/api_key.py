@@ -2,7 +2,7 @@
 
 ::
 
-    python -m local.api_key --account acme [--name NAME] [--stack STACK]
+    python -m local.api_key --account acme [--name NAME] [--scopes read,write] [--stack STACK]
 """
 
 from __future__ import annotations
@@ -67,19 +67,24 @@ def deployed_table(stack: str) -> KeysTable:
     return KeysTable(outputs[_DEPLOYED_OUTPUT])
 
 
-def issue(table: KeysTable, account_id: str, name: str = "") -> str:
-    """Make and store a key, and return its text, which is kept nowhere.
+def issue(
+    table: KeysTable, account_id: str, name: str = "", scopes: Sequence[str] | None = None
+) -> str:
+    """Make and store a key, with all scopes where none are named, and return its text.
 
-    Raises InvalidInput for a bad account or name and Unavailable where the table does not answer.
+    The text is kept nowhere. Raises InvalidInput for a bad account, name or scope, and Unavailable
+    where the table does not answer.
     """
-    from webhooks.adapters.dynamodb import DynamoDBApiKeyStore
+    from webhooks.adapters.api_keys import DynamoDBApiKeyStore
+    from webhooks.domain.api_key import ALL_SCOPES, parse_scopes
     from webhooks.services.keyring import Keyring
 
     # A stack on this machine takes any credentials, and must not be handed real ones.
     credentials = "test" if table.endpoint_url else None
     session = boto3.session.Session(credentials, credentials, region_name=table.region)
     client = session.client("dynamodb", endpoint_url=table.endpoint_url)
-    return Keyring(DynamoDBApiKeyStore(client, table.name)).issue(account_id, name).text
+    allowed = ALL_SCOPES if scopes is None else parse_scopes(scopes)
+    return Keyring(DynamoDBApiKeyStore(client, table.name)).issue(account_id, name, allowed).text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.api_key", description="Make an API key.")
     parser.add_argument("--account", required=True, help="the account that the key is for")
     parser.add_argument("--name", default="", help="what the key is called, for its owner")
+    parser.add_argument("--scopes", help="of read, write and publish, as read,write; else all")
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     options = parser.parse_args(arguments)
 
@@ -96,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         table = deployed_table(options.stack) if options.stack else local_table()
-        text = issue(table, options.account, options.name)
+        scopes = options.scopes.split(",") if options.scopes is not None else None
+        text = issue(table, options.account, options.name, scopes)
     except (NoStackError, WebhooksError, BotoCoreError) as error:
         print(f"No key was made. {error}", file=sys.stderr)
         return 1

@@ -136,7 +136,9 @@ def _cached_task_clients() -> Iterator[None]:
     @functools.cache
     def client(service: str, region: str) -> Any:
         session: Any = boto3.session.Session()
-        return session.client(service, region_name=region)
+        made = session.client(service, region_name=region)
+        made.meta.events.register("provide-client-params.sfn.StartExecution", _sdk_names)
+        return made
 
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
         del state_credentials
@@ -151,6 +153,11 @@ def _cached_task_clients() -> Iterator[None]:
             ):
                 stack.enter_context(_replaced(module, "boto_client_for", boto_client_for))
         yield
+
+
+def _sdk_names(params: Mapping[str, Any], **_: object) -> dict[str, Any]:
+    """Spell parameters as the SDK does: moto hands it those of the state machine's language."""
+    return {name[0].lower() + name[1:]: value for name, value in params.items()}
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent
 _SOURCES = ("functions", "layers/core")
 _USED_SERVICES = {
-    "api": ("registry", "keyring"),
+    "api": ("registry", "logbook", "keyring", "replays", "publisher", "kept_answers"),
     "dispatcher": ("dispatcher",),
-    "retrier": ("retrier",),
+    "retrier": ("retrier", "replayer"),
 }
 
 

@@ -151,7 +151,8 @@ class LocalStack:
         }
         outputs |= {f"{name}Url": url for name, url in made.queues.items()}
         outputs |= made.tables
-        outputs |= {f"{name}Arn": arn for name, arn in made.state_machines.items()}
+        for name, arn in made.state_machines.items():
+            outputs |= {name: arn.rpartition(":")[2], f"{name}Arn": arn}
         if "ApiKeysTable" in made.tables:
             from local.handlers import issue_key
 

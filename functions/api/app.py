@@ -7,19 +7,22 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from api.errors import as_api_error
+from api.idempotency import AnswerOnce
 from api.requests import (
     Call,
     RequestValidation,
     Services,
     authenticate,
+    authorize,
     current_call,
     refuse_unknown_parameters,
     refuse_unknown_routes,
 )
-from api.routes import webhooks
+from api.routes import api_keys, deliveries, event_types, events, replays, webhooks
+from webhooks.domain.payload import serialize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +42,30 @@ class Api:
         self._services = services
         self.resolver = APIGatewayHttpResolver(serializer=_serialize)
         self.resolver.use(
-            [refuse_unknown_routes, authenticate, refuse_unknown_parameters, RequestValidation()]
+            [
+                refuse_unknown_routes,
+                authenticate,
+                authorize,
+                refuse_unknown_parameters,
+                RequestValidation(),
+                AnswerOnce(_serialize),
+            ]
         )
         self.resolver.exception_handler(Exception)(self._answer_error)
         self.resolver.include_router(webhooks.router, prefix="/api/v1/webhooks")
+        self.resolver.include_router(events.router, prefix="/api/v1/events")
+        self.resolver.include_router(api_keys.router, prefix="/api/v1/api-keys")
+        self.resolver.include_router(deliveries.router, prefix="/api/v1/webhooks")
+        self.resolver.include_router(replays.router, prefix="/api/v1/webhooks")
+        self.resolver.include_router(event_types.router, prefix="/api/v1/event-types")
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Return the answer to one request, whatever happens, in the envelope."""
-        call = Call(self._services, request_id=_request_id(event, context))
+        call = Call(
+            self._services,
+            request_id=_request_id(event, context),
+            remaining_ms=lambda: int(context.get_remaining_time_in_millis()),
+        )
         with _ONE_AT_A_TIME:
             self.resolver.context["call"] = call
             answer = self.resolver.resolve(event, context)
@@ -85,7 +104,11 @@ class Api:
 
 
 def _serialize(body: Any) -> str:
-    return to_json(body, exclude_none=True).decode()
+    try:
+        return to_json(body, exclude_none=True).decode()
+    except PydanticSerializationError:
+        # Half a surrogate pair, which a payload may hold, has no UTF-8: it is written escaped.
+        return serialize(to_jsonable_python(body, exclude_none=True)).decode()
 
 
 def _request_id(event: Mapping[str, Any], context: Any) -> str:

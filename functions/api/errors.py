@@ -8,7 +8,19 @@ from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
 from api.schemas.base import ErrorOut, Failure, ProblemOut
-from webhooks.domain.errors import InvalidInput, LimitReached, Unavailable
+from webhooks.domain.errors import (
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    InvalidEvent,
+    InvalidInput,
+    LastApiKey,
+    LimitReached,
+    ReplayRunning,
+    ScopeExceeded,
+    TooManyReplays,
+    Unavailable,
+    WebhookDisabled,
+)
 from webhooks.domain.webhook import InvalidWebhook
 
 if TYPE_CHECKING:
@@ -17,6 +29,7 @@ if TYPE_CHECKING:
 _MAX_DETAILS = 20
 _MAX_FIELD_LENGTH = 100
 _RETRY_AFTER_SECONDS = 1
+_HOUR_SECONDS = 3600
 
 # pydantic's own sentences speak of Python; these say what to do. See "Validation Errors" in its
 # documentation for the types.
@@ -26,6 +39,9 @@ _SENTENCES = {
     "string_type": "Use a string.",
     "string_unicode": "Use a string of valid Unicode.",
     "list_type": "Use a list.",
+    "dict_type": "Use an object.",
+    "bool_type": "Use true or false.",
+    "enum": "Use one of {expected}.",
     "model_type": "Use an object.",
     "model_attributes_type": "Use an object.",
     "int_parsing": "Use a whole number.",
@@ -82,6 +98,16 @@ def unauthorized() -> ApiError:
     )
 
 
+def insufficient_scope(scope: str) -> ApiError:
+    """Refuse a key that may not do this, naming the scope that may (RFC 6750, section 3.1)."""
+    return ApiError(
+        403,
+        "insufficient_scope",
+        f"Use a key with the scope {scope}.",
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+    )
+
+
 def not_found() -> ApiError:
     """Refuse a path that the API does not have."""
     return ApiError(404, "not_found", "Check the path: the API has no such route.")
@@ -90,6 +116,23 @@ def not_found() -> ApiError:
 def webhook_not_found() -> ApiError:
     """Refuse an id that is not one of the account's, whoever else may have it."""
     return ApiError(404, "webhook_not_found", "Check the id: the account has no such webhook.")
+
+
+def api_key_not_found() -> ApiError:
+    """Refuse an id that is not one of the account's keys, whoever else may have it."""
+    return ApiError(404, "api_key_not_found", "Check the id: the account has no such API key.")
+
+
+def delivery_not_found() -> ApiError:
+    """Refuse an id that is not one of the webhook's deliveries, or no longer."""
+    return ApiError(
+        404, "delivery_not_found", "Check the id: the webhook's log has no such delivery."
+    )
+
+
+def replay_not_found() -> ApiError:
+    """Refuse an id that is not one of the webhook's replays, or no longer."""
+    return ApiError(404, "replay_not_found", "Check the id: the webhook has no such replay.")
 
 
 def method_not_allowed(allowed: Iterable[str]) -> ApiError:
@@ -128,33 +171,114 @@ def problem(field: str, message: str) -> ProblemOut:
     return ProblemOut(field=clean, message=message)
 
 
+def event_problem(error: InvalidEvent, index: int | None = None) -> ProblemOut:
+    """Return what is wrong with an event, at its place in a list where it came in one."""
+    if index is None:
+        field = error.field
+    else:
+        field = f"[{index}]" if error.field == "body" else f"[{index}].{error.field}"
+    return problem(field, f"This {error.message}.")
+
+
 def as_api_error(error: Exception) -> ApiError:
     """Return how an exception is answered. What is not foreseen says nothing about itself."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestValidationError):
         return validation_failed(_schema_problem(each) for each in error.errors())
+    if isinstance(error, InvalidEvent):
+        return validation_failed([event_problem(error)])
     if isinstance(error, InvalidInput):
         problems = error.problems if isinstance(error, InvalidWebhook) else (error,)
         return validation_failed(problem(each.field, each.message) for each in problems)
-    if isinstance(error, LimitReached):
-        return ApiError(
-            409,
-            "webhook_limit_reached",
-            "Delete a webhook first: the account has as many as it may have.",
-        )
-    if isinstance(error, Unavailable):
-        return ApiError(
-            503,
-            "unavailable",
-            "Try again in a moment: the service did not answer in time.",
-            headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
-        )
+    answers = (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind))
+    return next(answers, _internal_error)()
+
+
+def _limit_reached() -> ApiError:
+    return ApiError(
+        409,
+        "webhook_limit_reached",
+        "Delete a webhook first: the account has as many as it may have.",
+    )
+
+
+def _webhook_disabled() -> ApiError:
+    return ApiError(409, "webhook_disabled", "Switch the webhook on first: change active to true.")
+
+
+def _replay_running() -> ApiError:
+    return ApiError(409, "replay_running", "Cancel the webhook's running replay, or let it end.")
+
+
+def _too_many_replays() -> ApiError:
+    return ApiError(
+        429,
+        "too_many_replays",
+        "Wait: the webhook has had as many replays as it may have within a day.",
+        headers={"Retry-After": str(_HOUR_SECONDS)},
+    )
+
+
+def _last_api_key() -> ApiError:
+    return ApiError(
+        409,
+        "last_api_key",
+        "Make another key with the scope write first: without one the account is locked out.",
+    )
+
+
+def _scope_exceeded() -> ApiError:
+    return ApiError(
+        403, "insufficient_scope", "Name only scopes that the key you call with has itself."
+    )
+
+
+def _idempotency_conflict() -> ApiError:
+    return ApiError(
+        409,
+        "idempotency_conflict",
+        "Use another Idempotency-Key: this one came with another body in the last 24 hours.",
+    )
+
+
+def _idempotency_in_progress() -> ApiError:
+    return ApiError(
+        409,
+        "idempotency_in_progress",
+        "Try again in a moment: the first call with this Idempotency-Key is being answered.",
+        headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+    )
+
+
+def _unavailable() -> ApiError:
+    return ApiError(
+        503,
+        "unavailable",
+        "Try again in a moment: the service did not answer in time.",
+        headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+    )
+
+
+def _internal_error() -> ApiError:
     return ApiError(
         500,
         "internal_error",
         "Try again; if it goes on, report it with the answer's X-Request-Id.",
     )
+
+
+_ANSWERS = {
+    LimitReached: _limit_reached,
+    WebhookDisabled: _webhook_disabled,
+    LastApiKey: _last_api_key,
+    ScopeExceeded: _scope_exceeded,
+    IdempotencyConflict: _idempotency_conflict,
+    IdempotencyInProgress: _idempotency_in_progress,
+    ReplayRunning: _replay_running,
+    TooManyReplays: _too_many_replays,
+    Unavailable: _unavailable,
+}
 
 
 def _schema_problem(error: Mapping[str, Any]) -> ProblemOut:

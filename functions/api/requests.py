@@ -18,20 +18,35 @@ from aws_lambda_powertools.event_handler.middlewares.openapi_validation import (
 )
 
 from api import errors
+from webhooks.domain import payload
+from webhooks.domain.api_key import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
     from aws_lambda_powertools.event_handler.api_gateway import Route
     from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
     from aws_lambda_powertools.event_handler.types import EventHandlerInstance
+    from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
     from webhooks.domain.api_key import ApiKey
-    from webhooks.ports import Observer
+    from webhooks.ports import KeptAnswers, Observer
+    from webhooks.services.delivery_log import Logbook
     from webhooks.services.keyring import Keyring
+    from webhooks.services.publisher import Publisher
     from webhooks.services.registry import Registry
+    from webhooks.services.replays import Replays
 
 MAX_BODY_BYTES = 16 * 1024
+MAX_EVENTS_BODY_BYTES = 1024 * 1024
+"""The largest body of a publication: as much as one SQS batch, and with room to spare what Lambda
+takes of API Gateway (6 MB, escapes and headers included), so that 413 is always ours."""
+
 MAX_DEPTH = 32
+SCOPE_EXTENSION = "x-required-scope"
+"""Where a route says of itself which scope it needs, if not the usual one of its method."""
+
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -43,8 +58,24 @@ class Services(Protocol):
         """The webhooks, as their owners manage them."""
 
     @property
+    def logbook(self) -> Logbook:
+        """The webhooks' deliveries, as their owners look through them."""
+
+    @property
+    def replays(self) -> Replays:
+        """The webhooks' replays."""
+
+    @property
     def keyring(self) -> Keyring:
         """The API keys."""
+
+    @property
+    def publisher(self) -> Publisher:
+        """What puts events on the queue."""
+
+    @property
+    def kept_answers(self) -> KeptAnswers:
+        """The answers to calls with an idempotency key."""
 
     @property
     def observer(self) -> Observer:
@@ -57,6 +88,7 @@ class Call:
 
     services: Services
     request_id: str
+    remaining_ms: Callable[[], int]
     route: str | None = None
     key: ApiKey | None = None
     error_code: str | None = None
@@ -93,6 +125,23 @@ def authenticate(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -
     return next_middleware(app)
 
 
+def authorize(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> Response[Any]:
+    """Refuse a key without the route's scope, whatever the request is about."""
+    key = current_call(app).key
+    scope = required_scope(app.context["_route"])
+    if key is not None and scope not in key.scopes:
+        raise errors.insufficient_scope(scope)
+    return next_middleware(app)
+
+
+def required_scope(route: Route) -> Scope:
+    """Return what a key needs for a route: what it names, else what its method says."""
+    named = (route.openapi_extensions or {}).get(SCOPE_EXTENSION)
+    if named is not None:
+        return Scope(named)
+    return Scope.READ if route.method == "GET" else Scope.WRITE
+
+
 def refuse_unknown_parameters(
     app: APIGatewayHttpResolver, next_middleware: NextMiddleware
 ) -> Response[Any]:
@@ -118,6 +167,9 @@ class RequestValidation(OpenAPIRequestValidationMiddleware):
     def _get_body(self, app: EventHandlerInstance) -> dict[str, Any]:
         # Powertools reads form data too, keeps the last of a field that comes twice, and takes
         # the first element of a list for the object.
+        route: Route = app.context["_route"]
+        if not (app.current_event.body or any(f.required for f in route.dependant.body_params)):
+            return {}
         return read_object(app)
 
 
@@ -126,20 +178,43 @@ def read_object(app: EventHandlerInstance) -> dict[str, Any]:
 
     A missing Content-Type counts as JSON.
     """
-    media_type = app.current_event.headers.get("content-type", "").partition(";")[0].strip()
-    if media_type.lower() not in {"", "application/json"}:
-        raise errors.unsupported_media_type()
-    try:
-        text = app.current_event.decoded_body or ""
-        body_bytes = len(text.encode())
-    except ValueError:
-        raise errors.malformed_json("Send the body as JSON in UTF-8.") from None
-    if body_bytes > MAX_BODY_BYTES:
-        raise errors.body_too_large(MAX_BODY_BYTES)
-    value = parse_json(text)
+    value = parse_json(read_text(app.current_event, MAX_BODY_BYTES))
     if not isinstance(value, dict):
         raise errors.malformed_json("Send a JSON object as the body.")
     return value
+
+
+def read_documents(event: BaseProxyEvent) -> dict[str, object] | list[object]:
+    """Return the event or the list of them in the request's body; ApiError 400, 413 or 415.
+
+    Read as the dispatcher reads a message of the queue, so that an event has the same id and the
+    same bytes whichever way it comes.
+    """
+    try:
+        value = payload.parse(read_text(event, MAX_EVENTS_BODY_BYTES))
+    except payload.TooDeep:
+        message = f"Nest the body no deeper than {payload.MAX_DEPTH} levels."
+        raise errors.malformed_json(message) from None
+    except ValueError:
+        raise errors.malformed_json("Send a body that is valid JSON.") from None
+    if not isinstance(value, dict | list):
+        raise errors.malformed_json("Send an event as a JSON object, or a list of them.")
+    return value
+
+
+def read_text(event: BaseProxyEvent, max_body_bytes: int) -> str:
+    """Return the request's body as text; ApiError 400, 413 or 415 where it is not JSON in UTF-8."""
+    media_type = event.headers.get("content-type", "").partition(";")[0].strip()
+    if media_type.lower() not in {"", "application/json"}:
+        raise errors.unsupported_media_type()
+    try:
+        text = event.decoded_body or ""
+        body_bytes = len(text.encode())
+    except ValueError:
+        raise errors.malformed_json("Send the body as JSON in UTF-8.") from None
+    if body_bytes > max_body_bytes:
+        raise errors.body_too_large(max_body_bytes)
+    return text
 
 
 def parse_json(text: str) -> Any:

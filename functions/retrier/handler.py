@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from retrier import recovery
 from webhooks import wiring
 from webhooks.domain.delivery import DeliveryKey
 from webhooks.domain.timestamps import to_text
@@ -39,16 +40,28 @@ def handle(
 ) -> dict[str, Any]:
     """Make the attempt that the state asks for; the answer is the state machine's next state.
 
+    With the action `resend` that is one besides the schedule, after which the execution is done;
+    the recovery state machine's actions are steps of that one (see `recovery`).
+
     A state of a version that this function does not know goes to the dead-letter queue as it is,
     instead of failing again and again.
     """
     services.observer.begin(context)
+    if event.get("action") in recovery.ACTIONS:
+        state = recovery.handle(event, context, services)
+        services.observer.end(context)
+        return state
     names = {name: str(event.get(name)) for name in ("account_id", "webhook_id", "delivery_id")}
     if event.get("version") != VERSION:
         services.observer.log("error", "unknown_version", **names, version=event.get("version"))
         return {**event, **names, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
     attempt_number = int(event["attempt"])
-    verdict = services.retrier.retry(DeliveryKey(**names), attempt_number)
+    key = DeliveryKey(**names)
+    if event.get("action") == "resend":
+        services.retrier.resend(key)
+        verdict = Verdict(Decision.DONE)
+    else:
+        verdict = services.retrier.retry(key, attempt_number)
     services.observer.end(context)
     return {"version": VERSION, **names, **_next(verdict, attempt_number)}
 

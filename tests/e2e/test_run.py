@@ -35,6 +35,8 @@ OUTPUTS = {
     "DeliveriesTable",
     "ApiKeysTable",
     "RetryStateMachineArn",
+    "RecoveryStateMachineArn",
+    "RecoveryStateMachine",
 }
 """What architecture 8 asks for."""
 

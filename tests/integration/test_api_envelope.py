@@ -65,7 +65,7 @@ def test_an_unknown_route_is_not_found(acme: ApiClient, path: str, with_key: boo
         (WEBHOOKS, "PUT", "DELETE, GET, POST"),
         (WEBHOOKS, "HEAD", "DELETE, GET, POST"),
         (WEBHOOKS, "OPTIONS", "DELETE, GET, POST"),
-        (f"{WEBHOOKS}/x", "POST", "DELETE, GET"),
+        (f"{WEBHOOKS}/x", "POST", "DELETE, GET, PATCH"),
     ],
 )
 def test_a_wrong_method_is_told_the_right_ones(

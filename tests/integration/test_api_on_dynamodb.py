@@ -11,12 +11,14 @@ from moto import mock_aws
 
 from api import handler
 from api.app import Api
+from support.backend import backend
 from support.fakes import FakeObserver
 from support.http_api import CURSOR_KEY, LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
+from support.samples import event_document
 from support.tables import create_tables
 from webhooks import wiring
+from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.dynamodb import (
-    DynamoDBApiKeyStore,
     DynamoDBDestinationStore,
     DynamoDBWebhookStore,
 )
@@ -83,6 +85,38 @@ def test_a_missing_table_is_unavailable(dynamodb: Any) -> None:
     answer = acme.call("POST", json=BODY)
     assert (answer.status, answer.error["code"]) == (503, "unavailable")
     assert "Table" not in answer.text
+
+
+def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with backend(monkeypatch) as aws:
+        services = aws.services("api")
+        acme = ApiClient(Api(services), services.keyring.issue("acme").text)
+        acme.call("GET")
+        aws.calls.clear()
+        header = {"Idempotency-Key": "mine"}
+        body = {"url": "http://127.0.0.1:9/hook", "events": ["*"]}
+        first = acme.call("POST", json=body, headers=header)
+        assert first.status == 201
+        assert aws.calls == {"GetItem": 1, "PutItem": 1, "TransactWriteItems": 1, "UpdateItem": 1}
+        assert acme.call("POST", json=body, headers=header).text == first.text
+        conflict = acme.call("POST", json={**body, "events": ["email.sent"]}, headers=header)
+        assert conflict.error["code"] == "idempotency_conflict"
+
+        published = acme.call("POST", "/api/v1/events", json=[event_document(account_id=None)] * 12)
+        assert {result["status"] for result in published.data} == {"accepted"}
+        assert aws.calls["SendMessageBatch"] == 2
+
+        made = acme.call("POST", "/api/v1/api-keys", json={"name": "lost"}).data
+        lost = ApiClient(acme.api, made["key"])
+        assert lost.call("GET").status == 200
+        assert acme.call("DELETE", f"/api/v1/api-keys/{made['id']}").status == 200
+        assert lost.call("GET").status == 401
+        [own] = [key for key in acme.call("GET", "/api/v1/api-keys").data if key["name"] == ""]
+        refused = acme.call("DELETE", f"/api/v1/api-keys/{own['id']}")
+        assert refused.error["code"] == "last_api_key"
+        assert aws.calls["Scan"] == 0
 
 
 def test_the_functions_handler_builds_its_services_once(monkeypatch: pytest.MonkeyPatch) -> None:

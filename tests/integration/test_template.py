@@ -11,11 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from local import template
+from webhooks.adapters import items
+from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
+from webhooks.domain.replay import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
+from webhooks.services.replayer import SECONDS_FOR_A_STEP
 from webhooks.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +32,11 @@ FUNCTIONS = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierF
 EVERYTHING_ALLOWED = {
     ("Key", "IamDecides"): "a key policy's resource is always its own key, the account its root",
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
+    ("RecoveryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
 }
 """The statements that may say `*`, each with its reason."""
+
+STATE_MACHINES = ("RetryStateMachine", "RecoveryStateMachine")
 
 SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
 
@@ -107,7 +116,7 @@ def test_a_function_has_a_role_and_a_log_group_of_its_own(function: str) -> None
 def test_every_log_group_forgets() -> None:
     groups = template.of_type(translated(), "AWS::Logs::LogGroup")
 
-    assert len(groups) == len(FUNCTIONS) + 2  # the HTTP API's and the state machine's
+    assert len(groups) == len(FUNCTIONS) + 3  # the HTTP API's and the two state machines'
     for name, group in groups.items():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
 
@@ -180,6 +189,8 @@ def test_a_parameter_that_the_template_does_not_allow_is_refused(name: str, valu
     [
         ("RetentionDays", "retention_days"),
         ("MaxWebhooksPerAccount", "max_webhooks_per_account"),
+        ("ReplayRate", "replay_rate"),
+        ("MaxReplaysPerDay", "max_replays_per_day"),
         ("DefaultAccountId", "default_account_id"),
     ],
 )
@@ -244,6 +255,21 @@ def test_the_api_is_throttled_and_takes_every_route() -> None:
         ("DELETE", "/api/v1/webhooks"),
         ("GET", "/api/v1/webhooks/{id}"),
         ("DELETE", "/api/v1/webhooks/{id}"),
+        ("PATCH", "/api/v1/webhooks/{id}"),
+        ("POST", "/api/v1/webhooks/{id}/rotate-secret"),
+        ("POST", "/api/v1/webhooks/{id}/test"),
+        ("GET", "/api/v1/webhooks/{id}/deliveries"),
+        ("GET", "/api/v1/webhooks/{id}/deliveries/{delivery_id}"),
+        ("POST", "/api/v1/webhooks/{id}/deliveries/{delivery_id}/resend"),
+        ("GET", "/api/v1/event-types"),
+        ("POST", "/api/v1/webhooks/{id}/replay"),
+        ("GET", "/api/v1/webhooks/{id}/replays"),
+        ("GET", "/api/v1/webhooks/{id}/replays/{replay_id}"),
+        ("DELETE", "/api/v1/webhooks/{id}/replays/{replay_id}"),
+        ("POST", "/api/v1/events"),
+        ("POST", "/api/v1/api-keys"),
+        ("GET", "/api/v1/api-keys"),
+        ("DELETE", "/api/v1/api-keys/{id}"),
         ("ANY", "/{proxy+}"),
         ("ANY", "/"),
     }
@@ -300,6 +326,35 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
     assert not [action for action in statement["Action"] if re.search("Get|Query|Scan", action)]
 
 
+def test_the_api_lists_keys_through_the_index_and_never_scans() -> None:
+    listing = statements("ApiRole")["ListApiKeys"]
+    assert (listing["Action"], listing["Resource"]) == (
+        "dynamodb:Query",
+        {"Fn::Sub": f"${{ApiKeysTable.Arn}}/index/{ACCOUNT_INDEX}"},
+    )
+    [index] = properties("ApiKeysTable")["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == ACCOUNT_INDEX
+    scanning = [
+        name
+        for name, statement in every_allowed_statement()
+        if "dynamodb:Scan" in listed(statement["Action"])
+    ]
+    assert scanning == []
+
+
+def test_kept_answers_may_be_what_powertools_writes_and_go_after_a_day() -> None:
+    statement = statements("ApiRole")["KeepAnswers"]
+    table = properties("IdempotencyTable")
+
+    assert statement["Resource"] == {"Fn::GetAtt": ["IdempotencyTable", "Arn"]}
+    assert set(statement["Action"]) == {
+        f"dynamodb:{action}Item" for action in ("Get", "Put", "Update", "Delete")
+    }
+    layer = DynamoDBPersistenceLayer("table", boto3_client=boto3.client("dynamodb", "us-east-1"))
+    assert table["KeySchema"] == [{"AttributeName": layer.key_attr, "KeyType": "HASH"}]
+    assert table["TimeToLiveSpecification"]["AttributeName"] == layer.expiry_attr
+
+
 def test_every_table_is_on_demand_encrypted_with_the_stacks_key_and_recoverable() -> None:
     tables = template.of_type(translated(), "AWS::DynamoDB::Table")
 
@@ -319,23 +374,61 @@ def test_what_customers_own_outlives_the_stack_and_so_does_its_key() -> None:
         assert resource["UpdateReplacePolicy"] == "Retain", name
 
 
-def test_the_state_machine_logs_errors_without_what_it_works_on() -> None:
-    logging = properties("RetryStateMachine")["LoggingConfiguration"]
+@pytest.mark.parametrize("machine", STATE_MACHINES)
+def test_a_state_machine_logs_errors_without_what_it_works_on(machine: str) -> None:
+    logging = properties(machine)["LoggingConfiguration"]
 
     assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
-    assert properties("RetryStateMachine")["StateMachineType"] == "STANDARD"
+    assert properties(machine)["StateMachineType"] == "STANDARD"
 
 
-def test_the_retrier_is_ended_by_lambda_before_the_state_machine_loses_patience() -> None:
-    states = json.loads(template.definition(translated()["Resources"]["RetryStateMachine"], {}))
+@pytest.mark.parametrize("machine", STATE_MACHINES)
+def test_the_retrier_is_ended_by_lambda_before_the_state_machine_loses_patience(
+    machine: str,
+) -> None:
+    resource = translated()["Resources"][machine]
+    states = json.loads(template.definition(resource, {}))["States"].values()
+    tasks = [state for state in states if state.get("Resource") == "${RetrierFunctionArn}"]
 
-    assert states["States"]["Attempt"]["TimeoutSeconds"] > properties("RetrierFunction")["Timeout"]
+    assert tasks
+    for task in tasks:
+        assert task["TimeoutSeconds"] > properties("RetrierFunction")["Timeout"]
+
+
+def test_the_retrier_has_the_time_that_a_replays_step_takes() -> None:
+    assert properties("RetrierFunction")["Timeout"] > SECONDS_FOR_A_STEP
+    assert translated()["Parameters"]["ReplayRate"]["MaxValue"] == MAX_RATE
+
+
+def test_the_api_removes_nothing_beside_the_deliveries_but_the_marks_of_replays() -> None:
+    removing = {
+        statement["Sid"]: statement
+        for statement in statements("ApiRole").values()
+        if {"Fn::GetAtt": ["DeliveriesTable", "Arn"]} in listed(statement["Resource"])
+        and "dynamodb:DeleteItem" in listed(statement["Action"])
+    }
+
+    assert list(removing) == ["KeepReplays"]
+    condition = removing["KeepReplays"]["Condition"]
+    owner = items.replay_key("acc_1", "w", "r")["owner"]["S"]
+    assert condition == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": f"*{items.REPLAYS}"}}
+    assert owner.endswith(items.REPLAYS)
+    assert not items.owner("acc_1", "w").endswith(items.REPLAYS)
+
+
+def test_the_recovery_state_machine_may_start_only_itself() -> None:
+    policy = properties("RecoveryStateMachineContinuation")
+
+    assert policy["Roles"] == [{"Ref": "RecoveryStateMachineRole"}]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "states:StartExecution"
+    assert statement["Resource"] == {"Ref": "RecoveryStateMachine"}
 
 
 def test_an_alarm_is_made_only_where_there_is_somebody_to_tell() -> None:
     alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
 
-    assert len(alarms) == 5
+    assert len(alarms) == 6
     for name, alarm in alarms.items():
         assert alarm["Condition"] == "HasAlarms", name
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name

@@ -20,7 +20,7 @@ from webhooks.settings import Settings
 from webhooks.wiring import Services, TargetRules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pytest
 
@@ -43,6 +43,8 @@ class Backend:
     settings: Settings
     clients: dict[str, Any]
     calls: Counter[str] = field(default_factory=Counter)
+    observers: list[Callable[[str, dict[str, Any]], None]] = field(default_factory=list)
+    """Called with the operation and the parameters of each call."""
 
     def services(self, function: str) -> Services:
         return Services(function, self.settings, rules=LOOPBACK)
@@ -86,20 +88,26 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
             for service in ("dynamodb", "sqs", "stepfunctions")
         }
         create_tables(clients["dynamodb"])
-        machine = clients["stepfunctions"].create_state_machine(
-            name="retry",
-            definition=json.dumps(_STATE_MACHINE),
-            roleArn="arn:aws:iam::123456789012:role/retry",
-        )
+        machines = {
+            name: clients["stepfunctions"].create_state_machine(
+                name=name,
+                definition=json.dumps(_STATE_MACHINE),
+                roleArn=f"arn:aws:iam::123456789012:role/{name}",
+            )["stateMachineArn"]
+            for name in ("retry", "recovery")
+        }
         stand = Backend(
             Settings(
                 webhooks_table="WebhooksTable",
                 deliveries_table="DeliveriesTable",
                 api_keys_table="ApiKeysTable",
+                idempotency_table="IdempotencyTable",
+                events_queue_url=clients["sqs"].create_queue(QueueName="events")["QueueUrl"],
                 events_dead_letter_queue_url=clients["sqs"].create_queue(QueueName="rejected")[
                     "QueueUrl"
                 ],
-                retry_state_machine_arn=machine["stateMachineArn"],
+                retry_state_machine_arn=machines["retry"],
+                recovery_state_machine_arn=machines["recovery"],
                 cursor_key=b"a key for the cursors of tests",
                 aws_endpoint_url=endpoint_url,
             ),
@@ -110,6 +118,8 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
         def counted(client: Any, operation: str, parameters: Any) -> Any:
             stand.calls[operation] += 1
+            for observe in stand.observers:
+                observe(operation, parameters)
             return original(client, operation, parameters)
 
         monkeypatch.setattr(client_class, "_make_api_call", counted)

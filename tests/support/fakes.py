@@ -6,15 +6,29 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, delivery_id_range
-from webhooks.domain.errors import LimitReached, Unavailable
+from webhooks.domain.errors import (
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    LimitReached,
+    Unavailable,
+)
 from webhooks.domain.webhook import Destination, Secrets, Webhook
-from webhooks.ports import DeliveryPage, RejectedMessage, WebhookPage
+from webhooks.ports import (
+    ApiKeyPage,
+    DeliveryBatch,
+    DeliveryPage,
+    KeptAnswer,
+    RejectedMessage,
+    ReplayPage,
+    WebhookPage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.event import Event
+    from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.ports import DeliveryQuery, WebhookChanges
 
 
@@ -207,6 +221,101 @@ class FakeDeliveryStore:
         return DeliveryPage(page, page[-1].id if len(matching) > limit else None)
 
 
+class FakeDeliveryWalk:
+    """`DeliveryWalk` over a fake store's deliveries."""
+
+    def __init__(self, store: FakeDeliveryStore) -> None:
+        self.store = store
+        self.failures = Failures()
+
+    def batch(
+        self,
+        account_id: str,
+        webhook_id: str,
+        selection: Selection,
+        limit: int,
+        after: str | None = None,
+    ) -> DeliveryBatch:
+        self.failures.check("batch")
+        first, last = delivery_id_range(selection.since_ms, selection.until_ms)
+        matching = sorted(
+            (
+                delivery
+                for key, delivery in self.store.deliveries.items()
+                if (key.account_id, key.webhook_id) == (account_id, webhook_id)
+                and first <= delivery.id <= last
+                and (after is None or delivery.id > after)
+                and delivery.status in selection.statuses
+            ),
+            key=lambda delivery: delivery.id,
+        )
+        page = matching[:limit]
+        return DeliveryBatch(page, page[-1].id if len(matching) > limit else None)
+
+
+class FakeReplayStore:
+    """`ReplayStore` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.replays: dict[ReplayKey, Replay] = {}
+        self.failures = Failures()
+
+    def create(self, replay: Replay) -> bool:
+        self.failures.check("create")
+        of_webhook = self._of(replay.account_id, replay.webhook_id)
+        if any(other.running and other != replay for other in of_webhook):
+            return False
+        self.replays[replay.key] = replay
+        return True
+
+    def get(self, key: ReplayKey) -> Replay | None:
+        self.failures.check("get")
+        return self.replays.get(key)
+
+    def page(
+        self, account_id: str, webhook_id: str, limit: int, before: str | None = None
+    ) -> ReplayPage:
+        self.failures.check("page")
+        found = [
+            replay
+            for replay in self._of(account_id, webhook_id)
+            if before is None or replay.id < before
+        ]
+        return ReplayPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+    def count_since(self, account_id: str, webhook_id: str, since_ms: int) -> int:
+        self.failures.check("count_since")
+        of_webhook = self._of(account_id, webhook_id)
+        return sum(replay.created_at_ms >= since_ms for replay in of_webhook)
+
+    def save(self, before: Replay, after: Replay) -> bool:
+        self.failures.check("save")
+        stored = self.replays.get(after.key)
+        if stored == after:
+            return True
+        if stored is None or not stored.running or stored.steps != before.steps:
+            return False
+        self.replays[after.key] = after
+        return True
+
+    def _of(self, account_id: str, webhook_id: str) -> list[Replay]:
+        """The replays of a webhook, newest first."""
+        mine = [r for k, r in self.replays.items() if k[:2] == (account_id, webhook_id)]
+        return sorted(mine, key=lambda replay: replay.id, reverse=True)
+
+
+class FakeReplayScheduler:
+    """A `ReplayScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[ReplayKey] = []
+        self.failures = Failures()
+
+    def start(self, key: ReplayKey) -> None:
+        self.failures.check("start")
+        self.started.append(key)
+
+
 class FakeApiKeyStore:
     """`ApiKeyStore` in a dictionary."""
 
@@ -221,6 +330,37 @@ class FakeApiKeyStore:
     def get(self, key_hash: str) -> ApiKey | None:
         self.failures.check("get")
         return self.keys.get(key_hash)
+
+    def find(self, account_id: str, key_id: str) -> ApiKey | None:
+        self.failures.check("find")
+        found = (key for key in self.keys.values() if key.account_id == account_id)
+        return next((key for key in found if key.id == key_id), None)
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> ApiKeyPage:
+        self.failures.check("page")
+        keys = sorted(
+            (
+                key
+                for key in self.keys.values()
+                if key.account_id == account_id and (before is None or key.id < before)
+            ),
+            key=lambda key: key.id,
+            reverse=True,
+        )
+        page = keys[:limit]
+        return ApiKeyPage(page, page[-1].id if len(keys) > limit else None)
+
+    def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
+        self.failures.check("revoke")
+        needed = [key_hash] + ([] if while_active is None else [while_active])
+        if any(each not in self.keys or self.keys[each].revoked_at_ms for each in needed):
+            return False
+        self.keys[key_hash] = replace(self.keys[key_hash], revoked_at_ms=now_ms)
+        return True
+
+    def touch(self, key_hash: str, now_ms: int) -> None:
+        self.failures.check("touch")
+        self.keys[key_hash] = replace(self.keys[key_hash], last_used_at_ms=now_ms)
 
 
 @dataclass
@@ -242,6 +382,7 @@ class FakeScheduler:
 
     def __init__(self) -> None:
         self.executions: dict[DeliveryKey, tuple[int, float]] = {}
+        self.resends: dict[str, tuple[DeliveryKey, int]] = {}
         self.calls = 0
         self.failures = Failures()
 
@@ -249,6 +390,10 @@ class FakeScheduler:
         self.calls += 1
         self.failures.check("start")
         self.executions.setdefault(key, (attempt, delay_seconds))
+
+    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
+        self.failures.check("resend")
+        self.resends.setdefault(request_id, (key, attempt))
 
 
 class FakeRejectedMessages:
@@ -261,6 +406,53 @@ class FakeRejectedMessages:
     def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
         self.messages += [m for m in messages if m.message_id not in self.refuse]
         return [m.message_id for m in messages if m.message_id in self.refuse]
+
+
+class FakeEventQueue:
+    """The events queue as a list of account and message."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.refuse: set[int] = set()
+
+    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
+        self.messages += [
+            (account_id, message)
+            for place, message in enumerate(messages)
+            if place not in self.refuse
+        ]
+        return [place for place in range(len(messages)) if place in self.refuse]
+
+
+class FakeKeptAnswers:
+    """`KeptAnswers` in a dictionary; None stands for an answer that is being made."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, ...], tuple[str, KeptAnswer | None]] = {}
+
+    def once(
+        self,
+        key: Sequence[str],
+        fingerprint: str,
+        answer: Callable[[], KeptAnswer],
+        *,
+        remaining_ms: Callable[[], int],
+    ) -> KeptAnswer:
+        known = self.kept.get(tuple(key))
+        if known is not None:
+            if known[0] != fingerprint:
+                raise IdempotencyConflict
+            if known[1] is None:
+                raise IdempotencyInProgress
+            return known[1]._replace(replayed=True)
+        self.kept[tuple(key)] = (fingerprint, None)
+        try:
+            made = answer()
+        except Exception:
+            del self.kept[tuple(key)]
+            raise
+        self.kept[tuple(key)] = (fingerprint, made)
+        return made
 
 
 class FakeObserver:

@@ -10,16 +10,33 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
 from api.app import Api
-from support.fakes import FakeApiKeyStore, FakeObserver, FakeWebhookStore
+from support.fakes import (
+    FakeApiKeyStore,
+    FakeDeliveryStore,
+    FakeEventQueue,
+    FakeKeptAnswers,
+    FakeObserver,
+    FakeReplayScheduler,
+    FakeReplayStore,
+    FakeScheduler,
+    FakeWebhookStore,
+)
 from webhooks.domain import targets
+from webhooks.domain.api_key import ALL_SCOPES, Scope
+from webhooks.services.delivery_log import Logbook
 from webhooks.services.keyring import Keyring
+from webhooks.services.publisher import Publisher
 from webhooks.services.registry import Registry
+from webhooks.services.replays import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 CURSOR_KEY = b"a key for the cursors of tests"
-LAMBDA_CONTEXT = SimpleNamespace(aws_request_id="lambda-request-id")
+LAMBDA_CONTEXT = SimpleNamespace(
+    aws_request_id="lambda-request-id", get_remaining_time_in_millis=lambda: 15_000
+)
 
 
 def http_api_event(
@@ -125,7 +142,14 @@ class ApiOnFakes:
     addresses: dict[str, Sequence[str]] = field(default_factory=dict)
     max_webhooks: int = 50
     webhooks: FakeWebhookStore = field(default_factory=FakeWebhookStore)
+    deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
+    scheduler: FakeScheduler = field(default_factory=FakeScheduler)
+    max_replays_per_day: int = 50
+    replay_store: FakeReplayStore = field(default_factory=FakeReplayStore)
+    replay_scheduler: FakeReplayScheduler = field(default_factory=FakeReplayScheduler)
     keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
+    events: FakeEventQueue = field(default_factory=FakeEventQueue)
+    kept_answers: FakeKeptAnswers = field(default_factory=FakeKeptAnswers)
     observer: FakeObserver = field(default_factory=FakeObserver)
     looked_up: list[str] = field(default_factory=list)
 
@@ -138,14 +162,24 @@ class ApiOnFakes:
             max_webhooks=self.max_webhooks,
             cursor_key=CURSOR_KEY,
         )
-        self.keyring = Keyring(self.keys)
+        self.logbook = Logbook(
+            self.deliveries, self.deliveries, self.scheduler, cursor_key=CURSOR_KEY
+        )
+        self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
+        self.publisher = Publisher(self.events, self.observer)
+        self.replays = Replays(
+            store=self.replay_store,
+            scheduler=self.replay_scheduler,
+            max_replays_per_day=self.max_replays_per_day,
+            cursor_key=CURSOR_KEY,
+        )
         self.api = Api(self)
         self.acme = self.client("acme")
         self.globex = self.client("globex")
 
-    def client(self, account_id: str) -> ApiClient:
+    def client(self, account_id: str, scopes: AbstractSet[Scope] = ALL_SCOPES) -> ApiClient:
         """Make a key for an account and return its client."""
-        return ApiClient(self.api, self.keyring.issue(account_id).text)
+        return ApiClient(self.api, self.keyring.issue(account_id, scopes=scopes).text)
 
     def resolve(self, host: str) -> Sequence[str]:
         """Look a name up in `addresses`; names that are not there have none."""

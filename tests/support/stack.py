@@ -255,7 +255,7 @@ class Stack:
             execution["status"]
             for page in pages.paginate(stateMachineArn=arn)
             for execution in page["executions"]
-            if delivery_id in execution["name"]
+            if execution["name"] == delivery_id
         ]
         assert len(found) <= 1
         return str(found[0]) if found else None

@@ -16,8 +16,9 @@ from moto import mock_aws
 from local import api_key as command
 from support.fakes import FakeApiKeyStore
 from support.tables import create_tables
-from webhooks.adapters.dynamodb import DynamoDBApiKeyStore
+from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.domain import api_key
+from webhooks.domain.api_key import Scope
 from webhooks.domain.errors import InvalidInput
 from webhooks.services.keyring import Keyring
 
@@ -70,6 +71,7 @@ def test_only_the_hash_of_a_key_is_kept(store: FakeApiKeyStore, keyring: Keyring
     assert store.keys == {hashlib.sha256(text.encode()).hexdigest(): key}
     assert (key.account_id, key.name, key.last_four) == ("acme", "billing", text[-4:])
     assert key.created_at_ms == 1_766_359_512_006
+    assert key.scopes == {Scope.READ, Scope.WRITE, Scope.PUBLISH}
     assert text not in repr(store.keys)
 
 
@@ -95,8 +97,10 @@ def test_a_keys_name_is_a_short_line(keyring: Keyring, name: str) -> None:
 def test_a_key_is_recognised(keyring: Keyring) -> None:
     text, key = keyring.issue("acme")
     keyring.issue("globex")
-    assert keyring.authenticate(f"Bearer {text}") == key
-    assert keyring.authenticate(f"bearer   {text} ") == key
+    for header in (f"Bearer {text}", f"bearer   {text} "):
+        found = keyring.authenticate(header)
+        assert found is not None
+        assert (found.id, found.account_id) == (key.id, "acme")
 
 
 def test_an_account_may_have_several_keys(keyring: Keyring) -> None:
@@ -171,9 +175,12 @@ def test_the_command_makes_a_key_for_a_deployed_stack(capsys: pytest.CaptureFixt
             }
         ),
     )
-    assert command.main(["--account", "acme", "--stack", "webhooks-dev"]) == 0
+    arguments = ["--account", "acme", "--stack", "webhooks-dev", "--scopes", "publish,read"]
+    assert command.main(arguments) == 0
     text = capsys.readouterr().out.strip()
-    assert Keyring(DynamoDBApiKeyStore(client, "ApiKeysTable")).authenticate(f"Bearer {text}")
+    key = Keyring(DynamoDBApiKeyStore(client, "ApiKeysTable")).authenticate(f"Bearer {text}")
+    assert key is not None
+    assert key.scopes == {Scope.PUBLISH, Scope.READ}
 
 
 @pytest.mark.usefixtures("aws")
@@ -204,11 +211,24 @@ def test_the_command_says_why_it_made_no_key(
 
 
 @pytest.mark.usefixtures("aws")
-def test_the_command_refuses_an_account_that_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["--account", "a#b"], "account_id"),
+        (["--account", "acme", "--scopes", "read,everything"], "scopes[1]"),
+        (["--account", "acme", "--scopes", "read,read"], "scopes[1]"),
+        (["--account", "acme", "--scopes", ""], "scopes[0]"),
+    ],
+)
+def test_the_command_refuses_an_account_or_a_scope_that_is_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    field: str,
 ) -> None:
     outputs = tmp_path / "outputs.json"
     outputs.write_text('{"ApiKeysTable": "T", "AwsEndpointUrl": "http://x", "Region": "r"}')
     monkeypatch.setattr(command.local_table, "__defaults__", (outputs,))
-    assert command.main(["--account", "a#b"]) == 1
-    assert "account_id" in capsys.readouterr().err
+    assert command.main(arguments) == 1
+    assert field in capsys.readouterr().err

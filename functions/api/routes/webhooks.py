@@ -1,4 +1,4 @@
-"""The webhooks of an account: register, list, show, delete."""
+"""The webhooks of an account: register, list, show, change, rotate, delete."""
 
 from typing import Annotated
 
@@ -8,7 +8,14 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
-from api.schemas.webhooks import RegisteredWebhookOut, WebhookIn, WebhookOut
+from api.schemas.webhooks import (
+    RegisteredWebhookOut,
+    RotatedSecretOut,
+    RotationIn,
+    WebhookChangesIn,
+    WebhookIn,
+    WebhookOut,
+)
 from webhooks.services.registry import Registry
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -16,6 +23,8 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 WebhookId = Annotated[str, Path(description="The webhook's id.")]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
+
+_DEFAULT_ROTATION = RotationIn()
 
 
 @router.post("/", status_code=201, summary="Register a webhook", tags=["Webhooks"])
@@ -48,6 +57,36 @@ def get_webhook(
     if webhook is None:
         raise errors.webhook_not_found()
     return Success(data=WebhookOut.of(webhook))
+
+
+@router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])
+def change_webhook(
+    webhook_id: WebhookId,
+    changes: Annotated[WebhookChangesIn, Body()],
+    account_id: AccountId,
+    registry: WebhookRegistry,
+) -> Success[WebhookOut]:
+    """What is left out stays as it is."""
+    webhook = registry.update(account_id, webhook_id, changes.changes())
+    if webhook is None:
+        raise errors.webhook_not_found()
+    return Success(data=WebhookOut.of(webhook))
+
+
+@router.post("/<webhook_id>/rotate-secret", summary="Rotate the secret", tags=["Webhooks"])
+def rotate_secret(
+    webhook_id: WebhookId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    rotation: Annotated[RotationIn, Body()] = _DEFAULT_ROTATION,
+) -> Success[RotatedSecretOut]:
+    """Save the secret of the answer: it is shown only this once. The old one lives on a while."""
+    rotated = registry.rotate_secret(
+        account_id, webhook_id, rotation.secret, overlap_seconds=rotation.overlap_seconds
+    )
+    if rotated is None:
+        raise errors.webhook_not_found()
+    return Success(data=RotatedSecretOut.of(webhook_id, rotated))
 
 
 @router.delete("/", summary="Delete a webhook, by query", tags=["Webhooks"])

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from api.schemas.base import In, Out
 from webhooks.domain.event import EventType
+from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import (
     ALL_EVENTS,
@@ -15,6 +16,8 @@ from webhooks.domain.webhook import (
     Registration,
     Webhook,
 )
+from webhooks.ports import WebhookChanges
+from webhooks.services.registry import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Rotated
 
 _URL_SCHEMA: dict[str, Any] = {
     "type": "string",
@@ -43,15 +46,37 @@ _DESCRIPTION_SCHEMA: dict[str, Any] = {
     "maxLength": MAX_DESCRIPTION_LENGTH,
     "description": "A line for your own use.",
 }
+_HEADERS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "maxProperties": MAX_HEADERS,
+    "additionalProperties": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_HEADER_VALUE_LENGTH,
+        "pattern": "^[ -~]+$",
+    },
+    "description": (
+        "Headers to add to each delivery, by name. Values are sent, and never shown again. Those "
+        "of HTTP itself, Authorization, Cookie and the delivery's own are refused."
+    ),
+    "examples": [{"X-Team": "billing"}],
+}
+
+Url = Annotated[str, WithJsonSchema(_URL_SCHEMA)]
+Events = Annotated[list[str], WithJsonSchema(_EVENTS_SCHEMA)]
+Secret = Annotated[str, WithJsonSchema(_SECRET_SCHEMA)]
+Description = Annotated[str, WithJsonSchema(_DESCRIPTION_SCHEMA)]
+Headers = Annotated[dict[str, str], WithJsonSchema(_HEADERS_SCHEMA)]
 
 
 class WebhookIn(In):
     """A webhook to register."""
 
-    url: Annotated[str, WithJsonSchema(_URL_SCHEMA)]
-    events: Annotated[list[str], WithJsonSchema(_EVENTS_SCHEMA)]
-    secret: Annotated[str, WithJsonSchema(_SECRET_SCHEMA)] | None = Field(default=None, repr=False)
-    description: Annotated[str, WithJsonSchema(_DESCRIPTION_SCHEMA)] | None = None
+    url: Url
+    events: Events
+    secret: Secret | None = Field(default=None, repr=False)
+    description: Description | None = None
+    headers: Headers | None = Field(default=None, repr=False)
 
     def registration(self) -> Registration:
         """Return the same as the domain's value."""
@@ -60,6 +85,63 @@ class WebhookIn(In):
             events=tuple(self.events),
             secret=self.secret,
             description=self.description or "",
+            headers=self.headers or {},
+        )
+
+
+class WebhookChangesIn(In):
+    """What to change of a webhook: at least one field; what is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    # Defaults that are never used, so that null is refused where it could clear nothing.
+    url: Url = Field(default_factory=str)
+    events: Events = Field(default_factory=list)
+    active: bool = Field(default_factory=bool, description="Whether events are sent.")
+    description: Description | None = Field(default=None, description="null clears it.")
+    headers: Headers | None = Field(
+        default=None, repr=False, description="Replaces all there were; null clears them."
+    )
+
+    def changes(self) -> WebhookChanges:
+        """Return the same as the service's value, in which None leaves a field as it is."""
+        given = self.model_fields_set
+        return WebhookChanges(
+            url=self.url if "url" in given else None,
+            events=self.events if "events" in given else None,
+            active=self.active if "active" in given else None,
+            description=(self.description or "") if "description" in given else None,
+            headers=(self.headers or {}) if "headers" in given else None,
+        )
+
+
+class RotationIn(In):
+    """How to rotate a webhook's secret; every field may be left out."""
+
+    secret: Secret | None = Field(default=None, repr=False)
+    overlap_seconds: int = Field(
+        default=DEFAULT_OVERLAP_SECONDS,
+        ge=0,
+        le=MAX_OVERLAP_SECONDS,
+        description="For how long the old secret signs too.",
+    )
+
+
+class RotatedSecretOut(Out):
+    """A webhook's new secret, which is shown this once."""
+
+    id: str
+    secret: str = Field(repr=False)
+    previous_secret_expires_at: str | None = None
+
+    @classmethod
+    def of(cls, webhook_id: str, rotated: Rotated) -> "RotatedSecretOut":
+        """Return a rotation as it is answered."""
+        until_ms = rotated.previous_until_ms
+        return cls(
+            id=webhook_id,
+            secret=rotated.secret,
+            previous_secret_expires_at=None if until_ms is None else to_text(until_ms),
         )
 
 
@@ -73,6 +155,7 @@ class RegisteredWebhookOut(Out):
     active: bool
     created_at: str
     description: str | None = None
+    header_names: list[str] | None = None
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
@@ -85,6 +168,7 @@ class RegisteredWebhookOut(Out):
             active=webhook.active,
             created_at=to_text(webhook.created_at_ms),
             description=webhook.description or None,
+            header_names=_header_names(webhook),
         )
 
 
@@ -98,6 +182,7 @@ class WebhookOut(Out):
     created_at: str
     updated_at: str
     description: str | None = None
+    header_names: list[str] | None = None
     disabled_reason: str | None = None
 
     @classmethod
@@ -111,5 +196,11 @@ class WebhookOut(Out):
             created_at=to_text(webhook.created_at_ms),
             updated_at=to_text(webhook.updated_at_ms),
             description=webhook.description or None,
+            header_names=_header_names(webhook),
             disabled_reason=webhook.disabled_reason,
         )
+
+
+def _header_names(webhook: Webhook) -> list[str] | None:
+    # Names alone: a value may be a credential of the receiver's.
+    return list(webhook.headers) or None

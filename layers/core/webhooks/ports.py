@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
     from webhooks.domain.event import Event
+    from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.domain.webhook import Destination, Webhook
 
 
@@ -49,6 +50,27 @@ class DeliveryPage(NamedTuple):
     """Part of a list of deliveries; `next_before` is the id to go on before, None at the end."""
 
     deliveries: list[Delivery]
+    next_before: str | None
+
+
+class DeliveryBatch(NamedTuple):
+    """Part of a walk; `next_after` is the id to go on after, None at the end."""
+
+    deliveries: list[Delivery]
+    next_after: str | None
+
+
+class ReplayPage(NamedTuple):
+    """Part of a list of replays; `next_before` is the id to go on before, None at the end."""
+
+    replays: list[Replay]
+    next_before: str | None
+
+
+class ApiKeyPage(NamedTuple):
+    """Part of a list of API keys; `next_before` is the id to go on before, None at the end."""
+
+    keys: list[ApiKey]
     next_before: str | None
 
 
@@ -143,6 +165,48 @@ class DeliveryLog(Protocol):
         """
 
 
+class DeliveryWalk(Protocol):
+    """The deliveries of a webhook from the oldest on, for what sends them again."""
+
+    def batch(
+        self,
+        account_id: str,
+        webhook_id: str,
+        selection: Selection,
+        limit: int,
+        after: str | None = None,
+    ) -> DeliveryBatch:
+        """Return up to `limit` selected deliveries, oldest first, newer than id `after`.
+
+        A batch may be short, even empty, and still have a next one: what it costs is bounded.
+        """
+
+
+class ReplayStore(Protocol):
+    """The replays, of which a webhook has at most one that is running."""
+
+    def create(self, replay: Replay) -> bool:
+        """Add a running replay; False where the webhook has a running one already."""
+
+    def get(self, key: ReplayKey) -> Replay | None:
+        """Return one replay, read consistently, None where there is none."""
+
+    def page(
+        self, account_id: str, webhook_id: str, limit: int, before: str | None = None
+    ) -> ReplayPage:
+        """Return up to `limit` replays, newest first, from those older than id `before`."""
+
+    def count_since(self, account_id: str, webhook_id: str, since_ms: int) -> int:
+        """Return how many replays of a webhook were created at a time or later."""
+
+    def save(self, before: Replay, after: Replay) -> bool:
+        """Write a replay's progress or end over `before`.
+
+        False, with nothing written, where the stored one is not running any more or has made
+        other steps: somebody else was faster.
+        """
+
+
 class ApiKeyStore(Protocol):
     """API keys, by hash."""
 
@@ -151,6 +215,24 @@ class ApiKeyStore(Protocol):
 
     def get(self, key_hash: str) -> ApiKey | None:
         """Return the key of that hash, None where there is none."""
+
+    def find(self, account_id: str, key_id: str) -> ApiKey | None:
+        """Return one key of an account by its id; one just made may not be found for a second."""
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> ApiKeyPage:
+        """Return up to `limit` keys, revoked ones too, newest first, from those before an id.
+
+        The newest, or how they last changed, may be missing for a second.
+        """
+
+    def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
+        """Revoke a key if it is active and so is the one of hash `while_active`, where given.
+
+        False, with nothing changed, where either is not, at that very moment.
+        """
+
+    def touch(self, key_hash: str, now_ms: int) -> None:
+        """Note when a key was last used."""
 
 
 class Sender(Protocol):
@@ -182,6 +264,19 @@ class RetryScheduler(Protocol):
     def start(self, key: DeliveryKey, *, attempt: int, delay_seconds: float) -> None:
         """See that the delivery has its one execution; having one already is success."""
 
+    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
+        """Have one attempt made besides the schedule; the same `request_id` again is success.
+
+        `attempt` is the number that it is expected to have.
+        """
+
+
+class ReplayScheduler(Protocol):
+    """Starts the state machine that carries a replay out."""
+
+    def start(self, key: ReplayKey) -> None:
+        """See that the replay has its one execution; having one already is success."""
+
 
 class RejectedMessage(NamedTuple):
     """A queue message that can never be processed, for the events dead-letter queue."""
@@ -197,3 +292,40 @@ class RejectedMessages(Protocol):
 
     def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
         """Put messages by; returns the ids of those that could not be."""
+
+
+class EventQueue(Protocol):
+    """The events queue, as a producer uses it."""
+
+    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
+        """Put an account's messages on the queue; returns the places of those that could not be.
+
+        What failed was tried several times, and nothing is raised for it.
+        """
+
+
+class KeptAnswer(NamedTuple):
+    """An answer to an idempotent request: made just now, or kept from the first time."""
+
+    status: int
+    body: str
+    replayed: bool = False
+
+
+class KeptAnswers(Protocol):
+    """The answers to requests that carry an idempotency key, for 24 hours."""
+
+    def once(
+        self,
+        key: Sequence[str],
+        fingerprint: str,
+        answer: Callable[[], KeptAnswer],
+        *,
+        remaining_ms: Callable[[], int],
+    ) -> KeptAnswer:
+        """Return the answer kept under `key`, else make one with `answer` and keep it.
+
+        Where `answer` raises, nothing is kept. `fingerprint` stands for what was asked: another
+        one under the same key raises IdempotencyConflict. A key whose answer is being made raises
+        IdempotencyInProgress, for as long as the milliseconds that its maker had left.
+        """

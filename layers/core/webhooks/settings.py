@@ -25,9 +25,12 @@ class Settings:
     events_queue_url: str = ""
     events_dead_letter_queue_url: str = ""
     retry_state_machine_arn: str = ""
+    recovery_state_machine_arn: str = ""
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     retention_days: int = 30
     max_webhooks_per_account: int = 50
+    replay_rate: int = 10
+    max_replays_per_day: int = 50
     default_account_id: str = "default"
     configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
     cursor_key: bytes = field(default=b"", repr=False)
@@ -54,11 +57,14 @@ class Settings:
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
             events_dead_letter_queue_url=environment.get("EVENTS_DEAD_LETTER_QUEUE_URL", ""),
             retry_state_machine_arn=environment.get("RETRY_STATE_MACHINE_ARN", ""),
+            recovery_state_machine_arn=environment.get("RECOVERY_STATE_MACHINE_ARN", ""),
             retry_schedule=parse_schedule(schedule) if schedule else DEFAULT_SCHEDULE,
             retention_days=integer("RETENTION_DAYS", default.retention_days),
             max_webhooks_per_account=integer(
                 "MAX_WEBHOOKS_PER_ACCOUNT", default.max_webhooks_per_account
             ),
+            replay_rate=integer("REPLAY_RATE", default.replay_rate),
+            max_replays_per_day=integer("MAX_REPLAYS_PER_DAY", default.max_replays_per_day),
             default_account_id=environment.get("DEFAULT_ACCOUNT_ID", default.default_account_id),
             configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),

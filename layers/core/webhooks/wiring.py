@@ -16,11 +16,22 @@ if TYPE_CHECKING:
 
     from webhooks.domain.targets import Target
     from webhooks.observability import PowertoolsObserver
-    from webhooks.ports import DeliveryStore, DestinationStore, Sender
+    from webhooks.ports import (
+        DeliveryStore,
+        DestinationStore,
+        KeptAnswers,
+        ReplayStore,
+        RetryScheduler,
+        Sender,
+    )
     from webhooks.services.deliverer import Deliverer
+    from webhooks.services.delivery_log import Logbook
     from webhooks.services.dispatcher import Dispatcher
     from webhooks.services.keyring import Keyring
+    from webhooks.services.publisher import Publisher
     from webhooks.services.registry import Registry
+    from webhooks.services.replayer import Replayer
+    from webhooks.services.replays import Replays
     from webhooks.services.retrier import Retrier
 
 _THREADS = 64
@@ -67,31 +78,70 @@ class Services:
         from webhooks.adapters.resolver import resolve
         from webhooks.services.registry import Registry
 
-        if not self.settings.cursor_key:
-            msg = "CURSOR_KEY must be set: it seals the lists' cursors"
-            raise ValueError(msg)
         return Registry(
             DynamoDBWebhookStore(self._dynamodb, self.settings.webhooks_table),
             check_url=self._rules.parse_url,
             resolve=resolve,
             is_public=self._rules.is_public,
             max_webhooks=self.settings.max_webhooks_per_account,
-            cursor_key=self.settings.cursor_key,
+            cursor_key=self._cursor_key,
+        )
+
+    @cached_property
+    def logbook(self) -> Logbook:
+        """What owners look through. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
+        from webhooks.services.delivery_log import Logbook
+
+        log = DynamoDBDeliveryLog(self._dynamodb, self.settings.deliveries_table, self._deliveries)
+        return Logbook(log, self._deliveries, self._scheduler, cursor_key=self._cursor_key)
+
+    @cached_property
+    def replays(self) -> Replays:
+        """What starts and shows replays. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.stepfunctions import StepFunctionsReplayScheduler
+        from webhooks.services.replays import Replays
+
+        return Replays(
+            store=self._replay_store,
+            scheduler=StepFunctionsReplayScheduler(
+                self._client("stepfunctions"), self.settings.recovery_state_machine_arn
+            ),
+            max_replays_per_day=self.settings.max_replays_per_day,
+            cursor_key=self._cursor_key,
         )
 
     @cached_property
     def keyring(self) -> Keyring:
-        """What makes and recognises API keys."""
-        from webhooks.adapters.dynamodb import DynamoDBApiKeyStore
+        """What makes and recognises API keys. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.api_keys import DynamoDBApiKeyStore
         from webhooks.services.keyring import Keyring
 
-        return Keyring(DynamoDBApiKeyStore(self._dynamodb, self.settings.api_keys_table))
+        return Keyring(
+            DynamoDBApiKeyStore(self._dynamodb, self.settings.api_keys_table),
+            cursor_key=self._cursor_key,
+        )
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """What puts events on the queue."""
+        from webhooks.adapters.sqs import SQSEventQueue
+        from webhooks.services.publisher import Publisher
+
+        queue = SQSEventQueue(self._client("sqs"), self.settings.events_queue_url)
+        return Publisher(queue, self.observer)
+
+    @cached_property
+    def kept_answers(self) -> KeptAnswers:
+        """The answers to calls with an idempotency key."""
+        from webhooks.adapters.idempotency import PowertoolsKeptAnswers
+
+        return PowertoolsKeptAnswers(self._dynamodb, self.settings.idempotency_table)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """What handles batches of event messages."""
         from webhooks.adapters.sqs import SQSRejectedMessages
-        from webhooks.adapters.stepfunctions import StepFunctionsRetryScheduler
         from webhooks.domain.ses import SesAccounts
         from webhooks.services.dispatcher import Dispatcher
 
@@ -100,9 +150,7 @@ class Services:
             destinations=self._destinations,
             deliveries=self._deliveries,
             deliverer=self._deliverer,
-            scheduler=StepFunctionsRetryScheduler(
-                self._client("stepfunctions"), settings.retry_state_machine_arn
-            ),
+            scheduler=self._scheduler,
             rejected=SQSRejectedMessages(
                 self._client("sqs"), settings.events_dead_letter_queue_url
             ),
@@ -128,6 +176,34 @@ class Services:
         )
 
     @cached_property
+    def replayer(self) -> Replayer:
+        """What carries replays out."""
+        from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
+        from webhooks.services.replayer import Replayer
+
+        return Replayer(
+            store=self._replay_store,
+            walk=DynamoDBDeliveryWalk(
+                self._dynamodb, self.settings.deliveries_table, self._deliveries
+            ),
+            destinations=self._destinations,
+            retrier=self.retrier,
+            observer=self.observer,
+            clock=time.time,
+            deliveries_per_second=self.settings.replay_rate,
+        )
+
+    @cached_property
+    def _replay_store(self) -> ReplayStore:
+        from webhooks.adapters.replays import DynamoDBReplayStore
+
+        return DynamoDBReplayStore(
+            self._dynamodb,
+            self.settings.deliveries_table,
+            retention_days=self.settings.retention_days,
+        )
+
+    @cached_property
     def _deliverer(self) -> Deliverer:
         from webhooks.services.deliverer import Deliverer
 
@@ -145,6 +221,21 @@ class Services:
         from webhooks.adapters.http import GuardedSender
 
         return GuardedSender(check=self._rules.parse_url, allowed=self._rules.is_public)
+
+    @cached_property
+    def _scheduler(self) -> RetryScheduler:
+        from webhooks.adapters.stepfunctions import StepFunctionsRetryScheduler
+
+        return StepFunctionsRetryScheduler(
+            self._client("stepfunctions"), self.settings.retry_state_machine_arn
+        )
+
+    @property
+    def _cursor_key(self) -> bytes:
+        if not self.settings.cursor_key:
+            msg = "CURSOR_KEY must be set: it seals the lists' cursors"
+            raise ValueError(msg)
+        return self.settings.cursor_key
 
     @cached_property
     def _destinations(self) -> DestinationStore:

@@ -1,14 +1,14 @@
-"""The stores of webhooks and API keys on DynamoDB."""
+"""The stores of webhooks on DynamoDB."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import LimitReached, Unavailable
 from webhooks.domain.webhook import Destination
 from webhooks.ports import WebhookPage
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.domain.api_key import ApiKey
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import WebhookChanges
 
@@ -38,8 +37,6 @@ SHOWN_ATTRIBUTES = (
 
 _NAMES = {f"#{name}": name for name in SHOWN_ATTRIBUTES}
 _PROJECTION = ", ".join(_NAMES)
-_TRANSACTION_TRIES = 5
-_CONFLICT_PAUSE_SECONDS = 0.02
 
 
 class DynamoDBWebhookStore:
@@ -54,7 +51,8 @@ class DynamoDBWebhookStore:
         """Add a webhook and count it, in one transaction, so that the limit is exact."""
         absent = "attribute_not_exists(webhook_id)"
         below_limit = "attribute_not_exists(webhook_count) OR webhook_count < :limit"
-        reasons = self._transact(
+        reasons = transact(
+            self._client,
             [
                 {
                     "Put": {
@@ -64,9 +62,10 @@ class DynamoDBWebhookStore:
                     }
                 },
                 self._count(webhook.account_id, 1, below_limit, {":limit": {"N": str(limit)}}),
-            ]
+            ],
+            "creating a webhook",
         )
-        if reasons and reasons[1] == "ConditionalCheckFailed":
+        if reasons and reasons[1] == CONDITION_FAILED:
             msg = f"the account has {limit} webhooks, as many as it may: delete one first"
             raise LimitReached(msg)
         if reasons:
@@ -157,7 +156,8 @@ class DynamoDBWebhookStore:
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook and count it off, in one transaction."""
-        reasons = self._transact(
+        reasons = transact(
+            self._client,
             [
                 {
                     "Delete": {
@@ -167,7 +167,8 @@ class DynamoDBWebhookStore:
                     }
                 },
                 self._count(account_id, -1, "attribute_exists(webhook_count)", {}),
-            ]
+            ],
+            "deleting a webhook",
         )
         return not reasons
 
@@ -183,28 +184,6 @@ class DynamoDBWebhookStore:
                 "ExpressionAttributeValues": {":change": {"N": str(change)}, **values},
             }
         }
-
-    def _transact(self, writes: list[Any]) -> list[str]:
-        """Write all or nothing; returns each write's reason where a condition stopped it.
-
-        Another transaction on the same account's count is a conflict, which the SDK does not try
-        again for us.
-        """
-        for attempt in range(1, _TRANSACTION_TRIES + 1):
-            with unavailable_on_failure("writing a webhook"):
-                try:
-                    self._client.transact_write_items(TransactItems=writes)
-                except ClientError as error:
-                    if error_code(error) != "TransactionCanceledException":
-                        raise
-                    reasons = _cancellation_reasons(error)
-                else:
-                    return []
-            if "ConditionalCheckFailed" in reasons:
-                return reasons
-            time.sleep(_CONFLICT_PAUSE_SECONDS * attempt)
-        msg = "writing a webhook: too many writes to this account at once"
-        raise Unavailable(msg)
 
 
 class DynamoDBDestinationStore:
@@ -287,33 +266,5 @@ class DynamoDBDestinationStore:
         return True
 
 
-class DynamoDBApiKeyStore:
-    """API keys by their hash."""
-
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
-        self._client = client
-        self._table = table
-
-    def create(self, key: ApiKey) -> None:
-        """Add a key."""
-        with unavailable_on_failure("storing an API key"):
-            self._client.put_item(TableName=self._table, Item=items.api_key_item(key))
-
-    def get(self, key_hash: str) -> ApiKey | None:
-        """Return the key of that hash; consistent, so that a revoked key stops at once."""
-        with unavailable_on_failure("checking an API key"):
-            answer = self._client.get_item(
-                TableName=self._table, Key={"key_hash": {"S": key_hash}}, ConsistentRead=True
-            )
-        item = answer.get("Item")
-        return items.read_api_key(item) if item else None
-
-
 def _destination(item: Any) -> Destination:
     return Destination(items.read_webhook(item), items.read_secrets(item))
-
-
-def _cancellation_reasons(error: ClientError) -> list[str]:
-    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-    return [str(reason.get("Code", "None")) for reason in reasons]

@@ -10,8 +10,9 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from webhooks.domain.api_key import ApiKey
+from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
 from webhooks.domain.delivery import Attempt, AttemptError, Delivery, DeliveryKey, Status
+from webhooks.domain.replay import ReplayKey
 from webhooks.domain.webhook import Secrets, Webhook
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ QUOTA = "quota"
 
 AFTER_ALL_WEBHOOKS = "g"
 """Sorts after every webhook's id and before `QUOTA`."""
+
+REPLAYS = "#replay"
+"""The end of the partition of a webhook's replays; the api's role may write no other."""
+
+RUNNING = "running"
+"""The sort key of the item that names a webhook's running replay. It sorts after every id."""
+
+AFTER_ALL_KEYS = "l"
+"""Sorts after every API key's id, which begins with `key_`."""
 
 WRITE_UNIT_BYTES = 1024
 _MILLISECONDS = 1000
@@ -58,6 +68,23 @@ def claim_key(account_id: str, event_id: str) -> Item:
     It lives beside the deliveries; no webhook's id is `event`.
     """
     return {"owner": {"S": owner(account_id, "event")}, "delivery_id": {"S": event_id}}
+
+
+def replay_key(account_id: str, webhook_id: str, replay_id: str) -> Item:
+    """Return the key of a replay.
+
+    Replays live beside the deliveries, in a partition that none of them has: no id holds a `#`.
+    """
+    return {
+        "owner": {"S": f"{owner(account_id, webhook_id)}{REPLAYS}"},
+        "delivery_id": {"S": replay_id},
+    }
+
+
+def read_replay_key(item: Mapping[str, Any]) -> ReplayKey:
+    """Return whose replay an item is."""
+    account_id, webhook_id, _ = item["owner"]["S"].rsplit("#", 2)
+    return ReplayKey(account_id, webhook_id, item["delivery_id"]["S"])
 
 
 def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
@@ -204,24 +231,34 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
     )
 
 
+def api_key_key(key_hash: str) -> Item:
+    """Return the key of an API key's item."""
+    return {"key_hash": {"S": key_hash}}
+
+
 def api_key_item(key: ApiKey) -> Item:
     """Return an API key as an item."""
     item: Item = {
-        "key_hash": {"S": key.key_hash},
+        **api_key_key(key.key_hash),
         "key_id": {"S": key.id},
         "account_id": {"S": key.account_id},
         "name": {"S": key.name},
         "last_four": {"S": key.last_four},
+        "scopes": {"SS": sorted(key.scopes)},
         "created_at": _number(key.created_at_ms),
     }
     if key.revoked_at_ms is not None:
         item["revoked_at"] = _number(key.revoked_at_ms)
+    if key.last_used_at_ms is not None:
+        item["last_used_at"] = _number(key.last_used_at_ms)
     return item
 
 
 def read_api_key(item: Mapping[str, Any]) -> ApiKey:
-    """Return the API key of an item."""
+    """Return the API key of an item; one that names no scopes is of the time before there were."""
+    scopes = item.get("scopes")
     revoked_at = item.get("revoked_at")
+    last_used_at = item.get("last_used_at")
     return ApiKey(
         key_hash=item["key_hash"]["S"],
         id=item["key_id"]["S"],
@@ -229,7 +266,9 @@ def read_api_key(item: Mapping[str, Any]) -> ApiKey:
         name=item["name"]["S"],
         last_four=item["last_four"]["S"],
         created_at_ms=int(item["created_at"]["N"]),
+        scopes=frozenset(Scope(name) for name in scopes["SS"]) if scopes else ALL_SCOPES,
         revoked_at_ms=int(revoked_at["N"]) if revoked_at else None,
+        last_used_at_ms=int(last_used_at["N"]) if last_used_at else None,
     )
 
 

@@ -2,18 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
     from webhooks.ports import RejectedMessage
+
+MAX_BATCH_ENTRIES = 10
+MAX_BATCH_BYTES = 1_048_576
+"""SQS takes no more in one request ("SendMessageBatch" in its API reference)."""
+
+_TRIES = 3
+_PAUSE_SECONDS = 0.1
+
+
+class SQSEventQueue:
+    """The events queue, written to in batches."""
+
+    def __init__(
+        self, client: SQSClient, queue_url: str, *, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        """Send to `queue_url`."""
+        self._client = client
+        self._queue_url = queue_url
+        self._sleep = sleep
+
+    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
+        """Put an account's messages on the queue, as one group of its fair queueing.
+
+        Returns the places of those that could not be. Once the queue does not answer at all, the
+        rest are not tried: the SDK has tried three times by then, and a caller waits.
+        """
+        pending = list(range(len(messages)))
+        for attempt in range(1, _TRIES + 1):
+            try:
+                for batch in list(_batches(pending, messages)):
+                    sent = self._send(account_id, batch, messages)
+                    pending = [place for place in pending if place not in sent]
+            except Unavailable:
+                return pending
+            if not pending or attempt == _TRIES:
+                break
+            self._sleep(_PAUSE_SECONDS * attempt)
+        return pending
+
+    def _send(self, account_id: str, batch: Sequence[int], messages: Sequence[str]) -> set[int]:
+        """Send one batch; returns the places of those that the queue took."""
+        entries: list[Any] = [
+            {"Id": str(place), "MessageBody": messages[place], "MessageGroupId": account_id}
+            for place in batch
+        ]
+        with unavailable_on_failure("publishing events"):
+            answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        return {int(entry["Id"]) for entry in answer.get("Successful", [])}
+
+
+def _batches(places: Sequence[int], messages: Sequence[str]) -> Iterator[list[int]]:
+    """Divide messages into batches that SQS takes; they are ASCII, so a character is a byte."""
+    batch: list[int] = []
+    size = 0
+    for place in places:
+        length = len(messages[place])
+        if batch and (len(batch) == MAX_BATCH_ENTRIES or size + length > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(place)
+        size += length
+    if batch:
+        yield batch
 
 
 class SQSRejectedMessages:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+
+from webhooks.domain.errors import InvalidInput
 
 PREFIX = "sc_live_"
 _KEY_ID_DIGITS = 16
@@ -16,9 +20,28 @@ _SHAPE = re.compile(
 )
 
 
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    READ = "read"
+    """Every call that changes nothing."""
+
+    WRITE = "write"
+    """Every call that changes something, but publishing events."""
+
+    PUBLISH = "publish"
+    """Publishing events."""
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key: its SHA-256, and what its owner sees of it."""
+    """What is kept of a key: its SHA-256, and what its owner sees of it.
+
+    `last_used_at_ms` is at most about an hour behind, and None for a key that was never used.
+    """
 
     key_hash: str
     id: str
@@ -26,7 +49,14 @@ class ApiKey:
     name: str
     last_four: str
     created_at_ms: int
+    scopes: frozenset[Scope] = ALL_SCOPES
     revoked_at_ms: int | None = None
+    last_used_at_ms: int | None = None
+
+    @property
+    def manages(self) -> bool:
+        """Whether it is valid and may write: an account without such a key is locked out."""
+        return self.revoked_at_ms is None and Scope.WRITE in self.scopes
 
 
 def compose(random_bytes: bytes) -> str:
@@ -61,3 +91,15 @@ def key_hash(text: str) -> str:
 def key_id(text: str) -> str:
     """Return the public part of a well-formed key: `key_` and its first 16 digits."""
     return f"key_{text[len(PREFIX) : len(PREFIX) + _KEY_ID_DIGITS]}"
+
+
+def parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
+    """Return the scopes of these names; InvalidInput for none, an unknown or a repeated one."""
+    if not names:
+        raise InvalidInput("scopes", f"Name at least one of {', '.join(Scope)}.")
+    for index, name in enumerate(names):
+        if name not in ALL_SCOPES:
+            raise InvalidInput(f"scopes[{index}]", f"Use one of {', '.join(Scope)}.")
+        if name in names[:index]:
+            raise InvalidInput(f"scopes[{index}]", "Name each scope only once.")
+    return frozenset(Scope(name) for name in names)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -111,6 +113,12 @@ class Delivery:
         return sum(not attempt.manual for attempt in self.attempts)
 
     @property
+    def transaction_id(self) -> str | None:
+        """The event's transaction, read off the body's beginning, where every event has it."""
+        match = _TRANSACTION_ID.match(self.body)
+        return str(json.loads(match[1])) if match else None
+
+    @property
     def key(self) -> DeliveryKey:
         """What finds this delivery."""
         return DeliveryKey(self.account_id, self.webhook_id, self.id)
@@ -127,6 +135,7 @@ class Delivery:
         )
 
 
+_TRANSACTION_ID = re.compile(rb'\{"event":"[^"\\]*","transaction_id":("(?:[^"\\]|\\.)*")')
 _TIME_BITS = 48
 _REST_BITS = 80
 

@@ -8,6 +8,13 @@
     │   ├── InvalidWebhook    a registration that breaks rules, every one of them listed
     │   └── InvalidEvent      an event message that can never be processed; has a reason code
     ├── LimitReached          the account has as many as it may have
+    ├── WebhookDisabled       nothing is sent to this webhook until its owner switches it on
+    ├── ReplayRunning         the webhook has a replay that goes on
+    ├── TooManyReplays        the webhook has had as many replays as a day allows
+    ├── LastApiKey            revoking this key would lock its account out
+    ├── ScopeExceeded         a key would pass on more than it may do itself
+    ├── IdempotencyConflict   an idempotency key comes again with another request
+    ├── IdempotencyInProgress the first request with this idempotency key is not answered yet
     └── Unavailable           our own side (a table, a queue, a key) did not answer: try again
 
 A receiver that fails is never an exception: it is an `Outcome` (see `delivery`). An absent webhook
@@ -58,6 +65,34 @@ class InvalidEvent(InvalidInput):
 
 class LimitReached(WebhooksError):
     """The account already has as many as it may have; the message says of what, and the limit."""
+
+
+class WebhookDisabled(WebhooksError):
+    """The webhook is switched off, so nothing is sent to it."""
+
+
+class ReplayRunning(WebhooksError):
+    """The webhook has a replay already that has not come to its end."""
+
+
+class TooManyReplays(WebhooksError):
+    """The webhook has had as many replays within a day as it may have."""
+
+
+class LastApiKey(WebhooksError):
+    """The account has no other valid key that may write, so this one is not revoked."""
+
+
+class ScopeExceeded(WebhooksError):
+    """A key may not make one that may do more than itself."""
+
+
+class IdempotencyConflict(WebhooksError):
+    """The idempotency key was used for another request in the last 24 hours."""
+
+
+class IdempotencyInProgress(WebhooksError):
+    """The first request with this idempotency key is being answered."""
 
 
 class Unavailable(WebhooksError):

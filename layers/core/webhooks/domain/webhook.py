@@ -8,6 +8,7 @@ from uuid import UUID
 
 from webhooks.domain.errors import InvalidInput
 from webhooks.domain.event import EventType
+from webhooks.domain.headers import header_problems
 from webhooks.domain.signing import GENERATED_PREFIX
 
 ALL_EVENTS = "*"
@@ -89,6 +90,7 @@ class Registration:
     events: tuple[str, ...]
     secret: str | None = field(default=None, repr=False)
     description: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def check(self, check_url: Callable[[str], object]) -> None:
         """Raise InvalidWebhook with every rule of contract 2.2 that this breaks.
@@ -100,6 +102,7 @@ class Registration:
             *event_problems(self.events),
             *(secret_problems(self.secret) if self.secret is not None else ()),
             *description_problems(self.description),
+            *header_problems(self.headers),
         ]
         if problems:
             raise InvalidWebhook(problems)

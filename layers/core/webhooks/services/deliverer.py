@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from webhooks.domain import signing
 from webhooks.domain.delivery import Attempt, Status
 from webhooks.domain.errors import Unavailable
+from webhooks.domain.headers import merged
 from webhooks.domain.retry import next_delay
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class Deliverer:
                 secrets=secrets,
                 sendcomms_secret=sendcomms_secret,
             )
-            return self._sender.post(destination.webhook.url, delivery.body, headers)
+            webhook = destination.webhook
+            return self._sender.post(webhook.url, delivery.body, merged(webhook.headers, headers))
 
         new, old = secrets[0], secrets[-1]
         outcome = post(old)

@@ -1,4 +1,4 @@
-"""API keys: making them, and telling whose a request is."""
+"""API keys: making them, listing and revoking them, and telling whose a request is."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import api_key
+from webhooks.domain import cursor as cursors
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
-from webhooks.domain.api_key import ApiKey
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
+from webhooks.domain.errors import InvalidInput, LastApiKey, ScopeExceeded, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from webhooks.ports import ApiKeyStore
 
+MAX_NAME_LENGTH = 64
 _MAX_HEADER_LENGTH = 256
-_MAX_NAME_LENGTH = 64
+_TIME_BYTES = 6
+_RANDOM_BYTES = 34
+_LAST_USE_GRAIN_MS = 60 * 60 * 1000
+_WITNESSES_AT_ONCE = 100
 
 
 class IssuedKey(NamedTuple):
@@ -28,38 +34,116 @@ class IssuedKey(NamedTuple):
     key: ApiKey
 
 
+class KeyPage(NamedTuple):
+    """Part of a list of API keys, newest first; `next_cursor` is None at its end."""
+
+    keys: Sequence[ApiKey]
+    next_cursor: str | None
+
+
 class Keyring:
-    """Makes API keys and recognises them."""
+    """Makes API keys, shows and revokes them, and recognises them."""
 
     def __init__(
         self,
         keys: ApiKeyStore,
         *,
+        cursor_key: bytes = b"",
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Take the store of keys, and the sources of time and randomness."""
+        """Take the store of keys, and the sources of time and randomness.
+
+        `cursor_key` seals the list's cursors; who only makes keys needs none.
+        """
         self._keys = keys
+        self._cursor_key = cursor_key
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
-    def issue(self, account_id: str, name: str = "") -> IssuedKey:
+    def issue(
+        self, account_id: str, name: str = "", scopes: AbstractSet[Scope] = ALL_SCOPES
+    ) -> IssuedKey:
         """Make and store a key; InvalidInput says what is wrong with the account or the name."""
         if not is_account_id(account_id):
             raise InvalidInput("account_id", ACCOUNT_ID_RULE)
-        if len(name) > _MAX_NAME_LENGTH or not name.isprintable():
-            raise InvalidInput("name", f"Use at most {_MAX_NAME_LENGTH} printable characters.")
-        text = api_key.compose(self._random_bytes(40))
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+            raise InvalidInput("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
+        now_ms = self._now_ms()
+        # The id begins with the time, so that the index by account lists the newest first.
+        random = now_ms.to_bytes(_TIME_BYTES) + self._random_bytes(_RANDOM_BYTES)
+        text = api_key.compose(random)
         key = ApiKey(
             key_hash=api_key.key_hash(text),
             id=api_key.key_id(text),
             account_id=account_id,
             name=name,
             last_four=text[-4:],
-            created_at_ms=self._now_ns() // 1_000_000,
+            created_at_ms=now_ms,
+            scopes=frozenset(scopes),
         )
         self._keys.create(key)
         return IssuedKey(text, key)
+
+    def create(self, by: ApiKey, name: str, scopes: Sequence[str] | None = None) -> IssuedKey:
+        """Make another key for the account of the key `by`; with its scopes where none are named.
+
+        Raises InvalidInput, and ScopeExceeded for a scope that `by` has not.
+        """
+        if not name.strip():
+            raise InvalidInput("name", "Give the key a name.")
+        asked = by.scopes if scopes is None else api_key.parse_scopes(scopes)
+        if not asked <= by.scopes:
+            raise ScopeExceeded
+        return self.issue(by.account_id, name, asked)
+
+    def page(self, account_id: str, limit: int, cursor: str | None = None) -> KeyPage:
+        """Return up to `limit` keys of an account, newest first, revoked ones too.
+
+        `cursor` is the `next_cursor` of the page before; InvalidInput for one not of this list.
+        """
+        scope = ("api-keys", account_id)
+        before = None if cursor is None else cursors.unseal(self._cursor_key, scope, cursor)
+        keys, next_before = self._keys.page(account_id, limit, before)
+        if next_before is None:
+            return KeyPage(keys, None)
+        return KeyPage(keys, cursors.seal(self._cursor_key, scope, next_before))
+
+    def revoke(self, key_id: str, *, by: ApiKey) -> ApiKey | None:
+        """Revoke a key of the account of `by`; it stops at once, and stays in the list.
+
+        Returns the key as it then is, also where it was revoked before, and None where the
+        account has none of that id. Raises LastApiKey where the account would be left without a
+        valid key that may write, which no number of calls at the same time can bring about: each
+        revocation is one transaction with the check that another such key is valid.
+        """
+        key = self._keys.find(by.account_id, key_id)
+        if key is None or key.revoked_at_ms is not None:
+            return key
+        now_ms = self._now_ms()
+        witnesses: Iterator[str | None] = self._others(key, by) if key.manages else iter([None])
+        for witness in witnesses:
+            if self._keys.revoke(key.key_hash, now_ms, while_active=witness):
+                break
+            stored = self._keys.get(key.key_hash)
+            if stored is None or stored.revoked_at_ms is not None:
+                return stored
+        else:
+            raise LastApiKey
+        return self._keys.get(key.key_hash)
+
+    def _others(self, key: ApiKey, by: ApiKey) -> Iterator[str]:
+        """Find the hashes of an account's other keys that may write, the caller's first."""
+        if by.key_hash != key.key_hash and by.manages:
+            yield by.key_hash
+        before = None
+        while True:
+            keys, before = self._keys.page(key.account_id, _WITNESSES_AT_ONCE, before)
+            for other in keys:
+                if other.manages and other.key_hash not in {key.key_hash, by.key_hash}:
+                    yield other.key_hash
+            if before is None:
+                return
 
     def authenticate(self, authorization: str) -> ApiKey | None:
         """Return the key that an `Authorization` header carries, None unless it is valid now.
@@ -72,7 +156,24 @@ class Keyring:
         key = self._keys.get(key_hash)
         if key is None or not hmac.compare_digest(key.key_hash, key_hash):
             return None
-        return key if key.revoked_at_ms is None else None
+        if key.revoked_at_ms is not None:
+            return None
+        self._note_use(key)
+        return key
+
+    def _note_use(self, key: ApiKey) -> None:
+        """Write down that a key was used, at most once an hour: each note costs a write."""
+        now_ms = self._now_ms()
+        if now_ms - (key.last_used_at_ms or 0) < _LAST_USE_GRAIN_MS:
+            return
+        try:
+            self._keys.touch(key.key_hash, now_ms)
+        except Unavailable:
+            # The note is for its owner's eyes only; no request fails for want of it.
+            return
+
+    def _now_ms(self) -> int:
+        return self._now_ns() // 1_000_000
 
 
 def _bearer_token(authorization: str) -> str:

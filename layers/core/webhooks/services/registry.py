@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from webhooks.domain import cursor as cursors
-from webhooks.domain.errors import InvalidTarget
-from webhooks.domain.webhook import Registration, Webhook, generated_secret, webhook_id
+from webhooks.domain.errors import InvalidInput, InvalidTarget
+from webhooks.domain.headers import header_problems
+from webhooks.domain.webhook import (
+    InvalidWebhook,
+    Registration,
+    Webhook,
+    description_problems,
+    event_problems,
+    generated_secret,
+    secret_problems,
+    url_problems,
+    webhook_id,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from webhooks.ports import WebhookStore
+    from webhooks.ports import WebhookChanges, WebhookStore
+
+DEFAULT_OVERLAP_SECONDS = 86_400
+MAX_OVERLAP_SECONDS = 604_800
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -27,6 +41,16 @@ class Registered(NamedTuple):
     secret: str
 
 
+class Rotated(NamedTuple):
+    """A webhook's new secret, which is shown this once, and how long the old one signs too.
+
+    `previous_until_ms` is Unix milliseconds, None where the old one ended at once.
+    """
+
+    secret: str
+    previous_until_ms: int | None
+
+
 class Page(NamedTuple):
     """Part of a list of webhooks, newest first; `next_cursor` is None at its end."""
 
@@ -35,7 +59,7 @@ class Page(NamedTuple):
 
 
 class Registry:
-    """Registers, shows and deletes webhooks, each account its own."""
+    """Registers, shows, changes and deletes webhooks, each account its own."""
 
     def __init__(
         self,
@@ -74,9 +98,7 @@ class Registry:
         self._check_addresses(registration.url)
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
-        secret = registration.secret
-        if secret is None:
-            secret = generated_secret(self._random_bytes(32))
+        secret = self._secret(registration.secret)
         webhook = Webhook(
             account_id=account_id,
             id=webhook_id(now_ns, self._random_bytes(8)),
@@ -86,6 +108,7 @@ class Registry:
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
             description=registration.description,
+            headers=registration.headers,
         )
         self._store.create(webhook, secret, limit=self._max_webhooks)
         return Registered(webhook, secret)
@@ -106,9 +129,70 @@ class Registry:
             return Page(webhooks, None)
         return Page(webhooks, cursors.seal(self._cursor_key, scope, next_before))
 
+    def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
+        """Change what `changes` names; returns the webhook as it then is, None where absent.
+
+        Raises InvalidWebhook with every broken rule, InvalidTarget where the new url's host
+        resolves to an address that is not public, Unavailable.
+        """
+        problems = [*self._problems(changes)]
+        if problems:
+            raise InvalidWebhook(problems)
+        if changes.url is not None:
+            self._check_addresses(changes.url)
+        if not _ID.fullmatch(webhook_id):
+            return None
+        return self._store.update(account_id, webhook_id, changes, self._now_ns() // 1_000_000)
+
+    def rotate_secret(
+        self,
+        account_id: str,
+        webhook_id: str,
+        secret: str | None = None,
+        *,
+        overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
+    ) -> Rotated | None:
+        """Give a webhook a new secret, a generated one where none is given; None where absent.
+
+        Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: rotating
+        again within the overlap ends the older one. Raises InvalidWebhook, Unavailable.
+        """
+        problems = [*secret_problems(secret)] if secret is not None else []
+        if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
+            problems.append(
+                InvalidInput("overlap_seconds", f"Use 0 to {MAX_OVERLAP_SECONDS:,} seconds.")
+            )
+        if problems:
+            raise InvalidWebhook(problems)
+        if not _ID.fullmatch(webhook_id):
+            return None
+        now_ms = self._now_ns() // 1_000_000
+        until_ms = now_ms + overlap_seconds * 1000
+        new = self._secret(secret)
+        if not self._store.rotate_secret(
+            account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms
+        ):
+            return None
+        return Rotated(new, until_ms if overlap_seconds else None)
+
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook of the account; False where it has none of that id."""
         return bool(_ID.fullmatch(webhook_id)) and self._store.delete(account_id, webhook_id)
+
+    def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInput]:
+        if all(value is None for value in changes):
+            yield InvalidInput("body", f"Give at least one of {', '.join(changes._fields)}.")
+        if changes.url is not None:
+            yield from url_problems(changes.url, self._check_url)
+        if changes.events is not None:
+            yield from event_problems(changes.events)
+        if changes.description is not None:
+            yield from description_problems(changes.description)
+        if changes.headers is not None:
+            yield from header_problems(changes.headers)
+
+    def _secret(self, given: str | None) -> str:
+        return generated_secret(self._random_bytes(32)) if given is None else given
 
     def _check_addresses(self, url: str) -> None:
         # A friendly early word only: names move, so the sender checks again at every attempt. A

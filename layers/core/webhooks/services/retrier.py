@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.webhook import Destination
     from webhooks.ports import DeliveryStore, DestinationStore, Observer
     from webhooks.services.deliverer import Deliverer
 
@@ -95,9 +96,20 @@ class Retrier:
         if delivery is None or destination is None or not destination.webhook.active:
             self._observer.log("warning", "resend_dropped", **key._asdict())
             return False
+        return self.attempt_by_hand(destination, delivery)
+
+    def attempt_by_hand(self, destination: Destination, delivery: Delivery) -> bool:
+        """Make and record one attempt besides the schedule; True where it succeeded.
+
+        `delivery` and `destination` are as they were read a moment ago. Raises Unavailable where
+        our own side failed.
+        """
         after = self._deliverer.attempt(destination, delivery, manual=True)
+        if len(after.attempts) == len(delivery.attempts):
+            # Nothing was sent, for want of a secret: the delivery stays as it was.
+            return False
         self._record_manual(delivery, after)
-        return after.status is Status.SUCCEEDED
+        return after.attempts[-1].error is None
 
     def _record_manual(self, before: Delivery, after: Delivery) -> None:
         """Add a manual attempt behind whatever the schedule recorded in the meantime."""

@@ -1,0 +1,50 @@
+"""The API keys of an account: make, list, revoke."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, ApiKeyring, CallingKey
+from api.schemas.api_keys import ApiKeyIn, ApiKeyOut, IssuedApiKeyOut, RevokedApiKeyOut
+from api.schemas.base import Pagination, Success, SuccessPage
+from webhooks.domain.timestamps import to_text
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+KeyId = Annotated[str, Path(description="The key's id.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
+Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
+
+
+@router.post("/", status_code=201, summary="Make an API key", tags=["API keys"])
+def create_api_key(
+    api_key: Annotated[ApiKeyIn, Body()], calling_key: CallingKey, keyring: ApiKeyring
+) -> Success[IssuedApiKeyOut]:
+    """Save the key of the answer: it is shown only this once."""
+    issued = keyring.create(calling_key, api_key.name, api_key.scopes)
+    return Success(data=IssuedApiKeyOut.of_issued(issued))
+
+
+@router.get("/", summary="List API keys", tags=["API keys"])
+def list_api_keys(
+    account_id: AccountId, keyring: ApiKeyring, limit: Limit = 20, cursor: Cursor = None
+) -> SuccessPage[ApiKeyOut]:
+    """Newest first, revoked ones too."""
+    page = keyring.page(account_id, limit, cursor)
+    return SuccessPage(
+        data=[ApiKeyOut.of(key) for key in page.keys],
+        pagination=Pagination(next_cursor=page.next_cursor),
+    )
+
+
+@router.delete("/<key_id>", summary="Revoke an API key", tags=["API keys"])
+def revoke_api_key(
+    key_id: KeyId, calling_key: CallingKey, keyring: ApiKeyring
+) -> Success[RevokedApiKeyOut]:
+    """It stops at once. The last key of an account that may write is protected."""
+    key = keyring.revoke(key_id, by=calling_key)
+    if key is None or key.revoked_at_ms is None:
+        raise errors.api_key_not_found()
+    return Success(data=RevokedApiKeyOut(id=key.id, revoked_at=to_text(key.revoked_at_ms)))

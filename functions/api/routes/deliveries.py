@@ -1,0 +1,116 @@
+"""A webhook's deliveries: list, show, resend, and try out with a sample event."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, DeliveryLogbook, WebhookRegistry
+from api.routes.webhooks import Cursor, Limit, WebhookId
+from api.schemas.base import Pagination, Success, SuccessPage
+from api.schemas.deliveries import DeliveryOut, DeliverySummaryOut, SampleEventIn
+from webhooks.domain.delivery import Status
+from webhooks.domain.event import EventType
+from webhooks.domain.webhook import Webhook
+from webhooks.services.delivery_log import DeliveryFilter
+from webhooks.services.registry import Registry
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+DeliveryId = Annotated[str, Path(description="The delivery's id.")]
+StatusFilter = Annotated[Status | None, Query(description="Only deliveries with this status.")]
+EventFilter = Annotated[EventType | None, Query(description="Only events of this type.")]
+Since = Annotated[
+    str | None,
+    Query(
+        description="Only events from this time on (RFC 3339; write + as %2B).",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+Until = Annotated[
+    str | None,
+    Query(
+        description="Only events up to this time (RFC 3339; write + as %2B).",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+
+
+@router.get("/<webhook_id>/deliveries", summary="List deliveries", tags=["Deliveries"])
+def list_deliveries(
+    webhook_id: WebhookId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    logbook: DeliveryLogbook,
+    *,
+    status: StatusFilter = None,
+    event: EventFilter = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> SuccessPage[DeliverySummaryOut]:
+    """Newest first. A page may be short, even empty, and still have a next_cursor."""
+    webhook = _webhook(registry, account_id, webhook_id)
+    wanted = DeliveryFilter(status, event, since, until)
+    page = logbook.page(webhook, wanted, limit, cursor)
+    return SuccessPage(
+        data=[DeliverySummaryOut.of(delivery) for delivery in page.deliveries],
+        pagination=Pagination(next_cursor=page.next_cursor),
+    )
+
+
+@router.get("/<webhook_id>/deliveries/<delivery_id>", summary="Show one", tags=["Deliveries"])
+def get_delivery(
+    webhook_id: WebhookId,
+    delivery_id: DeliveryId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    logbook: DeliveryLogbook,
+) -> Success[DeliveryOut]:
+    """With its payload and every attempt."""
+    delivery = logbook.get(_webhook(registry, account_id, webhook_id), delivery_id)
+    if delivery is None:
+        raise errors.delivery_not_found()
+    return Success(data=DeliveryOut.of(delivery))
+
+
+@router.post(
+    "/<webhook_id>/deliveries/<delivery_id>/resend",
+    status_code=202,
+    summary="Resend one",
+    tags=["Deliveries"],
+)
+def resend_delivery(
+    webhook_id: WebhookId,
+    delivery_id: DeliveryId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    logbook: DeliveryLogbook,
+) -> Success[DeliverySummaryOut]:
+    """One attempt at once, whatever the status, which leaves the schedule as it is."""
+    delivery = logbook.resend(_webhook(registry, account_id, webhook_id), delivery_id)
+    if delivery is None:
+        raise errors.delivery_not_found()
+    return Success(data=DeliverySummaryOut.of(delivery))
+
+
+@router.post("/<webhook_id>/test", status_code=202, summary="Try it out", tags=["Deliveries"])
+def send_test_event(
+    webhook_id: WebhookId,
+    sample: Annotated[SampleEventIn, Body()],
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    logbook: DeliveryLogbook,
+) -> Success[DeliverySummaryOut]:
+    """A sample event is delivered and retried as any other; the log marks it as a test."""
+    delivery = logbook.test(_webhook(registry, account_id, webhook_id), sample.event)
+    return Success(data=DeliverySummaryOut.of(delivery))
+
+
+def _webhook(registry: Registry, account_id: str, webhook_id: str) -> Webhook:
+    webhook = registry.get(account_id, webhook_id)
+    if webhook is None:
+        raise errors.webhook_not_found()
+    return webhook

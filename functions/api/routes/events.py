@@ -1,0 +1,51 @@
+"""Publishing events over HTTP, for producers without AWS."""
+
+from collections.abc import Sequence
+
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, EventPublisher, PublishedDocuments
+from api.requests import SCOPE_EXTENSION
+from api.schemas.base import Success
+from api.schemas.events import REQUEST_BODY, PublishedOut
+from webhooks.domain.api_key import Scope
+from webhooks.domain.errors import InvalidEvent
+from webhooks.services.publisher import Published
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+
+@router.post(
+    "/",
+    status_code=202,
+    summary="Publish events",
+    tags=["Events"],
+    openapi_extensions={SCOPE_EXTENSION: Scope.PUBLISH.value, "requestBody": REQUEST_BODY},
+)
+def publish_events(
+    documents: PublishedDocuments, account_id: AccountId, publisher: EventPublisher
+) -> Success[PublishedOut | list[PublishedOut]]:
+    """One event, or a list of 1 to 100. For a list, data tells of each event, in order."""
+    alone = isinstance(documents, dict)
+    published = publisher.publish(
+        account_id, [documents] if isinstance(documents, dict) else documents
+    )
+    if all(each.error for each in published):
+        raise _refusal(published, alone=alone)
+    results = [PublishedOut.of(index, each) for index, each in enumerate(published)]
+    return Success(data=results[0] if alone else results)
+
+
+def _refusal(published: Sequence[Published], *, alone: bool) -> Exception:
+    """Return the error of a request of which nothing was accepted.
+
+    Where our own side failed, it is that: sending the same again may do.
+    """
+    problems = []
+    for index, each in enumerate(published):
+        if isinstance(each.error, InvalidEvent):
+            problems.append(errors.event_problem(each.error, None if alone else index))
+        elif each.error is not None:
+            return each.error
+    return errors.validation_failed(problems)

@@ -1,0 +1,87 @@
+"""A webhook's replays: start, follow, list, cancel."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, WebhookRegistry, WebhookReplays
+from api.routes.webhooks import Cursor, Limit, WebhookId
+from api.schemas.base import Pagination, Success, SuccessPage
+from api.schemas.replays import ReplayIn, ReplayOut
+from webhooks.domain.webhook import Webhook
+from webhooks.services.registry import Registry
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+ReplayId = Annotated[str, Path(description="The replay's id.")]
+
+
+@router.post("/<webhook_id>/replay", status_code=202, summary="Start a replay", tags=["Replays"])
+def start_replay(
+    webhook_id: WebhookId,
+    replay: Annotated[ReplayIn, Body()],
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    replays: WebhookReplays,
+) -> Success[ReplayOut]:
+    """Deliveries are sent again oldest first, a few a second. Follow it by its id."""
+    webhook = _webhook(registry, account_id, webhook_id)
+    started = replays.start(webhook, since=replay.since, until=replay.until, status=replay.status)
+    return Success(data=ReplayOut.of(started))
+
+
+@router.get("/<webhook_id>/replays", summary="List replays", tags=["Replays"])
+def list_replays(
+    webhook_id: WebhookId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    replays: WebhookReplays,
+    *,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> SuccessPage[ReplayOut]:
+    """Newest first."""
+    page = replays.page(_webhook(registry, account_id, webhook_id), limit, cursor)
+    return SuccessPage(
+        data=[ReplayOut.of(replay) for replay in page.replays],
+        pagination=Pagination(next_cursor=page.next_cursor),
+    )
+
+
+@router.get("/<webhook_id>/replays/<replay_id>", summary="Follow a replay", tags=["Replays"])
+def get_replay(
+    webhook_id: WebhookId,
+    replay_id: ReplayId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    replays: WebhookReplays,
+) -> Success[ReplayOut]:
+    """How far it has come."""
+    replay = replays.get(_webhook(registry, account_id, webhook_id), replay_id)
+    if replay is None:
+        raise errors.replay_not_found()
+    return Success(data=ReplayOut.of(replay))
+
+
+@router.delete("/<webhook_id>/replays/<replay_id>", summary="Cancel a replay", tags=["Replays"])
+def cancel_replay(
+    webhook_id: WebhookId,
+    replay_id: ReplayId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    replays: WebhookReplays,
+) -> Success[ReplayOut]:
+    """What is on its way still arrives. A replay that has ended stays as it is."""
+    replay = replays.cancel(_webhook(registry, account_id, webhook_id), replay_id)
+    if replay is None:
+        raise errors.replay_not_found()
+    return Success(data=ReplayOut.of(replay))
+
+
+def _webhook(registry: Registry, account_id: str, webhook_id: str) -> Webhook:
+    webhook = registry.get(account_id, webhook_id)
+    if webhook is None:
+        raise errors.webhook_not_found()
+    return webhook

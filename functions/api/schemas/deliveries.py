@@ -1,0 +1,116 @@
+"""The shapes of deliveries and their attempts."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema
+
+from api.schemas.base import In, Out
+from webhooks.domain.delivery import Attempt, AttemptError, Delivery, Status
+from webhooks.domain.event import EventType
+from webhooks.domain.timestamps import to_text
+
+_EVENT_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "enum": [*EventType],
+    "description": "The type of the sample event; the webhook need not be subscribed to it.",
+}
+
+
+class SampleEventIn(In):
+    """A sample event to deliver."""
+
+    event: Annotated[str, WithJsonSchema(_EVENT_SCHEMA)]
+
+
+class AttemptSummaryOut(Out):
+    """One request of a delivery. A `manual` one was asked for, and is not of the schedule."""
+
+    number: int
+    started_at: str
+    duration_ms: int
+    status_code: int | None = None
+    error: AttemptError | None = None
+    manual: bool
+
+
+class AttemptOut(AttemptSummaryOut):
+    """One request of a delivery, with what was answered."""
+
+    answer: str = Field(
+        description="The answer's first 1,024 bytes; what is not printable is escaped."
+    )
+
+
+class DeliverySummaryOut(Out):
+    """A delivery as the list shows it."""
+
+    id: str
+    event_id: str
+    event: str
+    transaction_id: str | None = None
+    status: Status
+    reason: str | None = None
+    test: bool
+    created_at: str
+    attempt_count: int
+    last_attempt: AttemptSummaryOut | None = None
+    next_attempt_at: str | None = None
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "DeliverySummaryOut":
+        """Return a delivery as the list shows it."""
+        return cls(**_summary(delivery))
+
+
+class DeliveryOut(DeliverySummaryOut):
+    """A delivery with its payload and every attempt.
+
+    `body` is the exact text that every attempt sends and signs, `payload` the same as a value.
+    """
+
+    payload: dict[str, Any]
+    body: str
+    attempts: list[AttemptOut]
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "DeliveryOut":
+        """Return a delivery in full."""
+        return cls(
+            **_summary(delivery),
+            payload=json.loads(delivery.body),
+            body=delivery.body.decode(),
+            attempts=[
+                AttemptOut(**_attempt(attempt), answer=attempt.answer)
+                for attempt in delivery.attempts
+            ],
+        )
+
+
+def _summary(delivery: Delivery) -> dict[str, Any]:
+    due_ms = delivery.next_attempt_at_ms
+    last = delivery.attempts[-1] if delivery.attempts else None
+    return {
+        "id": delivery.id,
+        "event_id": delivery.event_id,
+        "event": delivery.event_type,
+        "transaction_id": delivery.transaction_id,
+        "status": delivery.status,
+        "reason": delivery.reason,
+        "test": delivery.test,
+        "created_at": to_text(delivery.created_at_ms),
+        "attempt_count": len(delivery.attempts),
+        "last_attempt": AttemptSummaryOut(**_attempt(last)) if last else None,
+        "next_attempt_at": None if due_ms is None else to_text(due_ms),
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "started_at": to_text(attempt.started_at_ms),
+        "duration_ms": attempt.duration_ms,
+        "status_code": attempt.status_code,
+        "error": attempt.error,
+        "manual": attempt.manual,
+    }

@@ -1,0 +1,108 @@
+"""The shapes of publishing. What is sent is read by the domain's rules, as a queue's message is."""
+
+from typing import Any, Literal
+
+from api.errors import as_api_error
+from api.schemas.base import ErrorOut, Out
+from webhooks.domain.event import EventType
+from webhooks.services.publisher import MAX_EVENTS, Published
+
+_EVENT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "additionalProperties": False,
+    "properties": {
+        "account_id": {
+            "type": "string",
+            "description": "The account of the API key; no other may be named.",
+        },
+        "event": {"type": "string", "enum": [*EventType]},
+        "id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 128,
+            "description": "Your own id of the event; derived from its content where left out.",
+        },
+        "transaction_id": {"type": "string", "minLength": 1, "maxLength": 256},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "data": {
+            "type": "object",
+            "required": ["to"],
+            "additionalProperties": True,
+            "properties": {
+                "to": {
+                    "anyOf": [
+                        {"type": "string", "minLength": 1},
+                        {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "minLength": 1},
+                        },
+                    ]
+                }
+            },
+        },
+    },
+}
+_EXAMPLE: dict[str, Any] = {
+    "event": "email.delivered",
+    "transaction_id": "txn_mjgc0ejr_3ca715bfb7a0",
+    "timestamp": "2025-12-21T10:30:00Z",
+    "data": {
+        "email_id": "abc123-def456-789",
+        "to": "recipient@example.com",
+        "subject": "Welcome to our platform!",
+        "from": "hello@yourdomain.com",
+    },
+}
+
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    _EVENT_SCHEMA,
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": MAX_EVENTS,
+                        "items": _EVENT_SCHEMA,
+                    },
+                ]
+            },
+            "example": _EXAMPLE,
+        }
+    },
+}
+"""The body as the OpenAPI document describes it."""
+
+
+class PublishedOut(Out):
+    """What became of one event, and its place in the request.
+
+    A rejected one has the error that it would have got alone.
+    """
+
+    index: int
+    status: Literal["accepted", "rejected"]
+    event_id: str | None = None
+    transaction_id: str | None = None
+    error: ErrorOut | None = None
+
+    @classmethod
+    def of(cls, index: int, published: Published) -> "PublishedOut":
+        """Return what became of an event as the API answers it."""
+        if published.error is None:
+            return cls(
+                index=index,
+                status="accepted",
+                event_id=published.event_id,
+                transaction_id=published.transaction_id,
+            )
+        error = as_api_error(published.error)
+        return cls(
+            index=index,
+            status="rejected",
+            error=ErrorOut(code=error.code, message=error.message, details=error.details or None),
+        )

@@ -1,0 +1,77 @@
+"""The shapes of replays."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema
+
+from api.schemas.base import In, Out
+from webhooks.domain.delivery import Status
+from webhooks.domain.replay import REPLAYABLE, Replay, ReplayStatus
+from webhooks.domain.timestamps import to_text
+
+_TIME_SCHEMA: dict[str, Any] = {"type": "string", "format": "date-time"}
+_SINCE_SCHEMA = _TIME_SCHEMA | {
+    "description": "Only events from this time on (RFC 3339), in the past.",
+    "examples": ["2025-12-21T00:00:00Z"],
+}
+_UNTIL_SCHEMA = _TIME_SCHEMA | {
+    "description": "Only events up to this time (RFC 3339). At most, and if left out, now.",
+    "examples": ["2025-12-21T12:00:00Z"],
+}
+_STATUS_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "enum": list(REPLAYABLE),
+    "description": "Only deliveries with this status. Left out: all that have not arrived.",
+    "examples": ["exhausted"],
+}
+
+
+class ReplayIn(In):
+    """Which of a webhook's deliveries to send again."""
+
+    since: Annotated[str, WithJsonSchema(_SINCE_SCHEMA)]
+    until: Annotated[str, WithJsonSchema(_UNTIL_SCHEMA)] | None = None
+    status: Annotated[str, WithJsonSchema(_STATUS_SCHEMA)] | None = None
+
+
+class ReplayOut(Out):
+    """A replay and how far it has come."""
+
+    id: str
+    webhook_id: str
+    status: ReplayStatus
+    since: str
+    until: str
+    statuses: list[Status] = Field(description="The deliveries' statuses that it looks for.")
+    sent: int = Field(description="Attempts made.")
+    succeeded: int
+    failed: int
+    replayed_until: str = Field(description="The events' time that it has come to.")
+    created_at: str
+    updated_at: str
+    reason: str | None = Field(
+        default=None,
+        description=(
+            "Why it failed: webhook_disabled, webhook_deleted, not_started or internal_error."
+        ),
+    )
+
+    @classmethod
+    def of(cls, replay: Replay) -> "ReplayOut":
+        """Return a replay as the API shows it."""
+        since_ms, until_ms, statuses = replay.selection
+        return cls(
+            id=replay.id,
+            webhook_id=replay.webhook_id,
+            status=replay.status,
+            since=to_text(since_ms),
+            until=to_text(until_ms),
+            statuses=list(statuses),
+            sent=replay.sent,
+            succeeded=replay.succeeded,
+            failed=replay.failed,
+            replayed_until=to_text(replay.replayed_until_ms),
+            created_at=to_text(replay.created_at_ms),
+            updated_at=to_text(replay.updated_at_ms),
+            reason=replay.reason,
+        )

@@ -1,0 +1,107 @@
+"""The store of API keys on DynamoDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.transactions import transact
+from webhooks.ports import ApiKeyPage
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.api_key import ApiKey
+
+ACCOUNT_INDEX = "account"
+_ACTIVE = "attribute_exists(key_hash) AND attribute_not_exists(revoked_at)"
+
+
+class DynamoDBApiKeyStore:
+    """API keys by their hash; an account's keys by the index, which is about a second behind."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def create(self, key: ApiKey) -> None:
+        """Add a key."""
+        with unavailable_on_failure("storing an API key"):
+            self._client.put_item(TableName=self._table, Item=items.api_key_item(key))
+
+    def get(self, key_hash: str) -> ApiKey | None:
+        """Return the key of that hash; consistent, so that a revoked key stops at once."""
+        with unavailable_on_failure("checking an API key"):
+            answer = self._client.get_item(
+                TableName=self._table, Key=items.api_key_key(key_hash), ConsistentRead=True
+            )
+        item = answer.get("Item")
+        return items.read_api_key(item) if item else None
+
+    def find(self, account_id: str, key_id: str) -> ApiKey | None:
+        """Return one key of an account by its id, read consistently once the index knows it."""
+        found = self._query("account_id = :account_id AND key_id = :key_id", account_id, key_id, 1)
+        return self.get(found[0].key_hash) if found else None
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> ApiKeyPage:
+        """Return up to `limit` keys, newest first: ids are ordered by time."""
+        keys = self._query(
+            "account_id = :account_id AND key_id < :key_id",
+            account_id,
+            before or items.AFTER_ALL_KEYS,
+            limit + 1,
+        )
+        page = keys[:limit]
+        return ApiKeyPage(page, page[-1].id if len(keys) > limit else None)
+
+    def _query(self, condition: str, account_id: str, key_id: str, limit: int) -> list[ApiKey]:
+        with unavailable_on_failure("listing API keys"):
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=ACCOUNT_INDEX,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues={
+                    ":account_id": {"S": account_id},
+                    ":key_id": {"S": key_id},
+                },
+                ScanIndexForward=False,
+                Limit=limit,
+            )
+        return [items.read_api_key(item) for item in answer["Items"]]
+
+    def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
+        """Revoke a key, in one transaction with the check that the other one is active."""
+        values = {":now": {"N": str(now_ms)}}
+        writes: list[dict[str, Any]] = [
+            {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": items.api_key_key(key_hash),
+                    "UpdateExpression": "SET revoked_at = :now",
+                    "ConditionExpression": _ACTIVE,
+                    "ExpressionAttributeValues": values,
+                }
+            }
+        ]
+        if while_active is not None:
+            check = {
+                "TableName": self._table,
+                "Key": items.api_key_key(while_active),
+                "ConditionExpression": _ACTIVE,
+            }
+            writes.append({"ConditionCheck": check})
+        return not transact(self._client, writes, "revoking an API key")
+
+    def touch(self, key_hash: str, now_ms: int) -> None:
+        """Note when a key was last used."""
+        with unavailable_on_failure("noting an API key's use"):
+            self._client.update_item(
+                TableName=self._table,
+                Key=items.api_key_key(key_hash),
+                UpdateExpression="SET last_used_at = :now",
+                # A key is never made of a note about it.
+                ConditionExpression="attribute_exists(key_hash)",
+                ExpressionAttributeValues={":now": {"N": str(now_ms)}},
+            )

@@ -1,0 +1,136 @@
+"""The walk through a webhook's deliveries on DynamoDB: what sends them again goes this way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.domain.delivery import DeliveryKey, Status, delivery_id_range
+from webhooks.ports import DeliveryBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.replay import Selection
+    from webhooks.ports import DeliveryStore
+
+_MAX_EXAMINED = 1000
+"""Deliveries that one batch examines for a status at most, so that its cost is bounded."""
+
+_FILTERED_LIMIT = 250
+
+_LIFE = tuple(Status)
+"""The statuses in the order in which a delivery goes through them."""
+
+
+class DynamoDBDeliveryWalk:
+    """Batches of a webhook's deliveries, oldest first.
+
+    Statuses that need attention are found in the sparse index, others by reading past the rest.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        store: DeliveryStore,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Use `table` through a low-level client; `store` reads what the index points to."""
+        self._client = client
+        self._table = table
+        self._store = store
+        self._clock = clock
+
+    def batch(
+        self,
+        account_id: str,
+        webhook_id: str,
+        selection: Selection,
+        limit: int,
+        after: str | None = None,
+    ) -> DeliveryBatch:
+        """Return up to `limit` selected deliveries, oldest first, newer than id `after`."""
+        owner = items.owner(account_id, webhook_id)
+        if items.ATTENTION.issuperset(selection.statuses):
+            return self._indexed(owner, selection, limit, after)
+        return self._filtered(owner, selection, limit, after)
+
+    def _indexed(
+        self, owner: str, selection: Selection, limit: int, after: str | None
+    ) -> DeliveryBatch:
+        found: dict[str, DeliveryKey] = {}
+        more = False
+        # In the order of a delivery's life: one that changes its status meanwhile is found twice
+        # rather than not at all.
+        for status in sorted(selection.statuses, key=_LIFE.index):
+            key = {"attention": {"S": items.attention_key(owner, status)}}
+            request = self._request(key, owner, selection, after)
+            with unavailable_on_failure("finding deliveries"):
+                answer = self._client.query(**request, IndexName="attention", Limit=limit)
+            keys = [items.read_delivery_key(item) for item in answer["Items"]]
+            found |= {key.delivery_id: key for key in keys}
+            more = more or "LastEvaluatedKey" in answer
+        taken = sorted(found)[:limit]
+        stored = self._store.get_many([found[delivery_id] for delivery_id in taken])
+        deliveries = sorted(stored.values(), key=lambda delivery: delivery.id)
+        more = more or len(found) > len(taken)
+        return DeliveryBatch(
+            [one for one in deliveries if one.status in selection.statuses],
+            taken[-1] if taken and more else None,
+        )
+
+    def _filtered(
+        self, owner: str, selection: Selection, limit: int, after: str | None
+    ) -> DeliveryBatch:
+        request = self._request({"owner": {"S": owner}}, owner, selection, after)
+        statuses = {f":{status}": {"S": status.value} for status in selection.statuses}
+        request["FilterExpression"] = f"#status IN ({', '.join(statuses)})"
+        request["ExpressionAttributeNames"]["#status"] = "status"
+        request["ExpressionAttributeValues"] |= statuses
+        found: list[Delivery] = []
+        examined = 0
+        # Where most match, the first query has just what is wanted; where few do, go on faster.
+        page_size = limit + 1
+        while True:
+            with unavailable_on_failure("finding deliveries"):
+                answer = self._client.query(**request, ConsistentRead=True, Limit=page_size)
+            now = self._clock()
+            living = [item for item in answer["Items"] if int(item["expires_at"]["N"]) > now]
+            found += [items.read_delivery(item) for item in living]
+            examined += answer["ScannedCount"]
+            last_key = answer.get("LastEvaluatedKey")
+            if len(found) > limit:
+                return DeliveryBatch(found[:limit], found[limit - 1].id)
+            if last_key is None:
+                return DeliveryBatch(found, None)
+            if examined >= _MAX_EXAMINED:
+                return DeliveryBatch(found, last_key["delivery_id"]["S"])
+            request["ExclusiveStartKey"] = last_key
+            page_size = _FILTERED_LIMIT
+
+    def _request(
+        self, key: dict[str, Any], owner: str, selection: Selection, after: str | None
+    ) -> dict[str, Any]:
+        first, last = delivery_id_range(selection.since_ms, selection.until_ms)
+        [(partition, value)] = key.items()
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "#partition = :partition AND #id BETWEEN :first AND :last",
+            "ExpressionAttributeNames": {"#partition": partition, "#id": "delivery_id"},
+            "ExpressionAttributeValues": {
+                ":partition": value,
+                ":first": {"S": first},
+                ":last": {"S": last},
+            },
+        }
+        if after is not None:
+            position = {"owner": {"S": owner}, "delivery_id": {"S": after}}
+            request["ExclusiveStartKey"] = {**key, **position}
+        return request

@@ -1,0 +1,93 @@
+"""Answers to idempotent requests, kept in DynamoDB by Powertools' idempotency."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyInconsistentStateError,
+    IdempotencyPersistenceLayerError,
+    IdempotencyValidationError,
+)
+
+from webhooks.domain.errors import IdempotencyConflict, IdempotencyInProgress, Unavailable
+from webhooks.ports import KeptAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEPT_SECONDS = 24 * 60 * 60
+_KEY_PREFIX = "api"
+
+
+class PowertoolsKeptAnswers:
+    """Answers under a hash of their key, with a hash of what was asked."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._layer = DynamoDBPersistenceLayer(table, boto3_client=client)
+
+    def once(
+        self,
+        key: Sequence[str],
+        fingerprint: str,
+        answer: Callable[[], KeptAnswer],
+        *,
+        remaining_ms: Callable[[], int],
+    ) -> KeptAnswer:
+        """Return the answer kept under `key`, else make one with `answer` and keep it."""
+        made: list[KeptAnswer] = []
+        raised: list[Exception] = []
+
+        def make(*, request: dict[str, object]) -> dict[str, object]:
+            try:
+                made.append(answer())
+            except Exception as error:
+                raised.append(error)
+                raise
+            return {"status": made[0].status, "body": made[0].body}
+
+        idempotent = idempotent_function(
+            make,
+            data_keyword_argument="request",
+            persistence_store=self._layer,
+            config=_config(remaining_ms),
+            key_prefix=_KEY_PREFIX,
+        )
+        try:
+            kept = idempotent(request={"key": list(key), "fingerprint": fingerprint})
+        except IdempotencyValidationError as error:
+            raise IdempotencyConflict from error
+        except IdempotencyAlreadyInProgressError as error:
+            raise IdempotencyInProgress from error
+        except (IdempotencyPersistenceLayerError, IdempotencyInconsistentStateError) as error:
+            # What was done cannot be undone, and the caller must not lose its answer because it
+            # could not be kept.
+            if made:
+                return made[0]
+            if raised:
+                raise raised[0] from error
+            msg = f"keeping an answer: {type(error).__name__}"
+            raise Unavailable(msg) from error
+        return made[0] if made else KeptAnswer(kept["status"], kept["body"], replayed=True)
+
+
+def _config(remaining_ms: Callable[[], int]) -> IdempotencyConfig:
+    return IdempotencyConfig(
+        event_key_jmespath="key",
+        payload_validation_jmespath="fingerprint",
+        raise_on_no_idempotency_key=True,
+        expires_after_seconds=KEPT_SECONDS,
+        hash_function="sha256",
+        # A process that is ended while it answers must not hold its key for a day.
+        lambda_context=cast("Any", SimpleNamespace(get_remaining_time_in_millis=remaining_ms)),
+    )

@@ -1,0 +1,154 @@
+"""The event types as their receivers meet them: a description, a schema and a sample of each.
+
+The samples go the way of every event, through `event.accept`, so that they are what really arrives.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from webhooks.domain.errors import InvalidInput
+from webhooks.domain.event import Event, EventType, accept
+from webhooks.domain.timestamps import to_text
+
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_DESCRIPTIONS = {
+    EventType.SENT: "Email was successfully sent to the mail server.",
+    EventType.DELIVERED: "Email was successfully delivered to the recipient.",
+    EventType.BOUNCED: "Email bounced (hard or soft bounce).",
+    EventType.COMPLAINED: "Recipient marked email as spam.",
+    EventType.OPENED: "Email was opened (if tracking enabled).",
+    EventType.CLICKED: "Link in email was clicked (if tracking enabled).",
+}
+
+_CLIENT = {"ip": "192.0.2.1", "user_agent": "Mozilla/5.0"}
+_PARTICULARS: dict[EventType, dict[str, dict[str, str]]] = {
+    EventType.BOUNCED: {
+        "bounce": {
+            "type": "hard",
+            "ses_type": "Permanent",
+            "ses_subtype": "General",
+            "diagnostic": "smtp; 550 5.1.1 user unknown",
+        }
+    },
+    EventType.COMPLAINED: {"complaint": {"type": "abuse"}},
+    EventType.OPENED: {"open": _CLIENT},
+    EventType.CLICKED: {"click": {"link": "https://yourdomain.com/welcome", **_CLIENT}},
+}
+"""What an event of a type tells besides what all do, where it is known: a sample's fields."""
+
+_TEXT = {"type": "string"}
+_ADDRESS = {"type": "string", "minLength": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """An event type: what it means, the JSON Schema of its payload, and one such payload."""
+
+    type: EventType
+    description: str
+    schema: dict[str, Any]
+    sample: dict[str, Any]
+
+
+def catalog() -> list[CatalogEntry]:
+    """Return every event type, in the documentation's order."""
+    return [
+        CatalogEntry(
+            type=event_type,
+            description=_DESCRIPTIONS[event_type],
+            schema=schema_of(event_type),
+            sample=json.loads(accept(sample_document(event_type), sent_at_ms=0).body),
+        )
+        for event_type in EventType
+    ]
+
+
+def sample_document(event_type: EventType) -> dict[str, Any]:
+    """Return a producer's message of this type, as `event.accept` takes it (contract 2.4)."""
+    return {
+        "account_id": "acc_1",
+        "event": event_type.value,
+        "transaction_id": "txn_mjgc0ejr_3ca715bfb7a0",
+        "timestamp": "2025-12-21T10:30:00Z",
+        "data": {
+            "email_id": "abc123-def456-789",
+            "to": "recipient@example.com",
+            "subject": "Welcome to our platform!",
+            "from": "hello@yourdomain.com",
+            **_PARTICULARS.get(event_type, {}),
+        },
+    }
+
+
+def sample_event(event_type: str, *, account_id: str, event_id: str, now_ms: int) -> Event:
+    """Return a sample event of an account's own, which happens at this moment.
+
+    It has a transaction id of its own too, so that a receiver that goes by those does not take it
+    for a duplicate of the sample before. Raises InvalidInput for an unknown type.
+    """
+    if event_type not in set(EventType):
+        raise InvalidInput("event", f"Use one of {', '.join(EventType)}.")
+    changes = {
+        "account_id": account_id,
+        "id": event_id,
+        "transaction_id": None,
+        "timestamp": to_text(now_ms),
+    }
+    return accept({**sample_document(EventType(event_type)), **changes}, sent_at_ms=now_ms)
+
+
+def schema_of(event_type: EventType) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the payload that receivers of this type are sent.
+
+    Producers may give the fields of `data` that are named here themselves; the schema holds where
+    they give text, as they are to. Other fields of `data` are theirs alone.
+    """
+    data: dict[str, Any] = {
+        "id": {**_TEXT, "description": "The transaction's id, or the producer's own."},
+        "email_id": {**_TEXT, "description": "The email's id."},
+        "type": {**_TEXT, "examples": ["email"]},
+        "status": {**_TEXT, "examples": [event_type.status]},
+        "to": {
+            "description": "The recipient, or all of them where it is not known which it was.",
+            "anyOf": [_ADDRESS, {"type": "array", "items": _ADDRESS, "minItems": 1}],
+        },
+        "subject": _TEXT,
+        "from": _TEXT,
+    }
+    for name, fields in _PARTICULARS.get(event_type, {}).items():
+        data[name] = {
+            "type": "object",
+            "description": "What is known besides; each field only where it is known.",
+            "properties": dict.fromkeys(fields, _TEXT),
+        }
+    return {
+        "$schema": SCHEMA_DIALECT,
+        "title": event_type.value,
+        "description": _DESCRIPTIONS[event_type],
+        "type": "object",
+        "properties": {
+            "event": {"const": event_type.value},
+            "transaction_id": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 256,
+                "description": "The same for all that happens to one email, and in every attempt.",
+            },
+            "timestamp": {
+                "type": "string",
+                "format": "date-time",
+                "description": "When it happened.",
+            },
+            "data": {
+                "type": "object",
+                "properties": data,
+                "required": ["id", "type", "status", "to"],
+            },
+        },
+        "required": ["event", "transaction_id", "timestamp", "data"],
+        "additionalProperties": False,
+    }

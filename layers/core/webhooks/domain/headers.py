@@ -1,0 +1,104 @@
+"""The headers that a customer adds to a webhook's deliveries: which may be, and how they travel.
+
+Their values may be a receiver's credentials: they are sent, and neither shown nor logged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from webhooks.domain.errors import InvalidInput
+
+MAX_HEADERS = 20
+MAX_HEADER_NAME_LENGTH = 128
+MAX_HEADER_VALUE_LENGTH = 1024
+MAX_HEADERS_LENGTH = 8192
+"""Names and values together: more than about this in a request's head, servers refuse."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 9110, section 5.6.2)."""
+
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+_RESERVED = frozenset(
+    {
+        # The sender's own (contract 2.3), and what frames the request or its answer.
+        "accept-encoding",
+        "date",
+        "expect",
+        "host",
+        "user-agent",
+        # Meant for the next hop only (RFC 9110, section 7.6.1, and RFC 2616, section 13.5.1).
+        "connection",
+        "http2-settings",
+        "keep-alive",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        # Say who a request is from; a delivery proves that by its signature.
+        "authorization",
+        "cookie",
+        "forwarded",
+        "via",
+        "x-real-ip",
+    }
+)
+_RESERVED_PREFIXES = ("content-", "proxy-", "webhook-", "x-forwarded-", "x-sendcomms-")
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a header, its name in any case, is not a customer's to set."""
+    lowered = name.lower()
+    return lowered in _RESERVED or lowered.startswith(_RESERVED_PREFIXES)
+
+
+def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInput]:
+    """Yield what is wrong with a webhook's headers; nothing repeats a value."""
+    if len(headers) > MAX_HEADERS:
+        yield InvalidInput("headers", f"Give at most {MAX_HEADERS} headers.")
+        return
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_LENGTH:
+        yield InvalidInput(
+            "headers", f"Use at most {MAX_HEADERS_LENGTH:,} characters for all headers together."
+        )
+    seen: set[str] = set()
+    for name, value in headers.items():
+        message = _problem(name, value)
+        if message is None and name.lower() in seen:
+            message = "Name each header only once: upper and lower case are the same."
+        if message is not None:
+            yield InvalidInput(f"headers.{name}", message)
+        seen.add(name.lower())
+
+
+def merged(custom: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Return a delivery's headers with a customer's added, of which ours always win.
+
+    What breaks a rule is left out: a record may be older than the rule, or edited by hand, and a
+    delivery is not to fail for it.
+    """
+    taken = {name.lower() for name in ours}
+    added = {
+        name: value
+        for name, value in custom.items()
+        if name.lower() not in taken and _problem(name, value) is None
+    }
+    return {**added, **ours}
+
+
+def _problem(name: str, value: str) -> str | None:
+    if not _NAME.fullmatch(name) or len(name) > MAX_HEADER_NAME_LENGTH:
+        return (
+            f"Use a name of at most {MAX_HEADER_NAME_LENGTH} letters, digits, hyphens and "
+            "underscores."
+        )
+    if is_reserved(name):
+        return "Use another name: this header is not yours to set."
+    if len(value) > MAX_HEADER_VALUE_LENGTH:
+        return f"Use a value of at most {MAX_HEADER_VALUE_LENGTH:,} characters."
+    if not _VALUE.fullmatch(value):
+        return "Use visible ASCII characters, with spaces only between them, and at least one."
+    return None

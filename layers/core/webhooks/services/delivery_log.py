@@ -1,0 +1,162 @@
+"""The deliveries of a webhook, as its owner looks through them, resends them and tries them out."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain import cursor as cursors
+from webhooks.domain.catalog import sample_event
+from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
+from webhooks.domain.errors import InvalidInput, WebhookDisabled
+from webhooks.domain.event import parse_timestamp
+from webhooks.domain.webhook import InvalidWebhook
+from webhooks.ports import DeliveryQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.event import EventType
+    from webhooks.domain.webhook import Webhook
+    from webhooks.ports import DeliveryLog, DeliveryStore, RetryScheduler
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+class DeliveryFilter(NamedTuple):
+    """Which deliveries to list; times are RFC 3339 texts, inclusive, not yet checked."""
+
+    status: Status | None = None
+    event_type: EventType | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+class LogPage(NamedTuple):
+    """Part of a webhook's log, newest first; `next_cursor` is None at its end.
+
+    It may be short, even empty, and still go on: what a filter passes over is bounded.
+    """
+
+    deliveries: Sequence[Delivery]
+    next_cursor: str | None
+
+
+class Logbook:
+    """The deliveries of one webhook at a time, which its caller found to be the account's own.
+
+    Sends nothing itself: it starts the executions that do.
+    """
+
+    def __init__(
+        self,
+        log: DeliveryLog,
+        deliveries: DeliveryStore,
+        scheduler: RetryScheduler,
+        *,
+        cursor_key: bytes,
+        now_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """`cursor_key` seals the lists' cursors and must be the same in every process."""
+        self._log = log
+        self._deliveries = deliveries
+        self._scheduler = scheduler
+        self._cursor_key = cursor_key
+        self._now_ns = now_ns
+        self._random_bytes = random_bytes
+
+    def page(
+        self, webhook: Webhook, wanted: DeliveryFilter, limit: int, cursor: str | None = None
+    ) -> LogPage:
+        """Return up to `limit` deliveries that are wanted, newest first.
+
+        `cursor` is the `next_cursor` of the page before, of the same filter. Raises InvalidInput
+        for a time or a cursor that is none.
+        """
+        query = _query(webhook, wanted)
+        scope = ("deliveries", *("" if part is None else str(part) for part in query))
+        before = None if cursor is None else cursors.unseal(self._cursor_key, scope, cursor)
+        deliveries, next_before = self._log.page(query, limit, before)
+        if next_before is None:
+            return LogPage(deliveries, None)
+        return LogPage(deliveries, cursors.seal(self._cursor_key, scope, next_before))
+
+    def get(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
+        """Return one delivery, None where the webhook has none of that id, or no longer."""
+        if not _ID.fullmatch(delivery_id):
+            return None
+        return self._deliveries.get(DeliveryKey(webhook.account_id, webhook.id, delivery_id))
+
+    def resend(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
+        """Have one more attempt of a delivery made, whatever its status, beside its schedule.
+
+        Returns the delivery as it was, None where it is absent. Raises WebhookDisabled,
+        Unavailable.
+        """
+        delivery = self.get(webhook, delivery_id)
+        if delivery is None:
+            return None
+        _require_active(webhook)
+        self._scheduler.resend(
+            delivery.key,
+            attempt=len(delivery.attempts) + 1,
+            request_id=self._random_bytes(16).hex(),
+        )
+        return delivery
+
+    def test(self, webhook: Webhook, event_type: str) -> Delivery:
+        """Have a sample event of this type delivered, subscribed to or not, marked as a test.
+
+        Returns the delivery, pending. Raises InvalidInput for an unknown type, WebhookDisabled,
+        Unavailable.
+        """
+        now_ms = self._now_ns() // 1_000_000
+        event = sample_event(
+            event_type,
+            account_id=webhook.account_id,
+            event_id=f"evt_{self._random_bytes(16).hex()}",
+            now_ms=now_ms,
+        )
+        _require_active(webhook)
+        delivery = Delivery(
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            id=delivery_id(event.id, event.occurred_at_ms, webhook.id),
+            event_id=event.id,
+            event_type=event.type.value,
+            body=event.body,
+            status=Status.PENDING,
+            created_at_ms=now_ms,
+            test=True,
+        )
+        self._deliveries.create(delivery)
+        self._scheduler.start(delivery.key, attempt=1, delay_seconds=0)
+        return delivery
+
+
+def _query(webhook: Webhook, wanted: DeliveryFilter) -> DeliveryQuery:
+    problems: list[InvalidInput] = []
+    times: list[int | None] = []
+    for field, text in (("since", wanted.since), ("until", wanted.until)):
+        try:
+            times.append(None if text is None else parse_timestamp(text, field))
+        except InvalidInput:
+            message = "Use an RFC 3339 time from 1970 on, as 2025-12-21T10:30:00Z."
+            problems.append(InvalidInput(field, message))
+    if problems:
+        raise InvalidWebhook(problems)
+    since_ms, until_ms = times
+    if since_ms is not None and until_ms is not None and since_ms > until_ms:
+        raise InvalidInput("until", "Use a time that is not before since.")
+    return DeliveryQuery(
+        webhook.account_id, webhook.id, wanted.status, wanted.event_type, since_ms, until_ms
+    )
+
+
+def _require_active(webhook: Webhook) -> None:
+    if not webhook.active:
+        msg = "nothing is sent to a webhook that is switched off"
+        raise WebhookDisabled(msg)

@@ -1,0 +1,96 @@
+"""Publishing events over HTTP: checked at once, then put on the queue that other producers use."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from webhooks.domain.errors import InvalidEvent, InvalidInput, Unavailable
+from webhooks.domain.event import accept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.ports import EventQueue, Observer
+
+MAX_EVENTS = 100
+"""Events in one request (contract 2.2)."""
+
+
+class Published(NamedTuple):
+    """What became of one document: the ids of the event that the queue took, or why it did not.
+
+    `transaction_id` is None where it will be derived from the time at which SQS took the message.
+    """
+
+    event_id: str | None = None
+    transaction_id: str | None = None
+    error: InvalidEvent | Unavailable | None = None
+
+
+class Publisher:
+    """Takes the documents of contract 2.4 and puts those that are events on the queue."""
+
+    def __init__(
+        self,
+        queue: EventQueue,
+        observer: Observer,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` gives Unix seconds."""
+        self._queue = queue
+        self._observer = observer
+        self._clock = clock
+
+    def publish(self, account_id: str, documents: Sequence[object]) -> list[Published]:
+        """Publish an account's documents, as `payload.parse` gives them; one result for each.
+
+        The account is left out of a document, or is this one. A document is checked here and goes
+        on to the queue with nothing filled in but its account: what is derived of it later is the
+        same as for a producer that sends it to the queue itself. Raises InvalidInput where there
+        are none or too many.
+        """
+        if not 1 <= len(documents) <= MAX_EVENTS:
+            raise InvalidInput("body", f"Send 1 to {MAX_EVENTS} events.")
+        now_ms = int(self._clock() * 1000)
+        results = [_checked(document, account_id, now_ms) for document in documents]
+        places = [place for place, result in enumerate(results) if result.error is None]
+        messages = [_message(documents[place], account_id) for place in places]
+        not_taken = self._queue.put(account_id, messages) if messages else ()
+        for index in not_taken:
+            results[places[index]] = Published(
+                error=Unavailable("the events queue did not take it")
+            )
+        self._observer.log(
+            "info",
+            "events_published",
+            account_id=account_id,
+            accepted=len(places) - len(not_taken),
+            invalid=len(documents) - len(places),
+            not_taken=len(not_taken),
+        )
+        return results
+
+
+def _checked(document: object, account_id: str, now_ms: int) -> Published:
+    try:
+        event = accept(document, sent_at_ms=now_ms, account_id=account_id)
+    except InvalidEvent as error:
+        return Published(error=error)
+    if not event.timestamp_given and _fields(document).get("transaction_id") is None:
+        return Published(event.id)
+    return Published(event.id, event.transaction_id)
+
+
+def _message(document: object, account_id: str) -> str:
+    """Return the queue's message for a document that is an event.
+
+    ASCII, since SQS refuses some characters that JSON may hold (U+FFFE, U+FFFF).
+    """
+    return json.dumps({**_fields(document), "account_id": account_id}, separators=(",", ":"))
+
+
+def _fields(document: object) -> dict[str, object]:
+    return cast("dict[str, object]", document)

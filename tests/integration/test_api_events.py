@@ -1,0 +1,159 @@
+"""Publishing over HTTP: one event or many, and an answer for each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from support.http_api import ApiClient, ApiOnFakes
+from support.samples import event_document
+from webhooks.domain.event import accept
+
+EVENTS = "/api/v1/events"
+
+
+@pytest.fixture
+def on_fakes() -> ApiOnFakes:
+    return ApiOnFakes()
+
+
+@pytest.fixture
+def acme(on_fakes: ApiOnFakes) -> ApiClient:
+    return on_fakes.acme
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return event_document(**{"account_id": None, **changes})
+
+
+def test_an_event_is_accepted_with_its_ids(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    answer = acme.call("POST", EVENTS, json=document())
+    assert answer.status == 202
+    event = accept(document(), sent_at_ms=0, account_id="acme")
+    assert answer.data == {
+        "index": 0,
+        "status": "accepted",
+        "event_id": event.id,
+        "transaction_id": "txn_mjgc0ejr_3ca715bfb7a0",
+    }
+    [(account_id, message)] = on_fakes.events.messages
+    assert account_id == "acme"
+    assert json.loads(message) == {**document(), "account_id": "acme"}
+
+
+def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    on_fakes.events.refuse = {1}
+    answer = acme.call(
+        "POST",
+        EVENTS,
+        json=[document(id="a"), document(event="email.lost"), document(id="b"), 7],
+    )
+    assert answer.status == 202
+    assert [(each["index"], each["status"]) for each in answer.data] == [
+        (0, "accepted"),
+        (1, "rejected"),
+        (2, "rejected"),
+        (3, "rejected"),
+    ]
+    codes = [each["error"]["code"] for each in answer.data[1:]]
+    assert codes == ["validation_failed", "unavailable", "validation_failed"]
+    [detail] = answer.data[1]["error"]["details"]
+    assert detail["field"] == "event"
+    assert detail["message"].startswith("This must be one of email.sent, ")
+
+
+def test_a_list_of_one_is_answered_as_a_list(acme: ApiClient) -> None:
+    [result] = acme.call("POST", EVENTS, json=[document()]).data
+    assert result["status"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (document(event="email.lost"), ["event"]),
+        (document(data={"to": []}), ["data.to"]),
+        (document(account_id="globex"), ["account_id"]),
+        (document(surprise=1), ["surprise"]),
+        ([document(data=1), "text"], ["[0].data", "[1]"]),
+        ([], ["body"]),
+        ([document()] * 101, ["body"]),
+    ],
+)
+def test_where_nothing_is_accepted_the_request_is_refused(
+    on_fakes: ApiOnFakes, acme: ApiClient, body: Any, fields: list[str]
+) -> None:
+    answer = acme.call("POST", EVENTS, json=body)
+    assert (answer.status, answer.error["code"]) == (422, "validation_failed")
+    assert answer.fields == fields
+    assert on_fakes.events.messages == []
+
+
+def test_an_events_own_limit_holds_over_http_too(acme: ApiClient) -> None:
+    large = document(data={"to": "a@example.com", "text": "x" * 65_536})
+    answer = acme.call("POST", EVENTS, json=large)
+    assert (answer.status, answer.fields) == (422, ["body"])
+    assert "at most 65536" in answer.error["details"][0]["message"]
+
+
+def test_a_queue_that_takes_nothing_is_unavailable(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    on_fakes.events.refuse = {0}
+    answer = acme.call("POST", EVENTS, json=[document(event="email.lost"), document()])
+    assert (answer.status, answer.error["code"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_body_of_a_megabyte_is_taken_and_no_more(acme: ApiClient) -> None:
+    filler = [document(data={"to": "a@example.com", "text": "x" * 60_000})] * 17
+    body = json.dumps(filler)
+    padded = body + " " * (1024 * 1024 - len(body))
+    headers = {"Content-Type": "application/json"}
+    assert acme.call("POST", EVENTS, body=padded, headers=headers).status == 202
+    answer = acme.call("POST", EVENTS, body=padded + " ", headers=headers)
+    assert (answer.status, answer.error["code"]) == (413, "body_too_large")
+    assert "1,048,576" in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("", 400, "malformed_json"),
+        ("{", 400, "malformed_json"),
+        ("null", 400, "malformed_json"),
+        ('"text"', 400, "malformed_json"),
+        ('{"event": NaN}', 400, "malformed_json"),
+        (b"\xff\xfe", 400, "malformed_json"),
+        ("[" * 300 + "]" * 300, 400, "malformed_json"),
+        ("[" * 100_000, 400, "malformed_json"),
+    ],
+)
+def test_what_is_no_json_is_malformed(
+    acme: ApiClient, body: str | bytes, status: int, code: str
+) -> None:
+    answer = acme.call("POST", EVENTS, body=body)
+    assert (answer.status, answer.error["code"]) == (status, code)
+
+
+def test_numbers_are_read_as_from_the_queue(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    text = '{"event":"email.sent","data":{"to":"a@b.c","n":[1.0,1e400,12345678901234567890,-0.0]}}'
+    assert acme.call("POST", EVENTS, body=text).status == 202
+    [(_, message)] = on_fakes.events.messages
+    assert json.loads(message)["data"]["n"] == [1, None, 12345678901234567168, 0]
+
+
+def test_another_media_type_is_refused(acme: ApiClient) -> None:
+    answer = acme.call(
+        "POST", EVENTS, body="a=b", headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+
+
+def test_the_document_describes_the_body_and_the_scope(on_fakes: ApiOnFakes) -> None:
+    operation = json.loads(on_fakes.api.resolver.get_openapi_json_schema())["paths"][EVENTS]["post"]
+    assert operation["x-required-scope"] == "publish"
+    content = operation["requestBody"]["content"]["application/json"]
+    one, many = content["schema"]["anyOf"]
+    assert many["items"] == one
+    assert many["maxItems"] == 100
+    assert accept(content["example"], sent_at_ms=0, account_id="acme")

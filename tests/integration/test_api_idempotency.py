@@ -1,0 +1,147 @@
+"""`Idempotency-Key` on the API: the same answer again, to the same key, for the same call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.http_api import LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
+from support.samples import event_document
+from webhooks.domain.errors import IdempotencyInProgress
+
+WEBHOOKS = "/api/v1/webhooks"
+BODY = {"url": "https://hooks.acme.com/", "events": ["email.sent"]}
+MINE = {"Idempotency-Key": "mine"}
+
+
+@pytest.fixture
+def on_fakes() -> ApiOnFakes:
+    return ApiOnFakes(max_webhooks=3)
+
+
+@pytest.fixture
+def acme(on_fakes: ApiOnFakes) -> ApiClient:
+    return on_fakes.acme
+
+
+def test_the_same_call_again_is_answered_the_same_secret_included(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    first = acme.call("POST", json=BODY, headers=MINE)
+    again = acme.call("POST", json=BODY, headers=MINE)
+    assert (first.status, again.status) == (201, 201)
+    assert again.text == first.text
+    assert first.data["secret"]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Content-Type"] == "application/json"
+    assert again.headers["X-Request-Id"]
+    assert len(on_fakes.webhooks.webhooks) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/api-keys", {"name": "billing"}),
+        ("/api/v1/events", event_document(account_id=None)),
+        ("/api/v1/events", [event_document(account_id=None), {"event": "email.lost"}]),
+    ],
+)
+def test_every_creating_call_takes_the_header(
+    on_fakes: ApiOnFakes, acme: ApiClient, path: str, body: Any
+) -> None:
+    first = acme.call("POST", path, json=body, headers=MINE)
+    made = (len(on_fakes.keys.keys), len(on_fakes.events.messages))
+    again = acme.call("POST", path, json=body, headers=MINE)
+    assert first.status in {201, 202}
+    assert (again.status, again.text) == (first.status, first.text)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (len(on_fakes.keys.keys), len(on_fakes.events.messages)) == made
+
+
+def test_another_body_is_a_conflict(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    acme.call("POST", json=BODY, headers=MINE)
+    answer = acme.call("POST", json={**BODY, "description": "other"}, headers=MINE)
+    assert (answer.status, answer.error["code"]) == (409, "idempotency_conflict")
+    assert len(on_fakes.webhooks.webhooks) == 1
+
+
+def test_a_body_is_the_same_however_it_is_carried(acme: ApiClient) -> None:
+    text = '{"url": "https://hooks.acme.com/", "events": ["*"], "description": "ü"}'
+    first = acme.call("POST", body=text, headers=MINE)
+    again = acme.call("POST", body=text.encode(), headers=MINE)
+    assert (first.status, again.text) == (201, first.text)
+
+
+def test_an_error_is_not_kept(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    on_fakes.webhooks.failures.plan("create", True)
+    assert acme.call("POST", json=BODY, headers=MINE).status == 503
+    assert acme.call("POST", json={"url": 1}, headers=MINE).status == 422
+    assert acme.call("POST", json={**BODY, "events": ["no"]}, headers=MINE).status == 422
+    assert acme.call("POST", json=BODY, headers=MINE).status == 201
+
+
+def test_another_key_of_the_account_is_not_shown_the_secret(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    first = acme.call("POST", json=BODY, headers=MINE)
+    for client in (on_fakes.client("acme"), on_fakes.globex):
+        answer = client.call("POST", json=BODY, headers=MINE)
+        assert answer.status == 201
+        assert answer.data["secret"] != first.data["secret"]
+        assert "Idempotency-Replayed" not in answer.headers
+
+
+def test_a_revoked_key_gets_no_kept_answer(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    made = acme.call("POST", "/api/v1/api-keys", json={"name": "lost"}).data
+    lost = ApiClient(on_fakes.api, made["key"])
+    assert lost.call("POST", json=BODY, headers=MINE).status == 201
+    acme.call("DELETE", f"/api/v1/api-keys/{made['id']}")
+    assert lost.call("POST", json=BODY, headers=MINE).status == 401
+
+
+def test_the_same_header_on_another_route_is_another_call(acme: ApiClient) -> None:
+    acme.call("POST", json=BODY, headers=MINE)
+    answer = acme.call("POST", "/api/v1/api-keys", json={"name": "a"}, headers=MINE)
+    assert answer.status == 201
+    assert "Idempotency-Replayed" not in answer.headers
+
+
+def test_a_call_under_way_is_told_so(
+    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_progress(*_: Any, **__: Any) -> Any:
+        raise IdempotencyInProgress
+
+    monkeypatch.setattr(on_fakes.kept_answers, "once", in_progress)
+    answer = acme.call("POST", json=BODY, headers=MINE)
+    assert (answer.status, answer.error["code"]) == (409, "idempotency_in_progress")
+    assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("value", ["", " ", "two words", "é", "x" * 256, "tab\tbed"])
+def test_a_header_that_breaks_the_rule_is_refused(
+    on_fakes: ApiOnFakes, acme: ApiClient, value: str
+) -> None:
+    answer = acme.call("POST", json=BODY, headers={"Idempotency-Key": value})
+    assert (answer.status, answer.fields) == (422, ["Idempotency-Key"])
+    assert not on_fakes.webhooks.webhooks
+
+
+@pytest.mark.parametrize("value", ["x", "x" * 255, "!~", "8e03978e-40d5-43e8-bc93-6894a57f9324"])
+def test_a_header_within_the_rule_is_taken(acme: ApiClient, value: str) -> None:
+    assert acme.call("POST", json=BODY, headers={"Idempotency-Key": value}).status == 201
+
+
+def test_a_call_that_makes_nothing_takes_no_notice(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    webhook = acme.call("POST", json=BODY).data
+    assert acme.call("GET", headers=MINE).status == 200
+    assert acme.call("DELETE", f"{WEBHOOKS}/{webhook['id']}", headers=MINE).status == 200
+    assert on_fakes.kept_answers.kept == {}
+
+
+def test_nobody_without_a_key_reaches_the_kept_answers(on_fakes: ApiOnFakes) -> None:
+    event = http_api_event("POST", WEBHOOKS, headers=MINE, body="{}")
+    assert on_fakes.api(event, LAMBDA_CONTEXT)["statusCode"] == 401
+    assert on_fakes.kept_answers.kept == {}

@@ -1,0 +1,194 @@
+"""What `KeptAnswers` promises, held against the fake and against Powertools on DynamoDB."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from support.fakes import FakeKeptAnswers
+from support.tables import create_tables
+from webhooks.adapters.idempotency import KEPT_SECONDS, PowertoolsKeptAnswers
+from webhooks.domain.errors import (
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    LimitReached,
+    Unavailable,
+)
+from webhooks.ports import KeptAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from webhooks.ports import KeptAnswers
+
+TABLE = "IdempotencyTable"
+KEY = ("acc_1", "key_1", "POST", "/api/v1/webhooks", "mine")
+ANSWER = KeptAnswer(201, '{"secret":"whsec_ä"}')
+
+
+@pytest.fixture
+def dynamodb() -> Iterator[Any]:
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        create_tables(client)
+        yield client
+
+
+@pytest.fixture(params=["fake", "moto"])
+def answers(request: pytest.FixtureRequest) -> KeptAnswers:
+    if request.param == "fake":
+        return FakeKeptAnswers()
+    return PowertoolsKeptAnswers(request.getfixturevalue("dynamodb"), TABLE)
+
+
+class Answering:
+    """Makes an answer, or fails, and counts how often it was asked to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.calls = 0
+        self.error = error
+
+    def __call__(self) -> KeptAnswer:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return ANSWER
+
+
+def once(
+    answers: KeptAnswers,
+    answer: Any,
+    key: Sequence[str] = KEY,
+    fingerprint: str = "f",
+    remaining_ms: int = 15_000,
+) -> KeptAnswer:
+    return answers.once(key, fingerprint, answer, remaining_ms=lambda: remaining_ms)
+
+
+def test_an_answer_is_made_once_and_kept(answers: KeptAnswers) -> None:
+    answer = Answering()
+    assert once(answers, answer) == ANSWER
+    assert once(answers, answer) == ANSWER._replace(replayed=True)
+    assert once(answers, answer) == ANSWER._replace(replayed=True)
+    assert answer.calls == 1
+
+
+@pytest.mark.parametrize("part", range(len(KEY)))
+def test_every_part_of_the_key_counts(answers: KeptAnswers, part: int) -> None:
+    answer = Answering()
+    once(answers, answer)
+    other = (*KEY[:part], "other", *KEY[part + 1 :])
+    assert not once(answers, answer, other).replayed
+    assert answer.calls == 2
+
+
+def test_another_request_with_the_same_key_is_a_conflict(answers: KeptAnswers) -> None:
+    answer = Answering()
+    once(answers, answer)
+    with pytest.raises(IdempotencyConflict):
+        once(answers, answer, fingerprint="g")
+    assert answer.calls == 1
+    assert once(answers, answer).replayed
+
+
+def test_a_request_while_the_first_is_answered_is_told_so(answers: KeptAnswers) -> None:
+    raised = []
+
+    def answer() -> KeptAnswer:
+        for fingerprint in ("f", "g"):
+            try:
+                once(answers, Answering(), fingerprint=fingerprint)
+            except (IdempotencyInProgress, IdempotencyConflict) as error:
+                raised.append(type(error))
+        return ANSWER
+
+    assert once(answers, answer) == ANSWER
+    assert raised == [IdempotencyInProgress, IdempotencyConflict]
+
+
+def test_a_request_that_failed_is_made_again_even_if_corrected(answers: KeptAnswers) -> None:
+    failing = Answering(LimitReached("full"))
+    with pytest.raises(LimitReached, match="full"):
+        once(answers, failing)
+    assert once(answers, Answering(), fingerprint="corrected") == ANSWER
+
+
+def test_a_record_expires_after_a_day_and_holds_hashes_for_names(dynamodb: Any) -> None:
+    before = time.time()
+    once(PowertoolsKeptAnswers(dynamodb, TABLE), Answering())
+    [item] = dynamodb.scan(TableName=TABLE)["Items"]
+    assert abs(int(item["expiration"]["N"]) - before - KEPT_SECONDS) < 60
+    assert item["id"]["S"].startswith("api#")
+    assert "acc_1" not in item["id"]["S"]
+
+
+def test_an_expired_record_counts_no_more_though_it_is_still_there(dynamodb: Any) -> None:
+    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    once(answers, Answering())
+    [item] = dynamodb.scan(TableName=TABLE)["Items"]
+    item["expiration"] = {"N": str(int(time.time()) - 5)}
+    dynamodb.put_item(TableName=TABLE, Item=item)
+    assert not once(answers, Answering(), fingerprint="another").replayed
+
+
+def test_a_process_that_ended_amid_its_answer_holds_its_key_no_longer_than_it_had(
+    dynamodb: Any,
+) -> None:
+    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+
+    class Killed(BaseException):
+        pass
+
+    def killed() -> KeptAnswer:
+        raise Killed
+
+    for remaining_ms in (15_000, -1_000):
+        dynamodb.delete_table(TableName=TABLE)
+        create_idempotency_table(dynamodb)
+        with pytest.raises(Killed):
+            once(answers, killed, remaining_ms=remaining_ms)
+        if remaining_ms > 0:
+            with pytest.raises(IdempotencyInProgress):
+                once(answers, Answering())
+        else:
+            assert once(answers, Answering()) == ANSWER
+
+
+def create_idempotency_table(dynamodb: Any) -> None:
+    dynamodb.create_table(
+        TableName=TABLE,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def test_without_its_table_nothing_is_done(dynamodb: Any) -> None:
+    dynamodb.delete_table(TableName=TABLE)
+    answer = Answering()
+    with pytest.raises(Unavailable):
+        once(PowertoolsKeptAnswers(dynamodb, TABLE), answer)
+    assert answer.calls == 0
+
+
+@pytest.mark.parametrize("error", [None, LimitReached("full")])
+def test_what_was_done_is_answered_though_it_cannot_be_kept(
+    dynamodb: Any, error: Exception | None
+) -> None:
+    answering = Answering(error)
+
+    def answer() -> KeptAnswer:
+        dynamodb.delete_table(TableName=TABLE)
+        return answering()
+
+    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    if error is None:
+        assert once(answers, answer) == ANSWER
+    else:
+        with pytest.raises(LimitReached):
+            once(answers, answer)
+    assert answering.calls == 1

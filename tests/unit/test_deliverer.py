@@ -1,0 +1,222 @@
+"""One attempt: its headers, and what a rotation of the secret does to it (contract 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support import samples
+from support.fakes import FakeObserver, FakeSender, FakeWebhookStore
+from webhooks.domain import signing
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
+from webhooks.domain.webhook import Secrets
+from webhooks.services.deliverer import Deliverer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+OLD = "whsec_" + "0d" * 32
+NEW = "whsec_" + "4e" * 32
+OVERLAP_MS = 60_000
+WEBHOOK = samples.webhook()
+DELIVERY = samples.delivery(attempts=(), status=Status.PENDING, next_attempt_at_ms=None)
+
+
+@dataclass
+class World:
+    """A deliverer among fakes, at a moment that a test moves, in a rotation's overlap."""
+
+    now_ms: int = samples.NOW_MS
+    store: FakeWebhookStore = field(default_factory=FakeWebhookStore)
+    sender: FakeSender = field(default_factory=FakeSender)
+    observer: FakeObserver = field(default_factory=FakeObserver)
+
+    def __post_init__(self) -> None:
+        self.store.add(WEBHOOK, Secrets(NEW, OLD, samples.NOW_MS + OVERLAP_MS))
+        self.deliverer = Deliverer(
+            sender=self.sender,
+            destinations=self.store,
+            observer=self.observer,
+            schedule=(5.0, 300.0),
+            clock=lambda: self.now_ms / 1000,
+            random=lambda: 0.0,
+        )
+
+    def attempt(self, delivery: Delivery = DELIVERY, *, manual: bool = False) -> Delivery:
+        destination = self.store.destination(WEBHOOK.account_id, WEBHOOK.id)
+        assert destination is not None
+        return self.deliverer.attempt(destination, delivery, manual=manual)
+
+    def signed_with(self) -> list[str]:
+        """The secret of each post's X-SendComms-Signature."""
+        by_signature = {
+            signing.sendcomms_signature(secret, DELIVERY.body): secret for secret in (OLD, NEW)
+        }
+        return [by_signature[headers["X-SendComms-Signature"]] for _, _, headers in self.posts]
+
+    @property
+    def posts(self) -> list[tuple[str, bytes, dict[str, str]]]:
+        return self.sender.posts
+
+    @property
+    def secrets(self) -> Secrets:
+        return self.store.webhooks[WEBHOOK.account_id, WEBHOOK.id][1]
+
+
+def knowing(secret: str, refusal: int = 401) -> Callable[[str, Mapping[str, str]], Outcome]:
+    """A receiver that checks X-SendComms-Signature with one secret."""
+    genuine = signing.sendcomms_signature(secret, DELIVERY.body)
+
+    def answer(_url: str, headers: Mapping[str, str]) -> Outcome:
+        if headers["X-SendComms-Signature"] == genuine:
+            return Outcome(status_code=200, duration_ms=10)
+        return Outcome(AttemptError.HTTP_STATUS, status_code=refusal, duration_ms=10)
+
+    return answer
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_both_secrets_sign_the_standard_header_the_new_one_first(world: World) -> None:
+    world.attempt()
+    [(_, body, headers)] = world.posts
+    seconds = samples.NOW_MS // 1000
+    assert headers["webhook-signature"] == " ".join(
+        signing.standard_signature(secret, DELIVERY.event_id, seconds, body)
+        for secret in (NEW, OLD)
+    )
+
+
+def test_a_receiver_that_has_not_moved_is_sent_the_old_signature_and_keeps_the_overlap(
+    world: World,
+) -> None:
+    world.sender.answer = knowing(OLD)
+    assert world.attempt().status is Status.SUCCEEDED
+    assert world.signed_with() == [OLD]
+    assert world.secrets.previous == OLD
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_a_receiver_that_has_moved_is_offered_the_new_one_inside_the_same_attempt(
+    world: World, refusal: int
+) -> None:
+    world.sender.answer = knowing(NEW, refusal)
+    after = world.attempt()
+    assert after.status is Status.SUCCEEDED
+    [attempt] = after.attempts
+    assert (attempt.number, attempt.status_code, attempt.duration_ms) == (1, 200, 20)
+    assert world.signed_with() == [OLD, NEW]
+    assert {headers["X-SendComms-Attempt"] for _, _, headers in world.posts} == {"1"}
+    assert len({body for _, body, _ in world.posts}) == 1
+    assert world.observer.logged("attempt_failed") == []
+
+
+def test_a_success_with_the_new_secret_ends_the_overlap(world: World) -> None:
+    world.sender.answer = knowing(NEW)
+    world.attempt()
+    assert world.secrets == Secrets(NEW)
+    world.posts.clear()
+    world.attempt()
+    assert world.signed_with() == [NEW]
+    assert " " not in world.posts[0][2]["webhook-signature"]
+
+
+def test_an_overlap_that_could_not_be_ended_costs_a_request_and_no_delivery(world: World) -> None:
+    world.sender.answer = knowing(NEW)
+    world.store.failures.plan("end_overlap", True)
+    assert world.attempt().status is Status.SUCCEEDED
+    assert world.secrets.previous == OLD
+    [line] = world.observer.logged("overlap_not_ended")
+    assert OLD not in str(line)
+    assert NEW not in str(line)
+    assert world.attempt().status is Status.SUCCEEDED
+    assert world.signed_with() == [OLD, NEW] * 2
+    assert world.secrets == Secrets(NEW)
+
+
+def test_a_receiver_that_refuses_both_fails_one_attempt_and_keeps_the_overlap(world: World) -> None:
+    world.sender.answer = knowing("a secret that nobody has")
+    after = world.attempt()
+    assert (after.status, len(after.attempts), after.attempts[0].status_code) == (
+        Status.RETRYING,
+        1,
+        401,
+    )
+    assert len(world.posts) == 2
+    assert world.secrets.previous == OLD
+
+
+@pytest.mark.parametrize("status_code", [400, 404, 407, 410, 500])
+def test_no_other_refusal_is_asked_again(world: World, status_code: int) -> None:
+    world.sender.answer = lambda *_: Outcome(AttemptError.HTTP_STATUS, status_code=status_code)
+    assert world.attempt().status is not Status.SUCCEEDED
+    assert len(world.posts) == 1
+
+
+def test_outside_an_overlap_a_refusal_is_not_asked_again(world: World) -> None:
+    world.store.add(WEBHOOK, Secrets(NEW))
+    world.sender.answer = knowing(OLD)
+    assert world.attempt().status is Status.RETRYING
+    assert world.signed_with() == [NEW]
+
+
+def test_past_the_overlap_only_the_new_secret_signs(world: World) -> None:
+    world.now_ms += OVERLAP_MS
+    world.attempt()
+    assert world.signed_with() == [NEW]
+    assert " " not in world.posts[0][2]["webhook-signature"]
+
+
+def test_a_manual_attempt_follows_the_same_rules(world: World) -> None:
+    world.sender.answer = knowing(NEW)
+    after = world.attempt(replace(DELIVERY, status=Status.EXHAUSTED), manual=True)
+    assert (after.status, [attempt.manual for attempt in after.attempts]) == (
+        Status.SUCCEEDED,
+        [True],
+    )
+    assert world.secrets == Secrets(NEW)
+
+
+@given(
+    swap_at=st.integers(0, OVERLAP_MS - 1),
+    times=st.lists(st.integers(0, OVERLAP_MS - 1), min_size=1, max_size=6).map(sorted),
+    broken_writes=st.lists(st.booleans(), max_size=4),
+)
+def test_a_receiver_that_swaps_its_secret_at_any_moment_never_fails_a_delivery(
+    swap_at: int, times: list[int], broken_writes: list[bool]
+) -> None:
+    world = World()
+    world.store.failures.plan("end_overlap", *broken_writes)
+    for at in times:
+        world.now_ms = samples.NOW_MS + at
+        world.sender.answer = knowing(OLD if at < swap_at else NEW)
+        after = world.attempt()
+        assert after.status is Status.SUCCEEDED
+        assert len(after.attempts) == 1
+
+
+def test_a_webhooks_own_headers_are_sent_and_never_stand_in_for_ours(world: World) -> None:
+    own = {"X-Team": "billing", "x-sendcomms-signature": "forged", "Host": "x", "X-Bad": "a\r\nb"}
+    world.store.add(replace(WEBHOOK, headers=own), Secrets(NEW))
+    world.attempt()
+    [(_, _, headers)] = world.posts
+    lowered = {name.lower(): value for name, value in headers.items()}
+    assert len(lowered) == len(headers)
+    assert lowered["x-team"] == "billing"
+    assert world.signed_with() == [NEW]
+    assert not {"host", "x-bad"} & lowered.keys()
+
+
+def test_a_webhooks_own_headers_are_not_logged(world: World) -> None:
+    world.store.add(replace(WEBHOOK, headers={"X-Canary": "canary"}), Secrets(NEW))
+    world.sender.answer = lambda *_: Outcome(AttemptError.HTTP_STATUS, status_code=500)
+    world.attempt()
+    assert "canary" not in repr(world.observer.lines).lower()
+    assert "canary" not in repr(world.store.webhooks).lower()

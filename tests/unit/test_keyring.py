@@ -1,0 +1,224 @@
+"""The keyring: what a key may pass on, when one may be revoked, and when its use is noted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.fakes import FakeApiKeyStore
+from webhooks.domain.api_key import ALL_SCOPES, Scope
+from webhooks.domain.errors import InvalidInput, LastApiKey, ScopeExceeded, Unavailable
+from webhooks.services.keyring import Keyring
+
+if TYPE_CHECKING:
+    from webhooks.domain.api_key import ApiKey
+
+HOUR_NS = 3_600_000_000_000
+FIRST_NS = 1_766_359_512_006_123_456
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = FIRST_NS
+
+    def __call__(self) -> int:
+        """Every look is a millisecond later than the one before."""
+        self.now_ns += 1_000_000
+        return self.now_ns
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store() -> FakeApiKeyStore:
+    return FakeApiKeyStore()
+
+
+@pytest.fixture
+def keyring(store: FakeApiKeyStore, clock: Clock) -> Keyring:
+    return Keyring(store, cursor_key=b"k" * 32, now_ns=clock)
+
+
+def active(store: FakeApiKeyStore) -> list[str]:
+    return [key.name for key in store.keys.values() if key.revoked_at_ms is None]
+
+
+def test_a_key_passes_on_its_own_scopes_where_none_are_named(keyring: Keyring) -> None:
+    narrow = keyring.issue("acme", "ci", {Scope.WRITE, Scope.READ}).key
+    made = keyring.create(narrow, "another").key
+    assert (made.account_id, made.scopes) == ("acme", narrow.scopes)
+
+
+def test_a_key_passes_on_no_more_than_it_has(store: FakeApiKeyStore, keyring: Keyring) -> None:
+    narrow = keyring.issue("acme", "ci", {Scope.WRITE}).key
+    with pytest.raises(ScopeExceeded):
+        keyring.create(narrow, "more", ["write", "publish"])
+    assert keyring.create(narrow, "as much", ["write"]).key.scopes == {Scope.WRITE}
+    assert active(store) == ["ci", "as much"]
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes", "field"),
+    [
+        ("", None, "name"),
+        (" ", None, "name"),
+        ("x" * 65, None, "name"),
+        ("two\nlines", None, "name"),
+        ("a", [], "scopes"),
+        ("a", ["read", "admin"], "scopes[1]"),
+        ("a", ["read", "write", "read"], "scopes[2]"),
+    ],
+)
+def test_a_key_that_breaks_a_rule_is_not_made(
+    store: FakeApiKeyStore, keyring: Keyring, name: str, scopes: list[str] | None, field: str
+) -> None:
+    by = keyring.issue("acme", "first").key
+    with pytest.raises(InvalidInput) as caught:
+        keyring.create(by, name, scopes)
+    assert caught.value.field == field
+    assert active(store) == ["first"]
+
+
+def test_the_list_is_newest_first_and_goes_on_where_it_stopped(keyring: Keyring) -> None:
+    for name in ("first", "second", "third"):
+        keyring.issue("acme", name)
+    keyring.issue("globex", "foreign")
+    page = keyring.page("acme", 2)
+    assert page.next_cursor is not None
+    rest = keyring.page("acme", 2, page.next_cursor)
+    assert [key.name for key in (*page.keys, *rest.keys)] == ["third", "second", "first"]
+    assert rest.next_cursor is None
+    with pytest.raises(InvalidInput):
+        keyring.page("globex", 2, page.next_cursor)
+
+
+def test_a_revoked_key_stops_and_stays_in_the_list(
+    store: FakeApiKeyStore, keyring: Keyring
+) -> None:
+    by = keyring.issue("acme", "kept").key
+    text, key = keyring.issue("acme", "lost")
+    revoked = keyring.revoke(key.id, by=by)
+    assert revoked is not None
+    assert revoked.revoked_at_ms is not None
+    assert keyring.authenticate(f"Bearer {text}") is None
+    assert revoked in keyring.page("acme", 10).keys
+    assert keyring.revoke(key.id, by=by) == revoked
+
+
+def test_a_foreign_or_absent_key_is_not_revoked(store: FakeApiKeyStore, keyring: Keyring) -> None:
+    by = keyring.issue("acme", "mine").key
+    foreign = keyring.issue("globex", "foreign").key
+    assert keyring.revoke(foreign.id, by=by) is None
+    assert keyring.revoke("key_0", by=by) is None
+    assert active(store) == ["mine", "foreign"]
+
+
+def test_the_last_key_that_may_write_is_protected(store: FakeApiKeyStore, keyring: Keyring) -> None:
+    by = keyring.issue("acme", "last").key
+    keyring.issue("acme", "reader", {Scope.READ, Scope.PUBLISH})
+    revoked = keyring.issue("acme", "revoked").key
+    keyring.revoke(revoked.id, by=by)
+    with pytest.raises(LastApiKey):
+        keyring.revoke(by.id, by=by)
+    assert active(store) == ["last", "reader"]
+
+
+def test_a_key_may_revoke_itself_while_another_may_write(
+    store: FakeApiKeyStore, keyring: Keyring
+) -> None:
+    for number in range(150):
+        keyring.issue("acme", f"reader {number}", {Scope.READ})
+    by = keyring.issue("acme", "by").key
+    keyring.issue("acme", "other", {Scope.WRITE})
+    keyring.revoke(by.id, by=by)
+    assert "by" not in active(store)
+
+
+def test_a_key_that_may_not_write_is_revoked_without_ado(
+    store: FakeApiKeyStore, keyring: Keyring
+) -> None:
+    by = keyring.issue("acme", "by").key
+    reader = keyring.issue("acme", "reader", {Scope.READ}).key
+    keyring.revoke(reader.id, by=by)
+    assert active(store) == ["by"]
+
+
+class Racing(FakeApiKeyStore):
+    """Revokes another key just before the first revocation is written."""
+
+    victim: ApiKey | None = None
+
+    def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
+        victim, self.victim = self.victim, None
+        if victim is not None:
+            self.keys[victim.key_hash] = replace(victim, revoked_at_ms=now_ms)
+        return super().revoke(key_hash, now_ms, while_active=while_active)
+
+
+def test_two_keys_that_revoke_each_other_leave_one(clock: Clock) -> None:
+    store = Racing()
+    keyring = Keyring(store, now_ns=clock)
+    one = keyring.issue("acme", "one").key
+    two = keyring.issue("acme", "two").key
+    store.victim = one
+    with pytest.raises(LastApiKey):
+        keyring.revoke(two.id, by=one)
+    assert active(store) == ["two"]
+
+
+def test_a_key_that_somebody_else_revokes_meanwhile_is_revoked_once(clock: Clock) -> None:
+    store = Racing()
+    keyring = Keyring(store, now_ns=clock)
+    by = keyring.issue("acme", "by").key
+    victim = keyring.issue("acme", "victim").key
+    store.victim = victim
+    revoked = keyring.revoke(victim.id, by=by)
+    assert revoked == store.keys[victim.key_hash]
+
+
+def test_another_key_vouches_where_the_callers_own_is_revoked_meanwhile(clock: Clock) -> None:
+    store = Racing()
+    keyring = Keyring(store, now_ns=clock)
+    by = keyring.issue("acme", "by").key
+    key = keyring.issue("acme", "key").key
+    keyring.issue("acme", "third")
+    store.victim = by
+    assert keyring.revoke(key.id, by=by) == store.keys[key.key_hash]
+    assert active(store) == ["third"]
+
+
+def test_a_keys_use_is_noted_at_most_once_an_hour(
+    store: FakeApiKeyStore, keyring: Keyring, clock: Clock
+) -> None:
+    text, key = keyring.issue("acme")
+    noted = []
+    for step_ns in (0, HOUR_NS // 2, HOUR_NS // 4, HOUR_NS // 2):
+        clock.now_ns += step_ns
+        keyring.authenticate(f"Bearer {text}")
+        noted.append(store.keys[key.key_hash].last_used_at_ms)
+    assert noted[0] == noted[1] == noted[2]
+    assert noted[3] == clock.now_ns // 1_000_000
+
+
+def test_a_key_is_recognised_even_where_its_use_cannot_be_noted(
+    store: FakeApiKeyStore, keyring: Keyring
+) -> None:
+    text, key = keyring.issue("acme", scopes=ALL_SCOPES)
+    store.failures.plan("touch", True)
+    assert keyring.authenticate(f"Bearer {text}") == key
+
+
+def test_a_failed_revocation_is_not_taken_for_done(
+    store: FakeApiKeyStore, keyring: Keyring
+) -> None:
+    by = keyring.issue("acme", "by").key
+    key = keyring.issue("acme", "key").key
+    store.failures.plan("revoke", True)
+    with pytest.raises(Unavailable):
+        keyring.revoke(key.id, by=by)
+    assert active(store) == ["by", "key"]

@@ -1,0 +1,171 @@
+"""Publishing over HTTP: what reaches the queue is what its producer meant, and nothing more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support import samples
+from support.fakes import FakeEventQueue, FakeObserver
+from webhooks.domain import payload
+from webhooks.domain.errors import InvalidEvent, InvalidInput, Unavailable
+from webhooks.domain.event import accept
+from webhooks.domain.intake import read_message
+from webhooks.domain.ses import SesAccounts
+from webhooks.services.publisher import Publisher
+
+TEXTS = st.text(st.characters(codec=None), max_size=20)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+OPTIONAL = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["evt_mine", None]),
+        "timestamp": st.sampled_from(["2025-12-21T10:30:00Z", None]),
+        "transaction_id": st.sampled_from(["txn_1", None]),
+        "account_id": st.sampled_from(["acc_1", None]),
+    },
+)
+
+
+@pytest.fixture
+def queue() -> FakeEventQueue:
+    return FakeEventQueue()
+
+
+@pytest.fixture
+def publisher(queue: FakeEventQueue) -> Publisher:
+    return make_publisher(queue)
+
+
+def make_publisher(queue: FakeEventQueue) -> Publisher:
+    return Publisher(queue, FakeObserver(), clock=lambda: samples.NOW_MS / 1000)
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return samples.event_document(**changes)
+
+
+@given(data=st.dictionaries(TEXTS, VALUES, max_size=4), optional=OPTIONAL)
+def test_an_event_is_the_same_whichever_way_it_comes(
+    data: dict[str, Any], optional: dict[str, Any]
+) -> None:
+    """As the dispatcher reads it: from the queue at once, or by way of the API."""
+    fields = {"event": "email.sent", "data": {**data, "to": "a@example.com"}, **optional}
+    text = json.dumps(fields)
+    queue = FakeEventQueue()
+    [published] = make_publisher(queue).publish("acc_1", [payload.parse(text)])
+    directly = accept(payload.parse(text), sent_at_ms=samples.NOW_MS + 7, account_id="acc_1")
+    [(account_id, message)] = queue.messages
+    [arrived] = read_message(
+        message, sent_at_ms=samples.NOW_MS + 7, ses_accounts=SesAccounts()
+    ).events
+    assert arrived == directly
+    assert (account_id, published.event_id) == ("acc_1", arrived.id)
+    assert published.transaction_id in {None, arrived.transaction_id}
+
+
+@given(TEXTS)
+def test_a_message_holds_no_character_that_sqs_refuses(text: str) -> None:
+    queue = FakeEventQueue()
+    fields = document(data={"to": "a@example.com", "subject": text})
+    make_publisher(queue).publish("acc_1", [fields])
+    [(_, message)] = queue.messages
+    assert message.isascii()
+    assert message.isprintable()
+
+
+def test_only_the_account_is_filled_in(publisher: Publisher, queue: FakeEventQueue) -> None:
+    fields = {"event": "email.sent", "data": {"to": "a@example.com", "id": None}}
+    publisher.publish("acc_1", [fields])
+    [(_, message)] = queue.messages
+    assert json.loads(message) == {**fields, "account_id": "acc_1"}
+
+
+def test_a_transaction_id_that_depends_on_the_queues_clock_is_not_told(
+    publisher: Publisher,
+) -> None:
+    neither = document(transaction_id=None, timestamp=None)
+    results = publisher.publish(
+        "acc_1", [neither, document(transaction_id=None), document(timestamp=None)]
+    )
+    assert [result.transaction_id is not None for result in results] == [False, True, True]
+
+
+def test_what_is_no_event_is_named_and_the_others_go_on(
+    publisher: Publisher, queue: FakeEventQueue
+) -> None:
+    documents: list[object] = [
+        document(id="first"),
+        document(event="email.lost"),
+        document(account_id="acc_2"),
+        "text",
+        document(data={"subject": "to nobody"}),
+        document(surprise=1),
+        document(data={"to": "a@example.com", "text": "x" * 65_536}),
+        {"eventType": "Send", "mail": {}},
+        document(id="last"),
+    ]
+    results = publisher.publish("acc_1", documents)
+    reasons = [
+        result.error.reason if isinstance(result.error, InvalidEvent) else None
+        for result in results
+    ]
+    assert reasons == [
+        None,
+        "unknown_event",
+        "invalid_field",
+        "not_an_object",
+        "invalid_field",
+        "invalid_field",
+        "too_large",
+        "unknown_event",
+        None,
+    ]
+    assert [json.loads(message)["id"] for _, message in queue.messages] == ["first", "last"]
+
+
+def test_what_the_queue_does_not_take_is_told_at_its_place(
+    publisher: Publisher, queue: FakeEventQueue
+) -> None:
+    queue.refuse = {1}
+    results = publisher.publish(
+        "acc_1", [document(event="email.lost"), document(id="a"), document(id="b")]
+    )
+    assert [result.event_id for result in results] == [None, "a", None]
+    assert isinstance(results[2].error, Unavailable)
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_a_list_has_one_to_a_hundred_events(
+    publisher: Publisher, queue: FakeEventQueue, count: int
+) -> None:
+    with pytest.raises(InvalidInput):
+        publisher.publish("acc_1", [document()] * count)
+    assert queue.messages == []
+
+
+def test_a_hundred_events_are_taken(publisher: Publisher, queue: FakeEventQueue) -> None:
+    results = publisher.publish("acc_1", [document(id=f"evt_{at}") for at in range(100)])
+    assert [result.event_id for result in results] == [f"evt_{at}" for at in range(100)]
+    assert len(queue.messages) == 100
+
+
+def test_the_log_counts_and_quotes_nothing(queue: FakeEventQueue) -> None:
+    observer = FakeObserver()
+    publisher = Publisher(queue, observer, clock=lambda: samples.NOW_MS / 1000)
+    queue.refuse = {0}
+    publisher.publish("acc_1", [document(), document(id="b"), "canary"])
+    [fields] = observer.logged("events_published")
+    assert fields == {"account_id": "acc_1", "accepted": 1, "invalid": 1, "not_taken": 1}

@@ -1,0 +1,373 @@
+"""Replays: what their owner asks for, and the steps that carry them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.fakes import (
+    FakeDeliveryStore,
+    FakeDeliveryWalk,
+    FakeObserver,
+    FakeReplayScheduler,
+    FakeReplayStore,
+    FakeSender,
+    FakeWebhookStore,
+)
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
+from webhooks.domain.errors import (
+    InvalidInput,
+    ReplayRunning,
+    TooManyReplays,
+    Unavailable,
+    WebhookDisabled,
+)
+from webhooks.domain.replay import NOT_ARRIVED, PAUSE_SECONDS, Replay, ReplayStatus, select
+from webhooks.domain.webhook import Secrets
+from webhooks.services.deliverer import Deliverer
+from webhooks.services.replayer import SECONDS_FOR_A_STEP, Replayer
+from webhooks.services.replays import Replays
+from webhooks.services.retrier import Retrier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOW = samples.NOW_MS / 1000
+SINCE = "2025-12-21T00:00:00Z"
+REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+RATE = 3
+
+
+class World:
+    """A webhook, the deliveries that it missed, and what replays them."""
+
+    def __init__(self) -> None:
+        self.webhooks = FakeWebhookStore()
+        self.webhooks.add(samples.webhook(), Secrets(samples.SECRET))
+        self.deliveries = FakeDeliveryStore()
+        self.sender = FakeSender()
+        self.observer = FakeObserver()
+        self.store = FakeReplayStore()
+        self.scheduler = FakeReplayScheduler()
+        self.walk = FakeDeliveryWalk(self.deliveries)
+        self.replays = Replays(
+            store=self.store,
+            scheduler=self.scheduler,
+            max_replays_per_day=2,
+            cursor_key=b"k",
+            now_ns=lambda: (samples.NOW_MS + len(self.store.replays)) * 1_000_000,
+        )
+        retrier = Retrier(
+            deliveries=self.deliveries,
+            destinations=self.webhooks,
+            deliverer=Deliverer(
+                sender=self.sender,
+                destinations=self.webhooks,
+                observer=self.observer,
+                schedule=(5.0,),
+                clock=lambda: NOW,
+                random=lambda: 0.5,
+            ),
+            observer=self.observer,
+            clock=lambda: NOW,
+        )
+        self.replayer = Replayer(
+            store=self.store,
+            walk=self.walk,
+            destinations=self.webhooks,
+            retrier=retrier,
+            observer=self.observer,
+            clock=lambda: NOW,
+            deliveries_per_second=RATE,
+        )
+
+    def missed(self, count: int, status: Status = Status.EXHAUSTED, **changes: Any) -> list[str]:
+        """Add deliveries, a minute apart; returns their ids, the oldest first."""
+        ids = []
+        for number in range(count):
+            occurred_at_ms = samples.NOW_MS - (count - number) * 60_000
+            event_id = f"evt_{status}_{number}"
+            one = samples.delivery(
+                id=delivery_id(event_id, occurred_at_ms, samples.WEBHOOK_ID),
+                event_id=event_id,
+                status=status,
+                next_attempt_at_ms=None,
+                **changes,
+            )
+            self.deliveries.create(one)
+            ids.append(one.id)
+        return ids
+
+    def start(self, **request: Any) -> Replay:
+        return self.replays.start(samples.webhook(), **{"since": SINCE, **request})
+
+    def step(self, replay: Replay, remaining_seconds: float = 15.0) -> float | None:
+        return self.replayer.step(replay.key, remaining_seconds)
+
+    def now(self, replay: Replay) -> Replay:
+        found = self.store.get(replay.key)
+        assert found
+        return found
+
+    def sent(self) -> list[str]:
+        return [headers["X-SendComms-Delivery"] for _, _, headers in self.sender.posts]
+
+    def disable(self) -> None:
+        self.webhooks.disable("acc_1", samples.WEBHOOK_ID, "gone", samples.NOW_MS)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_replay_without_a_status_selects_all_that_has_not_arrived() -> None:
+    selection = select(SINCE, None, None, samples.NOW_MS)
+    assert selection.statuses == NOT_ARRIVED
+    assert selection.until_ms == samples.NOW_MS
+
+
+def test_a_replay_never_selects_what_is_yet_to_come() -> None:
+    assert select(SINCE, "2030-01-01T00:00:00Z", None, samples.NOW_MS).until_ms == samples.NOW_MS
+    earlier = select(SINCE, "2025-12-21T01:00:00Z", "succeeded", samples.NOW_MS)
+    assert earlier.until_ms - earlier.since_ms == 3_600_000
+    assert earlier.statuses == (Status.SUCCEEDED,)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"since": "yesterday"}, "since"),
+        ({"since": "2030-01-01T00:00:00Z"}, "since"),
+        ({"until": "soon"}, "until"),
+        ({"until": "2025-12-20T00:00:00Z"}, "until"),
+        ({"status": "cancelled"}, "status"),
+        ({"status": "pending"}, "status"),
+        ({"status": "lost"}, "status"),
+    ],
+)
+def test_what_no_replay_can_be_is_refused_by_field(
+    world: World, request_: Mapping[str, str], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        world.start(**request_)
+    assert refused.value.field == field
+    assert world.store.replays == {}
+
+
+def test_a_replay_is_recorded_and_then_started(world: World) -> None:
+    replay = world.start()
+    assert world.now(replay) == replay
+    assert world.scheduler.started == [replay.key]
+
+
+def test_a_disabled_webhook_has_no_replay(world: World) -> None:
+    world.disable()
+    disabled = world.webhooks.get("acc_1", samples.WEBHOOK_ID)
+    assert disabled
+    with pytest.raises(WebhookDisabled):
+        world.replays.start(disabled, since=SINCE)
+    assert world.scheduler.started == []
+
+
+def test_a_second_replay_waits_for_the_first(world: World) -> None:
+    first = world.start()
+    with pytest.raises(ReplayRunning):
+        world.start()
+    world.replays.cancel(samples.webhook(), first.id)
+    world.start()
+
+
+def test_a_webhook_has_only_so_many_replays_a_day(world: World) -> None:
+    for _ in range(2):
+        world.replays.cancel(samples.webhook(), world.start().id)
+    with pytest.raises(TooManyReplays):
+        world.start()
+
+
+def test_a_replay_that_could_not_be_started_is_in_nobodys_way(world: World) -> None:
+    world.scheduler.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        world.start()
+    [failed] = world.store.replays.values()
+    assert (failed.status, failed.reason) == (ReplayStatus.FAILED, "not_started")
+    assert world.start().running
+
+
+def test_a_replay_sends_oldest_first_a_batch_at_a_time(world: World) -> None:
+    ids = world.missed(7)
+    replay = world.start()
+    assert world.step(replay) == PAUSE_SECONDS
+    assert sorted(world.sent()) == ids[:3]
+    assert (world.now(replay).sent, world.now(replay).position) == (3, ids[2])
+    assert world.step(replay) == PAUSE_SECONDS
+    assert sorted(world.sent()) == ids[:6]
+    assert world.step(replay) is None
+    assert sorted(world.sent()) == ids
+    ended = world.now(replay)
+    assert (ended.status, ended.sent, ended.succeeded, ended.failed) == ("completed", 7, 7, 0)
+    assert ended.replayed_until_ms == ended.selection.until_ms
+    assert world.step(replay) is None
+    assert len(world.sent()) == 7
+
+
+def test_each_attempt_is_one_by_hand_that_the_log_shows(world: World) -> None:
+    [one] = world.missed(1)
+    world.step(world.start())
+    [delivery] = [d for d in world.deliveries.deliveries.values() if d.id == one]
+    assert delivery.status is Status.SUCCEEDED
+    assert [attempt.manual for attempt in delivery.attempts] == [False, True]
+
+
+def test_failures_are_counted_and_change_nothing_else(world: World) -> None:
+    world.missed(2)
+    world.sender.answer = lambda *_: REFUSED
+    replay = world.start()
+    assert world.step(replay) is None
+    ended = world.now(replay)
+    assert (ended.status, ended.sent, ended.succeeded, ended.failed) == ("completed", 2, 0, 2)
+    assert {d.status for d in world.deliveries.deliveries.values()} == {Status.EXHAUSTED}
+
+
+def test_a_test_is_not_replayed(world: World) -> None:
+    world.missed(2, test=True)
+    replay = world.start()
+    assert world.step(replay) is None
+    assert world.sent() == []
+    assert world.now(replay).sent == 0
+
+
+def test_a_step_that_was_not_recorded_is_made_again_with_the_same_ids(world: World) -> None:
+    ids = world.missed(3)
+    world.sender.answer = lambda *_: REFUSED
+    replay = world.start()
+    world.store.failures.plan("save", True)
+    with pytest.raises(Unavailable):
+        world.step(replay)
+    assert world.step(replay) is None
+    assert sorted(world.sent()) == sorted(ids * 2)
+    assert world.now(replay).sent == 3
+
+
+def test_a_replay_goes_on_behind_what_was_recorded_before_a_fault_of_ours(world: World) -> None:
+    ids = world.missed(3)
+
+    def answer(_: str, headers: Mapping[str, str]) -> Outcome:
+        if headers["X-SendComms-Delivery"] == ids[1] and len(world.sender.posts) <= 3:
+            msg = "the resolver"
+            raise Unavailable(msg)
+        return Outcome(status_code=200)
+
+    world.sender.answer = answer
+    replay = world.start()
+    assert world.step(replay) == PAUSE_SECONDS
+    assert (world.now(replay).sent, world.now(replay).position) == (1, ids[0])
+    assert world.step(replay) is None
+    assert world.now(replay).status is ReplayStatus.COMPLETED
+    # The third arrived at the first step already, so that it is no longer selected.
+    assert sorted(world.sent()) == sorted([*ids, ids[1]])
+
+
+def test_a_fault_of_ours_at_the_first_delivery_is_tried_again(world: World) -> None:
+    world.missed(1)
+
+    def answer(*_: object) -> Outcome:
+        msg = "the resolver"
+        raise Unavailable(msg)
+
+    world.sender.answer = answer
+    replay = world.start()
+    with pytest.raises(Unavailable):
+        world.step(replay)
+    assert world.now(replay) == replay
+
+
+def test_too_little_time_for_a_step_sends_nothing(world: World) -> None:
+    world.missed(1)
+    with pytest.raises(Unavailable):
+        world.step(world.start(), SECONDS_FOR_A_STEP - 1)
+    assert world.sent() == []
+
+
+def test_a_cancelled_replay_sends_nothing_more(world: World) -> None:
+    world.missed(5)
+    replay = world.start()
+    world.step(replay)
+    cancelled = world.replays.cancel(samples.webhook(), replay.id)
+    assert cancelled
+    assert (cancelled.status, cancelled.sent) == (ReplayStatus.CANCELLED, 3)
+    assert world.step(replay) is None
+    assert len(world.sent()) == 3
+    assert world.replays.cancel(samples.webhook(), replay.id) == cancelled
+
+
+def test_a_replay_cancelled_during_a_step_stays_cancelled(world: World) -> None:
+    world.missed(1)
+    replay = world.start()
+
+    def answer(*_: object) -> Outcome:
+        world.replays.cancel(samples.webhook(), replay.id)
+        return Outcome(status_code=200)
+
+    world.sender.answer = answer
+    assert world.step(replay) is None
+    assert world.now(replay).status is ReplayStatus.CANCELLED
+    assert world.observer.logged("replay_ended") == []
+
+
+@pytest.mark.parametrize("reason", ["webhook_disabled", "webhook_deleted"])
+def test_a_replay_ends_with_its_webhook(world: World, reason: str) -> None:
+    world.missed(5)
+    replay = world.start()
+    world.step(replay)
+    if reason == "webhook_disabled":
+        world.disable()
+    else:
+        world.webhooks.delete("acc_1", samples.WEBHOOK_ID)
+    assert world.step(replay) is None
+    ended = world.now(replay)
+    assert (ended.status, ended.reason, ended.sent) == (ReplayStatus.FAILED, reason, 3)
+    assert len(world.sent()) == 3
+
+
+def test_an_abandoned_replay_has_failed_for_all_to_see(world: World) -> None:
+    replay = world.start()
+    world.replayer.abandon(replay.key)
+    assert (world.now(replay).status, world.now(replay).reason) == ("failed", "internal_error")
+    world.replayer.abandon(replay.key)
+    [line] = world.observer.logged("replay_ended")
+    assert line["status"] == "failed"
+
+
+def test_a_replay_of_another_webhook_is_not_found(world: World) -> None:
+    replay = world.start()
+    assert world.replays.get(samples.webhook(2), replay.id) is None
+    assert world.replays.cancel(samples.webhook(account_id="acc_2"), replay.id) is None
+    assert world.replays.get(samples.webhook(), "running") is None
+    assert world.now(replay).running
+
+
+def test_a_list_of_replays_goes_on_with_its_cursor(world: World) -> None:
+    ids: list[str] = []
+    for _ in range(2):
+        ids.insert(0, world.start().id)
+        world.replays.cancel(samples.webhook(), ids[0])
+    page = world.replays.page(samples.webhook(), 1)
+    assert page.next_cursor
+    rest = world.replays.page(samples.webhook(), 1, page.next_cursor)
+    assert [one.id for one in (*page.replays, *rest.replays)] == ids
+    assert rest.next_cursor is None
+    with pytest.raises(InvalidInput):
+        world.replays.page(samples.webhook(2), 1, page.next_cursor)
+
+
+def test_a_delivery_that_settles_meanwhile_is_passed_over(world: World) -> None:
+    ids = world.missed(4)
+    replay = world.start()
+    world.step(replay)
+    last: Delivery = next(d for d in world.deliveries.deliveries.values() if d.id == ids[3])
+    world.deliveries.put_settled([last.after(samples.attempt(2, error=None), Status.SUCCEEDED)])
+    assert world.step(replay) is None
+    assert sorted(world.sent()) == ids[:3]
