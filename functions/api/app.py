@@ -21,7 +21,7 @@ from api.requests import (
     refuse_unknown_parameters,
     refuse_unknown_routes,
 )
-from api.routes import api_keys, deliveries, event_types, events, replays, webhooks
+from api.routes import api_keys, deliveries, documents, event_types, events, replays, webhooks
 from webhooks.domain.payload import serialize
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Api:
         self.resolver.include_router(deliveries.router, prefix="/api/v1/webhooks")
         self.resolver.include_router(replays.router, prefix="/api/v1/webhooks")
         self.resolver.include_router(event_types.router, prefix="/api/v1/event-types")
+        self.resolver.include_router(documents.make_router(self.resolver))
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Return the answer to one request, whatever happens, in the envelope."""

@@ -117,6 +117,8 @@ def refuse_unknown_routes(
 
 def authenticate(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> Response[Any]:
     """Find out whose request it is; from here on the account is that of the key."""
+    if required_scope(app.context["_route"]) is None:
+        return next_middleware(app)
     call = current_call(app)
     authorization = app.current_event.headers.get("authorization")
     call.key = call.services.keyring.authenticate(authorization) if authorization else None
@@ -129,16 +131,20 @@ def authorize(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> R
     """Refuse a key without the route's scope, whatever the request is about."""
     key = current_call(app).key
     scope = required_scope(app.context["_route"])
-    if key is not None and scope not in key.scopes:
+    if key is not None and scope is not None and scope not in key.scopes:
         raise errors.insufficient_scope(scope)
     return next_middleware(app)
 
 
-def required_scope(route: Route) -> Scope:
-    """Return what a key needs for a route: what it names, else what its method says."""
-    named = (route.openapi_extensions or {}).get(SCOPE_EXTENSION)
-    if named is not None:
-        return Scope(named)
+def required_scope(route: Route) -> Scope | None:
+    """Return what a key needs for a route: what it names, else what its method says.
+
+    None: the route needs no key.
+    """
+    extensions = route.openapi_extensions or {}
+    if SCOPE_EXTENSION in extensions:
+        named = extensions[SCOPE_EXTENSION]
+        return None if named is None else Scope(named)
     return Scope.READ if route.method == "GET" else Scope.WRITE
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.receiver import Answer
-from support.stack import eventually
+from support.stack import ROOT, eventually
 
 if TYPE_CHECKING:
     from support.receiver import Receiver
@@ -132,3 +136,38 @@ def test_another_account_learns_and_changes_nothing(
     eventually(
         lambda: follow(account, replay)["status"] == "completed", "the replay ends", timeout=30
     )
+
+
+def test_the_commands_for_replays_work_as_they_are_written(
+    account: Account, receiver: Receiver
+) -> None:
+    webhook = account.register(receiver.url)
+    text = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
+    [starting, *others] = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+    def run(commands: str, **variables: str) -> list[dict[str, Any]]:
+        script = "set -e\ncurl() { command curl -sS -w '\\n' \"$@\"; }\n" + commands
+        environment = {
+            **os.environ,
+            "API": account.stack.outputs["ApiUrl"],
+            "KEY": account.key,
+            "WEBHOOK": webhook["id"],
+            **variables,
+        }
+        result = subprocess.run(
+            ["bash", "-c", script], env=environment, capture_output=True, text=True, check=False
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+        return [json.loads(line)["data"] for line in result.stdout.splitlines() if line]
+
+    [started] = run(starting)
+    eventually(
+        lambda: follow(account, started)["status"] == "completed", "the replay ends", timeout=30
+    )
+    answers: list[Any] = [*run("\n".join(others), REPLAY=started["id"])]
+    shown, listed, cancelled = answers
+    assert shown == cancelled == listed[0]
+    assert started.keys() == shown.keys()
+    example = re.search(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert example
+    assert json.loads(example[1])["data"].keys() == started.keys()

@@ -1,0 +1,288 @@
+"""The OpenAPI 3.1 document, made from the routes: their signatures, and the errors themselves.
+
+Powertools writes parameters, bodies and successes. What every answer has besides is added here:
+the errors as the API words them, the headers, the key and its scope. It costs a tenth of a second,
+so it is made when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from http import HTTPStatus
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
+
+from api import errors
+from api.errors import ApiError, as_api_error
+from api.idempotency import HEADER, REPLAYED_HEADER
+from api.requests import MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES, SCOPE_EXTENSION, required_scope
+from api.schemas.base import Failure
+from webhooks.domain.errors import (
+    IdempotencyConflict,
+    IdempotencyInProgress,
+    LastApiKey,
+    LimitReached,
+    ReplayRunning,
+    ScopeExceeded,
+    TooManyReplays,
+    Unavailable,
+    WebhookDisabled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+    from aws_lambda_powertools.event_handler.api_gateway import Route
+
+TITLE = "SendComms Webhooks"
+VERSION = "1.0.0"
+DESCRIPTION = """\
+Webhooks for email events. Every answer but this document and its page is JSON in one envelope: \
+`{"success": true, "data": ...}` or `{"success": false, "error": {"code", "message"}}`. Programs \
+read `code`, people `message`; a 422 lists what is wrong in `details`. A path that is not listed \
+answers 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
+
+The gateway in front of the API answers calls above the stack's rate itself, with 429 and \
+`{"message": "Too Many Requests"}`: try those again later.
+"""
+
+_SCHEME = "apiKey"
+_POWERTOOLS_OWN = ("HTTPValidationError", "ValidationError", "ResponseValidationError")
+_COMPONENT = "#/components/{}/{}"
+
+# What no rule below says: the errors of single operations.
+_OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
+    "register_webhook": [LimitReached()],
+    "delete_webhook_by_query": [errors.webhook_not_found()],
+    "resend_delivery": [WebhookDisabled()],
+    "send_test_event": [WebhookDisabled()],
+    "start_replay": [WebhookDisabled(), ReplayRunning(), TooManyReplays()],
+    "create_api_key": [ScopeExceeded()],
+    "revoke_api_key": [LastApiKey()],
+}
+_OF_PATH = {
+    "webhook_id": errors.webhook_not_found,
+    "delivery_id": errors.delivery_not_found,
+    "replay_id": errors.replay_not_found,
+    "key_id": errors.api_key_not_found,
+}
+_BODIES: Mapping[str, Any] = {
+    "register_webhook": {
+        "url": "https://your-server.com/webhooks/email",
+        "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
+    },
+    "change_webhook": {"active": False},
+    "rotate_secret": {"overlap_seconds": 86_400},
+    "send_test_event": {"event": "email.bounced"},
+    "start_replay": {"since": "2025-12-21T00:00:00Z", "status": "exhausted"},
+    "create_api_key": {"name": "billing", "scopes": ["publish"]},
+}
+_TAGS = {
+    "Webhooks": "Where events are sent.",
+    "Deliveries": "What was sent, and how it went.",
+    "Replays": "Sending a webhook's deliveries again, many at once.",
+    "Events": "What happened to emails.",
+    "API keys": "Who may call, and for what.",
+    "Documentation": "This document; no key needed.",
+}
+_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "X-Request-Id": ("What to name when you ask about the call.", {"type": "string"}),
+    "Cache-Control": ("Answers are for their caller alone.", {"const": "no-store"}),
+    "X-Content-Type-Options": ("The type is what Content-Type says.", {"const": "nosniff"}),
+    REPLAYED_HEADER: (
+        "Present where the answer is that of an earlier call with the same Idempotency-Key.",
+        {"const": "true"},
+    ),
+    "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
+    "Allow": ("The methods that the path has.", {"type": "string"}),
+    "Retry-After": ("After how many seconds to try again.", {"type": "string", "pattern": r"^\d+$"}),
+    "Content-Security-Policy": ("What the page may load: nothing of others.", {"type": "string"}),
+}
+_EVERYWHERE = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "Makes the call safe to repeat: within 24 hours the same key and body give the same answer."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "9b2f0c52-order-1001",
+}
+
+
+def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
+    """Return the document of an API's routes, in the order in which they were added."""
+    raw = app.get_openapi_json_schema(title=TITLE, version=VERSION, openapi_version="3.1.0")
+    made: dict[str, Any] = json.loads(raw)
+    components = made["components"]
+    schemas = components["schemas"]
+    for name in _POWERTOOLS_OWN:
+        schemas.pop(name, None)
+    for name, schema in schemas.items():
+        if not name.endswith("In"):
+            _describe_answer(schema)
+    failure = Failure.model_json_schema(
+        mode="serialization", ref_template=_COMPONENT.format("schemas", "{model}")
+    )
+    schemas |= failure.pop("$defs")
+    schemas["Failure"] = failure
+    for name in ("Failure", "ErrorOut", "ProblemOut"):
+        _describe_answer(schemas[name])
+    components["responses"] = responses = {
+        "NotFound": _failure([errors.not_found()]),
+        "MethodNotAllowed": _failure([errors.method_not_allowed(["GET", "POST"])]),
+    }
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes(app):
+        operation = made["paths"][route.openapi_path][route.method.lower()]
+        _complete(route, operation, responses)
+        paths.setdefault(route.openapi_path, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "responses": dict(sorted(responses.items())),
+            "headers": {
+                name: {"description": text, "schema": schema}
+                for name, (text, schema) in _HEADERS.items()
+            },
+            "securitySchemes": {
+                _SCHEME: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key. Its scopes say what it may do: "
+                    "read (every GET), write (every change), publish (events).",
+                }
+            },
+        },
+    }
+
+
+def routes(app: APIGatewayHttpResolver) -> Sequence[Route]:
+    """Return the routes; Powertools has no public list of them."""
+    return app._static_routes + app._dynamic_routes
+
+
+def text(made: Mapping[str, Any]) -> str:
+    """Return a document as it is committed and answered."""
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]) -> None:
+    scope = required_scope(route)
+    name = operation["operationId"] = route.func.__name__
+    operation["description"] = inspect.getdoc(route.func)
+    operation["security"] = [{_SCHEME: [scope.value]}] if scope else []
+    operation.pop(SCOPE_EXTENSION, None)
+    _complete_input(name, route.method, operation)
+    success = operation["responses"][str(route.status_code)]
+    success["description"] = HTTPStatus(route.status_code).phrase
+    idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
+    page = ("Content-Security-Policy",) if "text/html" in success["content"] else ()
+    success["headers"] = _header_refs((*_EVERYWHERE, *idempotent, *page))
+    operation["responses"] = {str(route.status_code): success}
+    answered = sorted(_errors(name, route, operation), key=lambda error: error.status)
+    for status, group in groupby(answered, key=lambda error: error.status):
+        alike = list({error.code: error for error in group}.values())
+        component = "Or".join(error.code.title().replace("_", "") for error in alike)
+        responses.setdefault(component, _failure(alike))
+        operation["responses"][str(status)] = {"$ref": _COMPONENT.format("responses", component)}
+
+
+def _complete_input(name: str, method: str, operation: dict[str, Any]) -> None:
+    parameters = operation.get("parameters", [])
+    for parameter in parameters:
+        _without_null(parameter["schema"])
+        if parameter["in"] == "path":
+            parameter["schema"]["minLength"] = 1
+    if method == "POST":
+        parameters.append(_IDEMPOTENCY_KEY)
+    if parameters:
+        operation["parameters"] = parameters
+    if name in _BODIES:
+        content = operation["requestBody"]["content"]["application/json"]
+        content["example"] = _BODIES[name]
+        content["schema"].pop("default", None)
+
+
+def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
+    yield errors.validation_failed([errors.problem("limit", "Use at most 100.")])
+    yield as_api_error(Exception())
+    scope = required_scope(route)
+    if scope is not None:
+        yield errors.unauthorized()
+        yield errors.insufficient_scope(scope)
+        yield as_api_error(Unavailable())
+    if "requestBody" in operation:
+        yield errors.malformed_json("Send a body that is valid JSON.")
+        publishes = name == "publish_events"
+        yield errors.body_too_large(MAX_EVENTS_BODY_BYTES if publishes else MAX_BODY_BYTES)
+        yield errors.unsupported_media_type()
+    if route.method == "POST":
+        yield as_api_error(IdempotencyConflict())
+        yield as_api_error(IdempotencyInProgress())
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            yield _OF_PATH[parameter["name"]]()
+            # An id with characters that no path part may have is no route at all.
+            yield errors.not_found()
+    yield from map(as_api_error, _OF_OPERATION.get(name, ()))
+
+
+def _failure(alike: Sequence[ApiError]) -> dict[str, Any]:
+    names = sorted({name for error in alike for name in error.headers})
+    return {
+        "description": " ".join(error.message for error in alike),
+        "headers": _header_refs((*_EVERYWHERE, *names)),
+        "content": {
+            "application/json": {
+                "schema": {
+                    "allOf": [{"$ref": _COMPONENT.format("schemas", "Failure")}],
+                    "properties": {
+                        "error": {"properties": {"code": {"enum": [e.code for e in alike]}}}
+                    },
+                },
+                "examples": {
+                    error.code: {
+                        "value": to_jsonable_python(error.response().body, exclude_none=True)
+                    }
+                    for error in alike
+                },
+            }
+        },
+    }
+
+
+def _header_refs(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": _COMPONENT.format("headers", name)} for name in names}
+
+
+def _describe_answer(schema: dict[str, Any]) -> None:
+    """Say of a shape of an answer what pydantic cannot know: None is left out, constants stay."""
+    fields = schema.get("properties", {})
+    for field in fields.values():
+        _without_null(field)
+    always = [name for name, field in fields.items() if "const" in field]
+    required = {*schema.get("required", ()), *always}
+    if required:
+        schema["required"] = [name for name in fields if name in required]
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema |= kinds[0]
+    elif kinds:
+        schema["anyOf"] = kinds
+    if schema.get("default", ...) is None:
+        del schema["default"]

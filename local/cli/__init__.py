@@ -1,0 +1,1 @@
+"""`webhooks`: the command line of an account that owns webhooks, over the public API."""

@@ -1,0 +1,106 @@
+"""How each thing of the API is shown to a person; a script gets it as it came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from local.cli.screen import Screen
+
+Thing = dict[str, Any]
+
+
+def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
+    """Show webhooks, one a line."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    screen.table(
+        ("ID", "STATE", "URL", "EVENTS", "CREATED"),
+        [
+            (w["id"], "active" if w["active"] else "off", w["url"], w["events"], w["created_at"])
+            for w in found
+        ],
+    )
+
+
+def thing(screen: Screen, found: Thing) -> None:
+    """Show one thing, a field a line."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    screen.fields(found)
+
+
+def secret(screen: Screen, found: Thing) -> None:
+    """Show something whose secret is in it this once."""
+    thing(screen, found)
+    if not screen.as_json:
+        screen.line("Save the secret: it is shown only this once.")
+
+
+def deliveries(screen: Screen, found: Sequence[Thing]) -> None:
+    """Show deliveries, one a line."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    screen.table(
+        ("ID", "STATUS", "EVENT", "TRANSACTION", "ATTEMPTS", "LAST", "CREATED"),
+        [
+            (
+                delivery["id"],
+                delivery["status"],
+                delivery["event"] + (" (test)" if delivery["test"] else ""),
+                delivery.get("transaction_id"),
+                delivery["attempt_count"],
+                _outcome(delivery.get("last_attempt")),
+                delivery["created_at"],
+            )
+            for delivery in found
+        ],
+    )
+
+
+def delivery(screen: Screen, found: Thing) -> None:
+    """Show a delivery, and where they came along, its body and attempts."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    apart = {"last_attempt", "payload", "attempts", "attempt_count"}
+    screen.fields({name: value for name, value in found.items() if name not in apart})
+    attempts = found.get("attempts")
+    if attempts is None:
+        return
+    screen.line()
+    screen.table(
+        ("ATTEMPT", "STARTED", "RESULT", "MS", "BY HAND", "ANSWER"),
+        [
+            (
+                attempt["number"],
+                attempt["started_at"],
+                _outcome(attempt),
+                attempt["duration_ms"],
+                attempt["manual"],
+                attempt["answer"],
+            )
+            for attempt in attempts
+        ],
+    )
+
+
+def event_types(screen: Screen, found: Sequence[Thing]) -> None:
+    """Show event types, one a line; their schemas and samples are for scripts."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    screen.table(("EVENT", "DESCRIPTION"), [(each["type"], each["description"]) for each in found])
+
+
+def _outcome(attempt: Thing | None) -> object:
+    """Return what an attempt came to: the receiver's status, else why there is none."""
+    if attempt is None:
+        return None
+    status = attempt.get("status_code")
+    return attempt.get("error") if status is None else status
