@@ -35,7 +35,9 @@ class WrongSetting(Exception):
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; returns the process's exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell without job control starts background programs with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as running:
             _run(running, sys.stdout, time.monotonic())

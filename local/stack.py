@@ -153,9 +153,9 @@ class LocalStack:
         outputs |= made.tables
         outputs |= {f"{name}Arn": arn for name, arn in made.state_machines.items()}
         if "ApiKeysTable" in made.tables:
-            from local.handlers import issue_key
+            from local.handlers import store_key
 
-            outputs["ApiKey"] = issue_key(made.tables["ApiKeysTable"], endpoint, account_id)
+            outputs["ApiKey"] = store_key(made.tables["ApiKeysTable"], endpoint, account_id)
         return outputs
 
 

@@ -100,7 +100,7 @@ def retrier() -> Retrier:
 
 @pytest.fixture
 def machine(retrier: Retrier) -> Iterator[Machine]:
-    with aws_server(listen("127.0.0.1", 0, "AWS_PORT")) as endpoint:
+    with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
         made = resources.create(hurried(template.load()), endpoint)
         name = made.functions["RetrierFunction"].name
         with invoking([LocalFunction(name=name, handler=retrier)]):

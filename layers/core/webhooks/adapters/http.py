@@ -6,6 +6,7 @@ Whatever a receiver does is an `Outcome`. Nothing here logs, and no exception ca
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from datetime import UTC
@@ -128,7 +129,7 @@ def _milliseconds_since(started: float) -> int:
 
 
 def retry_after_seconds(text: str, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` asks for, at most a year's.
+    """Return the whole seconds that a `Retry-After` asks for, at most a year's.
 
     `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds.
     None where it is garbage or in the past.
@@ -140,7 +141,7 @@ def retry_after_seconds(text: str, now: float) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(seconds, _YEAR_SECONDS) if seconds > 0 else None
+    return min(float(math.ceil(seconds)), _YEAR_SECONDS) if seconds > 0 else None
 
 
 def printable(body: bytes) -> str:

@@ -97,7 +97,9 @@ class Deliverer:
         if delay is None:
             self._observer.count("Exhausted")
             return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
-        next_attempt_at_ms = now_ms + int(delay * _MILLISECONDS)
+        # Step Functions waits whole seconds. The schedule is whole and so is Retry-After, so that
+        # cutting off a part of the jitter is never early.
+        next_attempt_at_ms = now_ms + int(delay) * _MILLISECONDS
         return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms)
 
     def _disable(self, delivery: Delivery, now_ms: int) -> None:
