@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from local.aws import REGION
+from local.account import REGION
 from local.functions import Handler
 from local.gateway import Gateway, GatewayRoute
 from local.poller import EventSource, Poller
