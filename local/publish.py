@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,12 @@ EVENT_TYPES = ("sent", "delivered", "bounced", "complained", "opened", "clicked"
 
 
 def sample(event_type: str, account_id: str, to: str) -> str:
-    """Return a message of contract 2.4 for one of the six types, as `email.opened`."""
+    """Return a message for one of the six types, as `email.opened`: of another email each time."""
     message = {
         "account_id": account_id,
         "event": event_type,
         "data": {
-            "email_id": "abc123-def456-789",
+            "email_id": str(uuid.uuid4()),
             "to": to,
             "subject": "Welcome to our platform!",
             "from": "hello@yourdomain.com",

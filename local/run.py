@@ -158,7 +158,7 @@ AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test aws sqs send-message \\
   --endpoint-url {outputs["AwsEndpointUrl"]} --region {outputs["Region"]} \\
   --queue-url {outputs["EventsQueueUrl"]} \\
   --message-body '{{"account_id": "{outputs["AccountId"]}", "event": "email.delivered", \
-"data": {{"to": "recipient@example.com", "subject": "Welcome to our platform!"}}}}'
+"data": {{"email_id": "'$(date +%s)'", "to": "recipient@example.com"}}}}'
 
 3. List the webhooks:
 

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local import template
+from webhooks.adapters import aws
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
+from webhooks.adapters.http import TIMEOUT_SECONDS
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
+from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
 from webhooks.settings import Settings
 
 if TYPE_CHECKING:
@@ -161,7 +164,9 @@ def test_the_schedules_pattern_takes_what_the_code_takes(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "5;300", "5,,300", "-1", "0.5,1", "five", "5, 300", "1e3", "31536001"])
+@pytest.mark.parametrize(
+    "text", ["", "5;300", "5,,300", "-1", "0.5,1", "five", "5, 300", "1e3", "31536001"]
+)
 def test_the_schedules_pattern_refuses_anything_else(text: str) -> None:
     with pytest.raises(ValueError, match="delays in whole seconds"):
         template.load(parameters={"RetrySchedule": text})
@@ -193,7 +198,20 @@ def test_a_delivery_outlives_the_dead_letter_that_names_it() -> None:
     for queue in ("EventsDeadLetterQueue", "DeadLetterQueue"):
         kept = properties(queue)["MessageRetentionPeriod"]
         assert kept == AWS_MAXIMUM_RETENTION_SECONDS, queue
-        assert kept <= least_days * 86_400, queue
+        assert kept < least_days * 86_400, queue
+
+
+def test_each_function_outlives_its_slowest_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    config = aws.client("dynamodb", "http://127.0.0.1:1").meta.config
+    tries = config.retries["total_max_attempts"]
+    call_seconds = tries * (config.connect_timeout + config.read_timeout)
+
+    assert call_seconds == 9
+    assert properties("ApiFunction")["Timeout"] >= 3 * call_seconds
+    assert properties("RetrierFunction")["Timeout"] >= 3 * call_seconds + 2 * TIMEOUT_SECONDS
+    first = 2 * call_seconds + SECONDS_FOR_ONE_ATTEMPT
+    assert properties("DispatcherFunction")["Timeout"] >= first + call_seconds
 
 
 def test_a_message_stays_hidden_for_six_times_the_dispatchers_timeout() -> None:

@@ -81,13 +81,17 @@ class GuardedSender:
         with self._watchdog.watch(started + self._timeout_seconds) as watch:
             self._guard.watch = watch
             try:
-                response, taken = self._exchange(Post(target, body, headers))
+                response = self._adapter.send(
+                    Post(target, body, headers), stream=True, timeout=self._timeout_seconds
+                )
+                duration_ms = _milliseconds_since(started)
+                taken = _beginning_of_body(response)
             except AttemptFailedError as failure:
                 error = failure.error
             except (requests.RequestException, HTTPError) as failure:
                 error = _error_of(failure, watch)
             else:
-                return _outcome(response, taken, _milliseconds_since(started))
+                return _outcome(response, taken, duration_ms)
         return Outcome(error=error, duration_ms=_milliseconds_since(started))
 
     def close(self) -> None:
@@ -95,12 +99,13 @@ class GuardedSender:
         self._adapter.close()
         self._watchdog.close()
 
-    def _exchange(self, request: Post) -> tuple[requests.Response, bytes]:
-        response = self._adapter.send(request, stream=True, timeout=self._timeout_seconds)
-        connection = cast("GuardedConnection", response.raw.connection)
-        taken = connection.take_body(MAX_BODY_BYTES)
-        response.raw.release_conn()
-        return response, taken
+
+def _beginning_of_body(response: requests.Response) -> bytes:
+    """Return what is read of the body, and give the connection back."""
+    connection = cast("GuardedConnection", response.raw.connection)
+    taken = connection.take_body(MAX_BODY_BYTES)
+    response.raw.release_conn()
+    return taken
 
 
 def _error_of(failure: Exception, watch: Watch) -> AttemptError:
@@ -134,6 +139,7 @@ def retry_after_seconds(text: str, now: float) -> float | None:
     `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds.
     None where it is garbage or in the past.
     """
+    text = text.strip(" \t")
     if re.fullmatch(r"[0-9]+", text):
         return min(float(text), _YEAR_SECONDS)
     try:

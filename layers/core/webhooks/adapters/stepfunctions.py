@@ -27,11 +27,14 @@ class StepFunctionsRetryScheduler:
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(self, key: DeliveryKey, *, attempt: int, delay_seconds: float) -> None:
+    def start(
+        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
+    ) -> None:
         """See that the delivery has its execution.
 
-        A name is taken for 90 days after its execution ended, so a repeat starts nothing
-        (StartExecution in AWS's API reference).
+        It is named after the delivery and the time when that was made. A name stays taken for 90
+        days after its execution ended (StartExecution in AWS's API reference), so a repeat starts
+        nothing.
         """
         state = {
             "version": INPUT_VERSION,
@@ -45,7 +48,7 @@ class StepFunctionsRetryScheduler:
             try:
                 self._client.start_execution(
                     stateMachineArn=self._state_machine_arn,
-                    name=key.delivery_id,
+                    name=f"{key.delivery_id}-{created_at_ms}",
                     input=json.dumps(state),
                 )
             except ClientError as error:
