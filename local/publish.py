@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import EndpointConnectionError
+
 from local.aws import aws_client
 from local.stack import ROOT
 
@@ -80,7 +82,11 @@ def main() -> int:
     else:
         messages = [sample(arguments.event, outputs["AccountId"], arguments.to)]
     for message in messages:
-        message_id = publish(sqs, outputs, message)
+        try:
+            message_id = publish(sqs, outputs, message)
+        except EndpointConnectionError:
+            print("make publish: the stack does not answer; start it again with make run")
+            return 1
         print(f"published message {message_id}: {message[:60]}...")
     return 0
 

@@ -20,6 +20,7 @@ from api.requests import (
     refuse_unknown_routes,
 )
 from api.routes import webhooks
+from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ class Api:
                 "error",
                 "request_failed",
                 request_id=call.request_id,
-                error=type(error).__name__,
+                error=str(error) if isinstance(error, Unavailable) else type(error).__name__,
                 stack=traceback.format_tb(error.__traceback__),
             )
         return api_error.response()
