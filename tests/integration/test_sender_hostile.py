@@ -114,7 +114,7 @@ def test_a_body_that_drips_behind_a_whole_2xx_head_is_success(
 
 def test_a_body_that_never_ends_is_not_waited_for_as_an_answer_is(sender: GuardedSender) -> None:
     head = HEAD + b"Content-Length: 999\r\n\r\nyes"
-    with Receiver(Raw(drips(head, [], 60.0)), tls=True) as receiver:
+    with Receiver(Raw(drips(head, [b"more"], 60.0)), tls=True) as receiver:
         started = time.monotonic()
         outcome = sender.post(receiver.url, b"{}", {})
         assert outcome.succeeded
