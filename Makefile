@@ -82,8 +82,8 @@ sam-local: build ## Run every sample of events/ with `sam local invoke` (needs D
 	@$(BIN)/python -m pytest -q -rs tests/sam_local
 
 .PHONY: publish
-publish: .venv/.ready ## Publish an event to the running stack: EVENT=email.opened
-	@exec $(BIN)/python -m local.publish $(EVENT)
+publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/...
+	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)")
 
 .PHONY: lock
 lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies

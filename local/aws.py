@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from local.account import ACCOUNT, REGION
 from local.serving import LOOPBACK, serve
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from local.functions import LocalFunction
 
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104  compared with, not listened on
 
 _CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}

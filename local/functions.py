@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from local.aws import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 
 _LOG = logging.getLogger(__name__)
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import queue
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from local.aws import REGION
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from local.functions import Handler
 
 _ROOT = Path(__file__).parent.parent
 _SOURCES = ("functions", "layers/core")
+_LONG_AGO_NS = 1_766_313_000_000_000_000
 _USED_SERVICES = {
     "api": ("registry", "logbook", "keyring", "replays", "publisher", "kept_answers"),
     "dispatcher": ("dispatcher",),
@@ -35,28 +36,59 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
     from webhooks.wiring import Services, TargetRules
 
     function = name.partition(".")[0]
-    services = Services(
-        function,
-        Settings.from_environment(environment),
-        rules=TargetRules(loopback.parse_url, loopback.is_allowed),
-    )
-    for used in _USED_SERVICES[function]:
-        # Built now, so that the first invocations need not wait for each other while one builds.
-        getattr(services, used)
-    if function == "api":
-        from api.app import Api
+    settings = Settings.from_environment(environment)
 
-        return Api(services)
-    handle = import_module(name.rpartition(".")[0]).handle
-    return lambda event, context: handle(event, context, services)
+    def build() -> Handler:
+        services = Services(
+            function, settings, rules=TargetRules(loopback.parse_url, loopback.is_allowed)
+        )
+        for used in _USED_SERVICES[function]:
+            getattr(services, used)
+        if function == "api":
+            from api.app import Api
+
+            return Api(services)
+        handle = import_module(name.rpartition(".")[0]).handle
+        return lambda event, context: handle(event, context, services)
+
+    return _Environments(build)
 
 
-def issue_key(table: str, endpoint: str, account_id: str) -> str:
-    """Make an API key for an account and return its text."""
+class _Environments:
+    """Lambda's execution environments: each serves one invocation at a time, and is kept."""
+
+    def __init__(self, build: Callable[[], Handler]) -> None:
+        self._build = build
+        self._free: queue.LifoQueue[Handler] = queue.LifoQueue()
+        # One is ready before the first invocation needs it.
+        self._free.put(build())
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        try:
+            handler = self._free.get_nowait()
+        except queue.Empty:
+            handler = self._build()
+        try:
+            return handler(event, context)
+        finally:
+            self._free.put(handler)
+
+
+def store_key(table: str, endpoint: str, account_id: str) -> str:
+    """Store this machine's own API key for an account and return its text.
+
+    It is the same at each start, so that the samples in `events/` have it. It is of no use
+    anywhere else: no deployed stack has it.
+    """
     _put_sources_on_path()
-    from local.api_key import KeysTable, issue
+    from webhooks.adapters.api_keys import DynamoDBApiKeyStore
+    from webhooks.adapters.aws import client
+    from webhooks.services.keyring import Keyring
 
-    return issue(KeysTable(table, endpoint, REGION), account_id, "local")
+    seed = hashlib.sha512(b"sendcomms local").digest()
+    store = DynamoDBApiKeyStore(client("dynamodb", endpoint), table)
+    keyring = Keyring(store, now_ns=lambda: _LONG_AGO_NS, random_bytes=lambda count: seed[:count])
+    return keyring.issue(account_id, "local").text
 
 
 def live_secrets(table: str, endpoint: str) -> list[str]:

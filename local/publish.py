@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import EndpointConnectionError
 
 from local.aws import aws_client
 from local.stack import ROOT
@@ -20,12 +24,12 @@ EVENT_TYPES = ("sent", "delivered", "bounced", "complained", "opened", "clicked"
 
 
 def sample(event_type: str, account_id: str, to: str) -> str:
-    """Return a message of contract 2.4 for one of the six types, as `email.opened`."""
+    """Return a message for one of the six types, as `email.opened`: of another email each time."""
     message = {
         "account_id": account_id,
         "event": event_type,
         "data": {
-            "email_id": "abc123-def456-789",
+            "email_id": str(uuid.uuid4()),
             "to": to,
             "subject": "Welcome to our platform!",
             "from": "hello@yourdomain.com",
@@ -44,6 +48,17 @@ def publish(sqs: SQSClient, outputs: Mapping[str, str], message: str) -> str:
     return sent["MessageId"]
 
 
+def bodies(text: str) -> list[str]:
+    """Return the messages of a file: the bodies of a batch as the dispatcher gets it, or itself."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return [text]
+    if isinstance(document, dict) and "Records" in document:
+        return [record["body"] for record in document["Records"]]
+    return [text]
+
+
 def main() -> int:
     """Publish what the command line asks for; returns the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.publish", description=__doc__)
@@ -54,6 +69,7 @@ def main() -> int:
         choices=[f"email.{name}" for name in EVENT_TYPES],
     )
     parser.add_argument("--to", default="recipient@example.com", help="the email's recipient")
+    parser.add_argument("--file", type=Path, help="a message, or a sample like those in events/")
     arguments = parser.parse_args()
     try:
         outputs = json.loads(OUTPUTS.read_text(encoding="utf-8"))
@@ -61,8 +77,17 @@ def main() -> int:
         print("make publish: nothing is running here; start the stack with make run")
         return 1
     sqs = aws_client("sqs", outputs["AwsEndpointUrl"])
-    message_id = publish(sqs, outputs, sample(arguments.event, outputs["AccountId"], arguments.to))
-    print(f"published {arguments.event} to {arguments.to} as message {message_id}")
+    if arguments.file is not None:
+        messages = bodies(arguments.file.read_text(encoding="utf-8"))
+    else:
+        messages = [sample(arguments.event, outputs["AccountId"], arguments.to)]
+    for message in messages:
+        try:
+            message_id = publish(sqs, outputs, message)
+        except EndpointConnectionError:
+            print("make publish: the stack does not answer; start it again with make run")
+            return 1
+        print(f"published message {message_id}: {message[:60]}...")
     return 0
 
 

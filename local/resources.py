@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local.aws import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 from local.template import definition, of_type
 
 if TYPE_CHECKING:

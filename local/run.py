@@ -35,7 +35,9 @@ class WrongSetting(Exception):
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; returns the process's exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell without job control starts background programs with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as running:
             _run(running, sys.stdout, time.monotonic())
@@ -156,7 +158,7 @@ AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test aws sqs send-message \\
   --endpoint-url {outputs["AwsEndpointUrl"]} --region {outputs["Region"]} \\
   --queue-url {outputs["EventsQueueUrl"]} \\
   --message-body '{{"account_id": "{outputs["AccountId"]}", "event": "email.delivered", \
-"data": {{"to": "recipient@example.com", "subject": "Welcome to our platform!"}}}}'
+"data": {{"email_id": "'$(date +%s)'", "to": "recipient@example.com"}}}}'
 
 3. List the webhooks:
 

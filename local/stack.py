@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from local.aws import REGION
+from local.account import REGION
 from local.functions import Handler
 from local.gateway import Gateway, GatewayRoute
 from local.poller import EventSource, Poller
@@ -154,9 +154,9 @@ class LocalStack:
         for name, arn in made.state_machines.items():
             outputs |= {name: arn.rpartition(":")[2], f"{name}Arn": arn}
         if "ApiKeysTable" in made.tables:
-            from local.handlers import issue_key
+            from local.handlers import store_key
 
-            outputs["ApiKey"] = issue_key(made.tables["ApiKeysTable"], endpoint, account_id)
+            outputs["ApiKey"] = store_key(made.tables["ApiKeysTable"], endpoint, account_id)
         return outputs
 
 

@@ -22,6 +22,7 @@ from api.requests import (
     refuse_unknown_routes,
 )
 from api.routes import api_keys, deliveries, documents, event_types, events, replays, webhooks
+from webhooks.domain.errors import Unavailable
 from webhooks.domain.payload import serialize
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Api:
                 "error",
                 "request_failed",
                 request_id=call.request_id,
-                error=type(error).__name__,
+                error=str(error) if isinstance(error, Unavailable) else type(error).__name__,
                 stack=traceback.format_tb(error.__traceback__),
             )
         return api_error.response()

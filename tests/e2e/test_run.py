@@ -116,8 +116,7 @@ def test_a_second_stack_runs_beside_the_first_and_ctrl_c_leaves_nothing_of_it(
     with Stack(checkout(tmp_path)) as second:
         outputs = second.outputs
         assert outputs["ApiUrl"] != stack.outputs["ApiUrl"]
-        key = stack.outputs["ApiKey"]
-        headers = {"Authorization": f"Bearer {key}"}
+        headers = {"Authorization": f"Bearer {stack.account('acme').key}"}
         assert second.call("GET", "/api/v1/webhooks", headers=headers).status == 401
         assert stack.call("GET", "/api/v1/webhooks", headers=headers).status == 200
         assert second.program.interrupt() == 0

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+from support.program import Program
 from support.stack import ROOT, Stack, checkout, run_module
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+FREE = {"PORT": "0", "AWS_PORT": "0", "RECEIVER_PORT": "0"}
 
 
 def test_the_banners_commands_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
@@ -49,6 +53,16 @@ def test_the_receiver_knows_the_secrets_of_webhooks_that_were_registered_without
             "the delivery",
         )
         assert " verified " in line
+
+
+def test_sigint_stops_a_stack_that_a_script_started_in_the_background(tmp_path: Path) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    run = "import runpy; runpy.run_module('local.run', run_name='__main__')"
+    directory = checkout(tmp_path)
+    with Program(sys.executable, "-c", ignoring + run, cwd=directory, environment=FREE) as program:
+        program.wait_for(lambda lines: "Starting ..." in lines, "the first line")
+        assert program.interrupt() == 0
+        assert program.errors == ""
 
 
 def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:

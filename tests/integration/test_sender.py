@@ -234,6 +234,7 @@ def test_no_log_at_any_level_holds_the_url(caplog: pytest.LogCaptureFixture) -> 
         ("120", 120.0),
         ("0", 0.0),
         ("9" * 400, 31_536_000.0),
+        (" 120\t", 120.0),
         ("-5", None),
         ("soon", None),
         ("1.5", None),

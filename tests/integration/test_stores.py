@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 BACKENDS = ["fake", "moto"] + (["dynamodb-local"] if "DYNAMODB_ENDPOINT" in os.environ else [])
 
 
+DAY_MS = 86_400_000
+
+
 class Stores(NamedTuple):
     webhooks: WebhookStore
     destinations: DestinationStore
@@ -362,6 +365,32 @@ def test_a_hundred_recorders_of_one_attempt_leave_one(stores: Stores) -> None:
     assert stores.deliveries.get(delivery.key) == rivals[results.index(True)]
 
 
+def test_a_delivery_is_kept_for_its_retention_from_the_last_that_happened() -> None:
+    waiting_ms = samples.NOW_MS + 40 * DAY_MS
+    with mock_aws():
+        client = _client(None)
+        create_tables(client)
+        now = samples.NOW_MS / 1000
+        store = DynamoDBDeliveryStore(
+            client, "DeliveriesTable", retention_days=30, clock=lambda: now
+        )
+        delivery = samples.delivery(next_attempt_at_ms=waiting_ms)
+        store.create(delivery)
+        now = waiting_ms / 1000
+        assert store.get(delivery.key) == delivery
+        late = samples.attempt(2, started_at_ms=waiting_ms)
+        exhausted = delivery.after(late, Status.EXHAUSTED)
+        assert store.update(exhausted, attempts_before=1)
+        now = waiting_ms / 1000 + 30 * DAY_MS / 1000 - 1
+        assert store.get(delivery.key) == exhausted
+        assert store.get_many([delivery.key]) == {delivery.key: exhausted}
+        now += 1
+        assert store.get(delivery.key) is None
+        assert store.get_many([delivery.key]) == {}
+        again = samples.delivery(created_at_ms=int(now * 1000))
+        assert store.create(again) == again
+
+
 def test_the_first_copys_time_holds_for_all_copies_of_an_event(stores: Stores) -> None:
     first = _event(samples.NOW_MS)
     assert stores.deliveries.claim(first) == samples.NOW_MS
@@ -541,7 +570,7 @@ def _event(occurred_at_ms: int) -> Event:
         timestamp="2025-12-21T10:30:00.000Z",
         occurred_at_ms=occurred_at_ms,
         body=b"{}",
-        timestamp_given=False,
+        id_fixes_time=False,
     )
 
 

@@ -386,7 +386,9 @@ class FakeScheduler:
         self.calls = 0
         self.failures = Failures()
 
-    def start(self, key: DeliveryKey, *, attempt: int, delay_seconds: float) -> None:
+    def start(
+        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
+    ) -> None:
         self.calls += 1
         self.failures.check("start")
         self.executions.setdefault(key, (attempt, delay_seconds))

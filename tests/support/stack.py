@@ -16,6 +16,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -255,7 +256,7 @@ class Stack:
             execution["status"]
             for page in pages.paginate(stateMachineArn=arn)
             for execution in page["executions"]
-            if execution["name"] == delivery_id
+            if re.fullmatch(rf"{delivery_id}-[0-9]+", execution["name"])
         ]
         assert len(found) <= 1
         return str(found[0]) if found else None

@@ -16,6 +16,7 @@ from support.fakes import (
     FakeSender,
     FakeWebhookStore,
 )
+from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.ses import SesAccounts
@@ -200,6 +201,30 @@ def test_an_event_without_a_timestamp_published_twice_is_one(world: World) -> No
     assert "2025-12-21T10:30:00.001Z" in timestamps
 
 
+def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World) -> None:
+    world.add()
+    first = samples.event_text(id="evt_mine")
+    again = samples.event_text(id="evt_mine", timestamp="2025-12-21T10:30:01Z")
+    assert world.send(first) == []
+    assert world.send(again) == []
+    assert len(world.sender.posts) == 1
+    assert len(world.observer.logged("event_conflict")) == 1
+
+
+def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) -> None:
+    world.add()
+    first = samples.event_text(id="evt_mine")
+    assert world.send(first, samples.event_text(id="evt_mine", transaction_id="other")) == []
+    assert len(world.sender.posts) == 1
+    assert world.observer.counts["Conflicts"] == 1
+
+
+def test_an_event_whose_id_is_derived_from_its_time_needs_no_claim(world: World) -> None:
+    world.add()
+    world.send(samples.event_text())
+    assert world.deliveries.claims == {}
+
+
 def test_a_retrying_delivery_seen_again_gets_its_execution_and_no_attempt(world: World) -> None:
     world.add()
     world.sender.answer = lambda *_: REFUSED
@@ -323,7 +348,7 @@ def test_a_bug_in_one_delivery_harms_no_other_and_loses_nothing(world: World) ->
 
 def test_what_does_not_fit_in_the_time_left_is_received_again(world: World) -> None:
     world.add()
-    world.remaining = 12.9
+    world.remaining = 27.9
     assert world.send(samples.event_text()) == ["m0"]
     assert world.sender.posts == []
     assert world.stored() == []
@@ -385,8 +410,14 @@ def test_a_rotation_signs_with_both_secrets(world: World) -> None:
     secrets = Secrets("whsec_" + "cd" * 32, samples.SECRET, samples.NOW_MS + 1)
     world.store.add(samples.webhook(), secrets)
     world.send(samples.event_text())
-    [(_, _, headers)] = world.sender.posts
-    assert len(headers["webhook-signature"].split(" ")) == 2
+    [(_, body, headers)] = world.sender.posts
+    event_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
+    assert headers["webhook-signature"].split(" ") == [
+        signing.standard_signature(secret, event_id, timestamp, body)
+        for secret in secrets.live(samples.NOW_MS)
+    ]
+    old = signing.sendcomms_signature(samples.SECRET, body)
+    assert headers["X-SendComms-Signature"] == old
 
 
 def test_a_ses_record_outside_the_six_is_counted_and_dropped(world: World) -> None:
@@ -399,7 +430,8 @@ def test_a_ses_record_outside_the_six_is_counted_and_dropped(world: World) -> No
 def test_logs_name_no_url_address_payload_or_secret(world: World) -> None:
     world.add()
     world.sender.answer = lambda *_: replace(REFUSED, answer="secret-answer")
-    world.send(samples.event_text(), "not json canary")
+    field = samples.event_text(**{"canary@example.com": 1})
+    world.send(samples.event_text(), "not json canary", field)
     said = repr(world.observer.lines)
     for canary in ("example.com", samples.SECRET, "Welcome", "secret-answer", "canary"):
         assert canary not in said

@@ -65,7 +65,7 @@ def test_the_contracts_example_becomes_the_contracts_payload() -> None:
     )
     assert (event.account_id, event.type) == ("acc_1", EventType.DELIVERED)
     assert event.occurred_at_ms == 1766313000000
-    assert event.timestamp_given
+    assert event.id_fixes_time
 
 
 def test_what_is_absent_is_filled_in() -> None:
@@ -73,7 +73,7 @@ def test_what_is_absent_is_filled_in() -> None:
     body = body_of(event)
     assert event.timestamp == body["timestamp"] == "2025-12-21T10:30:00.123Z"
     assert event.occurred_at_ms == SENT_AT_MS
-    assert not event.timestamp_given
+    assert not event.id_fixes_time
     prefix, time, digits = event.transaction_id.split("_")
     assert (prefix, int(time, 36), len(bytes.fromhex(digits))) == ("txn", SENT_AT_MS, 6)
     assert body["data"] == {

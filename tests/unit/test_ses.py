@@ -81,7 +81,7 @@ def test_a_bounce_becomes_an_email_bounced_with_what_ses_says_of_it() -> None:
     assert body["event"] == "email.bounced"
     assert body["timestamp"] == event.timestamp == "2017-08-05T00:41:02.669Z"
     assert event.occurred_at_ms == 1501893662669
-    assert event.timestamp_given
+    assert event.id_fixes_time
     assert list(body["data"].items()) == [
         ("id", event.transaction_id),
         ("email_id", "EXAMPLE7c191be45-e9aedb9a-02f9-4d12-a87d-dd0099a07f8a-000000"),

@@ -123,7 +123,7 @@ class DeliveryStore(Protocol):
     """The deliveries."""
 
     def claim(self, event: Event) -> int:
-        """Settle the time of an event whose producer gave no timestamp.
+        """Settle the time of an event whose id does not fix it.
 
         Returns the `occurred_at_ms` of the first copy of the event that was ever claimed: this
         one's own where it is the first, or is read again.
@@ -261,8 +261,13 @@ class Observer(Protocol):
 class RetryScheduler(Protocol):
     """Starts the state machine that makes a delivery's later attempts."""
 
-    def start(self, key: DeliveryKey, *, attempt: int, delay_seconds: float) -> None:
-        """See that the delivery has its one execution; having one already is success."""
+    def start(
+        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
+    ) -> None:
+        """See that the delivery has its one execution; having one already is success.
+
+        `created_at_ms` is the delivery's: one made anew after its retention is another.
+        """
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         """Have one attempt made besides the schedule; the same `request_id` again is success.

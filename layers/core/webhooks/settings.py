@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 
 if TYPE_CHECKING:
@@ -65,11 +66,21 @@ class Settings:
             ),
             replay_rate=integer("REPLAY_RATE", default.replay_rate),
             max_replays_per_day=integer("MAX_REPLAYS_PER_DAY", default.max_replays_per_day),
-            default_account_id=environment.get("DEFAULT_ACCOUNT_ID", default.default_account_id),
+            default_account_id=_account_id(
+                "DEFAULT_ACCOUNT_ID",
+                environment.get("DEFAULT_ACCOUNT_ID") or default.default_account_id,
+            ),
             configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),
             aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
         )
+
+
+def _account_id(name: str, text: str) -> str:
+    if not is_account_id(text):
+        msg = f"{name}: an account's id {ACCOUNT_ID_RULE}"
+        raise ValueError(msg)
+    return text
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -79,5 +90,5 @@ def _pairs(text: str) -> dict[str, str]:
         if not (name and equals and account_id):
             msg = "CONFIGURATION_SET_ACCOUNTS must be pairs as my-set=acc_1,other-set=acc_2"
             raise ValueError(msg)
-        pairs[name] = account_id
+        pairs[name] = _account_id("CONFIGURATION_SET_ACCOUNTS", account_id)
     return pairs

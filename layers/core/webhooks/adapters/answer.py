@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import ssl
+import time
 from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDisconnected
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 65_536
 MAX_HEAD_LINES = 101
 """Of all heads of one answer together, so that interim ones (100 to 199) end too."""
+
+MAX_BODY_SECONDS = 0.5
+"""How long the beginning of a body is waited for, once the head is there."""
 
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
@@ -51,6 +55,7 @@ class Answer(HTTPResponse):
     def __init__(self, sock: socket.socket, method: str | None = None) -> None:
         """Read nothing yet."""
         super().__init__(sock, method=method)
+        self._sock = sock
         raw = self.fp.detach()
         self._stream = _Stream(raw, 4096)
         self.fp = self._stream
@@ -72,11 +77,18 @@ class Answer(HTTPResponse):
         return match[1].decode(), 100 if interim else status, ""
 
     def take(self, max_bytes: int) -> bytes:
-        """Return the beginning of the body as it came, as much of it as comes in time."""
+        """Return the beginning of the body as it came, as much of it as comes in time.
+
+        The head has decided already, so a body is not waited for as an answer is.
+        """
         taken = bytearray()
+        deadline = time.monotonic() + MAX_BODY_SECONDS
         try:
+            self._sock.settimeout(MAX_BODY_SECONDS)
             while len(taken) < max_bytes and (part := self.read1(max_bytes - len(taken))):
                 taken += part
+                if time.monotonic() > deadline:
+                    raise TimeoutError
         except (OSError, HTTPException, ValueError, AttemptFailedError):
             self.will_close = True  # the head is what counts; the rest broke off
         return bytes(taken)

@@ -152,7 +152,7 @@ class DynamoDBDeliveryStore:
         True also where the answer of a first try was lost and the write had been made.
         """
         item = self._item(delivery)
-        written = ("status", "attempts", "next_attempt_at", "reason", "attention")
+        written = ("status", "attempts", "next_attempt_at", "reason", "attention", "expires_at")
         present = [name for name in written if name in item]
         absent = [name for name in written if name not in item]
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)

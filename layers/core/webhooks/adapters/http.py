@@ -6,6 +6,7 @@ Whatever a receiver does is an `Outcome`. Nothing here logs, and no exception ca
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from datetime import UTC
@@ -80,13 +81,17 @@ class GuardedSender:
         with self._watchdog.watch(started + self._timeout_seconds) as watch:
             self._guard.watch = watch
             try:
-                response, taken = self._exchange(Post(target, body, headers))
+                response = self._adapter.send(
+                    Post(target, body, headers), stream=True, timeout=self._timeout_seconds
+                )
+                duration_ms = _milliseconds_since(started)
+                taken = _beginning_of_body(response)
             except AttemptFailedError as failure:
                 error = failure.error
             except (requests.RequestException, HTTPError) as failure:
                 error = _error_of(failure, watch)
             else:
-                return _outcome(response, taken, _milliseconds_since(started))
+                return _outcome(response, taken, duration_ms)
         return Outcome(error=error, duration_ms=_milliseconds_since(started))
 
     def close(self) -> None:
@@ -94,12 +99,13 @@ class GuardedSender:
         self._adapter.close()
         self._watchdog.close()
 
-    def _exchange(self, request: Post) -> tuple[requests.Response, bytes]:
-        response = self._adapter.send(request, stream=True, timeout=self._timeout_seconds)
-        connection = cast("GuardedConnection", response.raw.connection)
-        taken = connection.take_body(MAX_BODY_BYTES)
-        response.raw.release_conn()
-        return response, taken
+
+def _beginning_of_body(response: requests.Response) -> bytes:
+    """Return what is read of the body, and give the connection back."""
+    connection = cast("GuardedConnection", response.raw.connection)
+    taken = connection.take_body(MAX_BODY_BYTES)
+    response.raw.release_conn()
+    return taken
 
 
 def _error_of(failure: Exception, watch: Watch) -> AttemptError:
@@ -128,11 +134,12 @@ def _milliseconds_since(started: float) -> int:
 
 
 def retry_after_seconds(text: str, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` asks for, at most a year's.
+    """Return the whole seconds that a `Retry-After` asks for, at most a year's.
 
     `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds.
     None where it is garbage or in the past.
     """
+    text = text.strip(" \t")
     if re.fullmatch(r"[0-9]+", text):
         return min(float(text), _YEAR_SECONDS)
     try:
@@ -140,7 +147,7 @@ def retry_after_seconds(text: str, now: float) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(seconds, _YEAR_SECONDS) if seconds > 0 else None
+    return min(float(math.ceil(seconds)), _YEAR_SECONDS) if seconds > 0 else None
 
 
 def printable(body: bytes) -> str:

@@ -160,14 +160,13 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
     The body is stored as the text it is. Where compressing it saves a write unit (one is worth
     27 ms of a small function's time), it is stored deflated, as a binary.
     """
-    created_at_seconds = delivery.created_at_ms // _MILLISECONDS
     item: Item = {
         **delivery_key(delivery.key),
         "event_id": {"S": delivery.event_id},
         "event_type": {"S": delivery.event_type},
         "status": {"S": delivery.status.value},
         "created_at": _number(delivery.created_at_ms),
-        "expires_at": _number(created_at_seconds + retention_seconds),
+        "expires_at": _number(_last_activity_seconds(delivery) + retention_seconds),
         "attempts": {"L": [attempt_value(attempt) for attempt in delivery.attempts]},
     }
     if delivery.next_attempt_at_ms is not None:
@@ -294,6 +293,17 @@ def _value_size(value: Mapping[str, Any]) -> int:
     if kind == "M":
         return 3 + sum(1 + len(name) + _value_size(part) for name, part in content.items())
     return 1
+
+
+def _last_activity_seconds(delivery: Delivery) -> int:
+    """Return the latest time that a delivery has to do with: it is kept from then on.
+
+    So one that waits for its next attempt is there then, and an exhausted one outlives the
+    dead-letter message that names it.
+    """
+    times_ms = [delivery.created_at_ms, delivery.next_attempt_at_ms or 0]
+    times_ms += [attempt.started_at_ms for attempt in delivery.attempts[-1:]]
+    return max(times_ms) // _MILLISECONDS
 
 
 def _number(value: int) -> dict[str, Any]:

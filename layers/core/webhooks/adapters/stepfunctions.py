@@ -36,14 +36,18 @@ class StepFunctionsRetryScheduler:
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(self, key: DeliveryKey, *, attempt: int, delay_seconds: float) -> None:
+    def start(
+        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
+    ) -> None:
         """See that the delivery has its execution.
 
-        A name is taken for 90 days after its execution ended, so a repeat starts nothing
-        (StartExecution in AWS's API reference).
+        It is named after the delivery and the time when that was made. A name stays taken for 90
+        days after its execution ended (StartExecution in AWS's API reference), so a repeat starts
+        nothing.
         """
         seconds = math.ceil(max(delay_seconds, 0))
-        self._start(key.delivery_id, key, {"attempt": attempt, "seconds": seconds})
+        name = f"{key.delivery_id}-{created_at_ms}"
+        self._start(name, key, {"attempt": attempt, "seconds": seconds})
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         """Start an execution of its own, beside the schedule's, for one attempt at once.

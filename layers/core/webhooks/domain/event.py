@@ -56,8 +56,8 @@ class Event:
 
     `body` is the exact bytes that every attempt of every delivery sends and signs; `timestamp` is
     the text inside it and `occurred_at_ms` the same instant in Unix milliseconds.
-    `timestamp_given` tells whether the producer set the timestamp; without one, two copies of the
-    event carry two times and only the event's id tells that they are one.
+    `id_fixes_time` is false where two copies of the event, of one id, may carry two times: the
+    producer chose the id itself, or left the timestamp to us.
     """
 
     account_id: str
@@ -67,7 +67,7 @@ class Event:
     timestamp: str
     occurred_at_ms: int
     body: bytes = field(repr=False)
-    timestamp_given: bool = True
+    id_fixes_time: bool = True
 
 
 def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) -> Event:
@@ -104,7 +104,7 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
         timestamp=to_text(sent_at_ms) if timestamp is None else str(timestamp),
         occurred_at_ms=occurred_at_ms,
         data=data,
-        timestamp_given=timestamp is not None,
+        id_fixes_time=timestamp is not None and "id" not in given,
     )
 
 
@@ -117,7 +117,7 @@ def compose(
     timestamp: str,
     occurred_at_ms: int,
     data: Mapping[str, object],
-    timestamp_given: bool = True,
+    id_fixes_time: bool = True,
 ) -> Event:
     """Make an event of checked values: fill in its data, and write its body once and for all.
 
@@ -149,7 +149,7 @@ def compose(
         timestamp=timestamp,
         occurred_at_ms=occurred_at_ms,
         body=body,
-        timestamp_given=timestamp_given,
+        id_fixes_time=id_fixes_time,
     )
 
 

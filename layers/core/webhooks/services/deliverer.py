@@ -131,7 +131,9 @@ class Deliverer:
         if delay is None:
             self._observer.count("Exhausted")
             return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
-        next_attempt_at_ms = int((self._clock() + delay) * _MILLISECONDS)
+        # Step Functions waits whole seconds. The schedule is whole and so is Retry-After, so that
+        # cutting off a part of the jitter is never early.
+        next_attempt_at_ms = int((self._clock() + int(delay)) * _MILLISECONDS)
         return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms)
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:

@@ -133,7 +133,9 @@ class Logbook:
             test=True,
         )
         self._deliveries.create(delivery)
-        self._scheduler.start(delivery.key, attempt=1, delay_seconds=0)
+        self._scheduler.start(
+            delivery.key, attempt=1, delay_seconds=0, created_at_ms=delivery.created_at_ms
+        )
         return delivery
 
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     )
     from webhooks.services.deliverer import Deliverer
 
-SECONDS_FOR_ONE_ATTEMPT = 13.0
-"""Twice 5 seconds, the second for a rotated secret, and enough to record: with less left, none is
-begun."""
+SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * 9.0
+"""An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure,
+each at its slowest (see `adapters.aws`): with less left, none is begun."""
 
 _FLUSH_SECONDS = 0.25
 """How long a success waits for others to be recorded with: what a crash may send twice."""
@@ -49,6 +49,13 @@ class Message(NamedTuple):
     id: str
     body: str
     sent_at_ms: int
+
+
+class _Read(NamedTuple):
+    """An event, and the message that it came in."""
+
+    message: Message
+    event: Event
 
 
 @dataclass(slots=True)
@@ -96,7 +103,7 @@ class Dispatcher:
         `remaining_seconds` gives; a receiver's failure is never among them.
         """
         failed: set[str] = set()
-        events = self._read(messages, failed)
+        events = self._with_first_times(self._read(messages, failed), failed)
         works = self._plan(events, failed)
         works = self._without_existing(works, failed)
         self._attempt_all(works, failed, remaining_seconds)
@@ -104,48 +111,61 @@ class Dispatcher:
         self._observer.count("FailedMessages", len(failed))
         return [message.id for message in messages if message.id in failed]
 
-    def _read(self, messages: Sequence[Message], failed: set[str]) -> list[tuple[str, Event]]:
+    def _read(self, messages: Sequence[Message], failed: set[str]) -> list[_Read]:
         """Read the messages' events; those that can never be read are put by, with the reason."""
-        events: list[tuple[str, Event]] = []
+        events: list[_Read] = []
         rejected: list[RejectedMessage] = []
         for message in messages:
             try:
-                events += [(message.id, event) for event in self._events(message)]
+                events += [_Read(message, event) for event in self._events(message)]
             except InvalidEvent as error:
                 rejected.append(RejectedMessage(message.id, message.body, error.reason, str(error)))
-            except Unavailable as error:
-                self._fail([message.id], failed, error)
-        for message_id, _, reason, detail in rejected:
+        for message_id, _, reason, _ in rejected:
             self._observer.count("RejectedMessages")
-            self._observer.log(
-                "error", "message_rejected", message_id=message_id, reason=reason, detail=detail
-            )
+            self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
         failed.update(self._rejected.put(rejected) if rejected else ())
         return events
 
-    def _events(self, message: Message) -> Sequence[Event]:
+    def _events(self, message: Message, sent_at_ms: int | None = None) -> Sequence[Event]:
         read = read_message(
-            message.body, sent_at_ms=message.sent_at_ms, ses_accounts=self._ses_accounts
+            message.body,
+            sent_at_ms=message.sent_at_ms if sent_at_ms is None else sent_at_ms,
+            ses_accounts=self._ses_accounts,
         )
         if read.ignored_type is not None:
             self._observer.count("IgnoredEvents")
-        return [self._claimed(message, event) for event in read.events]
+        return read.events
 
-    def _claimed(self, message: Message, event: Event) -> Event:
-        """Give an event without a timestamp the one that its first copy was given."""
-        if event.timestamp_given:
-            return event
-        first_ms = self._deliveries.claim(event)
-        if first_ms == event.occurred_at_ms:
-            return event
-        read = read_message(message.body, sent_at_ms=first_ms, ses_accounts=self._ses_accounts)
-        return read.events[0]
+    def _with_first_times(self, events: Iterable[_Read], failed: set[str]) -> list[_Read]:
+        """Give an event whose id does not fix its time the time of its first copy."""
+        claims = [
+            (
+                read,
+                None
+                if read.event.id_fixes_time
+                else self._threads.submit(self._deliveries.claim, read.event),
+            )
+            for read in events
+        ]
+        settled: list[_Read] = []
+        for read, claim in claims:
+            try:
+                first_ms = read.event.occurred_at_ms if claim is None else claim.result()
+            except Unavailable as error:
+                self._fail([read.message.id], failed, error)
+                continue
+            event = read.event
+            if first_ms != event.occurred_at_ms:
+                [event] = self._events(read.message, sent_at_ms=first_ms)
+                event = replace(event, occurred_at_ms=first_ms)
+            settled.append(_Read(read.message, event))
+        return settled
 
-    def _plan(self, events: Iterable[tuple[str, Event]], failed: set[str]) -> list[_Work]:
+    def _plan(self, events: Iterable[_Read], failed: set[str]) -> list[_Work]:
         """Match events with their accounts' webhooks; the same delivery twice is one."""
-        by_account: defaultdict[str, list[tuple[str, Event]]] = defaultdict(list)
-        for message_id, event in events:
-            by_account[event.account_id].append((message_id, event))
+        by_account: defaultdict[str, list[_Read]] = defaultdict(list)
+        for read in events:
+            by_account[read.event.account_id].append(read)
         queries = {
             account_id: self._threads.submit(self._destinations.destinations, account_id)
             for account_id in by_account
@@ -156,15 +176,24 @@ class Dispatcher:
             try:
                 destinations = query.result()
             except Unavailable as error:
-                self._fail((message_id for message_id, _ in by_account[account_id]), failed, error)
+                self._fail((read.message.id for read in by_account[account_id]), failed, error)
                 continue
-            for message_id, event in by_account[account_id]:
+            for message, event in by_account[account_id]:
                 for destination in destinations:
                     if destination.webhook.wants(event.type):
                         delivery = _delivery(event, destination, now_ms)
                         work = works.setdefault(delivery.key, _Work(destination, delivery))
-                        work.message_ids.add(message_id)
+                        work.message_ids.add(message.id)
+                        self._compare(work.delivery, delivery)
         return list(works.values())
+
+    def _compare(self, first: Delivery, again: Delivery) -> None:
+        """Report two bodies under one event's id: the first wins."""
+        if first.body != again.body:
+            self._observer.count("Conflicts")
+            self._observer.log(
+                "warning", "event_conflict", **first.key._asdict(), event_id=first.event_id
+            )
 
     def _without_existing(self, works: list[_Work], failed: set[str]) -> list[_Work]:
         """Drop deliveries that were recorded before, seeing that each has what it needs."""
@@ -184,11 +213,7 @@ class Dispatcher:
 
     def _repeat(self, work: _Work, stored: Delivery, failed: set[str]) -> None:
         self._observer.count("Duplicates")
-        if stored.body != work.delivery.body:
-            self._observer.count("Conflicts")
-            self._observer.log(
-                "warning", "event_conflict", **stored.key._asdict(), event_id=stored.event_id
-            )
+        self._compare(stored, work.delivery)
         try:
             self._schedule(stored)
         except Unavailable as error:
@@ -225,6 +250,7 @@ class Dispatcher:
             self._scheduler.start(
                 delivery.key,
                 attempt=delivery.scheduled_attempts + 1,
+                created_at_ms=delivery.created_at_ms,
                 delay_seconds=max(0.0, due_ms / _MILLISECONDS - self._clock()),
             )
 

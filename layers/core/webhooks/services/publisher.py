@@ -79,7 +79,8 @@ def _checked(document: object, account_id: str, now_ms: int) -> Published:
         event = accept(document, sent_at_ms=now_ms, account_id=account_id)
     except InvalidEvent as error:
         return Published(error=error)
-    if not event.timestamp_given and _fields(document).get("transaction_id") is None:
+    fields = _fields(document)
+    if fields.get("timestamp") is None and fields.get("transaction_id") is None:
         return Published(event.id)
     return Published(event.id, event.transaction_id)
 

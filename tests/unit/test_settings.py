@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from webhooks.domain.retry import DEFAULT_SCHEDULE
+from webhooks.settings import Settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings.retry_schedule == DEFAULT_SCHEDULE
+    assert settings.default_account_id == "default"
+    assert settings.aws_endpoint_url is None
+
+
+def test_configuration_sets_have_accounts() -> None:
+    settings = Settings.from_environment({"CONFIGURATION_SET_ACCOUNTS": "one=acc_1, two=acc_2"})
+    assert settings.configuration_set_accounts == {"one": "acc_1", "two": "acc_2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("RETENTION_DAYS", "0"),
+        ("RETENTION_DAYS", "a month"),
+        ("MAX_WEBHOOKS_PER_ACCOUNT", "-1"),
+        ("DEFAULT_ACCOUNT_ID", "team#1"),
+        ("DEFAULT_ACCOUNT_ID", "x" * 65),
+        ("CONFIGURATION_SET_ACCOUNTS", "one"),
+        ("CONFIGURATION_SET_ACCOUNTS", "one=a/b"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Settings.from_environment({name: text})
+
+
+def test_a_wrong_schedule_is_refused() -> None:
+    with pytest.raises(ValueError, match="schedule"):
+        Settings.from_environment({"RETRY_SCHEDULE": "soon"})
+
+
+def test_the_settings_text_shows_no_key() -> None:
+    assert "canary" not in repr(Settings.from_environment({"CURSOR_KEY": "canary"}))
