@@ -1,0 +1,39 @@
+"""`python -m local.openapi`: write docs/openapi.json; with --check, only say if it is up to date."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "openapi.json"
+
+
+def generate() -> str:
+    """Return the document of the code as it is."""
+    sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "layers" / "core")]
+    from api.app import Api
+    from api.openapi import document, text
+    from webhooks.settings import Settings
+    from webhooks.wiring import Services
+
+    # The document comes from the routes alone: no service is built for it.
+    return text(document(Api(Services("api", Settings())).resolver))
+
+
+def main() -> int:
+    """Run the command; returns its exit status: 1 where --check finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    if not parser.parse_args().check:
+        DOCUMENT.write_text(generate(), encoding="utf-8")
+        return 0
+    if DOCUMENT.exists() and DOCUMENT.read_text(encoding="utf-8") == generate():
+        return 0
+    print("docs/openapi.json is not that of the code: run python -m local.openapi", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
