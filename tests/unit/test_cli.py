@@ -15,7 +15,7 @@ import pytest
 import requests
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
-from local.cli import client, commands, listen
+from local.cli import client, commands
 from local.cli.client import Access, Api, ApiError, NotConfigured, find_access
 from local.cli.listening import Arrived, Forwarder, Listener
 from local.cli.screen import Screen, cell
@@ -86,11 +86,11 @@ def on_fakes() -> ApiOnFakes:
 @pytest.fixture
 def wire(on_fakes: ApiOnFakes, monkeypatch: pytest.MonkeyPatch) -> Wire:
     wire = Wire(on_fakes, requests.Session.request)
-    monkeypatch.setattr(
-        requests.Session,
-        "request",
-        lambda session, method, url, **options: wire.request(session, method, url, **options),
-    )
+
+    def request(session: requests.Session, method: str, url: str, **options: Any) -> Any:
+        return wire.request(session, method, url, **options)
+
+    monkeypatch.setattr(requests.Session, "request", request)
     monkeypatch.setenv(client.URL_VARIABLE, API_URL)
     monkeypatch.setenv(client.KEY_VARIABLE, on_fakes.acme.key)
     return wire
@@ -163,7 +163,7 @@ def test_a_new_secret_is_shown_with_a_warning(
     shown = capsys.readouterr().out
     destination = wire.on_fakes.webhooks.destination("acme", WEBHOOK.id)
     assert destination is not None
-    assert destination.secrets.current in shown
+    assert str(destination.secrets.current) in shown
     assert "only this once" in shown
 
 
@@ -435,7 +435,7 @@ def test_listening_survives_an_api_that_is_away_and_ends_with_ctrl_c(
         if len(pauses) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(listen.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     before = signal.getsignal(signal.SIGTERM)
     address = receiver.url.removeprefix("http://127.0.0.1:")
     try:
@@ -455,9 +455,7 @@ def test_listening_survives_an_api_that_is_away_and_ends_with_ctrl_c(
 def test_listening_stops_at_an_error_that_no_waiting_mends(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        listen.time, "sleep", lambda _: wire.on_fakes.webhooks.delete("acme", WEBHOOK.id)
-    )
+    monkeypatch.setattr(time, "sleep", lambda _: wire.on_fakes.webhooks.delete("acme", WEBHOOK.id))
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert commands.main(["listen", WEBHOOK.id, "--json"]) == 1
