@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
 from support.receiver import Answer, Receiver
-from support.stack import eventually, run_module
+from support.stack import ROOT, eventually, run_module
 
 if TYPE_CHECKING:
     from support.program import Program
@@ -94,7 +96,23 @@ def test_without_settings_the_stack_of_this_checkout_is_used(stack: Stack) -> No
 
 
 def test_an_error_of_the_api_is_told_with_exit_code_1(stack: Stack, account: Account) -> None:
-    with start(stack, account, "create", "https://localhost/") as program:
+    with start(stack, account, "create", "https://10.0.0.1/") as program:
         assert program.wait() == 1
         assert "\n  url: " in program.errors
         assert "Traceback" not in program.errors
+
+
+def test_the_commands_of_the_page_do_what_it_says(
+    stack: Stack, account: Account, receiver: Receiver
+) -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    outputs = []
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line.replace("$RECEIVER_URL", receiver.url))
+        assert program == "webhooks"
+        outputs.append(run(stack, account, *arguments))
+    created, listed, events = outputs
+    assert "only this once" in created
+    assert receiver.url in listed
+    assert len(json.loads(events)) == 6

@@ -74,7 +74,7 @@ def state_of(key: ReplayKey, **more: Any) -> dict[str, Any]:
     return {"version": 1, "action": "replay", **key._asdict(), "seconds": 0, **more}
 
 
-def call(aws: Backend, state: dict[str, Any], remaining_seconds: float = 15.0) -> dict[str, Any]:
+def call(aws: Backend, state: dict[str, Any], remaining_seconds: float = 45.0) -> dict[str, Any]:
     answer = retrier.handler.handle(
         state, lambda_context(remaining_seconds), aws.services("retrier")
     )

@@ -19,11 +19,13 @@ from support.stack import ROOT, Account, Stack, checkout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
+IMAGE = "lambda/python:3.13-x86_64"
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 FUNCTIONS = {"api": "ApiFunction", "dispatcher": "DispatcherFunction", "retrier": "RetrierFunction"}
 SAMPLES = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
 STATUSES = {
+    "api-create-key": 201,
+    "api-publish": 202,
     "api-register": 201,
     "api-register-invalid": 422,
     "api-list": 200,
@@ -39,7 +41,9 @@ def _missing() -> str | None:
         return "nothing is built: run make build"
     if shutil.which("docker") is None or _fails("docker", "info"):
         return "no Docker engine is running"
-    if _fails("docker", "image", "inspect", IMAGE):
+    listed = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]
+    images = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    if not any(image.endswith(f"/{IMAGE}") for image in images):
         return f"Docker has no image {IMAGE}: run sam local invoke once without --skip-pull-image"
     return None
 
@@ -104,7 +108,12 @@ def test_a_batch_is_dealt_with(stack: Stack, sample: str) -> None:
 
 @pytest.mark.parametrize(
     ("sample", "decision"),
-    [("retrier-attempt", "done"), ("retrier-unknown-version", "dead_letter")],
+    [
+        ("retrier-attempt", "done"),
+        ("retrier-resend", "done"),
+        ("retrier-replay", "done"),
+        ("retrier-unknown-version", "dead_letter"),
+    ],
 )
 def test_a_state_is_decided(stack: Stack, sample: str, decision: str) -> None:
     assert invoke(stack, sample)["decision"] == decision

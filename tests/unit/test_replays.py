@@ -103,7 +103,7 @@ class World:
     def start(self, **request: Any) -> Replay:
         return self.replays.start(samples.webhook(), **{"since": SINCE, **request})
 
-    def step(self, replay: Replay, remaining_seconds: float = 15.0) -> float | None:
+    def step(self, replay: Replay, remaining_seconds: float = 45.0) -> float | None:
         return self.replayer.step(replay.key, remaining_seconds)
 
     def now(self, replay: Replay) -> Replay:

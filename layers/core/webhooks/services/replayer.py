@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from webhooks.ports import DeliveryWalk, DestinationStore, Observer, ReplayStore
     from webhooks.services.retrier import Retrier
 
-SECONDS_FOR_A_STEP = 11.0
-"""Two requests of 5 seconds, the second during a secret's rotation, and the writes after them."""
+SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
+"""Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
+at its slowest (see `adapters.aws`)."""
 
 _MILLISECONDS = 1000
 
