@@ -42,6 +42,10 @@ api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK
 test: .venv/.ready ## Run the tests, with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
 
+.PHONY: conformance
+conformance: .venv/.ready ## Try the running stack against its OpenAPI document, for a minute
+	@$(BIN)/python -m pytest -q -s tests/conformance
+
 .PHONY: check
 check: test check-rest ## The whole gate, as CI runs it
 

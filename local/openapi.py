@@ -1,4 +1,4 @@
-"""`python -m local.openapi`: write docs/openapi.json; with --check, only say if it is up to date."""
+"""`python -m local.openapi` writes docs/openapi.json; with --check it only compares."""
 
 from __future__ import annotations
 

@@ -52,6 +52,9 @@ def _documents(request: Request) -> dict[str, object] | list[object]:
     return read_documents(request.resolved_event)
 
 
+CurrentCall = Annotated[Call, Depends(_call)]
+"""The request on its way through."""
+
 CallingKey = Annotated[ApiKey, Depends(_calling_key)]
 """The request's key."""
 

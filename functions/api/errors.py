@@ -17,6 +17,7 @@ from webhooks.domain.errors import (
     LimitReached,
     ReplayRunning,
     ScopeExceeded,
+    TooManyAttempts,
     TooManyReplays,
     Unavailable,
     WebhookDisabled,
@@ -207,6 +208,12 @@ def _webhook_disabled() -> ApiError:
     return ApiError(409, "webhook_disabled", "Switch the webhook on first: change active to true.")
 
 
+def _too_many_attempts() -> ApiError:
+    return ApiError(
+        409, "too_many_attempts", "Publish the event again: the delivery has all its attempts."
+    )
+
+
 def _replay_running() -> ApiError:
     return ApiError(409, "replay_running", "Cancel the webhook's running replay, or let it end.")
 
@@ -270,6 +277,7 @@ def _internal_error() -> ApiError:
 
 _ANSWERS = {
     LimitReached: _limit_reached,
+    TooManyAttempts: _too_many_attempts,
     WebhookDisabled: _webhook_disabled,
     LastApiKey: _last_api_key,
     ScopeExceeded: _scope_exceeded,

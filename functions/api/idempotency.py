@@ -57,7 +57,9 @@ class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
 
         def answer() -> KeptAnswer:
             response = next_middleware(app)
-            return KeptAnswer(response.status_code, self._serialize(response.body))
+            return KeptAnswer(
+                response.status_code, self._serialize(response.body), final=call.final
+            )
 
         kept = call.services.kept_answers.once(
             (call.key.account_id, call.key.id, "POST", event.path, key),

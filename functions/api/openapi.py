@@ -27,6 +27,7 @@ from webhooks.domain.errors import (
     LimitReached,
     ReplayRunning,
     ScopeExceeded,
+    TooManyAttempts,
     TooManyReplays,
     Unavailable,
     WebhookDisabled,
@@ -58,7 +59,7 @@ _COMPONENT = "#/components/{}/{}"
 _OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
     "register_webhook": [LimitReached()],
     "delete_webhook_by_query": [errors.webhook_not_found()],
-    "resend_delivery": [WebhookDisabled()],
+    "resend_delivery": [WebhookDisabled(), TooManyAttempts()],
     "send_test_event": [WebhookDisabled()],
     "start_replay": [WebhookDisabled(), ReplayRunning(), TooManyReplays()],
     "create_api_key": [ScopeExceeded()],
@@ -99,8 +100,12 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
     "Allow": ("The methods that the path has.", {"type": "string"}),
-    "Retry-After": ("After how many seconds to try again.", {"type": "string", "pattern": r"^\d+$"}),
+    "Retry-After": (
+        "After how many seconds to try again.",
+        {"type": "string", "pattern": r"^\d+$"},
+    ),
     "Content-Security-Policy": ("What the page may load: nothing of others.", {"type": "string"}),
+    "Referrer-Policy": ("Nobody is told of the page.", {"const": "no-referrer"}),
 }
 _EVERYWHERE = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
 _IDEMPOTENCY_KEY = {
@@ -187,7 +192,8 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
     success = operation["responses"][str(route.status_code)]
     success["description"] = HTTPStatus(route.status_code).phrase
     idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
-    page = ("Content-Security-Policy",) if "text/html" in success["content"] else ()
+    is_page = "text/html" in success["content"]
+    page = ("Content-Security-Policy", "Referrer-Policy") if is_page else ()
     success["headers"] = _header_refs((*_EVERYWHERE, *idempotent, *page))
     operation["responses"] = {str(route.status_code): success}
     answered = sorted(_errors(name, route, operation), key=lambda error: error.status)

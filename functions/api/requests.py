@@ -84,7 +84,10 @@ class Services(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through: what its middlewares found out, for routes and the log."""
+    """One request on its way through: what its middlewares found out, for routes and the log.
+
+    A route sets `final` to false where the same request, sent again, may have more done.
+    """
 
     services: Services
     request_id: str
@@ -92,6 +95,7 @@ class Call:
     route: str | None = None
     key: ApiKey | None = None
     error_code: str | None = None
+    final: bool = True
 
 
 def current_call(app: EventHandlerInstance) -> Call:

@@ -86,6 +86,15 @@ def test_every_part_of_the_key_counts(answers: KeptAnswers, part: int) -> None:
     assert answer.calls == 2
 
 
+def test_an_answer_that_asks_for_another_try_is_not_kept(answers: KeptAnswers) -> None:
+    partial = ANSWER._replace(final=False)
+    assert once(answers, lambda: partial) == partial
+    whole = Answering()
+    assert once(answers, whole) == ANSWER
+    assert once(answers, whole).replayed
+    assert whole.calls == 1
+
+
 def test_another_request_with_the_same_key_is_a_conflict(answers: KeptAnswers) -> None:
     answer = Answering()
     once(answers, answer)

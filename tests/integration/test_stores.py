@@ -297,7 +297,7 @@ def test_a_failure_never_overwrites_a_success(stores: Stores) -> None:
     assert stores.deliveries.put_settled([success]) == []
     failure = samples.delivery()
     assert stores.deliveries.create(failure) == success
-    assert not stores.deliveries.update(failure, attempts_before=1)
+    assert not stores.deliveries.update(failure, before=samples.delivery())
     assert stores.deliveries.get(success.key) == success
 
 
@@ -320,7 +320,7 @@ def test_an_attempt_is_recorded_over_a_delivery_under_way(stores: Stores) -> Non
     delivery = samples.delivery()
     stores.deliveries.create(delivery)
     after = delivery.after(samples.attempt(2), Status.EXHAUSTED)
-    assert stores.deliveries.update(after, attempts_before=1)
+    assert stores.deliveries.update(after, before=samples.delivery())
     assert stores.deliveries.get(delivery.key) == after
 
 
@@ -328,8 +328,8 @@ def test_recording_the_same_attempt_again_is_known_as_done(stores: Stores) -> No
     delivery = samples.delivery()
     stores.deliveries.create(delivery)
     after = delivery.after(samples.attempt(2), Status.RETRYING, samples.NOW_MS + 300_000)
-    assert stores.deliveries.update(after, attempts_before=1)
-    assert stores.deliveries.update(after, attempts_before=1)
+    assert stores.deliveries.update(after, before=samples.delivery())
+    assert stores.deliveries.update(after, before=samples.delivery())
     stored = stores.deliveries.get(delivery.key)
     assert stored is not None
     assert [attempt.number for attempt in stored.attempts] == [1, 2]
@@ -340,13 +340,13 @@ def test_the_slower_of_two_recorders_is_told(stores: Stores) -> None:
     stores.deliveries.create(delivery)
     faster = delivery.after(samples.attempt(2), Status.RETRYING, samples.NOW_MS + 300_000)
     slower = delivery.after(samples.attempt(2, duration_ms=99), Status.RETRYING, samples.NOW_MS)
-    assert stores.deliveries.update(faster, attempts_before=1)
-    assert not stores.deliveries.update(slower, attempts_before=1)
+    assert stores.deliveries.update(faster, before=samples.delivery())
+    assert not stores.deliveries.update(slower, before=samples.delivery())
     assert stores.deliveries.get(delivery.key) == faster
 
 
 def test_an_absent_delivery_cannot_be_updated(stores: Stores) -> None:
-    assert not stores.deliveries.update(samples.delivery(), attempts_before=1)
+    assert not stores.deliveries.update(samples.delivery(), before=samples.delivery())
     assert stores.deliveries.get(samples.delivery().key) is None
 
 
@@ -359,7 +359,9 @@ def test_a_hundred_recorders_of_one_attempt_leave_one(stores: Stores) -> None:
     ]
     with ThreadPoolExecutor(16) as pool:
         results = list(
-            pool.map(lambda rival: stores.deliveries.update(rival, attempts_before=1), rivals)
+            pool.map(
+                lambda rival: stores.deliveries.update(rival, before=samples.delivery()), rivals
+            )
         )
     assert results.count(True) == 1
     assert stores.deliveries.get(delivery.key) == rivals[results.index(True)]
@@ -380,7 +382,7 @@ def test_a_delivery_is_kept_for_its_retention_from_the_last_that_happened() -> N
         assert store.get(delivery.key) == delivery
         late = samples.attempt(2, started_at_ms=waiting_ms)
         exhausted = delivery.after(late, Status.EXHAUSTED)
-        assert store.update(exhausted, attempts_before=1)
+        assert store.update(exhausted, before=samples.delivery())
         now = waiting_ms / 1000 + 30 * DAY_MS / 1000 - 1
         assert store.get(delivery.key) == exhausted
         assert store.get_many([delivery.key]) == {delivery.key: exhausted}
@@ -485,8 +487,8 @@ def test_a_manual_attempt_is_recorded_over_a_settled_delivery(stores: Stores) ->
     again = exhausted.after(
         samples.attempt(2, status_code=200, error=None, manual=True), Status.SUCCEEDED
     )
-    assert not stores.deliveries.update(again, attempts_before=1)
-    assert stores.deliveries.update(again, attempts_before=1, over_settled=True)
+    assert not stores.deliveries.update(again, before=samples.delivery())
+    assert stores.deliveries.update(again, before=exhausted)
     assert stores.deliveries.get(again.key) == again
     assert stores.log.page(_query(status=Status.EXHAUSTED), 10).deliveries == []
 

@@ -184,9 +184,7 @@ class FakeDeliveryStore:
         self.writes.append("create")
         return self.deliveries.setdefault(delivery.key, delivery)
 
-    def update(
-        self, delivery: Delivery, *, attempts_before: int, over_settled: bool = False
-    ) -> bool:
+    def update(self, delivery: Delivery, *, before: Delivery) -> bool:
         self.failures.check("update")
         self.writes.append("update")
         stored = self.deliveries.get(delivery.key)
@@ -194,9 +192,7 @@ class FakeDeliveryStore:
             return False
         if stored == delivery:
             return True
-        if stored.status.settled and not over_settled:
-            return False
-        if len(stored.attempts) != attempts_before:
+        if (stored.status, len(stored.attempts)) != (before.status, len(before.attempts)):
             return False
         self.deliveries[delivery.key] = delivery
         return True
@@ -453,7 +449,10 @@ class FakeKeptAnswers:
         except Exception:
             del self.kept[tuple(key)]
             raise
-        self.kept[tuple(key)] = (fingerprint, made)
+        if made.final:
+            self.kept[tuple(key)] = (fingerprint, made)
+        else:
+            del self.kept[tuple(key)]
         return made
 
 

@@ -128,15 +128,25 @@ def test_the_last_key_that_may_write_is_protected(store: FakeApiKeyStore, keyrin
     assert active(store) == ["last", "reader"]
 
 
-def test_a_key_may_revoke_itself_while_another_may_write(
+def test_a_key_may_revoke_itself_while_another_may_do_as_much(
     store: FakeApiKeyStore, keyring: Keyring
 ) -> None:
     for number in range(150):
         keyring.issue("acme", f"reader {number}", {Scope.READ})
     by = keyring.issue("acme", "by").key
-    keyring.issue("acme", "other", {Scope.WRITE})
+    keyring.issue("acme", "other")
     keyring.revoke(by.id, by=by)
     assert "by" not in active(store)
+
+
+def test_a_key_with_fewer_scopes_cannot_revoke_the_last_with_more(
+    store: FakeApiKeyStore, keyring: Keyring
+) -> None:
+    last = keyring.issue("acme", "last").key
+    writer = keyring.issue("acme", "writer", {Scope.WRITE}).key
+    with pytest.raises(LastApiKey):
+        keyring.revoke(last.id, by=writer)
+    assert "last" in active(store)
 
 
 def test_a_key_that_may_not_write_is_revoked_without_ado(

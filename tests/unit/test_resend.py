@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support import samples
 from support.fakes import FakeDeliveryStore, FakeObserver, FakeSender, FakeWebhookStore
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
+from webhooks.domain import signing
+from webhooks.domain.delivery import MAX_ATTEMPTS, AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.webhook import Secrets
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.retrier import Decision, Retrier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
 DELIVERY = samples.delivery()
@@ -126,3 +131,106 @@ def test_our_own_trouble_is_raised_for_the_state_machine_to_try_again(world: Wor
     with pytest.raises(Unavailable):
         world.retrier.resend(DELIVERY.key)
     assert world.sender.posts == []
+
+
+def during(world: World, happens: Callable[[], object], outcome: Outcome) -> None:
+    """Answer the next request with `outcome`, after something happened meanwhile."""
+
+    def answer(*_: object) -> Outcome:
+        world.sender.answer = lambda *_: Outcome(status_code=200)
+        happens()
+        return outcome
+
+    world.sender.answer = answer
+
+
+def test_a_delivery_put_by_during_a_failed_resend_stays_put_by(world: World) -> None:
+    def disabled() -> None:
+        world.store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
+        assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
+
+    during(world, disabled, REFUSED)
+    assert not world.retrier.resend(DELIVERY.key)
+    assert world.stored.status is Status.WAITING
+    assert [attempt.manual for attempt in world.stored.attempts] == [False, True]
+
+
+def test_a_scheduled_success_is_kept_when_a_manual_failure_is_recorded_first(
+    world: World,
+) -> None:
+    def failed_by_hand() -> None:
+        world.sender.answer = lambda *_: REFUSED
+        assert not world.retrier.resend(DELIVERY.key)
+
+    during(world, failed_by_hand, Outcome(status_code=200))
+    assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
+    assert world.stored.status is Status.SUCCEEDED
+    assert [(a.number, a.manual) for a in world.stored.attempts] == [
+        (1, False),
+        (2, True),
+        (3, False),
+    ]
+
+
+def test_a_scheduled_failure_goes_on_behind_a_manual_one(world: World) -> None:
+    def failed_by_hand() -> None:
+        world.sender.answer = lambda *_: REFUSED
+        world.retrier.resend(DELIVERY.key)
+
+    during(world, failed_by_hand, REFUSED)
+    verdict = world.retrier.retry(DELIVERY.key, 2)
+    assert verdict.decision is Decision.WAIT
+    assert verdict.seconds == 315
+    assert world.stored.scheduled_attempts == 2
+    assert len(world.stored.attempts) == 3
+
+
+def test_a_success_by_hand_behind_a_recorded_failure_has_no_reason(world: World) -> None:
+    def exhausted() -> None:
+        world.deliveries.deliveries[DELIVERY.key] = replace(
+            DELIVERY.after(samples.attempt(2), Status.EXHAUSTED), reason="http_status"
+        )
+
+    during(world, exhausted, Outcome(status_code=200))
+    assert world.retrier.resend(DELIVERY.key)
+    assert (world.stored.status, world.stored.reason) == (Status.SUCCEEDED, None)
+
+
+def test_a_full_log_takes_no_more_attempts_by_hand(world: World) -> None:
+    full = replace(DELIVERY, attempts=tuple(samples.attempt(n) for n in range(1, MAX_ATTEMPTS + 1)))
+    world.deliveries.deliveries[DELIVERY.key] = full
+    assert not world.retrier.resend(DELIVERY.key)
+    assert world.sender.posts == []
+    assert world.stored == full
+
+
+def test_a_secret_rotated_since_it_was_read_is_tried_when_the_known_one_is_refused(
+    world: World,
+) -> None:
+    new = "whsec_" + "ef" * 32
+
+    def swapped() -> None:
+        world.store.rotate_secret(
+            "acc_1",
+            samples.webhook().id,
+            new,
+            previous_until_ms=samples.NOW_MS + 1000,
+            now_ms=samples.NOW_MS,
+        )
+
+    during(world, swapped, Outcome(AttemptError.HTTP_STATUS, status_code=401))
+    assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
+    assert world.stored.status is Status.SUCCEEDED
+    headers = world.sender.posts[-1][2]
+    expected = signing.sendcomms_signature(new, DELIVERY.body)
+    assert headers["X-SendComms-Signature"] == expected
+
+
+def test_the_second_request_of_a_rotation_proves_that_the_receiver_moved(world: World) -> None:
+    new = "whsec_" + "ef" * 32
+    world.store.add(samples.webhook(), Secrets(new, samples.SECRET, samples.NOW_MS + 1000))
+    during(world, lambda: None, Outcome(AttemptError.HTTP_STATUS, status_code=403))
+    world.retrier.retry(DELIVERY.key, 2)
+    first, second = (headers["webhook-signature"] for _, _, headers in world.sender.posts)
+    assert len(first.split()) == 2
+    assert second == first.split()[0]

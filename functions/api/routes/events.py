@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, EventPublisher, PublishedDocuments
+from api.dependencies import AccountId, CurrentCall, EventPublisher, PublishedDocuments
 from api.requests import SCOPE_EXTENSION
 from api.schemas.base import Success
 from api.schemas.events import REQUEST_BODY, PublishedOut
 from webhooks.domain.api_key import Scope
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEvent, Unavailable
 from webhooks.services.publisher import Published
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -24,7 +24,10 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
     openapi_extensions={SCOPE_EXTENSION: Scope.PUBLISH.value, "requestBody": REQUEST_BODY},
 )
 def publish_events(
-    documents: PublishedDocuments, account_id: AccountId, publisher: EventPublisher
+    documents: PublishedDocuments,
+    account_id: AccountId,
+    publisher: EventPublisher,
+    call: CurrentCall,
 ) -> Success[PublishedOut | list[PublishedOut]]:
     """One event, or a list of 1 to 100. For a list, data tells of each event, in order."""
     alone = isinstance(documents, dict)
@@ -33,6 +36,8 @@ def publish_events(
     )
     if all(each.error for each in published):
         raise _refusal(published, alone=alone)
+    # What our own side did not take is to be sent again, also under the same Idempotency-Key.
+    call.final = not any(isinstance(each.error, Unavailable) for each in published)
     results = [PublishedOut.of(index, each) for index, each in enumerate(published)]
     return Success(data=results[0] if alone else results)
 

@@ -144,13 +144,11 @@ class DeliveryStore(Protocol):
     def create(self, delivery: Delivery) -> Delivery:
         """Write a delivery that did not succeed, unless one is there; returns the one stored."""
 
-    def update(
-        self, delivery: Delivery, *, attempts_before: int, over_settled: bool = False
-    ) -> bool:
-        """Write an attempt's result or a new status over a delivery that is under way.
+    def update(self, delivery: Delivery, *, before: Delivery) -> bool:
+        """Write an attempt's result or a new status over what `before` was read as.
 
-        False, with nothing written, where the stored one has not exactly `attempts_before`
-        attempts, or has settled and `over_settled` is not set: somebody else was faster.
+        False, with nothing written, where the stored one has another status by now, or another
+        number of attempts: somebody else was faster.
         """
 
 
@@ -310,11 +308,15 @@ class EventQueue(Protocol):
 
 
 class KeptAnswer(NamedTuple):
-    """An answer to an idempotent request: made just now, or kept from the first time."""
+    """An answer to an idempotent request: made just now, or kept from the first time.
+
+    One that is not `final` asks for another try of a part, so it is not kept.
+    """
 
     status: int
     body: str
     replayed: bool = False
+    final: bool = True
 
 
 class KeptAnswers(Protocol):

@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
-from webhooks.domain.delivery import Status
 from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -144,10 +143,8 @@ class DynamoDBDeliveryStore:
                 return items.read_delivery(_stored(error))
         return delivery
 
-    def update(
-        self, delivery: Delivery, *, attempts_before: int, over_settled: bool = False
-    ) -> bool:
-        """Write an attempt's result or a new status over a delivery that is under way.
+    def update(self, delivery: Delivery, *, before: Delivery) -> bool:
+        """Write an attempt's result or a new status over what `before` was read as.
 
         True also where the answer of a first try was lost and the write had been made.
         """
@@ -158,22 +155,22 @@ class DynamoDBDeliveryStore:
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
         if absent:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
-        settled = [] if over_settled else [status.value for status in Status if status.settled]
-        condition = "attribute_exists(#attempts) AND size(#attempts) = :attempts_before"
-        if settled:
-            condition += f" AND NOT #status IN ({', '.join(f':{status}' for status in settled)})"
+        nobody_faster = (
+            "attribute_exists(#attempts) AND size(#attempts) = :attempts_before "
+            "AND #status = :status_before"
+        )
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(
                     TableName=self._table,
                     Key=items.delivery_key(delivery.key),
                     UpdateExpression=expression,
-                    ConditionExpression=condition,
+                    ConditionExpression=nobody_faster,
                     ExpressionAttributeNames={f"#{name}": name for name in written},
                     ExpressionAttributeValues={
                         **{f":{name}": item[name] for name in present},
-                        **{f":{status}": {"S": status} for status in settled},
-                        ":attempts_before": {"N": str(attempts_before)},
+                        ":attempts_before": {"N": str(len(before.attempts))},
+                        ":status_before": {"S": before.status.value},
                     },
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )

@@ -49,7 +49,8 @@ class DynamoDBDeliveryLog:
     def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
         """Return up to `limit` deliveries that match, newest first, older than id `before`."""
         request = self._request(query, before)
-        filtered = query.status is not None or query.event_type is not None
+        indexed = query.status in items.ATTENTION
+        filtered = query.event_type is not None or (query.status is not None and not indexed)
         found: list[Delivery] = []
         examined = 0
         while True:

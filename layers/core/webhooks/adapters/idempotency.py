@@ -29,6 +29,10 @@ KEPT_SECONDS = 24 * 60 * 60
 _KEY_PREFIX = "api"
 
 
+class _NotKept(Exception):
+    """The answer is not one to give again."""
+
+
 class PowertoolsKeptAnswers:
     """Answers under a hash of their key, with a hash of what was asked."""
 
@@ -54,6 +58,8 @@ class PowertoolsKeptAnswers:
             except Exception as error:
                 raised.append(error)
                 raise
+            if not made[0].final:
+                raise _NotKept
             return {"status": made[0].status, "body": made[0].body}
 
         idempotent = idempotent_function(
@@ -65,6 +71,8 @@ class PowertoolsKeptAnswers:
         )
         try:
             kept = idempotent(request={"key": list(key), "fingerprint": fingerprint})
+        except _NotKept:
+            return made[0]
         except IdempotencyValidationError as error:
             raise IdempotencyConflict from error
         except IdempotencyAlreadyInProgressError as error:

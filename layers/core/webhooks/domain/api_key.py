@@ -53,6 +53,10 @@ class ApiKey:
     revoked_at_ms: int | None = None
     last_used_at_ms: int | None = None
 
+    def may_all_of(self, other: ApiKey) -> bool:
+        """Whether it is valid and may do all that `other` may."""
+        return self.revoked_at_ms is None and self.scopes >= other.scopes
+
     @property
     def manages(self) -> bool:
         """Whether it is valid and may write: an account without such a key is locked out."""

@@ -14,6 +14,10 @@ MAX_ANSWER_BYTES = 1024
 """How much of a receiver's answer the delivery log keeps (contract 2.2)."""
 
 
+MAX_ATTEMPTS = 100
+"""With as many in its log, a delivery gets none by hand: an item of the table holds 400 KB."""
+
+
 class Status(StrEnum):
     """Where a delivery stands (contract 2.5)."""
 

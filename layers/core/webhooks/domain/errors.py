@@ -8,6 +8,7 @@
     │   ├── InvalidWebhook    a registration that breaks rules, every one of them listed
     │   └── InvalidEvent      an event message that can never be processed; has a reason code
     ├── LimitReached          the account has as many as it may have
+    ├── TooManyAttempts       the delivery's log is full
     ├── WebhookDisabled       nothing is sent to this webhook until its owner switches it on
     ├── ReplayRunning         the webhook has a replay that goes on
     ├── TooManyReplays        the webhook has had as many replays as a day allows
@@ -69,6 +70,10 @@ class LimitReached(WebhooksError):
 
 class WebhookDisabled(WebhooksError):
     """The webhook is switched off, so nothing is sent to it."""
+
+
+class TooManyAttempts(WebhooksError):
+    """The delivery's log is full: it gets no more attempts by hand."""
 
 
 class ReplayRunning(WebhooksError):

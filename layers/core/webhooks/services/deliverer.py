@@ -90,31 +90,43 @@ class Deliverer:
         unix_seconds: int,
         secrets: Sequence[str],
     ) -> Outcome:
-        """Send, and offer a receiver that refuses the old secret's signature the new one's.
+        """Send, and offer a receiver that refuses one secret's signature the other's.
 
         While a rotation overlaps, `X-SendComms-Signature` has room for one of the two secrets: the
-        old one, until a receiver takes the new (contract 2.3).
+        old one, until a receiver takes the new (contract 2.3). The second request is signed with
+        the new secret alone, so that its success proves that the receiver has moved.
         """
 
-        def post(sendcomms_secret: str) -> Outcome:
+        def post(signing_secrets: Sequence[str]) -> Outcome:
             headers = signing.delivery_headers(
                 delivery,
                 attempt_number=number,
                 unix_seconds=unix_seconds,
-                secrets=secrets,
-                sendcomms_secret=sendcomms_secret,
+                secrets=signing_secrets,
+                sendcomms_secret=signing_secrets[-1],
             )
             webhook = destination.webhook
             return self._sender.post(webhook.url, delivery.body, merged(webhook.headers, headers))
 
-        new, old = secrets[0], secrets[-1]
-        outcome = post(old)
-        if new == old or outcome.status_code not in _UNAUTHORIZED:
+        outcome = post(secrets)
+        if outcome.status_code not in _UNAUTHORIZED:
             return outcome
-        second = post(new)
+        new = secrets[0] if len(secrets) > 1 else self._rotated(delivery, secrets[0])
+        if new is None:
+            return outcome
+        second = post([new])
         if second.succeeded:
             self._end_overlap(delivery, new)
         return replace(second, duration_ms=outcome.duration_ms + second.duration_ms)
+
+    def _rotated(self, delivery: Delivery, known: str) -> str | None:
+        """Return the secret that took the place of the one known since that was read, if any."""
+        try:
+            found = self._destinations.destination(delivery.account_id, delivery.webhook_id)
+        except Unavailable:
+            return None
+        current = found.secrets.current if found else None
+        return None if current == known else current
 
     def _end_overlap(self, delivery: Delivery, secret: str) -> None:
         try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import cursor as cursors
 from webhooks.domain.catalog import sample_event
-from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import InvalidInput, WebhookDisabled
+from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
+from webhooks.domain.errors import InvalidInput, TooManyAttempts, WebhookDisabled
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.webhook import InvalidWebhook
 from webhooks.ports import DeliveryQuery
@@ -94,12 +94,14 @@ class Logbook:
         """Have one more attempt of a delivery made, whatever its status, beside its schedule.
 
         Returns the delivery as it was, None where it is absent. Raises WebhookDisabled,
-        Unavailable.
+        TooManyAttempts, Unavailable.
         """
         delivery = self.get(webhook, delivery_id)
         if delivery is None:
             return None
         _require_active(webhook)
+        if len(delivery.attempts) >= MAX_ATTEMPTS:
+            raise TooManyAttempts
         self._scheduler.resend(
             delivery.key,
             attempt=len(delivery.attempts) + 1,

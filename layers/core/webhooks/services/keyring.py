@@ -113,9 +113,10 @@ class Keyring:
         """Revoke a key of the account of `by`; it stops at once, and stays in the list.
 
         Returns the key as it then is, also where it was revoked before, and None where the
-        account has none of that id. Raises LastApiKey where the account would be left without a
-        valid key that may write, which no number of calls at the same time can bring about: each
-        revocation is one transaction with the check that another such key is valid.
+        account has none of that id. Raises LastApiKey where a key that may write is the last with
+        its scopes, which the account could never have again. No number of calls at the same time
+        gets around it: each revocation is one transaction with the check that another such key is
+        valid.
         """
         key = self._keys.find(by.account_id, key_id)
         if key is None or key.revoked_at_ms is not None:
@@ -133,14 +134,16 @@ class Keyring:
         return self._keys.get(key.key_hash)
 
     def _others(self, key: ApiKey, by: ApiKey) -> Iterator[str]:
-        """Find the hashes of an account's other keys that may write, the caller's first."""
-        if by.key_hash != key.key_hash and by.manages:
+        """Find the hashes of an account's other keys that may do what this one may, the caller's
+        first: nobody else could give those scopes to a new key.
+        """
+        if by.key_hash != key.key_hash and by.may_all_of(key):
             yield by.key_hash
         before = None
         while True:
             keys, before = self._keys.page(key.account_id, _WITNESSES_AT_ONCE, before)
             for other in keys:
-                if other.manages and other.key_hash not in {key.key_hash, by.key_hash}:
+                if other.may_all_of(key) and other.key_hash not in {key.key_hash, by.key_hash}:
                     yield other.key_hash
             if before is None:
                 return

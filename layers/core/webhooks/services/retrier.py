@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain.delivery import Delivery, Status
+from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
 from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _UNDER_WAY = frozenset({Status.PENDING, Status.RETRYING})
 _RECORD_TRIES = 5
+
 _MILLISECONDS = 1000
 
 
@@ -80,10 +81,7 @@ class Retrier:
             after = _put_by(delivery, Status.WAITING, "webhook_disabled")
         else:
             after = self._deliverer.attempt(destination, delivery)
-        if not self._deliveries.update(after, attempts_before=len(delivery.attempts)):
-            # Somebody else recorded first; what they recorded decides.
-            return self._verdict(self._deliveries.get(key))
-        return self._verdict(after)
+        return self._verdict(self._record(delivery, after))
 
     def resend(self, key: DeliveryKey) -> bool:
         """Make one attempt besides the schedule, whatever the status; True where it succeeded.
@@ -104,28 +102,32 @@ class Retrier:
         `delivery` and `destination` are as they were read a moment ago. Raises Unavailable where
         our own side failed.
         """
+        if len(delivery.attempts) >= MAX_ATTEMPTS:
+            self._observer.log("warning", "resend_dropped", **delivery.key._asdict())
+            return False
         after = self._deliverer.attempt(destination, delivery, manual=True)
         if len(after.attempts) == len(delivery.attempts):
             # Nothing was sent, for want of a secret: the delivery stays as it was.
             return False
-        self._record_manual(delivery, after)
+        self._record(delivery, after)
         return after.attempts[-1].error is None
 
-    def _record_manual(self, before: Delivery, after: Delivery) -> None:
-        """Add a manual attempt behind whatever the schedule recorded in the meantime."""
+    def _record(self, before: Delivery, after: Delivery) -> Delivery | None:
+        """Write what came of an attempt, behind whatever others recorded in the meantime.
+
+        The schedule and an owner's own attempts may run at the same time; neither's is lost, and
+        none undoes what the other settled. Returns the delivery as it is then stored.
+        """
         for _ in range(_RECORD_TRIES):
-            attempts_before = len(before.attempts)
-            if self._deliveries.update(after, attempts_before=attempts_before, over_settled=True):
-                return
+            if self._deliveries.update(after, before=before):
+                return after
             stored = self._deliveries.get(before.key)
             if stored is None:
-                return
-            attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
-            succeeded = attempt.error is None
-            status = Status.SUCCEEDED if succeeded else stored.status
-            due_ms = None if succeeded else stored.next_attempt_at_ms
-            before, after = stored, stored.after(attempt, status, due_ms)
-        msg = "a manual attempt could not be recorded: the delivery keeps changing"
+                return None
+            before, after = stored, _behind(stored, before, after)
+            if after == stored:
+                return stored
+        msg = "an attempt could not be recorded: its delivery keeps changing"
         raise Unavailable(msg)
 
     def _verdict(self, delivery: Delivery | None) -> Verdict:
@@ -140,3 +142,23 @@ class Retrier:
 
 def _put_by(delivery: Delivery, status: Status, reason: str) -> Delivery:
     return replace(delivery, status=status, next_attempt_at_ms=None, reason=reason)
+
+
+def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
+    """Return what came of an attempt of `before`, put behind what `stored` has become since."""
+    if len(after.attempts) == len(before.attempts):
+        # Put by without an attempt: nothing to do where others settled it, or did the same.
+        if stored.status not in _UNDER_WAY:
+            return stored
+        return _put_by(stored, after.status, after.reason or "")
+    attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
+    if not attempt.manual and stored.scheduled_attempts > before.scheduled_attempts:
+        # The same attempt of the schedule, made twice: the first to record it decides.
+        return stored
+    if attempt.error is None:
+        return replace(stored.after(attempt, Status.SUCCEEDED), reason=None)
+    if attempt.manual or stored.status not in _UNDER_WAY:
+        return stored.after(attempt, stored.status, stored.next_attempt_at_ms)
+    return replace(
+        stored.after(attempt, after.status, after.next_attempt_at_ms), reason=after.reason
+    )

@@ -1,0 +1,239 @@
+"""Every route, with every method, scope and kind of id: who may do what, and to whose data."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from api.openapi import routes
+from local import openapi, template
+from support import samples
+from support.http_api import ApiOnFakes, http_api_event
+from webhooks.domain.api_key import ALL_SCOPES, Scope
+from webhooks.domain.delivery import delivery_id
+from webhooks.domain.replay import ReplayStatus
+from webhooks.domain.webhook import Secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.http_api import Answer
+
+WEBHOOKS = "/api/v1/webhooks"
+WEBHOOK = f"{WEBHOOKS}/{{webhook_id}}"
+DELIVERY = f"{WEBHOOK}/deliveries/{{delivery_id}}"
+REPLAY = f"{WEBHOOK}/replays/{{replay_id}}"
+KEYS = "/api/v1/api-keys"
+SINCE = "2025-12-21T00:00:00Z"
+HOST = "hooks.acme.com"
+REGISTRATION = {"url": f"https://{HOST}/events", "events": ["email.sent"]}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+FOREIGN_KINDS = ("foreign", "absent", "malformed")
+
+
+class Case(NamedTuple):
+    """A call that succeeds with the scope and the account's own ids."""
+
+    method: str
+    path: str
+    scope: Scope | None
+    status: int
+    body: Any = None
+    query: str = ""
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids that the call names."""
+        return re.findall(r"{(\w+)}", self.path + self.query)
+
+
+CASES = [
+    Case("POST", WEBHOOKS, Scope.WRITE, 201, REGISTRATION),
+    Case("GET", WEBHOOKS, Scope.READ, 200),
+    Case("DELETE", WEBHOOKS, Scope.WRITE, 200, query="id={webhook_id}"),
+    Case("GET", WEBHOOK, Scope.READ, 200),
+    Case("PATCH", WEBHOOK, Scope.WRITE, 200, {"active": False}),
+    Case("DELETE", WEBHOOK, Scope.WRITE, 200),
+    Case("POST", f"{WEBHOOK}/rotate-secret", Scope.WRITE, 200, {"overlap_seconds": 60}),
+    Case("POST", f"{WEBHOOK}/test", Scope.WRITE, 202, {"event": "email.sent"}),
+    Case("GET", f"{WEBHOOK}/deliveries", Scope.READ, 200),
+    Case("GET", DELIVERY, Scope.READ, 200),
+    Case("POST", f"{DELIVERY}/resend", Scope.WRITE, 202),
+    Case("POST", f"{WEBHOOK}/replay", Scope.WRITE, 202, {"since": SINCE}),
+    Case("GET", f"{WEBHOOK}/replays", Scope.READ, 200),
+    Case("GET", REPLAY, Scope.READ, 200),
+    Case("DELETE", REPLAY, Scope.WRITE, 200),
+    Case("GET", KEYS, Scope.READ, 200),
+    Case("POST", KEYS, Scope.WRITE, 201, {"name": "another", "scopes": ["write"]}),
+    Case("DELETE", f"{KEYS}/{{key_id}}", Scope.WRITE, 200),
+    Case("POST", "/api/v1/events", Scope.PUBLISH, 202, samples.event_document(account_id=None)),
+    Case("GET", "/api/v1/event-types", Scope.READ, 200),
+    Case("GET", "/api/v1/openapi.json", None, 200),
+    Case("GET", "/docs", None, 200),
+]
+WITH_IDS = [case for case in CASES if case.ids]
+
+
+def name_of(case: Case) -> str:
+    return f"{case.method} {case.path}{'?' + case.query if case.query else ''}"
+
+
+class World:
+    """The API on fakes, and two accounts that have one of everything."""
+
+    def __init__(self) -> None:
+        self.fakes = ApiOnFakes(addresses={HOST: ["93.184.216.34"]})
+        # A key of each that nobody calls with: the others' last use changes as they are used.
+        self.ids = {"own": self._own("acme", 1), "foreign": self._own("globex", 2)}
+        # acme's has ended, so that another may be started; globex's runs, to be left alone.
+        for key, replay in self.fakes.replay_store.replays.items():
+            if key.account_id == "acme":
+                ended = replace(replay, status=ReplayStatus.COMPLETED)
+                self.fakes.replay_store.replays[key] = ended
+        absent = delivery_id(samples.EVENT_ID, samples.NOW_MS + 1, self.ids["own"]["webhook_id"])
+        self.ids["absent"] = dict.fromkeys(self.ids["own"], "0199a5b0-0000-7000-8000-000000000000")
+        self.ids["absent"]["delivery_id"] = absent
+        self.ids["malformed"] = dict.fromkeys(self.ids["own"], "x")
+
+    def call(self, case: Case, scope: Scope | None, ids: dict[str, str]) -> Answer:
+        """Call as acme with a key of one scope; None: without a key."""
+        headers = {"Content-Type": "application/json"} if case.body is not None else {}
+        if scope is not None:
+            key = self.fakes.keyring.issue("acme", scopes={scope})
+            headers["Authorization"] = f"Bearer {key.text}"
+        event = http_api_event(
+            case.method,
+            case.path.format(**ids),
+            query=case.query.format(**ids),
+            headers=headers,
+            body=None if case.body is None else json.dumps(case.body),
+        )
+        return self.fakes.acme.send(event)
+
+    def of(self, account_id: str) -> list[str]:
+        """Return all there is of an account, to compare; of its keys, those that do not call."""
+        fakes = self.fakes
+        unused = {ids["key_id"] for ids in self.ids.values()}
+        return sorted(
+            [repr(each) for key, each in fakes.webhooks.webhooks.items() if key[0] == account_id]
+            + [
+                repr(each)
+                for each in fakes.deliveries.deliveries.values()
+                if account_id in each.key
+            ]
+            + [repr(each) for each in fakes.replay_store.replays.values() if account_id in each.key]
+            + [
+                repr(each)
+                for each in fakes.keys.keys.values()
+                if each.account_id == account_id and each.id in unused
+            ]
+            + [repr(item) for item in fakes.scheduler.executions.items() if account_id in item[0]]
+            + [repr(item) for item in fakes.scheduler.resends.items() if account_id in item[1][0]]
+            + [repr(key) for key in fakes.replay_scheduler.started if account_id in key]
+            + [repr(message) for message in fakes.events.messages if account_id in message]
+        )
+
+    def _own(self, account_id: str, number: int) -> dict[str, str]:
+        webhook = samples.webhook(number, account_id=account_id)
+        self.fakes.webhooks.add(webhook, Secrets(samples.SECRET))
+        delivery = self.fakes.deliveries.create(samples.delivery(number, account_id=account_id))
+        replay = self.fakes.replays.start(webhook, since=SINCE, until=None, status=None)
+        key = self.fakes.keyring.issue(account_id, scopes=ALL_SCOPES).key
+        return {
+            "webhook_id": webhook.id,
+            "delivery_id": delivery.id,
+            "replay_id": replay.id,
+            "key_id": key.id,
+        }
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def shape(path: str) -> str:
+    """Return a path whatever its variables are called."""
+    return re.sub(r"{\w+}", "{}", path)
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    for path, operations in json.loads(openapi.generate())["paths"].items():
+        for method in operations:
+            yield method.upper(), path
+
+
+def test_document_template_resolver_and_this_matrix_have_the_same_routes(world: World) -> None:
+    in_document = {(method, shape(path)) for method, path in documented()}
+    declared = template.routes(template.read())
+    in_template = {(each.method, shape(each.path)) for each in declared if each.method != "ANY"}
+    in_resolver = {
+        (route.method, shape(route.openapi_path)) for route in routes(world.fakes.api.resolver)
+    }
+    in_matrix = {(case.method, shape(case.path)) for case in CASES}
+    assert in_document == in_template == in_resolver == in_matrix
+    assert len(CASES) == len(in_matrix)
+
+
+@pytest.mark.parametrize("path", sorted({case.path for case in CASES}))
+def test_methods_that_a_path_has_not_are_refused_before_anything_else(
+    world: World, path: str
+) -> None:
+    allowed = sorted(case.method for case in CASES if case.path == path)
+    before = world.of("acme"), world.of("globex")
+    for method in set(METHODS) - set(allowed):
+        case = Case(method, path, None, 405)
+        for scope, ids in product((None, *Scope), world.ids.values()):
+            answer = world.call(case, scope, ids)
+            assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
+            assert answer.headers["Allow"] == ", ".join(allowed)
+    assert (world.of("acme"), world.of("globex")) == before
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_the_scope_reaches_what_is_ones_own_and_nothing_of_others(world: World, case: Case) -> None:
+    before = world.of("globex")
+    answer = world.call(case, case.scope, world.ids["own"])
+    assert answer.status == case.status, answer.text
+    for foreign in world.ids["foreign"].values():
+        assert foreign not in answer.text
+    assert world.of("globex") == before
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.scope], ids=name_of)
+def test_other_scopes_and_strangers_are_refused_whatever_the_id(world: World, case: Case) -> None:
+    before = world.of("acme"), world.of("globex")
+    for kind in world.ids:
+        stranger = world.call(case, None, world.ids[kind])
+        assert (stranger.status, stranger.error["code"]) == (401, "unauthorized")
+        for scope in set(Scope) - {case.scope}:
+            answer = world.call(case, scope, world.ids[kind])
+            assert (answer.status, answer.error["code"]) == (403, "insufficient_scope")
+            assert f'scope="{case.scope}"' in answer.headers["WWW-Authenticate"]
+    assert (world.of("acme"), world.of("globex")) == before
+
+
+@pytest.mark.parametrize("case", WITH_IDS, ids=name_of)
+def test_foreign_absent_and_malformed_ids_get_the_same_bytes_and_change_nothing(
+    world: World, case: Case
+) -> None:
+    before = world.of("acme"), world.of("globex")
+    # Each id of the path in turn is another's, those before it one's own, and those after it both.
+    for place, name in enumerate(case.ids):
+        answers = set()
+        for kind in FOREIGN_KINDS:
+            rest = dict.fromkeys(case.ids[place + 1 :])
+            for others in ("own", kind) if rest else ("own",):
+                changed = {each: world.ids[others][each] for each in rest}
+                ids = {**world.ids["own"], name: world.ids[kind][name], **changed}
+                answer = world.call(case, case.scope, ids)
+                answers.add((answer.status, tuple(sorted(answer.headers.items())), answer.text))
+        ((status, _, text),) = answers
+        code = f"{name.removesuffix('_id').replace('key', 'api_key')}_not_found"
+        assert (status, json.loads(text)["error"]["code"]) == (404, code)
+    assert (world.of("acme"), world.of("globex")) == before
