@@ -350,7 +350,11 @@ def test_an_absent_delivery_cannot_be_updated(stores: Stores) -> None:
     assert stores.deliveries.get(samples.delivery().key) is None
 
 
-def test_a_hundred_recorders_of_one_attempt_leave_one(stores: Stores) -> None:
+def test_a_hundred_recorders_of_one_attempt_leave_one(
+    stores: Stores, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["stores"] == "moto":
+        pytest.skip("moto checks a condition and writes with no lock around both")
     delivery = samples.delivery()
     stores.deliveries.create(delivery)
     rivals = [
