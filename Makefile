@@ -4,7 +4,7 @@ PYTHON ?= python3
 STAGE ?= dev
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
-LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -20,10 +20,10 @@ help: ## List the commands
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.venv-sam/.ready: requirements-sam.lock
+.venv-sam/.ready: requirements-sam.lock | .venv/.ready
 	@echo "Setting up .venv-sam: a minute, this once"
 	@$(PYTHON) -m venv .venv-sam
-	@.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-sam.lock
+	@$(BIN)/uv pip install --quiet --python .venv-sam/bin/python --require-hashes -r requirements-sam.lock
 	@touch $@
 
 .PHONY: run
