@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, ApiKeyring, CallingKey
+from api.routes.parameters import Cursor, Limit
 from api.schemas.api_keys import ApiKeyIn, ApiKeyOut, IssuedApiKeyOut, RevokedApiKeyOut
 from api.schemas.base import Pagination, Success, SuccessPage
 from webhooks.domain.timestamps import to_text
@@ -14,8 +15,6 @@ from webhooks.domain.timestamps import to_text
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
 KeyId = Annotated[str, Path(description="The key's id.")]
-Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
-Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 
 
 @router.post("/", status_code=201, summary="Make an API key", tags=["API keys"])

@@ -7,14 +7,12 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, DeliveryLogbook, WebhookRegistry
-from api.routes.webhooks import Cursor, Limit, WebhookId
+from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
 from api.schemas.deliveries import DeliveryOut, DeliverySummaryOut, SampleEventIn
 from webhooks.domain.delivery import Status
 from webhooks.domain.event import EventType
-from webhooks.domain.webhook import Webhook
 from webhooks.services.delivery_log import DeliveryFilter
-from webhooks.services.registry import Registry
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -52,7 +50,7 @@ def list_deliveries(
     cursor: Cursor = None,
 ) -> SuccessPage[DeliverySummaryOut]:
     """Newest first. A page may be short, even empty, and still have a next_cursor."""
-    webhook = _webhook(registry, account_id, webhook_id)
+    webhook = own_webhook(registry, account_id, webhook_id)
     wanted = DeliveryFilter(status, event, since, until)
     page = logbook.page(webhook, wanted, limit, cursor)
     return SuccessPage(
@@ -70,7 +68,7 @@ def get_delivery(
     logbook: DeliveryLogbook,
 ) -> Success[DeliveryOut]:
     """With its payload and every attempt."""
-    delivery = logbook.get(_webhook(registry, account_id, webhook_id), delivery_id)
+    delivery = logbook.get(own_webhook(registry, account_id, webhook_id), delivery_id)
     if delivery is None:
         raise errors.delivery_not_found()
     return Success(data=DeliveryOut.of(delivery))
@@ -90,7 +88,7 @@ def resend_delivery(
     logbook: DeliveryLogbook,
 ) -> Success[DeliverySummaryOut]:
     """One attempt at once, whatever the status, which leaves the schedule as it is."""
-    delivery = logbook.resend(_webhook(registry, account_id, webhook_id), delivery_id)
+    delivery = logbook.resend(own_webhook(registry, account_id, webhook_id), delivery_id)
     if delivery is None:
         raise errors.delivery_not_found()
     return Success(data=DeliverySummaryOut.of(delivery))
@@ -105,12 +103,5 @@ def send_test_event(
     logbook: DeliveryLogbook,
 ) -> Success[DeliverySummaryOut]:
     """A sample event is delivered and retried as any other; the log marks it as a test."""
-    delivery = logbook.test(_webhook(registry, account_id, webhook_id), sample.event)
+    delivery = logbook.test(own_webhook(registry, account_id, webhook_id), sample.event)
     return Success(data=DeliverySummaryOut.of(delivery))
-
-
-def _webhook(registry: Registry, account_id: str, webhook_id: str) -> Webhook:
-    webhook = registry.get(account_id, webhook_id)
-    if webhook is None:
-        raise errors.webhook_not_found()
-    return webhook

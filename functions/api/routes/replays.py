@@ -7,11 +7,9 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry, WebhookReplays
-from api.routes.webhooks import Cursor, Limit, WebhookId
+from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
 from api.schemas.replays import ReplayIn, ReplayOut
-from webhooks.domain.webhook import Webhook
-from webhooks.services.registry import Registry
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -27,7 +25,7 @@ def start_replay(
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
     """Deliveries are sent again oldest first, a few a second. Follow it by its id."""
-    webhook = _webhook(registry, account_id, webhook_id)
+    webhook = own_webhook(registry, account_id, webhook_id)
     started = replays.start(webhook, since=replay.since, until=replay.until, status=replay.status)
     return Success(data=ReplayOut.of(started))
 
@@ -43,7 +41,7 @@ def list_replays(
     cursor: Cursor = None,
 ) -> SuccessPage[ReplayOut]:
     """Newest first."""
-    page = replays.page(_webhook(registry, account_id, webhook_id), limit, cursor)
+    page = replays.page(own_webhook(registry, account_id, webhook_id), limit, cursor)
     return SuccessPage(
         data=[ReplayOut.of(replay) for replay in page.replays],
         pagination=Pagination(next_cursor=page.next_cursor),
@@ -59,7 +57,7 @@ def get_replay(
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
     """How far it has come."""
-    replay = replays.get(_webhook(registry, account_id, webhook_id), replay_id)
+    replay = replays.get(own_webhook(registry, account_id, webhook_id), replay_id)
     if replay is None:
         raise errors.replay_not_found()
     return Success(data=ReplayOut.of(replay))
@@ -74,14 +72,7 @@ def cancel_replay(
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
     """What is on its way still arrives. A replay that has ended stays as it is."""
-    replay = replays.cancel(_webhook(registry, account_id, webhook_id), replay_id)
+    replay = replays.cancel(own_webhook(registry, account_id, webhook_id), replay_id)
     if replay is None:
         raise errors.replay_not_found()
     return Success(data=ReplayOut.of(replay))
-
-
-def _webhook(registry: Registry, account_id: str, webhook_id: str) -> Webhook:
-    webhook = registry.get(account_id, webhook_id)
-    if webhook is None:
-        raise errors.webhook_not_found()
-    return webhook

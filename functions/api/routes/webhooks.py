@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry
+from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
 from api.schemas.webhooks import (
     RegisteredWebhookOut,
@@ -19,10 +20,6 @@ from api.schemas.webhooks import (
 from webhooks.services.registry import Registry
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
-
-WebhookId = Annotated[str, Path(description="The webhook's id.")]
-Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
-Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 
 _DEFAULT_ROTATION = RotationIn()
 
@@ -53,10 +50,7 @@ def get_webhook(
     webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry
 ) -> Success[WebhookOut]:
     """Everything but the secret."""
-    webhook = registry.get(account_id, webhook_id)
-    if webhook is None:
-        raise errors.webhook_not_found()
-    return Success(data=WebhookOut.of(webhook))
+    return Success(data=WebhookOut.of(own_webhook(registry, account_id, webhook_id)))
 
 
 @router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])

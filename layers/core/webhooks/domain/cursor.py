@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from webhooks.domain.errors import InvalidInput
 
@@ -23,13 +23,31 @@ _MAC_BYTES = 16
 _MAX_CURSOR_LENGTH = 512
 
 
-def seal(key: bytes, scope: Sequence[str], position: str) -> str:
-    """Return the cursor for a position: url-safe text without meaning for its reader."""
+@overload
+def seal(key: bytes, scope: Sequence[str], position: str) -> str: ...
+
+
+@overload
+def seal(key: bytes, scope: Sequence[str], position: str | None) -> str | None: ...
+
+
+def seal(key: bytes, scope: Sequence[str], position: str | None) -> str | None:
+    """Return the cursor for a position: url-safe text without meaning for its reader.
+
+    The end of a list has no position, None, and so no cursor.
+    """
+    if position is None:
+        return None
     return _encode(_mac(key, scope, position) + position.encode())
 
 
-def unseal(key: bytes, scope: Sequence[str], cursor: str) -> str:
-    """Return the position in a cursor; InvalidInput unless it was sealed for this scope."""
+def unseal(key: bytes, scope: Sequence[str], cursor: str | None) -> str | None:
+    """Return the position in a cursor, None without one: the beginning of the list.
+
+    Raises InvalidInput unless the cursor was sealed for this scope.
+    """
+    if cursor is None:
+        return None
     problem = InvalidInput(
         "cursor", "Use the next_cursor of the same list unchanged, or start again without one."
     )

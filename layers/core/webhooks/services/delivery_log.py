@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +11,7 @@ from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import InvalidInput, TooManyAttempts, WebhookDisabled
 from webhooks.domain.event import parse_timestamp
+from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import InvalidWebhook
 from webhooks.ports import DeliveryQuery
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import DeliveryLog, DeliveryStore, RetryScheduler
-
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class DeliveryFilter(NamedTuple):
@@ -78,15 +76,13 @@ class Logbook:
         """
         query = _query(webhook, wanted)
         scope = ("deliveries", *("" if part is None else str(part) for part in query))
-        before = None if cursor is None else cursors.unseal(self._cursor_key, scope, cursor)
+        before = cursors.unseal(self._cursor_key, scope, cursor)
         deliveries, next_before = self._log.page(query, limit, before)
-        if next_before is None:
-            return LogPage(deliveries, None)
         return LogPage(deliveries, cursors.seal(self._cursor_key, scope, next_before))
 
     def get(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
         """Return one delivery, None where the webhook has none of that id, or no longer."""
-        if not _ID.fullmatch(delivery_id):
+        if not is_uuid(delivery_id):
             return None
         return self._deliveries.get(DeliveryKey(webhook.account_id, webhook.id, delivery_id))
 

@@ -103,10 +103,8 @@ class Keyring:
         `cursor` is the `next_cursor` of the page before; InvalidInput for one not of this list.
         """
         scope = ("api-keys", account_id)
-        before = None if cursor is None else cursors.unseal(self._cursor_key, scope, cursor)
+        before = cursors.unseal(self._cursor_key, scope, cursor)
         keys, next_before = self._keys.page(account_id, limit, before)
-        if next_before is None:
-            return KeyPage(keys, None)
         return KeyPage(keys, cursors.seal(self._cursor_key, scope, next_before))
 
     def revoke(self, key_id: str, *, by: ApiKey) -> ApiKey | None:

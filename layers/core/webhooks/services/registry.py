@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from webhooks.domain import cursor as cursors
 from webhooks.domain.errors import InvalidInput, InvalidTarget
 from webhooks.domain.headers import header_problems
+from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import (
     InvalidWebhook,
     Registration,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
-
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class Registered(NamedTuple):
@@ -115,7 +113,7 @@ class Registry:
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook of the account, None where it has none of that id."""
-        return self._store.get(account_id, webhook_id) if _ID.fullmatch(webhook_id) else None
+        return self._store.get(account_id, webhook_id) if is_uuid(webhook_id) else None
 
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page:
         """Return up to `limit` webhooks, newest first; InvalidInput for a cursor not of this list.
@@ -123,10 +121,8 @@ class Registry:
         `cursor` is the `next_cursor` of the page before.
         """
         scope = ("webhooks", account_id)
-        before = None if cursor is None else cursors.unseal(self._cursor_key, scope, cursor)
+        before = cursors.unseal(self._cursor_key, scope, cursor)
         webhooks, next_before = self._store.page(account_id, limit, before)
-        if next_before is None:
-            return Page(webhooks, None)
         return Page(webhooks, cursors.seal(self._cursor_key, scope, next_before))
 
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
@@ -140,7 +136,7 @@ class Registry:
             raise InvalidWebhook(problems)
         if changes.url is not None:
             self._check_addresses(changes.url)
-        if not _ID.fullmatch(webhook_id):
+        if not is_uuid(webhook_id):
             return None
         return self._store.update(account_id, webhook_id, changes, self._now_ns() // 1_000_000)
 
@@ -164,7 +160,7 @@ class Registry:
             )
         if problems:
             raise InvalidWebhook(problems)
-        if not _ID.fullmatch(webhook_id):
+        if not is_uuid(webhook_id):
             return None
         now_ms = self._now_ns() // 1_000_000
         until_ms = now_ms + overlap_seconds * 1000
@@ -177,7 +173,7 @@ class Registry:
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook of the account; False where it has none of that id."""
-        return bool(_ID.fullmatch(webhook_id)) and self._store.delete(account_id, webhook_id)
+        return is_uuid(webhook_id) and self._store.delete(account_id, webhook_id)
 
     def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInput]:
         if all(value is None for value in changes):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import cursor as cursors
 from webhooks.domain.errors import ReplayRunning, TooManyReplays, Unavailable, WebhookDisabled
+from webhooks.domain.ids import is_uuid
 from webhooks.domain.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import ReplayScheduler, ReplayStore
 
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _DAY_MS = 86_400_000
 _CANCEL_TRIES = 5
 
@@ -91,7 +90,7 @@ class Replays:
 
     def get(self, webhook: Webhook, replay_id: str) -> Replay | None:
         """Return one replay of a webhook, None where it has none of that id."""
-        if not _ID.fullmatch(replay_id):
+        if not is_uuid(replay_id):
             return None
         return self._store.get(ReplayKey(webhook.account_id, webhook.id, replay_id))
 
@@ -101,10 +100,8 @@ class Replays:
         `cursor` is the `next_cursor` of the page before; InvalidInput for one of another list.
         """
         scope = ("replays", webhook.account_id, webhook.id)
-        before = None if cursor is None else cursors.unseal(self._cursor_key, scope, cursor)
+        before = cursors.unseal(self._cursor_key, scope, cursor)
         replays, next_before = self._store.page(webhook.account_id, webhook.id, limit, before)
-        if next_before is None:
-            return Page(replays, None)
         return Page(replays, cursors.seal(self._cursor_key, scope, next_before))
 
     def cancel(self, webhook: Webhook, replay_id: str) -> Replay | None:
