@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
-from webhooks.domain.delivery import delivery_id_range
+from webhooks.adapters.delivery_range import range_query
 from webhooks.ports import DeliveryPage
 
 if TYPE_CHECKING:
@@ -69,37 +69,24 @@ class DynamoDBDeliveryLog:
             request["ExclusiveStartKey"] = last_key
 
     def _request(self, query: DeliveryQuery, before: str | None) -> dict[str, Any]:
-        owner = items.owner(query.account_id, query.webhook_id)
-        first, last = delivery_id_range(query.since_ms, query.until_ms)
-        values = {":first": {"S": first}, ":last": {"S": last}}
-        start = {"owner": {"S": owner}, "delivery_id": {"S": before}}
-        if query.status in items.ATTENTION:
-            key = {"attention": {"S": items.attention_key(owner, query.status)}}
-            request: dict[str, Any] = {"IndexName": "attention"}
-        else:
-            key = {"owner": {"S": owner}}
-            request = {"ConsistentRead": True}
-            conditions = []
-            for name, wanted in (("status", query.status), ("event_type", query.event_type)):
-                if wanted is not None:
-                    conditions.append(f"#{name} = :{name}")
-                    values[f":{name}"] = {"S": wanted}
-            if conditions:
-                request["FilterExpression"] = " AND ".join(conditions)
-        [(partition, value)] = key.items()
-        names = {partition, "delivery_id", *(n[1:] for n in values if n not in {":first", ":last"})}
-        if before is not None:
-            request["ExclusiveStartKey"] = {**key, **start}
-        return {
-            **request,
-            "TableName": self._table,
-            "KeyConditionExpression": (
-                f"#{partition} = :partition AND #delivery_id BETWEEN :first AND :last"
-            ),
-            "ExpressionAttributeNames": {f"#{name}": name for name in names},
-            "ExpressionAttributeValues": {**values, ":partition": value},
-            "ScanIndexForward": False,
-        }
+        indexed = query.status if query.status in items.ATTENTION else None
+        request = range_query(
+            self._table,
+            items.owner(query.account_id, query.webhook_id),
+            query.since_ms,
+            query.until_ms,
+            start_id=before,
+            indexed=indexed,
+        )
+        if indexed is None:
+            wanted = {"status": query.status, "event_type": query.event_type}
+            filters = {name: value for name, value in wanted.items() if value is not None}
+            if filters:
+                request["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in filters)
+            for name, value in filters.items():
+                request["ExpressionAttributeNames"][f"#{name}"] = name
+                request["ExpressionAttributeValues"][f":{name}"] = {"S": value}
+        return {**request, "ScanIndexForward": False}
 
     def _matching(self, query: DeliveryQuery, found: Sequence[Any]) -> list[Delivery]:
         """Return the deliveries of a query's items that live and match."""

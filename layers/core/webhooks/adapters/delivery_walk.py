@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
-from webhooks.domain.delivery import DeliveryKey, Status, delivery_id_range
+from webhooks.adapters.delivery_range import range_query
+from webhooks.domain.delivery import DeliveryKey, Status
 from webhooks.ports import DeliveryBatch
 
 if TYPE_CHECKING:
@@ -70,10 +71,9 @@ class DynamoDBDeliveryWalk:
         # In the order of a delivery's life: one that changes its status meanwhile is found twice
         # rather than not at all.
         for status in sorted(selection.statuses, key=_LIFE.index):
-            key = {"attention": {"S": items.attention_key(owner, status)}}
-            request = self._request(key, owner, selection, after)
+            request = self._request(owner, selection, after, status)
             with unavailable_on_failure("finding deliveries"):
-                answer = self._client.query(**request, IndexName="attention", Limit=limit)
+                answer = self._client.query(**request, Limit=limit)
             keys = [items.read_delivery_key(item) for item in answer["Items"]]
             found |= {key.delivery_id: key for key in keys}
             more = more or "LastEvaluatedKey" in answer
@@ -89,7 +89,7 @@ class DynamoDBDeliveryWalk:
     def _filtered(
         self, owner: str, selection: Selection, limit: int, after: str | None
     ) -> DeliveryBatch:
-        request = self._request({"owner": {"S": owner}}, owner, selection, after)
+        request = self._request(owner, selection, after)
         statuses = {f":{status}": {"S": status.value} for status in selection.statuses}
         request["FilterExpression"] = f"#status IN ({', '.join(statuses)})"
         request["ExpressionAttributeNames"]["#status"] = "status"
@@ -100,7 +100,7 @@ class DynamoDBDeliveryWalk:
         page_size = limit + 1
         while True:
             with unavailable_on_failure("finding deliveries"):
-                answer = self._client.query(**request, ConsistentRead=True, Limit=page_size)
+                answer = self._client.query(**request, Limit=page_size)
             now = self._clock()
             living = [item for item in answer["Items"] if int(item["expires_at"]["N"]) > now]
             found += [items.read_delivery(item) for item in living]
@@ -116,21 +116,13 @@ class DynamoDBDeliveryWalk:
             page_size = _FILTERED_LIMIT
 
     def _request(
-        self, key: dict[str, Any], owner: str, selection: Selection, after: str | None
+        self, owner: str, selection: Selection, after: str | None, indexed: Status | None = None
     ) -> dict[str, Any]:
-        first, last = delivery_id_range(selection.since_ms, selection.until_ms)
-        [(partition, value)] = key.items()
-        request: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "#partition = :partition AND #id BETWEEN :first AND :last",
-            "ExpressionAttributeNames": {"#partition": partition, "#id": "delivery_id"},
-            "ExpressionAttributeValues": {
-                ":partition": value,
-                ":first": {"S": first},
-                ":last": {"S": last},
-            },
-        }
-        if after is not None:
-            position = {"owner": {"S": owner}, "delivery_id": {"S": after}}
-            request["ExclusiveStartKey"] = {**key, **position}
-        return request
+        return range_query(
+            self._table,
+            owner,
+            selection.since_ms,
+            selection.until_ms,
+            start_id=after,
+            indexed=indexed,
+        )

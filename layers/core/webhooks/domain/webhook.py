@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInput, WebhookDisabled
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import header_problems
 from webhooks.domain.signing import GENERATED_PREFIX
@@ -38,6 +38,12 @@ class Webhook:
     description: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     disabled_reason: str | None = None
+
+    def require_active(self) -> None:
+        """Raise WebhookDisabled where the webhook is switched off: nothing is sent to it then."""
+        if not self.active:
+            msg = "nothing is sent to a webhook that is switched off"
+            raise WebhookDisabled(msg)
 
     def wants(self, event_type: str) -> bool:
         """Tell whether the webhook is subscribed to this type of event."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain import cursor as cursors
 from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import InvalidInput, TooManyAttempts, WebhookDisabled
+from webhooks.domain.errors import InvalidInput, TooManyAttempts
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import InvalidWebhook
@@ -95,7 +95,7 @@ class Logbook:
         delivery = self.get(webhook, delivery_id)
         if delivery is None:
             return None
-        _require_active(webhook)
+        webhook.require_active()
         if len(delivery.attempts) >= MAX_ATTEMPTS:
             raise TooManyAttempts
         self._scheduler.resend(
@@ -118,7 +118,7 @@ class Logbook:
             event_id=f"evt_{self._random_bytes(16).hex()}",
             now_ms=now_ms,
         )
-        _require_active(webhook)
+        webhook.require_active()
         delivery = Delivery(
             account_id=webhook.account_id,
             webhook_id=webhook.id,
@@ -154,9 +154,3 @@ def _query(webhook: Webhook, wanted: DeliveryFilter) -> DeliveryQuery:
     return DeliveryQuery(
         webhook.account_id, webhook.id, wanted.status, wanted.event_type, since_ms, until_ms
     )
-
-
-def _require_active(webhook: Webhook) -> None:
-    if not webhook.active:
-        msg = "nothing is sent to a webhook that is switched off"
-        raise WebhookDisabled(msg)

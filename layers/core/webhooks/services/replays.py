@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import cursor as cursors
-from webhooks.domain.errors import ReplayRunning, TooManyReplays, Unavailable, WebhookDisabled
+from webhooks.domain.errors import ReplayRunning, TooManyReplays, Unavailable
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
 
@@ -67,9 +67,7 @@ class Replays:
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
         selection = select(since, until, status, now_ms)
-        if not webhook.active:
-            msg = "a disabled webhook is sent nothing"
-            raise WebhookDisabled(msg)
+        webhook.require_active()
         today = self._store.count_since(webhook.account_id, webhook.id, now_ms - _DAY_MS)
         if today >= self._max_replays_per_day:
             msg = f"the webhook had {today} replays within a day"
