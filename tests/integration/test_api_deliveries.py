@@ -37,11 +37,6 @@ def on_fakes() -> ApiOnFakes:
     return on_fakes
 
 
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
-
-
 def recorded(on_fakes: ApiOnFakes, number: int = 0, **changes: Any) -> Delivery:
     """Record a delivery whose event happened `number` seconds after the contract's example."""
     at_ms = samples.NOW_MS + number * 1000

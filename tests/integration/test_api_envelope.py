@@ -16,16 +16,6 @@ WEBHOOKS = "/api/v1/webhooks"
 BODY = {"url": "https://hooks.acme.com/", "events": ["email.sent"]}
 
 
-@pytest.fixture
-def on_fakes() -> ApiOnFakes:
-    return ApiOnFakes()
-
-
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
-
-
 def test_every_answer_says_which_request_it_is_and_is_not_cached(acme: ApiClient) -> None:
     answers = [
         acme.call("GET"),

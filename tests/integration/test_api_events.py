@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.http_api import ApiClient, ApiOnFakes
 from support.samples import event_document
 from webhooks.domain.event import accept
 
+if TYPE_CHECKING:
+    from support.http_api import ApiClient, ApiOnFakes
+
 EVENTS = "/api/v1/events"
-
-
-@pytest.fixture
-def on_fakes() -> ApiOnFakes:
-    return ApiOnFakes()
-
-
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
 
 
 def document(**changes: Any) -> dict[str, Any]:

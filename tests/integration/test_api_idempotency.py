@@ -20,11 +20,6 @@ def on_fakes() -> ApiOnFakes:
     return ApiOnFakes(max_webhooks=3)
 
 
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
-
-
 def test_the_same_call_again_is_answered_the_same_secret_included(
     on_fakes: ApiOnFakes, acme: ApiClient
 ) -> None:

@@ -20,16 +20,6 @@ ABSENT = f"{WEBHOOKS}/0199a5b0-0000-7000-8000-000000000000"
 BODY = {"url": "https://hooks.acme.com/", "events": ["email.sent"]}
 
 
-@pytest.fixture
-def on_fakes() -> ApiOnFakes:
-    return ApiOnFakes()
-
-
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
-
-
 def test_a_key_is_shown_once_and_works(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
     answer = acme.call("POST", KEYS, json={"name": "billing"})
     assert answer.status == 201

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.http_api import Answer, ApiClient, ApiOnFakes
 from webhooks.domain.webhook import Secrets, Webhook
+
+if TYPE_CHECKING:
+    from support.http_api import Answer, ApiClient, ApiOnFakes
 
 WEBHOOKS = "/api/v1/webhooks"
 URL = "https://hooks.acme.com/webhooks/email"
 ABSENT = "0199a5b0-0000-7000-8000-000000000000"
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def on_fakes() -> ApiOnFakes:
-    return ApiOnFakes()
-
-
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
 
 
 def register(client: ApiClient, **changes: Any) -> Answer:

@@ -18,16 +18,6 @@ URL = "https://hooks.acme.com/webhooks/email"
 ABSENT = "0199a5b0-0000-7000-8000-000000000000"
 
 
-@pytest.fixture
-def on_fakes() -> ApiOnFakes:
-    return ApiOnFakes()
-
-
-@pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
-    return on_fakes.acme
-
-
 def register(client: ApiClient, **changes: Any) -> Answer:
     return client.call("POST", json={"url": URL, "events": ["email.sent"], **changes})
 

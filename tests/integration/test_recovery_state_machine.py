@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import resources, template
-from local.aws import aws_client, aws_server, invoking
-from local.functions import LocalFunction
-from local.serving import listen
+from local import template
 from retrier import recovery
-from support.stack import eventually
+from support.state_machines import ScriptedTask, StateMachine, made_for
 from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.functions import Context
     from local.resources import Resources
 
 IDS = {
@@ -31,92 +27,39 @@ IDS = {
 MACHINE = "RecoveryStateMachine"
 
 
-class Retrier:
-    """The state machine's task: gives the answers it was told to, one an invocation."""
-
-    def __init__(self) -> None:
-        self.answers: list[dict[str, Any] | Exception] = []
-        self.states: list[dict[str, Any]] = []
-
-    def __call__(self, state: dict[str, Any], context: Context) -> dict[str, Any]:
-        self.states.append(state)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return IDS | answer
-
-
-class Machine:
-    """The template's recovery state machine in moto."""
+class Machine(StateMachine):
+    """The recovery state machine."""
 
     def __init__(self, endpoint: str, made: Resources) -> None:
-        self._states = aws_client("stepfunctions", endpoint)
-        self._arn = made.state_machines[MACHINE]
+        super().__init__(endpoint, made, MACHINE)
 
     def run(self) -> tuple[str, list[str]]:
         """Run one execution; returns its status and the states it entered."""
-        state = json.dumps(IDS | {"seconds": 0})
-        started = self._states.start_execution(stateMachineArn=self._arn, name="r", input=state)
-        return self.ended("r", started["executionArn"])
+        return self.execute(IDS | {"seconds": 0}, name="r")
 
-    def ended(self, name: str, arn: str | None = None) -> tuple[str, list[str]]:
-        """Wait for the execution of that name."""
-        execution = arn or eventually(lambda: self._find(name), f"an execution {name}")
-
-        def status() -> str | None:
-            found = str(self._states.describe_execution(executionArn=execution)["status"])
-            return None if found == "RUNNING" else found
-
-        return eventually(status, "the execution ends"), self._entered(execution)
+    def next_ended(self, name: str) -> tuple[str, list[str]]:
+        """Wait for the execution of that name, which another one starts."""
+        return self.ended(self.named(name))
 
     def take_the_name(self, name: str) -> None:
         """Run an execution of that name with another input."""
-        state = json.dumps(IDS | {"seconds": 0, "other": True})
-        started = self._states.start_execution(stateMachineArn=self._arn, name=name, input=state)
-        self.ended(name, started["executionArn"])
-
-    def _find(self, name: str) -> str | None:
-        listed = self._states.list_executions(stateMachineArn=self._arn)["executions"]
-        found = [str(one["executionArn"]) for one in listed if one["name"] == name]
-        return found[0] if found else None
-
-    def _entered(self, execution: str) -> list[str]:
-        history = self._states.get_execution_history(executionArn=execution, maxResults=1000)
-        return [
-            event["stateEnteredEventDetails"]["name"]
-            for event in history["events"]
-            if "stateEnteredEventDetails" in event
-        ]
-
-
-def hurried(translated: dict[str, Any]) -> dict[str, Any]:
-    """Cut the definition's own retries to one, a second later: the paths stay the same."""
-    properties = translated["Resources"][MACHINE]["Properties"]
-    definition = json.loads(properties["DefinitionString"])
-    for state in definition["States"].values():
-        for rule in state.get("Retry", []):
-            if rule["MaxAttempts"]:
-                rule |= {"IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1}
-            rule.pop("MaxDelaySeconds", None)
-    properties["DefinitionString"] = json.dumps(definition)
-    return translated
+        self.execute(IDS | {"seconds": 0, "other": True}, name=name)
 
 
 @pytest.fixture
-def retrier() -> Retrier:
-    return Retrier()
+def retrier() -> ScriptedTask:
+    return ScriptedTask(IDS)
 
 
 @pytest.fixture
-def machine(retrier: Retrier) -> Iterator[Machine]:
-    with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
-        made = resources.create(hurried(template.load()), endpoint)
-        name = made.functions["RetrierFunction"].name
-        with invoking([LocalFunction(name=name, handler=retrier)]):
-            yield Machine(endpoint, made)
+def machine(retrier: ScriptedTask) -> Iterator[Machine]:
+    with made_for(retrier, MACHINE) as (endpoint, made):
+        yield Machine(endpoint, made)
 
 
-def test_a_work_of_one_step_takes_three_transitions(machine: Machine, retrier: Retrier) -> None:
+def test_a_work_of_one_step_takes_three_transitions(
+    machine: Machine, retrier: ScriptedTask
+) -> None:
     retrier.answers = [{"decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
@@ -124,7 +67,7 @@ def test_a_work_of_one_step_takes_three_transitions(machine: Machine, retrier: R
 
 
 def test_each_further_step_takes_three_more_and_knows_the_state_before_it(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [
         {"decision": "wait", "seconds": 0, "steps": 1},
@@ -139,7 +82,7 @@ def test_each_further_step_takes_three_more_and_knows_the_state_before_it(
     assert [state.get("steps") for state in retrier.states] == [None, 1, 2]
 
 
-def test_a_long_work_goes_on_in_a_new_execution(machine: Machine, retrier: Retrier) -> None:
+def test_a_long_work_goes_on_in_a_new_execution(machine: Machine, retrier: ScriptedTask) -> None:
     after = IDS | {"seconds": 0, "steps": 100}
     retrier.answers = [
         {"decision": "continue", "name": "r-100", "input": after},
@@ -147,12 +90,12 @@ def test_a_long_work_goes_on_in_a_new_execution(machine: Machine, retrier: Retri
     ]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Continue", "Done"])
-    assert machine.ended("r-100") == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
+    assert machine.next_ended("r-100") == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
     assert retrier.states[1] == after
 
 
 def test_a_new_execution_that_was_started_already_is_not_started_again(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [
         {"decision": "done"},
@@ -165,7 +108,7 @@ def test_a_new_execution_that_was_started_already_is_not_started_again(
 
 
 def test_a_new_execution_that_cannot_be_started_is_abandoned(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [
         {"decision": "continue", "name": "r-100", "input": "not a JSON text"},
@@ -180,7 +123,9 @@ def test_a_new_execution_that_cannot_be_started_is_abandoned(
     assert retrier.states[1]["state"].items() >= IDS.items()
 
 
-def test_our_own_side_being_unavailable_is_tried_again(machine: Machine, retrier: Retrier) -> None:
+def test_our_own_side_being_unavailable_is_tried_again(
+    machine: Machine, retrier: ScriptedTask
+) -> None:
     retrier.answers = [Unavailable("reading a replay"), {"decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
@@ -188,7 +133,7 @@ def test_our_own_side_being_unavailable_is_tried_again(machine: Machine, retrier
 
 
 def test_a_bug_is_tried_again_then_abandoned_and_fails_in_sight(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [KeyError("x"), KeyError("x"), {}]
 
@@ -203,7 +148,7 @@ def test_a_bug_is_tried_again_then_abandoned_and_fails_in_sight(
 
 
 def test_a_retrier_that_cannot_even_abandon_fails_in_sight(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [KeyError("x")] * 4
 
@@ -213,7 +158,7 @@ def test_a_retrier_that_cannot_even_abandon_fails_in_sight(
 
 
 def test_a_decision_that_the_machine_does_not_know_is_abandoned(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [{"decision": "ponder"}, {}]
 

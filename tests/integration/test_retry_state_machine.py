@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import resources, template
-from local.aws import aws_client, aws_server, invoking
-from local.functions import LocalFunction
-from local.serving import listen
-from support.stack import eventually
+from local import template
+from local.aws import aws_client
+from support.state_machines import ScriptedTask, StateMachine, made_for
 from webhooks.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.functions import Context
     from local.resources import Resources
 
+MACHINE = "RetryStateMachine"
 IDS = {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"}
 FACTS = {
     "event_id": "evt_1",
@@ -32,47 +30,17 @@ FACTS = {
 }
 
 
-class Retrier:
-    """The state machine's task: gives the answers it was told to, one an invocation."""
-
-    def __init__(self) -> None:
-        self.answers: list[dict[str, Any] | Exception] = []
-        self.states: list[dict[str, Any]] = []
-
-    def __call__(self, state: dict[str, Any], context: Context) -> dict[str, Any]:
-        self.states.append(state)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return IDS | answer
-
-
-class Machine:
-    """The template's retry state machine in moto, and the queue that it gives up to."""
+class Machine(StateMachine):
+    """The retry state machine, and the queue that it gives up to."""
 
     def __init__(self, endpoint: str, made: Resources) -> None:
+        super().__init__(endpoint, made, MACHINE)
         self._sqs = aws_client("sqs", endpoint)
-        self._states = aws_client("stepfunctions", endpoint)
         self._queue_url = made.queues["DeadLetterQueue"]
-        self._arn = made.state_machines["RetryStateMachine"]
 
     def run(self) -> tuple[str, list[str]]:
         """Run one execution from attempt 2; returns its status and the states it entered."""
-        state = json.dumps(IDS | {"attempt": 2, "seconds": 0})
-        arn = self._states.start_execution(stateMachineArn=self._arn, input=state)["executionArn"]
-
-        def ended() -> str | None:
-            status = str(self._states.describe_execution(executionArn=arn)["status"])
-            return None if status == "RUNNING" else status
-
-        status = eventually(ended, "the execution ends")
-        history = self._states.get_execution_history(executionArn=arn, maxResults=1000)
-        entered = [
-            event["stateEnteredEventDetails"]["name"]
-            for event in history["events"]
-            if "stateEnteredEventDetails" in event
-        ]
-        return status, entered
+        return self.execute(IDS | {"attempt": 2, "seconds": 0})
 
     def dead_letters(self) -> list[dict[str, Any]]:
         answer = self._sqs.receive_message(
@@ -81,34 +49,19 @@ class Machine:
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
 
-def hurried(translated: dict[str, Any]) -> dict[str, Any]:
-    """Cut the definition's own retries to one, a second later: the paths stay the same."""
-    properties = translated["Resources"]["RetryStateMachine"]["Properties"]
-    definition = json.loads(properties["DefinitionString"])
-    for state in definition["States"].values():
-        for rule in state.get("Retry", []):
-            rule |= {"IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1}
-            rule.pop("MaxDelaySeconds", None)
-    properties["DefinitionString"] = json.dumps(definition)
-    return translated
+@pytest.fixture
+def retrier() -> ScriptedTask:
+    return ScriptedTask(IDS)
 
 
 @pytest.fixture
-def retrier() -> Retrier:
-    return Retrier()
-
-
-@pytest.fixture
-def machine(retrier: Retrier) -> Iterator[Machine]:
-    with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
-        made = resources.create(hurried(template.load()), endpoint)
-        name = made.functions["RetrierFunction"].name
-        with invoking([LocalFunction(name=name, handler=retrier)]):
-            yield Machine(endpoint, made)
+def machine(retrier: ScriptedTask) -> Iterator[Machine]:
+    with made_for(retrier, MACHINE) as (endpoint, made):
+        yield Machine(endpoint, made)
 
 
 def test_a_delivery_that_arrives_at_once_takes_three_transitions(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [{"attempt": 2, "decision": "done"}]
 
@@ -118,7 +71,7 @@ def test_a_delivery_that_arrives_at_once_takes_three_transitions(
 
 
 def test_a_failed_attempt_waits_again_with_what_the_retrier_decided(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [
         {"attempt": 3, "seconds": 1, "decision": "wait"},
@@ -138,7 +91,7 @@ def test_a_failed_attempt_waits_again_with_what_the_retrier_decided(
 
 
 def test_an_exhausted_delivery_becomes_one_message_with_what_an_operator_needs(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}]
 
@@ -147,7 +100,7 @@ def test_an_exhausted_delivery_becomes_one_message_with_what_an_operator_needs(
 
 
 def test_facts_that_nobody_knows_are_null_in_the_message(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     unknown = dict.fromkeys(FACTS) | {"reason": "unknown_version"}
     retrier.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": unknown}]
@@ -157,7 +110,7 @@ def test_facts_that_nobody_knows_are_null_in_the_message(
 
 
 def test_our_own_side_being_unavailable_is_tried_again_and_is_no_attempt(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [Unavailable("reading a delivery"), {"attempt": 2, "decision": "done"}]
 
@@ -166,7 +119,7 @@ def test_our_own_side_being_unavailable_is_tried_again_and_is_no_attempt(
 
 
 def test_a_bug_is_tried_again_then_dead_lettered_by_name_and_fails_in_sight(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [KeyError("a secret"), KeyError("a secret")]
 
@@ -186,7 +139,7 @@ def test_a_bug_is_tried_again_then_dead_lettered_by_name_and_fails_in_sight(
 
 
 def test_a_decision_that_the_machine_does_not_know_is_dead_lettered_too(
-    machine: Machine, retrier: Retrier
+    machine: Machine, retrier: ScriptedTask
 ) -> None:
     retrier.answers = [{"attempt": 2, "decision": "ponder"}]
 

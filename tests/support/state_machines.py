@@ -1,0 +1,98 @@
+"""The template's state machines, really run in moto, with a task that does as it is told."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from local import resources, template
+from local.aws import aws_client, aws_server, invoking
+from local.functions import LocalFunction
+from local.serving import listen
+from support.stack import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from local.functions import Context
+    from local.resources import Resources
+
+
+class ScriptedTask:
+    """The machines' task: gives the answers it was told to, one an invocation, with its ids."""
+
+    def __init__(self, ids: Mapping[str, Any]) -> None:
+        self.answers: list[dict[str, Any] | Exception] = []
+        self.states: list[dict[str, Any]] = []
+        self._ids = ids
+
+    def __call__(self, state: dict[str, Any], context: Context) -> dict[str, Any]:
+        self.states.append(state)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return {**self._ids, **answer}
+
+
+class StateMachine:
+    """One of the template's state machines."""
+
+    def __init__(self, endpoint: str, made: Resources, name: str) -> None:
+        self._states = aws_client("stepfunctions", endpoint)
+        self._arn = made.state_machines[name]
+
+    def execute(self, state: Mapping[str, Any], **options: str) -> tuple[str, list[str]]:
+        """Run one execution; returns its status and the states it entered."""
+        started = self._states.start_execution(
+            stateMachineArn=self._arn, input=json.dumps(state), **options
+        )
+        return self.ended(started["executionArn"])
+
+    def ended(self, execution: str) -> tuple[str, list[str]]:
+        """Wait for an execution to end; returns its status and the states it entered."""
+
+        def status() -> str | None:
+            found = str(self._states.describe_execution(executionArn=execution)["status"])
+            return None if found == "RUNNING" else found
+
+        ending = eventually(status, "the execution ends")
+        history = self._states.get_execution_history(executionArn=execution, maxResults=1000)
+        return ending, [
+            event["stateEnteredEventDetails"]["name"]
+            for event in history["events"]
+            if "stateEnteredEventDetails" in event
+        ]
+
+    def named(self, name: str) -> str:
+        """Wait for an execution of that name; returns its ARN."""
+
+        def find() -> str | None:
+            listed = self._states.list_executions(stateMachineArn=self._arn)["executions"]
+            found = [str(one["executionArn"]) for one in listed if one["name"] == name]
+            return found[0] if found else None
+
+        return eventually(find, f"an execution {name}")
+
+
+@contextmanager
+def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]]:
+    """Make the template's resources, `machine` hurried; yields AWS's endpoint and them."""
+    with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
+        made = resources.create(_hurried(template.load(), machine), endpoint)
+        name = made.functions["RetrierFunction"].name
+        with invoking([LocalFunction(name=name, handler=task)]):
+            yield endpoint, made
+
+
+def _hurried(translated: dict[str, Any], machine: str) -> dict[str, Any]:
+    """Cut the definition's own retries to one, a second later: the paths stay the same."""
+    properties = translated["Resources"][machine]["Properties"]
+    definition = json.loads(properties["DefinitionString"])
+    for state in definition["States"].values():
+        for rule in state.get("Retry", []):
+            if rule["MaxAttempts"]:
+                rule |= {"IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1}
+            rule.pop("MaxDelaySeconds", None)
+    properties["DefinitionString"] = json.dumps(definition)
+    return translated
