@@ -45,6 +45,10 @@ peers = ["acme", "globex"]
 
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 401, 403, 404, 409, 422, 429]
+
+# A body over its limit is refused by its size, whatever else is wrong with it; never with a 5xx.
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429]
 """
 
 
