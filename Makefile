@@ -4,14 +4,14 @@ PYTHON ?= python3
 STAGE ?= dev
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
-LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --no-strip-extras
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 .venv/.ready: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make run PYTHON=python3.13")'
@@ -24,6 +24,25 @@ help: ## List the commands
 	@echo "Setting up .venv-sam: a minute, this once"
 	@$(PYTHON) -m venv .venv-sam
 	@$(BIN)/uv pip install --quiet --python .venv-sam/bin/python --require-hashes -r requirements-sam.lock
+	@touch $@
+
+# Of its own, because checkov pins a boto3 of years ago.
+.venv-checkov/.ready: requirements-checkov.lock | .venv/.ready
+	@echo "Setting up .venv-checkov: a minute, this once"
+	@$(PYTHON) -m venv .venv-checkov
+	@$(BIN)/uv pip install --quiet --python .venv-checkov/bin/python --require-hashes -r requirements-checkov.lock
+	@touch $@
+
+JAVA_AND_MAVEN = command -v java >/dev/null && command -v mvn >/dev/null
+
+.PHONY: java
+java:
+	@$(JAVA_AND_MAVEN) || { echo "DynamoDB Local needs Java 17 or newer and Maven: put java and mvn on the PATH"; exit 1; }
+
+.cache/dynamodb-local/.ready: tests/dynamodb_local/pom.xml | java
+	@echo "Fetching DynamoDB Local: a moment, this once"
+	@rm -rf $(@D)
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/$(@D)"
 	@touch $@
 
 .PHONY: run
@@ -42,6 +61,10 @@ api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK
 test: .venv/.ready ## Run the tests, with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
 
+.PHONY: test-dynamodb
+test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)
+	@$(BIN)/python tests/dynamodb_local/run.py $(BIN)/python -m pytest -q -k dynamodb-local tests/integration
+
 .PHONY: conformance
 conformance: .venv/.ready ## Try the running stack against its OpenAPI document, for a minute
 	@$(BIN)/python -m pytest -q -s tests/conformance
@@ -50,7 +73,12 @@ conformance: .venv/.ready ## Try the running stack against its OpenAPI document,
 check: test check-rest ## The whole gate, as CI runs it
 
 .PHONY: check-rest
-check-rest: lint validate build sam-local
+check-rest: lint validate scan build sam-local gate-dynamodb
+
+.PHONY: gate-dynamodb
+gate-dynamodb:
+	@if $(JAVA_AND_MAVEN); then $(MAKE) --no-print-directory test-dynamodb; \
+	else echo "Skipped: the stores on DynamoDB Local, for want of Java or Maven (make test-dynamodb)"; fi
 
 .PHONY: lint
 lint: .venv/.ready ## Check format, style and types
@@ -71,6 +99,10 @@ validate: .venv/.ready .venv-sam/.ready ## Check the template and what SAM makes
 	@$(BIN)/python -m local.template > .cache/transformed.json
 	@$(BIN)/cfn-lint .cache/transformed.json
 
+.PHONY: scan
+scan: .venv/.ready .venv-checkov/.ready ## Scan code, template, locks and licences for what is unsafe
+	@$(BIN)/python -m pytest -q -rs tests/scans
+
 # The functions' own version of Python, from the PATH or from pyenv: it compiles what is deployed.
 PYTHON313 = $(shell python3.13 -c 'import sys; print(sys.base_prefix)' 2>/dev/null || \
   pyenv prefix "$$(pyenv versions --bare 2>/dev/null | grep '^3\.13\.' | tail -1)" 2>/dev/null)
@@ -89,8 +121,13 @@ sam-local: build ## Run every sample of events/ with `sam local invoke` (needs D
 publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/...
 	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)")
 
+.PHONY: redrive
+redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, OPTIONS=...
+	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(OPTIONS)
+
 .PHONY: lock
 lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies
 	@$(BIN)/$(LOCK) pyproject.toml --group dev --python-version 3.11 -o requirements-dev.lock
 	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
+	@echo checkov | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-checkov.lock
 	@$(BIN)/$(LOCK) pyproject.toml -c requirements-dev.lock --python-version 3.13 -o layers/core/requirements.txt

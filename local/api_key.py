@@ -8,27 +8,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
+
+from local.outputs import FILE, NoStackError, of_deployed, of_local
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _ROOT = Path(__file__).parent.parent
 _CORE = _ROOT / "layers" / "core"
-_OUTPUTS = _ROOT / ".local" / "outputs.json"
 _LOCAL_OUTPUT = "ApiKeysTable"
 _DEPLOYED_OUTPUT = "ApiKeysTableName"
-
-
-class NoStackError(Exception):
-    """The stack cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +36,19 @@ class KeysTable:
     region: str | None = None
 
 
-def local_table(outputs_file: Path = _OUTPUTS) -> KeysTable:
+def local_table(outputs_file: Path = FILE) -> KeysTable:
     """Return the table of the stack that runs on this machine, from what it wrote about itself."""
+    outputs = of_local(outputs_file)
     try:
-        outputs: Mapping[str, str] = json.loads(outputs_file.read_text())
         return KeysTable(outputs[_LOCAL_OUTPUT], outputs["AwsEndpointUrl"], outputs["Region"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = "the local stack is not running: start it with `make run`, or name a deployed STACK"
+    except KeyError as error:
+        msg = "the local stack is another than this project's: start it again with `make run`"
         raise NoStackError(msg) from error
 
 
 def deployed_table(stack: str) -> KeysTable:
     """Return the table of a deployed stack, from its CloudFormation outputs."""
-    try:
-        described = boto3.client("cloudformation").describe_stacks(StackName=stack)
-    except (BotoCoreError, ClientError) as error:
-        msg = f"the stack {stack} cannot be described: {error}"
-        raise NoStackError(msg) from error
-    outputs = {
-        output["OutputKey"]: output["OutputValue"]
-        for output in described["Stacks"][0].get("Outputs", [])
-    }
+    outputs = of_deployed(stack)
     if _DEPLOYED_OUTPUT not in outputs:
         msg = f"the stack {stack} has no output {_DEPLOYED_OUTPUT}: is it one of this project?"
         raise NoStackError(msg)

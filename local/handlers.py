@@ -21,7 +21,7 @@ _LONG_AGO_NS = 1_766_313_000_000_000_000
 _USED_SERVICES = {
     "api": ("registry", "logbook", "keyring", "replays", "publisher", "kept_answers"),
     "dispatcher": ("dispatcher",),
-    "retrier": ("retrier", "replayer"),
+    "retrier": ("retrier", "replayer", "recovery", "sweeper"),
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local.account import ACCOUNT, REGION
+from local.schedule import read_input, read_rate
 from local.template import definition, of_type
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ _TABLE = "AWS::DynamoDB::Table"
 _FUNCTION = "AWS::Lambda::Function"
 _MAPPING = "AWS::Lambda::EventSourceMapping"
 _MACHINE = "AWS::StepFunctions::StateMachine"
+_RULE = "AWS::Events::Rule"
 
 _MADE_BY_MOTO = {
     _TABLE,
     "AWS::Events::EventBus",
-    "AWS::Events::Rule",
+    _RULE,
     "AWS::IAM::ManagedPolicy",
     "AWS::IAM::Policy",
     "AWS::IAM::Role",
@@ -60,6 +62,15 @@ class MappingResource:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleResource:
+    """A rule with a schedule: its function's logical id, its seconds, and what it is sent."""
+
+    function: str
+    seconds: float
+    event: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """What exists now, by logical id. `queues` has urls, `tables` names, `state_machines` ARNs."""
 
@@ -68,6 +79,7 @@ class Resources:
     functions: dict[str, FunctionResource]
     state_machines: dict[str, str]
     mappings: list[MappingResource]
+    schedules: list[ScheduleResource]
 
 
 def create(template: Mapping[str, Any], endpoint: str) -> Resources:
@@ -109,6 +121,16 @@ def create(template: Mapping[str, Any], endpoint: str) -> Resources:
             )
             for name, mapping in of_type(template, _MAPPING).items()
         ],
+        schedules=[
+            ScheduleResource(
+                function=_referred(target["Arn"]),
+                seconds=read_rate(rule["Properties"]["ScheduleExpression"]),
+                event=read_input(target),
+            )
+            for rule in of_type(template, _RULE).values()
+            if "ScheduleExpression" in rule["Properties"]
+            for target in rule["Properties"]["Targets"]
+        ],
     )
 
 
@@ -119,7 +141,12 @@ def _for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
     here has to know how.
     """
     resources: Mapping[str, Any] = template["Resources"]
-    kept = {name: r for name, r in resources.items() if r["Type"] in _MADE_BY_MOTO}
+    # moto has a scheduled rule match every event, and cannot invoke its function.
+    kept = {
+        name: resource
+        for name, resource in resources.items()
+        if resource["Type"] in _MADE_BY_MOTO and "ScheduleExpression" not in resource["Properties"]
+    }
     absent = set(resources) - set(kept)
     questions = {name: _question(name, resource) for name, resource in resources.items()}
     sections = ("Parameters", "Conditions", "Mappings")
@@ -253,5 +280,5 @@ def _referred(expression: Mapping[str, Any]) -> str:
     match expression:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), _]}:
             return name
-    msg = f"an event source mapping must refer to resources of the template, not {expression}"
+    msg = f"a mapping or a schedule must refer to resources of the template, not {expression}"
     raise ValueError(msg)

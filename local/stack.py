@@ -16,6 +16,7 @@ from local.account import REGION
 from local.functions import Handler
 from local.gateway import Gateway, GatewayRoute
 from local.poller import EventSource, Poller
+from local.schedule import Clock, Schedule
 from local.serving import LOOPBACK, listen, serve
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class LocalStack:
         gateway = _gateway(template.routes(template.read(options.template)), functions)
         starting.enter_context(serve(api, gateway))
         starting.enter_context(_polling(made, functions))
+        starting.enter_context(_scheduled(made, functions))
         self.outputs = self._describe(
             made, endpoint, api_url=f"http://{LOOPBACK}:{api.getsockname()[1]}"
         )
@@ -190,6 +192,21 @@ def _polling(made: Resources, functions: Mapping[str, LocalFunction]) -> Iterato
         deadline = time.monotonic() + _GRACE_SECONDS
         for poller in pollers:
             poller.join(deadline - time.monotonic())
+
+
+@contextlib.contextmanager
+def _scheduled(made: Resources, functions: Mapping[str, LocalFunction]) -> Iterator[None]:
+    clocks = [
+        Clock(Schedule(functions[schedule.function], schedule.seconds, schedule.event))
+        for schedule in made.schedules
+    ]
+    for clock in clocks:
+        clock.start()
+    try:
+        yield
+    finally:
+        for clock in clocks:
+            clock.stop()
 
 
 def _sam_environment(made: Resources, endpoint: str) -> dict[str, dict[str, str]]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery
 
+_MILLISECONDS = 1000
+
 VERSION = 1
 """The version of the state that this function understands."""
 
@@ -41,7 +43,8 @@ def handle(
     """Make the attempt that the state asks for; the answer is the state machine's next state.
 
     With the action `resend` that is one besides the schedule, after which the execution is done;
-    the recovery state machine's actions are steps of that one (see `recovery`).
+    the recovery state machine's actions are steps of that one (see `recovery`), and `sweep` is a
+    schedule's, for what nobody works on any more.
 
     A state of a version that this function does not know goes to the dead-letter queue as it is,
     instead of failing again and again.
@@ -51,19 +54,27 @@ def handle(
         state = recovery.handle(event, context, services)
         services.observer.end(context)
         return state
+    if event.get("action") == "sweep":
+        deliveries, recoveries = services.sweeper.sweep(
+            lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
+        )
+        services.observer.end(context)
+        return {"overdue_deliveries": deliveries, "overdue_recoveries": recoveries}
     names = {name: str(event.get(name)) for name in ("account_id", "webhook_id", "delivery_id")}
     if event.get("version") != VERSION:
         services.observer.log("error", "unknown_version", **names, version=event.get("version"))
         return {**event, **names, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
     attempt_number = int(event["attempt"])
+    generation = int(event.get("generation", 0))
     key = DeliveryKey(**names)
     if event.get("action") == "resend":
         services.retrier.resend(key)
         verdict = Verdict(Decision.DONE)
     else:
-        verdict = services.retrier.retry(key, attempt_number)
+        verdict = services.retrier.retry(key, attempt_number, generation)
     services.observer.end(context)
-    return {"version": VERSION, **names, **_next(verdict, attempt_number)}
+    state = {"version": VERSION, **names, "generation": generation}
+    return {**state, **_next(verdict, attempt_number)}
 
 
 def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:

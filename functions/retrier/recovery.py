@@ -7,16 +7,27 @@ one; everything else about the machine is the same for all of them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from webhooks.domain.health import RecoveryKey
 from webhooks.domain.replay import ReplayKey
+from webhooks.services.recovery import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from webhooks import wiring
 
-    Step = Callable[[Mapping[str, Any], float, wiring.Services], float | None]
+
+class Next(NamedTuple):
+    """What a step comes to: when the next one is due, and what that one is told besides."""
+
+    seconds: float
+    told: Mapping[str, int | str]
+
+
+if TYPE_CHECKING:
+    Do = Callable[[Mapping[str, Any], Callable[[], float], wiring.Services], Next | None]
 
 VERSION = 1
 """The version of the state that these steps understand."""
@@ -28,7 +39,7 @@ A step is 9 events of the execution's history, and 3 more for each of its 63 ret
 that a hundred stay below the 25,000 that Step Functions allows ("Standard workflows quotas").
 """
 
-_CARRIED = ("version", "action", "account_id", "webhook_id", "replay_id")
+_CARRIED = ("version", "action", "account_id", "webhook_id", "replay_id", "recovery_id")
 _MILLISECONDS = 1000
 
 
@@ -39,19 +50,37 @@ def handle(state: Mapping[str, Any], context: Any, services: wiring.Services) ->
     if state.get("version") != VERSION:
         services.observer.log("error", "unknown_version", version=state.get("version"))
         return {**state, "decision": "unknown_version"}
-    remaining_seconds = context.get_remaining_time_in_millis() / _MILLISECONDS
-    seconds = _ACTIONS[state["action"]](state, remaining_seconds, services)
-    return _next(state, seconds)
+
+    def remaining_seconds() -> float:
+        return float(context.get_remaining_time_in_millis()) / _MILLISECONDS
+
+    return _next(state, _ACTIONS[state["action"]](state, remaining_seconds, services))
 
 
 def _replay(
-    state: Mapping[str, Any], remaining_seconds: float, services: wiring.Services
-) -> float | None:
-    return services.replayer.step(_replay_key(state), remaining_seconds)
+    state: Mapping[str, Any], remaining_seconds: Callable[[], float], services: wiring.Services
+) -> Next | None:
+    seconds = services.replayer.step(_replay_key(state), remaining_seconds())
+    return None if seconds is None else Next(seconds, {})
+
+
+def _recover(
+    state: Mapping[str, Any], remaining_seconds: Callable[[], float], services: wiring.Services
+) -> Next | None:
+    key = RecoveryKey(state["account_id"], state["webhook_id"], state["recovery_id"])
+    before = Step(0, int(state.get("probe", 1)), state.get("after"))
+    step = services.recovery.step(key, before, remaining_seconds)
+    if step is None:
+        return None
+    after = {} if step.after is None else {"after": step.after}
+    return Next(step.seconds, {"probe": step.probe, **after})
 
 
 def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, Any]:
-    """See that what the state machine gave up does not look as if it went on."""
+    """See that what the state machine gave up does not look as if it went on.
+
+    A recovery that is given up is overdue before long, and then begun anew by the sweeper.
+    """
     error = state.get("error", {}).get("Error")
     names = {name: state.get(name) for name in _CARRIED}
     services.observer.log("error", "recovery_abandoned", **names, error=error)
@@ -60,18 +89,18 @@ def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, A
     return names
 
 
-def _next(state: Mapping[str, Any], seconds: float | None) -> dict[str, Any]:
+def _next(state: Mapping[str, Any], following: Next | None) -> dict[str, Any]:
     steps = int(state.get("steps", 0)) + 1
     after: dict[str, Any] = {name: state[name] for name in _CARRIED if name in state}
     after["steps"] = steps
-    if seconds is None:
+    if following is None:
         return {**after, "decision": "done"}
-    after["seconds"] = math.ceil(seconds)
+    after |= {**following.told, "seconds": math.ceil(following.seconds)}
     if steps % STEPS_AN_EXECUTION:
         return {**after, "decision": "wait"}
     # The same name however often it is asked for, so that there is one next execution.
-    name = f"{state['replay_id']}-{steps}"
-    return {**after, "decision": "continue", "name": name, "input": after}
+    work = state.get("replay_id") or state["recovery_id"]
+    return {**after, "decision": "continue", "name": f"{work}-{steps}", "input": after}
 
 
 def _replay_key(state: Mapping[str, Any]) -> ReplayKey:
@@ -79,7 +108,8 @@ def _replay_key(state: Mapping[str, Any]) -> ReplayKey:
 
 
 REPLAY = "replay"
+RECOVER = "recover"
 ABANDON = "abandon"
-_ACTIONS: dict[str, Step] = {REPLAY: _replay}
+_ACTIONS: dict[str, Do] = {REPLAY: _replay, RECOVER: _recover}
 ACTIONS = frozenset({*_ACTIONS, ABANDON})
 """The values of a state's `action` that are the recovery state machine's."""

@@ -1,10 +1,26 @@
-"""The API on fakes, and a customer of it."""
+"""The API on fakes with a customer of it, and the stores on every engine."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.http_api import ApiClient, ApiOnFakes
+from support.stores import (
+    BACKENDS,
+    DYNAMODBS,
+    Clock,
+    Stores,
+    on_dynamodb,
+    open_dynamodb,
+    open_stores,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 @pytest.fixture
@@ -15,3 +31,27 @@ def on_fakes() -> ApiOnFakes:
 @pytest.fixture
 def acme(on_fakes: ApiOnFakes) -> ApiClient:
     return on_fakes.acme
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=BACKENDS)
+def stores(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Stores]:
+    """All stores on each engine, for what every one of them promises."""
+    with open_stores(request.param, clock) as stores:
+        yield stores
+
+
+@pytest.fixture(params=DYNAMODBS)
+def dynamodb(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
+    with open_dynamodb(request.param) as client:
+        yield client
+
+
+@pytest.fixture
+def dynamodb_stores(dynamodb: DynamoDBClient, clock: Clock) -> Stores:
+    """All stores on DynamoDB, for what no fake knows of: a time to live, the cost of a page."""
+    return on_dynamodb(dynamodb, clock)

@@ -78,6 +78,7 @@ def test_a_delivery_is_listed_with_its_last_attempt(on_fakes: ApiOnFakes, acme: 
                     "status_code": 500,
                     "error": "http_status",
                     "manual": False,
+                    "probe": False,
                 },
                 "next_attempt_at": "2025-12-21T10:30:05.000Z",
             }
@@ -107,6 +108,7 @@ def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
         "duration_ms": 35,
         "error": "timeout",
         "manual": False,
+        "probe": False,
         "answer": "",
     }
     assert data["last_attempt"]["manual"] is True

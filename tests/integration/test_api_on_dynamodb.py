@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from api import handler
 from api.app import Api
 from support.backend import backend
-from support.fakes import FakeObserver
+from support.fakes import FakeObserver, FakeRecoveryScheduler
 from support.http_api import CURSOR_KEY, LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
 from support.samples import event_document
-from support.tables import create_tables
 from webhooks import wiring
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.dynamodb import (
@@ -26,25 +23,16 @@ from webhooks.domain import targets
 from webhooks.services.keyring import Keyring
 from webhooks.services.registry import Registry
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 WEBHOOKS = "/api/v1/webhooks"
 BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.bounced"]}
-
-
-@pytest.fixture
-def dynamodb() -> Iterator[Any]:
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        create_tables(client)
-        yield client
 
 
 def make_client(dynamodb: Any, account_id: str) -> ApiClient:
     keyring = Keyring(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
     registry = Registry(
         DynamoDBWebhookStore(dynamodb, "WebhooksTable"),
+        recoveries=FakeRecoveryScheduler(),
+        observer=FakeObserver(),
         check_url=targets.check_url,
         resolve=lambda _host: ["93.184.216.34"],
         is_public=targets.is_public,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support import samples
+from support.fakes import FakeHealthStore
 from support.http_api import ApiOnFakes
 from webhooks.domain.replay import ReplayStatus
 from webhooks.domain.webhook import Secrets
@@ -90,7 +91,7 @@ def test_a_second_replay_is_refused_while_the_first_is_running(api: ApiOnFakes) 
 
 
 def test_a_disabled_webhook_is_refused(api: ApiOnFakes) -> None:
-    api.webhooks.disable("acme", ID, "gone", samples.NOW_MS)
+    FakeHealthStore(api.webhooks).disable("acme", ID, "gone", samples.NOW_MS)
     answer = api.acme.call("POST", f"{PATH}/replay", json={"since": SINCE})
     assert (answer.status, answer.error["code"]) == (409, "webhook_disabled")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.fakes import FakeHealthStore
 from webhooks.domain.webhook import Secrets, Webhook
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def test_a_description_and_headers_are_cleared(acme: ApiClient, field: str, form
 
 def test_switching_on_again_forgets_why_it_was_off(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
     webhook_id = registered_id(acme)
-    on_fakes.webhooks.disable("acme", webhook_id, "gone", 1)
+    FakeHealthStore(on_fakes.webhooks).disable("acme", webhook_id, "gone", 1)
     answer = change(acme, webhook_id, active=True)
     assert answer.data["active"] is True
     assert "disabled_reason" not in answer.data

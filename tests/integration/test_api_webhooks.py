@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from support.fakes import FakeHealthStore
 from support.http_api import Answer, ApiClient, ApiOnFakes
 from webhooks.domain.event import EventType
 
@@ -226,13 +227,14 @@ def test_a_webhook_is_shown_without_its_secret(acme: ApiClient) -> None:
         "active": True,
         "created_at": registered["created_at"],
         "updated_at": registered["created_at"],
+        "health": {"state": "healthy", "consecutive_failures": 0},
     }
     assert "your_webhook_secret" not in answer.text + acme.call("GET").text
 
 
 def test_a_disabled_webhook_says_why(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
     webhook_id = registered_id(acme)
-    on_fakes.webhooks.disable("acme", webhook_id, "gone", 1766359512006)
+    FakeHealthStore(on_fakes.webhooks).disable("acme", webhook_id, "gone", 1766359512006)
     data = acme.call("GET", f"{WEBHOOKS}/{webhook_id}").data
     assert data["active"] is False
     assert data["disabled_reason"] == "gone"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from support.fakes import FakeKeptAnswers
-from support.tables import create_tables
+from support.stores import BACKENDS, FAKE, open_dynamodb
 from webhooks.adapters.idempotency import KEPT_SECONDS, PowertoolsKeptAnswers
 from webhooks.domain.errors import (
     IdempotencyConflict,
@@ -30,19 +28,13 @@ KEY = ("acc_1", "key_1", "POST", "/api/v1/webhooks", "mine")
 ANSWER = KeptAnswer(201, '{"secret":"whsec_ä"}')
 
 
-@pytest.fixture
-def dynamodb() -> Iterator[Any]:
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        create_tables(client)
-        yield client
-
-
-@pytest.fixture(params=["fake", "moto"])
-def answers(request: pytest.FixtureRequest) -> KeptAnswers:
-    if request.param == "fake":
-        return FakeKeptAnswers()
-    return PowertoolsKeptAnswers(request.getfixturevalue("dynamodb"), TABLE)
+@pytest.fixture(params=BACKENDS)
+def answers(request: pytest.FixtureRequest) -> Iterator[KeptAnswers]:
+    if request.param == FAKE:
+        yield FakeKeptAnswers()
+    else:
+        with open_dynamodb(request.param) as client:
+            yield PowertoolsKeptAnswers(client, TABLE)
 
 
 class Answering:

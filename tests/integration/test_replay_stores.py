@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import boto3
-import pytest
-from moto import mock_aws
+from typing import TYPE_CHECKING, Any
 
 from support import samples
-from support.fakes import FakeDeliveryStore, FakeDeliveryWalk, FakeReplayStore
-from support.tables import create_tables
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
-from webhooks.adapters.replays import DynamoDBReplayStore
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.replay import (
     NOT_ARRIVED,
@@ -26,57 +17,9 @@ from webhooks.domain.replay import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from webhooks.ports import DeliveryStore, DeliveryWalk, ReplayStore
+    from support.stores import Clock, Stores
 
 ALL_DAY = Selection(samples.NOW_MS - 86_400_000, samples.NOW_MS, NOT_ARRIVED)
-
-
-class Stores(NamedTuple):
-    deliveries: DeliveryStore
-    walk: DeliveryWalk
-    replays: ReplayStore
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = samples.NOW_MS / 1000
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["fake", "moto"])
-def stores(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Stores]:
-    if request.param == "fake":
-        deliveries = FakeDeliveryStore()
-        yield Stores(deliveries, FakeDeliveryWalk(deliveries), FakeReplayStore())
-        return
-    with mock_aws():
-        yield on_dynamodb(clock)
-
-
-def on_dynamodb(clock: Clock) -> Stores:
-    client: Any = boto3.client(
-        "dynamodb",
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-    create_tables(client)
-    table = "DeliveriesTable"
-    deliveries = DynamoDBDeliveryStore(client, table, retention_days=30, clock=clock)
-    return Stores(
-        deliveries,
-        DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
-        DynamoDBReplayStore(client, table, retention_days=30, clock=clock),
-    )
 
 
 def replay(number: int = 1, **changes: Any) -> Replay:
@@ -238,27 +181,27 @@ def test_nothing_to_walk_through_is_one_empty_batch(stores: Stores) -> None:
     assert (batch.deliveries, batch.next_after) == ([], None)
 
 
-def test_a_replay_past_its_time_to_live_is_gone_and_in_nobodys_way(clock: Clock) -> None:
-    with mock_aws():
-        stores = on_dynamodb(clock)
-        stores.replays.create(replay(1))
-        clock.seconds += 31 * 86_400
-        assert stores.replays.get(replay(1).key) is None
-        assert stores.replays.page("acc_1", samples.WEBHOOK_ID, 5).replays == []
-        later = replay(2, created_at_ms=int(clock.seconds * 1000))
-        assert stores.replays.create(later)
+def test_a_replay_past_its_time_to_live_is_gone_and_in_nobodys_way(
+    dynamodb_stores: Stores, clock: Clock
+) -> None:
+    replays = dynamodb_stores.replays
+    replays.create(replay(1))
+    clock.seconds += 31 * 86_400
+    assert replays.get(replay(1).key) is None
+    assert replays.page("acc_1", samples.WEBHOOK_ID, 5).replays == []
+    later = replay(2, created_at_ms=int(clock.seconds * 1000))
+    assert replays.create(later)
 
 
-def test_a_walk_through_few_matches_ends_its_batches_early(clock: Clock) -> None:
-    with mock_aws():
-        stores = on_dynamodb(clock)
-        crowd = [delivery(ago, Status.CANCELLED) for ago in range(1, 1300)]
-        stores.deliveries.put_settled([*crowd, delivery(1400, Status.SUCCEEDED)])
-        stores.deliveries.put_settled([replace(delivery(1), status=Status.SUCCEEDED)])
-        selection = ALL_DAY._replace(statuses=(Status.SUCCEEDED,))
-        batch = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5)
-        assert [one.id for one in batch.deliveries] == [delivery(1400).id]
-        assert batch.next_after is not None
-        rest = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5, batch.next_after)
-        assert [one.id for one in rest.deliveries] == [delivery(1).id]
-        assert rest.next_after is None
+def test_a_walk_through_few_matches_ends_its_batches_early(dynamodb_stores: Stores) -> None:
+    stores = dynamodb_stores
+    crowd = [delivery(ago, Status.CANCELLED) for ago in range(1, 1300)]
+    stores.deliveries.put_settled([*crowd, delivery(1400, Status.SUCCEEDED)])
+    stores.deliveries.put_settled([replace(delivery(1), status=Status.SUCCEEDED)])
+    selection = ALL_DAY._replace(statuses=(Status.SUCCEEDED,))
+    batch = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5)
+    assert [one.id for one in batch.deliveries] == [delivery(1400).id]
+    assert batch.next_after is not None
+    rest = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5, batch.next_after)
+    assert [one.id for one in rest.deliveries] == [delivery(1).id]
+    assert rest.next_after is None

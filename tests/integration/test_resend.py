@@ -157,8 +157,9 @@ def test_the_same_resend_twice_is_one_execution_and_another_is_another(aws: Back
     scheduler = StepFunctionsRetryScheduler(
         aws.clients["stepfunctions"], aws.settings.retry_state_machine_arn
     )
-    key = samples.delivery().key
-    scheduler.start(key, attempt=2, delay_seconds=5, created_at_ms=samples.NOW_MS)
+    delivery = samples.delivery()
+    key = delivery.key
+    scheduler.start(delivery, delay_seconds=5)
     for request_id in ("a" * 32, "a" * 32, "b" * 32):
         scheduler.resend(key, attempt=2, request_id=request_id)
     assert len(aws.executions()) == 3

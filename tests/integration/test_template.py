@@ -321,8 +321,8 @@ def test_only_the_functions_that_sign_may_read_secrets() -> None:
     }
 
     assert readers == {
-        ("DispatcherRole", "FindAndDisableWebhooks"),
-        ("RetrierRole", "FindAndDisableWebhook"),
+        ("DispatcherRole", "FindWebhooksAndKeepTheirHealth"),
+        ("RetrierRole", "FindWebhookAndKeepItsHealth"),
     }
 
 
@@ -340,7 +340,13 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
     statement = statements("ApiRole")["WriteWebhooksBlindly"]
     writable = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
 
-    assert set(writable) == {*SHOWN_ATTRIBUTES, *SECRETS, "webhook_count"}
+    assert set(writable) == {
+        *SHOWN_ATTRIBUTES,
+        *SECRETS,
+        *items.FAILURE_ATTRIBUTES,
+        *items.RECOVERY_ATTRIBUTES,
+        "webhook_count",
+    }
     assert statement["Condition"]["StringEqualsIfExists"] == {"dynamodb:ReturnValues": "NONE"}
     assert not [action for action in statement["Action"] if re.search("Get|Query|Scan", action)]
 
@@ -447,7 +453,7 @@ def test_the_recovery_state_machine_may_start_only_itself() -> None:
 def test_an_alarm_is_made_only_where_there_is_somebody_to_tell() -> None:
     alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
 
-    assert len(alarms) == 6
+    assert len(alarms) == 8
     for name, alarm in alarms.items():
         assert alarm["Condition"] == "HasAlarms", name
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, delivery_id_range
 from webhooks.domain.errors import (
@@ -12,6 +13,7 @@ from webhooks.domain.errors import (
     LimitReached,
     Unavailable,
 )
+from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
 from webhooks.domain.webhook import Destination, Secrets, Webhook
 from webhooks.ports import (
     ApiKeyPage,
@@ -26,7 +28,9 @@ from webhooks.ports import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
+    from webhooks.domain.delivery import Status
     from webhooks.domain.event import Event
     from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.ports import DeliveryQuery, WebhookChanges
@@ -88,7 +92,12 @@ class FakeWebhookStore:
         return WebhookPage(page, page[-1].id if len(ids) > limit else None)
 
     def update(
-        self, account_id: str, webhook_id: str, changes: WebhookChanges, now_ms: int
+        self,
+        account_id: str,
+        webhook_id: str,
+        changes: WebhookChanges,
+        now_ms: int,
+        recovery_id: str | None = None,
     ) -> Webhook | None:
         self.failures.check("update")
         found = self.webhooks.get((account_id, webhook_id))
@@ -99,6 +108,13 @@ class FakeWebhookStore:
             values["events"] = tuple(values["events"])
         if "active" in values:
             values["disabled_reason"] = None
+        if recovery_id is not None:
+            values["health"] = Health(
+                circuit=Circuit.DRAINING,
+                recovery_id=recovery_id,
+                recovery_due_at_ms=now_ms,
+                draining_since_ms=now_ms,
+            )
         webhook = replace(found[0], updated_at_ms=now_ms, **values)
         self.add(webhook, found[1])
         return webhook
@@ -140,14 +156,157 @@ class FakeWebhookStore:
         found = self.webhooks.get((account_id, webhook_id))
         return Destination(*found) if found else None
 
-    def disable(self, account_id: str, webhook_id: str, reason: str, now_ms: int) -> bool:
-        self.failures.check("disable")
-        found = self.webhooks.get((account_id, webhook_id))
-        if found is None or not found[0].active:
-            return False
-        webhook = replace(found[0], active=False, disabled_reason=reason, updated_at_ms=now_ms)
-        self.add(webhook, found[1])
-        return True
+
+class FakeHealthStore:
+    """`HealthStore` over a fake store's webhooks."""
+
+    def __init__(self, store: FakeWebhookStore) -> None:
+        self.store = store
+        self.failures = Failures()
+        self.writes: list[str] = []
+        self._lock = threading.Lock()
+
+    def failed(self, account_id: str, webhook_id: str, count: int, now_ms: int) -> Health | None:
+        def change(webhook: Webhook) -> Webhook:
+            health = webhook.health
+            since_ms = health.failing_since_ms
+            return _with_health(
+                webhook,
+                failures=health.failures + count,
+                failing_since_ms=now_ms if since_ms is None else since_ms,
+            )
+
+        changed = self._change("failed", (account_id, webhook_id), change)
+        return None if changed is None else changed.health
+
+    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+        opened = False
+
+        def change(webhook: Webhook) -> Webhook | None:
+            nonlocal opened
+            cleared = _with_health(webhook, failures=0, failing_since_ms=None, warned=False)
+            opened = webhook.health.circuit is Circuit.OPEN
+            if opened:
+                return _with_health(cleared, circuit=Circuit.DRAINING, draining_since_ms=now_ms)
+            return cleared
+
+        self._change("succeeded", (account_id, webhook_id), change)
+        return opened
+
+    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
+        def change(webhook: Webhook) -> Webhook | None:
+            health = webhook.health
+            if (
+                not webhook.active
+                or health.failures < FAILURES_TO_OPEN
+                or health.circuit is Circuit.OPEN
+            ):
+                return None
+            return _with_health(
+                webhook,
+                circuit=Circuit.OPEN,
+                recovery_id=health.recovery_id or key.recovery_id,
+                recovery_due_at_ms=health.recovery_due_at_ms or due_ms,
+                draining_since_ms=0,
+            )
+
+        changed = self._change("open", key[:2], change)
+        return None if changed is None else changed.health.recovery_id
+
+    def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
+        def change(webhook: Webhook) -> Webhook | None:
+            if not webhook.active or webhook.health.warned or not _since(webhook, failing_since_ms):
+                return None
+            return _with_health(webhook, warned=True)
+
+        return self._change("warn", (account_id, webhook_id), change) is not None
+
+    def disable(
+        self,
+        account_id: str,
+        webhook_id: str,
+        reason: str,
+        now_ms: int,
+        *,
+        failing_since_ms: int | None = None,
+    ) -> bool:
+        def change(webhook: Webhook) -> Webhook | None:
+            if not webhook.active:
+                return None
+            if failing_since_ms is not None and not _since(webhook, failing_since_ms):
+                return None
+            return replace(webhook, active=False, disabled_reason=reason, updated_at_ms=now_ms)
+
+        return self._change("disable", (account_id, webhook_id), change) is not None
+
+    def keep(self, key: RecoveryKey, due_ms: int) -> None:
+        self._change_recovery(
+            "keep", key, lambda webhook: _with_health(webhook, recovery_due_at_ms=due_ms)
+        )
+
+    def end(self, key: RecoveryKey) -> bool:
+        def change(webhook: Webhook) -> Webhook | None:
+            if webhook.active and webhook.health.circuit is not Circuit.DRAINING:
+                return None
+            return _with_health(
+                webhook,
+                circuit=Circuit.CLOSED,
+                recovery_id=None,
+                recovery_due_at_ms=0,
+                draining_since_ms=0,
+            )
+
+        return self._change_recovery("end", key, change) is not None
+
+    def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
+        changed = self._change_recovery(
+            "replace",
+            key,
+            lambda webhook: _with_health(webhook, recovery_id=new_id, recovery_due_at_ms=due_ms),
+        )
+        return changed is not None
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
+        self.failures.check("overdue")
+        found = sorted(
+            (webhook.health.recovery_due_at_ms, webhook)
+            for webhook, _ in self.store.webhooks.values()
+            if webhook.health.recovery_id and webhook.health.recovery_due_at_ms < before_ms
+        )
+        return [
+            RecoveryKey(webhook.account_id, webhook.id, webhook.health.recovery_id or "")
+            for _, webhook in found[:limit]
+        ]
+
+    def _change_recovery(
+        self, method: str, key: RecoveryKey, change: Callable[[Webhook], Webhook | None]
+    ) -> Webhook | None:
+        def of_this(webhook: Webhook) -> Webhook | None:
+            return change(webhook) if webhook.health.recovery_id == key.recovery_id else None
+
+        return self._change(method, key[:2], of_this)
+
+    def _change(
+        self, method: str, key: tuple[str, str], change: Callable[[Webhook], Webhook | None]
+    ) -> Webhook | None:
+        self.failures.check(method)
+        with self._lock:
+            self.writes.append(method)
+            found = self.store.webhooks.get(key)
+            changed = change(found[0]) if found else None
+            if found is None or changed is None:
+                return None
+            self.store.add(changed, found[1])
+            return changed
+
+
+def _with_health(webhook: Webhook, **values: Any) -> Webhook:
+    return replace(webhook, health=replace(webhook.health, **values))
+
+
+def _since(webhook: Webhook, limit_ms: int) -> bool:
+    since_ms = webhook.health.failing_since_ms
+    return since_ms is not None and since_ms <= limit_ms
 
 
 class FakeDeliveryStore:
@@ -192,7 +351,7 @@ class FakeDeliveryStore:
             return False
         if stored == delivery:
             return True
-        if (stored.status, len(stored.attempts)) != (before.status, len(before.attempts)):
+        if _version(stored) != _version(before):
             return False
         self.deliveries[delivery.key] = delivery
         return True
@@ -215,6 +374,25 @@ class FakeDeliveryStore:
         )
         page = matching[:limit]
         return DeliveryPage(page, page[-1].id if len(matching) > limit else None)
+
+
+def _version(delivery: Delivery) -> tuple[Status, int, int]:
+    return delivery.status, len(delivery.attempts), delivery.generation
+
+
+class FakeOverdueDeliveries:
+    """`OverdueDeliveries` over a fake store's deliveries."""
+
+    def __init__(self, store: FakeDeliveryStore) -> None:
+        self.store = store
+
+    def find(self, before_ms: int, limit: int) -> Sequence[DeliveryKey]:
+        due = sorted(
+            (delivery.next_attempt_at_ms, delivery.key)
+            for delivery in self.store.deliveries.values()
+            if delivery.next_attempt_at_ms is not None and delivery.next_attempt_at_ms < before_ms
+        )
+        return [key for _, key in due[:limit]]
 
 
 class FakeDeliveryWalk:
@@ -374,24 +552,62 @@ class FakeSender:
 
 
 class FakeScheduler:
-    """A `RetryScheduler` that keeps one execution a delivery, as Step Functions does by name."""
+    """A `RetryScheduler` that keeps one execution a generation, as Step Functions does by name."""
 
     def __init__(self) -> None:
         self.executions: dict[DeliveryKey, tuple[int, float]] = {}
+        self.generations: dict[tuple[DeliveryKey, int], bool] = {}
         self.resends: dict[str, tuple[DeliveryKey, int]] = {}
         self.calls = 0
         self.failures = Failures()
 
-    def start(
-        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
-    ) -> None:
+    def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         self.calls += 1
         self.failures.check("start")
-        self.executions.setdefault(key, (attempt, delay_seconds))
+        name = (delivery.key, delivery.generation)
+        if name not in self.generations:
+            self.generations[name] = True
+            self.executions[delivery.key] = (delivery.scheduled_attempts + 1, delay_seconds)
+
+    def running(self, delivery: Delivery) -> bool:
+        self.failures.check("running")
+        return self.generations.get((delivery.key, delivery.generation), False)
+
+    def stop(self, delivery: Delivery) -> None:
+        """End an execution before its time, as an operator can."""
+        self.generations[delivery.key, delivery.generation] = False
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         self.failures.check("resend")
         self.resends.setdefault(request_id, (key, attempt))
+
+
+class FakeRecoveryScheduler:
+    """A `RecoveryScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[RecoveryKey, float]] = []
+        self.failures = Failures()
+
+    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+        self.failures.check("start")
+        self.started.append((key, delay_seconds))
+
+
+class FakeAnnouncer:
+    """An `Announcer` that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.announcements: list[Announcement] = []
+        self.failures = Failures()
+
+    def announce(self, announcement: Announcement) -> None:
+        self.failures.check("announce")
+        self.announcements.append(announcement)
+
+    @property
+    def types(self) -> list[str]:
+        return [announcement.type.value for announcement in self.announcements]
 
 
 class FakeRejectedMessages:

@@ -16,6 +16,7 @@ from support.fakes import (
     FakeEventQueue,
     FakeKeptAnswers,
     FakeObserver,
+    FakeRecoveryScheduler,
     FakeReplayScheduler,
     FakeReplayStore,
     FakeScheduler,
@@ -147,6 +148,7 @@ class ApiOnFakes:
     max_replays_per_day: int = 50
     replay_store: FakeReplayStore = field(default_factory=FakeReplayStore)
     replay_scheduler: FakeReplayScheduler = field(default_factory=FakeReplayScheduler)
+    recovery_scheduler: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
     keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
     events: FakeEventQueue = field(default_factory=FakeEventQueue)
     kept_answers: FakeKeptAnswers = field(default_factory=FakeKeptAnswers)
@@ -156,6 +158,8 @@ class ApiOnFakes:
     def __post_init__(self) -> None:
         self.registry = Registry(
             self.webhooks,
+            recoveries=self.recovery_scheduler,
+            observer=self.observer,
             check_url=targets.check_url,
             resolve=self.resolve,
             is_public=targets.is_public,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import samples
-from support.fakes import FakeObserver, FakeSender, FakeWebhookStore
+from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.webhook import Secrets
-from webhooks.services.deliverer import Deliverer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,25 +25,12 @@ WEBHOOK = samples.webhook()
 DELIVERY = samples.delivery(attempts=(), status=Status.PENDING, next_attempt_at_ms=None)
 
 
-@dataclass
-class World:
+class World(Services):
     """A deliverer among fakes, at a moment that a test moves, in a rotation's overlap."""
 
-    now_ms: int = samples.NOW_MS
-    store: FakeWebhookStore = field(default_factory=FakeWebhookStore)
-    sender: FakeSender = field(default_factory=FakeSender)
-    observer: FakeObserver = field(default_factory=FakeObserver)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.store.add(WEBHOOK, Secrets(NEW, OLD, samples.NOW_MS + OVERLAP_MS))
-        self.deliverer = Deliverer(
-            sender=self.sender,
-            destinations=self.store,
-            observer=self.observer,
-            schedule=(5.0, 300.0),
-            clock=lambda: self.now_ms / 1000,
-            random=lambda: 0.0,
-        )
 
     def attempt(self, delivery: Delivery = DELIVERY, *, manual: bool = False) -> Delivery:
         destination = self.store.destination(WEBHOOK.account_id, WEBHOOK.id)

@@ -8,21 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.fakes import (
-    FakeDeliveryStore,
-    FakeObserver,
-    FakeRejectedMessages,
-    FakeScheduler,
-    FakeSender,
-    FakeWebhookStore,
-)
+from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
-from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
-from webhooks.services.deliverer import Deliverer
-from webhooks.services.dispatcher import Dispatcher, Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,47 +21,8 @@ REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500, duration_ms=7, answ
 GONE = Outcome(AttemptError.HTTP_STATUS, status_code=410, duration_ms=7)
 
 
-class World:
+class World(Services):
     """A dispatcher among fakes."""
-
-    def __init__(self) -> None:
-        self.store = FakeWebhookStore()
-        self.deliveries = FakeDeliveryStore()
-        self.sender = FakeSender()
-        self.scheduler = FakeScheduler()
-        self.rejected = FakeRejectedMessages()
-        self.observer = FakeObserver()
-        self.remaining = 60.0
-        deliverer = Deliverer(
-            sender=self.sender,
-            destinations=self.store,
-            observer=self.observer,
-            schedule=(5.0, 300.0),
-            clock=lambda: samples.NOW_MS / 1000,
-            random=lambda: 0.0,
-        )
-        self.dispatcher = Dispatcher(
-            destinations=self.store,
-            deliveries=self.deliveries,
-            deliverer=deliverer,
-            scheduler=self.scheduler,
-            rejected=self.rejected,
-            observer=self.observer,
-            ses_accounts=SesAccounts(),
-            clock=lambda: samples.NOW_MS / 1000,
-            max_threads=8,
-        )
-
-    def add(self, *numbers: int, **changes: Any) -> None:
-        for number in numbers or (1,):
-            self.store.add(samples.webhook(number, **changes), Secrets(samples.SECRET))
-
-    def send(self, *texts: str) -> list[str]:
-        """Dispatch a batch of messages m0, m1 ...; returns the failed ones."""
-        messages = [
-            Message(f"m{index}", text, samples.NOW_MS + index) for index, text in enumerate(texts)
-        ]
-        return self.dispatcher.dispatch(messages, lambda: self.remaining)
 
     def stored(self) -> list[Delivery]:
         return list(self.deliveries.deliveries.values())
@@ -152,7 +103,7 @@ def test_gone_disables_the_webhook_once_and_keeps_its_deliveries(world: World) -
     assert (webhook.active, webhook.disabled_reason) == (False, "gone")
     assert [delivery.status for delivery in world.stored()] == [Status.WAITING] * 3
     assert world.scheduler.calls == 0
-    assert world.observer.counts["Disabled"] == 1
+    assert world.announcer.types == ["webhook.disabled"]
 
 
 def test_a_disabled_webhooks_deliveries_wait_without_an_attempt(world: World) -> None:

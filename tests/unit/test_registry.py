@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from support.fakes import FakeWebhookStore
+from support.fakes import FakeObserver, FakeRecoveryScheduler, FakeWebhookStore
 from webhooks.domain import cursor, targets
 from webhooks.domain.errors import InvalidInput, InvalidTarget, LimitReached, Unavailable
 from webhooks.domain.webhook import InvalidWebhook, Registration, generated_secret, webhook_id
@@ -21,9 +21,16 @@ REGISTRATION = Registration(url="https://hooks.acme.com/email", events=("email.s
 SCOPES = st.lists(st.text(max_size=20), max_size=4)
 
 
-def make_registry(store: FakeWebhookStore, *addresses: str, max_webhooks: int = 50) -> Registry:
+def make_registry(
+    store: FakeWebhookStore,
+    *addresses: str,
+    max_webhooks: int = 50,
+    recoveries: FakeRecoveryScheduler | None = None,
+) -> Registry:
     return Registry(
         store,
+        recoveries=recoveries or FakeRecoveryScheduler(),
+        observer=FakeObserver(),
         check_url=targets.check_url,
         resolve=lambda _host: addresses,
         is_public=targets.is_public,

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.fakes import (
-    FakeDeliveryStore,
-    FakeDeliveryWalk,
-    FakeObserver,
-    FakeReplayScheduler,
-    FakeReplayStore,
-    FakeSender,
-    FakeWebhookStore,
-)
+from support.fakes import FakeReplayScheduler, FakeReplayStore
+from support.world import World as Services
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
 from webhooks.domain.errors import (
     InvalidInput,
@@ -25,11 +18,8 @@ from webhooks.domain.errors import (
     WebhookDisabled,
 )
 from webhooks.domain.replay import NOT_ARRIVED, PAUSE_SECONDS, Replay, ReplayStatus, select
-from webhooks.domain.webhook import Secrets
-from webhooks.services.deliverer import Deliverer
 from webhooks.services.replayer import SECONDS_FOR_A_STEP, Replayer
 from webhooks.services.replays import Replays
-from webhooks.services.retrier import Retrier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,44 +30,27 @@ REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
 RATE = 3
 
 
-class World:
+class World(Services):
     """A webhook, the deliveries that it missed, and what replays them."""
 
     def __init__(self) -> None:
-        self.webhooks = FakeWebhookStore()
-        self.webhooks.add(samples.webhook(), Secrets(samples.SECRET))
-        self.deliveries = FakeDeliveryStore()
-        self.sender = FakeSender()
-        self.observer = FakeObserver()
-        self.store = FakeReplayStore()
-        self.scheduler = FakeReplayScheduler()
-        self.walk = FakeDeliveryWalk(self.deliveries)
+        super().__init__(schedule=(5.0,), random=0.5)
+        self.add()
+        self.webhooks = self.store
+        self.replay_store = FakeReplayStore()
+        self.replay_scheduler = FakeReplayScheduler()
         self.replays = Replays(
-            store=self.store,
-            scheduler=self.scheduler,
+            store=self.replay_store,
+            scheduler=self.replay_scheduler,
             max_replays_per_day=2,
             cursor_key=b"k",
-            now_ns=lambda: (samples.NOW_MS + len(self.store.replays)) * 1_000_000,
-        )
-        retrier = Retrier(
-            deliveries=self.deliveries,
-            destinations=self.webhooks,
-            deliverer=Deliverer(
-                sender=self.sender,
-                destinations=self.webhooks,
-                observer=self.observer,
-                schedule=(5.0,),
-                clock=lambda: NOW,
-                random=lambda: 0.5,
-            ),
-            observer=self.observer,
-            clock=lambda: NOW,
+            now_ns=lambda: (samples.NOW_MS + len(self.replay_store.replays)) * 1_000_000,
         )
         self.replayer = Replayer(
-            store=self.store,
+            store=self.replay_store,
             walk=self.walk,
-            destinations=self.webhooks,
-            retrier=retrier,
+            destinations=self.store,
+            retrier=self.retrier,
             observer=self.observer,
             clock=lambda: NOW,
             deliveries_per_second=RATE,
@@ -107,7 +80,7 @@ class World:
         return self.replayer.step(replay.key, remaining_seconds)
 
     def now(self, replay: Replay) -> Replay:
-        found = self.store.get(replay.key)
+        found = self.replay_store.get(replay.key)
         assert found
         return found
 
@@ -115,7 +88,7 @@ class World:
         return [headers["X-SendComms-Delivery"] for _, _, headers in self.sender.posts]
 
     def disable(self) -> None:
-        self.webhooks.disable("acc_1", samples.WEBHOOK_ID, "gone", samples.NOW_MS)
+        self.health_store.disable("acc_1", samples.WEBHOOK_ID, "gone", samples.NOW_MS)
 
 
 @pytest.fixture
@@ -154,13 +127,13 @@ def test_what_no_replay_can_be_is_refused_by_field(
     with pytest.raises(InvalidInput) as refused:
         world.start(**request_)
     assert refused.value.field == field
-    assert world.store.replays == {}
+    assert world.replay_store.replays == {}
 
 
 def test_a_replay_is_recorded_and_then_started(world: World) -> None:
     replay = world.start()
     assert world.now(replay) == replay
-    assert world.scheduler.started == [replay.key]
+    assert world.replay_scheduler.started == [replay.key]
 
 
 def test_a_disabled_webhook_has_no_replay(world: World) -> None:
@@ -169,7 +142,7 @@ def test_a_disabled_webhook_has_no_replay(world: World) -> None:
     assert disabled
     with pytest.raises(WebhookDisabled):
         world.replays.start(disabled, since=SINCE)
-    assert world.scheduler.started == []
+    assert world.replay_scheduler.started == []
 
 
 def test_a_second_replay_waits_for_the_first(world: World) -> None:
@@ -188,10 +161,10 @@ def test_a_webhook_has_only_so_many_replays_a_day(world: World) -> None:
 
 
 def test_a_replay_that_could_not_be_started_is_in_nobodys_way(world: World) -> None:
-    world.scheduler.failures.plan("start", True)
+    world.replay_scheduler.failures.plan("start", True)
     with pytest.raises(Unavailable):
         world.start()
-    [failed] = world.store.replays.values()
+    [failed] = world.replay_store.replays.values()
     assert (failed.status, failed.reason) == (ReplayStatus.FAILED, "not_started")
     assert world.start().running
 
@@ -243,7 +216,7 @@ def test_a_step_that_was_not_recorded_is_made_again_with_the_same_ids(world: Wor
     ids = world.missed(3)
     world.sender.answer = lambda *_: REFUSED
     replay = world.start()
-    world.store.failures.plan("save", True)
+    world.replay_store.failures.plan("save", True)
     with pytest.raises(Unavailable):
         world.step(replay)
     assert world.step(replay) is None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support import samples
-from support.fakes import FakeDeliveryStore, FakeObserver, FakeSender, FakeWebhookStore
+from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import MAX_ATTEMPTS, AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.webhook import Secrets
-from webhooks.services.deliverer import Deliverer
-from webhooks.services.retrier import Decision, Retrier
+from webhooks.services.retrier import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,32 +22,13 @@ REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
 DELIVERY = samples.delivery()
 
 
-@dataclass
-class World:
+class World(Services):
     """A retrier among fakes, with one delivery that failed once."""
 
-    store: FakeWebhookStore = field(default_factory=FakeWebhookStore)
-    deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
-    sender: FakeSender = field(default_factory=FakeSender)
-    observer: FakeObserver = field(default_factory=FakeObserver)
-
-    def __post_init__(self) -> None:
-        self.store.add(samples.webhook(), Secrets(samples.SECRET))
-        self.deliveries.create(DELIVERY)
-        self.retrier = Retrier(
-            deliveries=self.deliveries,
-            destinations=self.store,
-            deliverer=Deliverer(
-                sender=self.sender,
-                destinations=self.store,
-                observer=self.observer,
-                schedule=(5.0, 300.0),
-                clock=lambda: samples.NOW_MS / 1000,
-                random=lambda: 0.5,
-            ),
-            observer=self.observer,
-            clock=lambda: samples.NOW_MS / 1000,
-        )
+    def __init__(self) -> None:
+        super().__init__(random=0.5)
+        self.add()
+        self.put(DELIVERY)
 
     @property
     def stored(self) -> Delivery:
@@ -111,7 +91,7 @@ def test_nothing_is_sent_where_there_is_nothing_to_send_or_to_send_to(
     elif gone == "webhook":
         world.store.delete("acc_1", samples.webhook().id)
     else:
-        world.store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
+        world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
     assert world.retrier.resend(DELIVERY.key) is False
     assert world.sender.posts == []
     assert world.observer.logged("resend_dropped")
@@ -146,7 +126,7 @@ def during(world: World, happens: Callable[[], object], outcome: Outcome) -> Non
 
 def test_a_delivery_put_by_during_a_failed_resend_stays_put_by(world: World) -> None:
     def disabled() -> None:
-        world.store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
+        world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
         assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
 
     during(world, disabled, REFUSED)

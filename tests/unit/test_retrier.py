@@ -5,43 +5,24 @@ from dataclasses import replace
 import pytest
 
 from support import samples
-from support.fakes import FakeDeliveryStore, FakeObserver, FakeSender, FakeWebhookStore
+from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.webhook import Secrets
-from webhooks.services.deliverer import Deliverer
-from webhooks.services.retrier import Decision, Retrier
+from webhooks.services.retrier import Decision
 
 REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
 NOW = samples.NOW_MS / 1000
 
 
-class World:
+class World(Services):
     """A retrier among fakes, with one delivery that failed once."""
 
     def __init__(self) -> None:
-        self.store = FakeWebhookStore()
-        self.store.add(samples.webhook(), Secrets(samples.SECRET))
-        self.deliveries = FakeDeliveryStore()
-        self.delivery = samples.delivery()
-        self.deliveries.create(self.delivery)
-        self.sender = FakeSender()
-        self.observer = FakeObserver()
-        self.retrier = Retrier(
-            deliveries=self.deliveries,
-            destinations=self.store,
-            deliverer=Deliverer(
-                sender=self.sender,
-                destinations=self.store,
-                observer=self.observer,
-                schedule=(5.0, 300.0),
-                clock=lambda: NOW,
-                random=lambda: 0.5,
-            ),
-            observer=self.observer,
-            clock=lambda: NOW,
-        )
+        super().__init__(random=0.5)
+        self.add()
+        self.delivery = self.put(samples.delivery())
 
     def stored(self) -> Delivery:
         return self.deliveries.deliveries[self.delivery.key]
@@ -109,7 +90,7 @@ def test_a_deleted_webhooks_delivery_is_cancelled_without_an_attempt(world: Worl
 
 
 def test_a_disabled_webhooks_delivery_waits(world: World) -> None:
-    world.store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
+    world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
     assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
     assert world.stored().status is Status.WAITING
     assert world.sender.posts == []

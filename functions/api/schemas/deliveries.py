@@ -24,7 +24,9 @@ class SampleEventIn(In):
 
 
 class AttemptSummaryOut(Out):
-    """One request of a delivery. A `manual` one was asked for, and is not of the schedule."""
+    """One request of a delivery. A `manual` one was asked for, a `probe` tried a webhook that was
+    down: neither is of the schedule.
+    """
 
     number: int
     started_at: str
@@ -32,6 +34,7 @@ class AttemptSummaryOut(Out):
     status_code: int | None = None
     error: AttemptError | None = None
     manual: bool
+    probe: bool
 
 
 class AttemptOut(AttemptSummaryOut):
@@ -113,4 +116,5 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "status_code": attempt.status_code,
         "error": attempt.error,
         "manual": attempt.manual,
+        "probe": attempt.probe,
     }

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema
 from api.schemas.base import In, Out
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
+from webhooks.domain.health import Health, HealthState
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import (
     ALL_EVENTS,
@@ -172,6 +173,28 @@ class RegisteredWebhookOut(Out):
         )
 
 
+class HealthOut(Out):
+    """How a webhook's latest attempts went.
+
+    `failing`: the last one failed. `down`: so many failed in a row that events wait until a probe
+    succeeds. `recovering`: what waited is being sent.
+    """
+
+    state: HealthState
+    consecutive_failures: int
+    failing_since: str | None = None
+
+    @classmethod
+    def of(cls, health: Health) -> "HealthOut":
+        """Return a webhook's health as the API shows it."""
+        since_ms = health.failing_since_ms
+        return cls(
+            state=health.state,
+            consecutive_failures=health.failures,
+            failing_since=None if since_ms is None else to_text(since_ms),
+        )
+
+
 class WebhookOut(Out):
     """A webhook as its owner sees it again: without its secret."""
 
@@ -184,6 +207,7 @@ class WebhookOut(Out):
     description: str | None = None
     header_names: list[str] | None = None
     disabled_reason: str | None = None
+    health: HealthOut
 
     @classmethod
     def of(cls, webhook: Webhook) -> "WebhookOut":
@@ -198,6 +222,7 @@ class WebhookOut(Out):
             description=webhook.description or None,
             header_names=_header_names(webhook),
             disabled_reason=webhook.disabled_reason,
+            health=HealthOut.of(webhook.health),
         )
 
 

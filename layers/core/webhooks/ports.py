@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
     from webhooks.domain.event import Event
+    from webhooks.domain.health import Health, RecoveryKey
     from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.domain.webhook import Destination, Webhook
 
@@ -87,9 +89,17 @@ class WebhookStore(Protocol):
         """Return up to `limit` webhooks, newest first, from those older than id `before`."""
 
     def update(
-        self, account_id: str, webhook_id: str, changes: WebhookChanges, now_ms: int
+        self,
+        account_id: str,
+        webhook_id: str,
+        changes: WebhookChanges,
+        now_ms: int,
+        recovery_id: str | None = None,
     ) -> Webhook | None:
-        """Change what `changes` names; returns the webhook as it then is, None where absent."""
+        """Change what `changes` names; returns the webhook as it then is, None where absent.
+
+        With a `recovery_id` its health begins anew, draining: that recovery is to send what waits.
+        """
 
     def rotate_secret(
         self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
@@ -115,8 +125,54 @@ class DestinationStore(Protocol):
     def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
         """Forget the previous secret, if `secret` is still the current one."""
 
-    def disable(self, account_id: str, webhook_id: str, reason: str, now_ms: int) -> bool:
-        """Switch a webhook off; True only for the one call that did it."""
+
+class HealthStore(Protocol):
+    """The webhooks' health. Of any number of calls at once, one is told that it made a change."""
+
+    def failed(self, account_id: str, webhook_id: str, count: int, now_ms: int) -> Health | None:
+        """Count failures in a row; returns the health as it then is, None where absent."""
+
+    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+        """Begin to count anew; True only for the one call that took the circuit from open."""
+
+    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
+        """Open the circuit of an active webhook that failed often enough in a row.
+
+        Returns the id of its recovery where this call opened it: the given one, unless the webhook
+        was draining and so has one already.
+        """
+
+    def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
+        """Note that the owner is warned; True only for the one call that did it.
+
+        `failing_since_ms` is the latest time from which on it must have failed.
+        """
+
+    def disable(
+        self,
+        account_id: str,
+        webhook_id: str,
+        reason: str,
+        now_ms: int,
+        *,
+        failing_since_ms: int | None = None,
+    ) -> bool:
+        """Switch a webhook off; True only for the one call that did it.
+
+        With `failing_since_ms` only where it has failed from that time on, or an earlier one.
+        """
+
+    def keep(self, key: RecoveryKey, due_ms: int) -> None:
+        """Note when the next step of a recovery is due, unless another has taken its place."""
+
+    def end(self, key: RecoveryKey) -> bool:
+        """End a recovery that is draining, or whose webhook is off; False where it is not so."""
+
+    def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
+        """Have another recovery take a recovery's place; True only for the one call that did it."""
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
+        """Return recoveries whose next step was due before a time, the longest overdue first."""
 
 
 class DeliveryStore(Protocol):
@@ -147,9 +203,16 @@ class DeliveryStore(Protocol):
     def update(self, delivery: Delivery, *, before: Delivery) -> bool:
         """Write an attempt's result or a new status over what `before` was read as.
 
-        False, with nothing written, where the stored one has another status by now, or another
-        number of attempts: somebody else was faster.
+        False, with nothing written, where the stored one has another status, generation or number
+        of attempts by now: somebody else was faster.
         """
+
+
+class OverdueDeliveries(Protocol):
+    """The deliveries that an execution should have worked on by now."""
+
+    def find(self, before_ms: int, limit: int) -> Sequence[DeliveryKey]:
+        """Return about `limit` of the deliveries that were due before a time."""
 
 
 class DeliveryLog(Protocol):
@@ -259,13 +322,14 @@ class Observer(Protocol):
 class RetryScheduler(Protocol):
     """Starts the state machine that makes a delivery's later attempts."""
 
-    def start(
-        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
-    ) -> None:
-        """See that the delivery has its one execution; having one already is success.
+    def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
+        """See that the delivery's generation has its one execution; having it already is success.
 
-        `created_at_ms` is the delivery's: one made anew after its retention is another.
+        The time of its creation counts too: one made anew after its retention is another.
         """
+
+    def running(self, delivery: Delivery) -> bool:
+        """Tell whether the execution of the delivery's generation goes on."""
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         """Have one attempt made besides the schedule; the same `request_id` again is success.
@@ -279,6 +343,20 @@ class ReplayScheduler(Protocol):
 
     def start(self, key: ReplayKey) -> None:
         """See that the replay has its one execution; having one already is success."""
+
+
+class RecoveryScheduler(Protocol):
+    """Starts the state machine that brings a webhook back."""
+
+    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+        """See that the recovery has its one execution; having one already is success."""
+
+
+class Announcer(Protocol):
+    """Where operational events go."""
+
+    def announce(self, announcement: Announcement) -> None:
+        """Tell whoever listens."""
 
 
 class RejectedMessage(NamedTuple):

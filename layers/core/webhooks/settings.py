@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
-from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
+from webhooks.domain.retry import (
+    DEFAULT_RECOVERY_SCHEDULE,
+    DEFAULT_SCHEDULE,
+    parse_schedule,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +32,8 @@ class Settings:
     retry_state_machine_arn: str = ""
     recovery_state_machine_arn: str = ""
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
+    recovery_schedule: tuple[float, ...] = DEFAULT_RECOVERY_SCHEDULE
+    recovery_rate: int = 50
     retention_days: int = 30
     max_webhooks_per_account: int = 50
     replay_rate: int = 10
@@ -35,6 +41,7 @@ class Settings:
     default_account_id: str = "default"
     configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
     cursor_key: bytes = field(default=b"", repr=False)
+    stack_name: str = ""
     aws_endpoint_url: str | None = None
 
     @classmethod
@@ -49,7 +56,10 @@ class Settings:
                 raise ValueError(msg)
             return int(text)
 
-        schedule = environment.get("RETRY_SCHEDULE")
+        def schedule(name: str, fallback: tuple[float, ...]) -> tuple[float, ...]:
+            text = environment.get(name)
+            return parse_schedule(text) if text else fallback
+
         return cls(
             webhooks_table=environment.get("WEBHOOKS_TABLE", ""),
             deliveries_table=environment.get("DELIVERIES_TABLE", ""),
@@ -59,7 +69,9 @@ class Settings:
             events_dead_letter_queue_url=environment.get("EVENTS_DEAD_LETTER_QUEUE_URL", ""),
             retry_state_machine_arn=environment.get("RETRY_STATE_MACHINE_ARN", ""),
             recovery_state_machine_arn=environment.get("RECOVERY_STATE_MACHINE_ARN", ""),
-            retry_schedule=parse_schedule(schedule) if schedule else DEFAULT_SCHEDULE,
+            retry_schedule=schedule("RETRY_SCHEDULE", default.retry_schedule),
+            recovery_schedule=schedule("RECOVERY_SCHEDULE", default.recovery_schedule),
+            recovery_rate=integer("RECOVERY_RATE", default.recovery_rate),
             retention_days=integer("RETENTION_DAYS", default.retention_days),
             max_webhooks_per_account=integer(
                 "MAX_WEBHOOKS_PER_ACCOUNT", default.max_webhooks_per_account
@@ -72,6 +84,7 @@ class Settings:
             ),
             configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),
+            stack_name=environment.get("STACK_NAME", ""),
             aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import uuid
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from webhooks.observability import PowertoolsObserver
     from webhooks.ports import (
         DeliveryStore,
+        DeliveryWalk,
         DestinationStore,
+        HealthStore,
         KeptAnswers,
+        RecoveryScheduler,
         ReplayStore,
         RetryScheduler,
         Sender,
@@ -27,12 +31,16 @@ if TYPE_CHECKING:
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.health import HealthKeeper
     from webhooks.services.keyring import Keyring
     from webhooks.services.publisher import Publisher
+    from webhooks.services.recovery import Recovery
+    from webhooks.services.redriver import Redriver
     from webhooks.services.registry import Registry
     from webhooks.services.replayer import Replayer
     from webhooks.services.replays import Replays
     from webhooks.services.retrier import Retrier
+    from webhooks.services.sweeper import Sweeper
 
 _THREADS = 64
 """Deliveries attempted at once: what 1,024 MB of function memory does without false time-outs."""
@@ -80,6 +88,8 @@ class Services:
 
         return Registry(
             DynamoDBWebhookStore(self._dynamodb, self.settings.webhooks_table),
+            recoveries=self._recovery_scheduler,
+            observer=self.observer,
             check_url=self._rules.parse_url,
             resolve=resolve,
             is_public=self._rules.is_public,
@@ -150,6 +160,7 @@ class Services:
             destinations=self._destinations,
             deliveries=self._deliveries,
             deliverer=self._deliverer,
+            health=self._health,
             scheduler=self._scheduler,
             rejected=SQSRejectedMessages(
                 self._client("sqs"), settings.events_dead_letter_queue_url
@@ -171,6 +182,8 @@ class Services:
             deliveries=self._deliveries,
             destinations=self._destinations,
             deliverer=self._deliverer,
+            health=self._health,
+            scheduler=self._scheduler,
             observer=self.observer,
             clock=time.time,
         )
@@ -178,19 +191,97 @@ class Services:
     @cached_property
     def replayer(self) -> Replayer:
         """What carries replays out."""
-        from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
         from webhooks.services.replayer import Replayer
 
         return Replayer(
             store=self._replay_store,
-            walk=DynamoDBDeliveryWalk(
-                self._dynamodb, self.settings.deliveries_table, self._deliveries
-            ),
+            walk=self._walk,
             destinations=self._destinations,
             retrier=self.retrier,
             observer=self.observer,
             clock=time.time,
             deliveries_per_second=self.settings.replay_rate,
+        )
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        """What brings back webhooks that were down or off."""
+        from webhooks.services.recovery import Recovery
+
+        return Recovery(
+            store=self._health_store,
+            health=self._health,
+            walk=self._walk,
+            deliveries=self._deliveries,
+            destinations=self._destinations,
+            retrier=self.retrier,
+            observer=self.observer,
+            clock=time.time,
+            random=random.random,
+            schedule=self.settings.recovery_schedule,
+            deliveries_per_second=self.settings.recovery_rate,
+        )
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """What starts again what nobody works on any more."""
+        from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+        from webhooks.services.sweeper import Sweeper
+
+        return Sweeper(
+            overdue=DynamoDBOverdueDeliveries(self._dynamodb, self.settings.deliveries_table),
+            deliveries=self._deliveries,
+            scheduler=self._scheduler,
+            health=self._health_store,
+            recoveries=self._recovery_scheduler,
+            observer=self.observer,
+            clock=time.time,
+            new_id=_new_id,
+        )
+
+    @cached_property
+    def redriver(self) -> Redriver:
+        """What an operator's command gives deliveries another chance with."""
+        from webhooks.services.redriver import Redriver
+
+        return Redriver(self._deliveries, self._scheduler, time.time)
+
+    @cached_property
+    def _health(self) -> HealthKeeper:
+        from webhooks.adapters.eventbridge import EventBridgeAnnouncer
+        from webhooks.services.health import HealthKeeper
+
+        return HealthKeeper(
+            store=self._health_store,
+            scheduler=self._recovery_scheduler,
+            announcer=EventBridgeAnnouncer(self._client("events"), self.settings.stack_name),
+            observer=self.observer,
+            recovery_schedule=self.settings.recovery_schedule,
+            clock=time.time,
+            random=random.random,
+            new_id=_new_id,
+        )
+
+    @cached_property
+    def _health_store(self) -> HealthStore:
+        from webhooks.adapters.health import DynamoDBHealthStore
+
+        return DynamoDBHealthStore(self._dynamodb, self.settings.webhooks_table)
+
+    @cached_property
+    def _recovery_scheduler(self) -> RecoveryScheduler:
+        from webhooks.adapters.stepfunctions import StepFunctionsRecoveryScheduler
+
+        return StepFunctionsRecoveryScheduler(
+            self._client("stepfunctions"), self.settings.recovery_state_machine_arn
+        )
+
+    @cached_property
+    def _walk(self) -> DeliveryWalk:
+        from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
+
+        return DynamoDBDeliveryWalk(
+            self._dynamodb, self.settings.deliveries_table, self._deliveries
         )
 
     @cached_property
@@ -210,6 +301,7 @@ class Services:
         return Deliverer(
             sender=self._sender,
             destinations=self._destinations,
+            health=self._health,
             observer=self.observer,
             schedule=self.settings.retry_schedule,
             clock=time.time,
@@ -258,9 +350,13 @@ class Services:
         return self._client("dynamodb")
 
     def _client(self, service: str) -> Any:
-        from webhooks.adapters.aws import client
+        from webhooks.adapters.aws import LazyClient
 
-        return client(service, self.settings.aws_endpoint_url)
+        return LazyClient(service, self.settings.aws_endpoint_url)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,24 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
     logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
     session: Any = boto3.session.Session()
     return session.client(service, endpoint_url=endpoint_url, config=config)
+
+
+class LazyClient:
+    """A client that is built when it is first used: a new function builds only what it needs."""
+
+    def __init__(self, service: str, endpoint_url: str | None = None) -> None:
+        """Stand for the client of `service`."""
+        self._service = service
+        self._endpoint_url = endpoint_url
+        self._lock = threading.Lock()
+        self._built: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the client's own."""
+        with self._lock:
+            if self._built is None:
+                self._built = client(self._service, self._endpoint_url)
+        return getattr(self._built, name)
 
 
 def error_code(error: ClientError) -> str:

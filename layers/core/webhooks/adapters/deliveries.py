@@ -33,6 +33,19 @@ _FIRST_PAUSE_SECONDS = 0.05
 _DAY_SECONDS = 86_400
 _MILLISECONDS = 1000
 
+_CHANGING = (
+    "status",
+    "attempts",
+    "next_attempt_at",
+    "reason",
+    "generation",
+    "earlier_attempts",
+    "attention",
+    "due",
+    "expires_at",
+)
+"""The attributes that change in a delivery's life; those that find it and its body never do."""
+
 _CLAIM_SECONDS = 15 * _DAY_SECONDS
 """A day longer than any message can stay in SQS."""
 
@@ -149,16 +162,24 @@ class DynamoDBDeliveryStore:
         True also where the answer of a first try was lost and the write had been made.
         """
         item = self._item(delivery)
-        written = ("status", "attempts", "next_attempt_at", "reason", "attention", "expires_at")
-        present = [name for name in written if name in item]
-        absent = [name for name in written if name not in item]
+        present = [name for name in _CHANGING if name in item]
+        absent = [name for name in _CHANGING if name not in item]
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
         if absent:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
         nobody_faster = (
             "attribute_exists(#attempts) AND size(#attempts) = :attempts_before "
-            "AND #status = :status_before"
+            "AND #status = :status_before AND "
         )
+        values = {
+            ":attempts_before": {"N": str(len(before.attempts))},
+            ":status_before": {"S": before.status.value},
+        }
+        if before.generation:
+            nobody_faster += "#generation = :generation_before"
+            values[":generation_before"] = {"N": str(before.generation)}
+        else:
+            nobody_faster += "attribute_not_exists(#generation)"
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(
@@ -166,12 +187,8 @@ class DynamoDBDeliveryStore:
                     Key=items.delivery_key(delivery.key),
                     UpdateExpression=expression,
                     ConditionExpression=nobody_faster,
-                    ExpressionAttributeNames={f"#{name}": name for name in written},
-                    ExpressionAttributeValues={
-                        **{f":{name}": item[name] for name in present},
-                        ":attempts_before": {"N": str(len(before.attempts))},
-                        ":status_before": {"S": before.status.value},
-                    },
+                    ExpressionAttributeNames={f"#{name}": name for name in _CHANGING},
+                    ExpressionAttributeValues=values | {f":{name}": item[name] for name in present},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:

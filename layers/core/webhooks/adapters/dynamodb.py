@@ -32,6 +32,9 @@ SHOWN_ATTRIBUTES = (
     "headers",
     "created_at",
     "updated_at",
+    "failures",
+    "failing_since",
+    "circuit",
 )
 """What the api's role may read of a webhook: every attribute but the secrets."""
 
@@ -106,16 +109,25 @@ class DynamoDBWebhookStore:
         return WebhookPage(page, page[-1].id if len(webhooks) > limit else None)
 
     def update(
-        self, account_id: str, webhook_id: str, changes: WebhookChanges, now_ms: int
+        self,
+        account_id: str,
+        webhook_id: str,
+        changes: WebhookChanges,
+        now_ms: int,
+        recovery_id: str | None = None,
     ) -> Webhook | None:
         """Change what `changes` names, and read the webhook again; None where it is absent.
 
-        Switching a webhook on forgets why it was off.
+        Switching a webhook on forgets why it was off. With a `recovery_id` its health begins anew.
         """
         values = items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
+        forgotten = ["disabled_reason"] if changes.active is not None else []
+        if recovery_id is not None:
+            values |= items.draining(recovery_id, now_ms)
+            forgotten += items.FAILURE_ATTRIBUTES
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-        if changes.active is not None:
-            expression += " REMOVE disabled_reason"
+        if forgotten:
+            expression += f" REMOVE {', '.join(forgotten)}"
         if not self._update(account_id, webhook_id, expression, values):
             return None
         return self.get(account_id, webhook_id)
@@ -239,31 +251,6 @@ class DynamoDBDestinationStore:
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
-
-    def disable(self, account_id: str, webhook_id: str, reason: str, now_ms: int) -> bool:
-        """Switch a webhook off; True only for the one call that did it."""
-        with unavailable_on_failure("disabling a webhook"):
-            try:
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=items.webhook_key(account_id, webhook_id),
-                    UpdateExpression=(
-                        "SET active = :off, disabled_reason = :reason, updated_at = :now"
-                    ),
-                    # An absent webhook has no `active`, so that nothing is made of a deleted one.
-                    ConditionExpression="active = :on",
-                    ExpressionAttributeValues={
-                        ":off": {"BOOL": False},
-                        ":on": {"BOOL": True},
-                        ":reason": {"S": reason},
-                        ":now": {"N": str(now_ms)},
-                    },
-                )
-            except ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                return False
-        return True
 
 
 def _destination(item: Any) -> Destination:

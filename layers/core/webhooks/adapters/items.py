@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
 from webhooks.domain.delivery import Attempt, AttemptError, Delivery, DeliveryKey, Status
+from webhooks.domain.health import Circuit, Health
 from webhooks.domain.replay import ReplayKey
 from webhooks.domain.webhook import Secrets, Webhook
 
@@ -34,8 +35,26 @@ REPLAYS = "#replay"
 RUNNING = "running"
 """The sort key of the item that names a webhook's running replay. It sorts after every id."""
 
+RECOVERING = "yes"
+"""The one partition of the sparse index of webhooks that have a recovery: they are few."""
+
+FAILURE_ATTRIBUTES = ("failures", "failing_since", "warned_at")
+"""What a success clears of a webhook's health."""
+
+RECOVERY_ATTRIBUTES = (
+    "circuit",
+    "draining_since",
+    "recovery_id",
+    "recovery_due_at",
+    "recovering",
+)
+"""What the end of a recovery clears."""
+
 AFTER_ALL_KEYS = "l"
 """Sorts after every API key's id, which begins with `key_`."""
+
+DUE_KEYS = "0123456789abcdef"
+"""The partitions of the sparse index of deliveries that are due some time."""
 
 WRITE_UNIT_BYTES = 1024
 _MILLISECONDS = 1000
@@ -126,7 +145,40 @@ def read_webhook(item: Mapping[str, Any]) -> Webhook:
         description=item.get("description", {}).get("S", ""),
         headers={name: text["S"] for name, text in item.get("headers", {}).get("M", {}).items()},
         disabled_reason=item.get("disabled_reason", {}).get("S"),
+        health=read_health(item),
     )
+
+
+def read_health(item: Mapping[str, Any]) -> Health:
+    """Return the health of a webhook's item; one without a line of it is healthy."""
+    failing_since = item.get("failing_since")
+    return Health(
+        failures=int(item.get("failures", {}).get("N", 0)),
+        failing_since_ms=int(failing_since["N"]) if failing_since else None,
+        circuit=Circuit(item.get("circuit", {}).get("S", Circuit.CLOSED)),
+        recovery_id=item.get("recovery_id", {}).get("S"),
+        recovery_due_at_ms=int(item.get("recovery_due_at", {}).get("N", 0)),
+        draining_since_ms=int(item.get("draining_since", {}).get("N", 0)),
+        warned="warned_at" in item,
+    )
+
+
+def draining(recovery_id: str, now_ms: int) -> Item:
+    """Return the attributes of a webhook whose recovery begins now, with sending what waits."""
+    return {
+        "circuit": {"S": Circuit.DRAINING.value},
+        "draining_since": _number(now_ms),
+        **recovering(recovery_id, now_ms),
+    }
+
+
+def recovering(recovery_id: str, due_ms: int) -> Item:
+    """Return the attributes of a webhook that has a recovery: those of the sparse index too."""
+    return {
+        "recovery_id": {"S": recovery_id},
+        "recovery_due_at": _number(due_ms),
+        "recovering": {"S": RECOVERING},
+    }
 
 
 def read_secrets(item: Mapping[str, Any]) -> Secrets:
@@ -175,6 +227,12 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         item["reason"] = {"S": delivery.reason}
     if delivery.test:
         item["test"] = {"BOOL": True}
+    if delivery.generation:
+        item["generation"] = _number(delivery.generation)
+    if delivery.earlier_attempts:
+        item["earlier_attempts"] = _number(delivery.earlier_attempts)
+    if delivery.next_attempt_at_ms is not None:
+        item["due"] = {"S": due_key(delivery.id)}
     attention = attention_value(delivery)
     if attention:
         item["attention"] = {"S": attention}
@@ -194,6 +252,14 @@ def attention_key(owner: str, status: Status) -> str:
     return f"{owner}#{status.value}"
 
 
+def due_key(delivery_id: str) -> str:
+    """Return the sparse index's partition of a delivery that is due some time.
+
+    One of `DUE_KEYS`: an id's last digit is of a hash, so that they fill alike.
+    """
+    return delivery_id[-1]
+
+
 def attempt_value(attempt: Attempt) -> dict[str, Any]:
     """Return an attempt as one short string: a JSON list with empty ends cut off."""
     fields: list[object] = [
@@ -204,6 +270,7 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
         attempt.error.value if attempt.error else None,
         attempt.answer or None,
         attempt.manual or None,
+        attempt.probe or None,
     ]
     while fields[-1] is None:
         fields.pop()
@@ -227,6 +294,8 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
         next_attempt_at_ms=int(next_attempt_at["N"]) if next_attempt_at else None,
         reason=item.get("reason", {}).get("S"),
         test=item.get("test", {}).get("BOOL", False),
+        generation=int(item.get("generation", {}).get("N", 0)),
+        earlier_attempts=int(item.get("earlier_attempts", {}).get("N", 0)),
     )
 
 
@@ -331,9 +400,8 @@ def _read_body(value: Mapping[str, Any]) -> bytes:
 
 def _read_attempt(text: str) -> Attempt:
     fields = json.loads(text)
-    number, started_at_ms, duration_ms, status_code, error, answer, manual = fields + [None] * (
-        7 - len(fields)
-    )
+    fields += [None] * (8 - len(fields))
+    number, started_at_ms, duration_ms, status_code, error, answer, manual, probe = fields
     return Attempt(
         number=number,
         started_at_ms=started_at_ms,
@@ -342,4 +410,5 @@ def _read_attempt(text: str) -> Attempt:
         error=AttemptError(error) if error else None,
         answer=answer or "",
         manual=bool(manual),
+        probe=bool(probe),
     )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 MAX_BATCH_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
-"""SQS takes no more in one request ("SendMessageBatch" in its API reference)."""
+"""SQS takes no more in one request ("SendMessageBatch" in its API reference), which may be one
+message, its attributes included."""
 
 _TRIES = 3
 _PAUSE_SECONDS = 0.1
@@ -96,18 +97,23 @@ class SQSRejectedMessages:
         return [message.message_id for message in messages if not self._put(message)]
 
     def _put(self, message: RejectedMessage) -> bool:
-        attributes = {
+        texts = {
             "reason": message.reason,
             "detail": message.detail,
             "message_id": message.message_id,
         }
+        attributes = {name: _text(value) for name, value in texts.items()}
+        size = sum(len(part.encode()) for part in (message.body, *texts, *texts.values()))
+        if size + len(attributes) * len("String") > MAX_BATCH_BYTES:
+            # As large as a message may be: there is no room for the reason, which is in the log.
+            attributes = {}
         try:
             with unavailable_on_failure("rejecting a message"):
                 self._client.send_message(
                     QueueUrl=self._queue_url,
                     # SQS refuses an empty body, and never delivers one either.
                     MessageBody=message.body or " ",
-                    MessageAttributes={name: _text(value) for name, value in attributes.items()},
+                    MessageAttributes=attributes,
                 )
         except Unavailable:
             return False

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_stepfunctions import SFNClient
 
-    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.delivery import Delivery, DeliveryKey
+    from webhooks.domain.health import RecoveryKey
     from webhooks.domain.replay import ReplayKey
 
 INPUT_VERSION = 1
@@ -27,6 +28,9 @@ RESEND = "resend"
 REPLAY = "replay"
 """The input's `action` for a replay, of the recovery state machine."""
 
+RECOVER = "recover"
+"""The input's `action` that brings a webhook back, of the recovery state machine."""
+
 
 class StepFunctionsRetryScheduler:
     """One execution a delivery, named after it, and one for each time that it is sent by hand."""
@@ -36,18 +40,32 @@ class StepFunctionsRetryScheduler:
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(
-        self, key: DeliveryKey, *, attempt: int, delay_seconds: float, created_at_ms: int
-    ) -> None:
-        """See that the delivery has its execution.
+    def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
+        """See that the delivery's generation has its execution.
 
-        It is named after the delivery and the time when that was made. A name stays taken for 90
-        days after its execution ended (StartExecution in AWS's API reference), so a repeat starts
-        nothing.
+        It is named after the delivery, the time when that was made, and the generation. A name
+        stays taken for 90 days after its execution ended (StartExecution in AWS's API reference),
+        so a repeat starts nothing.
         """
         seconds = math.ceil(max(delay_seconds, 0))
-        name = f"{key.delivery_id}-{created_at_ms}"
-        self._start(name, key, {"attempt": attempt, "seconds": seconds})
+        state = {"attempt": delivery.scheduled_attempts + 1, "seconds": seconds}
+        if delivery.generation:
+            state["generation"] = delivery.generation
+        self._start(_name(delivery), delivery.key, state)
+
+    def running(self, delivery: Delivery) -> bool:
+        """Tell whether the execution of the delivery's generation goes on."""
+        machine = self._state_machine_arn.replace(":stateMachine:", ":execution:")
+        with unavailable_on_failure("looking at an execution"):
+            try:
+                execution = self._client.describe_execution(
+                    executionArn=f"{machine}:{_name(delivery)}"
+                )
+            except ClientError as error:
+                if error_code(error) != "ExecutionDoesNotExist":
+                    raise
+                return False
+        return execution["status"] == "RUNNING"
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         """Start an execution of its own, beside the schedule's, for one attempt at once.
@@ -57,7 +75,7 @@ class StepFunctionsRetryScheduler:
         name = f"{key.delivery_id}-resend-{request_id}"
         self._start(name, key, {"action": RESEND, "attempt": attempt, "seconds": 0})
 
-    def _start(self, name: str, key: DeliveryKey, state: dict[str, str | int]) -> None:
+    def _start(self, name: str, key: DeliveryKey, state: Mapping[str, str | int]) -> None:
         _start(self._client, self._state_machine_arn, name, {**key._asdict(), **state})
 
 
@@ -73,6 +91,27 @@ class StepFunctionsReplayScheduler:
         """See that the replay has its execution."""
         state: dict[str, str | int] = {"action": REPLAY, **key._asdict(), "seconds": 0}
         _start(self._client, self._state_machine_arn, key.replay_id, state)
+
+
+class StepFunctionsRecoveryScheduler:
+    """One execution a recovery, named after it, until that one goes on in the next."""
+
+    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
+        """Start executions of `state_machine_arn`."""
+        self._client = client
+        self._state_machine_arn = state_machine_arn
+
+    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+        """See that the recovery has its execution."""
+        seconds = math.ceil(max(delay_seconds, 0))
+        state: dict[str, str | int] = {"action": RECOVER, **key._asdict(), "seconds": seconds}
+        _start(self._client, self._state_machine_arn, key.recovery_id, state)
+
+
+def _name(delivery: Delivery) -> str:
+    """Return the name of a generation's execution: within Step Functions' 80 characters."""
+    name = f"{delivery.id}-{delivery.created_at_ms}"
+    return f"{name}-{delivery.generation}" if delivery.generation else name
 
 
 def _start(

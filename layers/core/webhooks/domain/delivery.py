@@ -71,7 +71,8 @@ class Outcome:
 class Attempt:
     """One HTTP request of a delivery, numbered from 1, as the log keeps it.
 
-    A `manual` one was asked for by the webhook's owner and is not part of the schedule.
+    A `manual` one was asked for by the webhook's owner, a `probe` tried whether a webhook that was
+    down is back: neither is part of the schedule.
     """
 
     number: int
@@ -81,6 +82,12 @@ class Attempt:
     error: AttemptError | None = None
     answer: str = ""
     manual: bool = False
+    probe: bool = False
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the attempt is part of the schedule."""
+        return not (self.manual or self.probe)
 
 
 class DeliveryKey(NamedTuple):
@@ -95,7 +102,10 @@ class DeliveryKey(NamedTuple):
 class Delivery:
     """One event for one webhook. `body` is the exact bytes that every attempt sends and signs.
 
-    A `test` was asked for by the webhook's owner and is of no real event.
+    A `test` was asked for by the webhook's owner and is of no real event. `next_attempt_at_ms` is
+    when an execution is to work on it. Its `generation` grows each time that it is given a new
+    execution, so that an older one knows to end; `earlier_attempts` are scheduled ones from before
+    an operator had its schedule begin anew.
     """
 
     account_id: str
@@ -110,11 +120,18 @@ class Delivery:
     next_attempt_at_ms: int | None = None
     reason: str | None = None
     test: bool = False
+    generation: int = 0
+    earlier_attempts: int = 0
 
     @property
     def scheduled_attempts(self) -> int:
-        """How many of the schedule's attempts were made; those asked for by hand do not count."""
-        return sum(not attempt.manual for attempt in self.attempts)
+        """How many of the schedule's attempts were made."""
+        return sum(attempt.scheduled for attempt in self.attempts) - self.earlier_attempts
+
+    @property
+    def retrying(self) -> bool:
+        """Whether an execution makes the delivery's next attempt."""
+        return self.status in {Status.PENDING, Status.RETRYING}
 
     @property
     def transaction_id(self) -> str | None:
@@ -137,6 +154,14 @@ class Delivery:
             status=status,
             next_attempt_at_ms=next_attempt_at_ms,
         )
+
+    def put_by(self, status: Status, reason: str) -> Delivery:
+        """Return the delivery with nothing more to come for now, and why."""
+        return replace(self, status=status, next_attempt_at_ms=None, reason=reason)
+
+    def resumed(self, now_ms: int) -> Delivery:
+        """Return the delivery as its next execution finds it, due at once."""
+        return replace(self, generation=self.generation + 1, next_attempt_at_ms=now_ms)
 
 
 _TRANSACTION_ID = re.compile(rb'\{"event":"[^"\\]*","transaction_id":("(?:[^"\\]|\\.)*")')

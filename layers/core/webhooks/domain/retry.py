@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 DEFAULT_SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 """Seconds to wait after attempt 1, 2, 3 ...: ten attempts over 75.6 hours (contract 2.5)."""
 
+DEFAULT_RECOVERY_SCHEDULE = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
+"""Seconds before probe 1, 2, 3 ... of a webhook that is down; the last repeats."""
+
 JITTER = 0.1
 """The largest part of a delay that is added to it, so that failures spread out. Never early."""
 
@@ -41,6 +44,17 @@ def next_delay(
     if outcome.status_code not in _ASKING_STATUS_CODES:
         return planned
     return max(planned, min(outcome.retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
+
+
+def probe_delay(
+    schedule: Sequence[float], probe_number: int, random: float | Callable[[], float]
+) -> float:
+    """Return the seconds until probe `probe_number` of a webhook that is down, from 1 on.
+
+    The schedule's last delay repeats for as long as the webhook stays down.
+    """
+    spread = random() if callable(random) else random
+    return schedule[min(probe_number, len(schedule)) - 1] * (1 + JITTER * spread)
 
 
 def parse_schedule(text: str) -> tuple[float, ...]:

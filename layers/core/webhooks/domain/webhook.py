@@ -9,6 +9,7 @@ from uuid import UUID
 from webhooks.domain.errors import InvalidInput, WebhookDisabled
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import header_problems
+from webhooks.domain.health import CLEAN, Health
 from webhooks.domain.signing import GENERATED_PREFIX
 
 ALL_EVENTS = "*"
@@ -38,6 +39,7 @@ class Webhook:
     description: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     disabled_reason: str | None = None
+    health: Health = CLEAN
 
     def require_active(self) -> None:
         """Raise WebhookDisabled where the webhook is switched off: nothing is sent to it then."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery, Outcome
     from webhooks.domain.webhook import Destination
     from webhooks.ports import DestinationStore, Observer, Sender
+    from webhooks.services.health import HealthKeeper
 
 GONE = 410
 _UNAUTHORIZED = frozenset({401, 403})
@@ -31,6 +32,7 @@ class Deliverer:
         *,
         sender: Sender,
         destinations: DestinationStore,
+        health: HealthKeeper,
         observer: Observer,
         schedule: Sequence[float],
         clock: Callable[[], float],
@@ -39,28 +41,32 @@ class Deliverer:
         """Wait `schedule` between attempts; `clock` gives Unix seconds, `random` 0 to 1."""
         self._sender = sender
         self._destinations = destinations
+        self._health = health
         self._observer = observer
         self._schedule = schedule
         self._clock = clock
         self._random = random
 
     def attempt(
-        self, destination: Destination, delivery: Delivery, *, manual: bool = False
+        self,
+        destination: Destination,
+        delivery: Delivery,
+        *,
+        manual: bool = False,
+        probe: bool = False,
     ) -> Delivery:
         """Make the delivery's next attempt; returns it with the attempt and its new status.
 
-        A `manual` one that fails leaves the schedule, and so the status, as they were. A webhook
-        without a secret is never sent an unsigned request: its delivery waits. Raises Unavailable
-        where our own side failed, which is not an attempt.
+        A `manual` one or a `probe` that fails leaves the schedule, and so the status, as they were.
+        A webhook without a secret is never sent an unsigned request: its delivery waits. Raises
+        Unavailable where our own side failed, which is not an attempt.
         """
         started_at = self._clock()
         secrets = destination.secrets.live(int(started_at * _MILLISECONDS))
         if not secrets:
             self._observer.log("error", "secret_missing", **_names(delivery))
             self._observer.count("SecretMissing")
-            return replace(
-                delivery, status=Status.WAITING, next_attempt_at_ms=None, reason="secret_missing"
-            )
+            return delivery.put_by(Status.WAITING, "secret_missing")
         number = len(delivery.attempts) + 1
         outcome = self._exchange(destination, delivery, number, int(started_at), secrets)
         attempt = Attempt(
@@ -71,14 +77,16 @@ class Deliverer:
             error=outcome.error,
             answer=outcome.answer,
             manual=manual,
+            probe=probe,
         )
         if outcome.succeeded:
             self._observer.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
         self._report_failure(delivery, attempt)
         if outcome.status_code == GONE:
-            self._disable(delivery)
-        if manual:
+            # Before the delivery is put by: what waits for a webhook that is on is never sent.
+            self._health.gone(destination.webhook)
+        if not attempt.scheduled:
             return delivery.after(attempt, delivery.status, delivery.next_attempt_at_ms)
         return self._scheduled(delivery, attempt, outcome)
 
@@ -141,7 +149,6 @@ class Deliverer:
         number = delivery.scheduled_attempts + 1
         delay = next_delay(self._schedule, number, outcome, self._random)
         if delay is None:
-            self._observer.count("Exhausted")
             return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
         # Step Functions waits whole seconds. The schedule is whole and so is Retry-After, so that
         # cutting off a part of the jitter is never early.
@@ -156,16 +163,11 @@ class Deliverer:
             **_names(delivery),
             attempt=attempt.number,
             manual=attempt.manual,
+            probe=attempt.probe,
             error=attempt.error,
             status_code=attempt.status_code,
             duration_ms=attempt.duration_ms,
         )
-
-    def _disable(self, delivery: Delivery) -> None:
-        now_ms = int(self._clock() * _MILLISECONDS)
-        if self._destinations.disable(delivery.account_id, delivery.webhook_id, "gone", now_ms):
-            self._observer.count("Disabled")
-            self._observer.log("warning", "webhook_disabled", **_names(delivery), reason="gone")
 
 
 def _names(delivery: Delivery) -> dict[str, str]:

@@ -128,12 +128,12 @@ class Logbook:
             body=event.body,
             status=Status.PENDING,
             created_at_ms=now_ms,
+            # So that the sweeper finds it where it gets no execution now.
+            next_attempt_at_ms=now_ms,
             test=True,
         )
         self._deliveries.create(delivery)
-        self._scheduler.start(
-            delivery.key, attempt=1, delay_seconds=0, created_at_ms=delivery.created_at_ms
-        )
+        self._scheduler.start(delivery, delay_seconds=0)
         return delivery
 
 

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import InvalidEvent, Unavailable
+from webhooks.domain.health import Circuit
 from webhooks.domain.intake import read_message
 from webhooks.ports import RejectedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from webhooks.domain.delivery import Attempt
     from webhooks.domain.event import Event
     from webhooks.domain.ses import SesAccounts
-    from webhooks.domain.webhook import Destination
+    from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import (
         DeliveryStore,
         DestinationStore,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         RetryScheduler,
     )
     from webhooks.services.deliverer import Deliverer
+    from webhooks.services.health import HealthKeeper
 
 SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * 9.0
 """An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure,
@@ -76,6 +79,7 @@ class Dispatcher:
         destinations: DestinationStore,
         deliveries: DeliveryStore,
         deliverer: Deliverer,
+        health: HealthKeeper,
         scheduler: RetryScheduler,
         rejected: RejectedMessages,
         observer: Observer,
@@ -87,6 +91,7 @@ class Dispatcher:
         self._destinations = destinations
         self._deliveries = deliveries
         self._deliverer = deliverer
+        self._health = health
         self._scheduler = scheduler
         self._rejected = rejected
         self._observer = observer
@@ -122,6 +127,7 @@ class Dispatcher:
                 rejected.append(RejectedMessage(message.id, message.body, error.reason, str(error)))
         for message_id, _, reason, _ in rejected:
             self._observer.count("RejectedMessages")
+            self._observer.count("Rejected" + reason.title().replace("_", ""))
             self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
         failed.update(self._rejected.put(rejected) if rejected else ())
         return events
@@ -226,15 +232,36 @@ class Dispatcher:
         running = {
             self._threads.submit(self._attempt, work, remaining_seconds): work for work in works
         }
+        finished: dict[Future[Delivery], _Work] = {}
         while running:
             done, _ = wait(running, timeout=_FLUSH_SECONDS)
-            finished = {future: running.pop(future) for future in done}
-            self._record_successes(finished, failed)
+            latest = {future: running.pop(future) for future in done}
+            self._record_successes(latest, failed)
+            finished |= latest
+        self._report_health(finished)
+
+    def _report_health(self, finished: Mapping[Future[Delivery], _Work]) -> None:
+        """Report each webhook's attempts together: a batch changes its health once."""
+        attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+        webhooks: dict[str, Webhook] = {}
+        for future, work in finished.items():
+            webhooks[work.delivery.webhook_id] = work.destination.webhook
+            if future.exception() is None:
+                attempts[work.delivery.webhook_id] += future.result().attempts
+        wait(
+            [
+                self._threads.submit(self._health.report, webhooks[webhook_id], made)
+                for webhook_id, made in attempts.items()
+            ]
+        )
 
     def _attempt(self, work: _Work, remaining_seconds: Callable[[], float]) -> Delivery:
         """Attempt one delivery; one that fails is recorded and scheduled here, in its thread."""
-        if not work.destination.webhook.active:
-            after = _waiting(work.delivery)
+        webhook = work.destination.webhook
+        if not webhook.active:
+            after = work.delivery.put_by(Status.WAITING, "webhook_disabled")
+        elif webhook.health.circuit is Circuit.OPEN:
+            after = work.delivery.put_by(Status.WAITING, "webhook_down")
         elif remaining_seconds() < SECONDS_FOR_ONE_ATTEMPT:
             msg = "no time left in this invocation"
             raise Unavailable(msg)
@@ -248,10 +275,7 @@ class Dispatcher:
         if delivery.status is Status.RETRYING:
             due_ms = delivery.next_attempt_at_ms or 0
             self._scheduler.start(
-                delivery.key,
-                attempt=delivery.scheduled_attempts + 1,
-                created_at_ms=delivery.created_at_ms,
-                delay_seconds=max(0.0, due_ms / _MILLISECONDS - self._clock()),
+                delivery, delay_seconds=max(0.0, due_ms / _MILLISECONDS - self._clock())
             )
 
     def _record_successes(
@@ -300,8 +324,3 @@ def _delivery(event: Event, destination: Destination, now_ms: int) -> Delivery:
         status=Status.PENDING,
         created_at_ms=now_ms,
     )
-
-
-def _waiting(delivery: Delivery) -> Delivery:
-    """Put a disabled webhook's delivery by: it is sent when the webhook is enabled again."""
-    return replace(delivery, status=Status.WAITING, reason="webhook_disabled")

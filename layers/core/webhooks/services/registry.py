@@ -6,10 +6,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from webhooks.domain import cursor as cursors
-from webhooks.domain.errors import InvalidInput, InvalidTarget
+from webhooks.domain.errors import InvalidInput, InvalidTarget, Unavailable
 from webhooks.domain.headers import header_problems
+from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import (
     InvalidWebhook,
@@ -26,7 +28,7 @@ from webhooks.domain.webhook import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from webhooks.ports import WebhookChanges, WebhookStore
+    from webhooks.ports import Observer, RecoveryScheduler, WebhookChanges, WebhookStore
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
@@ -63,6 +65,8 @@ class Registry:
         self,
         store: WebhookStore,
         *,
+        recoveries: RecoveryScheduler,
+        observer: Observer,
         check_url: Callable[[str], object],
         resolve: Callable[[str], Sequence[str]],
         is_public: Callable[[str], bool],
@@ -78,6 +82,8 @@ class Registry:
         `cursor_key` seals the lists' cursors and must be the same in every process.
         """
         self._store = store
+        self._recoveries = recoveries
+        self._observer = observer
         self._check_url = check_url
         self._resolve = resolve
         self._is_public = is_public
@@ -128,8 +134,9 @@ class Registry:
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
-        Raises InvalidWebhook with every broken rule, InvalidTarget where the new url's host
-        resolves to an address that is not public, Unavailable.
+        Switched on, or given another url while it was down, it begins with a clean record, and what
+        waits for it is sent. Raises InvalidWebhook with every broken rule, InvalidTarget where the
+        new url's host resolves to an address that is not public, Unavailable.
         """
         problems = [*self._problems(changes)]
         if problems:
@@ -138,7 +145,13 @@ class Registry:
             self._check_addresses(changes.url)
         if not is_uuid(webhook_id):
             return None
-        return self._store.update(account_id, webhook_id, changes, self._now_ns() // 1_000_000)
+        anew = changes.active or (changes.url is not None and self._is_down(account_id, webhook_id))
+        recovery_id = str(UUID(bytes=self._random_bytes(16), version=4)) if anew else None
+        now_ms = self._now_ns() // 1_000_000
+        webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
+        if webhook is not None and webhook.active and recovery_id is not None:
+            self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
+        return webhook
 
     def rotate_secret(
         self,
@@ -174,6 +187,17 @@ class Registry:
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook of the account; False where it has none of that id."""
         return is_uuid(webhook_id) and self._store.delete(account_id, webhook_id)
+
+    def _is_down(self, account_id: str, webhook_id: str) -> bool:
+        webhook = self._store.get(account_id, webhook_id)
+        return webhook is not None and webhook.health.circuit is Circuit.OPEN
+
+    def _recover(self, key: RecoveryKey) -> None:
+        try:
+            self._recoveries.start(key, delay_seconds=0)
+        except Unavailable as error:
+            # The change is made, and the sweeper starts a recovery that has no execution.
+            self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
 
     def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInput]:
         if all(value is None for value in changes):

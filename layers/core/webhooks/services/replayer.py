@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, ReplayStatus
+from webhooks.services.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable
 
-    from webhooks.domain.delivery import Delivery
     from webhooks.domain.replay import Replay, ReplayKey
-    from webhooks.domain.webhook import Destination
     from webhooks.ports import DeliveryWalk, DestinationStore, Observer, ReplayStore
     from webhooks.services.retrier import Retrier
 
@@ -77,7 +76,11 @@ class Replayer:
         )
         # A test is of no real event.
         wanted = [delivery for delivery in deliveries if not delivery.test]
-        results = self._send(destination, wanted)
+        results = together(
+            self._threads,
+            partial(self._retrier.attempt_by_hand, destination),
+            wanted,
+        )
         complete = len(results) == len(wanted)
         position = next_after if complete else wanted[len(results) - 1].id
         after = replay.advanced(position, results, self._now_ms())
@@ -93,30 +96,6 @@ class Replayer:
         replay = self._store.get(key)
         if replay is not None and replay.running:
             self._end(replay, ReplayStatus.FAILED, "internal_error")
-
-    def _send(self, destination: Destination, deliveries: Sequence[Delivery]) -> list[bool]:
-        """Attempt all at once; returns whether each succeeded, up to where our own side failed.
-
-        Raises Unavailable where that was the first one already.
-        """
-        attempts: list[Future[bool]] = [
-            self._threads.submit(self._retrier.attempt_by_hand, destination, delivery)
-            for delivery in deliveries
-        ]
-        results: list[bool] = []
-        failure: Unavailable | None = None
-        for attempt in attempts:
-            # Every one is waited for: a thread that goes on would be frozen with the function.
-            try:
-                succeeded = attempt.result()
-            except Unavailable as error:
-                failure = failure or error
-            else:
-                if failure is None:
-                    results.append(succeeded)
-        if failure is not None and not results:
-            raise failure
-        return results
 
     def _end(
         self, replay: Replay, status: ReplayStatus, reason: str | None, after: Replay | None = None

@@ -12,12 +12,12 @@ from webhooks.domain.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.delivery import Attempt, DeliveryKey
     from webhooks.domain.webhook import Destination
-    from webhooks.ports import DeliveryStore, DestinationStore, Observer
+    from webhooks.ports import DeliveryStore, DestinationStore, Observer, RetryScheduler
     from webhooks.services.deliverer import Deliverer
+    from webhooks.services.health import HealthKeeper
 
-_UNDER_WAY = frozenset({Status.PENDING, Status.RETRYING})
 _RECORD_TRIES = 5
 
 _MILLISECONDS = 1000
@@ -52,6 +52,8 @@ class Retrier:
         deliveries: DeliveryStore,
         destinations: DestinationStore,
         deliverer: Deliverer,
+        health: HealthKeeper,
+        scheduler: RetryScheduler,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
@@ -59,29 +61,38 @@ class Retrier:
         self._deliveries = deliveries
         self._destinations = destinations
         self._deliverer = deliverer
+        self._health = health
+        self._scheduler = scheduler
         self._observer = observer
         self._clock = clock
 
-    def retry(self, key: DeliveryKey, attempt_number: int) -> Verdict:
+    def retry(self, key: DeliveryKey, attempt_number: int, generation: int = 0) -> Verdict:
         """Make attempt `attempt_number` unless it was made, and decide what follows.
 
         Called again with the same number, after a crash or a lost answer, it sends nothing that
-        was recorded and decides the same. Raises Unavailable where our own side failed.
+        was recorded and decides the same. An execution of another generation than the delivery's
+        comes to its end. Raises Unavailable where our own side failed.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
             self._observer.log("warning", "delivery_expired", **key._asdict())
             return Verdict(Decision.DONE)
-        if delivery.status not in _UNDER_WAY or delivery.scheduled_attempts >= attempt_number:
-            return self._verdict(delivery)
+        if delivery.generation != generation:
+            return Verdict(Decision.DONE)
+        if delivery.status is Status.EXHAUSTED and delivery.next_attempt_at_ms is not None:
+            # Its message to the dead-letter queue was due, and is on its way with this verdict.
+            told = replace(delivery, next_attempt_at_ms=None)
+            return self._verdict(self._record(delivery, told), generation)
+        if not delivery.retrying or delivery.scheduled_attempts >= attempt_number:
+            return self._verdict(delivery, generation)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
-            after = _put_by(delivery, Status.CANCELLED, "webhook_deleted")
+            after = delivery.put_by(Status.CANCELLED, "webhook_deleted")
         elif not destination.webhook.active:
-            after = _put_by(delivery, Status.WAITING, "webhook_disabled")
+            after = delivery.put_by(Status.WAITING, "webhook_disabled")
         else:
-            after = self._deliverer.attempt(destination, delivery)
-        return self._verdict(self._record(delivery, after))
+            after = self._attempt(destination, delivery)
+        return self._verdict(self._record(delivery, after), generation)
 
     def resend(self, key: DeliveryKey) -> bool:
         """Make one attempt besides the schedule, whatever the status; True where it succeeded.
@@ -105,12 +116,57 @@ class Retrier:
         if len(delivery.attempts) >= MAX_ATTEMPTS:
             self._observer.log("warning", "resend_dropped", **delivery.key._asdict())
             return False
-        after = self._deliverer.attempt(destination, delivery, manual=True)
+        after = self._attempt(destination, delivery, manual=True)
         if len(after.attempts) == len(delivery.attempts):
             # Nothing was sent, for want of a secret: the delivery stays as it was.
             return False
         self._record(delivery, after)
         return after.attempts[-1].error is None
+
+    def probe(self, destination: Destination, delivery: Delivery) -> bool:
+        """Try a waiting delivery on a webhook that is down; True where it was taken.
+
+        One whose log is full is tried all the same, without another line in it. Raises Unavailable
+        where our own side failed.
+        """
+        after = self._attempt(destination, delivery, probe=True)
+        if after.status is Status.SUCCEEDED or len(after.attempts) <= MAX_ATTEMPTS:
+            self._record(delivery, after)
+        return after.status is Status.SUCCEEDED
+
+    def drain(self, destination: Destination, delivery: Delivery) -> Attempt | None:
+        """Make a waiting delivery's next attempt of the schedule; returns it, None if none was.
+
+        One that fails gets an execution of its own again, one that is exhausted by it the one that
+        sends it to the dead-letter queue. The caller reports the attempt to the webhook's health.
+        Raises Unavailable where our own side failed.
+        """
+        after = self._deliverer.attempt(destination, delivery)
+        if after.status is Status.RETRYING:
+            after = replace(after, generation=delivery.generation + 1, reason=None)
+        elif after.status is Status.EXHAUSTED:
+            after = after.resumed(int(self._clock() * _MILLISECONDS))
+        stored = self._record(delivery, after)
+        if stored is not None and stored.next_attempt_at_ms is not None:
+            self.schedule(stored)
+        made = after.attempts[len(delivery.attempts) :]
+        return made[0] if made else None
+
+    def schedule(self, delivery: Delivery) -> None:
+        """See that a delivery which is due some time has its execution. Raises Unavailable."""
+        self._scheduler.start(delivery, delay_seconds=self._seconds_left(delivery))
+
+    def _attempt(
+        self,
+        destination: Destination,
+        delivery: Delivery,
+        *,
+        manual: bool = False,
+        probe: bool = False,
+    ) -> Delivery:
+        after = self._deliverer.attempt(destination, delivery, manual=manual, probe=probe)
+        self._health.report(destination.webhook, after.attempts[len(delivery.attempts) :])
+        return after
 
     def _record(self, before: Delivery, after: Delivery) -> Delivery | None:
         """Write what came of an attempt, behind whatever others recorded in the meantime.
@@ -120,6 +176,8 @@ class Retrier:
         """
         for _ in range(_RECORD_TRIES):
             if self._deliveries.update(after, before=before):
+                if after.status is Status.EXHAUSTED and before.status is not Status.EXHAUSTED:
+                    self._health.exhausted(after)
                 return after
             stored = self._deliveries.get(before.key)
             if stored is None:
@@ -130,34 +188,34 @@ class Retrier:
         msg = "an attempt could not be recorded: its delivery keeps changing"
         raise Unavailable(msg)
 
-    def _verdict(self, delivery: Delivery | None) -> Verdict:
-        if delivery is not None and delivery.status is Status.RETRYING:
-            due_ms = delivery.next_attempt_at_ms or 0
-            seconds = max(0.0, due_ms / _MILLISECONDS - self._clock())
-            return Verdict(Decision.WAIT, delivery, seconds)
-        if delivery is not None and delivery.status is Status.EXHAUSTED:
+    def _verdict(self, delivery: Delivery | None, generation: int) -> Verdict:
+        if delivery is None or delivery.generation != generation:
+            return Verdict(Decision.DONE)
+        if delivery.status is Status.RETRYING:
+            return Verdict(Decision.WAIT, delivery, self._seconds_left(delivery))
+        if delivery.status is Status.EXHAUSTED:
             return Verdict(Decision.DEAD_LETTER, delivery)
         return Verdict(Decision.DONE, delivery)
 
-
-def _put_by(delivery: Delivery, status: Status, reason: str) -> Delivery:
-    return replace(delivery, status=status, next_attempt_at_ms=None, reason=reason)
+    def _seconds_left(self, delivery: Delivery) -> float:
+        due_ms = delivery.next_attempt_at_ms or 0
+        return max(0.0, due_ms / _MILLISECONDS - self._clock())
 
 
 def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     """Return what came of an attempt of `before`, put behind what `stored` has become since."""
     if len(after.attempts) == len(before.attempts):
         # Put by without an attempt: nothing to do where others settled it, or did the same.
-        if stored.status not in _UNDER_WAY:
+        if not stored.retrying:
             return stored
-        return _put_by(stored, after.status, after.reason or "")
+        return stored.put_by(after.status, after.reason or "")
     attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
-    if not attempt.manual and stored.scheduled_attempts > before.scheduled_attempts:
+    if attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts:
         # The same attempt of the schedule, made twice: the first to record it decides.
         return stored
     if attempt.error is None:
         return replace(stored.after(attempt, Status.SUCCEEDED), reason=None)
-    if attempt.manual or stored.status not in _UNDER_WAY:
+    if not attempt.scheduled or not stored.retrying:
         return stored.after(attempt, stored.status, stored.next_attempt_at_ms)
     return replace(
         stored.after(attempt, after.status, after.next_attempt_at_ms), reason=after.reason

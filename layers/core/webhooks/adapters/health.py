@@ -1,0 +1,220 @@
+"""The health of webhooks on DynamoDB: a few attributes of the webhook's own item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.health import Health
+
+_RECOVERING_INDEX = "recovering"
+
+
+class DynamoDBHealthStore:
+    """Health, in conditional updates: of a thousand calls at once, one is told that it was the one.
+
+    A call whose first try was made and whose answer was lost is told that it was not. So a notice
+    may be lost that way, and never be given twice.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def failed(self, account_id: str, webhook_id: str, count: int, now_ms: int) -> Health | None:
+        """Count failures in a row; returns the health as it then is, None where absent."""
+        after = self._update(
+            account_id,
+            webhook_id,
+            "SET failing_since = if_not_exists(failing_since, :now) ADD failures :count",
+            "attribute_exists(webhook_id)",
+            {":now": _number(now_ms), ":count": _number(count)},
+        )
+        return None if after is None else items.read_health(after)
+
+    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+        """Begin to count anew; True only for the one call that took the circuit from open."""
+        cleared = f"REMOVE {', '.join(items.FAILURE_ATTRIBUTES)}"
+        is_open = {":open": {"S": Circuit.OPEN.value}}
+        taken_from_open = self._update(
+            account_id,
+            webhook_id,
+            f"SET circuit = :draining, draining_since = :now {cleared}",
+            "circuit = :open",
+            is_open | {":draining": {"S": Circuit.DRAINING.value}, ":now": _number(now_ms)},
+        )
+        if taken_from_open is not None:
+            return True
+        self._update(
+            account_id,
+            webhook_id,
+            cleared,
+            "attribute_exists(failures) AND (attribute_not_exists(circuit) OR circuit <> :open)",
+            is_open,
+        )
+        return False
+
+    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
+        """Open the circuit of an active webhook that failed often enough in a row.
+
+        Returns the id of its recovery where this call opened it: the given one, unless the webhook
+        was draining and so has one already.
+        """
+        opened = self._update(
+            key.account_id,
+            key.webhook_id,
+            "SET circuit = :open, recovering = :recovering, "
+            "recovery_id = if_not_exists(recovery_id, :recovery_id), "
+            "recovery_due_at = if_not_exists(recovery_due_at, :recovery_due_at) "
+            "REMOVE draining_since",
+            "active = :on AND failures >= :enough AND "
+            "(attribute_not_exists(circuit) OR circuit = :draining)",
+            {f":{name}": value for name, value in items.recovering(key[2], due_ms).items()}
+            | {
+                ":open": {"S": Circuit.OPEN.value},
+                ":draining": {"S": Circuit.DRAINING.value},
+                ":on": {"BOOL": True},
+                ":enough": _number(FAILURES_TO_OPEN),
+            },
+        )
+        return None if opened is None else items.read_health(opened).recovery_id
+
+    def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
+        """Note that the owner is warned; True only for the one call that did it."""
+        warned = self._update(
+            account_id,
+            webhook_id,
+            "SET warned_at = :now",
+            "active = :on AND failing_since <= :since AND attribute_not_exists(warned_at)",
+            {":now": _number(now_ms), ":on": {"BOOL": True}, ":since": _number(failing_since_ms)},
+        )
+        return warned is not None
+
+    def disable(
+        self,
+        account_id: str,
+        webhook_id: str,
+        reason: str,
+        now_ms: int,
+        *,
+        failing_since_ms: int | None = None,
+    ) -> bool:
+        """Switch a webhook off; True only for the one call that did it."""
+        # An absent webhook has no `active`, so that nothing is made of a deleted one.
+        condition = "active = :on"
+        values: items.Item = {
+            ":off": {"BOOL": False},
+            ":on": {"BOOL": True},
+            ":reason": {"S": reason},
+            ":now": _number(now_ms),
+        }
+        if failing_since_ms is not None:
+            # A success in the meantime has cleared it.
+            condition += " AND failing_since <= :since"
+            values[":since"] = _number(failing_since_ms)
+        disabled = self._update(
+            account_id,
+            webhook_id,
+            "SET active = :off, disabled_reason = :reason, updated_at = :now",
+            condition,
+            values,
+        )
+        return disabled is not None
+
+    def keep(self, key: RecoveryKey, due_ms: int) -> None:
+        """Note when the next step of a recovery is due, unless another has taken its place."""
+        self._update(
+            key.account_id,
+            key.webhook_id,
+            "SET recovery_due_at = :due",
+            "recovery_id = :id",
+            {":due": _number(due_ms), ":id": {"S": key.recovery_id}},
+        )
+
+    def end(self, key: RecoveryKey) -> bool:
+        """End a recovery that is draining, or whose webhook is off; False where it is not so."""
+        ended = self._update(
+            key.account_id,
+            key.webhook_id,
+            f"REMOVE {', '.join(items.RECOVERY_ATTRIBUTES)}",
+            "recovery_id = :id AND (circuit = :draining OR active = :off)",
+            {
+                ":id": {"S": key.recovery_id},
+                ":draining": {"S": Circuit.DRAINING.value},
+                ":off": {"BOOL": False},
+            },
+        )
+        return ended is not None
+
+    def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
+        """Have another recovery take a recovery's place; True only for the one call that did it."""
+        replaced = self._update(
+            key.account_id,
+            key.webhook_id,
+            "SET recovery_id = :new, recovery_due_at = :due",
+            "recovery_id = :id",
+            {
+                ":id": {"S": key.recovery_id},
+                ":new": {"S": new_id},
+                ":due": _number(due_ms),
+            },
+        )
+        return replaced is not None
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
+        """Return recoveries whose next step was due before a time, the longest overdue first."""
+        with unavailable_on_failure("finding recoveries"):
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=_RECOVERING_INDEX,
+                KeyConditionExpression="recovering = :recovering AND recovery_due_at < :before",
+                ExpressionAttributeValues={
+                    ":recovering": {"S": items.RECOVERING},
+                    ":before": _number(before_ms),
+                },
+                Limit=limit,
+            )
+        return [
+            RecoveryKey(item["account_id"]["S"], item["webhook_id"]["S"], item["recovery_id"]["S"])
+            for item in answer["Items"]
+        ]
+
+    def _update(
+        self,
+        account_id: str,
+        webhook_id: str,
+        expression: str,
+        condition: str,
+        values: items.Item,
+    ) -> Any:
+        """Return the webhook's item as it then is; None where the condition failed."""
+        with unavailable_on_failure("recording a webhook's health"):
+            try:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=items.webhook_key(account_id, webhook_id),
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    ReturnValues="ALL_NEW",
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                return None
+        return answer.get("Attributes", {})
+
+
+def _number(value: int) -> dict[str, str]:
+    return {"N": str(value)}

@@ -1,0 +1,88 @@
+"""The health of a webhook: its failures in a row, its circuit, and when it is given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+FAILURES_TO_OPEN = 10
+"""As many failures in a row open a webhook's circuit."""
+
+_DAY_MS = 86_400_000
+
+WARN_AFTER_MS = 4 * _DAY_MS
+"""A webhook that failed for this long has a day left, and its owner is told."""
+
+DISABLE_AFTER_MS = 5 * _DAY_MS
+"""A webhook whose every attempt failed for this long is switched off (contract 2.5)."""
+
+
+class Circuit(StrEnum):
+    """Whether events are sent to a webhook.
+
+    `closed`: at once. `open`: none, they are put by. `draining`: at once again, while those that
+    were put by are sent too.
+    """
+
+    CLOSED = "closed"
+    OPEN = "open"
+    DRAINING = "draining"
+
+
+class HealthState(StrEnum):
+    """A webhook's health in one word, for its owner."""
+
+    HEALTHY = "healthy"
+    FAILING = "failing"
+    DOWN = "down"
+    RECOVERING = "recovering"
+
+
+class RecoveryKey(NamedTuple):
+    """What finds a recovery: whose it is, for which webhook, and its id."""
+
+    account_id: str
+    webhook_id: str
+    recovery_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a webhook's latest attempts came to. Times are Unix milliseconds.
+
+    `failures` are those since the last success, the first of them at `failing_since_ms`. A webhook
+    whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
+    """
+
+    failures: int = 0
+    failing_since_ms: int | None = None
+    circuit: Circuit = Circuit.CLOSED
+    recovery_id: str | None = None
+    recovery_due_at_ms: int = 0
+    draining_since_ms: int = 0
+    warned: bool = False
+
+    @property
+    def changed_by_success(self) -> bool:
+        """Whether a success is news: most are not, and so cost no write."""
+        return self.failures > 0 or self.circuit is Circuit.OPEN
+
+    @property
+    def state(self) -> HealthState:
+        """The health in one word."""
+        if self.circuit is Circuit.OPEN:
+            return HealthState.DOWN
+        if self.failures:
+            return HealthState.FAILING
+        return HealthState.RECOVERING if self.circuit is Circuit.DRAINING else HealthState.HEALTHY
+
+    def failing_for(self, milliseconds: int, now_ms: int) -> bool:
+        """Tell whether every attempt of this long failed."""
+        return self.failing_since_ms is not None and (
+            now_ms - self.failing_since_ms >= milliseconds
+        )
+
+
+CLEAN = Health()
+"""The health of a webhook that nothing is known against."""

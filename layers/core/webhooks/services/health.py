@@ -1,0 +1,206 @@
+"""The health of webhooks: what their attempts come to, and what follows from that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from webhooks.domain.announcement import Announcement, AnnouncementType
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.health import (
+    DISABLE_AFTER_MS,
+    FAILURES_TO_OPEN,
+    WARN_AFTER_MS,
+    Circuit,
+    RecoveryKey,
+)
+from webhooks.domain.retry import probe_delay
+from webhooks.domain.timestamps import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.delivery import Attempt, Delivery
+    from webhooks.domain.health import Health
+    from webhooks.domain.webhook import Webhook
+    from webhooks.ports import Announcer, HealthStore, Observer, RecoveryScheduler
+
+_MILLISECONDS = 1000
+
+Fact = str | int | None
+
+
+class HealthKeeper:
+    """Keeps the webhooks' health, and says so, once, when it changes.
+
+    Where our own side fails here, nothing of a delivery is lost: the next attempt counts instead,
+    and the sweeper starts a recovery that has no execution.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: HealthStore,
+        scheduler: RecoveryScheduler,
+        announcer: Announcer,
+        observer: Observer,
+        recovery_schedule: Sequence[float],
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        """Probe after `recovery_schedule`'s first delay; `clock` gives seconds, `random` 0 to 1."""
+        self._store = store
+        self._scheduler = scheduler
+        self._announcer = announcer
+        self._observer = observer
+        self._recovery_schedule = recovery_schedule
+        self._clock = clock
+        self._random = random
+        self._new_id = new_id
+
+    def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
+        """Count what attempts came to, all of about the same time.
+
+        `webhook` is as it was read before them. One success among them is a success. Costs nothing
+        where a healthy webhook took all of them.
+        """
+        try:
+            if any(attempt.error is None for attempt in attempts):
+                self._succeeded(webhook)
+            elif attempts:
+                self._failed(webhook, len(attempts))
+        except Unavailable as error:
+            self._observer.count("UnrecordedHealth")
+            self._observer.log(
+                "warning",
+                "health_not_recorded",
+                account_id=webhook.account_id,
+                webhook_id=webhook.id,
+                error=str(error),
+            )
+
+    def review(self, webhook: Webhook) -> bool:
+        """Warn of a webhook that has failed for four days, switch it off after five.
+
+        True where it is switched off now. Raises Unavailable.
+        """
+        return self._review(webhook, webhook.health)
+
+    def gone(self, webhook: Webhook) -> None:
+        """Switch off a webhook whose receiver says that it is gone for good. Raises Unavailable."""
+        self._disable(webhook, "gone")
+
+    def exhausted(self, delivery: Delivery) -> None:
+        """Tell of a delivery whose schedule is used up."""
+        last = delivery.attempts[-1] if delivery.attempts else None
+        self._announce(
+            AnnouncementType.DELIVERY_EXHAUSTED,
+            delivery.account_id,
+            delivery.webhook_id,
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            attempts=len(delivery.attempts),
+            last_error=last.error.value if last and last.error else None,
+            last_status_code=last.status_code if last else None,
+        )
+
+    def _succeeded(self, webhook: Webhook) -> None:
+        if not webhook.health.changed_by_success:
+            return
+        if self._store.succeeded(webhook.account_id, webhook.id, self._now_ms()):
+            self._announce(
+                AnnouncementType.WEBHOOK_RECOVERED,
+                webhook.account_id,
+                webhook.id,
+                failing_since=_time(webhook.health.failing_since_ms),
+            )
+
+    def _failed(self, webhook: Webhook, count: int) -> None:
+        now_ms = self._now_ms()
+        health = self._store.failed(webhook.account_id, webhook.id, count, now_ms)
+        if health is None or self._review(webhook, health):
+            return
+        if health.failures >= FAILURES_TO_OPEN and health.circuit is not Circuit.OPEN:
+            self._open(webhook, health, now_ms)
+
+    def _open(self, webhook: Webhook, health: Health, now_ms: int) -> None:
+        delay = probe_delay(self._recovery_schedule, 1, self._random)
+        key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
+        due_ms = now_ms + int(delay * _MILLISECONDS)
+        recovery_id = self._store.open(key, due_ms, now_ms)
+        if recovery_id is None:
+            return
+        self._announce(
+            AnnouncementType.WEBHOOK_DOWN,
+            webhook.account_id,
+            webhook.id,
+            failing_since=_time(health.failing_since_ms),
+            failures=health.failures,
+        )
+        if recovery_id == key.recovery_id:
+            self._scheduler.start(key, delay_seconds=delay)
+
+    def _review(self, webhook: Webhook, health: Health) -> bool:
+        now_ms = self._now_ms()
+        if health.failing_for(DISABLE_AFTER_MS, now_ms):
+            return self._disable(webhook, "failing", failing_since_ms=now_ms - DISABLE_AFTER_MS)
+        if health.failing_for(WARN_AFTER_MS, now_ms) and not health.warned:
+            limit_ms = now_ms - WARN_AFTER_MS
+            if self._store.warn(webhook.account_id, webhook.id, limit_ms, now_ms):
+                since_ms = health.failing_since_ms or limit_ms
+                self._announce(
+                    AnnouncementType.WEBHOOK_FAILING,
+                    webhook.account_id,
+                    webhook.id,
+                    failing_since=_time(since_ms),
+                    disabled_at=_time(since_ms + DISABLE_AFTER_MS),
+                )
+        return False
+
+    def _disable(
+        self, webhook: Webhook, reason: str, *, failing_since_ms: int | None = None
+    ) -> bool:
+        if not self._store.disable(
+            webhook.account_id,
+            webhook.id,
+            reason,
+            self._now_ms(),
+            failing_since_ms=failing_since_ms,
+        ):
+            return False
+        self._announce(
+            AnnouncementType.WEBHOOK_DISABLED, webhook.account_id, webhook.id, reason=reason
+        )
+        return True
+
+    def _announce(
+        self, what: AnnouncementType, account_id: str, webhook_id: str, **facts: Fact
+    ) -> None:
+        """Tell; what nobody could be told is in the log all the same."""
+        ids = {"account_id": account_id, "webhook_id": webhook_id}
+        self._observer.count(_METRICS[what])
+        self._observer.log("warning", what.value, **ids, **facts)
+        try:
+            self._announcer.announce(
+                Announcement(what, account_id, webhook_id, self._now_ms(), facts)
+            )
+        except Unavailable as error:
+            self._observer.count("UnheardAnnouncements")
+            self._observer.log("error", "announcement_lost", **ids, type=what, error=str(error))
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)
+
+
+_METRICS = {
+    AnnouncementType.WEBHOOK_DOWN: "WebhooksDown",
+    AnnouncementType.WEBHOOK_RECOVERED: "WebhooksRecovered",
+    AnnouncementType.WEBHOOK_FAILING: "WebhooksFailing",
+    AnnouncementType.WEBHOOK_DISABLED: "WebhooksDisabled",
+    AnnouncementType.DELIVERY_EXHAUSTED: "Exhausted",
+}
+
+
+def _time(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else to_text(milliseconds)

@@ -1,0 +1,205 @@
+"""The steps of a recovery: a webhook that was down or off is brought back, bit by bit."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.health import Circuit
+from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, Selection
+from webhooks.domain.retry import probe_delay
+from webhooks.services.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.health import RecoveryKey
+    from webhooks.domain.webhook import Destination
+    from webhooks.ports import (
+        DeliveryBatch,
+        DeliveryStore,
+        DeliveryWalk,
+        DestinationStore,
+        HealthStore,
+        Observer,
+    )
+    from webhooks.services.health import HealthKeeper
+    from webhooks.services.retrier import Retrier
+
+SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
+"""Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
+at its slowest (see `adapters.aws`)."""
+
+SETTLE_SECONDS = 90.0
+"""For so long after a circuit ceased to be open may a function that still saw it open put a
+delivery by: the dispatcher's 60 seconds, and some for clocks that differ and an index's delay."""
+
+_KEEP_SECONDS = 300.0
+"""A recovery's due time is written so far ahead that most steps need not write it again."""
+
+_CANCELLED_AT_ONCE = 50
+_MILLISECONDS = 1000
+_EVER = Selection(0, (1 << 48) - 1, (Status.WAITING,))
+
+
+class Step(NamedTuple):
+    """What follows a step: when the next one is due, which probe it is, and after which delivery.
+
+    `after` is the id of the delivery that the last probe was made with.
+    """
+
+    seconds: float
+    probe: int = 1
+    after: str | None = None
+
+
+class Recovery:
+    """Probes a webhook that is down; sends what waits for one that is back, oldest first.
+
+    Every step reads the webhook again. One that was interrupted is made again, which sends nothing
+    that was recorded.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: HealthStore,
+        health: HealthKeeper,
+        walk: DeliveryWalk,
+        deliveries: DeliveryStore,
+        destinations: DestinationStore,
+        retrier: Retrier,
+        observer: Observer,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        schedule: Sequence[float],
+        deliveries_per_second: int,
+    ) -> None:
+        """Wait `schedule` between probes; `clock` gives Unix seconds, `random` 0 to 1."""
+        self._store = store
+        self._health = health
+        self._walk = walk
+        self._deliveries = deliveries
+        self._destinations = destinations
+        self._retrier = retrier
+        self._observer = observer
+        self._clock = clock
+        self._random = random
+        self._schedule = schedule
+        self._rate = deliveries_per_second
+        self._threads = ThreadPoolExecutor(MAX_RATE, thread_name_prefix="recover")
+
+    def step(
+        self, key: RecoveryKey, probe: Step, remaining_seconds: Callable[[], float]
+    ) -> Step | None:
+        """Make a recovery's next step, with what the one before it returned; None: it is over.
+
+        Raises Unavailable where our own side failed, or the invocation's time is too short.
+        """
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if destination is None:
+            return self._cancel(key)
+        webhook = destination.webhook
+        if webhook.health.recovery_id != key.recovery_id:
+            # Its owner switched the webhook off and on again, which began another recovery.
+            return None
+        if not webhook.active:
+            self._store.end(key)
+            return None
+        if remaining_seconds() < SECONDS_FOR_A_STEP:
+            msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
+            raise Unavailable(msg)
+        if not destination.secrets.live(self._now_ms()):
+            self._observer.count("SecretMissing")
+            self._observer.log("error", "secret_missing", **key._asdict())
+            step: Step | None = probe._replace(seconds=self._schedule[-1])
+        elif webhook.health.circuit is Circuit.OPEN:
+            step = self._probe(destination, probe)
+        else:
+            step = self._drain(key, destination, remaining_seconds)
+        if step is not None:
+            self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
+        return step
+
+    def _probe(self, destination: Destination, probe: Step) -> Step:
+        """Try the oldest waiting delivery, each time another: one that a receiver cannot take must
+        not keep all the others from it.
+        """
+        webhook = destination.webhook
+        if self._health.review(webhook):
+            # Switched off: the next step ends the recovery.
+            return Step(PAUSE_SECONDS)
+        found = self._waiting(destination, 1, probe.after)
+        if probe.after is not None and not found.deliveries:
+            found = self._waiting(destination, 1)
+        if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
+            return Step(PAUSE_SECONDS)
+        number = probe.probe + 1
+        after = found.deliveries[0].id if found.deliveries else None
+        return Step(probe_delay(self._schedule, number, self._random), number, after)
+
+    def _drain(
+        self, key: RecoveryKey, destination: Destination, remaining_seconds: Callable[[], float]
+    ) -> Step | None:
+        """Send the next second's deliveries, or end where none is left and none can come."""
+        found = self._waiting(destination, self._rate)
+        if found.deliveries:
+            self._send(destination, found.deliveries, remaining_seconds)
+        elif found.next_after is None:
+            since = destination.webhook.health.draining_since_ms / _MILLISECONDS
+            left = since + SETTLE_SECONDS - self._clock()
+            if left > 0:
+                return Step(left)
+            if self._store.end(key):
+                self._observer.log("info", "recovery_ended", **key._asdict())
+                return None
+        return Step(PAUSE_SECONDS)
+
+    def _send(
+        self,
+        destination: Destination,
+        deliveries: Sequence[Delivery],
+        remaining_seconds: Callable[[], float],
+    ) -> None:
+        """Attempt as many at once as there are threads; stop where all of them failed."""
+        for start in range(0, len(deliveries), MAX_RATE):
+            if start and remaining_seconds() < SECONDS_FOR_A_STEP:
+                return
+            made = together(
+                self._threads,
+                partial(self._retrier.drain, destination),
+                deliveries[start : start + MAX_RATE],
+            )
+            attempts = [attempt for attempt in made if attempt is not None]
+            self._health.report(destination.webhook, attempts)
+            if not any(attempt.error is None for attempt in attempts):
+                return
+
+    def _cancel(self, key: RecoveryKey) -> Step | None:
+        """Cancel what waits for a webhook that was deleted."""
+        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, _CANCELLED_AT_ONCE)
+        for delivery in found.deliveries:
+            self._deliveries.update(
+                delivery.put_by(Status.CANCELLED, "webhook_deleted"), before=delivery
+            )
+        if found.deliveries or found.next_after is not None:
+            return Step(PAUSE_SECONDS)
+        return None
+
+    def _waiting(
+        self, destination: Destination, limit: int, after: str | None = None
+    ) -> DeliveryBatch:
+        webhook = destination.webhook
+        return self._walk.batch(webhook.account_id, webhook.id, _EVER, limit, after)
+
+    def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
+        due_ms = self._now_ms() + int(seconds * _MILLISECONDS)
+        if known_due_ms < due_ms:
+            self._store.keep(key, due_ms + int(_KEEP_SECONDS * _MILLISECONDS))
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)

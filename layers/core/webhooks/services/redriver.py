@@ -1,0 +1,77 @@
+"""A redrive: what an operator has the dead-letter queue's deliveries do once more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from webhooks.domain.delivery import MAX_ATTEMPTS, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.ports import DeliveryStore, RetryScheduler
+
+_MILLISECONDS = 1000
+
+
+class Redriven(StrEnum):
+    """What came of a redrive. After all but `busy` the message has no more to say."""
+
+    STARTED = "started"
+    UNDER_WAY = "under way"
+    SETTLED = "settled"
+    WAITING = "waiting"
+    EXPIRED = "expired"
+    LOG_FULL = "log full"
+    BUSY = "busy"
+
+
+_NOT_OURS = {
+    Status.WAITING: Redriven.WAITING,
+    Status.SUCCEEDED: Redriven.SETTLED,
+    Status.CANCELLED: Redriven.SETTLED,
+}
+
+
+class Redriver:
+    """Gives deliveries a new generation, whose schedule begins anew.
+
+    The retrier reads the webhook again, so that a delivery of one that was deleted is cancelled and
+    one of a webhook that is off waits.
+    """
+
+    def __init__(
+        self, deliveries: DeliveryStore, scheduler: RetryScheduler, clock: Callable[[], float]
+    ) -> None:
+        """`clock` gives Unix seconds."""
+        self._deliveries = deliveries
+        self._scheduler = scheduler
+        self._clock = clock
+
+    def redrive(self, key: DeliveryKey) -> Redriven:
+        """Have a delivery attempted again at once, unless that is not for an operator to do.
+
+        Done twice it is one redrive. Raises Unavailable.
+        """
+        delivery = self._deliveries.get(key)
+        if delivery is None:
+            return Redriven.EXPIRED
+        if delivery.status in _NOT_OURS:
+            return _NOT_OURS[delivery.status]
+        if len(delivery.attempts) >= MAX_ATTEMPTS:
+            return Redriven.LOG_FULL
+        if self._scheduler.running(delivery):
+            return Redriven.UNDER_WAY
+        again = replace(
+            delivery.resumed(int(self._clock() * _MILLISECONDS)),
+            status=Status.RETRYING,
+            reason=None,
+            earlier_attempts=delivery.earlier_attempts + delivery.scheduled_attempts,
+        )
+        if not self._deliveries.update(again, before=delivery):
+            return Redriven.BUSY
+        self._scheduler.start(again, delay_seconds=0)
+        return Redriven.STARTED

@@ -1,0 +1,38 @@
+"""Work on several deliveries at once, every one of them waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor, Future
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def together(
+    threads: Executor, work: Callable[[Item], Result], items: Sequence[Item]
+) -> list[Result]:
+    """Do `work` on all items at once; returns the results up to where our own side failed.
+
+    Raises Unavailable where that was the first one already.
+    """
+    started: list[Future[Result]] = [threads.submit(work, item) for item in items]
+    results: list[Result] = []
+    failure: Unavailable | None = None
+    for one in started:
+        # Every one is waited for: a thread that goes on would be frozen with the function.
+        try:
+            result = one.result()
+        except Unavailable as error:
+            failure = failure or error
+        else:
+            if failure is None:
+                results.append(result)
+    if failure is not None and not results:
+        raise failure
+    return results

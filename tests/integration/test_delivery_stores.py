@@ -1,0 +1,257 @@
+"""What the stores of deliveries promise, held against the fakes and against DynamoDB."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.stores import MOTO
+from webhooks.domain.delivery import AttemptError, DeliveryKey, Status, delivery_id
+from webhooks.domain.event import Event, EventType
+from webhooks.ports import DeliveryQuery
+
+if TYPE_CHECKING:
+    from support.stores import Clock, Stores
+    from webhooks.domain.delivery import Delivery
+
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"body": b'{"a":"' + b"x" * 5000 + b'"}'},
+        {"body": '{"a":"\\u0000 \\ud800 ü \U0001f600"}'.encode()},
+        {"status": Status.EXHAUSTED, "next_attempt_at_ms": None, "reason": "timeout"},
+        {"attempts": (), "status": Status.WAITING, "next_attempt_at_ms": None},
+        {
+            "attempts": (
+                samples.attempt(1, status_code=None, error=AttemptError.TIMEOUT, answer=""),
+                samples.attempt(2, answer="é\\x00 " + "y" * 1000),
+            )
+        },
+    ],
+)
+def test_a_delivery_comes_back_as_it_was_put_in(stores: Stores, changes: dict[str, Any]) -> None:
+    delivery = samples.delivery(**changes)
+    assert stores.deliveries.create(delivery) == delivery
+    assert stores.deliveries.get(delivery.key) == delivery
+    assert stores.deliveries.get_many([delivery.key]) == {delivery.key: delivery}
+
+
+def test_creating_a_delivery_twice_returns_the_first(stores: Stores) -> None:
+    first = samples.delivery()
+    second = samples.delivery(attempts=(samples.attempt(started_at_ms=samples.NOW_MS + 9),))
+    assert stores.deliveries.create(first) == first
+    assert stores.deliveries.create(second) == first
+    assert stores.deliveries.get(first.key) == first
+
+
+def test_a_failure_never_overwrites_a_success(stores: Stores) -> None:
+    success = _succeeded(samples.delivery(attempts=(), next_attempt_at_ms=None))
+    assert stores.deliveries.put_settled([success]) == []
+    failure = samples.delivery()
+    assert stores.deliveries.create(failure) == success
+    assert not stores.deliveries.update(failure, before=samples.delivery())
+    assert stores.deliveries.get(success.key) == success
+
+
+def test_a_success_is_written_over_a_failure(stores: Stores) -> None:
+    stores.deliveries.create(samples.delivery())
+    success = _succeeded(samples.delivery(attempts=(), next_attempt_at_ms=None))
+    assert stores.deliveries.put_settled([success]) == []
+    assert stores.deliveries.get(success.key) == success
+
+
+def test_more_deliveries_than_one_request_takes_are_written_and_read(stores: Stores) -> None:
+    deliveries = [_succeeded(samples.delivery(number)) for number in range(1, 121)]
+    assert stores.deliveries.put_settled(deliveries) == []
+    keys = [delivery.key for delivery in deliveries]
+    absent = DeliveryKey("acc_1", samples.WEBHOOK_ID, "00000000-0000-7000-8000-000000000000")
+    assert stores.deliveries.get_many([*keys, absent]) == dict(zip(keys, deliveries, strict=True))
+
+
+def test_an_attempt_is_recorded_over_a_delivery_under_way(stores: Stores) -> None:
+    delivery = samples.delivery()
+    stores.deliveries.create(delivery)
+    after = delivery.after(samples.attempt(2), Status.EXHAUSTED)
+    assert stores.deliveries.update(after, before=samples.delivery())
+    assert stores.deliveries.get(delivery.key) == after
+
+
+def test_recording_the_same_attempt_again_is_known_as_done(stores: Stores) -> None:
+    delivery = samples.delivery()
+    stores.deliveries.create(delivery)
+    after = delivery.after(samples.attempt(2), Status.RETRYING, samples.NOW_MS + 300_000)
+    assert stores.deliveries.update(after, before=samples.delivery())
+    assert stores.deliveries.update(after, before=samples.delivery())
+    stored = stores.deliveries.get(delivery.key)
+    assert stored is not None
+    assert [attempt.number for attempt in stored.attempts] == [1, 2]
+
+
+def test_the_slower_of_two_recorders_is_told(stores: Stores) -> None:
+    delivery = samples.delivery()
+    stores.deliveries.create(delivery)
+    faster = delivery.after(samples.attempt(2), Status.RETRYING, samples.NOW_MS + 300_000)
+    slower = delivery.after(samples.attempt(2, duration_ms=99), Status.RETRYING, samples.NOW_MS)
+    assert stores.deliveries.update(faster, before=samples.delivery())
+    assert not stores.deliveries.update(slower, before=samples.delivery())
+    assert stores.deliveries.get(delivery.key) == faster
+
+
+def test_an_absent_delivery_cannot_be_updated(stores: Stores) -> None:
+    assert not stores.deliveries.update(samples.delivery(), before=samples.delivery())
+    assert stores.deliveries.get(samples.delivery().key) is None
+
+
+def test_a_hundred_recorders_of_one_attempt_leave_one(
+    stores: Stores, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["stores"] == MOTO:
+        pytest.skip("moto checks a condition and writes with no lock around both")
+    delivery = samples.delivery()
+    stores.deliveries.create(delivery)
+    rivals = [
+        delivery.after(samples.attempt(2, duration_ms=number), Status.EXHAUSTED)
+        for number in range(100)
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        results = list(
+            pool.map(
+                lambda rival: stores.deliveries.update(rival, before=samples.delivery()), rivals
+            )
+        )
+    assert results.count(True) == 1
+    assert stores.deliveries.get(delivery.key) == rivals[results.index(True)]
+
+
+def test_a_delivery_is_kept_for_its_retention_from_the_last_that_happened(
+    dynamodb_stores: Stores, clock: Clock
+) -> None:
+    store = dynamodb_stores.deliveries
+    waiting_ms = samples.NOW_MS + 40 * DAY_MS
+    delivery = samples.delivery(next_attempt_at_ms=waiting_ms)
+    store.create(delivery)
+    clock.seconds = waiting_ms / 1000
+    assert store.get(delivery.key) == delivery
+    late = samples.attempt(2, started_at_ms=waiting_ms)
+    exhausted = delivery.after(late, Status.EXHAUSTED)
+    assert store.update(exhausted, before=samples.delivery())
+    clock.seconds = waiting_ms / 1000 + 30 * DAY_MS / 1000 - 1
+    assert store.get(delivery.key) == exhausted
+    assert store.get_many([delivery.key]) == {delivery.key: exhausted}
+    clock.seconds += 1
+    assert store.get(delivery.key) is None
+    assert store.get_many([delivery.key]) == {}
+    again = samples.delivery(created_at_ms=int(clock.seconds * 1000))
+    assert store.create(again) == again
+
+
+def test_the_first_copys_time_holds_for_all_copies_of_an_event(stores: Stores) -> None:
+    first = _event(samples.NOW_MS)
+    assert stores.deliveries.claim(first) == samples.NOW_MS
+    assert stores.deliveries.claim(_event(samples.NOW_MS + 9)) == samples.NOW_MS
+    assert stores.deliveries.claim(first) == samples.NOW_MS
+    other = replace(_event(samples.NOW_MS + 9), account_id="acc_2")
+    assert stores.deliveries.claim(other) == samples.NOW_MS + 9
+
+
+def test_a_manual_attempt_is_recorded_over_a_settled_delivery(stores: Stores) -> None:
+    exhausted = samples.delivery(status=Status.EXHAUSTED, next_attempt_at_ms=None)
+    stores.deliveries.create(exhausted)
+    again = exhausted.after(
+        samples.attempt(2, status_code=200, error=None, manual=True), Status.SUCCEEDED
+    )
+    assert not stores.deliveries.update(again, before=samples.delivery())
+    assert stores.deliveries.update(again, before=exhausted)
+    assert stores.deliveries.get(again.key) == again
+    assert stores.log.page(_query(status=Status.EXHAUSTED), 10).deliveries == []
+
+
+def _hourly(count: int, **changes: Any) -> list[Delivery]:
+    """One delivery an hour, oldest first, every third exhausted and every other bounced."""
+    deliveries = []
+    for hour in range(count):
+        values = {
+            "id": delivery_id(f"evt_{hour}", samples.NOW_MS + hour * 3_600_000, samples.WEBHOOK_ID),
+            "event_id": f"evt_{hour}",
+            "event_type": "email.bounced" if hour % 2 else "email.delivered",
+            **changes,
+        }
+        exhausted = samples.delivery(
+            **values, status=Status.EXHAUSTED, next_attempt_at_ms=None, reason="timeout"
+        )
+        deliveries.append(exhausted if hour % 3 == 0 else _succeeded(samples.delivery(**values)))
+    return deliveries
+
+
+def _query(**filters: Any) -> DeliveryQuery:
+    return DeliveryQuery("acc_1", samples.WEBHOOK_ID, **filters)
+
+
+def _pages(stores: Stores, query: DeliveryQuery, limit: int) -> list[Delivery]:
+    found, before = [], None
+    for _ in range(100):
+        page = stores.log.page(query, limit, before)
+        assert len(page.deliveries) <= limit
+        found += page.deliveries
+        before = page.next_before
+        if before is None:
+            return found
+    pytest.fail("the pages do not end")
+
+
+@pytest.mark.parametrize("limit", [1, 4, 30])
+@pytest.mark.parametrize(
+    ("filters", "hours"),
+    [
+        ({}, range(30)),
+        ({"status": Status.EXHAUSTED}, range(0, 30, 3)),
+        ({"status": Status.SUCCEEDED}, [hour for hour in range(30) if hour % 3]),
+        ({"status": Status.WAITING}, []),
+        ({"event_type": "email.bounced"}, range(1, 30, 2)),
+        ({"status": Status.EXHAUSTED, "event_type": "email.bounced"}, range(3, 30, 6)),
+        ({"since_ms": samples.NOW_MS + 5 * 3_600_000}, range(5, 30)),
+        ({"until_ms": samples.NOW_MS + 5 * 3_600_000}, range(6)),
+        (
+            {
+                "since_ms": samples.NOW_MS + 2 * 3_600_000,
+                "until_ms": samples.NOW_MS + 8 * 3_600_000,
+                "status": Status.EXHAUSTED,
+            },
+            (3, 6),
+        ),
+    ],
+)
+def test_the_log_shows_what_matches_newest_first_on_any_page_size(
+    stores: Stores, limit: int, filters: dict[str, Any], hours: Any
+) -> None:
+    deliveries = _hourly(30)
+    for delivery in [*deliveries, samples.delivery(2), samples.delivery(account_id="acc_2")]:
+        stores.deliveries.create(delivery)
+    expected = [deliveries[hour] for hour in reversed(list(hours))]
+    assert _pages(stores, _query(**filters), limit) == expected
+
+
+def _event(occurred_at_ms: int) -> Event:
+    return Event(
+        account_id="acc_1",
+        id=samples.EVENT_ID,
+        type=EventType.DELIVERED,
+        transaction_id="txn_1",
+        timestamp="2025-12-21T10:30:00.000Z",
+        occurred_at_ms=occurred_at_ms,
+        body=b"{}",
+        id_fixes_time=False,
+    )
+
+
+def _succeeded(delivery: Any) -> Any:
+    attempt = samples.attempt(1, status_code=200, error=None, answer="")
+    return replace(delivery, attempts=(attempt,), status=Status.SUCCEEDED, next_attempt_at_ms=None)

@@ -1,0 +1,181 @@
+"""The redrive of both dead-letter queues, as an operator's command does it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local import redrive
+from local.outputs import NoStackError
+from support import samples
+from support.fakes import FakeDeliveryStore, FakeScheduler
+from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
+from webhooks.services.redriver import Redriven, Redriver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW_MS = samples.NOW_MS + 1_000_000
+EXHAUSTED = samples.delivery(
+    status=Status.EXHAUSTED,
+    reason="http_status",
+    next_attempt_at_ms=None,
+    attempts=tuple(samples.attempt(number) for number in (1, 2, 3)),
+)
+
+
+class World:
+    """Both queues of a stack on moto, deliveries in memory."""
+
+    def __init__(self) -> None:
+        self.sqs = boto3.client("sqs", region_name="us-east-1")
+        names = ("dead", "events-dead", "events")
+        dead, events_dead, events = (
+            self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names
+        )
+        self.stack = redrive.Stack("d", "arn", dead, events_dead, events)
+        self.deliveries = FakeDeliveryStore()
+        self.scheduler = FakeScheduler()
+        self.redriver = Redriver(self.deliveries, self.scheduler, lambda: NOW_MS / 1000)
+        self.told: list[str] = []
+
+    def put(self, delivery: Delivery) -> Delivery:
+        self.deliveries.deliveries[delivery.key] = delivery
+        return delivery
+
+    def stored(self, delivery: Delivery) -> Delivery:
+        return self.deliveries.deliveries[delivery.key]
+
+    def send(self, queue_url: str, body: Any, **attributes: str) -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        values: Any = {k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()}
+        self.sqs.send_message(QueueUrl=queue_url, MessageBody=text, MessageAttributes=values)
+
+    def left(self, queue_url: str) -> list[str]:
+        answer = self.sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
+        return [message["Body"] for message in answer.get("Messages", [])]
+
+    def run(self, **wanted: Any) -> dict[str, int]:
+        return dict(
+            redrive.redrive_deliveries(
+                self.sqs, self.stack, self.redriver, redrive.Wanted(**wanted), self.told.append
+            )
+        )
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with mock_aws():
+        yield World()
+
+
+def dead_letter(delivery: Delivery) -> dict[str, str]:
+    return {"type": "delivery.exhausted", **delivery.key._asdict()}
+
+
+def test_an_exhausted_delivery_begins_its_schedule_anew_as_another_generation(
+    world: World,
+) -> None:
+    world.put(EXHAUSTED)
+    world.send(world.stack.dead_letter_queue_url, dead_letter(EXHAUSTED))
+    assert world.run() == {"started": 1}
+    after = world.stored(EXHAUSTED)
+    assert (after.status, after.generation, after.scheduled_attempts) == (Status.RETRYING, 1, 0)
+    assert after.attempts == EXHAUSTED.attempts
+    assert after.next_attempt_at_ms == NOW_MS
+    assert world.scheduler.executions == {EXHAUSTED.key: (1, 0)}
+    assert world.left(world.stack.dead_letter_queue_url) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (Status.WAITING, Redriven.WAITING),
+        (Status.SUCCEEDED, Redriven.SETTLED),
+        (Status.CANCELLED, Redriven.SETTLED),
+    ],
+)
+def test_a_delivery_that_needs_no_redrive_is_left_as_it_is(
+    world: World, status: Status, outcome: Redriven
+) -> None:
+    before = world.put(replace(EXHAUSTED, status=status))
+    assert world.redriver.redrive(before.key) is outcome
+    assert world.stored(before) == before
+    assert world.scheduler.executions == {}
+
+
+def test_one_that_expired_or_has_a_full_log_is_told(world: World) -> None:
+    assert world.redriver.redrive(EXHAUSTED.key) is Redriven.EXPIRED
+    attempts = tuple(samples.attempt(number) for number in range(1, MAX_ATTEMPTS + 1))
+    full = world.put(replace(EXHAUSTED, attempts=attempts))
+    assert world.redriver.redrive(full.key) is Redriven.LOG_FULL
+
+
+def test_an_interrupted_delivery_is_restarted_only_where_no_execution_goes_on(
+    world: World,
+) -> None:
+    retrying = world.put(samples.delivery())
+    world.scheduler.start(retrying, delay_seconds=5)
+    assert world.redriver.redrive(retrying.key) is Redriven.UNDER_WAY
+    world.scheduler.stop(retrying)
+    assert world.redriver.redrive(retrying.key) is Redriven.STARTED
+    assert world.redriver.redrive(retrying.key) is Redriven.UNDER_WAY
+
+
+def test_a_delivery_that_changes_meanwhile_stays_in_the_queue(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(EXHAUSTED)
+    world.send(world.stack.dead_letter_queue_url, dead_letter(EXHAUSTED))
+    monkeypatch.setattr(world.deliveries, "update", lambda *_, **__: False)
+    assert world.run() == {"busy": 1}
+    assert world.left(world.stack.dead_letter_queue_url) == [json.dumps(dead_letter(EXHAUSTED))]
+
+
+def test_only_the_wanted_accounts_deliveries_are_redriven_and_garbage_stays(world: World) -> None:
+    world.put(EXHAUSTED)
+    url = world.stack.dead_letter_queue_url
+    world.send(url, dead_letter(EXHAUSTED))
+    world.send(url, "not json")
+    assert world.run(account_id="acc_2") == {"left": 1, "unknown": 1}
+    assert world.run(webhook_id=EXHAUSTED.webhook_id) == {"started": 1, "unknown": 1}
+    assert world.left(url) == ["not json"]
+
+
+def test_events_that_failed_through_our_fault_go_back_and_rejected_ones_stay(world: World) -> None:
+    dead = world.stack.events_dead_letter_queue_url
+    world.send(dead, "failed")
+    world.send(dead, "poison", reason="not_json")
+    counts = redrive.redrive_events(world.sqs, world.stack, redrive.Wanted(), world.told.append)
+    assert dict(counts) == {"sent again": 1, "left: not_json": 1}
+    assert world.left(world.stack.events_queue_url) == ["failed"]
+
+
+@pytest.mark.parametrize("wanted", [{"reason": "not_json"}, {"rejected_too": True}])
+def test_rejected_events_go_back_when_asked_for(world: World, wanted: dict[str, Any]) -> None:
+    dead = world.stack.events_dead_letter_queue_url
+    world.send(dead, "poison", reason="not_json")
+    redrive.redrive_events(world.sqs, world.stack, redrive.Wanted(**wanted), world.told.append)
+    assert world.left(world.stack.events_queue_url) == ["poison"]
+    assert world.left(dead) == []
+
+
+def test_without_a_stack_the_command_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent() -> dict[str, str]:
+        raise NoStackError("start it with `make run`")
+
+    monkeypatch.setattr(redrive, "of_local", absent)
+    assert redrive.main(["deliveries"]) == 1
+    assert "make run" in capsys.readouterr().err
+
+
+def test_outputs_of_another_stack_are_refused() -> None:
+    with pytest.raises(NoStackError, match="RetryStateMachineArn"):
+        redrive.stack_of({"DeliveriesTable": "d"})

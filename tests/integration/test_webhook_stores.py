@@ -1,0 +1,178 @@
+"""What the stores of webhooks promise, held against the fakes and against DynamoDB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from webhooks.domain.errors import LimitReached
+from webhooks.ports import WebhookChanges
+
+if TYPE_CHECKING:
+    from support.stores import Stores
+
+
+def test_a_webhook_comes_back_as_it_was_put_in(stores: Stores) -> None:
+    webhook = samples.webhook(description="orders", headers={"X-Team": "mail"})
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    assert stores.webhooks.get("acc_1", webhook.id) == webhook
+    assert stores.webhooks.page("acc_1", 10).webhooks == [webhook]
+
+
+def test_only_a_destination_holds_the_secret(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    [found] = stores.destinations.destinations("acc_1")
+    assert found.webhook == webhook
+    assert found.secrets.live(samples.NOW_MS) == (samples.SECRET,)
+    assert stores.destinations.destination("acc_1", webhook.id) == found
+    assert samples.SECRET not in repr(stores.webhooks.get("acc_1", webhook.id))
+
+
+def test_another_accounts_webhook_is_absent(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    assert stores.webhooks.get("acc_2", webhook.id) is None
+    assert stores.webhooks.page("acc_2", 10).webhooks == []
+    assert stores.destinations.destinations("acc_2") == []
+    assert stores.destinations.destination("acc_2", webhook.id) is None
+    assert not stores.webhooks.delete("acc_2", webhook.id)
+    assert stores.webhooks.get("acc_1", webhook.id) == webhook
+
+
+def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
+    for number in (3, 1, 2, 5, 4):
+        stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=5)
+    seen, before = [], None
+    while True:
+        page = stores.webhooks.page("acc_1", 2, before)
+        seen += [webhook.id for webhook in page.webhooks]
+        before = page.next_before
+        if before is None:
+            break
+    assert seen == [samples.webhook(number).id for number in (5, 4, 3, 2, 1)]
+
+
+def test_a_full_last_page_has_no_next_one(stores: Stores) -> None:
+    for number in (1, 2):
+        stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=5)
+    assert stores.webhooks.page("acc_1", 2).next_before is None
+
+
+def test_the_limit_holds_and_a_deletion_makes_room(stores: Stores) -> None:
+    for number in (1, 2):
+        stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=2)
+    with pytest.raises(LimitReached):
+        stores.webhooks.create(samples.webhook(3), samples.SECRET, limit=2)
+    assert stores.webhooks.delete("acc_1", samples.webhook(1).id)
+    assert not stores.webhooks.delete("acc_1", samples.webhook(1).id)
+    stores.webhooks.create(samples.webhook(3), samples.SECRET, limit=2)
+    assert len(stores.webhooks.page("acc_1", 10).webhooks) == 2
+
+
+def test_the_limit_is_each_accounts_own(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(1), samples.SECRET, limit=1)
+    stores.webhooks.create(samples.webhook(2, account_id="acc_2"), samples.SECRET, limit=1)
+    assert len(stores.destinations.destinations("acc_2")) == 1
+
+
+def test_a_webhook_is_disabled_once(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    assert stores.health.disable("acc_1", webhook.id, "gone", samples.NOW_MS + 1)
+    assert not stores.health.disable("acc_1", webhook.id, "gone", samples.NOW_MS + 2)
+    assert stores.webhooks.get("acc_1", webhook.id) == replace(
+        webhook, active=False, disabled_reason="gone", updated_at_ms=samples.NOW_MS + 1
+    )
+
+
+def test_a_deleted_webhook_is_not_made_again_by_disabling_it(stores: Stores) -> None:
+    assert not stores.health.disable("acc_1", samples.WEBHOOK_ID, "gone", samples.NOW_MS)
+    assert stores.webhooks.get("acc_1", samples.WEBHOOK_ID) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"url": "https://new.example.com/"}, {"url": "https://new.example.com/"}),
+        ({"events": ["*"]}, {"events": ("*",)}),
+        ({"active": False}, {"active": False}),
+        ({"description": "new"}, {"description": "new"}),
+        ({"description": ""}, {"description": ""}),
+        ({"headers": {"X-Team": "new"}}, {"headers": {"X-Team": "new"}}),
+        ({"headers": {}}, {"headers": {}}),
+        (
+            {"url": "https://new.example.com/", "active": False},
+            {"url": "https://new.example.com/", "active": False},
+        ),
+    ],
+)
+def test_an_owner_changes_what_is_named_and_nothing_else(
+    stores: Stores, changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    webhook = samples.webhook(description="old", headers={"X-Team": "old"})
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    later_ms = samples.NOW_MS + 5
+    changed = stores.webhooks.update("acc_1", webhook.id, WebhookChanges(**changes), later_ms)
+    assert changed == replace(webhook, updated_at_ms=later_ms, **expected)
+    assert stores.webhooks.get("acc_1", webhook.id) == changed
+    [destination] = stores.destinations.destinations("acc_1")
+    assert destination.secrets.live(later_ms) == (samples.SECRET,)
+
+
+def test_switching_a_webhook_on_forgets_why_it_was_off(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    stores.health.disable("acc_1", webhook.id, "gone", samples.NOW_MS)
+    changed = stores.webhooks.update(
+        "acc_1", webhook.id, WebhookChanges(active=True), samples.NOW_MS + 5
+    )
+    assert changed == replace(webhook, updated_at_ms=samples.NOW_MS + 5)
+
+
+def test_an_absent_webhook_is_neither_changed_nor_made(stores: Stores) -> None:
+    changes = WebhookChanges(active=False)
+    assert stores.webhooks.update("acc_1", samples.WEBHOOK_ID, changes, samples.NOW_MS) is None
+    assert not stores.webhooks.rotate_secret(
+        "acc_1", samples.WEBHOOK_ID, "x" * 16, previous_until_ms=0, now_ms=samples.NOW_MS
+    )
+    stores.destinations.end_overlap("acc_1", samples.WEBHOOK_ID, samples.SECRET)
+    assert stores.webhooks.get("acc_1", samples.WEBHOOK_ID) is None
+
+
+def test_a_rotated_secret_lives_on_for_its_overlap(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    until_ms = samples.NOW_MS + 1000
+    assert stores.webhooks.rotate_secret(
+        "acc_1", webhook.id, "the-new-secret-16", previous_until_ms=until_ms, now_ms=samples.NOW_MS
+    )
+    secrets = _secrets(stores)
+    assert secrets.live(until_ms - 1) == ("the-new-secret-16", samples.SECRET)
+    assert secrets.live(until_ms) == ("the-new-secret-16",)
+    stores.destinations.end_overlap("acc_1", webhook.id, samples.SECRET)
+    assert _secrets(stores) == secrets
+    stores.destinations.end_overlap("acc_1", webhook.id, "the-new-secret-16")
+    assert _secrets(stores).live(samples.NOW_MS) == ("the-new-secret-16",)
+
+
+def test_a_rotation_without_overlap_forgets_every_older_secret(stores: Stores) -> None:
+    webhook = samples.webhook()
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    for number, until_ms in ((1, samples.NOW_MS + 1000), (2, samples.NOW_MS)):
+        stores.webhooks.rotate_secret(
+            "acc_1",
+            webhook.id,
+            f"the-new-secret-{number}",
+            previous_until_ms=until_ms,
+            now_ms=samples.NOW_MS,
+        )
+    assert _secrets(stores).live(samples.NOW_MS) == ("the-new-secret-2",)
+
+
+def _secrets(stores: Stores) -> Any:
+    [destination] = stores.destinations.destinations("acc_1")
+    return destination.secrets

@@ -1,0 +1,157 @@
+"""Every store of the system on each engine that its conformance suite holds it against.
+
+Set `DYNAMODB_ENDPOINT` to the address of a DynamoDB Local, AWS's own engine, to have it among them;
+`make test-dynamodb` does so.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+import boto3
+from moto import mock_aws
+
+from support import samples
+from support.fakes import (
+    FakeApiKeyStore,
+    FakeDeliveryStore,
+    FakeDeliveryWalk,
+    FakeHealthStore,
+    FakeOverdueDeliveries,
+    FakeReplayStore,
+    FakeWebhookStore,
+)
+from support.tables import create_tables
+from webhooks.adapters.api_keys import DynamoDBApiKeyStore
+from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
+from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
+from webhooks.adapters.dynamodb import DynamoDBDestinationStore, DynamoDBWebhookStore
+from webhooks.adapters.health import DynamoDBHealthStore
+from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+from webhooks.adapters.replays import DynamoDBReplayStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.ports import (
+        ApiKeyStore,
+        DeliveryLog,
+        DeliveryStore,
+        DeliveryWalk,
+        DestinationStore,
+        HealthStore,
+        OverdueDeliveries,
+        ReplayStore,
+        WebhookStore,
+    )
+
+_ENDPOINT = "DYNAMODB_ENDPOINT"
+
+FAKE = "fake"
+MOTO = "moto"
+DYNAMODB_LOCAL = "dynamodb-local"
+
+DYNAMODBS = [MOTO, DYNAMODB_LOCAL] if _ENDPOINT in os.environ else [MOTO]
+BACKENDS = [FAKE, *DYNAMODBS]
+
+_DATABASE = uuid4().hex
+"""DynamoDB Local keeps a database for each access key: this is of one run's own."""
+
+
+class Stores(NamedTuple):
+    webhooks: WebhookStore
+    destinations: DestinationStore
+    health: HealthStore
+    deliveries: DeliveryStore
+    overdue: OverdueDeliveries
+    log: DeliveryLog
+    walk: DeliveryWalk
+    replays: ReplayStore
+    api_keys: ApiKeyStore
+
+
+class Clock:
+    """Unix seconds, which pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = samples.NOW_MS / 1000
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@contextmanager
+def open_stores(backend: str, clock: Clock) -> Iterator[Stores]:
+    """Give all stores, empty, of one of `BACKENDS`."""
+    if backend == FAKE:
+        yield on_fakes()
+    else:
+        with open_dynamodb(backend) as client:
+            yield on_dynamodb(client, clock)
+
+
+@contextmanager
+def open_dynamodb(backend: str) -> Iterator[DynamoDBClient]:
+    """Give a client of one of `DYNAMODBS` with the template's tables, empty."""
+    if backend == MOTO:
+        with mock_aws():
+            client = _client(None)
+            create_tables(client)
+            yield client
+        return
+    client = _client(os.environ[_ENDPOINT])
+    create_tables(client)
+    try:
+        yield client
+    finally:
+        for table in client.list_tables()["TableNames"]:
+            client.delete_table(TableName=table)
+        client.close()
+
+
+def on_fakes() -> Stores:
+    webhooks = FakeWebhookStore()
+    deliveries = FakeDeliveryStore()
+    return Stores(
+        webhooks=webhooks,
+        destinations=webhooks,
+        health=FakeHealthStore(webhooks),
+        deliveries=deliveries,
+        overdue=FakeOverdueDeliveries(deliveries),
+        log=deliveries,
+        walk=FakeDeliveryWalk(deliveries),
+        replays=FakeReplayStore(),
+        api_keys=FakeApiKeyStore(),
+    )
+
+
+def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
+    table = "DeliveriesTable"
+    deliveries = DynamoDBDeliveryStore(client, table, retention_days=30, clock=clock)
+    return Stores(
+        webhooks=DynamoDBWebhookStore(client, "WebhooksTable"),
+        destinations=DynamoDBDestinationStore(client, "WebhooksTable"),
+        health=DynamoDBHealthStore(client, "WebhooksTable"),
+        deliveries=deliveries,
+        overdue=DynamoDBOverdueDeliveries(client, table),
+        log=DynamoDBDeliveryLog(client, table, deliveries, clock=clock),
+        walk=DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
+        replays=DynamoDBReplayStore(client, table, retention_days=30, clock=clock),
+        api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
+    )
+
+
+def _client(endpoint_url: str | None) -> Any:
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=_DATABASE,
+        aws_secret_access_key="test",
+    )

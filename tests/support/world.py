@@ -1,0 +1,176 @@
+"""The services among fakes: what handles, retries, replays and recovers deliveries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from support import samples
+from support.fakes import (
+    FakeAnnouncer,
+    FakeDeliveryStore,
+    FakeDeliveryWalk,
+    FakeHealthStore,
+    FakeObserver,
+    FakeOverdueDeliveries,
+    FakeRecoveryScheduler,
+    FakeRejectedMessages,
+    FakeScheduler,
+    FakeSender,
+    FakeWebhookStore,
+)
+from webhooks.domain.ses import SesAccounts
+from webhooks.domain.webhook import Secrets
+from webhooks.services.deliverer import Deliverer
+from webhooks.services.dispatcher import Dispatcher, Message
+from webhooks.services.health import HealthKeeper
+from webhooks.services.recovery import Recovery
+from webhooks.services.retrier import Retrier
+from webhooks.services.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.webhook import Destination, Webhook
+
+
+@dataclass
+class World:
+    """Every fake, and every service that stands on them. A test moves the time, `now_ms`."""
+
+    now_ms: int = samples.NOW_MS
+    schedule: tuple[float, ...] = (5.0, 300.0)
+    recovery_schedule: tuple[float, ...] = (30.0, 60.0)
+    recovery_rate: int = 3
+    random: float = 0.0
+    remaining: float = 60.0
+    store: FakeWebhookStore = field(default_factory=FakeWebhookStore)
+    deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
+    sender: FakeSender = field(default_factory=FakeSender)
+    scheduler: FakeScheduler = field(default_factory=FakeScheduler)
+    recoveries: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
+    announcer: FakeAnnouncer = field(default_factory=FakeAnnouncer)
+    rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
+    observer: FakeObserver = field(default_factory=FakeObserver)
+    ids: int = 0
+
+    def __post_init__(self) -> None:
+        self.health_store = FakeHealthStore(self.store)
+        self.walk = FakeDeliveryWalk(self.deliveries)
+
+    def clock(self) -> float:
+        return self.now_ms / 1000
+
+    def new_id(self) -> str:
+        self.ids += 1
+        return f"recovery-{self.ids}"
+
+    @cached_property
+    def health(self) -> HealthKeeper:
+        return HealthKeeper(
+            store=self.health_store,
+            scheduler=self.recoveries,
+            announcer=self.announcer,
+            observer=self.observer,
+            recovery_schedule=self.recovery_schedule,
+            clock=self.clock,
+            random=lambda: self.random,
+            new_id=self.new_id,
+        )
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        return Deliverer(
+            sender=self.sender,
+            destinations=self.store,
+            health=self.health,
+            observer=self.observer,
+            schedule=self.schedule,
+            clock=self.clock,
+            random=lambda: self.random,
+        )
+
+    @cached_property
+    def retrier(self) -> Retrier:
+        return Retrier(
+            deliveries=self.deliveries,
+            destinations=self.store,
+            deliverer=self.deliverer,
+            health=self.health,
+            scheduler=self.scheduler,
+            observer=self.observer,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            destinations=self.store,
+            deliveries=self.deliveries,
+            deliverer=self.deliverer,
+            health=self.health,
+            scheduler=self.scheduler,
+            rejected=self.rejected,
+            observer=self.observer,
+            ses_accounts=SesAccounts(),
+            clock=self.clock,
+            max_threads=8,
+        )
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        return Recovery(
+            store=self.health_store,
+            health=self.health,
+            walk=self.walk,
+            deliveries=self.deliveries,
+            destinations=self.store,
+            retrier=self.retrier,
+            observer=self.observer,
+            clock=self.clock,
+            random=lambda: self.random,
+            schedule=self.recovery_schedule,
+            deliveries_per_second=self.recovery_rate,
+        )
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        return Sweeper(
+            overdue=FakeOverdueDeliveries(self.deliveries),
+            deliveries=self.deliveries,
+            scheduler=self.scheduler,
+            health=self.health_store,
+            recoveries=self.recoveries,
+            observer=self.observer,
+            clock=self.clock,
+            new_id=self.new_id,
+        )
+
+    def add(self, *numbers: int, **changes: Any) -> None:
+        """Register webhooks."""
+        for number in numbers or (1,):
+            self.store.add(samples.webhook(number, **changes), Secrets(samples.SECRET))
+
+    def put(self, delivery: Delivery) -> Delivery:
+        """Store a delivery as it is."""
+        self.deliveries.deliveries[delivery.key] = delivery
+        return delivery
+
+    def send(self, *texts: str) -> list[str]:
+        """Dispatch a batch of messages m0, m1 ...; returns the failed ones."""
+        messages = [
+            Message(f"m{index}", text, self.now_ms + index) for index, text in enumerate(texts)
+        ]
+        return self.dispatcher.dispatch(messages, lambda: self.remaining)
+
+    def webhook(self, number: int = 1) -> Webhook:
+        """The webhook of that number as it now is."""
+        return self.destination(number).webhook
+
+    def destination(self, number: int = 1) -> Destination:
+        """The webhook of that number with its secrets, as it now is."""
+        found = self.store.destination("acc_1", samples.webhook(number).id)
+        assert found is not None
+        return found
