@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RETRY_SCHEDULE = "1,1,1"
+RECOVERY_SCHEDULE = "1"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -27,7 +28,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = checkout(tmp_path_factory.mktemp("checkout"))
-    with Stack(directory, RETRY_SCHEDULE=RETRY_SCHEDULE) as stack:
+    schedules = {"RETRY_SCHEDULE": RETRY_SCHEDULE, "RECOVERY_SCHEDULE": RECOVERY_SCHEDULE}
+    with Stack(directory, **schedules) as stack:
         yield stack
 
 

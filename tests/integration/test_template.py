@@ -470,3 +470,9 @@ def test_cfn_lint_has_nothing_to_say(form: str, tmp_path: Path) -> None:
     result = subprocess.run([linter, path], capture_output=True, text=True, check=False)
 
     assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_every_alarm_has_an_answer_in_the_page_about_operations() -> None:
+    alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## (\w+Alarm)$", page, re.MULTILINE)) == set(alarms)

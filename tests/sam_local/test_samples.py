@@ -112,11 +112,16 @@ def test_a_batch_is_dealt_with(stack: Stack, sample: str) -> None:
         ("retrier-attempt", "done"),
         ("retrier-resend", "done"),
         ("retrier-replay", "done"),
+        ("retrier-recover", "done"),
         ("retrier-unknown-version", "dead_letter"),
     ],
 )
 def test_a_state_is_decided(stack: Stack, sample: str, decision: str) -> None:
     assert invoke(stack, sample)["decision"] == decision
+
+
+def test_a_sweep_finds_nothing_overdue(stack: Stack) -> None:
+    assert invoke(stack, "retrier-sweep") == {"overdue_deliveries": 0, "overdue_recoveries": 0}
 
 
 def test_every_sample_is_named_after_its_function() -> None:

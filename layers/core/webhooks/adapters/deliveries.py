@@ -100,7 +100,7 @@ class DynamoDBDeliveryStore:
     def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
         """Return those of the deliveries that exist, a hundred to a request."""
         found: dict[DeliveryKey, Delivery] = {}
-        for chunk in _chunks([items.delivery_key(key) for key in keys], _READ_BATCH):
+        for chunk in _chunks([items.delivery_key(key) for key in dict.fromkeys(keys)], _READ_BATCH):
             wanted: Any = {self._table: {"Keys": chunk, "ConsistentRead": True}}
             for _ in _tries():
                 with unavailable_on_failure("reading deliveries"):

@@ -106,7 +106,9 @@ class DynamoDBWebhookStore:
             )
         webhooks = [items.read_webhook(item) for item in answer["Items"]]
         page = webhooks[:limit]
-        return WebhookPage(page, page[-1].id if len(webhooks) > limit else None)
+        # A query stops at a megabyte too, before the page is full.
+        more = len(webhooks) > limit or "LastEvaluatedKey" in answer
+        return WebhookPage(page, page[-1].id if more else None)
 
     def update(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ MAX_BATCH_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
 """SQS takes no more in one request ("SendMessageBatch" in its API reference), which may be one
 message, its attributes included."""
+
+_REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""The characters that SQS takes in no text ("SendMessage" in its API reference)."""
 
 _TRIES = 3
 _PAUSE_SECONDS = 0.1
@@ -97,13 +101,15 @@ class SQSRejectedMessages:
         return [message.message_id for message in messages if not self._put(message)]
 
     def _put(self, message: RejectedMessage) -> bool:
+        # SQS refuses an empty body, and never delivers one either.
+        body = _clean(message.body) or " "
         texts = {
             "reason": message.reason,
-            "detail": message.detail,
+            "detail": _clean(message.detail),
             "message_id": message.message_id,
         }
         attributes = {name: _text(value) for name, value in texts.items()}
-        size = sum(len(part.encode()) for part in (message.body, *texts, *texts.values()))
+        size = sum(len(part.encode()) for part in (body, *texts, *texts.values()))
         if size + len(attributes) * len("String") > MAX_BATCH_BYTES:
             # As large as a message may be: there is no room for the reason, which is in the log.
             attributes = {}
@@ -111,13 +117,17 @@ class SQSRejectedMessages:
             with unavailable_on_failure("rejecting a message"):
                 self._client.send_message(
                     QueueUrl=self._queue_url,
-                    # SQS refuses an empty body, and never delivers one either.
-                    MessageBody=message.body or " ",
+                    MessageBody=body,
                     MessageAttributes=attributes,
                 )
         except Unavailable:
             return False
         return True
+
+
+def _clean(text: str) -> str:
+    """Return a text with an escape, as JSON has it, for what SQS would refuse the message for."""
+    return _REFUSED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _text(value: str) -> MessageAttributeValueTypeDef:

@@ -1,0 +1,75 @@
+"""SECURITY.md names tests that exist, and the owners' page shows code that works."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from webhooks.domain.signing import sendcomms_signature
+
+ROOT = Path(__file__).parents[2]
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+FOR_OWNERS = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in SECURITY.splitlines()
+    if line.startswith("| ") and not line.startswith("| Who |")
+]
+NAMED = sorted(set(re.findall(r"`([a-z0-9_/]+\.py)::(\w+)`", SECURITY)))
+
+
+@cache
+def functions_of(path: str) -> set[str]:
+    file = ROOT / "tests" / path
+    tree = ast.parse(file.read_text(encoding="utf-8")) if file.exists() else ast.Module([], [])
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED)
+def test_a_test_that_the_threat_model_names_exists(path: str, name: str) -> None:
+    assert name in functions_of(path), f"tests/{path} has no {name}"
+
+
+def test_every_threat_is_whole_and_is_shown_by_a_test() -> None:
+    assert len(ROWS) >= 25
+    for row in ROWS:
+        assert len(row) == 4, row
+        assert all(row), row
+        shown = row[3].split()
+        assert all(re.fullmatch(r"`[a-z0-9_/]+\.py::test_\w+`", one) for one in shown), row
+
+
+@pytest.mark.parametrize("document", [SECURITY, FOR_OWNERS])
+def test_a_link_of_a_security_document_leads_to_a_file_and_a_heading(document: str) -> None:
+    directory = ROOT if document is SECURITY else ROOT / "docs"
+    links = re.findall(r"\]\(([^)#]+)#?([^)]*)\)", document)
+    assert links
+    for target, anchor in links:
+        text = (directory / target).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}
+        assert not anchor or anchor in anchors, f"{target}#{anchor}"
+
+
+@pytest.mark.node
+def test_the_owners_code_tells_a_genuine_delivery_from_a_forged_one() -> None:
+    [code] = re.findall(r"^```js\n(.*?)^```$", FOR_OWNERS, re.MULTILINE | re.DOTALL)
+    secret, body = "whsec_" + "ab" * 32, '{"event":"email.sent","data":{"to":"ü@example.com"}}'
+    genuine = sendcomms_signature(secret, body.encode())
+    cases: list[tuple[str, str | None, str]] = [
+        (body, genuine, secret),
+        (body + " ", genuine, secret),
+        (body, genuine.upper(), secret),
+        (body, genuine, secret + "0"),
+        (body, genuine[:-1], secret),
+        (body, None, secret),
+    ]
+    program = f"{code}console.log(JSON.stringify({json.dumps(cases)}.map((c) => isGenuine(...c))))"
+    answer = subprocess.check_output(["node", "-e", program], text=True)
+    assert json.loads(answer) == [True, False, False, False, False, False]
