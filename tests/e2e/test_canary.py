@@ -1,0 +1,162 @@
+"""Marked secrets go through everything that the stack does, and are found in nothing that it tells.
+
+What the functions and moto printed is all in the stack's log: the lines, the metrics, the texts of
+exceptions. What Step Functions holds and what EventBridge was told is read from their APIs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.receiver import Answer, Raw, Receiver
+from support.stack import eventually
+
+if TYPE_CHECKING:
+    import socket
+    import threading
+
+    from support.stack import Account, Stack
+
+WEBHOOKS = "/api/v1/webhooks"
+CANARY = "canarybird"
+"""In every value that must not be told. It appears in no id, no code and no name of ours."""
+
+SHAPES = {
+    "an API key": r"sc_live_[A-Za-z0-9_-]{16,}",
+    "a generated secret": r"whsec_[0-9a-f]{16,}",
+    "a signature": r"sha256=[0-9a-f]{16,}|v1,[A-Za-z0-9+/]{16,}",
+    "an address of a recipient": r"recipient@example\.com",
+    "a subject": r"Welcome to our platform",
+}
+"""What other tests put through the same stack."""
+
+
+def document(account: Account, number: int, **data: str) -> str:
+    return json.dumps(
+        {
+            "account_id": account.id,
+            "event": "email.bounced",
+            "data": {
+                "to": f"{CANARY}@{CANARY}.example",
+                "subject": f"{CANARY} subject",
+                "email_id": f"{CANARY}-{number}",
+                **data,
+            },
+        }
+    )
+
+
+def close(_: socket.socket, __: threading.Event) -> None:
+    """Answer nothing: the client's own exception tells of it."""
+
+
+@pytest.fixture
+def topic(stack: Stack) -> Any:
+    """A queue that gets all operational events."""
+    sqs, events = stack.client("sqs"), stack.client("events")
+    url = sqs.create_queue(QueueName="canary")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    events.put_rule(Name="canary", EventPattern='{"source": ["sendcomms.webhooks"]}')
+    events.put_targets(Rule="canary", Targets=[{"Id": "queue", "Arn": arn}])
+    yield sqs, url
+    events.remove_targets(Rule="canary", Ids=["queue"])
+    events.delete_rule(Name="canary")
+
+
+def test_nothing_that_is_secret_is_told_anywhere(
+    stack: Stack, account: Account, topic: tuple[Any, str]
+) -> None:
+    with (
+        Receiver(Answer(500, body=CANARY.encode()), path=f"/{CANARY}") as failing,
+        Receiver(Raw(close), path=f"/{CANARY}") as silent,
+        Receiver(Answer(401), Answer(410, {"X-Canary": CANARY}), path=f"/{CANARY}") as gone,
+    ):
+        hooks = [
+            account.register(
+                f"{url}?token={CANARY}",
+                secret=f"{CANARY}-secret-{CANARY}",
+                description=f"{CANARY} description",
+                headers={"X-Token": CANARY},
+            )
+            for url in (failing.url, silent.url, gone.url, "http://127.0.0.1:1/" + CANARY)
+        ]
+        for number in range(10):
+            stack.events.send(document(account, number), group=account.id)
+        stack.events.send(f"{CANARY} is not JSON", group=account.id)
+        stack.events.send(document(account, 0, to=""), group=account.id)
+        refused = [
+            account.call("POST", json={"url": f"http://{CANARY}.example", "events": [CANARY]}),
+            account.call("POST", json={CANARY: CANARY}),
+            account.call("GET", f"{WEBHOOKS}?cursor={CANARY}"),
+            account.call("GET", f"{WEBHOOKS}/{CANARY}"),
+            account.call("POST", headers={"Idempotency-Key": CANARY}, body=f'{{"{CANARY}"'),
+            account.call("GET", headers={"Authorization": f"Bearer sc_live_{CANARY}"}),
+        ]
+        assert all(400 <= answer.status < 500 for answer in refused)
+        target = f"{WEBHOOKS}/{hooks[0]['id']}"
+        account.call("POST", f"{target}/rotate-secret", json={"secret": f"{CANARY}-next-{CANARY}"})
+        account.call("POST", f"{target}/test", json={"event": "email.sent"})
+        account.call("POST", f"{target}/replay", json={"since": "2025-01-01T00:00:00Z"})
+
+        def exhausted() -> bool:
+            page = account.call("GET", f"{target}/deliveries?status=exhausted").data
+            return bool(page)
+
+        eventually(exhausted, "deliveries are exhausted", timeout=40)
+        [first, *_] = account.call("GET", f"{target}/deliveries?status=exhausted").data
+        account.call("POST", f"{target}/deliveries/{first['id']}/resend")
+
+        def announced() -> bool:
+            return "webhook.down" in log(stack) and "webhook.disabled" in log(stack)
+
+        eventually(announced, "the webhooks are down, and one is gone", timeout=40)
+
+    told = {
+        "the log": log(stack),
+        "state machines": executions(stack),
+        "operational events": "".join(received(*topic)),
+    }
+    assert all(told.values())
+    assert failing.requests
+    for where, text in told.items():
+        assert CANARY not in text, (where, surroundings(text, CANARY))
+        for what, pattern in SHAPES.items():
+            assert not re.search(pattern, text), (where, what, surroundings(text, pattern))
+
+
+def log(stack: Stack) -> str:
+    return stack.outputs_file.with_name("run.log").read_text(encoding="utf-8")
+
+
+def executions(stack: Stack) -> str:
+    """The input, output and history of every execution so far."""
+    client = stack.client("stepfunctions")
+    texts = []
+    for machine in ("RetryStateMachineArn", "RecoveryStateMachineArn"):
+        pages = client.get_paginator("list_executions").paginate(
+            stateMachineArn=stack.outputs[machine]
+        )
+        for execution in [one for page in pages for one in page["executions"]][:40]:
+            arn = execution["executionArn"]
+            texts.append(json.dumps(client.describe_execution(executionArn=arn), default=str))
+            texts.append(json.dumps(client.get_execution_history(executionArn=arn), default=str))
+    return "".join(texts)
+
+
+def received(sqs: Any, url: str) -> list[str]:
+    bodies = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        bodies += [message["Body"] for message in messages]
+    return bodies
+
+
+def surroundings(text: str, pattern: str) -> str:
+    """Where it was found, for whoever has to find out why."""
+    found = re.search(pattern, text)
+    return "" if found is None else text[max(0, found.start() - 300) : found.end() + 100]
