@@ -82,8 +82,11 @@ check-rest: lint validate scan build sam-local gate-dynamodb
 
 .PHONY: gate-dynamodb
 gate-dynamodb:
-	@if $(JAVA_AND_MAVEN); then $(MAKE) --no-print-directory test-dynamodb; \
-	else echo "Skipped: the stores on DynamoDB Local, for want of Java or Maven (make test-dynamodb)"; fi
+	@if ! $(JAVA_AND_MAVEN); then \
+	  echo "Skipped: the stores on DynamoDB Local, for want of Java or Maven (make test-dynamodb)"; \
+	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready; then \
+	  echo "Skipped: the stores on DynamoDB Local, which Maven could not fetch (make test-dynamodb)"; \
+	else $(MAKE) --no-print-directory test-dynamodb; fi
 
 .PHONY: lint
 lint: .venv/.ready ## Check format, style and types

@@ -22,17 +22,16 @@ def handle(
     event: dict[str, Any], context: LambdaContext, services: wiring.Services
 ) -> dict[str, Any]:
     """Deliver a batch with the given services; the answer names the messages to receive again."""
-    services.observer.begin(context)
-    messages = [
-        Message(
-            id=record["messageId"],
-            body=record["body"],
-            sent_at_ms=int(record["attributes"]["SentTimestamp"]),
+    with services.observer.invocation(context):
+        messages = [
+            Message(
+                id=record["messageId"],
+                body=record["body"],
+                sent_at_ms=int(record["attributes"]["SentTimestamp"]),
+            )
+            for record in event["Records"]
+        ]
+        failed = services.dispatcher.dispatch(
+            messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
         )
-        for record in event["Records"]
-    ]
-    failed = services.dispatcher.dispatch(
-        messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
-    )
-    services.observer.end(context)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -49,17 +49,23 @@ def handle(
     A state of a version that this function does not know goes to the dead-letter queue as it is,
     instead of failing again and again.
     """
-    services.observer.begin(context)
-    if event.get("action") in recovery.ACTIONS:
-        state = recovery.handle(event, context, services)
-        services.observer.end(context)
-        return state
-    if event.get("action") == "sweep":
-        deliveries, recoveries = services.sweeper.sweep(
-            lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
-        )
-        services.observer.end(context)
-        return {"overdue_deliveries": deliveries, "overdue_recoveries": recoveries}
+    with services.observer.invocation(context):
+        action = event.get("action")
+        if action in recovery.ACTIONS:
+            return recovery.handle(event, context, services)
+        if action == "sweep":
+            return _sweep(context, services)
+        return _attempt(event, services)
+
+
+def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
+    deliveries, recoveries = services.sweeper.sweep(
+        lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
+    )
+    return {"overdue_deliveries": deliveries, "overdue_recoveries": recoveries}
+
+
+def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]:
     names = {name: str(event.get(name)) for name in ("account_id", "webhook_id", "delivery_id")}
     if event.get("version") != VERSION:
         services.observer.log("error", "unknown_version", **names, version=event.get("version"))
@@ -72,7 +78,6 @@ def handle(
         verdict = Verdict(Decision.DONE)
     else:
         verdict = services.retrier.retry(key, attempt_number, generation)
-    services.observer.end(context)
     state = {"version": VERSION, **names, "generation": generation}
     return {**state, **_next(verdict, attempt_number)}
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from api import handler
 from api.app import Api
@@ -22,6 +20,9 @@ from webhooks.adapters.dynamodb import (
 from webhooks.domain import targets
 from webhooks.services.keyring import Keyring
 from webhooks.services.registry import Registry
+
+if TYPE_CHECKING:
+    import pytest
 
 WEBHOOKS = "/api/v1/webhooks"
 BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.bounced"]}

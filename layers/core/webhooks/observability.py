@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 NAMESPACE = "SendCommsWebhooks"
@@ -28,9 +31,14 @@ class PowertoolsObserver:
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def begin(self, context: LambdaContext) -> None:
-        """Give the lines that follow the invocation's id."""
+    @contextmanager
+    def invocation(self, context: LambdaContext) -> Iterator[None]:
+        """Give an invocation's lines its id; write its counters when it ends, however it does."""
         self._logger.append_keys(request_id=context.aws_request_id)
+        try:
+            yield
+        finally:
+            self._flush(context)
 
     def log(self, level: str, event: str, **fields: object) -> None:
         """Write one structured line; safe from any thread."""
@@ -41,7 +49,7 @@ class PowertoolsObserver:
         with self._lock:
             self._counts[metric] = self._counts.get(metric, 0) + value
 
-    def end(self, context: LambdaContext) -> None:
+    def _flush(self, context: LambdaContext) -> None:
         """Write the invocation's counters as one line in CloudWatch's embedded metric format."""
         with self._lock:
             counts, self._counts = self._counts, {}
