@@ -63,7 +63,15 @@ test: .venv/.ready ## Run the tests, with coverage
 
 .PHONY: test-dynamodb
 test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)
-	@$(BIN)/python tests/dynamodb_local/run.py $(BIN)/python -m pytest -q -k dynamodb-local tests/integration
+	@$(BIN)/python tests/dynamodb_local/run.py $(BIN)/python -m pytest -q -k dynamodb-local tests/integration tests/soak
+
+SOAK = $(BIN)/python -m soak $(if $(SEED),--seed $(SEED))
+
+.PHONY: soak
+soak: export PYTHONPATH = functions:layers/core:tests:.
+soak: .venv/.ready ## Let receivers fail and dispatchers die for 20 minutes, and account for every delivery
+	@if $(JAVA_AND_MAVEN) && $(MAKE) --no-print-directory .cache/dynamodb-local/.ready; \
+	then $(BIN)/python tests/dynamodb_local/run.py $(SOAK); else $(SOAK); fi
 
 .PHONY: fuzz
 fuzz: .venv/.ready ## Try the parsers and the bytes against Node.js: CASES=1000000, SEED=1
@@ -133,6 +141,20 @@ publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FIL
 .PHONY: redrive
 redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, OPTIONS=...
 	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(OPTIONS)
+
+BENCHMARK = PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m
+
+.PHONY: bench
+bench: .venv/.ready ## Measure cost, speed and isolation: a table, and benchmarks/results.json
+	@$(BENCHMARK) benchmarks.run $(if $(JSON),--json)
+
+.PHONY: units
+units: .venv/.ready ## Renew the golden file of what deliveries cost in AWS's units
+	@$(BENCHMARK) benchmarks.scenarios --write
+
+.PHONY: figures
+figures: .venv/.ready ## Put the figures of benchmarks/results.json into the README
+	@$(BENCHMARK) benchmarks.readme
 
 .PHONY: lock
 lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies

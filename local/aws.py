@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from local.account import ACCOUNT, REGION
+from local.atomic import one_at_a_time
 from local.serving import LOOPBACK, serve
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _moto() -> Iterator[None]:
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     moto_api_backend.reset()
     try:
-        with _cached_task_clients():
+        with _cached_task_clients(), one_at_a_time():
             yield
     finally:
         for machine in stepfunctions_parser_backends[ACCOUNT][REGION].state_machines:

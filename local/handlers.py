@@ -19,9 +19,12 @@ _ROOT = Path(__file__).parent.parent
 _SOURCES = ("functions", "layers/core")
 _LONG_AGO_NS = 1_766_313_000_000_000_000
 _USED_SERVICES = {
-    "api": ("registry", "logbook", "keyring", "replays", "publisher", "kept_answers"),
+    "api": (
+        *("registry", "logbook", "keyring", "replays", "erasures", "allowances", "publisher"),
+        "kept_answers",
+    ),
     "dispatcher": ("dispatcher",),
-    "retrier": ("retrier", "replayer", "recovery", "sweeper"),
+    "retrier": ("retrier", "replayer", "recovery", "eraser", "sweeper"),
 }
 
 

@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,12 @@ def redrive_events(
 
 
 def _messages(sqs: Any, queue_url: str) -> Iterator[Any]:
-    """Yield every message of a queue once; what was not deleted is there again at the end."""
+    """Yield every message of a queue once; what was not deleted is there again at the end.
+
+    Those that came since the redrive began are left: what it does may fail again at once, and then
+    it would never come to an end.
+    """
+    began_ms = int(time.time() * 1000)
     seen: dict[str, str] = {}
     try:
         while True:
@@ -143,7 +149,8 @@ def _messages(sqs: Any, queue_url: str) -> Iterator[Any]:
                 return
             for message in fresh:
                 seen[message["MessageId"]] = message["ReceiptHandle"]
-                yield message
+                if int(message["Attributes"]["SentTimestamp"]) <= began_ms:
+                    yield message
     finally:
         for handle in seen.values():
             try:

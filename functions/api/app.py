@@ -17,11 +17,22 @@ from api.requests import (
     Services,
     authenticate,
     authorize,
+    count_calls,
     current_call,
     refuse_unknown_parameters,
     refuse_unknown_routes,
 )
-from api.routes import api_keys, deliveries, documents, event_types, events, replays, webhooks
+from api.routes import (
+    api_keys,
+    dashboard,
+    deliveries,
+    documents,
+    event_types,
+    events,
+    recipients,
+    replays,
+    webhooks,
+)
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.payload import serialize
 
@@ -41,25 +52,31 @@ class Api:
     def __init__(self, services: Services) -> None:
         """Build the routes; they hold no state, so that there may be several of this class."""
         self._services = services
-        self.resolver = APIGatewayHttpResolver(serializer=_serialize)
-        self.resolver.use(
-            [
-                refuse_unknown_routes,
-                authenticate,
-                authorize,
-                refuse_unknown_parameters,
-                RequestValidation(),
-                AnswerOnce(_serialize),
-            ]
-        )
-        self.resolver.exception_handler(Exception)(self._answer_error)
-        self.resolver.include_router(webhooks.router, prefix="/api/v1/webhooks")
-        self.resolver.include_router(events.router, prefix="/api/v1/events")
-        self.resolver.include_router(api_keys.router, prefix="/api/v1/api-keys")
-        self.resolver.include_router(deliveries.router, prefix="/api/v1/webhooks")
-        self.resolver.include_router(replays.router, prefix="/api/v1/webhooks")
-        self.resolver.include_router(event_types.router, prefix="/api/v1/event-types")
-        self.resolver.include_router(documents.make_router(self.resolver))
+        # The routers are modules' own: joined while another of this class answers, they would
+        # hand its request's context on to this one.
+        with _ONE_AT_A_TIME:
+            self.resolver = APIGatewayHttpResolver(serializer=_serialize)
+            self.resolver.use(
+                [
+                    refuse_unknown_routes,
+                    authenticate,
+                    count_calls,
+                    authorize,
+                    refuse_unknown_parameters,
+                    RequestValidation(),
+                    AnswerOnce(_serialize),
+                ]
+            )
+            self.resolver.exception_handler(Exception)(self._answer_error)
+            self.resolver.include_router(webhooks.router, prefix="/api/v1/webhooks")
+            self.resolver.include_router(events.router, prefix="/api/v1/events")
+            self.resolver.include_router(api_keys.router, prefix="/api/v1/api-keys")
+            self.resolver.include_router(deliveries.router, prefix="/api/v1/webhooks")
+            self.resolver.include_router(replays.router, prefix="/api/v1/webhooks")
+            self.resolver.include_router(recipients.router, prefix="/api/v1/recipients")
+            self.resolver.include_router(event_types.router, prefix="/api/v1/event-types")
+            self.resolver.include_router(documents.make_router(self.resolver))
+            self.resolver.include_router(dashboard.router, prefix="/dashboard")
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Return the answer to one request, whatever happens, in the envelope."""
@@ -73,7 +90,7 @@ class Api:
             answer = self.resolver.resolve(event, context)
         answer["headers"] |= {
             "X-Request-Id": call.request_id,
-            "Cache-Control": "no-store",
+            "Cache-Control": answer["headers"].get("Cache-Control", "no-store"),
             "X-Content-Type-Options": "nosniff",
         }
         self._services.observer.log(

@@ -8,6 +8,7 @@ from aws_lambda_powertools.event_handler.depends import Depends
 from api.requests import Call, read_documents
 from webhooks.domain.api_key import ApiKey
 from webhooks.services.delivery_log import Logbook
+from webhooks.services.erasures import Erasures
 from webhooks.services.keyring import Keyring
 from webhooks.services.publisher import Publisher
 from webhooks.services.registry import Registry
@@ -40,12 +41,20 @@ def _replays(request: Request) -> Replays:
     return _call(request).services.replays
 
 
+def _erasures(request: Request) -> Erasures:
+    return _call(request).services.erasures
+
+
 def _keyring(request: Request) -> Keyring:
     return _call(request).services.keyring
 
 
 def _publisher(request: Request) -> Publisher:
     return _call(request).services.publisher
+
+
+def _if_none_match(request: Request) -> str | None:
+    return request.resolved_event.headers.get("if-none-match")
 
 
 def _documents(request: Request) -> dict[str, object] | list[object]:
@@ -67,9 +76,14 @@ DeliveryLogbook = Annotated[Logbook, Depends(_logbook)]
 
 WebhookReplays = Annotated[Replays, Depends(_replays)]
 
+RecipientErasures = Annotated[Erasures, Depends(_erasures)]
+
 ApiKeyring = Annotated[Keyring, Depends(_keyring)]
 
 EventPublisher = Annotated[Publisher, Depends(_publisher)]
+
+IfNoneMatch = Annotated[str | None, Depends(_if_none_match)]
+"""The versions of a file that the caller has already; None where it has none."""
 
 PublishedDocuments = Annotated[dict[str, object] | list[object], Depends(_documents)]
 """The request's body as a publication, which the domain checks."""

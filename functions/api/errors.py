@@ -9,6 +9,9 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 
 from api.schemas.base import ErrorOut, Failure, ProblemOut
 from webhooks.domain.errors import (
+    AllowanceUsed,
+    DeliveryErased,
+    HostLimitReached,
     IdempotencyConflict,
     IdempotencyInProgress,
     InvalidEvent,
@@ -18,7 +21,11 @@ from webhooks.domain.errors import (
     ReplayRunning,
     ScopeExceeded,
     TooManyAttempts,
+    TooManyCalls,
+    TooManyErasures,
     TooManyReplays,
+    TooManyResends,
+    TooManyTests,
     Unavailable,
     WebhookDisabled,
 )
@@ -136,6 +143,16 @@ def replay_not_found() -> ApiError:
     return ApiError(404, "replay_not_found", "Check the id: the webhook has no such replay.")
 
 
+def erasure_not_found() -> ApiError:
+    """Refuse an id that is not one of the account's erasures, or no longer."""
+    return ApiError(404, "erasure_not_found", "Check the id: the account has no such erasure.")
+
+
+def file_not_found() -> ApiError:
+    """Refuse a name that is not one of the dashboard's files."""
+    return ApiError(404, "file_not_found", "Check the name: the dashboard has no such file.")
+
+
 def method_not_allowed(allowed: Iterable[str]) -> ApiError:
     """Refuse a method that the path does not have, naming those that it has."""
     allow = ", ".join(sorted(allowed))
@@ -192,6 +209,8 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, InvalidInput):
         problems = error.problems if isinstance(error, InvalidWebhook) else (error,)
         return validation_failed(problem(each.field, each.message) for each in problems)
+    if isinstance(error, AllowanceUsed):
+        return _allowance_used(error)
     answers = (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind))
     return next(answers, _internal_error)()
 
@@ -202,6 +221,25 @@ def _limit_reached() -> ApiError:
         "webhook_limit_reached",
         "Delete a webhook first: the account has as many as it may have.",
     )
+
+
+def _host_limit_reached() -> ApiError:
+    return ApiError(
+        409,
+        "host_limit_reached",
+        "Use another host: as many of the account's webhooks lead to this one as may.",
+    )
+
+
+def _delivery_erased() -> ApiError:
+    return ApiError(
+        409, "delivery_erased", "Publish the event again: this payload was erased with a recipient."
+    )
+
+
+def _allowance_used(error: AllowanceUsed) -> ApiError:
+    code, message = _ALLOWANCES[type(error)]
+    return ApiError(429, code, message, headers={"Retry-After": str(error.retry_after_seconds)})
 
 
 def _webhook_disabled() -> ApiError:
@@ -275,9 +313,29 @@ def _internal_error() -> ApiError:
     )
 
 
+_ALLOWANCES: Mapping[type[AllowanceUsed], tuple[str, str]] = {
+    TooManyCalls: (
+        "too_many_calls",
+        "Wait: the account has made as many calls as it may within a minute.",
+    ),
+    TooManyTests: (
+        "too_many_tests",
+        "Wait: the webhook has had as many test events as it may have within an hour.",
+    ),
+    TooManyResends: (
+        "too_many_resends",
+        "Wait, or start a replay: the webhook has had as many resends as an hour allows.",
+    ),
+    TooManyErasures: (
+        "too_many_erasures",
+        "Wait: the account has begun as many erasures as it may within a day.",
+    ),
+}
 _ANSWERS = {
+    HostLimitReached: _host_limit_reached,
     LimitReached: _limit_reached,
     TooManyAttempts: _too_many_attempts,
+    DeliveryErased: _delivery_erased,
     WebhookDisabled: _webhook_disabled,
     LastApiKey: _last_api_key,
     ScopeExceeded: _scope_exceeded,

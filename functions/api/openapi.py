@@ -21,6 +21,8 @@ from api.idempotency import HEADER, REPLAYED_HEADER
 from api.requests import MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES, SCOPE_EXTENSION, required_scope
 from api.schemas.base import Failure
 from webhooks.domain.errors import (
+    DeliveryErased,
+    HostLimitReached,
     IdempotencyConflict,
     IdempotencyInProgress,
     LastApiKey,
@@ -28,7 +30,11 @@ from webhooks.domain.errors import (
     ReplayRunning,
     ScopeExceeded,
     TooManyAttempts,
+    TooManyCalls,
+    TooManyErasures,
     TooManyReplays,
+    TooManyResends,
+    TooManyTests,
     Unavailable,
     WebhookDisabled,
 )
@@ -47,8 +53,9 @@ Webhooks for email events. Every answer but this document and its page is JSON i
 read `code`, people `message`; a 422 lists what is wrong in `details`. A path that is not listed \
 answers 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
 
-The gateway in front of the API answers calls above the stack's rate itself, with 429 and \
-`{"message": "Too Many Requests"}`: try those again later.
+An account that calls too often, or asks for too much of one kind, is answered 429 with \
+`Retry-After`. The gateway in front of the API answers calls above the whole stack's rate itself, \
+with 429 and `{"message": "Too Many Requests"}`: try those again later.
 """
 
 _SCHEME = "apiKey"
@@ -57,11 +64,18 @@ _COMPONENT = "#/components/{}/{}"
 
 # What no rule below says: the errors of single operations.
 _OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
-    "register_webhook": [LimitReached()],
+    "register_webhook": [LimitReached(), HostLimitReached()],
+    "change_webhook": [HostLimitReached()],
     "delete_webhook_by_query": [errors.webhook_not_found()],
-    "resend_delivery": [WebhookDisabled(), TooManyAttempts()],
-    "send_test_event": [WebhookDisabled()],
+    "resend_delivery": [
+        WebhookDisabled(),
+        DeliveryErased(),
+        TooManyAttempts(),
+        TooManyResends(),
+    ],
+    "send_test_event": [WebhookDisabled(), TooManyTests()],
     "start_replay": [WebhookDisabled(), ReplayRunning(), TooManyReplays()],
+    "erase_recipient": [TooManyErasures()],
     "create_api_key": [ScopeExceeded()],
     "revoke_api_key": [LastApiKey()],
 }
@@ -69,7 +83,9 @@ _OF_PATH = {
     "webhook_id": errors.webhook_not_found,
     "delivery_id": errors.delivery_not_found,
     "replay_id": errors.replay_not_found,
+    "erasure_id": errors.erasure_not_found,
     "key_id": errors.api_key_not_found,
+    "file": errors.file_not_found,
 }
 _BODIES: Mapping[str, Any] = {
     "register_webhook": {
@@ -86,13 +102,17 @@ _TAGS = {
     "Webhooks": "Where events are sent.",
     "Deliveries": "What was sent, and how it went.",
     "Replays": "Sending a webhook's deliveries again, many at once.",
+    "Recipients": "The people whom events are about.",
     "Events": "What happened to emails.",
     "API keys": "Who may call, and for what.",
-    "Documentation": "This document; no key needed.",
+    "Documentation": "This document, and pages to look at; no key needed.",
 }
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("What to name when you ask about the call.", {"type": "string"}),
-    "Cache-Control": ("Answers are for their caller alone.", {"const": "no-store"}),
+    "Cache-Control": (
+        "Answers are for their caller alone, and kept nowhere; the dashboard's files may be kept.",
+        {"enum": ["no-store", "no-cache"]},
+    ),
     "X-Content-Type-Options": ("The type is what Content-Type says.", {"const": "nosniff"}),
     REPLAYED_HEADER: (
         "Present where the answer is that of an earlier call with the same Idempotency-Key.",
@@ -105,6 +125,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": r"^\d+$"},
     ),
     "Content-Security-Policy": ("What the page may load: nothing of others.", {"type": "string"}),
+    "ETag": ("The version of the file, for If-None-Match.", {"type": "string"}),
     "Referrer-Policy": ("Nobody is told of the page.", {"const": "no-referrer"}),
 }
 _EVERYWHERE = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
@@ -194,8 +215,16 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
     idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
     is_page = "text/html" in success["content"]
     page = ("Content-Security-Policy", "Referrer-Policy") if is_page else ()
-    success["headers"] = _header_refs((*_EVERYWHERE, *idempotent, *page))
+    unchanged = operation["responses"].get("304")
+    version = ("ETag",) if unchanged else ()
+    success["headers"] = _header_refs((*_EVERYWHERE, *idempotent, *page, *version))
     operation["responses"] = {str(route.status_code): success}
+    if unchanged:
+        # Without the content that Powertools gives it: it has none.
+        operation["responses"]["304"] = {
+            "description": unchanged["description"],
+            "headers": success["headers"],
+        }
     answered = sorted(_errors(name, route, operation), key=lambda error: error.status)
     for status, group in groupby(answered, key=lambda error: error.status):
         alike = list({error.code: error for error in group}.values())
@@ -227,6 +256,7 @@ def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[A
     if scope is not None:
         yield errors.unauthorized()
         yield errors.insufficient_scope(scope)
+        yield as_api_error(TooManyCalls())
         yield as_api_error(Unavailable())
     if "requestBody" in operation:
         yield errors.malformed_json("Send a body that is valid JSON.")
@@ -238,7 +268,8 @@ def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[A
         yield as_api_error(IdempotencyInProgress())
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
-            yield _OF_PATH[parameter["name"]]()
+            if parameter["name"] in _OF_PATH:
+                yield _OF_PATH[parameter["name"]]()
             # An id with characters that no path part may have is no route at all.
             yield errors.not_found()
     yield from map(as_api_error, _OF_OPERATION.get(name, ()))

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.ports import KeptAnswers, Observer
+    from webhooks.services.allowances import Allowances
     from webhooks.services.delivery_log import Logbook
+    from webhooks.services.erasures import Erasures
     from webhooks.services.keyring import Keyring
     from webhooks.services.publisher import Publisher
     from webhooks.services.registry import Registry
@@ -64,6 +66,14 @@ class Services(Protocol):
     @property
     def replays(self) -> Replays:
         """The webhooks' replays."""
+
+    @property
+    def erasures(self) -> Erasures:
+        """The account's erasures."""
+
+    @property
+    def allowances(self) -> Allowances:
+        """How much an account may ask for."""
 
     @property
     def keyring(self) -> Keyring:
@@ -128,6 +138,14 @@ def authenticate(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -
     call.key = call.services.keyring.authenticate(authorization) if authorization else None
     if call.key is None:
         raise errors.unauthorized()
+    return next_middleware(app)
+
+
+def count_calls(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> Response[Any]:
+    """Refuse a call of an account that has made as many in this minute as it may."""
+    call = current_call(app)
+    if call.key is not None:
+        call.services.allowances.call(call.key.account_id)
     return next_middleware(app)
 
 

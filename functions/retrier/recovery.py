@@ -1,4 +1,6 @@
-"""The steps of the recovery state machine: what a webhook missed is sent to it, bit by bit.
+"""The steps of the recovery state machine: what takes long is done bit by bit.
+
+A replay and a recovery send a webhook what it missed, an erasure redacts an account's payloads.
 
 An action does a step of its work and says how long to wait for the next one, None for no next
 one; everything else about the machine is the same for all of them.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from webhooks.domain.erasure import ErasureKey
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.replay import ReplayKey
 from webhooks.services.recovery import Step
@@ -39,7 +42,10 @@ A step is 9 events of the execution's history, and 3 more for each of its 63 ret
 that a hundred stay below the 25,000 that Step Functions allows ("Standard workflows quotas").
 """
 
-_CARRIED = ("version", "action", "account_id", "webhook_id", "replay_id", "recovery_id")
+_WORKS = ("replay_id", "recovery_id", "erasure_id")
+"""What a state names its work by: one of these, the id that its executions are named after."""
+
+_CARRIED = ("version", "action", "account_id", "webhook_id", *_WORKS)
 _MILLISECONDS = 1000
 
 
@@ -76,6 +82,13 @@ def _recover(
     return Next(step.seconds, {"probe": step.probe, **after})
 
 
+def _erase(
+    state: Mapping[str, Any], remaining_seconds: Callable[[], float], services: wiring.Services
+) -> Next | None:
+    seconds = services.eraser.step(_erasure_key(state), remaining_seconds)
+    return None if seconds is None else Next(seconds, {})
+
+
 def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, Any]:
     """See that what the state machine gave up does not look as if it went on.
 
@@ -86,6 +99,8 @@ def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, A
     services.observer.log("error", "recovery_abandoned", **names, error=error)
     if state.get("action") == REPLAY:
         services.replayer.abandon(_replay_key(state))
+    elif state.get("action") == ERASE:
+        services.eraser.abandon(_erasure_key(state))
     return names
 
 
@@ -99,7 +114,7 @@ def _next(state: Mapping[str, Any], following: Next | None) -> dict[str, Any]:
     if steps % STEPS_AN_EXECUTION:
         return {**after, "decision": "wait"}
     # The same name however often it is asked for, so that there is one next execution.
-    work = state.get("replay_id") or state["recovery_id"]
+    [work] = [state[name] for name in _WORKS if name in state]
     return {**after, "decision": "continue", "name": f"{work}-{steps}", "input": after}
 
 
@@ -107,9 +122,14 @@ def _replay_key(state: Mapping[str, Any]) -> ReplayKey:
     return ReplayKey(state["account_id"], state["webhook_id"], state["replay_id"])
 
 
+def _erasure_key(state: Mapping[str, Any]) -> ErasureKey:
+    return ErasureKey(state["account_id"], state["erasure_id"])
+
+
 REPLAY = "replay"
 RECOVER = "recover"
+ERASE = "erase"
 ABANDON = "abandon"
-_ACTIONS: dict[str, Do] = {REPLAY: _replay, RECOVER: _recover}
+_ACTIONS: dict[str, Do] = {REPLAY: _replay, RECOVER: _recover, ERASE: _erase}
 ACTIONS = frozenset({*_ACTIONS, ABANDON})
 """The values of a state's `action` that are the recovery state machine's."""

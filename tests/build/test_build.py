@@ -55,6 +55,15 @@ def test_a_function_holds_its_own_package_only(function: str, package: str) -> N
     assert [path.name for path in (BUILD / function).iterdir()] == [package]
 
 
+def test_the_api_brings_the_dashboards_files() -> None:
+    source = template.TEMPLATE.parent / "functions" / "api" / "dashboard"
+    built = BUILD / "ApiFunction" / "api" / "dashboard"
+
+    names = {path.name for path in source.iterdir()}
+    assert {"index.html", "app.js", "style.css"} <= names
+    assert {path.name for path in built.iterdir()} == names
+
+
 def test_the_layer_holds_the_code_and_libraries_but_not_boto3() -> None:
     names = {path.name for path in (BUILD / "CoreLayer" / "python").iterdir()}
 

@@ -30,6 +30,7 @@ DELIVERY = f"{WEBHOOK}/deliveries/{{delivery_id}}"
 REPLAY = f"{WEBHOOK}/replays/{{replay_id}}"
 KEYS = "/api/v1/api-keys"
 SINCE = "2025-12-21T00:00:00Z"
+ADDRESS = "recipient@example.com"
 HOST = "hooks.acme.com"
 REGISTRATION = {"url": f"https://{HOST}/events", "events": ["email.sent"]}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -48,8 +49,9 @@ class Case(NamedTuple):
 
     @property
     def ids(self) -> list[str]:
-        """The ids that the call names."""
-        return re.findall(r"{(\w+)}", self.path + self.query)
+        """The ids that the call names; an address is nobody's own."""
+        named = re.findall(r"{(\w+)}", self.path + self.query)
+        return [name for name in named if name != "address"]
 
 
 CASES = [
@@ -68,6 +70,8 @@ CASES = [
     Case("GET", f"{WEBHOOK}/replays", Scope.READ, 200),
     Case("GET", REPLAY, Scope.READ, 200),
     Case("DELETE", REPLAY, Scope.WRITE, 200),
+    Case("DELETE", "/api/v1/recipients/{address}", Scope.WRITE, 202),
+    Case("GET", "/api/v1/recipients/erasures/{erasure_id}", Scope.READ, 200),
     Case("GET", KEYS, Scope.READ, 200),
     Case("POST", KEYS, Scope.WRITE, 201, {"name": "another", "scopes": ["write"]}),
     Case("DELETE", f"{KEYS}/{{key_id}}", Scope.WRITE, 200),
@@ -75,6 +79,8 @@ CASES = [
     Case("GET", "/api/v1/event-types", Scope.READ, 200),
     Case("GET", "/api/v1/openapi.json", None, 200),
     Case("GET", "/docs", None, 200),
+    Case("GET", "/dashboard", None, 200),
+    Case("GET", "/dashboard/{file}", None, 200),
 ]
 WITH_IDS = [case for case in CASES if case.ids]
 
@@ -108,7 +114,7 @@ class World:
             headers["Authorization"] = f"Bearer {key.text}"
         event = http_api_event(
             case.method,
-            case.path.format(**ids),
+            case.path.format(**ids, address=ADDRESS),
             query=case.query.format(**ids),
             headers=headers,
             body=None if case.body is None else json.dumps(case.body),
@@ -135,6 +141,12 @@ class World:
             + [repr(item) for item in fakes.scheduler.executions.items() if account_id in item[0]]
             + [repr(item) for item in fakes.scheduler.resends.items() if account_id in item[1][0]]
             + [repr(key) for key in fakes.replay_scheduler.started if account_id in key]
+            + [
+                repr(each)
+                for each in fakes.erasure_store.erasures.values()
+                if account_id in each.key
+            ]
+            + [repr(key) for key in fakes.erasure_scheduler.started if account_id in key]
             + [repr(message) for message in fakes.events.messages if account_id in message]
         )
 
@@ -148,7 +160,10 @@ class World:
             "webhook_id": webhook.id,
             "delivery_id": delivery.id,
             "replay_id": replay.id,
+            "erasure_id": self.fakes.erasures.start(account_id, f"{account_id}@example.com").id,
             "key_id": key.id,
+            # The one thing that belongs to nobody: another account's is one that there is not.
+            "file": "app.js" if account_id == "acme" else f"{account_id}.js",
         }
 
 

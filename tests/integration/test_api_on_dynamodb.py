@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from api import handler
 from api.app import Api
 from support.backend import backend
-from support.fakes import FakeObserver, FakeRecoveryScheduler
-from support.http_api import CURSOR_KEY, LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
+from support.fakes import FakeAllowanceStore, FakeObserver, FakeRecoveryScheduler
+from support.http_api import (
+    CURSOR_KEY,
+    LAMBDA_CONTEXT,
+    LIMITS,
+    ApiClient,
+    ApiOnFakes,
+    http_api_event,
+)
 from support.samples import event_document
+from support.stores import webhook_store
 from webhooks import wiring
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
-from webhooks.adapters.dynamodb import (
-    DynamoDBDestinationStore,
-    DynamoDBWebhookStore,
-)
+from webhooks.adapters.dynamodb import DynamoDBDestinationStore
 from webhooks.domain import targets
+from webhooks.services.allowances import Allowances
 from webhooks.services.keyring import Keyring
 from webhooks.services.registry import Registry
 
@@ -31,16 +38,22 @@ BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.b
 def make_client(dynamodb: Any, account_id: str) -> ApiClient:
     keyring = Keyring(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
     registry = Registry(
-        DynamoDBWebhookStore(dynamodb, "WebhooksTable"),
+        webhook_store(dynamodb),
         recoveries=FakeRecoveryScheduler(),
         observer=FakeObserver(),
         check_url=targets.check_url,
         resolve=lambda _host: ["93.184.216.34"],
         is_public=targets.is_public,
         max_webhooks=3,
+        max_webhooks_per_host=3,
         cursor_key=CURSOR_KEY,
     )
-    services = SimpleNamespace(registry=registry, keyring=keyring, observer=FakeObserver())
+    allowances = Allowances(
+        FakeAllowanceStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
+    )
+    services = SimpleNamespace(
+        registry=registry, keyring=keyring, allowances=allowances, observer=FakeObserver()
+    )
     return ApiClient(Api(services), keyring.issue(account_id).text)
 
 

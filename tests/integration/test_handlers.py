@@ -17,7 +17,7 @@ import retrier.handler
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
-from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+from support.stores import webhook_store
 from webhooks.adapters.items import read_delivery
 from webhooks.domain import signing
 from webhooks.domain.delivery import Status
@@ -37,7 +37,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
 
 def register(aws: Backend, receiver: Receiver, number: int = 1) -> None:
-    store = DynamoDBWebhookStore(aws.clients["dynamodb"], "WebhooksTable")
+    store = webhook_store(aws.clients["dynamodb"])
     store.create(samples.webhook(number, url=receiver.url), samples.SECRET, limit=50)
 
 
@@ -197,6 +197,8 @@ def test_the_senders_functions_load_nothing_that_they_can_do_without(function: s
     forbidden = {
         "pydantic",
         "aws_xray_sdk",
+        "boto3",
+        "s3transfer",
         "aws_lambda_powertools.event_handler",
         "aws_lambda_powertools.utilities.idempotency",
     }

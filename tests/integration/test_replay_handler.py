@@ -13,8 +13,8 @@ from retrier.recovery import STEPS_AN_EXECUTION
 from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
+from support.stores import webhook_store
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.replays import DynamoDBReplayStore
 from webhooks.domain.delivery import Status, delivery_id
 from webhooks.domain.errors import Unavailable
@@ -42,7 +42,7 @@ def missed(aws: Backend, receiver: Receiver) -> Replay:
     """Register a webhook whose deliveries are exhausted, and a replay of them."""
     dynamodb = aws.clients["dynamodb"]
     webhook = samples.webhook(url=receiver.url)
-    DynamoDBWebhookStore(dynamodb, "WebhooksTable").create(webhook, samples.SECRET, limit=50)
+    webhook_store(dynamodb).create(webhook, samples.SECRET, limit=50)
     deliveries = DynamoDBDeliveryStore(dynamodb, "DeliveriesTable", retention_days=30)
     for number in range(MISSED):
         occurred_at_ms = NOW_MS - number * 1000

@@ -20,9 +20,11 @@ from webhooks.adapters import aws, items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS
+from webhooks.domain.allowance import Allowance, Kind
 from webhooks.domain.replay import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
+from webhooks.services.eraser import SECONDS_FOR_A_BATCH
 from webhooks.services.replayer import SECONDS_FOR_A_STEP
 from webhooks.settings import Settings
 
@@ -39,6 +41,16 @@ EVERYTHING_ALLOWED = {
 """The statements that may say `*`, each with its reason."""
 
 STATE_MACHINES = ("RetryStateMachine", "RecoveryStateMachine")
+
+SES_DETAIL_TYPES = {
+    "send": "Email Sent",
+    "delivery": "Email Delivered",
+    "bounce": "Email Bounced",
+    "complaint": "Email Complaint Received",
+    "open": "Email Opened",
+    "click": "Email Clicked",
+}
+"""What an event destination calls the six types, and what EventBridge calls them (AWS's guides)."""
 
 SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
 
@@ -75,7 +87,9 @@ def every_allowed_statement() -> Iterator[tuple[str, dict[str, Any]]]:
         documents += [
             document[name] for name in ("PolicyDocument", "KeyPolicy") if name in document
         ]
-        for statement in (one for policy in documents for one in policy["Statement"]):
+        for written in (one for policy in documents for one in policy["Statement"]):
+            # One that a condition decides on has what it says where the condition holds.
+            statement = written["Fn::If"][1] if "Fn::If" in written else written
             if statement["Effect"] == "Allow":
                 yield logical_id, statement
 
@@ -195,6 +209,11 @@ def test_a_parameter_that_the_template_does_not_allow_is_refused(name: str, valu
         ("MaxWebhooksPerAccount", "max_webhooks_per_account"),
         ("ReplayRate", "replay_rate"),
         ("MaxReplaysPerDay", "max_replays_per_day"),
+        ("MaxWebhooksPerHost", "max_webhooks_per_host"),
+        ("MaxTestsPerHour", "max_tests_per_hour"),
+        ("MaxResendsPerHour", "max_resends_per_hour"),
+        ("MaxErasuresPerDay", "max_erasures_per_day"),
+        ("MaxCallsPerMinute", "max_calls_per_minute"),
         ("DefaultAccountId", "default_account_id"),
     ],
 )
@@ -287,8 +306,12 @@ def test_the_api_is_throttled_and_takes_every_route() -> None:
         ("POST", "/api/v1/api-keys"),
         ("GET", "/api/v1/api-keys"),
         ("DELETE", "/api/v1/api-keys/{id}"),
+        ("DELETE", "/api/v1/recipients/{address}"),
+        ("GET", "/api/v1/recipients/erasures/{id}"),
         ("GET", "/api/v1/openapi.json"),
         ("GET", "/docs"),
+        ("GET", "/dashboard"),
+        ("GET", "/dashboard/{file}"),
         ("ANY", "/{proxy+}"),
         ("ANY", "/"),
     }
@@ -373,7 +396,7 @@ def test_kept_answers_may_be_what_powertools_writes_and_go_after_a_day() -> None
 
     assert statement["Resource"] == {"Fn::GetAtt": ["IdempotencyTable", "Arn"]}
     assert set(statement["Action"]) == {
-        f"dynamodb:{action}Item" for action in ("Get", "Put", "Update", "Delete")
+        f"dynamodb:{action}Item" for action in ("Put", "Update", "Delete")
     }
     layer = DynamoDBPersistenceLayer("table", boto3_client=boto3.client("dynamodb", "us-east-1"))
     assert table["KeySchema"] == [{"AttributeName": layer.key_attr, "KeyType": "HASH"}]
@@ -421,7 +444,7 @@ def test_the_retrier_is_ended_by_lambda_before_the_state_machine_loses_patience(
 
 
 def test_the_retrier_has_the_time_that_a_replays_step_takes() -> None:
-    assert properties("RetrierFunction")["Timeout"] > SECONDS_FOR_A_STEP
+    assert properties("RetrierFunction")["Timeout"] > max(SECONDS_FOR_A_STEP, SECONDS_FOR_A_BATCH)
     assert translated()["Parameters"]["ReplayRate"]["MaxValue"] == MAX_RATE
 
 
@@ -441,6 +464,34 @@ def test_the_api_removes_nothing_beside_the_deliveries_but_the_marks_of_replays(
     assert not items.owner("acc_1", "w").endswith(items.REPLAYS)
 
 
+def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> None:
+    bound = {
+        (role, sid): statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        for role in ("ApiRole", "RetrierRole")
+        for sid, statement in statements(role).items()
+        if "ForAllValues:StringLike" in statement.get("Condition", {})
+    }
+
+    assert bound == {
+        ("ApiRole", "KeepReplays"): f"*{items.REPLAYS}",
+        ("ApiRole", "CountWhatIsAskedFor"): f"*{items.ALLOWANCES}",
+        ("RetrierRole", "KeepReplays"): f"*{items.REPLAYS}",
+        ("RetrierRole", "KeepErasures"): f"*{items.ERASURES}",
+    }
+    counted = items.allowance_key(Allowance("acc_1", "w", Kind.TESTS, 1))["owner"]["S"]
+    assert counted.endswith(items.ALLOWANCES)
+    assert items.erasure_key("acc_1", "e")["owner"]["S"].endswith(items.ERASURES)
+
+
+def test_the_retrier_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:
+    condition = statements("RetrierRole")["FindAnAccountsWebhooks"]["Condition"]
+
+    assert condition == {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["account_id", "webhook_id"]},
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    }
+
+
 def test_the_recovery_state_machine_may_start_only_itself() -> None:
     policy = properties("RecoveryStateMachineContinuation")
 
@@ -450,10 +501,72 @@ def test_the_recovery_state_machine_may_start_only_itself() -> None:
     assert statement["Resource"] == {"Ref": "RecoveryStateMachine"}
 
 
+def test_ses_is_connected_only_where_that_was_asked_for() -> None:
+    names = ("SesConfigurationSet", "SesEventDestination", "SesRule")
+    conditions = {translated()["Resources"][name]["Condition"] for name in names}
+    conditions.add(translated()["Outputs"]["SesConfigurationSetName"]["Condition"])
+
+    assert conditions == {"ConnectsSes"}
+    assert translated()["Conditions"]["ConnectsSes"] == {
+        "Fn::Equals": [{"Ref": "ConnectSes"}, "true"]
+    }
+    assert translated()["Parameters"]["ConnectSes"]["Default"] == "false"
+
+
+def test_ses_publishes_the_six_events_and_the_rule_takes_each_of_them() -> None:
+    destination = properties("SesEventDestination")
+    assert destination["ConfigurationSetName"] == {"Ref": "SesConfigurationSet"}
+    published = destination["EventDestination"]
+    assert published["Enabled"] is True
+    assert set(published["MatchingEventTypes"]) == set(SES_DETAIL_TYPES)
+    bus = published["EventBridgeDestination"]["EventBusArn"]["Fn::Sub"]
+    assert bus.endswith(":event-bus/default")
+    rule = properties("SesRule")
+    assert rule["EventPattern"]["source"] == ["aws.ses"]
+    assert set(rule["EventPattern"]["detail-type"]) == set(SES_DETAIL_TYPES.values())
+    assert "EventBusName" not in rule
+
+
+def test_the_rule_for_ses_goes_by_the_configuration_sets_of_this_stack() -> None:
+    assert properties("SesConfigurationSet")["Name"] == {"Ref": "AWS::StackName"}
+    own, others = properties("SesRule")["EventPattern"]["resources"]
+
+    assert own["Fn::Sub"].endswith(":configuration-set/${AWS::StackName}")
+    # Without the underscore the stack `mail` would take what is for the stack `mail-dev`.
+    assert others == {"prefix": {"Fn::Sub": own["Fn::Sub"] + "_"}}
+
+
+def test_what_the_rule_for_ses_cannot_send_waits_with_the_rejected_events() -> None:
+    [target] = properties("SesRule")["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["EventsQueue", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}}
+    allowed = {statement["Sid"]: statement for _, statement in every_allowed_statement()}
+    statement = allowed["WhatTheSesRuleCouldNotSend"]
+
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Resource"] == {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["SesRule", "Arn"]}}
+    }
+
+
+def test_only_the_stacks_own_rule_may_publish_where_ses_is_connected() -> None:
+    allowed = {statement["Sid"]: statement for _, statement in every_allowed_statement()}
+    statement = allowed["SesThroughSnsOrEventBridge"]
+    condition, services, otherwise = statement["Principal"]["Service"]["Fn::If"]
+    assert (condition, services) == ("ConnectsSes", ["events.amazonaws.com"])
+    assert otherwise == ["sns.amazonaws.com", "events.amazonaws.com"]
+    condition, sources, otherwise = statement["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::If"]
+
+    assert (condition, sources) == ("ConnectsSes", [{"Fn::GetAtt": ["SesRule", "Arn"]}])
+    assert all(":${AWS::AccountId}:" in source["Fn::Sub"] for source in otherwise)
+
+
 def test_an_alarm_is_made_only_where_there_is_somebody_to_tell() -> None:
     alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
 
-    assert len(alarms) == 8
+    assert len(alarms) == 9
     for name, alarm in alarms.items():
         assert alarm["Condition"] == "HasAlarms", name
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name

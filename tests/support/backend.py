@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.client
 import requests
-from moto.server import ThreadedMotoServer
 
 from support.receiver import loopback_target
-from support.tables import create_tables
 from webhooks.settings import Settings
 from webhooks.wiring import Services, TargetRules
 
@@ -71,6 +69,11 @@ class Backend:
 @contextmanager
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """Stand AWS up, empty, with the template's tables and what the functions call besides."""
+    # Here, because they take seconds to load and the benchmarks' processes need neither.
+    from moto.server import ThreadedMotoServer
+
+    from support.tables import create_tables
+
     for name, value in (
         ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "test"),

@@ -28,9 +28,11 @@ from webhooks.ports import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from webhooks.domain.allowance import Allowance
     from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.delivery import Status
+    from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
     from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.ports import DeliveryQuery, WebhookChanges
@@ -59,6 +61,7 @@ class FakeWebhookStore:
 
     def __init__(self) -> None:
         self.webhooks: dict[tuple[str, str], tuple[Webhook, Secrets]] = {}
+        self.deleted: set[tuple[str, str]] = set()
         self.failures = Failures()
         self.queries = 0
 
@@ -140,7 +143,10 @@ class FakeWebhookStore:
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         self.failures.check("delete")
-        return self.webhooks.pop((account_id, webhook_id), None) is not None
+        if self.webhooks.pop((account_id, webhook_id), None) is None:
+            return False
+        self.deleted.add((account_id, webhook_id))
+        return True
 
     def destinations(self, account_id: str) -> Sequence[Destination]:
         self.failures.check("destinations")
@@ -269,13 +275,16 @@ class FakeHealthStore:
     def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
         self.failures.check("overdue")
         found = sorted(
-            (webhook.health.recovery_due_at_ms, webhook)
-            for webhook, _ in self.store.webhooks.values()
-            if webhook.health.recovery_id and webhook.health.recovery_due_at_ms < before_ms
+            (
+                webhook
+                for webhook, _ in self.store.webhooks.values()
+                if webhook.health.recovery_id and webhook.health.recovery_due_at_ms < before_ms
+            ),
+            key=lambda webhook: webhook.health.recovery_due_at_ms,
         )
         return [
             RecoveryKey(webhook.account_id, webhook.id, webhook.health.recovery_id or "")
-            for _, webhook in found[:limit]
+            for webhook in found[:limit]
         ]
 
     def _change_recovery(
@@ -488,6 +497,89 @@ class FakeReplayScheduler:
     def start(self, key: ReplayKey) -> None:
         self.failures.check("start")
         self.started.append(key)
+
+
+class FakeErasureStore:
+    """`ErasureStore` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.erasures: dict[ErasureKey, Erasure] = {}
+        self.failures = Failures()
+
+    def create(self, erasure: Erasure) -> None:
+        self.failures.check("create")
+        self.erasures[erasure.key] = erasure
+
+    def get(self, key: ErasureKey) -> Erasure | None:
+        self.failures.check("get")
+        return self.erasures.get(key)
+
+    def running(self, account_id: str, since_ms: int) -> Sequence[Erasure]:
+        self.failures.check("running")
+        return [
+            erasure
+            for key, erasure in sorted(self.erasures.items())
+            if key.account_id == account_id
+            and erasure.running
+            and erasure.created_at_ms >= since_ms
+        ]
+
+    def save(self, before: Erasure, after: Erasure) -> bool:
+        self.failures.check("save")
+        stored = self.erasures.get(after.key)
+        if stored == after:
+            return True
+        if stored is None or not stored.running or stored.steps != before.steps:
+            return False
+        self.erasures[after.key] = after
+        return True
+
+
+class FakeWebhookTrail:
+    """`WebhookTrail` over a fake store's webhooks."""
+
+    def __init__(self, store: FakeWebhookStore) -> None:
+        self.store = store
+
+    def next(self, account_id: str, after: str | None) -> str | None:
+        return min(
+            (
+                webhook_id
+                for account, webhook_id in {*self.store.webhooks, *self.store.deleted}
+                if account == account_id and (after is None or webhook_id > after)
+            ),
+            default=None,
+        )
+
+
+class FakeErasureScheduler:
+    """An `ErasureScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[ErasureKey] = []
+        self.failures = Failures()
+
+    def start(self, key: ErasureKey) -> None:
+        self.failures.check("start")
+        self.started.append(key)
+
+
+class FakeAllowanceStore:
+    """`AllowanceStore` in a dictionary, with every write counted."""
+
+    def __init__(self) -> None:
+        self.used: dict[Allowance, int] = {}
+        self.failures = Failures()
+        self.writes = 0
+
+    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
+        self.failures.check("take")
+        self.writes += 1
+        used = self.used.get(allowance, 0) + count
+        if used > limit:
+            return False
+        self.used[allowance] = used
+        return True
 
 
 class FakeApiKeyStore:

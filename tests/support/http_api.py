@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,11 @@ from urllib.parse import parse_qs, urlencode
 
 from api.app import Api
 from support.fakes import (
+    FakeAllowanceStore,
     FakeApiKeyStore,
     FakeDeliveryStore,
+    FakeErasureScheduler,
+    FakeErasureStore,
     FakeEventQueue,
     FakeKeptAnswers,
     FakeObserver,
@@ -23,8 +27,11 @@ from support.fakes import (
     FakeWebhookStore,
 )
 from webhooks.domain import targets
+from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import ALL_SCOPES, Scope
+from webhooks.services.allowances import Allowances
 from webhooks.services.delivery_log import Logbook
+from webhooks.services.erasures import Erasures
 from webhooks.services.keyring import Keyring
 from webhooks.services.publisher import Publisher
 from webhooks.services.registry import Registry
@@ -35,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 CURSOR_KEY = b"a key for the cursors of tests"
+LIMITS = {Kind.CALLS: 10_000, Kind.TESTS: 100, Kind.RESENDS: 100, Kind.ERASURES: 100}
+"""What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
+
 LAMBDA_CONTEXT = SimpleNamespace(
     aws_request_id="lambda-request-id", get_remaining_time_in_millis=lambda: 15_000
 )
@@ -142,10 +152,15 @@ class ApiOnFakes:
 
     addresses: dict[str, Sequence[str]] = field(default_factory=dict)
     max_webhooks: int = 50
+    max_webhooks_per_host: int = 10_000
+    limits: dict[Kind, int] = field(default_factory=LIMITS.copy)
     webhooks: FakeWebhookStore = field(default_factory=FakeWebhookStore)
     deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     max_replays_per_day: int = 50
+    allowance_store: FakeAllowanceStore = field(default_factory=FakeAllowanceStore)
+    erasure_store: FakeErasureStore = field(default_factory=FakeErasureStore)
+    erasure_scheduler: FakeErasureScheduler = field(default_factory=FakeErasureScheduler)
     replay_store: FakeReplayStore = field(default_factory=FakeReplayStore)
     replay_scheduler: FakeReplayScheduler = field(default_factory=FakeReplayScheduler)
     recovery_scheduler: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
@@ -164,10 +179,21 @@ class ApiOnFakes:
             resolve=self.resolve,
             is_public=targets.is_public,
             max_webhooks=self.max_webhooks,
+            max_webhooks_per_host=self.max_webhooks_per_host,
             cursor_key=CURSOR_KEY,
         )
+        self.allowances = Allowances(
+            self.allowance_store, limits=self.limits, observer=self.observer, clock=time.time
+        )
         self.logbook = Logbook(
-            self.deliveries, self.deliveries, self.scheduler, cursor_key=CURSOR_KEY
+            self.deliveries,
+            self.deliveries,
+            self.scheduler,
+            allowances=self.allowances,
+            cursor_key=CURSOR_KEY,
+        )
+        self.erasures = Erasures(
+            store=self.erasure_store, scheduler=self.erasure_scheduler, allowances=self.allowances
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
         self.publisher = Publisher(self.events, self.observer)

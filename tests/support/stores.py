@@ -7,6 +7,7 @@ Set `DYNAMODB_ENDPOINT` to the address of a DynamoDB Local, AWS's own engine, to
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -16,20 +17,25 @@ from moto import mock_aws
 
 from support import samples
 from support.fakes import (
+    FakeAllowanceStore,
     FakeApiKeyStore,
     FakeDeliveryStore,
     FakeDeliveryWalk,
+    FakeErasureStore,
     FakeHealthStore,
     FakeOverdueDeliveries,
     FakeReplayStore,
     FakeWebhookStore,
+    FakeWebhookTrail,
 )
 from support.tables import create_tables
+from webhooks.adapters.allowances import DynamoDBAllowanceStore
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
 from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
 from webhooks.adapters.dynamodb import DynamoDBDestinationStore, DynamoDBWebhookStore
+from webhooks.adapters.erasures import DynamoDBErasureStore, DynamoDBWebhookTrail
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
 from webhooks.adapters.replays import DynamoDBReplayStore
@@ -40,15 +46,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from webhooks.ports import (
+        AllowanceStore,
         ApiKeyStore,
         DeliveryLog,
         DeliveryStore,
         DeliveryWalk,
         DestinationStore,
+        ErasureStore,
         HealthStore,
         OverdueDeliveries,
         ReplayStore,
         WebhookStore,
+        WebhookTrail,
     )
 
 _ENDPOINT = "DYNAMODB_ENDPOINT"
@@ -74,6 +83,9 @@ class Stores(NamedTuple):
     walk: DeliveryWalk
     replays: ReplayStore
     api_keys: ApiKeyStore
+    erasures: ErasureStore
+    trail: WebhookTrail
+    allowances: AllowanceStore
 
 
 class Clock:
@@ -128,6 +140,9 @@ def on_fakes() -> Stores:
         walk=FakeDeliveryWalk(deliveries),
         replays=FakeReplayStore(),
         api_keys=FakeApiKeyStore(),
+        erasures=FakeErasureStore(),
+        trail=FakeWebhookTrail(webhooks),
+        allowances=FakeAllowanceStore(),
     )
 
 
@@ -135,7 +150,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
     table = "DeliveriesTable"
     deliveries = DynamoDBDeliveryStore(client, table, retention_days=30, clock=clock)
     return Stores(
-        webhooks=DynamoDBWebhookStore(client, "WebhooksTable"),
+        webhooks=webhook_store(client, clock),
         destinations=DynamoDBDestinationStore(client, "WebhooksTable"),
         health=DynamoDBHealthStore(client, "WebhooksTable"),
         deliveries=deliveries,
@@ -144,6 +159,21 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         walk=DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
         replays=DynamoDBReplayStore(client, table, retention_days=30, clock=clock),
         api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
+        erasures=DynamoDBErasureStore(client, table, retention_days=30, clock=clock),
+        trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
+        allowances=DynamoDBAllowanceStore(client, table),
+    )
+
+
+def webhook_store(
+    client: DynamoDBClient, clock: Callable[[], float] = time.time
+) -> DynamoDBWebhookStore:
+    return DynamoDBWebhookStore(
+        client,
+        "WebhooksTable",
+        deliveries_table="DeliveriesTable",
+        retention_days=30,
+        clock=clock,
     )
 
 

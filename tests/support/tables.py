@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from local.template import load, of_type
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _BUILT = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
@@ -18,9 +20,9 @@ def _tables() -> dict[str, dict[str, Any]]:
     return of_type(load(), "AWS::DynamoDB::Table")
 
 
-def create_tables(client: DynamoDBClient) -> None:
-    """Create every table of the template, each under its logical id."""
+def create_tables(client: DynamoDBClient, names: Mapping[str, str] | None = None) -> None:
+    """Create every table of the template, each under its logical id, or the name of that."""
     for logical_id, table in _tables().items():
         properties: dict[str, Any] = table["Properties"]
         built: Any = {name: properties[name] for name in _BUILT if name in properties}
-        client.create_table(TableName=logical_id, **built)
+        client.create_table(TableName=(names or {}).get(logical_id, logical_id), **built)

@@ -11,6 +11,7 @@ from support.fakes import (
     FakeAnnouncer,
     FakeDeliveryStore,
     FakeDeliveryWalk,
+    FakeErasureStore,
     FakeHealthStore,
     FakeObserver,
     FakeOverdueDeliveries,
@@ -19,11 +20,13 @@ from support.fakes import (
     FakeScheduler,
     FakeSender,
     FakeWebhookStore,
+    FakeWebhookTrail,
 )
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher, Message
+from webhooks.services.eraser import Eraser
 from webhooks.services.health import HealthKeeper
 from webhooks.services.recovery import Recovery
 from webhooks.services.retrier import Retrier
@@ -54,6 +57,8 @@ class World:
     announcer: FakeAnnouncer = field(default_factory=FakeAnnouncer)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
+    erasures: FakeErasureStore = field(default_factory=FakeErasureStore)
+    settle_seconds: float = 90.0
     ids: int = 0
 
     def __post_init__(self) -> None:
@@ -133,6 +138,18 @@ class World:
             random=lambda: self.random,
             schedule=self.recovery_schedule,
             deliveries_per_second=self.recovery_rate,
+        )
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        return Eraser(
+            store=self.erasures,
+            trail=FakeWebhookTrail(self.store),
+            walk=self.walk,
+            deliveries=self.deliveries,
+            observer=self.observer,
+            clock=self.clock,
+            settle_seconds=self.settle_seconds,
         )
 
     @cached_property

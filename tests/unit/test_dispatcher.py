@@ -12,6 +12,7 @@ from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
+from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
@@ -355,6 +356,78 @@ def test_a_failure_that_lost_a_race_to_a_success_starts_nothing(world: World) ->
     assert world.send(samples.event_text()) == []
     assert world.only().status is Status.SUCCEEDED
     assert world.scheduler.calls == 0
+
+
+def test_while_a_circuit_is_open_an_event_costs_one_write_and_nothing_else(world: World) -> None:
+    world.add(health=Health(failures=10, circuit=Circuit.OPEN, recovery_id="r"))
+    assert world.send(samples.event_text(), samples.event_text(transaction_id="txn_2")) == []
+    assert [(one.status, one.reason) for one in world.stored()] == [
+        (Status.WAITING, "webhook_down")
+    ] * 2
+    assert world.deliveries.writes == ["create", "create"]
+    assert world.sender.posts == []
+    assert world.health_store.writes == []
+    assert world.scheduler.calls == 0
+    assert world.recoveries.started == []
+
+
+def test_an_open_circuit_takes_no_time_that_an_attempt_would(world: World) -> None:
+    world.add(health=Health(circuit=Circuit.OPEN, recovery_id="r"))
+    world.remaining = 1.0
+    assert world.send(samples.event_text()) == []
+    assert world.only().status is Status.WAITING
+
+
+def test_a_webhook_that_is_draining_is_sent_to_at_once(world: World) -> None:
+    world.add(health=Health(circuit=Circuit.DRAINING, recovery_id="r"))
+    assert world.send(samples.event_text()) == []
+    assert world.only().status is Status.SUCCEEDED
+    assert world.health_store.writes == []
+
+
+def test_a_batchs_failures_change_a_webhooks_health_once(world: World) -> None:
+    world.add(1, 2)
+    world.sender.answer = lambda *_: REFUSED
+    texts = [samples.event_text(transaction_id=f"txn_{number}") for number in range(6)]
+    assert world.send(*texts) == []
+    assert world.health_store.writes == ["failed", "failed"]
+    assert [world.webhook(number).health.failures for number in (1, 2)] == [6, 6]
+    assert world.send(*(samples.event_text(transaction_id=f"more_{n}") for n in range(6))) == []
+    assert world.announcer.types == ["webhook.down", "webhook.down"]
+    assert len(world.recoveries.started) == 2
+
+
+def test_a_batch_in_which_one_arrives_is_a_success_of_its_webhook(world: World) -> None:
+    world.add(health=Health(failures=9, failing_since_ms=samples.NOW_MS))
+    world.sender.answer = lambda *_: REFUSED if len(world.sender.posts) > 1 else Outcome()
+    texts = [samples.event_text(transaction_id=f"txn_{number}") for number in range(6)]
+    assert world.send(*texts) == []
+    assert world.webhook().health == Health()
+    assert world.health_store.writes == ["succeeded"]
+
+
+def test_health_that_cannot_be_recorded_loses_no_delivery(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.health_store.failures.plan("failed", True)
+    assert world.send(samples.event_text()) == []
+    assert world.only().status is Status.RETRYING
+    assert world.scheduler.calls == 1
+    assert world.observer.counts["UnrecordedHealth"] == 1
+
+
+def test_a_bug_in_recording_health_is_seen_and_loses_no_delivery(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    world.health_store.failed = broken  # type: ignore[assignment,method-assign]
+    assert world.send(samples.event_text()) == []
+    assert world.only().status is Status.RETRYING
+    [line] = world.observer.logged("message_failed")
+    assert line["error"] == "ZeroDivisionError"
 
 
 def test_a_rotation_signs_with_both_secrets(world: World) -> None:

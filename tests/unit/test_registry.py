@@ -25,6 +25,7 @@ def make_registry(
     store: FakeWebhookStore,
     *addresses: str,
     max_webhooks: int = 50,
+    max_webhooks_per_host: int = 50,
     recoveries: FakeRecoveryScheduler | None = None,
 ) -> Registry:
     return Registry(
@@ -35,6 +36,7 @@ def make_registry(
         resolve=lambda _host: addresses,
         is_public=targets.is_public,
         max_webhooks=max_webhooks,
+        max_webhooks_per_host=max_webhooks_per_host,
         cursor_key=KEY,
         now_ns=lambda: NOW_NS,
         random_bytes=lambda count: b"\xab" * count,

@@ -7,7 +7,7 @@ import pytest
 from support import samples
 from support.world import World as Services
 from webhooks.domain import signing
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
+from webhooks.domain.delivery import MAX_ATTEMPTS, AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.webhook import Secrets
 from webhooks.services.retrier import Decision
@@ -150,3 +150,126 @@ def test_our_own_trouble_is_raised_for_the_state_machine_to_try_again(
     with pytest.raises(Unavailable):
         world.retrier.retry(world.delivery.key, 2)
     assert len(world.stored().attempts) == 1
+
+
+def test_an_execution_of_another_generation_ends_and_touches_nothing(world: World) -> None:
+    world.put(replace(world.delivery, generation=2))
+    for generation in (0, 1, 3):
+        verdict = world.retrier.retry(world.delivery.key, 2, generation)
+        assert verdict.decision is Decision.DONE
+    assert world.sender.posts == []
+    assert world.stored() == replace(world.delivery, generation=2)
+    assert world.retrier.retry(world.delivery.key, 2, 2).decision is Decision.DONE
+    assert len(world.sender.posts) == 1
+
+
+def test_an_execution_whose_delivery_was_given_another_meanwhile_ends(world: World) -> None:
+    def answer(*_: object) -> Outcome:
+        world.put(replace(world.stored(), generation=1))
+        return REFUSED
+
+    world.sender.answer = answer
+    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert (world.stored().generation, len(world.stored().attempts)) == (1, 2)
+    assert world.retrier.retry(world.delivery.key, 2, 1).decision is Decision.WAIT
+    assert len(world.sender.posts) == 1
+
+
+def test_a_drained_delivery_that_fails_gets_the_next_generation_of_executions(
+    world: World,
+) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    attempt = world.retrier.drain(world.destination(), delivery)
+    assert attempt is not None
+    assert attempt.scheduled
+    stored = world.stored()
+    assert (stored.status, stored.generation, stored.reason) == (Status.RETRYING, 1, None)
+    assert world.scheduler.executions == {delivery.key: (3, 315.0)}
+    assert world.retrier.retry(delivery.key, 2, 0).decision is Decision.DONE
+    assert len(world.sender.posts) == 1
+
+
+def test_a_drained_delivery_that_arrives_needs_no_execution(world: World) -> None:
+    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    assert world.retrier.drain(world.destination(), delivery) == world.stored().attempts[-1]
+    assert (world.stored().status, world.stored().generation) == (Status.SUCCEEDED, 0)
+    assert world.scheduler.calls == 0
+
+
+def exhausted_by_draining(world: World) -> Delivery:
+    world.sender.answer = lambda *_: REFUSED
+    last = samples.delivery(
+        status=Status.WAITING,
+        attempts=(samples.attempt(1), samples.attempt(2)),
+        next_attempt_at_ms=None,
+    )
+    world.retrier.drain(world.destination(), world.put(last))
+    return world.stored()
+
+
+def test_a_delivery_exhausted_by_draining_goes_to_the_dead_letter_queue_once(
+    world: World,
+) -> None:
+    exhausted = exhausted_by_draining(world)
+    assert (exhausted.status, exhausted.generation) == (Status.EXHAUSTED, 1)
+    assert exhausted.next_attempt_at_ms == samples.NOW_MS
+    assert world.scheduler.executions == {exhausted.key: (4, 0.0)}
+
+    # A lost answer has the verdict asked for twice by the one execution.
+    for _ in range(2):
+        verdict = world.retrier.retry(exhausted.key, 4, 1)
+        assert verdict.decision is Decision.DEAD_LETTER
+    assert world.stored() == replace(exhausted, next_attempt_at_ms=None)
+    assert world.announcer.types.count("delivery.exhausted") == 1
+    assert len(world.sender.posts) == 1
+
+
+def test_an_attempt_by_hand_in_between_does_not_have_it_told_twice(world: World) -> None:
+    exhausted = exhausted_by_draining(world)
+    update = world.deliveries.update
+
+    def after_one_by_hand(delivery: Delivery, *, before: Delivery) -> bool:
+        world.deliveries.update = update  # type: ignore[method-assign]
+        world.retrier.attempt_by_hand(world.destination(), world.stored())
+        return update(delivery, before=before)
+
+    world.deliveries.update = after_one_by_hand  # type: ignore[method-assign]
+    assert world.retrier.retry(exhausted.key, 4, 1).decision is Decision.DEAD_LETTER
+    assert [attempt.manual for attempt in world.stored().attempts[-2:]] == [False, True]
+    # What is due no more is nothing for the sweeper.
+    assert world.stored().next_attempt_at_ms is None
+
+
+def test_a_probe_is_not_part_of_the_schedule(world: World) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    for _ in range(5):
+        assert not world.retrier.probe(world.destination(), world.stored())
+    probed = world.stored()
+    assert (probed.status, probed.reason) == (Status.WAITING, "webhook_down")
+    assert [attempt.number for attempt in probed.attempts] == [1, 2, 3, 4, 5, 6]
+    assert probed.scheduled_attempts == delivery.scheduled_attempts == 1
+    world.retrier.drain(world.destination(), probed)
+    assert world.stored().next_attempt_at_ms == samples.NOW_MS + 315_000
+
+
+def test_a_full_log_is_probed_without_another_line(world: World) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    full = tuple(samples.attempt(number + 1, probe=True) for number in range(MAX_ATTEMPTS))
+    delivery = world.put(samples.delivery(status=Status.WAITING, attempts=full))
+    assert not world.retrier.probe(world.destination(), delivery)
+    assert world.stored() == delivery
+    world.sender.answer = None
+    assert world.retrier.probe(world.destination(), delivery)
+    assert world.stored().status is Status.SUCCEEDED
+
+
+def test_two_that_drain_the_same_delivery_record_its_attempt_once(world: World) -> None:
+    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    world.sender.answer = lambda *_: REFUSED
+    for _ in range(2):
+        world.retrier.drain(world.destination(), delivery)
+    assert [attempt.number for attempt in world.stored().attempts] == [1, 2]
+    assert world.stored().generation == 1
+    assert len(world.scheduler.generations) == 1

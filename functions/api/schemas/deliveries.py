@@ -1,7 +1,7 @@
 """The shapes of deliveries and their attempts."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
@@ -55,6 +55,9 @@ class DeliverySummaryOut(Out):
     status: Status
     reason: str | None = None
     test: bool
+    erased: Literal[True] | None = Field(
+        default=None, description="Present where the payload was erased with a recipient."
+    )
     created_at: str
     attempt_count: int
     last_attempt: AttemptSummaryOut | None = None
@@ -69,11 +72,12 @@ class DeliverySummaryOut(Out):
 class DeliveryOut(DeliverySummaryOut):
     """A delivery with its payload and every attempt.
 
-    `body` is the exact text that every attempt sends and signs, `payload` the same as a value.
+    `body` is the exact text that every attempt sends and signs, `payload` the same as a value. Both
+    are left out where they were erased with a recipient.
     """
 
-    payload: dict[str, Any]
-    body: str
+    payload: dict[str, Any] | None = None
+    body: str | None = None
     attempts: list[AttemptOut]
 
     @classmethod
@@ -81,8 +85,8 @@ class DeliveryOut(DeliverySummaryOut):
         """Return a delivery in full."""
         return cls(
             **_summary(delivery),
-            payload=json.loads(delivery.body),
-            body=delivery.body.decode(),
+            payload=None if delivery.erased else json.loads(delivery.body),
+            body=None if delivery.erased else delivery.body.decode(),
             attempts=[
                 AttemptOut(**_attempt(attempt), answer=attempt.answer)
                 for attempt in delivery.attempts
@@ -101,6 +105,7 @@ def _summary(delivery: Delivery) -> dict[str, Any]:
         "status": delivery.status,
         "reason": delivery.reason,
         "test": delivery.test,
+        "erased": True if delivery.erased else None,
         "created_at": to_text(delivery.created_at_ms),
         "attempt_count": len(delivery.attempts),
         "last_attempt": AttemptSummaryOut(**_attempt(last)) if last else None,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from webhooks.domain.allowance import Allowance
     from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
+    from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
     from webhooks.domain.health import Health, RecoveryKey
     from webhooks.domain.replay import Replay, ReplayKey, Selection
@@ -204,7 +206,8 @@ class DeliveryStore(Protocol):
         """Write an attempt's result or a new status over what `before` was read as.
 
         False, with nothing written, where the stored one has another status, generation or number
-        of attempts by now: somebody else was faster.
+        of attempts by now: somebody else was faster. The body changes only where the delivery is
+        erased with this.
         """
 
 
@@ -265,6 +268,46 @@ class ReplayStore(Protocol):
 
         False, with nothing written, where the stored one is not running any more or has made
         other steps: somebody else was faster.
+        """
+
+
+class ErasureStore(Protocol):
+    """The erasures."""
+
+    def create(self, erasure: Erasure) -> None:
+        """Add an erasure; adding it again, after a lost answer, is success."""
+
+    def get(self, key: ErasureKey) -> Erasure | None:
+        """Return one erasure, read consistently, None where there is none."""
+
+    def running(self, account_id: str, since_ms: int) -> Sequence[Erasure]:
+        """Return an account's erasures that are running and were created at a time or later."""
+
+    def save(self, before: Erasure, after: Erasure) -> bool:
+        """Write an erasure's progress or end over `before`.
+
+        False, with nothing written, where the stored one is not running any more or has made
+        other steps: somebody else was faster.
+        """
+
+
+class WebhookTrail(Protocol):
+    """The webhooks that an account may have deliveries of, deleted ones too."""
+
+    def next(self, account_id: str, after: str | None) -> str | None:
+        """Return the first webhook's id after another, None at the end; one at a time.
+
+        One that is deleted meanwhile is found all the same.
+        """
+
+
+class AllowanceStore(Protocol):
+    """How much of each allowance is used."""
+
+    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
+        """Use `count` of an allowance; False, with none used, where that passes the limit.
+
+        Never passes it, however parallel the calls; where an answer is lost, some are used twice.
         """
 
 
@@ -343,6 +386,13 @@ class ReplayScheduler(Protocol):
 
     def start(self, key: ReplayKey) -> None:
         """See that the replay has its one execution; having one already is success."""
+
+
+class ErasureScheduler(Protocol):
+    """Starts the state machine that carries an erasure out."""
+
+    def start(self, key: ErasureKey) -> None:
+        """See that the erasure has its one execution; having one already is success."""
 
 
 class RecoveryScheduler(Protocol):

@@ -38,6 +38,11 @@ class Settings:
     max_webhooks_per_account: int = 50
     replay_rate: int = 10
     max_replays_per_day: int = 50
+    max_webhooks_per_host: int = 10_000
+    max_tests_per_hour: int = 60
+    max_resends_per_hour: int = 600
+    max_erasures_per_day: int = 100
+    max_calls_per_minute: int = 3_000
     default_account_id: str = "default"
     configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
     cursor_key: bytes = field(default=b"", repr=False)
@@ -78,6 +83,11 @@ class Settings:
             ),
             replay_rate=integer("REPLAY_RATE", default.replay_rate),
             max_replays_per_day=integer("MAX_REPLAYS_PER_DAY", default.max_replays_per_day),
+            max_webhooks_per_host=integer("MAX_WEBHOOKS_PER_HOST", default.max_webhooks_per_host),
+            max_tests_per_hour=integer("MAX_TESTS_PER_HOUR", default.max_tests_per_hour),
+            max_resends_per_hour=integer("MAX_RESENDS_PER_HOUR", default.max_resends_per_hour),
+            max_erasures_per_day=integer("MAX_ERASURES_PER_DAY", default.max_erasures_per_day),
+            max_calls_per_minute=integer("MAX_CALLS_PER_MINUTE", default.max_calls_per_minute),
             default_account_id=_account_id(
                 "DEFAULT_ACCOUNT_ID",
                 environment.get("DEFAULT_ACCOUNT_ID") or default.default_account_id,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         DeliveryStore,
         DeliveryWalk,
         DestinationStore,
+        ErasureStore,
         HealthStore,
         KeptAnswers,
         RecoveryScheduler,
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
         RetryScheduler,
         Sender,
     )
+    from webhooks.services.allowances import Allowances
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.eraser import Eraser
+    from webhooks.services.erasures import Erasures
     from webhooks.services.health import HealthKeeper
     from webhooks.services.keyring import Keyring
     from webhooks.services.publisher import Publisher
@@ -87,13 +91,19 @@ class Services:
         from webhooks.services.registry import Registry
 
         return Registry(
-            DynamoDBWebhookStore(self._dynamodb, self.settings.webhooks_table),
+            DynamoDBWebhookStore(
+                self._dynamodb,
+                self.settings.webhooks_table,
+                deliveries_table=self.settings.deliveries_table,
+                retention_days=self.settings.retention_days,
+            ),
             recoveries=self._recovery_scheduler,
             observer=self.observer,
             check_url=self._rules.parse_url,
             resolve=resolve,
             is_public=self._rules.is_public,
             max_webhooks=self.settings.max_webhooks_per_account,
+            max_webhooks_per_host=self.settings.max_webhooks_per_host,
             cursor_key=self._cursor_key,
         )
 
@@ -104,7 +114,13 @@ class Services:
         from webhooks.services.delivery_log import Logbook
 
         log = DynamoDBDeliveryLog(self._dynamodb, self.settings.deliveries_table, self._deliveries)
-        return Logbook(log, self._deliveries, self._scheduler, cursor_key=self._cursor_key)
+        return Logbook(
+            log,
+            self._deliveries,
+            self._scheduler,
+            allowances=self.allowances,
+            cursor_key=self._cursor_key,
+        )
 
     @cached_property
     def replays(self) -> Replays:
@@ -119,6 +135,40 @@ class Services:
             ),
             max_replays_per_day=self.settings.max_replays_per_day,
             cursor_key=self._cursor_key,
+        )
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        """What starts and shows erasures."""
+        from webhooks.adapters.stepfunctions import StepFunctionsErasureScheduler
+        from webhooks.services.erasures import Erasures
+
+        return Erasures(
+            store=self._erasure_store,
+            scheduler=StepFunctionsErasureScheduler(
+                self._client("stepfunctions"), self.settings.recovery_state_machine_arn
+            ),
+            allowances=self.allowances,
+        )
+
+    @cached_property
+    def allowances(self) -> Allowances:
+        """How much may be asked for."""
+        from webhooks.adapters.allowances import DynamoDBAllowanceStore
+        from webhooks.domain.allowance import Kind
+        from webhooks.services.allowances import Allowances
+
+        settings = self.settings
+        return Allowances(
+            DynamoDBAllowanceStore(self._dynamodb, settings.deliveries_table),
+            limits={
+                Kind.CALLS: settings.max_calls_per_minute,
+                Kind.TESTS: settings.max_tests_per_hour,
+                Kind.RESENDS: settings.max_resends_per_hour,
+                Kind.ERASURES: settings.max_erasures_per_day,
+            },
+            observer=self.observer,
+            clock=time.time,
         )
 
     @cached_property
@@ -201,6 +251,25 @@ class Services:
             observer=self.observer,
             clock=time.time,
             deliveries_per_second=self.settings.replay_rate,
+        )
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        """What carries erasures out."""
+        from webhooks.adapters.erasures import DynamoDBWebhookTrail
+        from webhooks.services import eraser
+
+        settings = self.settings
+        return eraser.Eraser(
+            store=self._erasure_store,
+            trail=DynamoDBWebhookTrail(
+                self._dynamodb, settings.webhooks_table, settings.deliveries_table
+            ),
+            walk=self._walk,
+            deliveries=self._deliveries,
+            observer=self.observer,
+            clock=time.time,
+            settle_seconds=eraser.SETTLE_SECONDS,
         )
 
     @cached_property
@@ -289,6 +358,16 @@ class Services:
         from webhooks.adapters.replays import DynamoDBReplayStore
 
         return DynamoDBReplayStore(
+            self._dynamodb,
+            self.settings.deliveries_table,
+            retention_days=self.settings.retention_days,
+        )
+
+    @cached_property
+    def _erasure_store(self) -> ErasureStore:
+        from webhooks.adapters.erasures import DynamoDBErasureStore
+
+        return DynamoDBErasureStore(
             self._dynamodb,
             self.settings.deliveries_table,
             retention_days=self.settings.retention_days,

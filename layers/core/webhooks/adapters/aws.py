@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,7 +21,7 @@ _CONNECTIONS = 64
 
 
 def client(service: str, endpoint_url: str | None = None) -> Any:
-    """Build a boto3 client that gives up soon enough for a Lambda function to react.
+    """Build a client that gives up soon enough for a Lambda function to react.
 
     One request takes at most 1 + 2 seconds and is tried three times by the SDK: nine seconds, and
     the functions' timeouts in the template are sums of these.
@@ -34,8 +34,9 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
     )
     # It says where it found credentials, at INFO, in each new function.
     logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
-    session: Any = boto3.session.Session()
-    return session.client(service, endpoint_url=endpoint_url, config=config)
+    # botocore's own, since boto3 would load its transfers to S3 into each new function.
+    session: Any = botocore.session.get_session()
+    return session.create_client(service, endpoint_url=endpoint_url, config=config)
 
 
 class LazyClient:

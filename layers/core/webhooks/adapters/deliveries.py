@@ -46,6 +46,9 @@ _CHANGING = (
 )
 """The attributes that change in a delivery's life; those that find it and its body never do."""
 
+_ERASING = ("body", "event_id", "erased")
+"""What changes besides when a delivery is erased."""
+
 _CLAIM_SECONDS = 15 * _DAY_SECONDS
 """A day longer than any message can stay in SQS."""
 
@@ -162,8 +165,9 @@ class DynamoDBDeliveryStore:
         True also where the answer of a first try was lost and the write had been made.
         """
         item = self._item(delivery)
-        present = [name for name in _CHANGING if name in item]
-        absent = [name for name in _CHANGING if name not in item]
+        changing = (*_CHANGING, *_ERASING) if delivery.erased and not before.erased else _CHANGING
+        present = [name for name in changing if name in item]
+        absent = [name for name in changing if name not in item]
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
         if absent:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
@@ -187,7 +191,7 @@ class DynamoDBDeliveryStore:
                     Key=items.delivery_key(delivery.key),
                     UpdateExpression=expression,
                     ConditionExpression=nobody_faster,
-                    ExpressionAttributeNames={f"#{name}": name for name in _CHANGING},
+                    ExpressionAttributeNames={f"#{name}": name for name in changing},
                     ExpressionAttributeValues=values | {f":{name}": item[name] for name in present},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )

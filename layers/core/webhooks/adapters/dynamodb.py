@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -14,7 +15,7 @@ from webhooks.domain.webhook import Destination
 from webhooks.ports import WebhookPage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -41,14 +42,34 @@ SHOWN_ATTRIBUTES = (
 _NAMES = {f"#{name}": name for name in SHOWN_ATTRIBUTES}
 _PROJECTION = ", ".join(_NAMES)
 
+_DAY_SECONDS = 86_400
+_UNDER_WAY_DAYS = 15
+"""How much later than its webhook's deletion a delivery may be heard of last, and be kept from then
+on: a message may be on the queue for 14 days, and an attempt be due in one."""
+
 
 class DynamoDBWebhookStore:
-    """Webhooks as their owners see them. Every read names its attributes, never a secret."""
+    """Webhooks as their owners see them. Every read names its attributes, never a secret.
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
+    One that is deleted leaves its id beside its deliveries, for as long as there may be any: so
+    that an erasure finds them.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        deliveries_table: str,
+        retention_days: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Use the tables through a low-level client; `clock` gives Unix seconds."""
         self._client = client
         self._table = table
+        self._deliveries_table = deliveries_table
+        self._kept_seconds = (retention_days + _UNDER_WAY_DAYS) * _DAY_SECONDS
+        self._clock = clock
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
         """Add a webhook and count it, in one transaction, so that the limit is exact."""
@@ -142,7 +163,11 @@ class DynamoDBWebhookStore:
         expression = "SET #secret = :secret, #updated_at = :updated_at"
         if previous_until_ms > now_ms:
             values["until"] = {"N": str(previous_until_ms)}
-            expression += ", previous_secret = #secret, previous_secret_expires_at = :until"
+            # One whose secret went missing must get a new one too.
+            expression += (
+                ", previous_secret = if_not_exists(#secret, :secret)"
+                ", previous_secret_expires_at = :until"
+            )
         else:
             expression += " REMOVE previous_secret, previous_secret_expires_at"
         return self._update(account_id, webhook_id, expression, values)
@@ -169,7 +194,7 @@ class DynamoDBWebhookStore:
         return True
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
-        """Remove a webhook and count it off, in one transaction."""
+        """Remove a webhook, count it off and keep its id, in one transaction."""
         reasons = transact(
             self._client,
             [
@@ -181,6 +206,15 @@ class DynamoDBWebhookStore:
                     }
                 },
                 self._count(account_id, -1, "attribute_exists(webhook_count)", {}),
+                {
+                    "Put": {
+                        "TableName": self._deliveries_table,
+                        "Item": {
+                            **items.deleted_webhook_key(account_id, webhook_id),
+                            "expires_at": {"N": str(int(self._clock()) + self._kept_seconds)},
+                        },
+                    }
+                },
             ],
             "deleting a webhook",
         )

@@ -19,6 +19,7 @@ from webhooks.domain.webhook import Secrets, Webhook
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from webhooks.domain.allowance import Allowance
     from webhooks.ports import WebhookChanges
 
 Item = dict[str, dict[str, Any]]
@@ -31,6 +32,13 @@ AFTER_ALL_WEBHOOKS = "g"
 
 REPLAYS = "#replay"
 """The end of the partition of a webhook's replays; the api's role may write no other."""
+
+ERASURES = "#erasure"
+"""The end of the partition of an account's erasures."""
+
+ALLOWANCES = "#allowance"
+"""The end of the partitions of what an account and its webhooks may still ask for; the api's role
+may update no other."""
 
 RUNNING = "running"
 """The sort key of the item that names a webhook's running replay. It sorts after every id."""
@@ -98,6 +106,27 @@ def replay_key(account_id: str, webhook_id: str, replay_id: str) -> Item:
         "owner": {"S": f"{owner(account_id, webhook_id)}{REPLAYS}"},
         "delivery_id": {"S": replay_id},
     }
+
+
+def erasure_key(account_id: str, erasure_id: str) -> Item:
+    """Return the key of an erasure, which lives beside the deliveries too."""
+    return {"owner": {"S": f"{account_id}{ERASURES}"}, "delivery_id": {"S": erasure_id}}
+
+
+def allowance_key(allowance: Allowance) -> Item:
+    """Return the key of an allowance's count, which lives beside the deliveries too."""
+    return {
+        "owner": {"S": f"{owner(allowance.account_id, allowance.scope)}{ALLOWANCES}"},
+        "delivery_id": {"S": f"{allowance.kind.value}#{allowance.number}"},
+    }
+
+
+def deleted_webhook_key(account_id: str, webhook_id: str) -> Item:
+    """Return the key of what is left of a webhook that was deleted: that there was one.
+
+    It lives beside the deliveries; no webhook's id is `deleted`.
+    """
+    return {"owner": {"S": owner(account_id, "deleted")}, "delivery_id": {"S": webhook_id}}
 
 
 def read_replay_key(item: Mapping[str, Any]) -> ReplayKey:
@@ -231,6 +260,8 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         item["generation"] = _number(delivery.generation)
     if delivery.earlier_attempts:
         item["earlier_attempts"] = _number(delivery.earlier_attempts)
+    if delivery.erased:
+        item["erased"] = {"BOOL": True}
     if delivery.next_attempt_at_ms is not None:
         item["due"] = {"S": due_key(delivery.id)}
     attention = attention_value(delivery)
@@ -296,6 +327,7 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
         test=item.get("test", {}).get("BOOL", False),
         generation=int(item.get("generation", {}).get("N", 0)),
         earlier_attempts=int(item.get("earlier_attempts", {}).get("N", 0)),
+        erased=item.get("erased", {}).get("BOOL", False),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
     from webhooks.domain.delivery import Delivery, DeliveryKey
+    from webhooks.domain.erasure import ErasureKey
     from webhooks.domain.health import RecoveryKey
     from webhooks.domain.replay import ReplayKey
 
@@ -27,6 +28,9 @@ RESEND = "resend"
 
 REPLAY = "replay"
 """The input's `action` for a replay, of the recovery state machine."""
+
+ERASE = "erase"
+"""The input's `action` for an erasure, of the recovery state machine."""
 
 RECOVER = "recover"
 """The input's `action` that brings a webhook back, of the recovery state machine."""
@@ -91,6 +95,20 @@ class StepFunctionsReplayScheduler:
         """See that the replay has its execution."""
         state: dict[str, str | int] = {"action": REPLAY, **key._asdict(), "seconds": 0}
         _start(self._client, self._state_machine_arn, key.replay_id, state)
+
+
+class StepFunctionsErasureScheduler:
+    """One execution an erasure, named after it, until that one goes on in the next."""
+
+    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
+        """Start executions of `state_machine_arn`."""
+        self._client = client
+        self._state_machine_arn = state_machine_arn
+
+    def start(self, key: ErasureKey) -> None:
+        """See that the erasure has its execution."""
+        state: dict[str, str | int] = {"action": ERASE, **key._asdict(), "seconds": 0}
+        _start(self._client, self._state_machine_arn, key.erasure_id, state)
 
 
 class StepFunctionsRecoveryScheduler:

@@ -105,7 +105,8 @@ class Delivery:
     A `test` was asked for by the webhook's owner and is of no real event. `next_attempt_at_ms` is
     when an execution is to work on it. Its `generation` grows each time that it is given a new
     execution, so that an older one knows to end; `earlier_attempts` are scheduled ones from before
-    an operator had its schedule begin anew.
+    an operator had its schedule begin anew. One that is `erased` has only the names of its event
+    for a body, and is never sent again.
     """
 
     account_id: str
@@ -122,6 +123,7 @@ class Delivery:
     test: bool = False
     generation: int = 0
     earlier_attempts: int = 0
+    erased: bool = False
 
     @property
     def scheduled_attempts(self) -> int:

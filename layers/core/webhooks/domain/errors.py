@@ -8,10 +8,17 @@
     │   ├── InvalidWebhook    a registration that breaks rules, every one of them listed
     │   └── InvalidEvent      an event message that can never be processed; has a reason code
     ├── LimitReached          the account has as many as it may have
+    │   └── HostLimitReached  as many of its webhooks lead to one host
     ├── TooManyAttempts       the delivery's log is full
+    ├── DeliveryErased        the delivery has no payload any more
     ├── WebhookDisabled       nothing is sent to this webhook until its owner switches it on
     ├── ReplayRunning         the webhook has a replay that goes on
     ├── TooManyReplays        the webhook has had as many replays as a day allows
+    ├── AllowanceUsed         enough was asked for in this stretch of time; says when to go on
+    │   ├── TooManyCalls      calls of an account in a minute
+    │   ├── TooManyTests      test events of a webhook in an hour
+    │   ├── TooManyResends    resends of a webhook in an hour
+    │   └── TooManyErasures   erasures of an account in a day
     ├── LastApiKey            revoking this key would lock its account out
     ├── ScopeExceeded         a key would pass on more than it may do itself
     ├── IdempotencyConflict   an idempotency key comes again with another request
@@ -68,6 +75,10 @@ class LimitReached(WebhooksError):
     """The account already has as many as it may have; the message says of what, and the limit."""
 
 
+class HostLimitReached(LimitReached):
+    """As many of the account's webhooks lead to this host as may."""
+
+
 class WebhookDisabled(WebhooksError):
     """The webhook is switched off, so nothing is sent to it."""
 
@@ -76,12 +87,41 @@ class TooManyAttempts(WebhooksError):
     """The delivery's log is full: it gets no more attempts by hand."""
 
 
+class DeliveryErased(WebhooksError):
+    """The delivery's payload was erased with a recipient, so there is nothing to send."""
+
+
 class ReplayRunning(WebhooksError):
     """The webhook has a replay already that has not come to its end."""
 
 
 class TooManyReplays(WebhooksError):
     """The webhook has had as many replays within a day as it may have."""
+
+
+class AllowanceUsed(WebhooksError):
+    """As much was asked for in this stretch of time as may be."""
+
+    def __init__(self, retry_after_seconds: int = 1) -> None:
+        """Say in how many seconds the next one begins."""
+        super().__init__(f"the next begins in {retry_after_seconds} seconds")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyCalls(AllowanceUsed):
+    """The account has made as many calls within a minute as it may."""
+
+
+class TooManyTests(AllowanceUsed):
+    """The webhook has had as many test events within an hour as it may have."""
+
+
+class TooManyResends(AllowanceUsed):
+    """The webhook has had as many resends within an hour as it may have."""
+
+
+class TooManyErasures(AllowanceUsed):
+    """The account has begun as many erasures within a day as it may."""
 
 
 class LastApiKey(WebhooksError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain import cursor as cursors
 from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import InvalidInput, TooManyAttempts
+from webhooks.domain.errors import DeliveryErased, InvalidInput, TooManyAttempts
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import InvalidWebhook
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import DeliveryLog, DeliveryStore, RetryScheduler
+    from webhooks.services.allowances import Allowances
 
 
 class DeliveryFilter(NamedTuple):
@@ -54,6 +55,7 @@ class Logbook:
         deliveries: DeliveryStore,
         scheduler: RetryScheduler,
         *,
+        allowances: Allowances,
         cursor_key: bytes,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -62,6 +64,7 @@ class Logbook:
         self._log = log
         self._deliveries = deliveries
         self._scheduler = scheduler
+        self._allowances = allowances
         self._cursor_key = cursor_key
         self._now_ns = now_ns
         self._random_bytes = random_bytes
@@ -90,14 +93,17 @@ class Logbook:
         """Have one more attempt of a delivery made, whatever its status, beside its schedule.
 
         Returns the delivery as it was, None where it is absent. Raises WebhookDisabled,
-        TooManyAttempts, Unavailable.
+        DeliveryErased, TooManyAttempts, TooManyResends, Unavailable.
         """
         delivery = self.get(webhook, delivery_id)
         if delivery is None:
             return None
         webhook.require_active()
+        if delivery.erased:
+            raise DeliveryErased
         if len(delivery.attempts) >= MAX_ATTEMPTS:
             raise TooManyAttempts
+        self._allowances.resend(webhook)
         self._scheduler.resend(
             delivery.key,
             attempt=len(delivery.attempts) + 1,
@@ -109,7 +115,7 @@ class Logbook:
         """Have a sample event of this type delivered, subscribed to or not, marked as a test.
 
         Returns the delivery, pending. Raises InvalidInput for an unknown type, WebhookDisabled,
-        Unavailable.
+        TooManyTests, Unavailable.
         """
         now_ms = self._now_ns() // 1_000_000
         event = sample_event(
@@ -119,6 +125,7 @@ class Logbook:
             now_ms=now_ms,
         )
         webhook.require_active()
+        self._allowances.test(webhook)
         delivery = Delivery(
             account_id=webhook.account_id,
             webhook_id=webhook.id,

@@ -102,7 +102,7 @@ class Recovery:
         """
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
-            return self._cancel(key)
+            return self._cancel(key, remaining_seconds)
         webhook = destination.webhook
         if webhook.health.recovery_id != key.recovery_id:
             # Its owner switched the webhook off and on again, which began another recovery.
@@ -118,14 +118,20 @@ class Recovery:
             self._observer.log("error", "secret_missing", **key._asdict())
             step: Step | None = probe._replace(seconds=self._schedule[-1])
         elif webhook.health.circuit is Circuit.OPEN:
-            step = self._probe(destination, probe)
+            step = self._probe(key, destination, probe, remaining_seconds)
         else:
             step = self._drain(key, destination, remaining_seconds)
         if step is not None:
             self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
         return step
 
-    def _probe(self, destination: Destination, probe: Step) -> Step:
+    def _probe(
+        self,
+        key: RecoveryKey,
+        destination: Destination,
+        probe: Step,
+        remaining_seconds: Callable[[], float],
+    ) -> Step:
         """Try the oldest waiting delivery, each time another: one that a receiver cannot take must
         not keep all the others from it.
         """
@@ -133,9 +139,9 @@ class Recovery:
         if self._health.review(webhook):
             # Switched off: the next step ends the recovery.
             return Step(PAUSE_SECONDS)
-        found = self._waiting(destination, 1, probe.after)
+        found = self._waiting(key, 1, remaining_seconds, probe.after)
         if probe.after is not None and not found.deliveries:
-            found = self._waiting(destination, 1)
+            found = self._waiting(key, 1, remaining_seconds)
         if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
             return Step(PAUSE_SECONDS)
         number = probe.probe + 1
@@ -146,7 +152,7 @@ class Recovery:
         self, key: RecoveryKey, destination: Destination, remaining_seconds: Callable[[], float]
     ) -> Step | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
-        found = self._waiting(destination, self._rate)
+        found = self._waiting(key, self._rate, remaining_seconds)
         if found.deliveries:
             self._send(destination, found.deliveries, remaining_seconds)
         elif found.next_after is None:
@@ -179,9 +185,9 @@ class Recovery:
             if not any(attempt.error is None for attempt in attempts):
                 return
 
-    def _cancel(self, key: RecoveryKey) -> Step | None:
+    def _cancel(self, key: RecoveryKey, remaining_seconds: Callable[[], float]) -> Step | None:
         """Cancel what waits for a webhook that was deleted."""
-        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, _CANCELLED_AT_ONCE)
+        found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds)
         for delivery in found.deliveries:
             self._deliveries.update(
                 delivery.put_by(Status.CANCELLED, "webhook_deleted"), before=delivery
@@ -191,10 +197,23 @@ class Recovery:
         return None
 
     def _waiting(
-        self, destination: Destination, limit: int, after: str | None = None
+        self,
+        key: RecoveryKey,
+        limit: int,
+        remaining_seconds: Callable[[], float],
+        after: str | None = None,
     ) -> DeliveryBatch:
-        webhook = destination.webhook
-        return self._walk.batch(webhook.account_id, webhook.id, _EVER, limit, after)
+        """Return the oldest that wait, up to `limit`, of those newer than id `after`.
+
+        Goes past what the index still has and is no more so: an item past its time to live may be
+        there for days, and must keep no later one from its turn.
+        """
+        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
+        while not found.deliveries and found.next_after is not None:
+            if remaining_seconds() < SECONDS_FOR_A_STEP:
+                break
+            found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, found.next_after)
+        return found
 
     def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
         due_ms = self._now_ms() + int(seconds * _MILLISECONDS)

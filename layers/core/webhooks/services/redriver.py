@@ -11,7 +11,7 @@ from webhooks.domain.delivery import MAX_ATTEMPTS, Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.ports import DeliveryStore, RetryScheduler
 
 _MILLISECONDS = 1000
@@ -25,6 +25,7 @@ class Redriven(StrEnum):
     SETTLED = "settled"
     WAITING = "waiting"
     EXPIRED = "expired"
+    ERASED = "erased"
     LOG_FULL = "log full"
     BUSY = "busy"
 
@@ -59,10 +60,9 @@ class Redriver:
         delivery = self._deliveries.get(key)
         if delivery is None:
             return Redriven.EXPIRED
-        if delivery.status in _NOT_OURS:
-            return _NOT_OURS[delivery.status]
-        if len(delivery.attempts) >= MAX_ATTEMPTS:
-            return Redriven.LOG_FULL
+        refused = _refusal(delivery)
+        if refused is not None:
+            return refused
         if self._scheduler.running(delivery):
             return Redriven.UNDER_WAY
         again = replace(
@@ -75,3 +75,12 @@ class Redriver:
             return Redriven.BUSY
         self._scheduler.start(again, delay_seconds=0)
         return Redriven.STARTED
+
+
+def _refusal(delivery: Delivery) -> Redriven | None:
+    """Return why a delivery is not attempted again, whatever else works on it; None: it may be."""
+    if delivery.erased:
+        return Redriven.ERASED
+    if len(delivery.attempts) >= MAX_ATTEMPTS and delivery.status not in _NOT_OURS:
+        return Redriven.LOG_FULL
+    return _NOT_OURS.get(delivery.status)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from webhooks.domain import cursor as cursors
-from webhooks.domain.errors import InvalidInput, InvalidTarget, Unavailable
+from webhooks.domain.errors import HostLimitReached, InvalidInput, InvalidTarget, Unavailable
 from webhooks.domain.headers import header_problems
 from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
@@ -24,6 +24,7 @@ from webhooks.domain.webhook import (
     url_problems,
     webhook_id,
 )
+from webhooks.services.recovery import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
+_PAGE = 100
 
 
 class Registered(NamedTuple):
@@ -71,11 +73,12 @@ class Registry:
         resolve: Callable[[str], Sequence[str]],
         is_public: Callable[[str], bool],
         max_webhooks: int,
+        max_webhooks_per_host: int,
         cursor_key: bytes,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Take the store, the rules for urls and addresses, and the account's limit.
+        """Take the store, the rules for urls and addresses, and the account's limits.
 
         `check_url` raises InvalidTarget. `resolve` returns the addresses of a host name, none
         where it has none or they cannot be had within about 2 seconds; it never raises.
@@ -88,6 +91,7 @@ class Registry:
         self._resolve = resolve
         self._is_public = is_public
         self._max_webhooks = max_webhooks
+        self._max_webhooks_per_host = max_webhooks_per_host
         self._cursor_key = cursor_key
         self._now_ns = now_ns
         self._random_bytes = random_bytes
@@ -96,10 +100,11 @@ class Registry:
         """Add a webhook, active from now on.
 
         Raises InvalidWebhook with every broken rule, InvalidTarget where the url's host resolves
-        to an address that is not public, LimitReached, Unavailable.
+        to an address that is not public, LimitReached, HostLimitReached, Unavailable.
         """
         registration.check(self._check_url)
         self._check_addresses(registration.url)
+        self._check_host(account_id, registration.url)
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
         secret = self._secret(registration.secret)
@@ -115,6 +120,13 @@ class Registry:
             headers=registration.headers,
         )
         self._store.create(webhook, secret, limit=self._max_webhooks)
+        try:
+            # Others may have been registered at the same time. They all look again, so that too
+            # many never stay.
+            self._check_host(account_id, webhook.url, besides=webhook.id)
+        except HostLimitReached:
+            self._store.delete(account_id, webhook.id)
+            raise
         return Registered(webhook, secret)
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
@@ -136,7 +148,7 @@ class Registry:
 
         Switched on, or given another url while it was down, it begins with a clean record, and what
         waits for it is sent. Raises InvalidWebhook with every broken rule, InvalidTarget where the
-        new url's host resolves to an address that is not public, Unavailable.
+        new url's host resolves to an address that is not public, HostLimitReached, Unavailable.
         """
         problems = [*self._problems(changes)]
         if problems:
@@ -145,8 +157,10 @@ class Registry:
             self._check_addresses(changes.url)
         if not is_uuid(webhook_id):
             return None
+        if changes.url is not None:
+            self._check_host(account_id, changes.url, besides=webhook_id)
         anew = changes.active or (changes.url is not None and self._is_down(account_id, webhook_id))
-        recovery_id = str(UUID(bytes=self._random_bytes(16), version=4)) if anew else None
+        recovery_id = self._new_recovery_id() if anew else None
         now_ms = self._now_ns() // 1_000_000
         webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
         if webhook is not None and webhook.active and recovery_id is not None:
@@ -185,12 +199,26 @@ class Registry:
         return Rotated(new, until_ms if overlap_seconds else None)
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
-        """Remove a webhook of the account; False where it has none of that id."""
-        return is_uuid(webhook_id) and self._store.delete(account_id, webhook_id)
+        """Remove a webhook of the account; False where it has none of that id.
+
+        What waits for one that is down or off is cancelled a little later. Raises Unavailable.
+        """
+        webhook = self.get(account_id, webhook_id)
+        if webhook is None:
+            return False
+        if not webhook.active or webhook.health.circuit is not Circuit.CLOSED:
+            # Before it is removed: nobody would find what waits for it afterwards. Where it is not
+            # removed after all, the recovery sees that it is not this webhook's, and ends.
+            key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
+            self._recoveries.start(key, delay_seconds=SETTLE_SECONDS)
+        return self._store.delete(account_id, webhook_id)
 
     def _is_down(self, account_id: str, webhook_id: str) -> bool:
         webhook = self._store.get(account_id, webhook_id)
         return webhook is not None and webhook.health.circuit is Circuit.OPEN
+
+    def _new_recovery_id(self) -> str:
+        return str(UUID(bytes=self._random_bytes(16), version=4))
 
     def _recover(self, key: RecoveryKey) -> None:
         try:
@@ -213,6 +241,30 @@ class Registry:
 
     def _secret(self, given: str | None) -> str:
         return generated_secret(self._random_bytes(32)) if given is None else given
+
+    def _check_host(self, account_id: str, url: str, besides: str | None = None) -> None:
+        """Raise HostLimitReached where enough other webhooks of the account lead to a url's host.
+
+        Looks only where that is less than what the account may have at all.
+        """
+        if self._max_webhooks_per_host >= self._max_webhooks:
+            return
+        host = urlsplit(url).hostname
+        others = sum(
+            urlsplit(webhook.url).hostname == host and webhook.id != besides
+            for webhook in self._every(account_id)
+        )
+        if others >= self._max_webhooks_per_host:
+            msg = f"the account has {others} webhooks of this host, as many as it may"
+            raise HostLimitReached(msg)
+
+    def _every(self, account_id: str) -> Iterator[Webhook]:
+        before: str | None = None
+        while True:
+            webhooks, before = self._store.page(account_id, _PAGE, before)
+            yield from webhooks
+            if before is None:
+                return
 
     def _check_addresses(self, url: str) -> None:
         # A friendly early word only: names move, so the sender checks again at every attempt. A

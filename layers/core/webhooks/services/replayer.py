@@ -74,8 +74,8 @@ class Replayer:
         deliveries, next_after = self._walk.batch(
             *key[:2], replay.selection, self._batch_size, replay.position
         )
-        # A test is of no real event.
-        wanted = [delivery for delivery in deliveries if not delivery.test]
+        # A test is of no real event, and of an erased one there is nothing left to send.
+        wanted = [each for each in deliveries if not (each.test or each.erased)]
         results = together(
             self._threads,
             partial(self._retrier.attempt_by_hand, destination),

@@ -113,7 +113,7 @@ class Retrier:
         `delivery` and `destination` are as they were read a moment ago. Raises Unavailable where
         our own side failed.
         """
-        if len(delivery.attempts) >= MAX_ATTEMPTS:
+        if len(delivery.attempts) >= MAX_ATTEMPTS or delivery.erased:
             self._observer.log("warning", "resend_dropped", **delivery.key._asdict())
             return False
         after = self._attempt(destination, delivery, manual=True)
@@ -206,10 +206,14 @@ def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     """Return what came of an attempt of `before`, put behind what `stored` has become since."""
     if len(after.attempts) == len(before.attempts):
         # Put by without an attempt: nothing to do where others settled it, or did the same.
-        if not stored.retrying:
-            return stored
-        return stored.put_by(after.status, after.reason or "")
+        if stored.retrying:
+            return stored.put_by(after.status, after.reason or "")
+        same = (stored.status, stored.generation) == (after.status, after.generation)
+        return replace(stored, next_attempt_at_ms=after.next_attempt_at_ms) if same else stored
     attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
+    if stored.erased:
+        # What was answered may quote what was sent.
+        attempt = replace(attempt, answer="")
     if attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts:
         # The same attempt of the schedule, made twice: the first to record it decides.
         return stored

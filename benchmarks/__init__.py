@@ -1,0 +1,1 @@
+"""What a delivery costs, in units, dollars and milliseconds, and how that is measured."""

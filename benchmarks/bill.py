@@ -1,0 +1,88 @@
+"""The bill of a million deliveries, from the golden file's units and the CPU that was measured."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.prices import billed_milliseconds, dollars, lambda_dollars
+from benchmarks.scenarios import DELIVERIES, DRAINED, GOLDEN, PUT_BY, SCENARIOS, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MILLION = 1_000_000
+MEMORY_MB = 1024
+"""The dispatcher's in the template, which a test compares."""
+
+AWS_CALL_MS = 5.0
+RECEIVER_MS = 100.0
+"""What a function waits for AWS and for a receiver where they are not on this machine: assumed."""
+
+BUDGETS = {
+    Scenario(1, 10, 0): 1.60,
+    Scenario(1, 1, 0): 3.20,
+    Scenario(10, 10, 0): 1.00,
+}
+
+
+def golden() -> dict[str, dict[str, Any]]:
+    """Return the golden file's units."""
+    units: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    return units
+
+
+def lines(units: Mapping[str, Any], *, sends: float, cpu_ms: float) -> dict[str, float]:
+    """Return the dollars of a million deliveries, given the units of a hundred.
+
+    `sends` are the events that a hundred deliveries come of, each published in a request of its
+    own; `cpu_ms` is what one delivery takes of a whole virtual CPU.
+    """
+    scale = MILLION / DELIVERIES
+    work_ms = billed_milliseconds(cpu_ms, MEMORY_MB) * MILLION
+    return {
+        "DynamoDB writes": dollars("write unit", units["write_units"] * scale),
+        "DynamoDB reads": dollars("read unit", units["read_units"] * scale),
+        "SQS": dollars("SQS request", (units["sqs_requests"] + sends) * scale),
+        "Lambda requests": dollars("invocation", units["invocations"] * scale),
+        "Lambda work": lambda_dollars(MEMORY_MB, work_ms),
+        "logs": dollars("log byte", units["log_bytes"] * scale),
+        "Step Functions": dollars("state transition", units["transitions"] * scale),
+        "EventBridge": dollars("EventBridge event", units["eventbridge_events"] * scale),
+    }
+
+
+def waiting(units: Mapping[str, Any], memory_mb: int = MEMORY_MB) -> float:
+    """Return the dollars of a million deliveries' waiting: each invocation once for its receivers,
+    which are attempted at once, and for its calls of AWS.
+    """
+    calls = sum(units["requests"].values())
+    milliseconds = calls * AWS_CALL_MS + units["invocations"] * RECEIVER_MS
+    return lambda_dollars(memory_mb, milliseconds * MILLION / DELIVERIES)
+
+
+def of_scenarios(cpu_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Return each scenario's bill; `cpu_ms` is a delivery's, by `1` and `10` messages a batch.
+
+    With every delivery failing the million is one outage: put by, and drained when it is over.
+    """
+    measured = golden()
+    bills: dict[str, dict[str, float]] = {}
+    for scenario in SCENARIOS:
+        units = measured[str(scenario)]
+        sends = DELIVERIES / scenario.webhooks
+        cpu = cpu_ms["1" if scenario.messages * scenario.webhooks == 1 else "10"]
+        if scenario.failing_percent == 100:
+            continue
+        bills[str(scenario)] = _total(lines(units, sends=sends, cpu_ms=cpu), units)
+    put_by, drained = measured[PUT_BY], measured[DRAINED]
+    first = lines(put_by, sends=DELIVERIES, cpu_ms=cpu_ms["10"])
+    later = lines(drained, sends=0, cpu_ms=cpu_ms["10"])
+    both = {name: first[name] + later[name] for name in first}
+    bills["1 webhooks an event, 10 messages a batch, 100 % failing"] = _total(both, put_by)
+    return bills
+
+
+def _total(parts: dict[str, float], units: Mapping[str, Any]) -> dict[str, float]:
+    total = sum(parts.values())
+    return {**parts, "total": total, "waiting besides": waiting(units)}

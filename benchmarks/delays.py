@@ -1,0 +1,80 @@
+"""How long receivers wait: among others that hang, in wide events, and for the first byte."""
+
+from __future__ import annotations
+
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.dispatching import Stand, Used
+
+WEBHOOKS = 60
+"""Of an event: as many deliveries in flight as the dispatcher has threads, nearly."""
+
+BAD_SHARES = (0, 10, 30, 50)
+FAN_OUTS = (1, 10, 100, 1000)
+EVENTS = 2
+LATENCIES = 200
+
+
+def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    """Return the median and the 99th percentile."""
+    cuts = quantiles(milliseconds, n=100, method="inclusive")
+    return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
+
+
+def isolation(stand: Stand, bad_percent: int) -> dict[str, float]:
+    """Return when the healthy receivers of an event get it, beside others that hang or drip."""
+    bad = WEBHOOKS * bad_percent // 100
+    urls = [stand.urls["hanging" if number % 2 else "dripping"] for number in range(bad)]
+    # Mixed, so that the healthy ones are not simply the first.
+    healthy = [stand.urls["fresh"]] * (WEBHOOKS - bad)
+    mixed = [urls.pop() if urls and place % 2 else healthy.pop() for place in range(2 * bad)]
+    return percentiles(_delays(stand, [*mixed, *healthy], EVENTS))
+
+
+def fan_out(stand: Stand, webhooks: int) -> dict[str, float]:
+    """Return when the last of an event's receivers gets it, each over a connection of its own."""
+    stand.arrivals()
+    used = stand.dispatch([stand.urls["fresh"]] * webhooks, 1, 1)
+    arrived = [at for _, at in stand.arrivals()["fresh"] if at >= used[0].entered_at]
+    return {
+        "last_ms": (max(arrived) - used[0].entered_at) * 1000,
+        "missing": webhooks - len(arrived),
+        "cpu_ms": used[0].cpu_ms,
+    }
+
+
+def first_byte(stand: Stand, kind: str) -> dict[str, float]:
+    """Return when a warm dispatcher's only receiver has the whole request, after it was called.
+
+    A little more than until the first byte is out: it takes in the way there and the reading.
+    """
+    stand.arrivals()
+    used = stand.dispatch([stand.urls[kind]], 1, LATENCIES)
+    arrived = sorted(at for _, at in stand.arrivals()[kind])[-len(used) :]
+    taken = zip(used, arrived, strict=True)
+    return percentiles([(at - one.entered_at) * 1000 for one, at in taken])
+
+
+def _delays(stand: Stand, urls: list[str], events: int) -> list[float]:
+    stand.arrivals()
+    used = stand.dispatch(urls, 1, events)
+    arrived = [at for _, at in stand.arrivals()["fresh"]]
+    return [_since(used, at) for at in arrived if at >= used[0].entered_at]
+
+
+def _since(used: Sequence[Used], at: float) -> float:
+    """Return the milliseconds since the invocation that a request belongs to began."""
+    return (at - max(one.entered_at for one in used if one.entered_at <= at)) * 1000
+
+
+def measure(stand: Stand) -> dict[str, Any]:
+    """Return all of them, by what was varied."""
+    return {
+        "isolation": {str(share): isolation(stand, share) for share in BAD_SHARES},
+        "fan_out": {str(webhooks): fan_out(stand, webhooks) for webhooks in FAN_OUTS},
+        "first_byte": {kind: first_byte(stand, kind) for kind in ("kept", "fresh")},
+    }

@@ -1,0 +1,114 @@
+"""Each limit of AWS that a stack meets, and the events a day that it allows.
+
+`python -m benchmarks.limits` prints the rows of `docs/scaling.md`, the first to bite first.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import bill, machines, simulate
+
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
+
+DAY = 86_400
+FAILING = 0.01
+"""The share of first attempts that fails, of which a retry succeeds."""
+
+READ_UNITS = 1.1
+"""Of a delivery, one webhook an event and ten messages a batch: the golden file's."""
+
+INVOCATION_SECONDS = simulate.OWN_SECONDS + bill.RECEIVER_MS / 1000
+SLOW_SECONDS = simulate.OWN_SECONDS + 4.0
+
+
+class Limit(NamedTuple):
+    """A limit, the events a second that it allows, and what is done when it is reached."""
+
+    name: str
+    events_per_second: float
+    source: str
+    remedy: str
+
+    @property
+    def row(self) -> str:
+        """The row of the page's table."""
+        a_day = self.events_per_second * DAY / 1e6
+        return (
+            f"| {self.name} | {self.events_per_second:,.0f} | {a_day:,.0f} million "
+            f"| {self.source} | {self.remedy} |"
+        )
+
+
+def limits() -> list[Limit]:
+    """Return the limits in the order in which they bite."""
+    batches = simulate.DISPATCHERS * simulate.BATCH
+    transitions = len(machines.states_entered(machines.definition("retry"), ["done"]))
+    found = [
+        Limit(
+            "50 dispatchers, every batch with a receiver that takes 4 s",
+            batches / SLOW_SECONDS,
+            "`DispatcherConcurrency`",
+            "raise it, to 1,000",
+        ),
+        Limit(
+            "1,000 writes a second to one webhook's partition",
+            1_000,
+            "DynamoDB, partition throughput",
+            "nothing to raise: more webhooks; past it writes are throttled and messages come back",
+        ),
+        Limit(
+            "50 dispatchers, receivers that take 100 ms",
+            batches / INVOCATION_SECONDS,
+            "`DispatcherConcurrency`",
+            "raise it, to 1,000",
+        ),
+        Limit(
+            "4,000 writes a second of a new on-demand table",
+            4_000,
+            "DynamoDB, on-demand initial throughput",
+            "grows by itself to twice the last peak; set warm throughput before a launch",
+        ),
+        Limit(
+            "100 calls a second of 100 events to the API",
+            10_000,
+            "`ApiRate`",
+            "raise it, or publish to the queue",
+        ),
+        Limit(
+            "300 starts of executions a second, 1 % failing",
+            300 / FAILING,
+            "Step Functions, StartExecution refill",
+            "quota increase; past it messages come back",
+        ),
+        Limit(
+            "40,000 read units a second of a table",
+            40_000 / READ_UNITS,
+            "DynamoDB, default table quota",
+            "quota increase",
+        ),
+        Limit(
+            "1,000 functions at once, receivers that take 100 ms",
+            1_000 * simulate.BATCH / INVOCATION_SECONDS,
+            "Lambda, concurrent executions",
+            "quota increase; stacks in other AWS accounts",
+        ),
+        Limit(
+            "5,000 transitions a second, 1 % failing",
+            5_000 / (FAILING * transitions),
+            "Step Functions, StateTransition refill",
+            "quota increase",
+        ),
+    ]
+    return sorted(found, key=lambda limit: limit.events_per_second)
+
+
+def rows() -> list[str]:
+    """Return the rows of the page's table."""
+    return [limit.row for limit in limits()]
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(rows()) + "\n")

@@ -1,0 +1,50 @@
+"""How many states an execution enters: what Step Functions bills, retries of a state included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from local.template import TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STATE_MACHINES = TEMPLATE.parent / "statemachines"
+_RETRIER = "${RetrierFunctionArn}"
+
+
+def definition(name: str) -> dict[str, Any]:
+    """Return a state machine's definition, as `retry`."""
+    text = (STATE_MACHINES / f"{name}.asl.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
+def states_entered(machine: dict[str, Any], decisions: Iterable[str]) -> list[str]:
+    """Return the states of an execution whose task decides this, one decision an attempt.
+
+    ValueError where it does not end with the last of the decisions.
+    """
+    left = list(decisions)
+    decision = ""
+    entered: list[str] = []
+    name: str | None = machine["StartAt"]
+    while name is not None:
+        entered.append(name)
+        state = machine["States"][name]
+        if state["Type"] == "Task" and state["Resource"] == _RETRIER:
+            if not left:
+                msg = "the execution goes on after the last decision"
+                raise ValueError(msg)
+            decision = left.pop(0)
+        if state["Type"] == "Choice":
+            chosen = {choice["StringEquals"]: choice["Next"] for choice in state["Choices"]}
+            name = chosen.get(decision, state["Default"])
+        else:
+            name = state.get("Next")
+    if left:
+        msg = f"the execution ended with {len(left)} decisions to go"
+        raise ValueError(msg)
+    return entered

@@ -1,0 +1,52 @@
+"""What AWS charges: list prices of us-east-1 on arm64, the first tier, without any free one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+REGION = "us-east-1"
+AS_OF = "2025"
+"""The year of these prices. They fall now and then: look at the pages before quoting a bill."""
+
+
+class Price(NamedTuple):
+    """Dollars for one unit, and the page that says so."""
+
+    dollars: float
+    page: str
+
+
+_DYNAMODB = "aws.amazon.com/dynamodb/pricing/on-demand"
+_LAMBDA = "aws.amazon.com/lambda/pricing"
+
+PRICES = {
+    "write unit": Price(0.625e-6, _DYNAMODB),
+    "read unit": Price(0.125e-6, _DYNAMODB),
+    "SQS request": Price(0.40e-6, "aws.amazon.com/sqs/pricing"),
+    "state transition": Price(25e-6, "aws.amazon.com/step-functions/pricing"),
+    "EventBridge event": Price(1e-6, "aws.amazon.com/eventbridge/pricing"),
+    "invocation": Price(0.20e-6, _LAMBDA),
+    "GB-millisecond": Price(0.0133334e-6, _LAMBDA),
+    "log byte": Price(0.50e-9, "aws.amazon.com/cloudwatch/pricing"),
+    "byte to the internet": Price(0.09e-9, "aws.amazon.com/ec2/pricing/on-demand"),
+    "GB-month stored": Price(0.25, _DYNAMODB),
+}
+
+CPU_MEMORY_MB = 1769
+"""The memory at which a function has one whole virtual CPU; less gives its share
+("Configure Lambda function memory" in AWS's developer guide)."""
+
+
+def dollars(unit: str, count: float) -> float:
+    """Return what so many units cost."""
+    return PRICES[unit].dollars * count
+
+
+def lambda_dollars(memory_mb: int, milliseconds: float) -> float:
+    """Return what a function of this memory costs for so long, its invocations apart."""
+    return dollars("GB-millisecond", milliseconds * memory_mb / 1024)
+
+
+def billed_milliseconds(cpu_milliseconds: float, memory_mb: int) -> float:
+    """Return how long so much work of a whole CPU takes with the share that the memory brings."""
+    return cpu_milliseconds * max(1.0, CPU_MEMORY_MB / memory_mb)

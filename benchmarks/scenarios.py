@@ -1,0 +1,253 @@
+"""What is metered, and the golden file of its units: `python -m benchmarks.scenarios --write`.
+
+The real handlers run against moto as a server and a real receiver, in a process of their own, so
+that nothing else writes where the log lines are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import sys
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+import pytest
+
+import dispatcher.handler
+import retrier.handler
+from benchmarks import machines
+from benchmarks.events import event_text
+from benchmarks.units import Meter, Table, Units
+from local.template import load, of_type
+from support import samples
+from support.backend import Backend, backend, lambda_context, sqs_event
+from support.receiver import Answer, Receiver
+from webhooks.adapters import aws, items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "data" / "units.json"
+
+DELIVERIES = 100
+"""What each scenario makes, so that one failing is 1 %."""
+
+PUT_BY = "a hundred deliveries put by, 10 messages a batch"
+DRAINED = "a hundred deliveries drained"
+EXHAUSTED = "nine later attempts, exhausted"
+
+OK, FAILING = Answer(200), Answer(500)
+
+
+class Scenario(NamedTuple):
+    """A hundred deliveries: webhooks that each event goes to, messages a batch, how many fail."""
+
+    webhooks: int
+    messages: int
+    failing_percent: int
+
+    def __str__(self) -> str:
+        """Name the scenario in the golden file."""
+        return (
+            f"{self.webhooks} webhooks an event, {self.messages} messages a batch, "
+            f"{self.failing_percent} % failing"
+        )
+
+
+SCENARIOS = [
+    Scenario(webhooks, messages, failing)
+    for webhooks in (1, 10)
+    for messages in (1, 10)
+    for failing in (0, 1, 100)
+]
+
+
+class LogMeter(io.StringIO):
+    """Stands for standard output, and counts what a function writes there."""
+
+    def take(self) -> tuple[int, int]:
+        """Return the lines and the bytes since the last time."""
+        text = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return text.count("\n"), len(text.encode())
+
+
+class Stand:
+    """The functions on moto, with every request and line of theirs metered."""
+
+    def __init__(self, stand: Backend, meter: Meter, logs: LogMeter) -> None:
+        """Build the functions' services, once, as a process does."""
+        self.backend = stand
+        self.meter = meter
+        self._logs = logs
+        self._services = {name: stand.services(name) for name in ("dispatcher", "retrier")}
+        self._numbers = count()
+
+    def register(self, receiver: Receiver, webhooks: int) -> None:
+        """Register webhooks that take everything."""
+        for number in range(1, webhooks + 1):
+            webhook = samples.webhook(number, url=receiver.url, events=("*",))
+            self.backend.clients["dynamodb"].put_item(
+                TableName="WebhooksTable", Item=items.webhook_item(webhook, samples.SECRET)
+            )
+
+    def dispatch(self, messages: int) -> None:
+        """Have the dispatcher handle a batch of new events."""
+        bodies = [event_text(next(self._numbers)) for _ in range(messages)]
+        services = self._services["dispatcher"]
+        answer = dispatcher.handler.handle(sqs_event(*bodies), lambda_context(), services)
+        assert answer == {"batchItemFailures": []}
+        self.meter.units.invocations += 1
+        # Lambda's poller: one request to receive the batch, one to delete it.
+        self.meter.units.sqs_requests += 2
+
+    def retry(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Have the retrier do what a state asks for; returns the next state."""
+        answer = retrier.handler.handle(state, lambda_context(), self._services["retrier"])
+        self.meter.units.invocations += 1
+        return answer
+
+    def later_attempts(self, state: dict[str, Any]) -> None:
+        """Make a delivery's later attempts until its execution ends."""
+        decisions: list[str] = []
+        while decisions[-1:] in ([], ["wait"]):
+            state = self.retry(state)
+            decisions.append(str(state["decision"]))
+        entered = machines.states_entered(machines.definition("retry"), decisions)
+        self.meter.units.transitions += len(entered)
+        # Step Functions sends the message about an exhausted delivery itself.
+        self.meter.units.sqs_requests += entered.count("DeadLetter")
+
+    def take(self) -> Units:
+        """Return what was used since the last time."""
+        units = self.meter.take()
+        units.log_lines, units.log_bytes = self._logs.take()
+        return units
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Return the template's tables."""
+    return {
+        name: Table.from_properties(table["Properties"])
+        for name, table in of_type(load(), "AWS::DynamoDB::Table").items()
+    }
+
+
+@contextmanager
+def stand(logs: LogMeter) -> Iterator[Stand]:
+    """Stand the functions up on an empty moto; `logs` is standard output by now."""
+    with pytest.MonkeyPatch.context() as patches, backend(patches) as made:
+        unheard = boto3.client("dynamodb", endpoint_url=made.settings.aws_endpoint_url)
+        meter = Meter(unheard, tables())
+        build = aws.client
+        patches.setattr(aws, "client", lambda *arguments: meter.listen(build(*arguments)))
+        yield Stand(made, meter, logs)
+
+
+def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
+    """Meter a scenario; the one delivery of a hundred that fails succeeds when it is retried."""
+    answers = {0: [OK], 1: [FAILING, OK], 100: [FAILING]}[scenario.failing_percent]
+    with stand(logs) as metered, Receiver(*answers) as receiver:
+        metered.register(receiver, scenario.webhooks)
+        metered.take()
+        for _ in range(DELIVERIES // (scenario.webhooks * scenario.messages)):
+            metered.dispatch(scenario.messages)
+        if scenario.failing_percent == 1:
+            [state] = metered.backend.executions()
+            metered.later_attempts(state)
+        return metered.take()
+
+
+def exhausted(logs: LogMeter) -> Units:
+    """Meter one delivery's later attempts, all nine, and the message that they end with."""
+    with stand(logs) as metered, Receiver(FAILING) as receiver:
+        metered.register(receiver, 1)
+        metered.dispatch(1)
+        [state] = metered.backend.executions()
+        metered.take()
+        metered.later_attempts(state)
+        return metered.take()
+
+
+def recovery(logs: LogMeter) -> dict[str, Units]:
+    """Meter a webhook that is down: a hundred deliveries put by, a failing probe, the draining."""
+    with stand(logs) as metered, Receiver(FAILING) as receiver:
+        metered.register(receiver, 1)
+        metered.dispatch(10)
+        metered.take()
+        for _ in range(DELIVERIES // 10):
+            metered.dispatch(10)
+        put_by = metered.take()
+        state = {"version": 1, "action": "recover", **_recovery_key(metered), "seconds": 30}
+        metered.take()
+        state = metered.retry(state)
+        metered.meter.units.transitions += 3
+        probed = metered.take()
+        receiver.answer_with(OK)
+        # The probe that succeeds sends one of them; each step after it 50, which is a second's.
+        while len(receiver.requests) < 10 + 1 + DELIVERIES:
+            state = metered.retry(state)
+            metered.meter.units.transitions += 3
+        drained = metered.take()
+    return {PUT_BY: put_by, "a probe that fails": probed, DRAINED: drained}
+
+
+def sweep(logs: LogMeter) -> Units:
+    """Meter a sweep that finds nothing overdue."""
+    with stand(logs) as metered:
+        metered.take()
+        metered.retry({"version": 1, "action": "sweep"})
+        return metered.take()
+
+
+def measure(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return every scenario's units, or those of the scenarios named."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's line for each request
+    logs = LogMeter()
+    original, sys.stdout = sys.stdout, logs
+    measured: dict[str, Units] = {}
+    try:
+        for scenario in SCENARIOS:
+            if not names or str(scenario) in names:
+                measured[str(scenario)] = first_attempts(scenario, logs)
+        if not names:
+            measured[EXHAUSTED] = exhausted(logs)
+            measured |= recovery(logs)
+            measured["a sweep that finds nothing"] = sweep(logs)
+    finally:
+        sys.stdout = original
+    return {name: units.as_document() for name, units in measured.items()}
+
+
+def _recovery_key(metered: Stand) -> dict[str, str]:
+    webhook = samples.webhook(1)
+    item = metered.backend.clients["dynamodb"].get_item(
+        TableName="WebhooksTable",
+        Key={"account_id": {"S": webhook.account_id}, "webhook_id": {"S": webhook.id}},
+    )["Item"]
+    names = ("account_id", "webhook_id", "recovery_id")
+    return {name: item[name]["S"] for name in names}
+
+
+def main() -> None:
+    """Print the units, or write them to the golden file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"renew {GOLDEN.name}")
+    text = json.dumps(measure(), indent=2) + "\n"
+    if parser.parse_args().write:
+        GOLDEN.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

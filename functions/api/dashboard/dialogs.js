@@ -1,0 +1,135 @@
+// Dialogs: forms with their errors beside the fields, a question, and the secret that is shown once.
+
+import { button, copyButton, el, trouble, whileBusy } from "./dom.js";
+
+let named = 0;
+const newId = () => `id-${++named}`;
+
+/** Open a dialog; it leaves the page as it closes, and the focus goes back to where it was. */
+function open(title, content, { sticky = false, wide = false } = {}) {
+  const id = newId();
+  const opener = document.activeElement;
+  const dialog = el("dialog", { "aria-labelledby": id, class: wide && "wide" }, el("h2", { id }, title), content);
+  dialog.addEventListener("cancel", (event) => sticky && event.preventDefault());
+  dialog.addEventListener("close", () => {
+    const toast = dialog.querySelector("#announcer");
+    if (toast) document.body.append(toast);
+    dialog.remove();
+    // What opened it may have been drawn anew since.
+    if (!opener?.isConnected) document.querySelector("main h1")?.focus();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/**
+ * Return a field: a label, a hint, a place for its error, and the control between them.
+ *
+ * `name` is what the API calls the field; an error of `name[1]` or `name.x` belongs to it too.
+ */
+export function field(name, label, control, { hint, optional = false } = {}) {
+  const id = newId();
+  control.id = id;
+  control.name = name;
+  control.setAttribute("aria-describedby", [hint && `${id}-hint`, `${id}-error`].filter(Boolean).join(" "));
+  return el("div", { class: "field", "data-field": name },
+    el("label", { for: id }, label, optional && el("span", { class: "optional" }, " optional")),
+    control,
+    hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null,
+    el("p", { class: "error", id: `${id}-error` }),
+  );
+}
+
+/** Return a group of controls that are one field of the API. */
+export function group(name, label, content, { hint } = {}) {
+  const id = newId();
+  return el("fieldset", { class: "field", "data-field": name, "aria-describedby": `${id}-hint ${id}-error` },
+    el("legend", {}, label),
+    hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null,
+    content,
+    el("p", { class: "error", id: `${id}-error` }),
+  );
+}
+
+/** Return a select of [value, text] pairs. */
+export function select(options, chosen) {
+  return el("select", {}, options.map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
+}
+
+/**
+ * Ask for something in a form.
+ *
+ * `send` makes the call and may throw an ApiError, which is shown beside the fields it names; what
+ * it returns goes to `done` once the dialog is closed.
+ */
+export function formDialog({ title, intro, fields, action, dangerous = false, wide, send, done }) {
+  const refusal = el("div");
+  const submit = el("button", { type: "submit", class: dangerous ? "danger" : "primary" }, action);
+  const form = el("form", { novalidate: true },
+    intro ? el("p", {}, intro) : null,
+    refusal,
+    fields,
+    el("div", { class: "actions" }, button("Cancel", () => dialog.close()), submit),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (submit.disabled) return;
+    clearErrors(form);
+    refusal.replaceChildren();
+    try {
+      const result = await whileBusy(submit, send);
+      dialog.close();
+      await done(result);
+    } catch (error) {
+      if (!dialog.open) throw error;
+      refusal.replaceChildren(...showErrors(form, error));
+      (form.querySelector("[aria-invalid=true]") ?? submit).focus();
+    }
+  });
+  const dialog = open(title, form, { wide });
+  return dialog;
+}
+
+function clearErrors(form) {
+  for (const place of form.querySelectorAll(".error")) place.replaceChildren();
+  for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+}
+
+/** Put an error's details beside their fields; returns what has no field here, as a box. */
+function showErrors(form, error) {
+  const elsewhere = [];
+  for (const { field: name, message } of error.details ?? []) {
+    const root = name.split(/[.[]/, 1)[0];
+    const place = form.querySelector(`[data-field="${CSS.escape(root)}"]`);
+    if (!place) {
+      elsewhere.push(`${name}: ${message}`);
+      continue;
+    }
+    const named = name === root ? message : `${name}: ${message}`;
+    place.querySelector(".error").append(el("span", {}, named));
+    const controls = place.matches("fieldset") ? place.querySelectorAll("input") : place.querySelectorAll("input, select");
+    for (const control of controls) control.setAttribute("aria-invalid", "true");
+  }
+  const known = (error.details?.length ?? 0) > elsewhere.length;
+  const message = known ? "Correct the fields that are marked." : error.message;
+  const list = elsewhere.length ? el("ul", {}, elsewhere.map((text) => el("li", {}, text))) : null;
+  return [trouble(message, list)];
+}
+
+/** Show a secret, this once: the dialog stays until somebody says that it is saved. */
+export function secretDialog(title, secret, more, done) {
+  const shown = el("input", { type: "text", readonly: true, value: secret, class: "secret", "aria-label": "Secret", autocomplete: "off", spellcheck: "false" });
+  shown.addEventListener("focus", () => shown.select());
+  const dialog = open(title, [
+    el("p", {}, "Save the secret now: it is shown only this once. Your server verifies each delivery with it."),
+    el("div", { class: "secret-row" }, shown, copyButton(secret, "Secret")),
+    more ? el("p", { class: "hint" }, more) : null,
+    el("div", { class: "actions" }, button("I have saved it", () => dialog.close(), { class: "primary" })),
+  ], { sticky: true });
+  dialog.addEventListener("close", () => {
+    shown.value = "";
+    done();
+  });
+  shown.focus();
+}

@@ -1,0 +1,135 @@
+// Words for values: times, numbers, states. All of them in the page's language, times in the
+// reader's time zone.
+
+import { el } from "./dom.js";
+
+export const DAY_MS = 86_400_000;
+
+const absolute = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const hourOfDay = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const decimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+export const number = (value) => decimal.format(value);
+export const clock = (ms) => hourOfDay.format(ms);
+export const fullTime = (time) => absolute.format(new Date(time));
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
+/** Return how far from now a time is, as "in 5 minutes". */
+export function distance(time, now = Date.now()) {
+  const seconds = (new Date(time).getTime() - now) / 1000;
+  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
+  return relative.format(Math.trunc(seconds / size), unit);
+}
+
+/** Return a time as an element: near ones by their distance, each with the exact one to it. */
+export function when(time) {
+  return el("time", { datetime: time, title: fullTime(time) }, distance(time));
+}
+
+/** Return a time as an element that shows it exactly. */
+export function exactly(time) {
+  return el("time", { datetime: time, title: distance(time) }, fullTime(time));
+}
+
+export function duration(ms) {
+  if (ms === null || ms === undefined) return "–";
+  return ms < 1000 ? `${number(ms)} ms` : `${number(ms / 1000)} s`;
+}
+
+/** Return a share in percent, which is 100 only where nothing is missing. */
+export function percent(part, whole) {
+  if (!whole) return "–";
+  const share = (100 * part) / whole;
+  return `${number(part < whole ? Math.min(share, 99.9) : 100)} %`;
+}
+
+/** Return the time of a delivery's event, Unix milliseconds: its id begins with it (UUIDv7). */
+export function eventTime(delivery) {
+  return parseInt(delivery.id.replaceAll("-", "").slice(0, 12), 16);
+}
+
+const STATUSES = {
+  pending: ["Pending", "busy", "It is about to be sent."],
+  retrying: ["Retrying", "warn", "An attempt failed; more follow by the schedule."],
+  waiting: ["Waiting", "warn", "It is kept until its webhook is on and its server answers."],
+  succeeded: ["Succeeded", "good", "Your server took it."],
+  exhausted: ["Exhausted", "bad", "All attempts of the schedule failed. Resend or replay it."],
+  cancelled: ["Cancelled", "off", "Its webhook was deleted."],
+};
+export const DELIVERY_STATUSES = Object.keys(STATUSES);
+
+export function statusName(status) {
+  return STATUSES[status]?.[0] ?? status;
+}
+
+export function statusPill(status) {
+  const [name, tone, title] = STATUSES[status] ?? [status, "off", ""];
+  return el("span", { class: `pill ${tone}`, title }, name);
+}
+
+const HEALTH = {
+  healthy: ["Healthy", "good"],
+  failing: ["Failing", "warn"],
+  down: ["Down", "bad"],
+  recovering: ["Recovering", "busy"],
+};
+
+export function healthPill(webhook) {
+  const [name, tone] = webhook.active
+    ? (HEALTH[webhook.health.state] ?? [webhook.health.state, "off"])
+    : ["Off", "off"];
+  return el("span", { class: `pill ${tone}` }, name);
+}
+
+const SWITCHED_OFF = {
+  gone: "Your server answered 410 Gone, so the webhook was switched off.",
+  failing: "Nothing arrived for five days, so the webhook was switched off.",
+};
+
+/** Return in a sentence what is the matter with a webhook, with how bad it is; null: nothing. */
+export function ailment(webhook) {
+  const words = inWords(webhook);
+  if (!words) return null;
+  const bad = !webhook.active || webhook.health.state === "down";
+  const tone = bad ? "bad" : webhook.health.state === "recovering" ? "busy" : "warn";
+  return { words, tone };
+}
+
+function inWords(webhook) {
+  const { state, consecutive_failures: failures, failing_since: since } = webhook.health;
+  if (!webhook.active) {
+    const why = SWITCHED_OFF[webhook.disabled_reason] ?? "The webhook is switched off.";
+    return `${why} Its events are kept, and sent when you switch it on.`;
+  }
+  const first = since ? distance(since) : "just now";
+  const tries = failures === 1
+    ? `The last attempt failed, ${first}.`
+    : `The last ${number(failures)} attempts failed, the first ${first}.`;
+  if (state === "down") return `${tries} Events are kept until your server answers again.`;
+  if (state === "failing") return tries;
+  if (state === "recovering") return "Your server is back. What waited for it is being sent.";
+  return null;
+}
+
+const ATTEMPT_ERRORS = {
+  http_status: "The answer was not a success",
+  timeout: "No answer within 5 seconds",
+  connection: "The connection failed or broke off",
+  tls: "The certificate or TLS handshake was refused",
+  dns: "The host name was not found",
+  blocked_address: "The address is not public",
+  answer_too_large: "The answer's head was too large",
+};
+
+/** Return what an attempt came to, in a few words. */
+export function outcome(attempt) {
+  const code = attempt.status_code ? `HTTP ${attempt.status_code}` : null;
+  if (!attempt.error) return code ?? "Succeeded";
+  return code ?? ATTEMPT_ERRORS[attempt.error] ?? attempt.error;
+}
+
+export const succeeded = (attempt) => !attempt.error;

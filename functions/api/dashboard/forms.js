@@ -1,0 +1,251 @@
+// What an owner fills in: a webhook, a rotation, a test event, a replay.
+
+import * as api from "./api.js";
+import { announce, button, el } from "./dom.js";
+import { field, formDialog, group, secretDialog, select } from "./dialogs.js";
+import { DAY_MS, DELIVERY_STATUSES, ZONE, fullTime, statusName } from "./format.js";
+
+const ALL = "*";
+const REPLAYABLE = ["exhausted", "waiting", "retrying", "succeeded"];
+const HOUR_SECONDS = 3600;
+const OVERLAPS = [
+  [0, "None: the old secret has leaked"],
+  [HOUR_SECONDS, "An hour"],
+  [24 * HOUR_SECONDS, "A day"],
+  [7 * 24 * HOUR_SECONDS, "A week"],
+];
+
+/** Register a webhook; its secret is shown before `done` gets the webhook. */
+export async function register(done) {
+  const form = webhookFields(await api.eventTypes(), { url: "", events: [ALL], description: "" });
+  const secret = el("input", { type: "text", autocomplete: "off", spellcheck: "false" });
+  const headers = headerRows();
+  const send = api.registration();
+  formDialog({
+    title: "Register a webhook",
+    wide: true,
+    fields: [
+      form.fields,
+      el("details", {}, el("summary", {}, "More: a secret and headers of your own"),
+        field("secret", "Secret", secret, { optional: true, hint: "16 to 256 characters. Left empty, one is made for you, which is safer." }),
+        group("headers", "Headers of your own", headers.element, { hint: "Sent with each delivery. The values are never shown again." }),
+      ),
+    ],
+    action: "Register",
+    send: () => {
+      const body = form.values();
+      if (!body.description) delete body.description;
+      if (secret.value) body.secret = secret.value;
+      if (headers.any()) body.headers = headers.values();
+      return send(body);
+    },
+    done: (webhook) => secretDialog("Your webhook's secret", webhook.secret, null, () => done(webhook)),
+  });
+}
+
+/** Edit a webhook. */
+export async function edit(webhook, done) {
+  const form = webhookFields(await api.eventTypes(), webhook);
+  const headers = headerRows();
+  const replace = el("input", { type: "checkbox" });
+  headers.element.hidden = true;
+  replace.addEventListener("change", () => (headers.element.hidden = !replace.checked));
+  const names = webhook.header_names?.join(", ") ?? "none";
+  formDialog({
+    title: "Edit the webhook",
+    wide: true,
+    fields: [
+      form.fields,
+      group("headers", "Headers of your own", [
+        el("p", {}, `Now: ${names}.`),
+        el("label", { class: "check" }, replace, "Replace them, or remove them all"),
+        headers.element,
+      ], { hint: "Their values are never shown again." }),
+    ],
+    action: "Save",
+    send: () => {
+      const changes = changed(form.values(), webhook);
+      if (replace.checked) changes.headers = headers.any() ? headers.values() : null;
+      return Object.keys(changes).length ? api.changeWebhook(webhook.id, changes) : webhook;
+    },
+    done,
+  });
+}
+
+function changed(values, webhook) {
+  const before = { ...webhook, description: webhook.description ?? "" };
+  const differs = ([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]);
+  const changes = Object.fromEntries(Object.entries(values).filter(differs));
+  if (changes.description === "") changes.description = null;
+  return changes;
+}
+
+function webhookFields(types, webhook) {
+  const url = el("input", { type: "url", value: webhook.url, required: true, autocomplete: "off", spellcheck: "false", placeholder: "https://your-server.com/webhooks/email" });
+  const description = el("input", { type: "text", value: webhook.description ?? "", maxlength: 256, autocomplete: "off" });
+  const all = el("input", { type: "checkbox", checked: webhook.events.includes(ALL) });
+  const boxes = types.map(({ type, description: text }) => {
+    const box = el("input", { type: "checkbox", value: type, checked: webhook.events.includes(type) });
+    return { box, label: el("label", { class: "check" }, box, el("span", {}, el("code", {}, type), el("small", {}, text))) };
+  });
+  const single = el("div", { class: "choices" }, boxes.map(({ label }) => label));
+  const sync = () => (single.hidden = all.checked);
+  all.addEventListener("change", sync);
+  sync();
+  const fields = [
+    field("url", "URL", url, { hint: "https, on a public host. Events are sent here." }),
+    group("events", "Events", [
+      el("label", { class: "check" }, all, el("span", {}, "All events, those to come included")),
+      single,
+    ]),
+    field("description", "Description", description, { optional: true, hint: "A line for your own use." }),
+  ];
+  const chosen = () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value);
+  const values = () => ({
+    url: url.value.trim(),
+    events: all.checked ? [ALL] : chosen(),
+    description: description.value,
+  });
+  return { fields, values };
+}
+
+function headerRows() {
+  const rows = el("div", { class: "rows" });
+  const add = () => {
+    const name = el("input", { type: "text", "aria-label": "Header's name", placeholder: "X-Team", autocomplete: "off", spellcheck: "false" });
+    const value = el("input", { type: "text", "aria-label": "Header's value", placeholder: "billing", autocomplete: "off", spellcheck: "false" });
+    const row = el("div", { class: "row" }, name, value, button("Remove", () => row.remove(), { class: "quiet" }));
+    rows.append(row);
+    return name;
+  };
+  add();
+  const element = el("div", {}, rows, button("Add a header", () => add().focus(), { class: "quiet" }));
+  const pairs = () => Array.from(rows.children, (row) => Array.from(row.querySelectorAll("input"), (input) => input.value));
+  const given = () => pairs().filter(([name, value]) => name || value);
+  const values = () => Object.fromEntries(given());
+  return { element, values, any: () => given().length > 0 };
+}
+
+/** Rotate a webhook's secret; the new one is shown before `done`. */
+export function rotate(webhook, done) {
+  const overlap = select(OVERLAPS, 24 * HOUR_SECONDS);
+  const secret = el("input", { type: "text", autocomplete: "off", spellcheck: "false" });
+  const send = api.rotation(webhook.id);
+  formDialog({
+    title: "Rotate the secret",
+    intro: "You get a new secret. While both count, no delivery fails, whenever your server swaps.",
+    fields: [
+      field("overlap_seconds", "The old secret counts for", overlap),
+      field("secret", "New secret", secret, { optional: true, hint: "Left empty, one is made for you." }),
+    ],
+    action: "Rotate",
+    send: () => send({ overlap_seconds: Number(overlap.value), ...(secret.value && { secret: secret.value }) }),
+    done: (rotated) => {
+      const until = rotated.previous_secret_expires_at;
+      const more = until ? `The old secret counts until ${fullTime(until)}.` : "The old secret no longer counts.";
+      secretDialog("The new secret", rotated.secret, more, done);
+    },
+  });
+}
+
+/** Send a sample event; `done` gets its delivery. */
+export async function test(webhook, done) {
+  const types = await api.eventTypes();
+  const type = select(types.map((each) => [each.type, each.type]), types[0].type);
+  const send = api.testing(webhook.id);
+  formDialog({
+    title: "Send a test event",
+    intro: "A sample is delivered, retried and logged as any other event. Your server cannot tell the difference.",
+    fields: [field("event", "Event", type, { hint: "Of any type, subscribed to or not." })],
+    action: "Send",
+    send: () => send({ event: type.value }),
+    done,
+  });
+}
+
+/** Start a replay; `done` gets it. */
+export function replay(webhook, done) {
+  const since = timeInput(Date.now() - DAY_MS);
+  const until = timeInput(null);
+  const status = select([["", "All that has not arrived"], ...REPLAYABLE.map((name) => [name, statusName(name)])], "");
+  const send = api.replaying(webhook.id);
+  formDialog({
+    title: "Replay deliveries",
+    intro: "Deliveries are sent again, oldest first and a few a second, each with the same ids and bytes as before.",
+    fields: [
+      field("since", "Events from", since, { hint: `Your time: ${ZONE}.` }),
+      field("until", "Events up to", until, { optional: true, hint: "Left empty, up to now." }),
+      field("status", "Which", status),
+    ],
+    action: "Start",
+    send: () => send(withoutEmpty({ since: timeOf(since), until: timeOf(until), status: status.value })),
+    done,
+  });
+}
+
+/** Ask whether a webhook is to be deleted, and delete it. */
+export function remove(webhook, done) {
+  const sure = el("input", { type: "checkbox" });
+  const deletion = () => {
+    if (sure.checked) return api.deleteWebhook(webhook.id);
+    const message = "Tick the box first.";
+    throw Object.assign(new Error(message), { details: [{ field: "sure", message }] });
+  };
+  formDialog({
+    title: "Delete the webhook?",
+    intro: `${webhook.url} gets no more events. Deliveries that are under way are cancelled, and its log can no longer be read. This cannot be undone.`,
+    fields: [group("sure", "To be sure", el("label", { class: "check" }, sure, "Delete this webhook for good"))],
+    action: "Delete",
+    dangerous: true,
+    send: deletion,
+    done: () => {
+      announce("The webhook is deleted.");
+      done();
+    },
+  });
+}
+
+/** Return the fields to narrow the log down with; `apply` gets the filter for the API. */
+export function filterForm(types, filter, apply) {
+  const any = [["", "Any"]];
+  const status = select([...any, ...DELIVERY_STATUSES.map((name) => [name, statusName(name)])], filter.status ?? "");
+  const event = select([...any, ...types.map(({ type }) => [type, type])], filter.event ?? "");
+  const since = timeInput(filter.since);
+  const until = timeInput(filter.until);
+  const show = () => apply(withoutEmpty({ status: status.value, event: event.value, since: timeOf(since), until: timeOf(until) }));
+  const form = el("form", { class: "filters", "aria-label": "Filter the log", novalidate: true },
+    field("status", "Status", status),
+    field("event", "Event", event),
+    field("since", "From", since),
+    field("until", "To", until),
+    button("Clear", () => {
+      for (const control of [status, event, since, until]) control.value = "";
+      show();
+    }, { class: "quiet" }),
+  );
+  form.addEventListener("change", show);
+  form.addEventListener("submit", (submitted) => {
+    submitted.preventDefault();
+    show();
+  });
+  return form;
+}
+
+/** Return an input of a local time; `time` is Unix milliseconds, an RFC 3339 text, or nothing. */
+function timeInput(time) {
+  const input = el("input", { type: "datetime-local", step: 1 });
+  if (time) {
+    const local = new Date(time);
+    local.setMinutes(local.getMinutes() - local.getTimezoneOffset());
+    input.value = local.toISOString().slice(0, 19);
+  }
+  return input;
+}
+
+function timeOf(input) {
+  return input.value ? new Date(input.value).toISOString() : "";
+}
+
+function withoutEmpty(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
+}

@@ -1,0 +1,73 @@
+"""The dashboard: a page for owners, which works by calling the API as anybody else does."""
+
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.params import Path
+from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import dashboard_page, errors
+from api.dashboard_page import DashboardFile
+from api.dependencies import IfNoneMatch
+from api.requests import SCOPE_EXTENSION
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+_PUBLIC: dict[str, Any] = {SCOPE_EXTENSION: None}
+_UNCHANGED: OpenAPIResponse = {"description": "Not Modified"}
+
+
+def _found(*content_types: str) -> OpenAPIResponse:
+    return {
+        "description": "OK",
+        "content": {name: {"schema": {"type": "string"}} for name in content_types},
+    }
+
+
+@router.get(
+    "/",
+    summary="The dashboard",
+    tags=["Documentation"],
+    compress=True,
+    openapi_extensions=_PUBLIC,
+    responses={200: _found("text/html"), 304: _UNCHANGED},
+)
+def get_dashboard(known: IfNoneMatch) -> Response[str]:
+    """A page that takes a key, and with it shows and changes webhooks."""
+    return _answer(dashboard_page.files()[dashboard_page.PAGE], known)
+
+
+@router.get(
+    "/<file>",
+    summary="A file of the dashboard",
+    tags=["Documentation"],
+    compress=True,
+    openapi_extensions=_PUBLIC,
+    responses={
+        200: _found("text/javascript", "text/css", "image/svg+xml", "text/html"),
+        304: _UNCHANGED,
+    },
+)
+def get_dashboard_file(
+    file: Annotated[str, Path(description="The file's name.")], known: IfNoneMatch
+) -> Response[str]:
+    """Its style sheet and its modules."""
+    found = dashboard_page.files().get(file)
+    if found is None:
+        raise errors.file_not_found()
+    return _answer(found, known)
+
+
+def _answer(file: DashboardFile, known: str | None) -> Response[str]:
+    headers = {
+        # To be asked for each time, so that all of a page's files are of one version.
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": dashboard_page.POLICY,
+        "ETag": file.etag,
+        "Referrer-Policy": "no-referrer",
+        "Vary": "Accept-Encoding",
+    }
+    if known is not None and file.etag in known:
+        return Response(304, headers=headers, compress=False)
+    return Response(200, file.content_type, file.text, headers=headers)

@@ -1,0 +1,58 @@
+"""The people whom events are about: erase what is kept of one."""
+
+import re
+from typing import Annotated
+from urllib.parse import unquote
+
+from aws_lambda_powertools.event_handler.openapi.params import Path
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, RecipientErasures
+from api.schemas.base import Success
+from api.schemas.recipients import ErasureOut
+from webhooks.domain.errors import InvalidInput
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+
+Address = Annotated[
+    str,
+    Path(
+        description="The recipient's email address, percent-encoded as a whole.",
+        json_schema_extra={"format": "email"},
+    ),
+]
+ErasureId = Annotated[str, Path(description="The erasure's id.")]
+
+
+@router.delete("/<address>", status_code=202, summary="Erase a recipient", tags=["Recipients"])
+def erase_recipient(
+    address: Address, account_id: AccountId, erasures: RecipientErasures
+) -> Success[ErasureOut]:
+    """Every stored payload that mentions the address is erased. Follow it by its id."""
+    return Success(data=ErasureOut.of(erasures.start(account_id, _decoded(address))))
+
+
+@router.get("/erasures/<erasure_id>", summary="Follow an erasure", tags=["Recipients"])
+def get_erasure(
+    erasure_id: ErasureId, account_id: AccountId, erasures: RecipientErasures
+) -> Success[ErasureOut]:
+    """How far it has come."""
+    erasure = erasures.get(account_id, erasure_id)
+    if erasure is None:
+        raise errors.erasure_not_found()
+    return Success(data=ErasureOut.of(erasure))
+
+
+def _decoded(address: str) -> str:
+    """Return the address of a path, whether or not the gateway has decoded it.
+
+    What could be read in two ways is refused: another one's payloads must not go.
+    """
+    if "@" not in address:
+        return unquote(address)
+    if _ESCAPE.search(address):
+        raise InvalidInput("address", "Percent-encode all of it, as recipient%40example.com.")
+    return address

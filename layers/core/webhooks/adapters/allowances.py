@@ -1,0 +1,48 @@
+"""The store of allowances on DynamoDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import error_code, unavailable_on_failure
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.allowance import Allowance
+
+
+class DynamoDBAllowanceStore:
+    """A counter for each allowance beside the deliveries, which the time to live takes away."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
+        """Use `count` of an allowance, in one conditional write; False where that is too many."""
+        if count > limit:
+            return False
+        with unavailable_on_failure("counting what was asked for"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.allowance_key(allowance),
+                    UpdateExpression="SET expires_at = :end ADD #used :count",
+                    ConditionExpression="attribute_not_exists(#used) OR #used <= :room",
+                    ExpressionAttributeNames={"#used": "used"},
+                    ExpressionAttributeValues={
+                        ":end": {"N": str(allowance.ends_at)},
+                        ":count": {"N": str(count)},
+                        ":room": {"N": str(limit - count)},
+                    },
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                return False
+        return True

@@ -1,0 +1,147 @@
+"""The steps of an erasure: a task of the recovery state machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from webhooks.domain.delivery import Status
+from webhooks.domain.erasure import ErasureStatus
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.replay import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.erasure import Erasure, ErasureKey
+    from webhooks.ports import (
+        DeliveryStore,
+        DeliveryWalk,
+        ErasureStore,
+        Observer,
+        WebhookTrail,
+    )
+
+PAUSE_SECONDS = 1.0
+"""What lies between two steps, so that the tables are left to others too."""
+
+SETTLE_SECONDS = 90.0
+"""For so long after the first pass may an attempt that began before it be recorded: the
+dispatcher's 60 seconds, and some for clocks that differ."""
+
+SECONDS_FOR_A_BATCH = 3 * 9.0
+"""The calls of a batch that changes nothing, each at its slowest (see `adapters.aws`)."""
+
+_BATCH = 100
+_BATCHES_A_STEP = 10
+_ERASE_TRIES = 5
+_MILLISECONDS = 1000
+_EVERYTHING = Selection(0, (1 << 48) - 1, tuple(Status))
+
+
+class Eraser:
+    """Goes through an account's deliveries, twice, and erases those that mention an address.
+
+    A step that was interrupted is made again: what it had erased stays so.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ErasureStore,
+        trail: WebhookTrail,
+        walk: DeliveryWalk,
+        deliveries: DeliveryStore,
+        observer: Observer,
+        clock: Callable[[], float],
+        settle_seconds: float,
+    ) -> None:
+        """Wait `settle_seconds` between the passes; `clock` gives Unix seconds."""
+        self._store = store
+        self._trail = trail
+        self._walk = walk
+        self._deliveries = deliveries
+        self._observer = observer
+        self._clock = clock
+        self._settle_seconds = settle_seconds
+
+    def step(self, key: ErasureKey, remaining_seconds: Callable[[], float]) -> float | None:
+        """Look at the next deliveries; returns the seconds to the next step, None: no more.
+
+        Raises Unavailable where our own side failed, or the invocation's time is too short.
+        """
+        before = self._store.get(key)
+        if before is None or not before.running:
+            return None
+        left = self._seconds_to_settle(before)
+        if left > 0:
+            return left
+        if remaining_seconds() < SECONDS_FOR_A_BATCH:
+            msg = f"an erasure's step: {remaining_seconds():.0f} seconds are too few for it"
+            raise Unavailable(msg)
+        after = before
+        for _ in range(_BATCHES_A_STEP):
+            after = self._batch(after)
+            if after.passes > before.passes or remaining_seconds() < SECONDS_FOR_A_BATCH:
+                break
+        recorded = after.recorded(self._now_ms())
+        if not self._store.save(before, recorded):
+            # The next step finds what the erasure has become.
+            return PAUSE_SECONDS
+        if recorded.running:
+            return max(PAUSE_SECONDS, self._seconds_to_settle(recorded))
+        self._report(recorded)
+        return None
+
+    def abandon(self, key: ErasureKey) -> None:
+        """Mark an erasure as failed that the state machine gives up, through a fault of ours."""
+        erasure = self._store.get(key)
+        if erasure is None or not erasure.running:
+            return
+        failed = erasure.ended(ErasureStatus.FAILED, self._now_ms(), "internal_error")
+        if self._store.save(erasure, failed):
+            self._report(failed)
+
+    def _batch(self, erasure: Erasure) -> Erasure:
+        if erasure.webhook_id is None:
+            return self._turn(erasure)
+        deliveries, next_after = self._walk.batch(
+            erasure.account_id, erasure.webhook_id, _EVERYTHING, _BATCH, erasure.position
+        )
+        erased = sum(self._erase(erasure, delivery) for delivery in deliveries)
+        after = erasure.past(next_after, len(deliveries), erased)
+        return self._turn(after) if next_after is None else after
+
+    def _turn(self, erasure: Erasure) -> Erasure:
+        return erasure.turned_to(self._trail.next(erasure.account_id, erasure.webhook_id))
+
+    def _erase(self, erasure: Erasure, delivery: Delivery) -> bool:
+        found: Delivery | None = delivery
+        for _ in range(_ERASE_TRIES):
+            if found is None or not erasure.concerns(found):
+                return False
+            after = erasure.erase(found)
+            if self._deliveries.update(after, before=found):
+                return after.erased
+            found = self._deliveries.get(delivery.key)
+        msg = "a delivery could not be erased: it keeps changing"
+        raise Unavailable(msg)
+
+    def _seconds_to_settle(self, erasure: Erasure) -> float:
+        if not erasure.between_passes:
+            return 0.0
+        return erasure.updated_at_ms / _MILLISECONDS + self._settle_seconds - self._clock()
+
+    def _report(self, erasure: Erasure) -> None:
+        self._observer.log(
+            "info",
+            "erasure_ended",
+            **erasure.key._asdict(),
+            status=erasure.status,
+            reason=erasure.reason,
+            examined=erasure.examined,
+            erased=erasure.erased,
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)

@@ -1,0 +1,259 @@
+"""The dashboard in a browser, on an account with a day of everything."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from dashboard import pictures
+from dashboard.browsing import Visit, visit
+from dashboard.site import HOST, HOUR_MS, refused
+from support.http_api import http_api_event
+from webhooks.domain.api_key import Scope
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
+
+    from dashboard.site import Site
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_wrong_key_is_refused_in_words_and_kept_nowhere(browser: Browser, place: Site) -> None:
+    with visit(browser, place.url) as guest:
+        guest.page.goto(place.url)
+        for wrong in ("sc_live_wrong", "schlüssel", ""):
+            guest.page.get_by_label("API key").fill(wrong)
+            guest.press("Sign in")
+            expect(guest.page.get_by_role("alert")).to_have_text("This is not a valid key.")
+        assert guest.page.evaluate("() => sessionStorage.length") == 0
+
+
+def test_the_key_stays_in_the_tab_and_goes_as_its_owner_signs_out(guest: Visit) -> None:
+    kept = "() => [sessionStorage.length, localStorage.length, document.cookie]"
+    assert guest.page.evaluate(kept) == [1, 0, ""]
+    assert "sc_live" not in guest.page.url
+    guest.page.reload()
+    expect(guest.heading("Webhooks")).to_be_visible()
+    guest.press("Sign out")
+    expect(guest.heading("Sign in")).to_be_visible()
+    assert guest.page.evaluate(kept) == [0, 0, ""]
+    expect(guest.said).to_have_text("You are signed out.")
+
+
+def test_a_key_that_is_revoked_meanwhile_leads_back_to_the_door(guest: Visit, place: Site) -> None:
+    place.fakes.keys.keys.clear()
+    guest.page.reload()
+    expect(guest.page.get_by_role("alert")).to_contain_text("no longer valid")
+    assert guest.page.evaluate("() => sessionStorage.length") == 0
+
+
+def test_a_key_that_may_only_read_is_told_what_it_lacks(browser: Browser, place: Site) -> None:
+    place.webhook(1)
+    key = place.fakes.client("acme", {Scope.READ}).key
+    with visit(browser, place.url) as guest:
+        guest.sign_in(key)
+        guest.page.get_by_role("link", name="https://hook1.example.com/events").click()
+        guest.press("Switch off")
+        expect(guest.said).to_have_text("Use a key with the scope write.")
+
+
+def test_the_list_shows_how_each_webhook_is(
+    guest: Visit, place: Site, furnished: dict[str, str]
+) -> None:
+    guest.page.reload()
+    guest.settle()
+    cards = guest.page.locator(".card")
+    expect(cards.locator(".pill")).to_have_text(["Failing", "Down", "Off"])
+    billing = cards.nth(0)
+    expect(billing).to_contain_text("The last attempt failed, 4 minutes ago.")
+    day = [
+        delivery
+        for delivery in place.fakes.deliveries.deliveries.values()
+        if delivery.webhook_id.endswith("3")
+    ]
+    arrived = sum(delivery.status is Status.SUCCEEDED for delivery in day)
+    shown = billing.locator("dd").first.inner_text()
+    assert shown == f"{100 * arrived / len(day):.1f} %"
+    words = billing.get_by_role("img").get_attribute("aria-label") or ""
+    assert f"{len(day)} deliveries: {arrived} arrived, 1 under way" in words
+    expect(cards.nth(2)).to_contain_text("410 Gone")
+    expect(cards.nth(2)).to_contain_text("Nothing was sent in the last 24 hours.")
+
+
+def test_refusals_stand_beside_their_fields(guest: Visit, place: Site) -> None:
+    guest.press("Register a webhook")
+    dialog = guest.dialog
+    dialog.get_by_label("URL").fill("http://plain.example.com")
+    dialog.get_by_label("All events").uncheck()
+    dialog.get_by_text("More: a secret").click()
+    dialog.get_by_label("Secret").fill("short")
+    dialog.get_by_label("Header's name").fill("Cookie")
+    dialog.get_by_label("Header's value").fill("x")
+    guest.press("Register")
+    expect(dialog.get_by_label("URL")).to_be_focused()
+    for name in ("url", "events", "secret", "headers"):
+        field = dialog.locator(f'[data-field="{name}"]')
+        expect(field.locator(".error")).not_to_be_empty()
+        expect(field.locator("[aria-invalid=true]").first).to_be_visible()
+    expect(dialog.locator('[data-field="description"] .error')).to_be_empty()
+    expect(dialog.get_by_label("URL")).to_have_accessible_description(re.compile("https"))
+    assert place.fakes.webhooks.webhooks == {}
+    dialog.get_by_label("URL").fill(f"https://{HOST}/events")
+    dialog.get_by_label("All events").check()
+    dialog.get_by_label("Secret").fill("")
+    dialog.get_by_label("Header's name").fill("X-Team")
+    guest.press("Register")
+    expect(guest.heading("Your webhook's secret")).to_be_visible()
+    ((webhook, _),) = place.fakes.webhooks.webhooks.values()
+    assert (webhook.url, webhook.headers) == (f"https://{HOST}/events", {"X-Team": "x"})
+
+
+def test_a_form_that_is_sent_twice_makes_one_webhook(guest: Visit, place: Site) -> None:
+    guest.press("Register a webhook")
+    guest.dialog.get_by_label("URL").fill(f"https://{HOST}/events")
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    guest.page.route("**/api/v1/webhooks", lose_the_answer)
+    guest.press("Register")
+    expect(guest.dialog.get_by_role("alert")).to_contain_text("cannot be reached")
+    guest.page.unroute_all()
+    guest.press("Register")
+    expect(guest.heading("Your webhook's secret")).to_be_visible()
+    assert len(place.fakes.webhooks.webhooks) == 1
+    guest.complaints.clear()
+
+
+def test_an_edit_sends_only_what_was_changed(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1, url=f"https://{HOST}/old", description="Old", headers={"X-A": "b"})
+    guest.go(f"#/webhooks/{webhook.id}")
+    guest.press("Edit…")
+    guest.dialog.get_by_label("Description").fill("")
+    with guest.page.expect_request(lambda request: request.method == "PATCH") as sent:
+        guest.press("Save")
+    assert sent.value.post_data_json == {"description": None}
+    expect(guest.said).to_have_text("Saved.")
+    guest.press("Edit…")
+    guest.dialog.get_by_label("Replace them").check()
+    guest.press("Save")
+    expect(guest.dialog).to_have_count(0)
+    changed = place.fakes.webhooks.get("acme", webhook.id)
+    assert changed is not None
+    assert not changed.headers
+
+
+def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1)
+    for hour in range(45):
+        at_ms = place.now_ms - hour * HOUR_MS
+        failed = hour % 9 == 0
+        attempts = [refused(1, at_ms)] if failed else []
+        status = Status.EXHAUSTED if failed else Status.SUCCEEDED
+        place.delivery(webhook, hour * HOUR_MS, status, attempts)
+    guest.go(f"#/webhooks/{webhook.id}")
+    rows = guest.page.locator("table.log tbody tr")
+    expect(rows).to_have_count(20)
+    guest.press("Show older")
+    expect(rows).to_have_count(40)
+    expect(rows.nth(20).get_by_role("link")).to_be_focused()
+    guest.press("Show older")
+    expect(rows).to_have_count(45)
+    expect(guest.page.get_by_role("button", name="Show older")).to_have_count(0)
+    guest.page.get_by_label("Status").select_option("exhausted")
+    expect(rows).to_have_count(5)
+    expect(guest.said).to_have_text("5 deliveries shown.")
+    since = guest.page.evaluate(
+        "ms => { const t = new Date(ms); t.setMinutes(t.getMinutes() - t.getTimezoneOffset());"
+        " return t.toISOString().slice(0, 19); }",
+        place.now_ms - 10 * HOUR_MS,
+    )
+    guest.page.get_by_label("From").fill(since)
+    expect(rows).to_have_count(2)
+    guest.page.get_by_label("Event", exact=True).and_(guest.page.locator("select")).select_option(
+        "email.opened"
+    )
+    expect(guest.page.get_by_text("No delivery fits the filter.")).to_be_visible()
+    guest.press("Clear")
+    expect(rows).to_have_count(20)
+
+
+def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[str, str]) -> None:
+    guest.go(furnished["delivery"])
+    delivery_id = furnished["delivery"].rpartition("/")[2]
+    steps = guest.page.locator(".timeline > li")
+    expect(steps).to_have_count(4)
+    expect(steps.nth(0)).to_contain_text("HTTP 503")
+    expect(steps.nth(1)).to_contain_text("No answer within 5 seconds")
+    expect(steps.nth(2)).to_contain_text("by hand")
+    expect(steps.nth(3)).to_contain_text(re.compile("Next attempt.*in [23] minutes"))
+    headers = guest.page.locator("table.headers")
+    for text in ("X-SendComms-Delivery", delivery_id, "X-SendComms-Attempt", "webhook-timestamp"):
+        expect(headers).to_contain_text(text)
+    expect(headers).to_contain_text("made with your secret, not kept")
+    expect(headers).not_to_contain_text("billing")
+    payload = guest.page.locator("pre[aria-label=Payload]")
+    expect(payload).to_contain_text('"subject": "Your receipt from Acme"')
+    guest.page.get_by_label("The exact bytes").check()
+    stored = next(
+        each for each in place.fakes.deliveries.deliveries.values() if each.id == delivery_id
+    )
+    assert payload.text_content() == stored.body.decode()
+
+
+def test_what_cannot_be_found_is_said_and_leads_on(guest: Visit) -> None:
+    guest.page.goto(f"{guest.url}#/webhooks/nothing")
+    expect(guest.page.get_by_role("alert")).to_contain_text("no such webhook")
+    expect(guest.page.locator("main h1")).to_be_focused()
+    guest.page.get_by_role("link", name="All webhooks").click()
+    expect(guest.heading("Webhooks")).to_be_visible()
+
+
+def test_a_busy_gateway_is_asked_again(guest: Visit, place: Site) -> None:
+    place.webhook(1)
+    statuses = iter([429, 503])
+
+    def refuse(route: Route) -> None:
+        status = next(statuses, None)
+        if status:
+            route.fulfill(status=status, body='{"message":"Too Many Requests"}')
+        else:
+            route.continue_()
+
+    guest.page.route("**/api/v1/webhooks?limit=20", refuse)
+    guest.page.reload()
+    expect(guest.page.locator(".card")).to_have_count(1)
+    guest.complaints.clear()
+
+
+def test_deletion_asks_first(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1)
+    guest.go(f"#/webhooks/{webhook.id}")
+    guest.press("Delete…")
+    guest.press("Delete")
+    expect(guest.dialog.locator(".error")).to_have_text("Tick the box first.")
+    guest.page.keyboard.press("Escape")
+    expect(guest.page.get_by_role("button", name="Delete…")).to_be_focused()
+    assert place.fakes.webhooks.webhooks
+    guest.press("Delete…")
+    guest.dialog.get_by_label("Delete this webhook for good").check()
+    guest.press("Delete")
+    expect(guest.page.get_by_text("No webhooks yet")).to_be_visible()
+    assert not place.fakes.webhooks.webhooks
+
+
+def test_the_documentation_has_its_pictures_and_they_are_small() -> None:
+    committed = {path.name: path.stat().st_size for path in pictures.IMAGES.glob("dashboard-*.png")}
+    assert set(committed) == {f"{name}.png" for name in pictures.PICTURES}
+    assert max(committed.values()) < pictures.MAX_BYTES
+
+
+def test_the_page_itself_comes_without_a_key(place: Site) -> None:
+    answer = place.fakes.acme.send(http_api_event("GET", "/dashboard"))
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")

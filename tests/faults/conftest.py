@@ -1,0 +1,57 @@
+"""The stand of the fault matrix, and what every row asserts besides its own outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import stand as stands
+from support.receiver import Receiver
+from support.stand import PATH, Case
+from support.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.receiver import Script
+    from support.stand import Stand
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Stand]:
+    """AWS and the functions, once for a module: starting them takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch, stands.stand(patch) as made:
+        yield made
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+    """What the functions log, in which nothing secret may turn up."""
+    watch = Watch(capsys)
+    with watch.kept():
+        yield watch
+    assert watch.text, "the test made no function log anything: the watch saw nothing"
+    assert watch.leaks() == []
+
+
+@pytest.fixture
+def case(stand: Stand, log: Watch) -> Iterator[Case]:
+    """An account of the test's own."""
+    yield Case(stand, log)
+    stand.faults.clear()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    """Make receivers that run until the end of the test, at a url that holds a token."""
+    running: list[Receiver] = []
+
+    def make(*answers: Script, **options: object) -> Receiver:
+        made = Receiver(*answers, path=PATH, **options)  # type: ignore[arg-type]
+        running.append(made.__enter__())
+        return made
+
+    yield make
+    for made in running:
+        made.__exit__()

@@ -1,0 +1,171 @@
+"""Rows 10 to 14: a dispatcher that is killed at each step of its work, or runs out of time.
+
+It is a process of its own, which the kernel ends: nothing of it gets to run after the step. What
+SQS does then, a fresh dispatcher handling the same messages, is done by the test.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.backend import lambda_context, sqs_event
+from support.receiver import Answer
+from support.stand import one_event
+from support.victim import AFTER, BEFORE, BEFORE_THE_POST, run_victim
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.receiver import Receiver, Request
+    from support.stand import Case
+
+    MakeReceiver = Callable[..., Receiver]
+
+
+def kill(case: Case, when: str, *messages: str) -> None:
+    """Have the messages handled by a dispatcher that is killed on the way."""
+    batch = sqs_event(*messages)
+    case.log.add(run_victim(case.stand.aws.settings, batch, when, about=case.account))
+
+
+def assert_settled(case: Case, status: int) -> None:
+    """Assert that there is one record, and one schedule where there is to be any.
+
+    The schedule's next attempt, of a receiver that is well again, ends it.
+    """
+    delivery = case.delivery()
+    assert [attempt.number for attempt in delivery.attempts] == [1]
+    if status == 200:
+        assert delivery.status is Status.SUCCEEDED
+        assert case.executions() == []
+        return
+    assert delivery.status is Status.RETRYING
+    [state] = case.executions()
+    assert case.retry(state)["decision"] == "done"
+    assert case.delivery().status is Status.SUCCEEDED
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_row_10_killed_before_the_post(case: Case, receiver: MakeReceiver, status: int) -> None:
+    hook = receiver(Answer(status), Answer(200))
+    case.webhook(hook)
+    kill(case, BEFORE_THE_POST, case.message())
+    assert hook.requests == []
+    assert case.deliveries() == []
+
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert_settled(case, status)
+
+
+@pytest.mark.parametrize(("status", "record"), [(200, "BatchWriteItem"), (500, "PutItem")])
+def test_row_11_killed_after_the_post_before_the_record(
+    case: Case, receiver: MakeReceiver, status: int, record: str
+) -> None:
+    hook = receiver(Answer(status), Answer(status), Answer(200))
+    case.webhook(hook)
+    kill(case, f"{BEFORE} {record}", case.message())
+    assert len(hook.requests) == 1
+    assert case.deliveries() == []
+
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 2
+    assert one_event(*hook.requests)
+    assert_settled(case, status)
+
+
+def test_row_11_killed_after_the_record_of_a_success(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    kill(case, f"{AFTER} BatchWriteItem", case.message())
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert_settled(case, 200)
+
+
+@pytest.mark.parametrize(
+    ("when", "schedules"),
+    [(f"{AFTER} PutItem", 0), (f"{BEFORE} StartExecution", 0), (f"{AFTER} StartExecution", 1)],
+)
+def test_row_12_killed_after_the_record_around_the_schedules_start(
+    case: Case, receiver: MakeReceiver, when: str, schedules: int
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    kill(case, when, case.message())
+    assert case.delivery().status is Status.RETRYING
+    assert len(case.executions()) == schedules
+
+    assert case.dispatch(case.message()) == []
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert_settled(case, 500)
+    assert one_event(*hook.requests)
+
+
+def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:
+    """Seven of ten are not answered while the first process lives; the three are."""
+    names = [f"txn_{number}" for number in range(10)]
+    at_once = set(names[:3])
+    alive = threading.Event()
+
+    def answer(request: Request) -> Answer:
+        if request.json["transaction_id"] not in at_once:
+            alive.wait(30)
+        return Answer(200)
+
+    hook = receiver(answer)
+    case.webhook(hook)
+    messages = [case.message(name) for name in names]
+    kill(case, f"{AFTER} BatchWriteItem", *messages)
+    alive.set()
+    # It was killed behind its first record, which may hold fewer than all three.
+    recorded = {one.transaction_id for one in case.deliveries()}
+    assert recorded
+    assert recorded <= at_once
+
+    assert case.dispatch(*messages) == []
+    posts = {name: [one for one in hook.requests if name in str(one.body)] for name in names}
+    assert {name for name, sent in posts.items() if len(sent) == 1} >= recorded
+    assert all(1 <= len(sent) <= 2 and one_event(*sent) for sent in posts.values())
+    assert {one.transaction_id for one in case.deliveries()} == set(names)
+    assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
+    assert case.executions() == []
+
+
+class RunningOut:
+    """A context whose time is up when it was asked for `asked` times."""
+
+    aws_request_id = "11111111-2222-3333-4444-555555555555"
+
+    def __init__(self, asked: int) -> None:
+        self._left = asked
+        self._lock = threading.Lock()
+
+    def get_remaining_time_in_millis(self) -> int:
+        with self._lock:
+            self._left -= 1
+            return 60_000 if self._left >= 0 else 20_000
+
+
+def test_row_14_the_invocations_time_runs_out_mid_batch(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    messages = [case.message(f"txn_{number}") for number in range(10)]
+    context: Any = RunningOut(asked=3)
+    failed = case.dispatch(*messages, context=context, shared_fate=True)
+    assert 7 <= len(failed) <= 8
+    sent = [request.json["transaction_id"] for request in hook.requests]
+    assert {f"txn_{name.removeprefix('m')}" for name in failed} == {
+        f"txn_{number}" for number in range(10)
+    } - set(sent)
+
+    again = [message for number, message in enumerate(messages) if f"m{number}" in failed]
+    assert case.dispatch(*again, context=lambda_context()) == []
+    names = [request.json["transaction_id"] for request in hook.requests]
+    assert sorted(names) == sorted(f"txn_{number}" for number in range(10))

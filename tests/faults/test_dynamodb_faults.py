@@ -1,0 +1,347 @@
+"""Rows 15 to 20, 28, 29 and 59: a table that is throttled, slow, denied, or loses its answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local import template
+from support.faults import (
+    SDK_TRIES,
+    answer_lost,
+    changed,
+    refused,
+    timed_out,
+    unprocessed,
+)
+from support.receiver import Answer
+from support.stand import one_event
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.faults import Act
+    from support.receiver import Receiver
+    from support.stand import Case
+
+    MakeReceiver = Callable[..., Receiver]
+
+TROUBLE = [
+    pytest.param(refused("ProvisionedThroughputExceededException"), id="throttled"),
+    pytest.param(refused("InternalServerError", 500), id="server error"),
+    pytest.param(timed_out(), id="timed out"),
+]
+KEY_TROUBLE = [
+    pytest.param(refused(code), id=code)
+    for code in ("AccessDeniedException", "KMSThrottlingException", "KMSAccessDeniedException")
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_row_15_the_read_of_the_webhooks_fails(
+    case: Case, receiver: MakeReceiver, trouble: Act
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("Query", trouble, about=case.account)
+    assert case.dispatch(case.message()) == ["m0"]
+    assert hook.requests == []
+    assert case.deliveries() == []
+    assert case.stand.faults.count("Query", case.account) >= SDK_TRIES
+
+    case.stand.faults.clear()
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+def test_row_15_one_throttled_try_is_the_sdks_own_affair(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("Query", refused("ThrottlingException"), times=SDK_TRIES - 1)
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+
+
+def test_row_16_the_second_page_of_webhooks_fails(case: Case, receiver: MakeReceiver) -> None:
+    hooks = [receiver() for _ in range(3)]
+    for number, hook in enumerate(hooks, start=1):
+        case.webhook(hook, number)
+    faults = case.stand.faults
+    faults.on("Query", refused("ThrottlingException"), about="ExclusiveStartKey", times=SDK_TRIES)
+    faults.on("Query", changed(Limit=1), about=case.account)
+    assert case.dispatch(case.message()) == ["m0"]
+    assert [hook.requests for hook in hooks] == [[], [], []]
+
+    assert case.dispatch(case.message()) == []
+    assert [len(hook.requests) for hook in hooks] == [1, 1, 1]
+    assert [one.status for one in case.deliveries()] == [Status.SUCCEEDED] * 3
+    pages = [str(body) for name, body in faults.sent if name == "Query"]
+    assert sum("ExclusiveStartKey" in page for page in pages) >= SDK_TRIES + 2
+
+
+def test_row_17_the_claim_before_the_post_is_throttled(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    trouble = refused("ProvisionedThroughputExceededException")
+    case.stand.faults.on("PutItem", trouble, about=f"{case.account}#event")
+    without_time = case.message(timestamp=None)
+    assert case.dispatch(without_time) == ["m0"]
+    assert hook.requests == []
+
+    case.stand.faults.clear()
+    assert case.dispatch(without_time) == []
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_row_17_the_record_of_a_failed_attempt_is_throttled(
+    case: Case, receiver: MakeReceiver, trouble: Act
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("PutItem", trouble, about=case.account)
+    assert case.dispatch(case.message()) == ["m0"]
+    assert case.deliveries() == []
+    assert case.executions() == []
+
+    case.stand.faults.clear()
+    assert case.dispatch(case.message()) == []
+    assert one_event(*hook.requests)
+    assert len(case.delivery().attempts) == 1
+    assert len(case.executions()) == 1
+
+
+def test_row_18_the_answer_to_the_record_is_lost(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    case.stand.faults.on("PutItem", answer_lost(), about=case.account, times=1)
+    assert case.dispatch(case.message()) == []
+    # The second try found the first one's record, and knew it.
+    assert case.stand.faults.count("PutItem", case.account) == 2
+    assert len(case.delivery().attempts) == 1
+    assert case.retry()["decision"] == "done"
+    assert len(hook.requests) == 2
+
+
+def test_row_18_the_answer_to_the_claim_is_lost(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("PutItem", answer_lost(), about=f"{case.account}#event", times=1)
+    assert case.dispatch(case.message(timestamp=None)) == []
+    assert len(hook.requests) == 1
+
+
+def test_row_18_the_answer_to_a_later_attempts_record_is_lost(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(503), Answer(200))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    case.stand.faults.on("UpdateItem", answer_lost(), about=f"{case.account}#", times=1)
+    state = case.retry()
+    assert (state["decision"], state["attempt"]) == ("wait", 3)
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    assert case.retry(state)["decision"] == "done"
+    assert len(hook.requests) == 3
+
+
+def test_row_19_the_record_of_a_success_is_tried_again_in_the_process(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("BatchWriteItem", timed_out(), about=case.account, times=SDK_TRIES - 1)
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_row_19_the_record_of_a_success_fails_and_the_event_comes_again(
+    case: Case, receiver: MakeReceiver, trouble: Act
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("BatchWriteItem", trouble, about=case.account)
+    assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
+    assert case.deliveries() == []
+    assert '"UnrecordedSuccesses"' in case.log.text
+
+    case.stand.faults.clear()
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 2
+    assert one_event(*hook.requests)
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+def test_row_19_the_record_of_a_later_success_fails_and_it_is_sent_again(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    case.stand.faults.on("UpdateItem", timed_out(), about=f"{case.account}#", times=SDK_TRIES)
+    with pytest.raises(Unavailable):
+        case.retry()
+    assert len(case.delivery().attempts) == 1
+
+    assert case.retry()["decision"] == "done"
+    assert len(hook.requests) == 3
+    assert one_event(*hook.requests)
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_row_20_the_record_of_a_later_failure_fails_and_is_counted_once(
+    case: Case, receiver: MakeReceiver, trouble: Act
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    case.stand.faults.on("UpdateItem", trouble, about=f"{case.account}#", times=SDK_TRIES)
+    with pytest.raises(Unavailable):
+        case.retry()
+
+    state = case.retry()
+    assert (state["decision"], state["attempt"]) == ("wait", 3)
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    assert [one.headers["x-sendcomms-attempt"] for one in hook.requests] == ["1", "2", "2"]
+    assert one_event(*hook.requests)
+
+
+@pytest.mark.parametrize("trouble", KEY_TROUBLE)
+def test_row_28_the_tables_key_is_throttled_or_denied_for_a_first_attempt(
+    case: Case, receiver: MakeReceiver, trouble: Act
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("Query", trouble, about=case.account)
+    for _ in range(2):
+        assert case.dispatch(case.message()) == ["m0"]
+    assert hook.requests == []
+    assert case.deliveries() == []
+
+    case.stand.faults.clear()
+    assert case.dispatch(case.message()) == []
+    assert case.delivery().attempts[0].number == 1
+    assert "x-sendcomms-signature" in hook.requests[0].headers
+
+
+@pytest.mark.parametrize("trouble", KEY_TROUBLE)
+@pytest.mark.parametrize("table", ["WebhooksTable", "DeliveriesTable"])
+def test_row_28_the_tables_key_is_throttled_or_denied_for_a_later_attempt(
+    case: Case, receiver: MakeReceiver, trouble: Act, table: str
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    before = case.delivery()
+    case.stand.faults.on("GetItem", trouble, about=table)
+    with pytest.raises(Unavailable):
+        case.retry()
+    assert len(hook.requests) == 1
+    assert case.delivery() == before
+
+    case.stand.faults.clear()
+    assert case.retry()["decision"] == "done"
+    assert all("x-sendcomms-signature" in one.headers for one in hook.requests)
+
+
+def test_row_29_a_webhook_without_a_secret_is_sent_nothing(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    webhook = case.webhook(hook)
+    case.stand.aws.clients["dynamodb"].update_item(
+        TableName="WebhooksTable",
+        Key={"account_id": {"S": case.account}, "webhook_id": {"S": webhook.id}},
+        UpdateExpression="REMOVE secret",
+    )
+    assert case.dispatch(case.message()) == []
+    delivery = case.delivery()
+    assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")
+    assert delivery.attempts == ()
+    assert hook.requests == []
+    assert case.executions() == []
+    assert '"SecretMissing":[1.0]' in case.log.text
+
+
+def test_row_29_a_secret_that_goes_missing_stops_the_later_attempts(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    webhook = case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    case.stand.aws.clients["dynamodb"].update_item(
+        TableName="WebhooksTable",
+        Key={"account_id": {"S": case.account}, "webhook_id": {"S": webhook.id}},
+        UpdateExpression="REMOVE secret",
+    )
+    assert case.retry()["decision"] == "done"
+    delivery = case.delivery()
+    assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")
+    assert len(hook.requests) == 1
+
+    # What the alarm's page tells an owner to do: a new secret, and switch it on again.
+    hook.answer_with(Answer(200))
+    path = f"/api/v1/webhooks/{webhook.id}"
+    assert case.acme.call("POST", f"{path}/rotate-secret", json={}).status == 200
+    assert case.acme.call("PATCH", path, json={"active": True}).status == 200
+    [recovery] = case.recoveries()
+    assert case.retry(recovery)["decision"] == "wait"
+    assert case.delivery().status is Status.SUCCEEDED
+    assert len(hook.requests) == 2
+
+
+def test_row_29_a_missing_secret_raises_an_alarm() -> None:
+    alarm = template.load()["Resources"]["SecretMissingAlarm"]["Properties"]
+    watched = [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
+    assert {one["MetricName"] for one in watched} == {"SecretMissing"}
+    assert {one["Dimensions"][0]["Value"] for one in watched} == {"dispatcher", "retrier"}
+
+
+def test_row_59_unprocessed_writes_are_written_in_the_next_try(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("BatchWriteItem", unprocessed(case.account), times=3)
+    messages = [case.message(f"txn_{number}") for number in range(4)]
+    assert case.dispatch(*messages) == []
+    assert len(hook.requests) == 4
+    assert [one.status for one in case.deliveries()] == [Status.SUCCEEDED] * 4
+    assert case.stand.faults.count("BatchWriteItem") >= 4
+
+
+def test_row_59_writes_that_stay_unprocessed_fail_their_own_messages_alone(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("BatchWriteItem", unprocessed(case.account))
+    assert case.dispatch(case.message()) == ["m0"]
+    case.stand.faults.clear()
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 2
+    assert one_event(*hook.requests)
+
+
+def test_row_59_unprocessed_reads_are_no_absent_deliveries(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    case.stand.faults.on("BatchGetItem", unprocessed(f"{case.account}#"), times=2)
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert case.stand.faults.count("BatchGetItem") >= 3
+    case.stand.faults.on("BatchGetItem", unprocessed(f"{case.account}#"))
+    assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
+    assert len(hook.requests) == 1

@@ -1,0 +1,294 @@
+"""Rows 24 to 27 and 60: the retry state machine, really run, with the real functions behind it.
+
+Only the machine's own delays between its tries are cut short.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+import retrier.handler
+from local import template
+from local.aws import aws_client
+from local.redrive import Stack, Wanted, redrive_deliveries
+from support.backend import Backend, lambda_context
+from support.faults import Faults, refused
+from support.receiver import Answer, Receiver
+from support.stack import eventually
+from support.stand import PATH, Case, Stand, one_event
+from support.state_machines import ScriptedTask, StateMachine, made_for
+from webhooks.domain.delivery import Status
+from webhooks.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local.resources import Resources
+    from support.watch import Watch
+
+    MakeReceiver = Callable[..., Receiver]
+
+MACHINE = "RetryStateMachine"
+
+
+class Task:
+    """The machine's task: the real retrier, unless a test has it fail first."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.fails_always: str | None = None
+        self.handler: Callable[[Any], Any] = lambda _: None
+        self.states: list[dict[str, Any]] = []
+
+    def __call__(self, state: dict[str, Any], _: Any) -> Any:
+        self.states.append(state)
+        name = self.failures.pop(0) if self.failures else self.fails_always
+        if name:
+            # An error's name is that of its class, whatever its text quotes.
+            raise type(name, (Exception,), {})("the text of an error")
+        return self.handler(state)
+
+
+class World:
+    """The template's resources on this machine, and the functions with their settings."""
+
+    def __init__(self, endpoint: str, made: Resources, task: Task, faults: Faults) -> None:
+        settings = Settings.from_environment(
+            {
+                **made.functions["ApiFunction"].environment,
+                **made.functions["RetrierFunction"].environment,
+                **made.functions["DispatcherFunction"].environment,
+                "CURSOR_KEY": "a key for the cursors of tests",
+                "RETRY_SCHEDULE": "0,0",
+                "AWS_ENDPOINT_URL": endpoint,
+            }
+        )
+        services = ("dynamodb", "sqs", "stepfunctions")
+        clients = {service: aws_client(service, endpoint) for service in services}
+        self.sqs = clients["sqs"]
+        self.task = task
+        self.machine = StateMachine(endpoint, made, MACHINE)
+        self.bystander = Receiver(path=PATH)
+        self.stand = Stand(Backend(settings, clients), faults, self.bystander)
+        self.dead_letter_queue = made.queues["DeadLetterQueue"]
+        functions = self.stand.services("retrier")
+        task.handler = lambda state: retrier.handler.handle(state, lambda_context(), functions)
+
+    def ended(self, name: str) -> tuple[str, list[str]]:
+        """Wait for an execution to end; returns its status and the states it entered."""
+        return self.machine.ended(self.machine.named(name))
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Take what is on the dead-letter queue."""
+        answer = self.sqs.receive_message(
+            QueueUrl=self.dead_letter_queue, MaxNumberOfMessages=10, WaitTimeSeconds=0
+        )
+        for message in answer.get("Messages", []):
+            self.sqs.delete_message(
+                QueueUrl=self.dead_letter_queue, ReceiptHandle=message["ReceiptHandle"]
+            )
+        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    task = Task()
+    faults = Faults()
+    # `made_for` calls its task like any function; a scripted one is only its usual kind.
+    with made_for(cast("ScriptedTask", task), MACHINE) as (endpoint, made), faults.installed():
+        ready = World(endpoint, made, task, faults)
+        with ready.bystander:
+            yield ready
+
+
+@pytest.fixture
+def case(world: World, log: Watch) -> Iterator[Case]:
+    yield Case(world.stand, log)
+    world.stand.faults.clear()
+    world.task.failures, world.task.fails_always = [], None
+    world.task.states.clear()
+    world.dead_letters()
+
+
+def execution_of(case: Case) -> str:
+    """Return the name of the execution of the account's only delivery."""
+    delivery = case.delivery()
+    name = f"{delivery.id}-{delivery.created_at_ms}"
+    return f"{name}-{delivery.generation}" if delivery.generation else name
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "Lambda.TooManyRequestsException",
+        "Lambda.ServiceException",
+        "Lambda.SdkClientException",
+        "Sandbox.Timedout",
+    ],
+)
+def test_row_24_lambda_itself_fails_and_the_receiver_is_not_blamed(
+    case: Case, world: World, receiver: MakeReceiver, error: str
+) -> None:
+    world.task.failures = [error]
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    status, entered = world.ended(execution_of(case))
+    assert (status, entered) == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "Done"])
+    assert [state["attempt"] for state in world.task.states] == [2, 2]
+    assert len(hook.requests) == 2
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    assert world.dead_letters() == []
+
+
+def test_row_24_the_tries_are_spread_and_last_for_hours() -> None:
+    resource = template.load()["Resources"][MACHINE]
+    first = json.loads(template.definition(resource, {}))["States"]["Attempt"]["Retry"][0]
+    assert {"Lambda.TooManyRequestsException", "Lambda.ServiceException"} <= {*first["ErrorEquals"]}
+    assert (first["JitterStrategy"], first["BackoffRate"]) == ("FULL", 2)
+    assert first["MaxAttempts"] * first["MaxDelaySeconds"] > 12 * 3600
+
+
+def test_row_25_an_unexpected_error_is_dead_lettered_with_the_deliverys_id(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    world.task.fails_always = "KeyError"
+    hook = receiver(Answer(500))
+    webhook = case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    status, entered = world.ended(execution_of(case))
+    assert (status, entered[-2:]) == ("FAILED", ["DeadLetterInterrupted", "Interrupted"])
+    delivery = case.delivery()
+    [letter] = world.dead_letters()
+    assert (letter["account_id"], letter["webhook_id"]) == (case.account, webhook.id)
+    assert (letter["delivery_id"], letter["error"]) == (delivery.id, "KeyError")
+    assert delivery.status is Status.RETRYING
+    assert len(hook.requests) == 1
+
+
+def test_row_26_a_dead_letter_that_cannot_be_sent_fails_in_sight(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    case.stand.faults.on("SendMessage", refused("AccessDenied"), about=case.account)
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    status, entered = world.ended(execution_of(case))
+    assert (status, entered[-1]) == ("FAILED", "DeadLetter")
+    assert case.stand.faults.count("SendMessage", case.account) == 2
+    # What happened is in the record all the same, and an alarm watches failed executions.
+    delivery = case.delivery()
+    assert (delivery.status, len(delivery.attempts)) == (Status.EXHAUSTED, 3)
+    alarm = template.load()["Resources"]["FailedRetriesAlarm"]["Properties"]
+    assert alarm["MetricName"] == "ExecutionsFailed"
+
+
+def test_row_26_the_dead_letter_is_tried_for_a_day() -> None:
+    resource = template.load()["Resources"][MACHINE]
+    states = json.loads(template.definition(resource, {}))["States"]
+    for name in ("DeadLetter", "DeadLetterInterrupted"):
+        [rule] = states[name]["Retry"]
+        assert rule["ErrorEquals"] == ["States.ALL"]
+        assert (rule["BackoffRate"], rule["MaxDelaySeconds"]) == (2, 3600)
+        # Full jitter halves a delay on average.
+        assert rule["MaxAttempts"] * rule["MaxDelaySeconds"] / 2 > 86_400
+
+
+def redrive(case: Case, world: World) -> dict[str, int]:
+    """Redrive the dead-letter queue, as an operator does."""
+    settings = case.stand.aws.settings
+    stack = Stack(
+        deliveries_table=settings.deliveries_table,
+        retry_state_machine_arn=settings.retry_state_machine_arn,
+        dead_letter_queue_url=world.dead_letter_queue,
+        events_dead_letter_queue_url=settings.events_dead_letter_queue_url,
+        events_queue_url=settings.events_queue_url,
+    )
+    redriver = case.stand.services("redrive").redriver
+    counts = redrive_deliveries(world.sqs, stack, redriver, Wanted(case.account), case.log.add)
+    return dict(counts)
+
+
+def test_row_27_a_redriven_delivery_is_a_new_generation_that_reads_the_webhook_again(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    dead, moved = receiver(Answer(500)), receiver(Answer(503), Answer(200))
+    webhook = case.webhook(dead)
+    assert case.dispatch(case.message()) == []
+    assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+    assert (case.delivery().status, case.delivery().generation) == (Status.EXHAUSTED, 0)
+    path = f"/api/v1/webhooks/{webhook.id}"
+    assert case.acme.call("PATCH", path, json={"url": moved.url}).status == 200
+
+    assert sum(redrive(case, world).values()) == 1
+    eventually(lambda: case.delivery().status is Status.SUCCEEDED, "it arrives")
+    assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+    delivery = case.delivery()
+    assert delivery.generation == 1
+    assert [attempt.number for attempt in delivery.attempts] == [1, 2, 3, 4, 5]
+    assert (len(dead.requests), len(moved.requests)) == (3, 2)
+    assert one_event(*dead.requests, *moved.requests)
+    assert world.dead_letters() == []
+
+
+def test_row_27_a_redriven_delivery_that_fails_has_a_whole_schedule_again(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+    redrive(case, world)
+    status, entered = world.ended(execution_of(case))
+    assert (status, entered[-2:]) == ("SUCCEEDED", ["DeadLetter", "Done"])
+    delivery = case.delivery()
+    assert delivery.status is Status.EXHAUSTED
+    assert [attempt.number for attempt in delivery.attempts] == [1, 2, 3, 4, 5, 6]
+    assert len(hook.requests) == 6
+    # The old generation's execution, run again, does nothing.
+    old = {"version": 1, "attempt": 2, "seconds": 0, **delivery.key._asdict()}
+    assert case.retry(old)["decision"] == "done"
+    assert len(hook.requests) == 6
+
+
+def test_row_60_a_state_of_another_version_is_dead_lettered_and_not_retried(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    ids = {"account_id": case.account, "webhook_id": "w", "delivery_id": "d"}
+    state = {"version": 99, **ids, "attempt": 2, "seconds": 0}
+    status, entered = world.machine.execute(state, name=f"{case.account}-of-another-version")
+    assert (status, entered) == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "DeadLetter", "Done"])
+    assert len(world.task.states) == 1
+    [letter] = world.dead_letters()
+    assert letter["reason"] == "unknown_version"
+    assert {name: letter[name] for name in ids} == ids
+    assert '"unknown_version"' in case.log.text
+
+
+def test_row_60_an_execution_from_before_there_were_generations_goes_on(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    world.task.fails_always = "Unavailable"
+    assert case.dispatch(case.message()) == []
+    [state] = case.executions()
+    old = {name: value for name, value in state.items() if name != "generation"}
+    assert case.retry(old)["decision"] == "done"
+    assert case.delivery().status is Status.SUCCEEDED
+    assert world.ended(execution_of(case))[0] == "FAILED"
+
+
+def test_row_60_a_recovery_of_another_version_is_given_up_at_once(case: Case) -> None:
+    state = {"version": 99, "action": "recover", "account_id": case.account}
+    assert case.retry(state)["decision"] == "unknown_version"
+    resource = template.load()["Resources"]["RecoveryStateMachine"]
+    states = json.loads(template.definition(resource, {}))["States"]
+    known = {choice["StringEquals"] for choice in states["Decide"]["Choices"]}
+    assert "unknown_version" not in known
+    assert states["Decide"]["Default"] not in {"Wait", "Step"}

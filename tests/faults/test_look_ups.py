@@ -1,0 +1,179 @@
+"""Rows 44 and 45: what a name server can say, and where a delivery may not go."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.certificates import client_context
+from support.receiver import Answer, local_sender
+from webhooks.adapters import dialer
+from webhooks.adapters.http import GuardedSender
+from webhooks.domain.delivery import AttemptError, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.receiver import Receiver
+    from support.stand import Case
+
+    MakeReceiver = Callable[..., Receiver]
+
+HOST = "hook.example.com"
+PUBLIC = "93.184.216.34"
+
+
+class NameServer:
+    """Answers for one name; every other one, as AWS's endpoint here, is looked up as ever."""
+
+    def __init__(self) -> None:
+        self.answer: Any = []
+        self.asked = 0
+        self.released = threading.Event()
+        self._real = socket.getaddrinfo
+
+    def __call__(self, host: Any, port: int, *arguments: Any, **options: Any) -> Any:
+        if host not in {HOST, HOST.encode()}:
+            return self._real(host, port, *arguments, **options)
+        self.asked += 1
+        if self.answer == "silence":
+            self.released.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "too late")
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.answer
+        ]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    server = NameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", server)
+    yield server
+    server.released.set()
+
+
+def url_of(hook: Receiver) -> str:
+    return hook.url.replace("127.0.0.1", HOST)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        socket.gaierror(socket.EAI_NONAME, "NXDOMAIN"),
+        socket.gaierror(socket.EAI_AGAIN, "SERVFAIL"),
+        "silence",
+        [],
+    ],
+    ids=["NXDOMAIN", "SERVFAIL", "silence", "empty answer"],
+)
+def test_row_44_a_name_that_is_not_found_is_a_failed_attempt(
+    case: Case, receiver: MakeReceiver, names: NameServer, answer: Any
+) -> None:
+    hook = receiver(tls=True)
+    names.answer = answer
+    case.webhook(url_of(hook))
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert attempt.error is AttemptError.DNS
+    assert attempt.duration_ms < dialer.LOOK_UP_SECONDS * 1000 + 1500
+    assert case.delivery().status is Status.RETRYING
+    assert len(case.executions()) == 1
+    assert hook.connections == 0
+
+
+@pytest.mark.parametrize("refusing", [False, True])
+def test_row_44_of_fifty_answers_no_more_than_two_are_tried(
+    case: Case,
+    receiver: MakeReceiver,
+    names: NameServer,
+    monkeypatch: pytest.MonkeyPatch,
+    refusing: bool,
+) -> None:
+    hook = receiver(tls=True)
+    names.answer = [f"127.0.0.{number}" for number in range(101, 151)]
+    tried: list[str] = []
+    connect = socket.socket.connect
+
+    def led_to_the_receiver(connection: socket.socket, address: Any) -> None:
+        if address[0] not in names.answer:
+            return connect(connection, address)
+        tried.append(address[0])
+        if refusing:
+            raise ConnectionRefusedError
+        return connect(connection, ("127.0.0.1", hook.port))
+
+    monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
+    case.webhook(url_of(hook))
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert attempt.error is (AttemptError.CONNECTION if refusing else None)
+    assert len(tried) == (2 if refusing else 1)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [socket.gaierror(socket.EAI_SYSTEM, "system"), socket.gaierror(socket.EAI_MEMORY, "memory")],
+    ids=["system", "memory"],
+)
+def test_row_44_our_own_resolvers_trouble_is_not_charged_to_the_customer(
+    case: Case, receiver: MakeReceiver, names: NameServer, failure: Exception
+) -> None:
+    hook = receiver(tls=True)
+    names.answer = failure
+    case.webhook(url_of(hook))
+    assert case.dispatch(case.message()) == ["m0"]
+    assert case.deliveries() == []
+    assert case.health().health.failures == 0
+
+    names.answer = ["127.0.0.1"]
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert (attempt.number, attempt.error) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "100.64.0.1", "192.168.1.1"]
+)
+def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
+    case: Case,
+    receiver: MakeReceiver,
+    names: NameServer,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+) -> None:
+    hook = receiver(Answer(500, {"Connection": "close"}), tls=True)
+    connects: list[str] = []
+    connect = socket.socket.connect
+
+    def led_to_the_receiver(connection: socket.socket, where: Any) -> None:
+        if where[0] == "127.0.0.1" and where[1] != hook.port:
+            return connect(connection, where)
+        connects.append(where[0])
+        return connect(connection, ("127.0.0.1", hook.port))
+
+    monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
+    retrier = case.stand.fresh("retrier")
+    # The rule of every deployed function.
+    retrier._sender = GuardedSender(ssl_context=client_context())
+    dispatcher = case.stand.fresh("dispatcher")
+    dispatcher._sender = local_sender()
+    case.webhook(url_of(hook))
+    names.answer = [PUBLIC]
+    assert case.dispatch(case.message(), services=dispatcher) == []
+    assert len(hook.requests) == 1
+
+    before = len(connects)
+    names.answer = [PUBLIC, address]
+    assert case.retry(services=retrier)["decision"] == "wait"
+    second = case.delivery().attempts[1]
+    assert second.error is AttemptError.BLOCKED_ADDRESS
+    # The same words whatever is there, and none of the address.
+    assert (second.status_code, second.answer) == (None, "")
+    assert len(connects) == before
+    assert len(hook.requests) == 1
+    assert address not in case.log.text

@@ -1,0 +1,179 @@
+"""Rows 1 to 6: messages that nobody can process, and those that only look like it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import watch
+from support.faults import refused
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.receiver import Receiver
+    from support.stand import Case
+
+    MakeReceiver = Callable[..., Receiver]
+
+FULL = '"account_id": "%s", "event": "email.sent", "data": {"to": "a@example.com"}'
+
+
+def assert_put_by(case: Case, message: str, reason: str) -> None:
+    """Have it handled once: it is put by with its reason, and never received again."""
+    assert case.dispatch(message) == []
+    assert case.rejected() == {message: reason}
+    assert case.deliveries() == []
+    assert f'"reason":"{reason}"' in case.log.text
+
+
+@pytest.mark.parametrize("message", ["{", "email.sent", "\ufeff{}", '{"a": 1} {"b": 2}'])
+def test_row_01_a_body_that_is_not_json_is_put_by_at_once(case: Case, message: str) -> None:
+    assert_put_by(case, message, "not_json")
+
+
+def test_row_01_poison_that_cannot_be_put_by_stays_in_the_queue(case: Case) -> None:
+    case.stand.faults.on("SendMessage", refused("ServiceUnavailable", 503), about="broken")
+    assert case.dispatch("{broken") == ["m0"]
+    case.stand.faults.clear()
+    assert_put_by(case, "{broken", "not_json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"account_id": None}, "no_account"),
+        ({"account_id": 7}, "invalid_field"),
+        ({"event": None}, "unknown_event"),
+        ({"data": None}, "invalid_field"),
+        ({"id": "with spaces"}, "invalid_field"),
+        ({"timestamp": "yesterday"}, "invalid_field"),
+        ({"extra": True}, "invalid_field"),
+    ],
+)
+def test_row_02_json_of_another_shape_is_put_by_and_counted_by_its_reason(
+    case: Case, receiver: MakeReceiver, changes: dict[str, object], reason: str
+) -> None:
+    case.webhook(receiver())
+    document = json.loads(case.message()) | changes
+    message = json.dumps({name: value for name, value in document.items() if value is not None})
+    assert_put_by(case, message, reason)
+    metric = "Rejected" + "".join(word.capitalize() for word in reason.split("_"))
+    assert f'"{metric}":[1.0]' in case.log.text
+
+
+@pytest.mark.parametrize("event", ["email.lost", "EMAIL.SENT", "", 7, ["email.sent"], {}])
+def test_row_03_an_unknown_event_is_put_by(
+    case: Case, receiver: MakeReceiver, event: object
+) -> None:
+    case.webhook(receiver())
+    assert_put_by(case, case.message(event=event), "unknown_event")
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800", "\udfff\ud800", "\x00", "\ufffe", "\uffff", "\u2028", "\x7f"]
+)
+@pytest.mark.parametrize("enveloped", [False, True], ids=["bare", "from SNS"])
+def test_row_04_odd_characters_are_delivered_as_javascript_writes_them(
+    case: Case, receiver: MakeReceiver, text: str, enveloped: bool
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    message = case.message(data={"subject": text})
+    if enveloped:
+        notification = {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "MessageId": "1"}
+        message = json.dumps({**notification, "Message": message})
+    assert case.dispatch(message) == []
+    [request] = hook.requests
+    assert request.json["data"]["subject"] == text
+    assert case.delivery().body == request.body
+
+
+@pytest.mark.parametrize("field", ["account_id", "transaction_id", "id", "event", "timestamp"])
+def test_row_04_odd_characters_where_no_text_is_free_are_put_by(case: Case, field: str) -> None:
+    message = case.message(**{field: "\ud800\x00"})
+    assert_put_by(case, message, "unknown_event" if field == "event" else "invalid_field")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_row_05_what_only_python_calls_json_is_put_by(case: Case, number: str) -> None:
+    message = case.message()[:-2] + f', "n": {number}' + "}}"
+    assert_put_by(case, message, "not_json")
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
+def test_row_05_five_thousand_levels_are_put_by(case: Case, brackets: str) -> None:
+    opening, closing = brackets[:-1], brackets[-1]
+    deep = opening * 5000 + "1" + closing * 5000
+    assert_put_by(case, case.message()[:-2] + f', "n": {deep}' + "}}", "too_deep")
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("1" + "0" * 400, "null"),
+        ("1e400", "null"),
+        ("-1e400", "null"),
+        ("12345678901234567890", "12345678901234567000"),
+        ("1" + "0" * 21, "1e+21"),
+        ('{"a":1,"b":2,"a":3}', '{"a":3,"b":2}'),
+    ],
+    ids=["400 digits", "1e400", "-1e400", "past 2^53", "10^21", "duplicate keys"],
+)
+def test_row_05_numbers_and_keys_are_what_javascript_makes_of_them(
+    case: Case, receiver: MakeReceiver, written: str, sent: str
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    assert case.dispatch(case.message()[:-2] + f', "n": {written}' + "}}") == []
+    assert hook.requests[0].body.endswith(f',"n":{sent}}}}}'.encode())
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("size", [70_000, 100_000, 260_000, 900_000])
+def test_row_06_a_payload_past_the_limit_is_put_by_whole(
+    case: Case, receiver: MakeReceiver, size: int
+) -> None:
+    case.webhook(receiver())
+    assert_put_by(case, case.message(data={"text": "x" * size}), "too_large")
+
+
+def test_row_06_a_message_that_leaves_no_room_for_its_reason_is_put_by_without(case: Case) -> None:
+    message = case.message(data={"text": ""})
+    message = message.replace('"text": ""', '"text": "' + "x" * ((1 << 20) - len(message)) + '"')
+    assert len(message) == 1 << 20
+    assert case.dispatch(message) == []
+    assert case.rejected() == {message: None}
+    assert '"reason":"too_large"' in case.log.text
+    assert case.deliveries() == []
+
+
+def test_row_06_the_largest_payload_that_is_taken_is_written_whole(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    room = 65_536 - len(hook_body(case, hook))
+    assert case.dispatch(case.message("txn_2", data={"text": "\U0001f4e7" * (room // 4)})) == []
+    assert 65_530 < len(hook.requests[-1].body) <= 65_536
+    assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
+    assert hook.requests[-1].body in {one.body for one in case.deliveries()}
+
+
+def hook_body(case: Case, hook: Receiver) -> bytes:
+    """Return what is sent of an event like the largest, but without its text."""
+    assert case.dispatch(case.message(data={"text": ""})) == []
+    return hook.requests[0].body
+
+
+def test_the_watch_sees_what_a_function_says(case: Case) -> None:
+    observer = case.stand.services("dispatcher").observer
+    observer.log("warning", "a line", field=watch.SECRET)
+    print(watch.RECIPIENT)
+    case.log.raised(ValueError(watch.URL_TOKEN))
+    expected = ["the webhook's secret", "the token in the webhook's url", "the recipient's address"]
+    assert case.log.leaks() == expected
+    case.log.forget()

@@ -1,0 +1,426 @@
+"""Rows 30 to 43, 46 and 57: what a receiver can do, and what its delivery comes to."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import time
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import watch
+from support.certificates import server_context, unknown_authority
+from support.hostile import INTERIM, drips, for_ever, resets, says, silent
+from support.receiver import Answer, Raw, local_sender
+from webhooks.adapters.http import TIMEOUT_SECONDS
+from webhooks.domain.delivery import AttemptError, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.receiver import Receiver, Script, Wire
+    from support.stand import Case, Stand
+    from webhooks.domain.delivery import Delivery
+    from webhooks.wiring import Services
+
+    MakeReceiver = Callable[..., Receiver]
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+DRIP = itertools.repeat(b"x")
+HASTY_SECONDS = 0.8
+
+
+@pytest.fixture(scope="module")
+def hasty(stand: Stand) -> Services:
+    """A dispatcher that waits less than five seconds; the rule is the same."""
+    made = stand.fresh("dispatcher")
+    made._sender = local_sender(timeout_seconds=HASTY_SECONDS)
+    return made
+
+
+def assert_failed(delivery: Delivery, error: AttemptError, status_code: int | None = None) -> None:
+    """Assert that the delivery failed once, for this reason, and is to be tried again."""
+    [attempt] = delivery.attempts
+    assert (attempt.error, attempt.status_code) == (error, status_code)
+    assert delivery.status is Status.RETRYING
+
+
+def assert_scheduled(case: Case) -> None:
+    """Assert that each of the account's failed deliveries has its execution."""
+    waiting = {(one["delivery_id"], one["attempt"]) for one in case.executions()}
+    failed = [one for one in case.deliveries() if one.status is not Status.SUCCEEDED]
+    assert waiting == {(one.id, 2) for one in failed}
+
+
+def fails(case: Case, hook: Receiver, error: AttemptError, status_code: int | None = None) -> None:
+    """Have an event sent to a receiver and assert that it failed, and what follows from that."""
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    assert_failed(case.delivery(), error, status_code)
+    assert_scheduled(case)
+
+
+def succeeds(case: Case, hook: Receiver) -> Delivery:
+    """Have an event sent to a receiver and assert that it arrived."""
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    delivery = case.delivery()
+    assert delivery.status is Status.SUCCEEDED
+    assert case.executions() == []
+    return delivery
+
+
+def next_one_arrives(case: Case, hook: Receiver) -> None:
+    """Assert that the receiver's next event is not disturbed by what came of the last one."""
+    hook.answer_with(Answer(202))
+    assert case.dispatch(case.message("txn_next")) == []
+    assert hook.requests[-1].json["transaction_id"] == "txn_next"
+    [following] = [one for one in case.deliveries() if one.transaction_id == "txn_next"]
+    assert [attempt.status_code for attempt in following.attempts] == [202]
+
+
+def test_row_30_a_silent_receiver_is_given_up_after_five_seconds(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    before_tls = receiver(on_connect=silent(), tls=True)
+    after_tls = receiver(Raw(silent()), tls=True)
+    case.webhook(before_tls, 1)
+    case.webhook(after_tls, 2)
+    started = time.monotonic()
+    assert case.dispatch(case.message()) == []
+    assert time.monotonic() - started < TIMEOUT_SECONDS + 3
+    for delivery in case.deliveries():
+        assert_failed(delivery, AttemptError.TIMEOUT)
+        assert TIMEOUT_SECONDS * 1000 <= delivery.attempts[0].duration_ms < 6500
+    assert_scheduled(case)
+    assert (len(before_tls.requests), len(after_tls.requests)) == (0, 1)
+
+
+def test_row_31_a_handshake_that_trickles_is_given_up(
+    case: Case, receiver: MakeReceiver, hasty: Services
+) -> None:
+    trickle = drips(b"\x16\x03\x03\x40\x00", itertools.repeat(b"\x02"))
+    hook = receiver(on_connect=trickle, tls=True)
+    case.webhook(hook)
+    assert case.dispatch(case.message(), services=hasty) == []
+    assert_failed(case.delivery(), AttemptError.TIMEOUT)
+    assert HASTY_SECONDS * 1000 <= case.delivery().attempts[0].duration_ms < 3000
+    assert_scheduled(case)
+    assert hook.requests == []
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        (drips(HEAD + b"X-Header: ", DRIP), AttemptError.TIMEOUT),
+        (drips(b"", itertools.repeat(INTERIM), 0.1), AttemptError.TIMEOUT),
+        (for_ever(b"", INTERIM), AttemptError.ANSWER_TOO_LARGE),
+        (drips(HEAD + b"Content-Length: 999\r\n\r\n", DRIP, 0.1), None),
+    ],
+    ids=["header drip", "100 Continue drip", "endless 100 Continue", "body drip"],
+)
+def test_row_32_a_drip_ends_in_time(
+    case: Case, receiver: MakeReceiver, hasty: Services, act: Wire, error: AttemptError | None
+) -> None:
+    hook = receiver(Raw(act), tls=True)
+    case.webhook(hook)
+    assert case.dispatch(case.message(), services=hasty) == []
+    if error:
+        assert_failed(case.delivery(), error)
+    else:
+        assert case.delivery().status is Status.SUCCEEDED
+    assert case.delivery().attempts[0].duration_ms < 3000
+    assert_scheduled(case)
+    assert len(hook.requests) == 1
+
+
+def many_bytes() -> Script:
+    """400 MB of body, as fast as they are taken."""
+    head = HEAD + f"Content-Length: {400 << 20}\r\n\r\n".encode()
+    return Raw(for_ever(head, watch.RECEIVERS_WORDS.encode() * 3000))
+
+
+def bomb() -> Script:
+    """300 KB of gzip that are 300 MB unpacked."""
+    member = gzip.compress(bytes(10 << 20))
+    return Answer(headers={"Content-Encoding": "gzip"}, body=member * 30)
+
+
+@pytest.mark.parametrize("make", [many_bytes, bomb])
+def test_row_33_of_a_huge_body_only_the_beginning_is_read(
+    case: Case, receiver: MakeReceiver, make: Callable[[], Script]
+) -> None:
+    hook = receiver(make())
+    case.webhook(hook)
+    # The first one loads what there is to load.
+    assert case.dispatch(case.message("txn_before")) == []
+    tracemalloc.start()
+    assert case.dispatch(case.message()) == []
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The moto server of the same process is in this, too.
+    assert peak_bytes < 32 << 20
+    for delivery in case.deliveries():
+        assert delivery.status is Status.SUCCEEDED
+        assert len(delivery.attempts[0].answer.encode()) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [
+        (301, "{other}"),
+        (302, "/elsewhere"),
+        (303, "{self}"),
+        (307, "http://169.254.169.254/latest/meta-data/"),
+        (308, "{other}"),
+        (302, "//{other}"),
+    ],
+)
+def test_row_34_a_redirect_is_not_followed(
+    case: Case, receiver: MakeReceiver, status: int, location: str
+) -> None:
+    other = receiver()
+    hook = receiver()
+    where = location.replace("{other}", other.url).replace("{self}", hook.url)
+    hook.answer_with(Answer(status, {"Location": where}))
+    fails(case, hook, AttemptError.HTTP_STATUS, status)
+    assert len(hook.requests) == 1
+    assert other.connections == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n",
+        b"HTTP/1.1 199 Odd\r\n\r\n",
+        b"HTTP/1.1 000 Zero\r\n\r\n",
+        b"HTTP/1.1 99999 Many\r\n\r\n",
+        b"HTTP/0.9 200 OK\r\n\r\n",
+        b"<html>200 OK</html>",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x00\xff\x00garbage\r\n\r\n",
+    ],
+)
+def test_row_35_what_is_no_final_http_answer_is_a_failed_attempt(
+    case: Case, receiver: MakeReceiver, said: bytes
+) -> None:
+    hook = receiver(Raw(says(said)))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    delivery = case.delivery()
+    [attempt] = delivery.attempts
+    switching = b" 101 " in said
+    assert attempt.error is (AttemptError.HTTP_STATUS if switching else AttemptError.CONNECTION)
+    assert attempt.status_code == (101 if switching else None)
+    assert delivery.status is Status.RETRYING
+    assert_scheduled(case)
+    next_one_arrives(case, hook)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 205, 206, 299])
+def test_row_36_any_2xx_is_success(case: Case, receiver: MakeReceiver, status: int) -> None:
+    hook = receiver(Answer(status, body=b"" if status in {204, 205} else b"{}"))
+    delivery = succeeds(case, hook)
+    assert delivery.attempts[0].status_code == status
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 407])
+def test_row_37_3xx_and_4xx_are_retried_by_the_schedule(
+    case: Case, receiver: MakeReceiver, status: int
+) -> None:
+    fails(case, receiver(Answer(status)), AttemptError.HTTP_STATUS, status)
+    [state] = case.executions()
+    assert 5 <= state["seconds"] <= 6
+
+
+def in_seconds(seconds: float) -> str:
+    """Return an HTTP date so far from now."""
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        (lambda: "120", range(119, 121 + 1)),
+        (lambda: "1", range(5, 6 + 1)),
+        (lambda: in_seconds(600), range(597, 601 + 1)),
+        (lambda: in_seconds(-600), range(5, 6 + 1)),
+        (lambda: "-5", range(5, 6 + 1)),
+        (lambda: "99999999999", range(86_399, 86_401 + 1)),
+        (lambda: "1e9", range(5, 6 + 1)),
+        (lambda: "Thu, 99 Foo 2026", range(5, 6 + 1)),
+        (lambda: "soon", range(5, 6 + 1)),
+    ],
+    ids=["seconds", "less", "date", "past", "negative", "absurd", "float", "no date", "garbage"],
+)
+def test_row_39_retry_after_moves_the_next_attempt_later_only(
+    case: Case, receiver: MakeReceiver, status: int, asked: Callable[[], str], seconds: range
+) -> None:
+    hook = receiver(Answer(status, {"Retry-After": asked()}))
+    fails(case, hook, AttemptError.HTTP_STATUS, status)
+    [state] = case.executions()
+    assert state["seconds"] in seconds
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_row_40_5xx_are_retried_by_the_schedule(
+    case: Case, receiver: MakeReceiver, status: int
+) -> None:
+    fails(
+        case,
+        receiver(Answer(status, {"Retry-After": "600"})),
+        AttemptError.HTTP_STATUS,
+        status,
+    )
+    [state] = case.executions()
+    assert 5 <= state["seconds"] <= 6
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", AttemptError.ANSWER_TOO_LARGE),
+        (HEAD + b"X: y\r\n" * 101 + b"\r\n", AttemptError.ANSWER_TOO_LARGE),
+        (
+            HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+            AttemptError.CONNECTION,
+        ),
+        (HEAD + b"Content-Length: 0\r\n", AttemptError.CONNECTION),
+        (HEAD + b"Content-Length: -5\r\n\r\nok", None),
+        (HEAD + b"Content-Length: 99\r\n\r\nok", None),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", None),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nok", None),
+    ],
+    ids=[
+        "long line",
+        "101 headers",
+        "two lengths",
+        "half a head",
+        "negative length",
+        "truncated",
+        "bad chunk",
+        "truncated chunk",
+    ],
+)
+def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
+    case: Case, receiver: MakeReceiver, said: bytes, error: AttemptError | None
+) -> None:
+    hook = receiver(Raw(says(said)))
+    if error:
+        fails(case, hook, error)
+    else:
+        succeeds(case, hook)
+    next_one_arrives(case, hook)
+
+
+@pytest.mark.parametrize(
+    ("act", "requests"), [(resets(), 1), (says(), 1)], ids=["reset", "closed without an answer"]
+)
+@pytest.mark.parametrize("tls", [False, True])
+def test_row_42_a_connection_that_breaks_after_the_request(
+    case: Case, receiver: MakeReceiver, act: Wire, requests: int, tls: bool
+) -> None:
+    hook = receiver(Raw(act), tls=tls)
+    fails(case, hook, AttemptError.CONNECTION)
+    assert len(hook.requests) == requests
+
+
+def test_row_42_a_connection_that_is_reset_before_tls(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(on_connect=resets(), tls=True)
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    # The reset meets the handshake before or after its first byte.
+    assert attempt.error in {AttemptError.CONNECTION, AttemptError.TLS}
+    assert case.delivery().status is Status.RETRYING
+    assert_scheduled(case)
+    assert hook.requests == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"signed_by": unknown_authority},
+        {"names": ("other.example.com",)},
+        {"expired": True},
+        {"only_tls_1_1": True},
+    ],
+    ids=["unknown authority", "wrong name", "expired", "TLS 1.1"],
+)
+def test_row_43_a_certificate_that_proves_nothing(
+    case: Case, receiver: MakeReceiver, options: dict[str, object]
+) -> None:
+    made = {name: one() if callable(one) else one for name, one in options.items()}
+    hook = receiver(tls=server_context(**made))
+    fails(case, hook, AttemptError.TLS)
+    assert hook.requests == []
+
+
+def test_row_43_plain_http_on_the_port_of_tls(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver()
+    case.webhook(hook.url.replace("http:", "https:"))
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert attempt.error in {AttemptError.TLS, AttemptError.CONNECTION}
+    assert case.delivery().status is Status.RETRYING
+    assert_scheduled(case)
+    assert not any(one.method == "POST" for one in hook.requests)
+
+
+def test_row_46_a_cookie_is_not_sent_back(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(200, {"Set-Cookie": "session=1; Path=/"}), tls=True)
+    case.webhook(hook)
+    for number in range(3):
+        assert case.dispatch(case.message(f"txn_{number}")) == []
+    assert len(hook.requests) == 3
+    # The same connection, too: were there a jar, it would have been used.
+    assert len({one.connection for one in hook.requests}) == 1
+    assert not any("cookie" in one.headers for one in hook.requests)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"a\x00b\x1b[31m", r"a\x00b\x1b[31m"),
+        (b"\xff\xfe\xc3", r"\xff\xfe\xc3"),
+        ("\u202egnp.exe\u2028".encode(), r"\u202egnp.exe\u2028"),
+        (b"\xed\xa0\x80", r"\xed\xa0\x80"),
+        ("\u00e9".encode() * 5000, "\u00e9" * 512),
+    ],
+    ids=["NUL and escape", "no UTF-8", "right to left", "surrogate", "long"],
+)
+def test_row_57_an_odd_body_is_stored_escaped_and_capped(
+    case: Case, receiver: MakeReceiver, status: int, body: bytes, shown: str
+) -> None:
+    case.webhook(receiver(Answer(status, body=body)))
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert attempt.status_code == status
+    assert attempt.answer == shown
+
+
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [
+        (b"X: a\x00b", None),
+        (b"X: \xff\xfe", None),
+        (b"X: " + b"y" * 100_000, AttemptError.ANSWER_TOO_LARGE),
+    ],
+    ids=["NUL", "no UTF-8", "100 KB"],
+)
+def test_row_57_an_odd_header_keeps_no_record_from_being_written(
+    case: Case, receiver: MakeReceiver, header: bytes, error: AttemptError | None
+) -> None:
+    said = HEAD + header + b"\r\nContent-Length: 2\r\n\r\nok"
+    case.webhook(receiver(Raw(says(said))))
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert attempt.error is error

@@ -1,0 +1,149 @@
+"""Rows 21 to 23: the start of a delivery's schedule is refused, lost, or was made before."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local import template
+from support.faults import SDK_TRIES, answer_lost, refused, timed_out
+from support.receiver import Answer
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.faults import Act
+    from support.receiver import Receiver
+    from support.stand import Case
+
+    MakeReceiver = Callable[..., Receiver]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(refused("ThrottlingException"), id="throttled"),
+        pytest.param(refused("ExecutionLimitExceeded"), id="too many executions"),
+        pytest.param(refused("InternalServerError", 500), id="server error"),
+        pytest.param(timed_out(), id="timed out"),
+    ],
+)
+def test_row_21_the_start_fails_and_is_made_once_later(
+    case: Case, receiver: MakeReceiver, trouble: Act
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", trouble, about=case.account)
+    for _ in range(2):
+        assert case.dispatch(case.message()) == ["m0"]
+    assert case.delivery().status is Status.RETRYING
+    assert case.executions() == []
+
+    case.stand.faults.clear()
+    for _ in range(2):
+        assert case.dispatch(case.message()) == []
+    assert len(case.executions()) == 1
+    assert len(hook.requests) == 1
+
+
+def test_row_21_the_answer_to_the_start_is_lost(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", answer_lost(), about=case.account, times=1)
+    assert case.dispatch(case.message()) == []
+    assert case.stand.faults.count("StartExecution", case.account) == 2
+    assert len(case.executions()) == 1
+    assert len(hook.requests) == 1
+
+
+def test_row_22_an_execution_that_exists_already_is_success(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", refused("ExecutionAlreadyExists"), about=case.account)
+    assert case.dispatch(case.message()) == []
+    assert case.stand.faults.count("StartExecution", case.account) == 1
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["running", "ended"])
+def test_row_22_the_name_of_an_execution_stays_taken(
+    case: Case, receiver: MakeReceiver, closed: bool
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    [(name, parameters)] = [
+        (body["name"], body) for what, body in case.stand.faults.sent if what == "StartExecution"
+    ]
+    states = case.stand.aws.clients["stepfunctions"]
+    if closed:
+        machine = parameters["stateMachineArn"]
+        states.stop_execution(
+            executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        )
+    # A later copy has less to wait: another input under the same name.
+    assert case.dispatch(case.message()) == []
+    assert len(case.executions()) == 1
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "AccessDeniedException"])
+def test_row_23_a_start_that_can_never_succeed_uses_up_the_queues_receives(
+    case: Case, receiver: MakeReceiver, code: str
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", refused(code), about=case.account)
+    sqs = case.stand.aws.clients["sqs"]
+    queue, dead_letters = _queues_of_the_template(sqs, case.account)
+    sqs.send_message(QueueUrl=queue, MessageBody=case.message())
+
+    receives = 0
+    while messages := sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages"):
+        receives += 1
+        assert case.dispatch(messages[0]["Body"]) == ["m0"]
+    assert receives == 5
+    [letter] = sqs.receive_message(QueueUrl=dead_letters)["Messages"]
+    assert letter["Body"] == case.message()
+    # The record is there, so a redrive of the message starts the schedule and sends nothing twice.
+    assert len(hook.requests) == 1
+    assert case.delivery().status is Status.RETRYING
+    case.stand.faults.clear()
+    assert case.dispatch(letter["Body"]) == []
+    assert len(case.executions()) == 1
+    assert len(hook.requests) == 1
+
+
+def test_row_23_what_is_on_the_events_dead_letter_queue_raises_an_alarm() -> None:
+    resources = template.load()["Resources"]
+    alarms = [
+        one["Properties"] for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    watched = [json.dumps(one["Dimensions"]) for one in alarms if one.get("Namespace") == "AWS/SQS"]
+    assert any("EventsDeadLetterQueue" in dimensions for dimensions in watched)
+
+
+def _queues_of_the_template(sqs: Any, name: str) -> tuple[str, str]:
+    """Make the events queue and its dead-letter queue with the template's redrive policy."""
+    redrive = template.load()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}
+    dead_letters = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
+    policy = redrive | {"deadLetterTargetArn": arn["Attributes"]["QueueArn"]}
+    queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(policy)})
+    return queue["QueueUrl"], dead_letters
+
+
+def test_row_21_a_start_that_is_throttled_for_a_moment_is_the_sdks_own_affair(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    case.webhook(receiver(Answer(500)))
+    throttled = refused("ThrottlingException")
+    case.stand.faults.on("StartExecution", throttled, about=case.account, times=SDK_TRIES - 1)
+    assert case.dispatch(case.message()) == []
+    assert len(case.executions()) == 1

@@ -1,0 +1,159 @@
+"""Rows 54 and 55: clocks that differ or leap, and a time to live that is enforced late."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+
+from support.receiver import Answer
+from support.stand import one_event
+from webhooks import wiring
+from webhooks.adapters import items
+from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.receiver import Receiver
+    from support.stand import Case, Stand
+    from webhooks.wiring import Services
+
+    MakeReceiver = Callable[..., Receiver]
+
+TEN_MINUTES = 600.0
+
+
+def with_clock(stand: Stand, function: str, clock: Callable[[], float]) -> Services:
+    """Return a function's services whose clock is another, the stores' own included."""
+    made = stand.fresh(function)
+    made._deliveries = DynamoDBDeliveryStore(
+        made._dynamodb,
+        made.settings.deliveries_table,
+        retention_days=made.settings.retention_days,
+        clock=clock,
+    )
+    with mock.patch.object(wiring, "time", SimpleNamespace(time=clock)):
+        getattr(made, function)
+    return made
+
+
+def off_by(seconds: float) -> Callable[[], float]:
+    return lambda: time.time() + seconds
+
+
+@pytest.mark.parametrize("first", [TEN_MINUTES, -TEN_MINUTES])
+def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
+    case: Case, receiver: MakeReceiver, first: float
+) -> None:
+    hook = receiver(Answer(500), Answer(500), Answer(200))
+    case.webhook(hook)
+    dispatcher = with_clock(case.stand, "dispatcher", off_by(first))
+    retrier = with_clock(case.stand, "retrier", off_by(-first))
+    assert case.dispatch(case.message(), services=dispatcher) == []
+    [state] = case.executions()
+    assert 5 <= state["seconds"] <= 6
+    # What was recorded under one clock has not expired under the other.
+    state = case.retry(state, services=retrier)
+    assert state["attempt"] == 3
+    assert 300 <= state["seconds"] <= 331
+    assert case.retry(state, services=retrier)["decision"] == "done"
+    delivery = case.delivery()
+    assert delivery.status is Status.SUCCEEDED
+    assert [attempt.number for attempt in delivery.attempts] == [1, 2, 3]
+    assert (delivery.attempts[0].started_at_ms > delivery.attempts[1].started_at_ms) == (first > 0)
+    assert one_event(*hook.requests)
+
+
+@pytest.mark.parametrize(("recorded", "scheduled"), [(600.0, -600.0), (-600.0, 600.0)])
+def test_row_54_a_schedule_started_under_another_clock_begins_within_their_difference(
+    case: Case, receiver: MakeReceiver, recorded: float, scheduled: float
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", lambda *_: 1 / 0, about=case.account, times=1)
+    first = with_clock(case.stand, "dispatcher", off_by(recorded))
+    second = with_clock(case.stand, "dispatcher", off_by(scheduled))
+    assert case.dispatch(case.message(), services=first) == ["m0"]
+    assert case.dispatch(case.message(), services=second) == []
+    [state] = case.executions()
+    assert 0 <= state["seconds"] <= 6 + 2 * TEN_MINUTES
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("leap", [3600.0, -3600.0])
+def test_row_54_a_leap_in_time_makes_no_delay_negative(
+    case: Case, receiver: MakeReceiver, leap: float
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+
+    def clock() -> float:
+        return time.time() + (leap if hook.requests else 0.0)
+
+    leaping = with_clock(case.stand, "dispatcher", clock)
+    assert case.dispatch(case.message(), services=leaping) == []
+    [state] = case.executions()
+    assert 0 <= state["seconds"] <= 6
+
+
+def test_row_54_the_timestamp_is_that_of_the_attempt(case: Case, receiver: MakeReceiver) -> None:
+    """Receivers allow five minutes; a retry days later must carry its own time, not the event's."""
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    assert case.retry()["decision"] == "done"
+    for request in hook.requests:
+        assert abs(int(request.headers["webhook-timestamp"]) - request.received_at) < 60
+
+
+def expire(case: Case) -> None:
+    """Put the delivery past its time to live, and leave it in the table as DynamoDB may."""
+    case.stand.aws.clients["dynamodb"].update_item(
+        TableName="DeliveriesTable",
+        Key=items.delivery_key(case.delivery().key),
+        UpdateExpression="SET expires_at = :past",
+        ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 3 * 86_400)}},
+    )
+
+
+def test_row_55_an_expired_delivery_is_not_shown(case: Case, receiver: MakeReceiver) -> None:
+    webhook = case.webhook(receiver())
+    assert case.dispatch(case.message()) == []
+    path = f"/api/v1/webhooks/{webhook.id}/deliveries"
+    assert len(case.acme.call("GET", path).data) == 1
+    expire(case)
+    assert case.acme.call("GET", path).data == []
+    answer = case.acme.call("GET", f"{path}/{case.delivery().id}")
+    assert answer.error["code"] == "delivery_not_found"
+
+
+def test_row_55_an_expired_delivery_ends_its_execution(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    expire(case)
+    assert case.retry()["decision"] == "done"
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_row_55_an_event_published_again_after_its_delivery_expired_is_new(
+    case: Case, receiver: MakeReceiver, status: int
+) -> None:
+    hook = receiver(Answer(500), Answer(status))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    first = case.delivery()
+    expire(case)
+    assert case.dispatch(case.message()) == []
+    again = case.delivery()
+    assert again.id == first.id
+    assert len(again.attempts) == 1
+    assert again.created_at_ms > first.created_at_ms
+    assert len(hook.requests) == 2
+    assert len(case.executions()) == (1 if status == 200 else 2)

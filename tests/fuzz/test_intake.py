@@ -1,0 +1,155 @@
+"""Real messages, bent: whatever comes, it is an event that can be delivered or a stated refusal."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.fuzzing import EXAMPLES
+from support.samples import event_document
+from webhooks.domain.account import is_account_id
+from webhooks.domain.delivery import delivery_id
+from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.event import MAX_BODY_BYTES, Event, EventType
+from webhooks.domain.intake import read_message
+from webhooks.domain.payload import parse, serialize
+from webhooks.domain.ses import SesAccounts, to_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECORDS = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((Path(__file__).parents[1] / "data" / "ses").glob("*.json"))
+}
+REASONS = {
+    *("not_json", "too_deep", "not_an_object", "unknown_event"),
+    *("no_account", "invalid_field", "too_large"),
+}
+SENT_AT_MS = 1_766_313_000_123
+WEBHOOK_ID = "019b4069-0000-7000-8000-000000000001"
+
+TEXTS = (
+    st.text(max_size=12)
+    | st.text(st.characters(categories=["Cs", "Cc"]), min_size=1, max_size=3)
+    | st.sampled_from(["", "2025-12-21T10:30:00+14:00", "Bounce", "Email Opened", "aws.ses", "<>"])
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Give every place in a document at which something can be put: a container and a key."""
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from places(value[key])
+
+
+@st.composite
+def bent(draw: st.DrawFn, document: dict[str, Any]) -> dict[str, Any]:
+    """Draw a document with a few of its values removed, replaced, moved or wrapped."""
+    changed = copy.deepcopy(document)
+    for _ in range(draw(st.integers(0, 3))):
+        found = list(places(changed))
+        if not found:
+            break
+        container, key = draw(st.sampled_from(found))
+        match draw(st.sampled_from(["remove", "replace", "copy", "wrap", "add"])):
+            case "remove":
+                del container[key]
+            case "replace":
+                container[key] = draw(VALUES)
+            case "copy":
+                other, place = draw(st.sampled_from(found))
+                container[key] = copy.deepcopy(other[place]) if place in _keys(other) else None
+            case "wrap":
+                container[key] = [container[key]]
+            case _:
+                if isinstance(container, dict):
+                    container[draw(TEXTS)] = draw(VALUES)
+    return changed
+
+
+def _keys(container: Any) -> Any:
+    return container if isinstance(container, dict) else range(len(container))
+
+
+def events_of(text: str) -> tuple[Event, ...] | str:
+    """Return what a message came to: its events, or the reason of its refusal."""
+    accounts = SesAccounts(default="acc_ses")
+    try:
+        message = read_message(text, sent_at_ms=SENT_AT_MS, ses_accounts=accounts)
+    except InvalidEvent as error:
+        assert error.reason in REASONS
+        assert error.message.isascii()
+        return error.reason
+    assert message.events or message.ignored_type
+    return message.events
+
+
+def assert_deliverable(event: Event) -> None:
+    """Check all that the dispatcher, the tables and the receiver rely on."""
+    assert is_account_id(event.account_id)
+    assert isinstance(event.type, EventType)
+    assert event.body == serialize(parse(event.body))
+    assert len(event.body) <= MAX_BODY_BYTES
+    body: Any = parse(event.body)
+    assert list(body) == ["event", "transaction_id", "timestamp", "data"]
+    assert (body["event"], body["transaction_id"]) == (event.type, event.transaction_id)
+    assert body["data"]["to"]
+    # A header takes visible ASCII, a table's keys and attributes well-formed Unicode.
+    assert event.id.isascii()
+    assert event.id.isprintable()
+    (event.transaction_id + event.timestamp).encode()
+    assert 0 <= event.occurred_at_ms < 1 << 48
+    assert len(delivery_id(event.id, event.occurred_at_ms, WEBHOOK_ID)) == 36
+
+
+def in_sns(document: dict[str, Any]) -> str:
+    return json.dumps({"Type": "Notification", "Message": json.dumps(document)})
+
+
+FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@FUZZ
+@given(bent(event_document()))
+def test_a_bent_event_is_delivered_alike_in_every_envelope_or_refused(
+    document: dict[str, Any],
+) -> None:
+    text = json.dumps(document)
+    found = events_of(text)
+    assert events_of(text) == found
+    assert events_of(in_sns(document)) == found or document.get("Type") == "Notification"
+    for event in found if isinstance(found, tuple) else ():
+        assert_deliverable(event)
+
+
+@FUZZ
+@given(st.sampled_from(sorted(RECORDS)).flatmap(lambda name: bent(RECORDS[name])))
+def test_a_bent_ses_record_is_delivered_alike_in_every_envelope_or_refused(
+    record: dict[str, Any],
+) -> None:
+    found = events_of(json.dumps(record))
+    assert events_of(in_sns(record)) == found
+    events = found if isinstance(found, tuple) else ()
+    for event in events:
+        assert_deliverable(event)
+    assert len({event.id for event in events}) == len(events), "each recipient's event is its own"
+    if events:
+        assert to_events(record, accounts=SesAccounts(default="acc_ses")) == list(events)
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_what_is_bent_is_a_message_that_is_understood(name: str) -> None:
+    assert not isinstance(events_of(json.dumps(RECORDS[name])), str)

@@ -1,0 +1,134 @@
+"""Published URLs, bent at random: whatever the rule accepts means one host to every parser."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import urllib3
+from pydantic import HttpUrl, TypeAdapter, ValidationError
+
+from support.fuzzing import SEED, batches
+from support.node import Node
+from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.targets import Target, parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FILE = Path(__file__).parents[1] / "data" / "ssrf.json"
+VECTORS = [one for one in json.loads(_FILE.read_text("utf-8"))["vectors"] if one["kind"] == "url"]
+URLS: list[str] = [one["input"] for one in VECTORS]
+GOOD: list[str] = [
+    *(one["input"] for one in VECTORS if one["expected"] == "accept"),
+    *("https://hooks.example.com/services/a?b=c&d=%2F", "HTTPS://Sub.Example.CO:8443/a;b,c/@x"),
+]
+PIECES = (
+    *string.printable,
+    *(
+        "%2e",
+        "%00",
+        "xn--",
+        "..",
+        "//",
+        "\\@",
+        "@",
+        ":443",
+        ":80",
+        "127.0.0.1",
+        "localhost",
+        "0x7f",
+    ),
+    *("é", "ß", "\u3002", "\u200d", "\uff0e", "\u00ad", "%", "[::1]", "#", "?", "\t", "\r\n"),
+)
+A_LABEL = "xn--"
+_PYDANTIC = TypeAdapter(HttpUrl)
+
+
+class Urls:
+    """A source of URLs, the same for the same seed: good ones and published bad ones, bent."""
+
+    def __init__(self, seed: int) -> None:
+        """Begin at `seed`."""
+        self._chance = random.Random(seed)  # noqa: S311  (a test's cases)
+
+    def one(self) -> str:
+        chance = self._chance
+        url = chance.choice(GOOD if chance.random() < 0.7 else URLS)[:300]
+        for _ in range(chance.randrange(4)):
+            # Most of what can go wrong is in the host.
+            at = min(chance.randrange(8, 40) if chance.random() < 0.8 else 0, len(url))
+            url = url[:at] + chance.choice(PIECES) + url[at + chance.randrange(3) :]
+        return url
+
+
+def judged(url: str) -> Target | None:
+    try:
+        return parse_url(url)
+    except InvalidTarget:
+        return None
+
+
+def python_parsers(url: str) -> set[tuple[str | None, int]]:
+    plain = urlsplit(url)
+    wide = urllib3.util.parse_url(url)
+    prepared = urlsplit(str(requests.Request("POST", url).prepare().url))
+    found = {
+        (plain.hostname, plain.port or 443),
+        (wide.host, wide.port or 443),
+        (prepared.hostname, prepared.port or 443),
+    }
+    try:
+        strict = _PYDANTIC.validate_python(url)
+    except ValidationError:
+        # It also judges by UTS 46 what an A-label stands for, as the direction of its letters. A
+        # parser that refuses such a name leads nowhere else.
+        assert A_LABEL in url.lower()
+        return found
+    return found | {(strict.host, strict.port or 443)}
+
+
+def node_agrees(answer: Any, target: Target) -> bool:
+    if answer is None:
+        return A_LABEL in target.host
+    return bool(answer == ["https:", target.host, target.port, ""])
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    with Node() as process:
+        yield process
+
+
+@pytest.mark.node
+def test_every_parser_and_node_find_one_host_in_an_accepted_url(node: Node) -> None:
+    source = Urls(SEED)
+    accepted = refused = 0
+    for size in batches("URLs"):
+        targets = {url: judged(url) for url in (source.one() for _ in range(size))}
+        good = {url: target for url, target in targets.items() if target}
+        for url, target in good.items():
+            assert python_parsers(url) == {(target.host, target.port)}, url
+        answers = zip(good.items(), node.ask("host", list(good)), strict=True)
+        wrong = [
+            (url, answer) for (url, target), answer in answers if not node_agrees(answer, target)
+        ]
+        assert wrong == []
+        accepted += len(good)
+        refused += len(targets) - len(good)
+    assert refused > accepted > size // 20
+
+
+@pytest.mark.node
+def test_the_parsers_would_differ_on_what_the_rule_refuses(node: Node) -> None:
+    url = "https://example.com\\@169.254.169.254/"
+    assert judged(url) is None
+    [(_, host, *_)] = node.ask("host", [url])
+    assert host == "example.com"
+    assert urlsplit(url).hostname == "169.254.169.254"

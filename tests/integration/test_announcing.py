@@ -1,0 +1,100 @@
+"""Operational events, as they reach a rule of EventBridge."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from support import samples
+from webhooks.adapters.eventbridge import EventBridgeAnnouncer
+from webhooks.domain.announcement import Announcement, AnnouncementType
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REGION = "us-east-1"
+DOWN = Announcement(
+    AnnouncementType.WEBHOOK_DOWN,
+    "acc_1",
+    samples.WEBHOOK_ID,
+    samples.NOW_MS,
+    {"failing_since": "2025-12-21T10:29:00.000Z", "failures": 10},
+)
+
+
+@pytest.fixture(autouse=True)
+def _aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws():
+        yield
+
+
+class Answering:
+    """An EventBridge that answers in one way."""
+
+    def __init__(self, answer: dict[str, Any] | Exception) -> None:
+        self._answer = answer
+
+    def put_events(self, **_: Any) -> dict[str, Any]:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+def routed(pattern: dict[str, Any], *announcements: Announcement) -> list[dict[str, Any]]:
+    """Announce, and return what a rule with this pattern sends to its queue."""
+    sqs = boto3.client("sqs", region_name=REGION)
+    events = boto3.client("events", region_name=REGION)
+    url = sqs.create_queue(QueueName="told")["QueueUrl"]
+    [arn] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])[
+        "Attributes"
+    ].values()
+    events.put_rule(Name="told", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="told", Targets=[{"Id": "queue", "Arn": arn}])
+    announcer = EventBridgeAnnouncer(events, "my-stack")
+    for announcement in announcements:
+        announcer.announce(announcement)
+    answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def test_an_announcement_reaches_a_rule_for_the_stack() -> None:
+    [event] = routed({"source": ["sendcomms.webhooks"], "detail": {"stack": ["my-stack"]}}, DOWN)
+    assert event["detail-type"] == "webhook.down"
+    assert event["detail"] == {
+        "version": 1,
+        "stack": "my-stack",
+        "type": "webhook.down",
+        "account_id": "acc_1",
+        "webhook_id": samples.WEBHOOK_ID,
+        "at": "2025-12-21T10:30:00.000Z",
+        "failing_since": "2025-12-21T10:29:00.000Z",
+        "failures": 10,
+    }
+
+
+def test_a_rule_can_take_one_type_alone() -> None:
+    disabled = Announcement(AnnouncementType.WEBHOOK_DISABLED, "acc_1", "w", samples.NOW_MS)
+    told = routed({"detail-type": ["webhook.disabled"]}, DOWN, disabled)
+    assert [event["detail"]["type"] for event in told] == ["webhook.disabled"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]},
+        ClientError({"Error": {"Code": "ThrottlingException"}}, "PutEvents"),
+    ],
+)
+def test_an_announcement_that_is_not_taken_is_our_own_trouble(
+    answer: dict[str, Any] | Exception,
+) -> None:
+    with pytest.raises(Unavailable):
+        EventBridgeAnnouncer(Answering(answer), "my-stack").announce(DOWN)

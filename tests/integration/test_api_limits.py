@@ -1,0 +1,139 @@
+"""The API's limits on how much may be asked for: what is refused, and when to come again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.http_api import LIMITS, ApiClient, ApiOnFakes, http_api_event
+from webhooks.domain.allowance import Kind
+from webhooks.domain.webhook import Secrets
+
+if TYPE_CHECKING:
+    from webhooks.domain.webhook import Webhook
+
+WEBHOOKS = "/api/v1/webhooks"
+WEBHOOK = f"{WEBHOOKS}/{samples.WEBHOOK_ID}"
+DELIVERY = f"{WEBHOOK}/deliveries/{samples.delivery().id}"
+
+
+def api_with(**limits: int) -> ApiOnFakes:
+    """Return an API, its limits changed, on which acme has a webhook with a delivery."""
+    api = ApiOnFakes(limits=LIMITS | {Kind(kind): limit for kind, limit in limits.items()})
+    api.webhooks.add(samples.webhook(account_id="acme"), Secrets(samples.SECRET))
+    api.deliveries.create(samples.delivery(account_id="acme"))
+    return api
+
+
+def registration(host: str) -> dict[str, Any]:
+    return {"url": f"https://{host}/hook", "events": ["email.sent"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body", "seconds"),
+    [
+        ("tests", f"{WEBHOOK}/test", {"event": "email.sent"}, 3600),
+        ("resends", f"{DELIVERY}/resend", None, 3600),
+    ],
+)
+def test_a_webhook_has_only_so_many_an_hour(
+    kind: str, path: str, body: dict[str, str] | None, seconds: int
+) -> None:
+    api = api_with(**{kind: 3})
+    request = {} if body is None else {"json": body}
+    assert [api.acme.call("POST", path, **request).status for _ in range(4)] == [202, 202, 202, 429]
+    answer = api.acme.call("POST", path, **request)
+    assert answer.error["code"] == f"too_many_{kind}"
+    assert 0 < int(answer.headers["Retry-After"]) <= seconds
+    asked_for = {"tests": len(api.deliveries.deliveries) - 1, "resends": len(api.scheduler.resends)}
+    assert asked_for[kind] == 3
+
+
+def test_a_call_that_is_repeated_with_its_key_is_counted_once() -> None:
+    api = api_with(tests=1)
+    request = {"json": {"event": "email.sent"}, "headers": {"Idempotency-Key": "k"}}
+    assert [api.acme.call("POST", f"{WEBHOOK}/test", **request).status for _ in range(3)] == [
+        202
+    ] * 3
+
+
+def test_what_is_refused_for_another_reason_is_not_counted() -> None:
+    api = api_with(tests=1)
+    assert api.acme.call("POST", f"{WEBHOOK}/test", json={"event": "nonsense"}).status == 422
+    assert api.acme.call("POST", f"{WEBHOOK}/test", json={"event": "email.sent"}).status == 202
+
+
+def test_an_account_has_only_so_many_calls_a_minute_whatever_they_are() -> None:
+    api = api_with(calls=5)
+    calls = [("GET", WEBHOOKS), ("GET", WEBHOOK), ("GET", f"{WEBHOOKS}/x"), ("PUT", WEBHOOKS)]
+    # A method that a path has not is refused before it is known whose call it is.
+    assert [api.acme.call(*call).status for call in calls] == [200, 200, 404, 405]
+    assert [api.acme.call("GET", WEBHOOKS).status for _ in range(3)] == [200, 200, 429]
+    answer = api.acme.call("GET", WEBHOOK)
+    assert (answer.status, answer.error["code"]) == (429, "too_many_calls")
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert api.globex.call("GET", WEBHOOKS).status == 200
+
+
+def test_all_keys_of_an_account_share_its_calls() -> None:
+    api = api_with(calls=2)
+    keys = [api.client("acme") for _ in range(3)]
+    assert [key.call("GET", WEBHOOKS).status for key in keys] == [200, 200, 429]
+
+
+def test_documents_and_strangers_count_for_nobody() -> None:
+    api = api_with(calls=1)
+    for _ in range(3):
+        assert api.acme.send(http_api_event("GET", "/api/v1/openapi.json")).status == 200
+        assert ApiClient(api.api, "sc_live_nobody").call("GET", WEBHOOKS).status == 401
+    assert api.allowance_store.used == {}
+
+
+def test_webhooks_of_an_account_that_lead_to_one_host_are_limited() -> None:
+    api = ApiOnFakes(max_webhooks_per_host=2)
+    for host in ("a.acme.com", "A.acme.com", "b.acme.com"):
+        assert api.acme.call("POST", json=registration(host)).status == 201
+    answer = api.acme.call("POST", json=registration("a.acme.com:8443"))
+    assert (answer.status, answer.error["code"]) == (409, "host_limit_reached")
+    assert api.globex.call("POST", json=registration("a.acme.com")).status == 201
+    assert len(api.webhooks.webhooks) == 4
+
+
+def test_a_webhook_cannot_move_to_a_host_that_is_full_and_may_stay_where_it_is() -> None:
+    api = ApiOnFakes(max_webhooks_per_host=1)
+    first = api.acme.call("POST", json=registration("a.acme.com")).data["id"]
+    second = api.acme.call("POST", json=registration("b.acme.com")).data["id"]
+    path = f"{WEBHOOKS}/{second}"
+    answer = api.acme.call("PATCH", path, json={"url": "https://a.acme.com/other"})
+    assert (answer.status, answer.error["code"]) == (409, "host_limit_reached")
+    moved = {"url": "https://a.acme.com/new"}
+    assert api.acme.call("PATCH", f"{WEBHOOKS}/{first}", json=moved).status == 200
+    assert api.acme.call("PATCH", path, json={"active": False}).status == 200
+
+
+def test_webhooks_registered_at_the_same_time_do_not_pass_the_hosts_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = ApiOnFakes(max_webhooks_per_host=1)
+    original = api.webhooks.create
+
+    def create(webhook: Webhook, secret: str, *, limit: int) -> None:
+        original(webhook, secret, limit=limit)
+        other = samples.webhook(9, account_id="acme", url="https://a.acme.com/other")
+        api.webhooks.add(other, Secrets(samples.SECRET))
+
+    monkeypatch.setattr(api.webhooks, "create", create)
+    answer = api.acme.call("POST", json=registration("a.acme.com"))
+    assert (answer.status, answer.error["code"]) == (409, "host_limit_reached")
+    assert [webhook_id for _, webhook_id in api.webhooks.webhooks] == [samples.webhook(9).id]
+
+
+def test_a_limit_that_the_accounts_own_makes_needless_costs_nothing() -> None:
+    api = ApiOnFakes(max_webhooks=3, max_webhooks_per_host=3)
+    api.webhooks.failures.plan("page", True)
+    assert [api.acme.call("POST", json=registration("a.acme.com")).status for _ in range(4)] == [
+        *([201] * 3),
+        409,
+    ]

@@ -1,0 +1,37 @@
+"""What deliveries cost in AWS's units is what the golden file says, so that a change shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from benchmarks.scenarios import GOLDEN
+from support.stack import ROOT
+
+LOG_BYTES = "log_bytes"
+TOLERANCE = 0.02
+"""A line's length depends on how many digits a duration has."""
+
+
+@pytest.mark.timeout(300)
+def test_every_scenario_costs_the_units_of_the_golden_file() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scenarios"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    measured: dict[str, dict[str, Any]] = json.loads(run.stdout)
+    golden: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    for units, expected in zip(measured.values(), golden.values(), strict=False):
+        assert units.pop(LOG_BYTES) == pytest.approx(expected.pop(LOG_BYTES), rel=TOLERANCE)
+    assert measured == golden, "if it is meant to cost this, run: make units"

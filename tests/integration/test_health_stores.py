@@ -1,0 +1,416 @@
+"""What the stores of health and of overdue work promise, held against fakes and DynamoDB."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.stores import MOTO
+from webhooks.domain.delivery import Delivery, Status, delivery_id
+from webhooks.domain.health import (
+    CLEAN,
+    FAILURES_TO_OPEN,
+    Circuit,
+    Health,
+    HealthState,
+    RecoveryKey,
+)
+from webhooks.ports import WebhookChanges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.stores import Stores
+
+NOW_MS = samples.NOW_MS
+DUE_MS = NOW_MS + 30_000
+OWNER = ("acc_1", samples.WEBHOOK_ID)
+KEY = RecoveryKey(*OWNER, "recovery-1")
+DRAINING = Health(
+    circuit=Circuit.DRAINING,
+    recovery_id="recovery-1",
+    recovery_due_at_ms=DUE_MS,
+    draining_since_ms=NOW_MS + 7,
+)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.node.callspec.params["stores"])
+
+
+@pytest.fixture(autouse=True)
+def _registered(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
+
+
+def health(stores: Stores) -> Health:
+    """The health as those who send know it; its owner sees what it comes to."""
+    owned = stores.webhooks.get(*OWNER)
+    destination = stores.destinations.destination(*OWNER)
+    assert owned is not None
+    assert destination is not None
+    known = destination.webhook.health
+    assert (owned.health.state, owned.health.failures) == (known.state, known.failures)
+    assert owned.health.failing_since_ms == known.failing_since_ms
+    return known
+
+
+def go_down(stores: Stores, key: RecoveryKey = KEY) -> None:
+    stores.health.failed(*key[:2], FAILURES_TO_OPEN, NOW_MS)
+    assert stores.health.open(key, DUE_MS, NOW_MS) == key.recovery_id
+
+
+def come_back(stores: Stores) -> None:
+    go_down(stores)
+    assert stores.health.succeeded(*OWNER, NOW_MS + 7)
+
+
+def at_once(count: int, call: Callable[[int], object]) -> list[object]:
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(call, range(count)))
+
+
+def skip_on_moto(engine: str) -> None:
+    if engine == MOTO:
+        pytest.skip("moto checks a condition and writes with no lock around both")
+
+
+def test_a_new_webhook_has_a_clean_health(stores: Stores) -> None:
+    assert health(stores) == CLEAN
+
+
+def test_failures_add_up_since_the_first_of_them(stores: Stores) -> None:
+    assert stores.health.failed(*OWNER, 3, NOW_MS) == Health(3, NOW_MS)
+    assert stores.health.failed(*OWNER, 4, NOW_MS + 60_000) == Health(7, NOW_MS)
+    assert health(stores) == Health(7, NOW_MS)
+
+
+def test_a_success_clears_what_failed(stores: Stores) -> None:
+    stores.health.failed(*OWNER, 3, NOW_MS)
+    assert stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+    assert not stores.health.succeeded(*OWNER, NOW_MS + 1)
+    assert health(stores) == CLEAN
+    assert not stores.health.succeeded(*OWNER, NOW_MS + 2)
+    assert health(stores) == CLEAN
+
+
+def test_a_circuit_opens_at_the_tenth_failure_and_not_before(stores: Stores) -> None:
+    stores.health.failed(*OWNER, FAILURES_TO_OPEN - 1, NOW_MS)
+    assert stores.health.open(KEY, DUE_MS, NOW_MS) is None
+    stores.health.failed(*OWNER, 1, NOW_MS)
+    assert stores.health.open(KEY, DUE_MS, NOW_MS) == "recovery-1"
+    assert health(stores) == Health(
+        failures=FAILURES_TO_OPEN,
+        failing_since_ms=NOW_MS,
+        circuit=Circuit.OPEN,
+        recovery_id="recovery-1",
+        recovery_due_at_ms=DUE_MS,
+    )
+
+
+def test_an_open_circuit_is_not_opened_again(stores: Stores) -> None:
+    go_down(stores)
+    assert stores.health.open(KEY._replace(recovery_id="other"), DUE_MS + 1, NOW_MS) is None
+    assert health(stores).recovery_id == "recovery-1"
+
+
+def test_a_webhook_that_is_off_does_not_open(stores: Stores) -> None:
+    stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS)
+    assert stores.health.disable(*OWNER, "gone", NOW_MS)
+    assert stores.health.open(KEY, DUE_MS, NOW_MS) is None
+
+
+def test_a_success_takes_the_circuit_from_open_once(stores: Stores) -> None:
+    go_down(stores)
+    assert stores.health.succeeded(*OWNER, NOW_MS + 7)
+    assert health(stores) == DRAINING
+    assert not stores.health.succeeded(*OWNER, NOW_MS + 8)
+    assert health(stores) == DRAINING
+
+
+def test_a_webhook_that_fails_while_draining_keeps_its_recovery(stores: Stores) -> None:
+    come_back(stores)
+    stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS + 9)
+    again = KEY._replace(recovery_id="recovery-2")
+    assert stores.health.open(again, DUE_MS + 9, NOW_MS + 9) == "recovery-1"
+    assert health(stores) == Health(
+        failures=FAILURES_TO_OPEN,
+        failing_since_ms=NOW_MS + 9,
+        circuit=Circuit.OPEN,
+        recovery_id="recovery-1",
+        recovery_due_at_ms=DUE_MS,
+    )
+
+
+def test_a_warning_is_given_once_and_only_for_as_long_as_it_failed(stores: Stores) -> None:
+    assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+    stores.health.failed(*OWNER, 1, NOW_MS)
+    assert not stores.health.warn(*OWNER, NOW_MS - 1, NOW_MS)
+    assert stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+    assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+    assert health(stores) == Health(1, NOW_MS, warned=True)
+
+
+def test_a_webhook_that_is_off_is_not_warned_of(stores: Stores) -> None:
+    stores.health.failed(*OWNER, 1, NOW_MS)
+    stores.health.disable(*OWNER, "gone", NOW_MS)
+    assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+
+
+def test_switching_off_for_failing_asks_how_long_it_failed(stores: Stores) -> None:
+    assert not stores.health.disable(*OWNER, "failing", NOW_MS, failing_since_ms=NOW_MS)
+    stores.health.failed(*OWNER, 1, NOW_MS)
+    assert not stores.health.disable(*OWNER, "failing", NOW_MS, failing_since_ms=NOW_MS - 1)
+    stores.health.succeeded(*OWNER, NOW_MS)
+    assert not stores.health.disable(*OWNER, "failing", NOW_MS, failing_since_ms=NOW_MS)
+    stores.health.failed(*OWNER, 1, NOW_MS)
+    assert stores.health.disable(*OWNER, "failing", NOW_MS + 5, failing_since_ms=NOW_MS)
+    webhook = stores.webhooks.get(*OWNER)
+    assert webhook == samples.webhook(
+        active=False,
+        disabled_reason="failing",
+        updated_at_ms=NOW_MS + 5,
+        health=Health(1, NOW_MS),
+    )
+
+
+def test_when_a_recoverys_next_step_is_due_is_noted(stores: Stores) -> None:
+    go_down(stores)
+    stores.health.keep(KEY, DUE_MS + 9)
+    assert health(stores).recovery_due_at_ms == DUE_MS + 9
+
+
+def test_a_recovery_ends_when_it_drained_and_not_before(stores: Stores) -> None:
+    go_down(stores)
+    assert not stores.health.end(KEY)
+    assert health(stores).circuit is Circuit.OPEN
+    stores.health.succeeded(*OWNER, NOW_MS)
+    assert stores.health.end(KEY)
+    assert health(stores) == CLEAN
+    assert not stores.health.end(KEY)
+
+
+def test_a_recovery_of_a_webhook_that_is_off_ends(stores: Stores) -> None:
+    go_down(stores)
+    stores.health.disable(*OWNER, "failing", NOW_MS)
+    assert stores.health.end(KEY)
+    assert health(stores) == Health(FAILURES_TO_OPEN, NOW_MS)
+
+
+def test_a_recovery_whose_place_was_taken_changes_nothing(stores: Stores) -> None:
+    come_back(stores)
+    assert stores.health.replace(KEY, "recovery-2", DUE_MS + 1)
+    after = replace(DRAINING, recovery_id="recovery-2", recovery_due_at_ms=DUE_MS + 1)
+    assert health(stores) == after
+    stores.health.keep(KEY, DUE_MS + 99)
+    assert not stores.health.end(KEY)
+    assert not stores.health.replace(KEY, "recovery-3", DUE_MS + 99)
+    assert health(stores) == after
+
+
+def test_nothing_is_made_of_a_webhook_that_was_deleted(stores: Stores) -> None:
+    stores.webhooks.delete(*OWNER)
+    assert stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS) is None
+    assert not stores.health.succeeded(*OWNER, NOW_MS)
+    assert stores.health.open(KEY, DUE_MS, NOW_MS) is None
+    assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+    assert not stores.health.disable(*OWNER, "gone", NOW_MS)
+    stores.health.keep(KEY, DUE_MS)
+    assert not stores.health.end(KEY)
+    assert not stores.health.replace(KEY, "recovery-2", DUE_MS)
+    assert stores.webhooks.get(*OWNER) is None
+
+
+def test_an_account_changes_no_other_accounts_webhook(stores: Stores) -> None:
+    other = ("acc_2", samples.WEBHOOK_ID)
+    assert stores.health.failed(*other, FAILURES_TO_OPEN, NOW_MS) is None
+    assert not stores.health.disable(*other, "gone", NOW_MS)
+    assert stores.webhooks.get(*OWNER) == samples.webhook()
+
+
+def test_overdue_recoveries_are_found_longest_overdue_first(stores: Stores) -> None:
+    for number in range(2, 6):
+        webhook = samples.webhook(number)
+        stores.webhooks.create(webhook, samples.SECRET, limit=9)
+        key = RecoveryKey("acc_1", webhook.id, f"recovery-{number}")
+        go_down(stores, key)
+        stores.health.keep(key, NOW_MS - number)
+    found = [RecoveryKey("acc_1", samples.webhook(n).id, f"recovery-{n}") for n in (5, 4, 3, 2)]
+    assert list(stores.health.overdue(NOW_MS, 10)) == found
+    assert list(stores.health.overdue(NOW_MS, 2)) == found[:2]
+    assert list(stores.health.overdue(NOW_MS - 3, 10)) == found[:2]
+
+
+def test_a_recovery_that_ended_is_never_overdue(stores: Stores) -> None:
+    come_back(stores)
+    assert list(stores.health.overdue(DUE_MS + 1, 10)) == [KEY]
+    stores.health.end(KEY)
+    assert list(stores.health.overdue(DUE_MS + 1, 10)) == []
+
+
+def test_one_of_a_thousand_openings_at_once_is_told(stores: Stores, engine: str) -> None:
+    skip_on_moto(engine)
+    stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS)
+    opened = at_once(
+        1000,
+        lambda number: stores.health.open(
+            KEY._replace(recovery_id=f"recovery-{number}"), DUE_MS, NOW_MS
+        ),
+    )
+    [winner] = filter(None, opened)
+    assert health(stores).recovery_id == winner
+
+
+def test_one_of_a_thousand_successes_at_once_is_told(stores: Stores, engine: str) -> None:
+    skip_on_moto(engine)
+    go_down(stores)
+    assert at_once(1000, lambda _: stores.health.succeeded(*OWNER, NOW_MS)).count(True) == 1
+
+
+@pytest.mark.parametrize("how", ["disable", "warn"])
+def test_one_of_a_thousand_that_switch_off_or_warn_at_once_is_told(
+    stores: Stores, engine: str, how: str
+) -> None:
+    skip_on_moto(engine)
+    stores.health.failed(*OWNER, 1, NOW_MS)
+
+    def call(_: int) -> bool:
+        if how == "warn":
+            return stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+        return stores.health.disable(*OWNER, "failing", NOW_MS, failing_since_ms=NOW_MS)
+
+    assert at_once(1000, call).count(True) == 1
+
+
+def test_of_a_thousand_failures_at_once_none_is_lost(stores: Stores, engine: str) -> None:
+    skip_on_moto(engine)
+    at_once(1000, lambda _: stores.health.failed(*OWNER, 1, NOW_MS))
+    assert health(stores) == Health(1000, NOW_MS)
+
+
+@pytest.mark.parametrize("before", ["closed", "open", "draining", "off"])
+def test_a_new_recovery_begins_a_webhooks_health_anew(stores: Stores, before: str) -> None:
+    if before != "closed":
+        go_down(stores)
+        stores.health.warn(*OWNER, NOW_MS, NOW_MS)
+    if before == "draining":
+        stores.health.succeeded(*OWNER, NOW_MS)
+    if before == "off":
+        stores.health.disable(*OWNER, "failing", NOW_MS)
+    later_ms = NOW_MS + 5
+    changed = stores.webhooks.update(
+        *OWNER, WebhookChanges(active=True), later_ms, recovery_id="recovery-2"
+    )
+    assert changed is not None
+    assert (changed.active, changed.disabled_reason) == (True, None)
+    assert changed.health.state is HealthState.RECOVERING
+    assert health(stores) == Health(
+        circuit=Circuit.DRAINING,
+        recovery_id="recovery-2",
+        recovery_due_at_ms=later_ms,
+        draining_since_ms=later_ms,
+    )
+    assert list(stores.health.overdue(later_ms + 1, 10)) == [KEY._replace(recovery_id="recovery-2")]
+
+
+def test_a_change_that_needs_no_recovery_leaves_the_health_as_it_is(stores: Stores) -> None:
+    go_down(stores)
+    known = health(stores)
+    stores.webhooks.update(*OWNER, WebhookChanges(description="new"), NOW_MS + 5)
+    stores.webhooks.rotate_secret(
+        *OWNER, "the-new-secret-16", previous_until_ms=0, now_ms=NOW_MS + 6
+    )
+    assert health(stores) == known
+
+
+def test_a_deliverys_generation_is_part_of_what_it_was_read_as(stores: Stores) -> None:
+    first = samples.delivery()
+    stores.deliveries.create(first)
+    again = first.resumed(DUE_MS)
+    assert stores.deliveries.update(again, before=first)
+    assert stores.deliveries.get(first.key) == replace(
+        first, generation=1, next_attempt_at_ms=DUE_MS
+    )
+    late = first.after(samples.attempt(2), Status.EXHAUSTED)
+    assert not stores.deliveries.update(late, before=first)
+    third = again.resumed(DUE_MS + 1)
+    assert stores.deliveries.update(third, before=again)
+    assert not stores.deliveries.update(late, before=again)
+    assert stores.deliveries.get(first.key) == third
+
+
+def test_what_a_redrive_and_a_probe_add_comes_back(stores: Stores) -> None:
+    delivery = samples.delivery(
+        attempts=(
+            samples.attempt(1),
+            samples.attempt(2, probe=True),
+            samples.attempt(3, manual=True),
+        ),
+        generation=3,
+        earlier_attempts=1,
+    )
+    stores.deliveries.create(delivery)
+    stored = stores.deliveries.get(delivery.key)
+    assert stored == delivery
+    assert stored.scheduled_attempts == 0
+
+
+def _due(number: int, due_ms: int, **changes: Any) -> Delivery:
+    event_id = f"evt_{number}"
+    return samples.delivery(
+        id=delivery_id(event_id, NOW_MS, samples.WEBHOOK_ID),
+        event_id=event_id,
+        next_attempt_at_ms=due_ms,
+        **changes,
+    )
+
+
+def test_what_was_due_before_a_time_is_found_whatever_its_id(stores: Stores) -> None:
+    late = [_due(number, NOW_MS - 1 - number) for number in range(64)]
+    for delivery in [*late, *(_due(100 + number, NOW_MS) for number in range(32))]:
+        stores.deliveries.create(delivery)
+    assert len({delivery.id[-1] for delivery in late}) == 16
+    found = stores.overdue.find(NOW_MS, 500)
+    assert sorted(found) == sorted(delivery.key for delivery in late)
+
+
+def test_how_much_overdue_work_is_found_is_bounded(stores: Stores) -> None:
+    for number in range(128):
+        stores.deliveries.create(_due(number, NOW_MS - 1))
+    assert len(stores.overdue.find(NOW_MS, 32)) <= 32
+    assert len(stores.overdue.find(NOW_MS, 500)) == 128
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": Status.WAITING, "next_attempt_at_ms": None, "reason": "webhook_down"},
+        {"status": Status.EXHAUSTED, "next_attempt_at_ms": None, "reason": "timeout"},
+        {"status": Status.CANCELLED, "next_attempt_at_ms": None, "reason": "webhook_deleted"},
+    ],
+)
+def test_what_is_due_no_more_is_overdue_no_more(stores: Stores, changes: dict[str, Any]) -> None:
+    delivery = _due(1, NOW_MS - 1)
+    stores.deliveries.create(delivery)
+    assert list(stores.overdue.find(NOW_MS, 10)) == [delivery.key]
+    assert stores.deliveries.update(replace(delivery, **changes), before=delivery)
+    assert list(stores.overdue.find(NOW_MS, 10)) == []
+
+
+def test_a_success_put_over_an_overdue_delivery_is_overdue_no_more(stores: Stores) -> None:
+    delivery = _due(1, NOW_MS - 1)
+    stores.deliveries.create(delivery)
+    success = replace(delivery, status=Status.SUCCEEDED, next_attempt_at_ms=None)
+    assert stores.deliveries.put_settled([success]) == []
+    assert list(stores.overdue.find(NOW_MS, 10)) == []
+
+
+def test_an_exhausted_delivery_that_nobody_told_of_is_overdue(stores: Stores) -> None:
+    untold = _due(1, NOW_MS - 1, status=Status.EXHAUSTED)
+    stores.deliveries.create(untold)
+    assert list(stores.overdue.find(NOW_MS, 10)) == [untold.key]

@@ -1,0 +1,105 @@
+"""moto among threads, as the local stack runs it: what AWS does in one step, it does in one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto.sqs.models import sqs_backends
+
+from local.account import ACCOUNT, REGION
+from local.aws import aws_client, aws_server
+from local.serving import LOOPBACK, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+THREADS = 8
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Callable[[str], Any]]:
+    """The local stack's AWS, whose threads take turns a thousand times as often as usual."""
+    before = sys.getswitchinterval()
+    with (
+        contextlib.closing(listen(LOOPBACK, 0, "AWS_PORT")) as listener,
+        aws_server([listener]) as endpoint,
+    ):
+        sys.setswitchinterval(5e-6)
+        yield lambda service: aws_client(service, endpoint)
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("client")
+def test_no_message_is_lost_that_is_sent_while_others_are_deleted() -> None:
+    # Without HTTP between: threads that wait for sockets meet too seldom to show it.
+    backend: Any = sqs_backends[ACCOUNT][REGION]
+    backend.create_queue("events", {})
+    received: set[str] = set()
+
+    def receive() -> bool:
+        messages = backend.receive_message("events", 10, 0, 60)
+        for message in messages:
+            received.add(message.body)
+            backend.delete_message("events", message.receipt_handle)
+        return bool(messages)
+
+    def send(number: int) -> None:
+        backend.send_message("events", str(number))
+        receive()
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(send, range(200)))
+    while receive():
+        pass
+    assert received == {str(number) for number in range(200)}
+
+
+def test_of_many_conditional_writes_at_once_one_succeeds(client: Callable[[str], Any]) -> None:
+    dynamodb = client("dynamodb")
+    dynamodb.create_table(
+        TableName="table",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+    def write(item: int) -> bool:
+        try:
+            dynamodb.put_item(
+                TableName="table",
+                Item={"id": {"S": str(item)}},
+                ConditionExpression="attribute_not_exists(id)",
+            )
+        except dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        for item in range(20):
+            assert sum(threads.map(write, [item] * THREADS)) == 1
+
+
+def test_many_starts_of_one_name_at_once_are_one_execution(client: Callable[[str], Any]) -> None:
+    states = client("stepfunctions")
+    machine = states.create_state_machine(
+        name="machine",
+        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine",
+    )["stateMachineArn"]
+
+    def start(name: str) -> None:
+        with contextlib.suppress(ClientError):
+            states.start_execution(stateMachineArn=machine, name=name, input="{}")
+
+    names = [f"execution-{number}" for number in range(10)]
+    with ThreadPoolExecutor(THREADS) as threads:
+        for name in names:
+            list(threads.map(start, [name] * THREADS))
+    executions = states.list_executions(stateMachineArn=machine)["executions"]
+    assert sorted(execution["name"] for execution in executions) == names

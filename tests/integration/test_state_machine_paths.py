@@ -1,0 +1,330 @@
+"""Every transition of both state machines, really made: each Next, Choice, Retry and Catch.
+
+A walk says what the machine's task answers, which of AWS's calls fail, and which transitions the
+execution then makes. The last tests hold the walks against the definitions: a transition that none
+of them makes fails.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from local import template
+from local.aws import aws_client
+from support.faults import Faults, refused
+from support.state_machines import ScriptedTask, StateMachine, made_for
+from support.walks import States, transitions, walked
+from webhooks.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RETRY = "RetryStateMachine"
+RECOVERY = "RecoveryStateMachine"
+IDS: dict[str, dict[str, Any]] = {
+    RETRY: {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"},
+    RECOVERY: {
+        "version": 1,
+        "action": "recover",
+        "account_id": "acc_1",
+        "webhook_id": "w",
+        "recovery_id": "r",
+    },
+}
+FACTS = {
+    "event_id": "evt_1",
+    "event_type": "email.sent",
+    "attempts": 3,
+    "last_error": "http_status",
+    "last_status_code": 500,
+    "reason": "exhausted",
+    "exhausted_at": "2025-12-21T10:30:00.000Z",
+}
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One execution: what it meets, how it ends, and the transitions that it makes.
+
+    `refused` are the next calls of AWS that fail, by operation. `taken` says that an execution of
+    the name that the walk goes on in has been there before, with another input.
+    """
+
+    machine: str
+    answers: list[dict[str, Any] | Exception]
+    made: list[str]
+    status: str = "SUCCEEDED"
+    refused: dict[str, int] = field(default_factory=dict)
+    taken: bool = False
+
+
+def error(name: str) -> Exception:
+    """Return an error as the state machine sees it: by the name of its class."""
+    made: Exception = type(name, (Exception,), {})("x")
+    return made
+
+
+BUG = KeyError("x")
+DEAD_LETTER = {"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}
+PONDER = {"attempt": 2, "decision": "ponder"}
+NEXT_NAME = "r-100"
+CONTINUE = {
+    "decision": "continue",
+    "name": NEXT_NAME,
+    "input": IDS[RECOVERY] | {"seconds": 0, "steps": 100, "probe": 4, "after": "d"},
+}
+DONE = {"attempt": 2, "decision": "done"}
+TO_ATTEMPT = "Wait -> Attempt"
+TO_STEP = "Wait -> Step"
+UNREAD = ["Attempt: catch 1 -> DeadLetterInterrupted", "DeadLetterInterrupted -> Interrupted"]
+ABANDONED = ["Abandon -> Interrupted"]
+
+WALKS = {
+    "an attempt that ends it": Walk(
+        RETRY, [DONE], [TO_ATTEMPT, "Attempt -> Decide", "Decide: done -> Done"]
+    ),
+    "an attempt that waits": Walk(
+        RETRY,
+        [{"attempt": 3, "seconds": 0, "decision": "wait"}, DONE],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: wait -> Wait"],
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: done -> Done"],
+        ],
+    ),
+    "a delivery that is exhausted": Walk(
+        RETRY,
+        [DEAD_LETTER],
+        [
+            TO_ATTEMPT,
+            "Attempt -> Decide",
+            "Decide: dead_letter -> DeadLetter",
+            "DeadLetter -> Done",
+        ],
+    ),
+    "a dead letter that is refused once": Walk(
+        RETRY,
+        [DEAD_LETTER],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: dead_letter -> DeadLetter"],
+            *["DeadLetter: retry 1", "DeadLetter -> Done"],
+        ],
+        refused={"SendMessage": 1},
+    ),
+    "a dead letter that is refused for ever": Walk(
+        RETRY,
+        [DEAD_LETTER],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: dead_letter -> DeadLetter"],
+            *["DeadLetter: retry 1", "DeadLetter: fails"],
+        ],
+        status="FAILED",
+        refused={"SendMessage": 2},
+    ),
+    "an attempt that our own side breaks off": Walk(
+        RETRY,
+        [Unavailable("x"), DONE],
+        [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Decide", "Decide: done -> Done"],
+    ),
+    "an attempt that Lambda has no room for": Walk(
+        RETRY,
+        [error("Lambda.TooManyRequestsException"), DONE],
+        [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Decide", "Decide: done -> Done"],
+    ),
+    "a bug that is rolled back": Walk(
+        RETRY,
+        [BUG, DONE],
+        [TO_ATTEMPT, "Attempt: retry 2", "Attempt -> Decide", "Decide: done -> Done"],
+    ),
+    "a bug that stays": Walk(
+        RETRY, [BUG, BUG], [TO_ATTEMPT, "Attempt: retry 2", *UNREAD], status="FAILED"
+    ),
+    "our own side away for all of its tries": Walk(
+        RETRY,
+        [Unavailable("x"), Unavailable("x")],
+        [TO_ATTEMPT, "Attempt: retry 1", *UNREAD],
+        status="FAILED",
+    ),
+    "an interrupted one whose letter is refused once": Walk(
+        RETRY,
+        [PONDER],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: default -> UnknownDecision"],
+            *["UnknownDecision -> DeadLetterInterrupted", "DeadLetterInterrupted: retry 1"],
+            "DeadLetterInterrupted -> Interrupted",
+        ],
+        status="FAILED",
+        refused={"SendMessage": 1},
+    ),
+    "an interrupted one whose letter is refused for ever": Walk(
+        RETRY,
+        [PONDER],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: default -> UnknownDecision"],
+            *["UnknownDecision -> DeadLetterInterrupted", "DeadLetterInterrupted: retry 1"],
+            "DeadLetterInterrupted: fails",
+        ],
+        status="FAILED",
+        refused={"SendMessage": 2},
+    ),
+    "a step that ends it": Walk(
+        RECOVERY, [DONE], [TO_STEP, "Step -> Decide", "Decide: done -> Done"]
+    ),
+    "a probe, and another of the next delivery": Walk(
+        RECOVERY,
+        [{"decision": "wait", "seconds": 0, "steps": 1, "probe": 2, "after": "d"}, DONE],
+        [
+            *[TO_STEP, "Step -> Decide", "Decide: wait -> Wait"],
+            *[TO_STEP, "Step -> Decide", "Decide: done -> Done"],
+        ],
+    ),
+    "a step that our own side breaks off": Walk(
+        RECOVERY,
+        [Unavailable("x"), DONE],
+        [TO_STEP, "Step: retry 1", "Step -> Decide", "Decide: done -> Done"],
+    ),
+    "a step with a bug that is rolled back": Walk(
+        RECOVERY,
+        [BUG, DONE],
+        [TO_STEP, "Step: retry 2", "Step -> Decide", "Decide: done -> Done"],
+    ),
+    "a step with a bug that stays": Walk(
+        RECOVERY,
+        [BUG, BUG, {}],
+        [TO_STEP, "Step: retry 2", "Step: catch 1 -> Abandon", *ABANDONED],
+        status="FAILED",
+    ),
+    "an abandonment that our own side breaks off": Walk(
+        RECOVERY,
+        [BUG, BUG, Unavailable("x"), {}],
+        [TO_STEP, "Step: retry 2", "Step: catch 1 -> Abandon", "Abandon: retry 1", *ABANDONED],
+        status="FAILED",
+    ),
+    "an abandonment that never works": Walk(
+        RECOVERY,
+        [BUG, BUG, BUG, BUG],
+        [
+            *[TO_STEP, "Step: retry 2", "Step: catch 1 -> Abandon"],
+            *["Abandon: retry 1", "Abandon: catch 1 -> Interrupted"],
+        ],
+        status="FAILED",
+    ),
+    "a decision that is none": Walk(
+        RECOVERY,
+        [PONDER, {}],
+        [
+            *[TO_STEP, "Step -> Decide", "Decide: default -> UnknownDecision"],
+            *["UnknownDecision -> Abandon", *ABANDONED],
+        ],
+        status="FAILED",
+    ),
+    "a long work that goes on in a new execution": Walk(
+        RECOVERY,
+        [CONTINUE, DONE],
+        [TO_STEP, "Step -> Decide", "Decide: continue -> Continue", "Continue -> Done"],
+    ),
+    "a new execution that is refused once": Walk(
+        RECOVERY,
+        [CONTINUE, DONE],
+        [
+            *[TO_STEP, "Step -> Decide", "Decide: continue -> Continue"],
+            *["Continue: retry 2", "Continue -> Done"],
+        ],
+        refused={"StartExecution": 1},
+    ),
+    "a new execution that is refused for ever": Walk(
+        RECOVERY,
+        [CONTINUE, {}],
+        [
+            *[TO_STEP, "Step -> Decide", "Decide: continue -> Continue"],
+            *["Continue: retry 2", "Continue: catch 2 -> Abandon", *ABANDONED],
+        ],
+        status="FAILED",
+        refused={"StartExecution": 2},
+    ),
+    "a new execution that was started before": Walk(
+        RECOVERY,
+        [DONE, CONTINUE],
+        [
+            *[TO_STEP, "Step -> Decide", "Decide: continue -> Continue"],
+            "Continue: catch 1 -> Done",
+        ],
+        taken=True,
+    ),
+}
+
+
+class Machine(StateMachine):
+    """A state machine whose task and whose calls of AWS do as they are told."""
+
+    def __init__(self, endpoint: str, made: Any, name: str, task: ScriptedTask) -> None:
+        super().__init__(endpoint, made, name)
+        self._name = name
+        self._task = task
+        self._client = aws_client("stepfunctions", endpoint)
+        self._following = NEXT_NAME
+        self.faults = Faults()
+
+    def walk(self, walk: Walk) -> tuple[str, list[str]]:
+        """Return how an execution ends, and the transitions that it makes."""
+        self._following = f"{NEXT_NAME}-{uuid4().hex}"
+        self._task.states.clear()
+        self._task.answers = [_named(answer, self._following) for answer in walk.answers]
+        state = IDS[self._name] | {"attempt": 2, "seconds": 0}
+        if walk.taken:
+            self.execute(state | {"other": True}, name=self._following)
+        for operation, times in walk.refused.items():
+            about = self._following if operation == "StartExecution" else ""
+            self.faults.on(operation, refused("AccessDenied"), about=about, times=times)
+        started = self._client.start_execution(stateMachineArn=self._arn, input=json.dumps(state))[
+            "executionArn"
+        ]
+        status, _ = self.ended(started)
+        self.faults.clear()
+        history = self._client.get_execution_history(executionArn=started, maxResults=1000)
+        return status, walked(definition(self._name), history["events"])
+
+    def next_task_saw(self) -> dict[str, Any]:
+        """Wait for the execution that the last walk goes on in; returns what its task was told."""
+        assert self.ended(self.named(self._following))[0] == "SUCCEEDED"
+        return self._task.states[-1]
+
+
+def _named(answer: dict[str, Any] | Exception, name: str) -> dict[str, Any] | Exception:
+    return {**answer, "name": name} if isinstance(answer, dict) and "name" in answer else answer
+
+
+def definition(machine: str) -> States:
+    resource = template.load()["Resources"][machine]
+    states: States = json.loads(template.definition(resource, {}))["States"]
+    return states
+
+
+@pytest.fixture(scope="module")
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    task = ScriptedTask(IDS[request.param])
+    with made_for(task, request.param) as (endpoint, made):
+        ready = Machine(endpoint, made, request.param, task)
+        with ready.faults.installed():
+            yield ready
+
+
+@pytest.mark.parametrize(
+    ("machine", "walk"),
+    [pytest.param(walk.machine, walk, id=name) for name, walk in WALKS.items()],
+    indirect=["machine"],
+)
+def test_a_walk_makes_its_transitions(machine: Machine, walk: Walk) -> None:
+    assert machine.walk(walk) == (walk.status, walk.made)
+    if walk.answers[0] is CONTINUE and walk.status == "SUCCEEDED":
+        assert machine.next_task_saw().items() >= CONTINUE["input"].items()
+
+
+@pytest.mark.parametrize("name", [RETRY, RECOVERY])
+def test_no_transition_is_left_that_no_walk_makes(name: str) -> None:
+    made = {one for walk in WALKS.values() if walk.machine == name for one in walk.made}
+    assert made == transitions(definition(name))

@@ -1,0 +1,147 @@
+"""The locks: every package pinned and hashed, and what is deployed under a licence we may use."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from importlib.metadata import metadata
+from typing import Any, NamedTuple
+
+import pytest
+
+from support.scanning import ROOT
+
+LAYER = "layers/core/requirements.txt"
+FLOORS = {
+    LAYER: 10,
+    "requirements-dev.lock": 80,
+    "requirements-sam.lock": 50,
+    "requirements-checkov.lock": 80,
+}
+"""Each lock and how many packages it holds at least."""
+
+ALLOWED_LICENCES = {
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "MIT",
+    "MIT-0",
+    # Python's own, as permissive as the others.
+    "PSF-2.0",
+    # certifi's list of authorities. It asks for the source of changes to its files; we make none.
+    "MPL-2.0",
+}
+NPM_LOCK = ROOT / "tests" / "e2e" / "node" / "package-lock.json"
+
+_PIN = re.compile(r"(?P<name>[a-z0-9-]+)(\[[a-z0-9, -]+\])?==(?P<version>[0-9][\w.+!-]*)( ; .+)?")
+_HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+_CLASSIFIERS = {
+    "License :: OSI Approved :: Apache Software License": "Apache-2.0",
+    "License :: OSI Approved :: BSD License": "BSD-3-Clause",
+    "License :: OSI Approved :: MIT License": "MIT",
+    "License :: OSI Approved :: MIT No Attribution License (MIT-0)": "MIT-0",
+    "License :: OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+}
+
+
+class Pin(NamedTuple):
+    """One package of a lock."""
+
+    name: str
+    version: str
+
+
+def pins(text: str) -> list[Pin]:
+    """Return a lock's packages; AssertionError for what is not pinned or not hashed."""
+    found = []
+    for requirement in filter(None, text.replace("\\\n", " ").splitlines()):
+        specifier, *hashes = re.split(r"\s+(?=--hash)", requirement.strip())
+        match = _PIN.fullmatch(specifier.strip())
+        assert match, f"{requirement[:80]} is not pinned"
+        assert hashes, f"{specifier} has no hash"
+        assert all(map(_HASH.fullmatch, hashes)), f"{specifier} has another hash than SHA-256"
+        found.append(Pin(match["name"], match["version"]))
+    return found
+
+
+def licences(name: str) -> set[str]:
+    """Return what a package's metadata says of its licences: an expression, or older fields."""
+    described = metadata(name)
+    expression = described["License-Expression"] or described["License"]
+    named = set(re.split(r" (?:AND|OR|WITH) ", expression.strip("()"))) if expression else set()
+    classifiers = described.get_all("Classifier") or []
+    return named | {
+        _CLASSIFIERS.get(one, one) for one in classifiers if one.startswith("License :: ")
+    }
+
+
+@pytest.mark.parametrize("lock", FLOORS)
+def test_every_package_of_a_lock_is_pinned_and_hashed(lock: str) -> None:
+    assert len(pins((ROOT / lock).read_text(encoding="utf-8"))) >= FLOORS[lock]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "requests>=2",
+        "requests",
+        "requests==2.34.2",
+        "requests==2.34.2 --hash=md5:0123456789abcdef0123456789abcdef",
+        "requests==2.* --hash=sha256:" + "0" * 64,
+        "requests @ https://example.com/requests.whl --hash=sha256:" + "0" * 64,
+        "-e ../requests",
+        "--extra-index-url https://example.com/simple",
+    ],
+)
+def test_a_requirement_that_could_change_is_noticed(line: str) -> None:
+    good = "idna==3.20 --hash=sha256:" + "0" * 64
+    assert pins(good) == [Pin("idna", "3.20")]
+    with pytest.raises(AssertionError):
+        pins(f"{good}\n{line}\n")
+
+
+def test_every_lock_in_the_project_is_looked_at() -> None:
+    found = {str(path.relative_to(ROOT)) for path in ROOT.glob("requirements*")}
+    assert found | {LAYER} == set(FLOORS)
+
+
+def test_the_layer_holds_what_is_declared_and_tested_under_an_allowed_licence() -> None:
+    layer = pins((ROOT / LAYER).read_text(encoding="utf-8"))
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {pin.name for pin in layer} >= set(declared["dependencies"])
+    for pin in layer:
+        assert metadata(pin.name)["Version"] == pin.version, f"{pin.name} is tested in another"
+        found = licences(pin.name)
+        assert found, f"{pin.name} states no licence"
+        assert found <= ALLOWED_LICENCES, f"{pin.name} is under {found}"
+
+
+def test_a_licence_that_is_not_allowed_would_be_noticed() -> None:
+    # chardet's like are not in the layer; what is installed for the tests has other licences too.
+    assert not licences("hypothesis") <= ALLOWED_LICENCES - {"MPL-2.0"}
+
+
+def npm_packages() -> dict[str, dict[str, Any]]:
+    lock = json.loads(NPM_LOCK.read_text(encoding="utf-8"))
+    assert lock["lockfileVersion"] >= 2
+    packages: dict[str, dict[str, Any]] = lock["packages"]
+    return packages
+
+
+def test_every_npm_package_is_pinned_and_hashed() -> None:
+    packages = npm_packages()
+    root = packages.pop("")
+    assert len(packages) > 60
+    for name, package in packages.items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"]), name
+        assert re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", package["integrity"]), name
+        assert "link" not in package, name
+    manifest = json.loads(NPM_LOCK.with_name("package.json").read_text(encoding="utf-8"))
+    assert manifest["devDependencies"] == root["devDependencies"]
+    for name, version in manifest["devDependencies"].items():
+        assert re.fullmatch(r"(npm:[a-z0-9]+@)?\d+\.\d+\.\d+", version), name
+        assert f"node_modules/{name}" in packages
+
+
+def test_no_npm_package_runs_a_script_when_it_is_installed() -> None:
+    assert [name for name, one in npm_packages().items() if one.get("hasInstallScript")] == []

@@ -1,0 +1,91 @@
+"""`make soak`: thousands of events among receivers that misbehave and dispatchers that die.
+
+::
+
+    python -m soak [--short] [--seed N] [--log FILE]
+
+Prints what became of every delivery; the exit code is 1 where one is lost or missing. With
+`DYNAMODB_ENDPOINT` set, the tables are in the DynamoDB Local at that address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soak.dispatchers import ROOT
+from soak.plan import FULL, SHORT
+from soak.run import Soak
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+_SHOWN_PROBLEMS = 20
+
+
+def main() -> int:
+    """Soak, and print the table; returns the process's exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--short", action="store_true", help="the form that is among the tests")
+    parser.add_argument("--seed", type=int, default=1, help="another choice of everything random")
+    parser.add_argument(
+        "--log", type=Path, default=ROOT / ".local" / "soak.log", help="what the functions print"
+    )
+    options = parser.parse_args()
+    options.log.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    screen = sys.stdout
+
+    def tell(text: str) -> None:
+        print(text, file=screen, flush=True)
+
+    started = time.monotonic()
+    try:
+        with options.log.open("w", encoding="utf-8", buffering=1) as log, _logged(log):
+            soak = Soak(
+                SHORT if options.short else FULL,
+                options.seed,
+                tell,
+                log,
+                os.environ.get("DYNAMODB_ENDPOINT"),
+            )
+            ledger = soak.run()
+    except KeyboardInterrupt:
+        return 130
+    tell(f"\n{ledger.table()}\n")
+    for problem in ledger.problems[:_SHOWN_PROBLEMS]:
+        tell(problem)
+    tell(
+        f"{soak.killed} dispatchers were killed. {ledger.lost} deliveries are lost, "
+        f"{ledger.missing} have not arrived that should have, {len(ledger.problems)} problems. "
+        f"Seed {options.seed}, {time.monotonic() - started:.0f} seconds."
+    )
+    return 0 if ledger.accounted else 1
+
+
+@contextlib.contextmanager
+def _logged(log: TextIO) -> Iterator[None]:
+    """Keep what the functions and moto print off the screen."""
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        logging.basicConfig(stream=log, level=logging.WARNING)
+        yield
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would wait for every thread of the functions, the longest for a receiver's silence.
+    os._exit(exit_code)

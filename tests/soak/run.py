@@ -1,0 +1,255 @@
+"""One soak: publish, let receivers misbehave, kill dispatchers, and account for every delivery."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from random import Random
+from typing import IO, TYPE_CHECKING, Any
+
+from local.account import REGION
+from local.api_key import KeysTable, issue
+from local.aws import aws_client
+from local.handlers import make_handler
+from local.redrive import Wanted, redrive_events, stack_of
+from local.stack import LocalStack, StackOptions
+from soak.dispatchers import Dispatchers
+from soak.ledger import Ledger, draw_up
+from soak.plan import Plan
+from soak.receivers import Receivers
+from support.stack import call
+from support.tables import create_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from local.functions import Handler
+    from soak.plan import Hook, Published, Shape
+
+Tell = Callable[[str], None]
+
+_MESSAGES_A_SEND = 10
+_MAX_BACKLOG = 20
+"""With more messages in the queue, publishing waits: moto is the slower the more there are."""
+
+_PAUSE_SECONDS = 0.5
+_PROGRESS_SECONDS = 10.0
+_LETTERS_SECONDS = 30.0
+_QUEUED = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+
+class Soak:
+    """A soak under way. `run` does all of it."""
+
+    def __init__(
+        self, shape: Shape, seed: int, tell: Tell, log: IO[str], dynamodb_endpoint: str | None
+    ) -> None:
+        """`tell` gets the progress, `log` what the functions print.
+
+        With a `dynamodb_endpoint` the tables are there, and not in moto.
+        """
+        self._plan = Plan(shape, seed)
+        self._receivers = Receivers(self._plan.hooks, seed)
+        self._random = Random(seed)  # noqa: S311  chance, not secrets
+        self._tell = tell
+        self._log = log
+        self._dynamodb_endpoint = dynamodb_endpoint
+        self._dispatchers: list[Dispatchers] = []
+        self._outputs: Mapping[str, str] = {}
+        self._ids: dict[int, str] = {}
+        self._started = time.monotonic()
+        self._told = 0.0
+        self._published = 0
+
+    def run(self) -> Ledger:
+        """Do it all; returns the account of it."""
+        shape = self._plan.shape
+        parameters = {
+            "RetrySchedule": shape.retry_schedule,
+            "RecoverySchedule": shape.recovery_schedule,
+            "DispatcherConcurrency": str(shape.dispatchers),
+        }
+        with contextlib.ExitStack() as running:
+            running.enter_context(self._receivers)
+            running.callback(self._close_dispatchers)
+            stack = LocalStack(StackOptions(parameters=parameters), self._make_handler)
+            self._outputs = running.enter_context(stack).outputs
+            self._prepare(running)
+            self._tell(self._heading())
+            for start in range(0, shape.events, _MESSAGES_A_SEND):
+                self._publish(self._plan.events[start : start + _MESSAGES_A_SEND])
+            settled = self._wait_until(self._settled)
+            ledger = self._account()
+        if not settled:
+            ledger.problems.append(f"it was not over after {shape.deadline_seconds:.0f} seconds")
+        return ledger
+
+    def _make_handler(self, name: str, environment: Mapping[str, str]) -> Handler:
+        """Run the dispatcher in processes of its own, the other functions in this one."""
+        if self._dynamodb_endpoint is not None:
+            # The SDK's own variable, which an endpoint of all services would win over.
+            os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = self._dynamodb_endpoint
+            environment = {k: v for k, v in environment.items() if k != "AWS_ENDPOINT_URL"}
+        if not name.startswith("dispatcher."):
+            return make_handler(name, environment)
+        self._dispatchers.append(
+            Dispatchers(name, environment, self._log, self._plan.shape.doomed, self._random)
+        )
+        return self._dispatchers[-1]
+
+    def _close_dispatchers(self) -> None:
+        for dispatchers in self._dispatchers:
+            dispatchers.close()
+
+    def _client(self, service: str) -> Any:
+        endpoint = self._outputs["AwsEndpointUrl"]
+        if service == "dynamodb" and self._dynamodb_endpoint is not None:
+            endpoint = self._dynamodb_endpoint
+        return aws_client(service, endpoint)
+
+    def _prepare(self, running: contextlib.ExitStack) -> None:
+        self._sqs = running.enter_context(contextlib.closing(self._client("sqs")))
+        self._dynamodb = running.enter_context(contextlib.closing(self._client("dynamodb")))
+        if self._dynamodb_endpoint is not None:
+            create_tables(self._dynamodb, self._outputs)
+        self._sqs.set_queue_attributes(
+            QueueUrl=self._outputs["EventsQueueUrl"],
+            Attributes={"VisibilityTimeout": str(self._plan.shape.visibility_seconds)},
+        )
+        table = KeysTable(
+            self._outputs["ApiKeysTable"],
+            self._dynamodb_endpoint or self._outputs["AwsEndpointUrl"],
+            REGION,
+        )
+        keys = {account_id: issue(table, account_id) for account_id in self._plan.accounts}
+        for hook in self._plan.hooks:
+            self._register(hook, keys[hook.account_id])
+
+    def _register(self, hook: Hook, key: str) -> None:
+        body = json.dumps({"url": self._receivers.url(hook), "events": hook.events})
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        answer = call(
+            self._outputs["ApiUrl"], "POST", "/api/v1/webhooks", headers=headers, body=body
+        )
+        self._ids[hook.number] = answer.data["id"]
+        self._receivers.expect(hook, answer.data["secret"])
+
+    def _publish(self, events: Sequence[Published]) -> None:
+        # Counting messages is work for moto too, so not each time.
+        while self._published % _MAX_BACKLOG == 0 and (
+            self._queued("EventsQueueUrl", _QUEUED[:1]) > _MAX_BACKLOG
+        ):
+            self._progress()
+            time.sleep(_PAUSE_SECONDS)
+        entries = [
+            {"MessageBody": event.message, "MessageGroupId": event.account_id}
+            for event in events
+            for _ in range(event.times)
+        ]
+        for start in range(0, len(entries), _MESSAGES_A_SEND):
+            answer = self._sqs.send_message_batch(
+                QueueUrl=self._outputs["EventsQueueUrl"],
+                Entries=[
+                    {"Id": str(index), **entry}
+                    for index, entry in enumerate(entries[start : start + _MESSAGES_A_SEND])
+                ],
+            )
+            if answer.get("Failed"):
+                msg = f"SQS did not take what was published: {answer['Failed']}"
+                raise RuntimeError(msg)
+        self._published += len(events)
+        self._receivers.published = self._published / self._plan.shape.events
+        self._progress()
+
+    def _wait_until(self, over: Callable[[], bool]) -> bool:
+        """Wait until something is over, no longer than the deadline; True where it was in time."""
+        deadline = self._started + self._plan.shape.deadline_seconds
+        while not over():
+            if time.monotonic() > deadline:
+                return False
+            self._progress()
+            time.sleep(_PAUSE_SECONDS)
+        return True
+
+    def _dispatched(self) -> bool:
+        return self._queued("EventsQueueUrl", _QUEUED) == 0
+
+    def _settled(self) -> bool:
+        """Tell whether nothing more is to come; what failed five times is redriven on the way."""
+        if not self._dispatched():
+            return False
+        if self._queued("EventsDeadLetterQueueUrl", _QUEUED):
+            redrive_events(self._sqs, stack_of(self._outputs), Wanted(), self._tell)
+            return False
+        due = sum(
+            len(self._plan.due[hook.number])
+            for hook in self._plan.hooks
+            if hook.kind.gets_everything
+        )
+        if len(self._receivers.receipts) < due:
+            return False
+        ledger = self._draw_up()
+        return ledger.accounted and not (self._plan.shape.until_settled and ledger.unsettled)
+
+    def _account(self) -> Ledger:
+        ledger = self._draw_up()
+        ledger.problems += self._receivers.problems
+        deadline = time.monotonic() + _LETTERS_SECONDS
+        unnamed = ledger.exhausted - self._letters()
+        while unnamed and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+            unnamed -= self._letters()
+        ledger.problems += [f"exhausted delivery {one} has no dead letter" for one in unnamed]
+        return ledger
+
+    def _draw_up(self) -> Ledger:
+        table = self._outputs["DeliveriesTable"]
+        return draw_up(self._plan, self._ids, self._receivers.receipts, self._dynamodb, table)
+
+    def _letters(self) -> set[str]:
+        """Take what is in the dead-letter queue; returns the ids of its deliveries."""
+        queue_url = self._outputs["DeadLetterQueueUrl"]
+        ids: set[str] = set()
+        while messages := self._sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+        ).get("Messages"):
+            for message in messages:
+                ids.add(json.loads(message["Body"])["delivery_id"])
+                self._sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return ids
+
+    def _queued(self, queue: str, names: Sequence[str]) -> int:
+        answer = self._sqs.get_queue_attributes(
+            QueueUrl=self._outputs[queue], AttributeNames=list(names)
+        )
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    def _heading(self) -> str:
+        shape = self._plan.shape
+        due = sum(map(len, self._plan.due.values()))
+        where = "DynamoDB Local" if self._dynamodb_endpoint else "moto"
+        return (
+            f"{shape.events:,} events of {shape.accounts} accounts for {len(self._plan.hooks)} "
+            f"webhooks: {due:,} deliveries; tables in {where}"
+        )
+
+    @property
+    def killed(self) -> int:
+        """How many dispatchers were killed so far."""
+        return sum(dispatchers.killed for dispatchers in self._dispatchers)
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now - self._told < _PROGRESS_SECONDS:
+            return
+        self._told = now
+        minutes, seconds = divmod(int(now - self._started), 60)
+        queued = self._queued("EventsQueueUrl", _QUEUED)
+        self._tell(
+            f"{minutes:02}:{seconds:02}  {self._published:,} events published, "
+            f"{len(self._receivers.receipts):,} deliveries arrived, {queued} messages in the "
+            f"queue, {self.killed} dispatchers killed"
+        )

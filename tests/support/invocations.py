@@ -1,0 +1,130 @@
+"""An account of the functions on moto: its owner's calls, its events, its state machines' steps."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import dispatcher.handler
+import retrier.handler
+from api.app import Api
+from support import samples
+from support.backend import lambda_context, sqs_event
+from support.http_api import ApiClient
+from support.receiver import Answer, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.backend import Backend
+    from support.http_api import Answer as ApiAnswer
+    from support.recorded_calls import Recorder
+    from webhooks.wiring import Services
+
+WEBHOOKS = "/api/v1/webhooks"
+
+
+class World:
+    """An account as its owner, its producers and its state machines see it."""
+
+    def __init__(self, aws: Backend, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.aws = aws
+        self._services: dict[str, Services] = {}
+        self._events = itertools.count(1)
+        self._api = Api(self.services("api"))
+        self.key = self.services("api").keyring.issue("acc_1").text
+
+    def services(self, function: str) -> Services:
+        if function not in self._services:
+            self._services[function] = self.aws.services(function)
+        return self._services[function]
+
+    def call(self, method: str, path: str, status: int = 200, **request: Any) -> Any:
+        """Have the api answer a request, which must be with a status; returns its data."""
+        with self._recorder.by("ApiFunction"):
+            answer: ApiAnswer = ApiClient(self._api, self.key).call(method, path, **request)
+        assert answer.status == status, answer.text
+        return answer.json.get("data")
+
+    def dispatch(self, *texts: str) -> None:
+        """Have the dispatcher handle a batch, all of it."""
+        with self._recorder.by("DispatcherFunction"):
+            answer = dispatcher.handler.handle(
+                sqs_event(*texts), lambda_context(), self.services("dispatcher")
+            )
+        assert answer == {"batchItemFailures": []}
+
+    def retry(self, **state: Any) -> dict[str, Any]:
+        """Have the retrier do what a state asks for."""
+        with self._recorder.by("RetrierFunction"):
+            return retrier.handler.handle(
+                {"version": 1, **state}, lambda_context(), self.services("retrier")
+            )
+
+    def event(self, **changes: Any) -> str:
+        """Return another event of the account, of this moment."""
+        number = next(self._events)
+        values = {"timestamp": now(), "transaction_id": f"txn_{number}", **changes}
+        return samples.event_text(**values)
+
+    def register(self, url: str, **fields: Any) -> str:
+        webhook = self.call("POST", WEBHOOKS, 201, json={"url": url, "events": ["*"], **fields})
+        return str(webhook["id"])
+
+    @contextlib.contextmanager
+    def webhook(self, *answers: Answer) -> Iterator[tuple[str, Receiver]]:
+        """Register a webhook for the length of a `with` block."""
+        with Receiver(*answers) as receiver:
+            webhook_id = self.register(receiver.url)
+            yield webhook_id, receiver
+            self.call("DELETE", f"{WEBHOOKS}/{webhook_id}")
+
+    def change(self, table: str, key: dict[str, str], **attributes: Any) -> None:
+        """Set attributes of an item from outside, as time or an operator would have."""
+        self.aws.clients["dynamodb"].update_item(
+            TableName=table,
+            Key={name: {"S": value} for name, value in key.items()},
+            UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in attributes),
+            ExpressionAttributeValues={f":{name}": value for name, value in attributes.items()},
+        )
+
+    def item(self, webhook_id: str) -> dict[str, Any]:
+        """Return a webhook's item as it is stored."""
+        key = {"account_id": {"S": "acc_1"}, "webhook_id": {"S": webhook_id}}
+        answer = self.aws.clients["dynamodb"].get_item(TableName="WebhooksTable", Key=key)
+        item: dict[str, Any] = answer["Item"]
+        return item
+
+    def stop(self, delivery_id: str) -> None:
+        """Stop the execution of a delivery's retries, as an operator may."""
+        states = self.aws.clients["stepfunctions"]
+        listed = states.list_executions(stateMachineArn=self.aws.settings.retry_state_machine_arn)
+        for execution in listed["executions"]:
+            if execution["name"].startswith(delivery_id):
+                states.stop_execution(executionArn=execution["executionArn"])
+
+    def deliveries(self, webhook_id: str, **query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call(
+            "GET", f"{WEBHOOKS}/{webhook_id}/deliveries", query=query
+        )
+        return found
+
+    def retry_all(self, webhook_id: str, attempt: int = 2) -> list[dict[str, Any]]:
+        """Make an attempt of each delivery that is being retried."""
+        return [
+            self.retry(**names(webhook_id), delivery_id=one["id"], attempt=attempt)
+            for one in self.deliveries(webhook_id, status="retrying")
+        ]
+
+
+def names(webhook_id: str) -> dict[str, str]:
+    """Return what names a webhook of the account, in a state and in its table's key."""
+    return {"account_id": "acc_1", "webhook_id": webhook_id}
+
+
+def now(offset_ms: int = 0) -> str:
+    """Return a time that far from now, as an event's timestamp."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + offset_ms / 1000))

@@ -1,0 +1,207 @@
+"""The AWS calls that are made, each as IAM sees it: the code's own, and those AWS makes for it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from local import template
+from support.policies import ACCOUNT, REGION, Call, arn, loaded, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from support.backend import Backend
+
+_KEYWORDS = {
+    *("attribute_exists", "attribute_not_exists", "if_not_exists", "begins_with", "size"),
+    *("SET", "REMOVE", "ADD", "AND", "OR", "NOT", "BETWEEN", "IN"),
+}
+_TRANSACTIONS = ("TransactWriteItems", "TransactGetItems")
+_TABLES_KEY_ACTIONS = (
+    *("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"),
+)
+"""What DynamoDB does with a table's key in the name of whoever calls it ("Using IAM policies with
+customer managed keys", DynamoDB's developer guide, whose two wildcards are spelled out here)."""
+
+_LOG_DELIVERY_ACTIONS = (
+    *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery"),
+    *("ListLogDeliveries", "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
+)
+"""What a state machine's role needs to log ("Logging using CloudWatch Logs", Step Functions)."""
+
+_INTEGRATIONS = {
+    "arn:aws:states:::sqs:sendMessage": ("sqs:SendMessage", "QueueUrl"),
+    "arn:aws:states:::states:startExecution": ("states:StartExecution", "StateMachineArn.$"),
+}
+
+
+class Recorder:
+    """Keeps the calls that are made while a function is named, under the name of that function."""
+
+    def __init__(self, aws: Backend) -> None:
+        """Watch the calls of `aws` from now on."""
+        self.calls: defaultdict[str, list[Call]] = defaultdict(list)
+        self.raw: defaultdict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        self._function: str | None = None
+        self._resources = _Resources(aws)
+        aws.observers.append(self._observe)
+
+    @contextmanager
+    def by(self, function: str) -> Iterator[None]:
+        """Take the calls within for those of a function, as `ApiFunction`."""
+        self._function = function
+        try:
+            yield
+        finally:
+            self._function = None
+
+    def _observe(self, operation: str, parameters: dict[str, Any]) -> None:
+        if self._function is not None:
+            self.raw[self._function].append((operation, parameters))
+            self.calls[self._function] += self._resources.calls(operation, parameters)
+
+
+class _Resources:
+    """Tells which resource of the template a call is about."""
+
+    def __init__(self, aws: Backend) -> None:
+        settings = aws.settings
+        self._queues = {
+            settings.events_queue_url: arn("EventsQueue"),
+            settings.events_dead_letter_queue_url: arn("EventsDeadLetterQueue"),
+        }
+        self._machines = {
+            settings.retry_state_machine_arn: arn("RetryStateMachine"),
+            settings.recovery_state_machine_arn: arn("RecoveryStateMachine"),
+        }
+
+    def calls(self, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
+        """Give a call as IAM judges it; KeyError for an operation that is not known here."""
+        if operation in {"SendMessage", "SendMessageBatch"}:
+            # IAM has one action for both.
+            yield Call("sqs:SendMessage", self._queues[parameters["QueueUrl"]])
+        elif operation == "StartExecution":
+            yield Call("states:StartExecution", self._machines[parameters["stateMachineArn"]])
+        elif operation == "DescribeExecution":
+            machine, _, name = parameters["executionArn"].rpartition(":")
+            known = self._machines[machine.replace(":execution:", ":stateMachine:")]
+            execution = f"{known.replace(':stateMachine:', ':execution:')}:{name}"
+            yield Call("states:DescribeExecution", execution)
+        elif operation == "PutEvents":
+            for entry in parameters["Entries"]:
+                bus = f"event-bus/{entry.get('EventBusName', 'default')}"
+                source = {"events:source": frozenset({entry["Source"]})}
+                yield Call("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:{bus}", source)
+        elif operation in _TRANSACTIONS:
+            for item in parameters["TransactItems"]:
+                [(kind, inner)] = item.items()
+                yield _table_call(f"{kind}Item", inner["TableName"], inner)
+        elif "RequestItems" in parameters:
+            for table, request in parameters["RequestItems"].items():
+                yield _table_call(operation, table, _batch(request))
+        else:
+            yield _table_call(operation, parameters["TableName"], parameters)
+
+
+def _table_call(operation: str, table: str, parameters: Mapping[str, Any]) -> Call:
+    index = parameters.get("IndexName")
+    resource = arn(table) + (f"/index/{index}" if index else "")
+    context = {
+        "dynamodb:LeadingKeys": _leading_keys(table, index, parameters),
+        "dynamodb:Attributes": named_attributes(parameters),
+    }
+    if operation in {"GetItem", "Query", "BatchGetItem"}:
+        chosen = "SPECIFIC_ATTRIBUTES" if "ProjectionExpression" in parameters else "ALL_ATTRIBUTES"
+        context["dynamodb:Select"] = frozenset({parameters.get("Select", chosen)})
+    if "ReturnValues" in parameters:
+        context["dynamodb:ReturnValues"] = frozenset({parameters["ReturnValues"]})
+    return Call(f"dynamodb:{operation}", resource, context)
+
+
+def _batch(request: Any) -> dict[str, Any]:
+    """Return a batch's part for one table as if it were a single call with several keys."""
+    if isinstance(request, list):
+        return {"Items": [next(iter(write.values())) for write in request]}
+    return {**request, "Items": [{"Key": key} for key in request["Keys"]]}
+
+
+def named_attributes(parameters: Mapping[str, Any]) -> frozenset[str]:
+    """Return the attributes that a call names, as IAM's `dynamodb:Attributes` has them."""
+    names = {name for item in _items(parameters) for name in item}
+    aliases = parameters.get("ExpressionAttributeNames", {})
+    for field, text in parameters.items():
+        if field.endswith("Expression"):
+            words = re.findall(r"[#:]?\w+", text)
+            names |= {
+                aliases.get(word, word)
+                for word in words
+                if not word.startswith(":") and not word.isdecimal()
+            }
+    return frozenset(names - _KEYWORDS)
+
+
+def _items(parameters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for one in (parameters, *parameters.get("Items", ())):
+        for part in ("Key", "Item"):
+            yield one.get(part, {})
+
+
+def _leading_keys(table: str, index: str | None, parameters: Mapping[str, Any]) -> frozenset[str]:
+    properties = loaded()["Resources"][table]["Properties"]
+    schemas = {
+        one["IndexName"]: one["KeySchema"] for one in properties.get("GlobalSecondaryIndexes", [])
+    }
+    schema = schemas[index] if index else properties["KeySchema"]
+    [name] = [one["AttributeName"] for one in schema if one["KeyType"] == "HASH"]
+    found = {item[name]["S"] for item in _items(parameters) if name in item}
+    condition = parameters.get("KeyConditionExpression", "")
+    for left, value in re.findall(r"(#?\w+) = (:\w+)", condition):
+        if parameters.get("ExpressionAttributeNames", {}).get(left, left) == name:
+            found.add(parameters["ExpressionAttributeValues"][value]["S"])
+    assert found, f"no partition in {parameters}"
+    return frozenset(found)
+
+
+def made_by_aws(function: str, calls: list[Call]) -> Iterator[Call]:
+    """Give what AWS does in a function's name: its logs, its queue, the key of its tables."""
+    properties = loaded()["Resources"][function]["Properties"]
+    log_group = resolved(properties["LoggingConfig"]["LogGroup"])
+    yield Call("logs:CreateLogStream", log_group)
+    yield Call("logs:PutLogEvents", log_group)
+    mappings = template.of_type(loaded(), "AWS::Lambda::EventSourceMapping").values()
+    for mapping in (one["Properties"] for one in mappings):
+        if mapping["FunctionName"] == {"Ref": function}:
+            queue = resolved(mapping["EventSourceArn"])
+            for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
+                yield Call(f"sqs:{action}", queue)
+    tables = {call.resource.partition("/index/")[0] for call in calls if ":table/" in call.resource}
+    for table in sorted(tables):
+        name = table.rpartition("/")[2]
+        key = loaded()["Resources"][name]["Properties"]["SSESpecification"]["KMSMasterKeyId"]
+        via = {"kms:ViaService": frozenset({f"dynamodb.{REGION}.amazonaws.com"})}
+        for action in _TABLES_KEY_ACTIONS:
+            yield Call(f"kms:{action}", resolved(key), via)
+
+
+def made_by_machine(machine: str) -> Iterator[Call]:
+    """Give the calls that a state machine's definition makes, and those of its logging."""
+    resource = loaded()["Resources"][machine]
+    properties = resource["Properties"]
+    given = properties["DefinitionSubstitutions"].items()
+    text = template.definition(resource, {name: resolved(value) for name, value in given})
+    for state in json.loads(text)["States"].values():
+        if state["Type"] != "Task":
+            continue
+        if state["Resource"] in _INTEGRATIONS:
+            action, parameter = _INTEGRATIONS[state["Resource"]]
+            target = state["Parameters"][parameter]
+            yield Call(action, arn(machine) if target == "$$.StateMachine.Id" else target)
+        else:
+            yield Call("lambda:InvokeFunction", state["Resource"])
+    if "LoggingConfiguration" in properties:
+        for action in _LOG_DELIVERY_ACTIONS:
+            yield Call(f"logs:{action}", "*")

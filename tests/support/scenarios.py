@@ -1,0 +1,215 @@
+"""All that the functions do, one after another, each as Lambda calls it, on moto.
+
+Add to a scenario, or add a function to `SCENARIOS`, when a function learns to make another call:
+`test_roles` fails for what a role allows and no scenario needs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from support.invocations import WEBHOOKS, names, now
+from support.receiver import Answer
+from webhooks.domain.health import FAILURES_TO_OPEN
+
+if TYPE_CHECKING:
+    from support.invocations import World
+
+DAY_MS = 86_400_000
+
+
+def keys(world: World) -> None:
+    """Keys are made, listed and revoked; a call with an Idempotency-Key is repeated, one fails."""
+    path = "/api/v1/api-keys"
+    once = {"Idempotency-Key": "once"}
+    made = world.call("POST", path, 201, json={"name": "second"}, headers=once)
+    assert world.call("POST", path, 201, json={"name": "second"}, headers=once) == made
+    world.call("POST", path, 422, json={"name": ""}, headers={"Idempotency-Key": "refused"})
+    assert len(world.call("GET", path)) == 2
+    world.call("DELETE", f"{path}/{made['id']}")
+
+
+def manage(world: World) -> None:
+    """A webhook's owner does everything that the API knows."""
+    with world.webhook() as (webhook_id, receiver):
+        one = f"{WEBHOOKS}/{webhook_id}"
+        world.call("GET", WEBHOOKS, query={"limit": "1"})
+        world.call("GET", one)
+        changes = {"url": receiver.url, "events": ["email.sent"], "description": "x"}
+        world.call("PATCH", one, json={**changes, "headers": {"X-Team": "x"}, "active": False})
+        world.call("PATCH", one, json={"active": True})
+        world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 60})
+        world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 0})
+        sample = world.call("POST", f"{one}/test", 202, json={"event": "email.sent"})
+        world.call("GET", f"{one}/deliveries/{sample['id']}")
+        for status in ("pending", "succeeded", "retrying", "waiting", "exhausted"):
+            world.deliveries(webhook_id, status=status)
+        world.deliveries(webhook_id, event="email.sent", since="2025-01-01T00:00:00Z")
+        world.retry(**names(webhook_id), delivery_id=sample["id"], attempt=1)
+        world.call("POST", f"{one}/deliveries/{sample['id']}/resend", 202)
+        world.retry(action="resend", **names(webhook_id), delivery_id=sample["id"], attempt=1)
+    world.call("DELETE", WEBHOOKS, 404, query={"id": webhook_id})
+
+
+def publish(world: World) -> None:
+    """Events are published one by one and together, and what nobody can process is put by."""
+    body = json.loads(world.event())
+    world.call("POST", "/api/v1/events", 202, json=body)
+    world.call("POST", "/api/v1/events", 202, json=[json.loads(world.event()) for _ in range(12)])
+    world.dispatch("not JSON", world.event(event="email.unknown"))
+
+
+def deliver(world: World) -> None:
+    """Deliveries succeed, come again, fail and are retried, to the end of their schedule."""
+    with world.webhook(Answer(200), Answer(200), Answer(500)) as (webhook_id, _):
+        again = world.event()
+        world.dispatch(again)
+        world.dispatch(again)
+        world.dispatch(world.event(timestamp=None, id="evt_claimed"))
+        world.dispatch(world.event())
+        for attempt in range(2, 11):
+            decided = world.retry_all(webhook_id, attempt)
+            assert decided[0]["decision"] == ("dead_letter" if attempt == 10 else "wait")
+            if attempt == FAILURES_TO_OPEN - 1:
+                _heal(world, webhook_id)
+        assert len(world.deliveries(webhook_id, status="exhausted")) == 1
+
+
+def move(world: World) -> None:
+    """A receiver refuses a signature, and takes the new secret's; another refuses every one."""
+    with world.webhook(Answer(401), Answer(200)) as (webhook_id, _):
+        world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
+        world.dispatch(world.event())
+        assert "previous_secret" not in world.item(webhook_id)
+    with world.webhook(Answer(500), Answer(401), Answer(200)) as (webhook_id, _):
+        world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
+        world.dispatch(world.event())
+        world.retry_all(webhook_id)
+        assert "previous_secret" not in world.item(webhook_id)
+    with world.webhook(Answer(401)) as (webhook_id, _):
+        world.dispatch(world.event())
+
+
+def gone(world: World) -> None:
+    """A receiver is gone, at the first attempt or at a later one; its owner takes it up again."""
+    with world.webhook(Answer(410)) as (webhook_id, _):
+        world.dispatch(world.event())
+        world.dispatch(world.event())
+        assert world.call("GET", f"{WEBHOOKS}/{webhook_id}")["active"] is False
+        world.call("PATCH", f"{WEBHOOKS}/{webhook_id}", json={"active": True})
+    with world.webhook(Answer(500), Answer(410)) as (webhook_id, _):
+        world.dispatch(world.event())
+        world.retry_all(webhook_id)
+        assert world.call("GET", f"{WEBHOOKS}/{webhook_id}")["active"] is False
+
+
+def recover(world: World) -> None:
+    """A webhook is down, is probed, comes back, is drained; another is deleted meanwhile."""
+    failing = [Answer(500)] * (FAILURES_TO_OPEN + 1)
+    with world.webhook(*failing, Answer(200)) as (webhook_id, _):
+        for _ in range(FAILURES_TO_OPEN):
+            world.dispatch(world.event())
+        world.dispatch(world.event(), world.event())
+        assert len(world.deliveries(webhook_id, status="waiting")) == 2
+        state = {**names(webhook_id), **_recovery(world, webhook_id)}
+        state = world.retry(**state)
+        state = world.retry(**state)
+        world.change("WebhooksTable", names(webhook_id), draining_since={"N": "1"})
+        while state["decision"] != "done":
+            state = world.retry(**state)
+        assert world.deliveries(webhook_id, status="waiting") == []
+    with world.webhook(Answer(500)) as (webhook_id, _):
+        for _ in range(FAILURES_TO_OPEN + 1):
+            world.dispatch(world.event())
+        state = {**names(webhook_id), **_recovery(world, webhook_id)}
+    assert world.retry(**state)["decision"] == "wait"
+
+
+def fail_for_days(world: World) -> None:
+    """A webhook that fails for four days is warned of, for five it is switched off."""
+    with world.webhook(Answer(500)) as (webhook_id, _):
+        for days in (0, 4.5, 5.5):
+            world.dispatch(world.event())
+            since = str(int(time.time() * 1000 - days * DAY_MS))
+            world.change("WebhooksTable", names(webhook_id), failing_since={"N": since})
+            world.retry_all(webhook_id)
+        assert world.call("GET", f"{WEBHOOKS}/{webhook_id}")["active"] is False
+
+
+def replay(world: World) -> None:
+    """Replays are started, shown, carried out, and ended by their owner or by a fault."""
+    with world.webhook(Answer(410), Answer(200)) as (webhook_id, _):
+        world.dispatch(world.event())
+        world.call("PATCH", f"{WEBHOOKS}/{webhook_id}", json={"active": True})
+        path = f"{WEBHOOKS}/{webhook_id}/replay"
+        ends = (("done", None), ("done", "succeeded"), ("abandon", None), ("cancel", None))
+        for end, status in ends:
+            body = {"since": now(-DAY_MS), "until": now(), "status": status}
+            started = world.call("POST", path, 202, json=body)
+            state = {**names(webhook_id), "replay_id": started["id"], "action": "replay"}
+            world.call("GET", f"{path}s")
+            world.call("GET", f"{path}s/{started['id']}")
+            if end == "cancel":
+                world.call("DELETE", f"{path}s/{started['id']}")
+            elif end == "abandon":
+                world.retry(action="abandon", state={"version": 1, **state})
+            else:
+                state = world.retry(**state, seconds=0)
+                while state["decision"] != "done":
+                    state = world.retry(**state)
+
+
+def sweep(world: World) -> None:
+    """What nobody works on is started again: a delivery's retries, and a recovery."""
+    long_ago = {"N": str(int(time.time() * 1000) - DAY_MS)}
+    with world.webhook(Answer(500)) as (webhook_id, _):
+        world.dispatch(world.event())
+        [delivery] = world.deliveries(webhook_id, status="retrying")
+        key = {"owner": f"acc_1#{webhook_id}", "delivery_id": delivery["id"]}
+        world.change("DeliveriesTable", key, next_attempt_at=long_ago)
+        world.stop(delivery["id"])
+        for _ in range(FAILURES_TO_OPEN):
+            world.dispatch(world.event())
+        world.change("WebhooksTable", names(webhook_id), recovery_due_at=long_ago)
+        swept = world.retry(action="sweep")
+        assert swept == {"overdue_deliveries": 1, "overdue_recoveries": 1}
+
+
+def erase(world: World) -> None:
+    """What mentions a recipient is erased, until the rest is given up through a fault."""
+    with world.webhook() as (webhook_id, _):
+        world.dispatch(world.event())
+        erasure = world.call("DELETE", "/api/v1/recipients/recipient%40example.com", 202)
+        state = {"account_id": "acc_1", "erasure_id": erasure["id"], "action": "erase"}
+        assert world.retry(**state)["decision"] == "wait"
+        world.retry(action="abandon", state={"version": 1, **state})
+        path = f"/api/v1/recipients/erasures/{erasure['id']}"
+        assert world.call("GET", path)["status"] == "failed"
+        assert world.deliveries(webhook_id)
+
+
+SCENARIOS = (
+    keys,
+    manage,
+    publish,
+    deliver,
+    move,
+    gone,
+    recover,
+    fail_for_days,
+    replay,
+    erase,
+    sweep,
+)
+
+
+def _recovery(world: World, webhook_id: str) -> dict[str, Any]:
+    recovery_id = world.item(webhook_id)["recovery_id"]["S"]
+    return {"action": "recover", "recovery_id": recovery_id, "seconds": 0}
+
+
+def _heal(world: World, webhook_id: str) -> None:
+    """Reset the count of failures, which would open the circuit amid a schedule."""
+    world.change("WebhooksTable", names(webhook_id), failures={"N": "0"})

@@ -1,0 +1,99 @@
+"""A dispatcher in a process of its own that dies, as by `kill -9`, at a step that a test names.
+
+`run_victim` starts it and waits for its end; run as a module it is the process itself, which takes
+what to do as JSON from its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from webhooks.domain.delivery import Outcome
+    from webhooks.ports import Sender
+    from webhooks.settings import Settings
+
+_ROOT = Path(__file__).parents[2]
+_PATHS = ("functions", "layers/core", "tests", ".")
+
+BEFORE_THE_POST = "before POST"
+BEFORE = "before"
+AFTER = "after"
+
+
+def run_victim(settings: Settings, batch: Mapping[str, Any], when: str, about: str = "") -> str:
+    """Have a process handle a batch and die at a step; returns what it wrote.
+
+    `when` is `BEFORE_THE_POST`, or `before` or `after` with one of AWS's operations, as
+    `before PutItem`, for the first request that names `about`. AssertionError unless it was killed.
+    """
+    order = {
+        "settings": {**asdict(settings), "cursor_key": ""},
+        "batch": batch,
+        "when": when,
+        "about": about,
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "support.victim"],
+        input=json.dumps(order),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(str(_ROOT / path) for path in _PATHS)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    written = ended.stdout + ended.stderr
+    assert ended.returncode == -signal.SIGKILL, f"it was not killed: {written}"
+    return written
+
+
+class _Doomed:
+    """A sender whose process does not live to use it."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        from support.faults import die
+
+        die()
+        return self._sender.post(url, body, headers)
+
+
+def main() -> None:
+    """Handle the batch, and die on the way."""
+    import dispatcher.handler
+    from support.faults import Faults, killed_after, killed_before
+    from support.receiver import local_sender, loopback_target
+    from webhooks.settings import Settings
+    from webhooks.wiring import Services, TargetRules
+
+    order = json.load(sys.stdin)
+    rules = TargetRules(loopback_target, lambda _: True)
+    services = Services("dispatcher", Settings(**order["settings"]), rules=rules)
+    sender = local_sender()
+    services._sender = _Doomed(sender) if order["when"] == BEFORE_THE_POST else sender
+    context: Any = SimpleNamespace(
+        aws_request_id="victim", get_remaining_time_in_millis=lambda: 60_000
+    )
+    faults = Faults()
+    when, _, operation = order["when"].partition(" ")
+    faults.on(
+        operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
+    )
+    with faults.installed():
+        dispatcher.handler.handle(order["batch"], context, services)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Which transitions a state machine has, and which of them an execution made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+States = dict[str, Any]
+
+
+def transitions(states: States) -> set[str]:
+    """Return every way of going on that a definition has, each by a name.
+
+    `Wait -> Step` is a state's next, `Decide: wait -> Wait` a choice, `Step: retry 1` the first
+    rule that tries again, `Step: catch 1 -> Abandon` one that catches, `DeadLetter: fails` the end
+    of an execution whose state catches nothing.
+    """
+    return {name for state in states for name in _of_state(state, states[state])}
+
+
+def walked(states: States, history: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the transitions that an execution's history shows, in order."""
+    made: list[str] = []
+    state: str | None = None
+    errors: list[str] = []
+    failed = False
+    for event in history:
+        kind = str(event["type"])
+        if kind.endswith("StateEntered"):
+            entered = event["stateEnteredEventDetails"]["name"]
+            if state is not None:
+                made += _left(state, states[state], errors, failed, entered)
+            state, errors, failed = entered, [], False
+        elif kind in {"LambdaFunctionFailed", "TaskFailed"}:
+            [details] = (event[key] for key in event if key.endswith("FailedEventDetails"))
+            errors.append(details["error"])
+            failed = True
+        elif kind in {"LambdaFunctionSucceeded", "TaskSucceeded"}:
+            failed = False
+        elif kind == "ExecutionFailed" and failed and state is not None:
+            made += [*_retries(state, states[state], errors[:-1]), f"{state}: fails"]
+    return made
+
+
+def _of_state(name: str, state: States) -> Iterator[str]:
+    if "Next" in state:
+        yield f"{name} -> {state['Next']}"
+    for choice in state.get("Choices", ()):
+        yield f"{name}: {choice['StringEquals']} -> {choice['Next']}"
+    if "Default" in state:
+        yield f"{name}: default -> {state['Default']}"
+    for number, rule in enumerate(state.get("Retry", ()), start=1):
+        if rule["MaxAttempts"]:
+            yield f"{name}: retry {number}"
+    for number, rule in enumerate(state.get("Catch", ()), start=1):
+        yield f"{name}: catch {number} -> {rule['Next']}"
+    if state["Type"] == "Task" and "Catch" not in state:
+        yield f"{name}: fails"
+
+
+def _left(
+    name: str, state: States, errors: Sequence[str], failed: bool, entered: str
+) -> Iterator[str]:
+    if state["Type"] == "Choice":
+        [way] = [one for one in _of_state(name, state) if one.endswith(f" -> {entered}")]
+        yield way
+    elif failed:
+        yield from _retries(name, state, errors[:-1])
+        yield f"{name}: catch {_rule(state['Catch'], errors[-1])} -> {entered}"
+    else:
+        yield from _retries(name, state, errors)
+        yield f"{name} -> {entered}"
+
+
+def _retries(name: str, state: States, errors: Sequence[str]) -> Iterator[str]:
+    return (f"{name}: retry {_rule(state['Retry'], error)}" for error in errors)
+
+
+def _rule(rules: Sequence[States], error: str) -> int:
+    """Return the number of the first rule that takes an error, from 1 on."""
+    return next(
+        number
+        for number, rule in enumerate(rules, start=1)
+        if {error, "States.ALL", "States.TaskFailed"} & {*rule["ErrorEquals"]}
+    )

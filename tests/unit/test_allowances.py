@@ -1,0 +1,135 @@
+"""Allowances: no more than the limit, and what it costs to count."""
+
+from __future__ import annotations
+
+import pytest
+
+from support import samples
+from support.fakes import FakeAllowanceStore, FakeObserver
+from webhooks.domain.allowance import ACCOUNT, Kind, allowance
+from webhooks.domain.errors import (
+    AllowanceUsed,
+    TooManyCalls,
+    TooManyResends,
+    TooManyTests,
+    Unavailable,
+)
+from webhooks.services.allowances import CALLS_AT_ONCE, Allowances
+
+NOW = samples.NOW_MS / 1000
+"""Half past ten, to the second."""
+
+
+class Stand:
+    """A number of processes that count in one table."""
+
+    def __init__(self, **limits: int) -> None:
+        self.now = NOW
+        self.store = FakeAllowanceStore()
+        self.observer = FakeObserver()
+        self.limits = {kind: limits.get(kind.value, 5) for kind in Kind}
+
+    def process(self) -> Allowances:
+        return Allowances(
+            self.store, limits=self.limits, observer=self.observer, clock=lambda: self.now
+        )
+
+
+def let_through(allowances: list[Allowances], tries: int, account_id: str = "acme") -> int:
+    """Call again and again, by turns; returns how many calls went through."""
+    passed = 0
+    for number in range(tries):
+        try:
+            allowances[number % len(allowances)].call(account_id)
+        except TooManyCalls:
+            continue
+        passed += 1
+    return passed
+
+
+def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() -> None:
+    stand = Stand()
+    allowances = stand.process()
+    webhook = samples.webhook()
+    for ask, error in ((allowances.test, TooManyTests), (allowances.resend, TooManyResends)):
+        for _ in range(5):
+            ask(webhook)
+        with pytest.raises(error) as refused:
+            ask(webhook)
+        assert refused.value.retry_after_seconds == 1800
+        ask(samples.webhook(2))
+        ask(samples.webhook(account_id="acc_2"))
+    stand.now += 1799.5
+    with pytest.raises(TooManyTests) as refused_late:
+        allowances.test(webhook)
+    assert refused_late.value.retry_after_seconds == 1
+    stand.now += 0.5
+    allowances.test(webhook)
+
+
+def test_an_allowance_is_not_had_where_it_cannot_be_counted() -> None:
+    stand = Stand()
+    stand.store.failures.plan("take", True)
+    with pytest.raises(Unavailable):
+        stand.process().test(samples.webhook())
+
+
+@pytest.mark.parametrize("limit", [1, 19, 20, 21, 50])
+def test_one_process_lets_exactly_the_limit_through(limit: int) -> None:
+    stand = Stand(calls=limit)
+    assert let_through([stand.process()], 100) == limit
+
+
+@pytest.mark.parametrize("processes", [2, 3, 7])
+def test_any_number_of_processes_never_pass_the_limit_and_miss_it_by_little(
+    processes: int,
+) -> None:
+    stand = Stand(calls=100)
+    passed = let_through([stand.process() for _ in range(processes)], 1000)
+    assert 100 - processes * CALLS_AT_ONCE < passed <= 100
+
+
+def test_counting_a_call_costs_a_small_part_of_a_write() -> None:
+    stand = Stand(calls=200)
+    assert let_through([stand.process()], 200) == 200
+    assert stand.store.writes == 200 / CALLS_AT_ONCE
+
+
+def test_refusing_costs_nothing_more() -> None:
+    stand = Stand(calls=20)
+    process = stand.process()
+    let_through([process], 21)
+    before = stand.store.writes
+    assert let_through([process], 1000) == 0
+    assert stand.store.writes == before
+
+
+def test_accounts_are_counted_apart_and_minutes_too() -> None:
+    stand = Stand(calls=3)
+    process = stand.process()
+    assert let_through([process], 10) == 3
+    assert let_through([process], 10, "globex") == 3
+    with pytest.raises(TooManyCalls) as refused:
+        process.call("acme")
+    assert refused.value.retry_after_seconds == 60
+    stand.now += 60
+    assert let_through([process], 10) == 3
+
+
+def test_a_call_that_cannot_be_counted_goes_through() -> None:
+    stand = Stand(calls=3)
+    stand.store.failures.plan("take", True)
+    stand.process().call("acme")
+    [line] = stand.observer.logged("calls_not_counted")
+    assert line == {"error": "take: planned failure"}
+
+
+def test_an_error_says_when_to_come_again() -> None:
+    assert "in 7 seconds" in str(AllowanceUsed(7))
+
+
+def test_a_count_lasts_for_a_stretch_of_the_clock() -> None:
+    hour = allowance("acme", ACCOUNT, Kind.TESTS, NOW)
+    assert hour == allowance("acme", ACCOUNT, Kind.TESTS, NOW + 1799)
+    assert hour.ends_at == NOW + 1800
+    assert allowance("acme", ACCOUNT, Kind.TESTS, NOW + 1800).number == hour.number + 1

@@ -1,0 +1,343 @@
+"""Erasures: what their owner asks for, the steps that carry them out, and what stays."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.fakes import FakeAllowanceStore, FakeErasureScheduler
+from support.http_api import LIMITS
+from support.world import World as Services
+from webhooks.domain.allowance import Kind
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
+from webhooks.domain.erasure import Erasure, ErasureStatus
+from webhooks.domain.errors import InvalidInput, TooManyErasures, Unavailable
+from webhooks.services import eraser
+from webhooks.services.allowances import Allowances
+from webhooks.services.eraser import PAUSE_SECONDS, SECONDS_FOR_A_BATCH
+from webhooks.services.erasures import Erasures
+from webhooks.services.redriver import Redriven, Redriver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANNA = "anna@example.com"
+SETTLED = (Status.SUCCEEDED, Status.EXHAUSTED, Status.CANCELLED)
+UNSETTLED = (Status.PENDING, Status.RETRYING, Status.WAITING)
+
+
+class World(Services):
+    """Two webhooks of an account, one of another, and what erases their deliveries."""
+
+    def __init__(self) -> None:
+        super().__init__(random=0.5)
+        self.add(1, 2)
+        self.add(3, account_id="acc_2")
+        self.erasure_scheduler = FakeErasureScheduler()
+        self.services = Erasures(
+            store=self.erasures,
+            scheduler=self.erasure_scheduler,
+            allowances=Allowances(
+                FakeAllowanceStore(),
+                limits=LIMITS | {Kind.ERASURES: 3},
+                observer=self.observer,
+                clock=self.clock,
+            ),
+            now_ns=lambda: (self.now_ms + len(self.erasures.erasures)) * 1_000_000,
+        )
+
+    def about(self, to: str, webhook: int = 1, seconds_ago: int = 0, **changes: Any) -> Delivery:
+        """Store a delivery of an event about somebody."""
+        webhook_id = samples.webhook(webhook).id
+        event_id = f"evt_{to}_{seconds_ago}".replace("@", "_")
+        body = {
+            "event": "email.delivered",
+            "transaction_id": f"txn_{seconds_ago}",
+            "data": {"to": to, "subject": "Hello"},
+        }
+        values = {
+            "id": delivery_id(event_id, samples.NOW_MS - seconds_ago * 1000, webhook_id),
+            "event_id": event_id,
+            "body": json.dumps(body, separators=(",", ":")).encode(),
+            "attempts": (samples.attempt(answer=f"no such user: {to}"),),
+        }
+        return self.put(samples.delivery(webhook, **{**values, **changes}))
+
+    def now(self, delivery: Delivery) -> Delivery:
+        return self.deliveries.deliveries[delivery.key]
+
+    def start(self, address: str = ANNA) -> Erasure:
+        return self.services.start("acc_1", address)
+
+    def step(self, erasure: Erasure) -> float | None:
+        return self.eraser.step(erasure.key, lambda: self.remaining)
+
+    def finish(self, erasure: Erasure) -> Erasure:
+        """Make every step, each when it is due."""
+        while (seconds := self.step(erasure)) is not None:
+            self.now_ms += int(seconds * 1000)
+        return self.erasures.erasures[erasure.key]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.parametrize("status", SETTLED)
+def test_a_settled_delivery_keeps_its_status_and_loses_its_payload(
+    world: World, status: Status
+) -> None:
+    delivery = world.about(ANNA, status=status, reason="timeout", next_attempt_at_ms=None)
+    world.finish(world.start())
+    erased = world.now(delivery)
+    assert (erased.status, erased.reason, erased.erased) == (status, "timeout", True)
+    assert erased.body == b'{"event":"email.delivered","transaction_id":"txn_0"}'
+    assert [attempt.answer for attempt in erased.attempts] == [""]
+    assert [attempt.status_code for attempt in erased.attempts] == [500]
+
+
+@pytest.mark.parametrize("status", UNSETTLED)
+def test_one_that_has_not_arrived_never_will(world: World, status: Status) -> None:
+    delivery = world.about(ANNA, status=status)
+    world.finish(world.start())
+    erased = world.now(delivery)
+    assert (erased.status, erased.reason) == (Status.CANCELLED, "recipient_erased")
+    assert erased.next_attempt_at_ms is None
+
+
+def test_every_webhook_of_the_account_is_gone_through_and_no_other(world: World) -> None:
+    mine = [world.about(ANNA, webhook) for webhook in (1, 2)]
+    others = [
+        world.about("joanna@example.com"),
+        world.about("anna@example.community", 2),
+        world.about(ANNA, 3, account_id="acc_2"),
+    ]
+    ended = world.finish(world.start())
+    assert [world.now(each).erased for each in mine] == [True, True]
+    assert [world.now(each) for each in others] == others
+    assert (ended.status, ended.erased) == (ErasureStatus.COMPLETED, 2)
+
+
+def test_deliveries_of_a_webhook_that_was_deleted_are_found(world: World) -> None:
+    delivery = world.about(ANNA, 2)
+    world.store.delete("acc_1", samples.webhook(2).id)
+    world.finish(world.start())
+    assert world.now(delivery).erased
+
+
+def test_an_event_id_that_tells_the_address_counts_too(world: World) -> None:
+    delivery = world.about("somebody", event_id=f"b:{ANNA}")
+    world.finish(world.start())
+    assert (world.now(delivery).erased, world.now(delivery).event_id) == (True, "erased")
+
+
+def test_where_only_an_answer_tells_the_address_the_delivery_goes_on(world: World) -> None:
+    answer = samples.attempt(answer=f"<{ANNA}> is unknown")
+    delivery = world.about("somebody", attempts=(answer,))
+    assert world.finish(world.start()).erased == 0
+    assert world.now(delivery) == replace(delivery, attempts=(replace(answer, answer=""),))
+
+
+def test_a_transaction_id_that_tells_the_address_goes_too(world: World) -> None:
+    body = json.dumps({"event": "email.sent", "transaction_id": f"to={ANNA}", "data": {}})
+    delivery = world.about("x", body=body.replace(" ", "").encode(), event_type="email.sent")
+    world.finish(world.start())
+    assert world.now(delivery).body == b'{"event":"email.sent"}'
+
+
+def test_nothing_of_the_record_tells_the_address_and_at_the_end_not_even_a_hash_is_left(
+    world: World,
+) -> None:
+    world.about(ANNA)
+    erasure = world.start("Anna@Example.com")
+    assert erasure.seeks([ANNA])
+    assert not erasure.seeks(["bob@example.com"])
+    assert "anna" not in repr(erasure).lower()
+    assert erasure.salt not in (b"", world.start("bob@example.com").salt)
+    ended = world.finish(erasure)
+    assert (ended.salt, ended.digest) == (b"", b"")
+    assert "anna" not in repr(world.observer.lines).lower()
+    [line] = world.observer.logged("erasure_ended")
+    assert line == {
+        "account_id": "acc_1",
+        "erasure_id": erasure.id,
+        "status": "completed",
+        "reason": None,
+        "examined": 2,
+        "erased": 1,
+    }
+
+
+def test_a_step_is_bounded_and_the_next_goes_on_behind_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eraser, "_BATCH", 2)
+    monkeypatch.setattr(eraser, "_BATCHES_A_STEP", 2)
+    mine = [world.about(ANNA, seconds_ago=number) for number in range(7)]
+    erasure = world.start()
+    assert world.step(erasure) == PAUSE_SECONDS
+    assert sum(world.now(each).erased for each in mine) == 2
+    progress = world.erasures.erasures[erasure.key]
+    assert (progress.steps, progress.examined, progress.running) == (1, 2, True)
+    world.step(erasure)
+    assert sum(world.now(each).erased for each in mine) == 6
+    assert world.finish(erasure).erased == 7
+
+
+def test_a_second_pass_finds_what_was_recorded_behind_the_first(world: World) -> None:
+    erasure = world.start()
+    assert world.step(erasure) == world.settle_seconds
+    late = world.about(ANNA, seconds_ago=1000)
+    world.now_ms += 30_000
+    assert world.step(erasure) == world.settle_seconds - 30
+    assert not world.now(late).erased
+    ended = world.finish(erasure)
+    assert world.now(late).erased
+    assert (ended.status, ended.erased) == (ErasureStatus.COMPLETED, 1)
+    assert world.step(erasure) is None
+
+
+def test_an_attempt_under_way_records_no_payload_and_no_answer(world: World) -> None:
+    delivery = world.about(ANNA, status=Status.EXHAUSTED, next_attempt_at_ms=None)
+
+    def answer(_url: str, _headers: Mapping[str, str]) -> Outcome:
+        world.finish(world.start())
+        return Outcome(AttemptError.HTTP_STATUS, status_code=500, answer=f"no {ANNA}")
+
+    world.sender.answer = answer
+    assert world.retrier.resend(delivery.key) is False
+    erased = world.now(delivery)
+    assert erased.erased
+    assert [attempt.answer for attempt in erased.attempts] == ["", ""]
+    assert b"anna" not in erased.body
+
+
+def test_a_delivery_that_changes_meanwhile_is_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = world.about(ANNA)
+    changed = replace(delivery, attempts=(*delivery.attempts, samples.attempt(2, answer=ANNA)))
+    original = world.walk.batch
+
+    def batch(*arguments: Any) -> Any:
+        found = original(*arguments)
+        if not world.now(delivery).erased:
+            world.put(changed)
+        return found
+
+    monkeypatch.setattr(world.walk, "batch", batch)
+    world.finish(world.start())
+    assert [attempt.answer for attempt in world.now(delivery).attempts] == ["", ""]
+
+
+def test_a_fault_of_ours_is_tried_again_and_counts_nothing_twice(world: World) -> None:
+    mine = [world.about(ANNA, seconds_ago=number) for number in range(3)]
+    erasure = world.start()
+    world.deliveries.failures.plan("update", False, True)
+    with pytest.raises(Unavailable):
+        world.step(erasure)
+    assert world.erasures.erasures[erasure.key] == erasure
+    world.finish(erasure)
+    assert all(world.now(each).erased for each in mine)
+    assert {world.now(each).generation for each in mine} == {1}
+
+
+def test_too_little_time_for_a_step_is_our_own_fault(world: World) -> None:
+    delivery = world.about(ANNA)
+    world.remaining = SECONDS_FOR_A_BATCH - 1
+    with pytest.raises(Unavailable):
+        world.step(world.start())
+    assert world.now(delivery) == delivery
+
+
+def test_an_erasure_that_somebody_else_carried_on_is_looked_at_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasure = world.start()
+    original = world.walk.batch
+
+    def batch(*arguments: Any) -> Any:
+        world.erasures.erasures[erasure.key] = replace(erasure, steps=5)
+        return original(*arguments)
+
+    monkeypatch.setattr(world.walk, "batch", batch)
+    assert world.step(erasure) == PAUSE_SECONDS
+    assert world.erasures.erasures[erasure.key].steps == 5
+
+
+def test_what_is_erased_is_never_sent_again(world: World) -> None:
+    delivery = world.about(ANNA, status=Status.EXHAUSTED, next_attempt_at_ms=None)
+    world.finish(world.start())
+    assert world.retrier.resend(delivery.key) is False
+    assert Redriver(world.deliveries, world.scheduler, world.clock).redrive(delivery.key) is (
+        Redriven.ERASED
+    )
+    assert world.sender.posts == []
+
+
+def test_an_event_that_comes_again_stays_erased_and_is_no_conflict(world: World) -> None:
+    assert world.send(samples.event_text()) == []
+    world.finish(world.start("recipient@example.com"))
+    before = dict(world.deliveries.deliveries)
+    assert world.send(samples.event_text()) == []
+    assert world.deliveries.deliveries == before
+    assert world.observer.logged("event_conflict") == []
+    assert len(world.sender.posts) == 2
+
+
+def test_the_same_address_again_is_the_same_erasure_until_its_second_pass(world: World) -> None:
+    first = world.start()
+    assert world.start("ANNA@example.com") == first
+    assert world.start("bob@example.com") != first
+    world.step(first)
+    again = world.start()
+    assert again.id != first.id
+    assert world.erasure_scheduler.started[-1] == again.key
+
+
+def test_an_account_begins_only_so_many_erasures_a_day(world: World) -> None:
+    for number in range(3):
+        world.start(f"{number}@example.com")
+    with pytest.raises(TooManyErasures) as refused:
+        world.start()
+    # 10:30 in the morning.
+    assert refused.value.retry_after_seconds == 13.5 * 3600
+    assert world.start("0@example.com").id
+
+
+def test_what_is_no_address_begins_nothing(world: World) -> None:
+    with pytest.raises(InvalidInput):
+        world.start("anna")
+    assert world.erasures.erasures == {}
+
+
+def test_one_that_could_not_be_started_has_failed_and_forgotten(world: World) -> None:
+    world.erasure_scheduler.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        world.start()
+    [failed] = world.erasures.erasures.values()
+    assert (failed.status, failed.reason, failed.digest) == ("failed", "not_started", b"")
+    assert world.start().running
+
+
+def test_one_that_is_given_up_has_failed_for_all_to_see(world: World) -> None:
+    erasure = world.start()
+    world.eraser.abandon(erasure.key)
+    world.eraser.abandon(erasure.key)
+    failed = world.erasures.erasures[erasure.key]
+    assert (failed.status, failed.reason, failed.salt) == ("failed", "internal_error", b"")
+    [line] = world.observer.logged("erasure_ended")
+    assert line["status"] == "failed"
+    assert world.step(erasure) is None
+
+
+def test_an_erasure_of_another_account_is_not_found(world: World) -> None:
+    erasure = world.start()
+    assert world.services.get("acc_1", erasure.id) == erasure
+    assert world.services.get("acc_2", erasure.id) is None
+    assert world.services.get("acc_1", "nonsense") is None

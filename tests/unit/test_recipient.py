@@ -1,0 +1,132 @@
+"""Which addresses a text mentions, and which texts are an address."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhooks.domain.errors import InvalidInput
+from webhooks.domain.recipient import (
+    MAX_ADDRESS_CHARACTERS,
+    addresses_in,
+    addresses_of,
+    parse_address,
+)
+
+SOUGHT = "anna@example.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SOUGHT,
+        "Anna@Example.COM",
+        "Anna B. <anna@example.com>",
+        '"Anna" <anna@example.com>, bob@example.com',
+        "mailto:anna@example.com?subject=x",
+        "https://shop.example/unsubscribe?to=anna@example.com&list=1",
+        "https://shop.example/unsubscribe?to=anna%40example.com&list=1",
+        "https://shop.example/anna@example.com/edit",
+        "550 5.1.1 'anna@example.com'... user unknown",
+        "We wrote to anna@example.com.",
+        "(anna@example.com)",
+        "&lt;anna@example.com&gt;",
+        "`anna@example.com`",
+        "宛先anna@example.comです",
+        "anna@example.com\ud800",
+    ],
+)
+def test_a_text_that_mentions_an_address_is_recognised(text: str) -> None:
+    assert SOUGHT in addresses_of({"data": [{"x": text}]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "joanna@example.com",
+        "xanna@example.com",
+        "jo.anna@example.com",
+        "jo+anna@example.com",
+        "jo-anna@example.com",
+        "jo'anna@example.com",
+        "joanna%40example.com",
+        "anna@example.com.au",
+        "anna@example.community",
+        "anna@mail.example.com",
+        "anna+news@example.com",
+        "éanna@example.com",
+        "anna @example.com",
+        "anna at example.com",
+        "example.com",
+        "anna",
+        "@",
+    ],
+)
+def test_another_address_and_a_part_of_one_are_not_mistaken_for_it(text: str) -> None:
+    assert SOUGHT not in addresses_of([text])
+
+
+def test_the_keys_of_an_object_count_and_what_is_no_text_does_not() -> None:
+    assert addresses_of({SOUGHT: [None, True, 1.5, {"a": [[]]}]}) == {SOUGHT}
+
+
+def test_a_host_is_the_same_in_letters_and_in_ascii() -> None:
+    assert parse_address("anna@bücher.example") == "anna@xn--bcher-kva.example"
+    for text in ("Anna <anna@BÜCHER.example>", "anna@xn--bcher-kva.example"):
+        assert "anna@xn--bcher-kva.example" in addresses_of(text)
+
+
+def test_letters_are_the_same_however_they_are_composed() -> None:
+    assert parse_address("zoe\u0308@example.com") == parse_address("ZO\u00cb@example.com")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "anna",
+        "@",
+        "anna@",
+        "@example.com",
+        "anna@b@c",
+        "anna@example.com ",
+        " anna@example.com",
+        "anna@example.com.",
+        "Anna <anna@example.com>",
+        "anna@exam ple.com",
+        "anna@example.com\n",
+        "anna@[192.0.2.1]",
+        "a" * (MAX_ADDRESS_CHARACTERS - len("@example.com") + 1) + "@example.com",
+    ],
+)
+def test_what_is_no_address_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_address(text)
+    assert refused.value.field == "address"
+    assert refused.value.message == "Use one email address, as recipient@example.com."
+
+
+def test_the_longest_address_is_found_in_a_longer_text() -> None:
+    longest = "a" * (MAX_ADDRESS_CHARACTERS - len("@example.com")) + "@example.com"
+    assert parse_address(longest) in set(addresses_in(f"to={longest};"))
+
+
+_LOCALS = st.text("abcXYZ019.!#$%&'*+/=?^_`{|}~-é宛", min_size=1, max_size=20)
+_HOSTS = st.from_regex(r"[a-zA-Z0-9é](?:[a-zA-Z0-9.-]{0,10}[a-zA-Z0-9])?", fullmatch=True)
+
+
+@given(
+    _LOCALS, _HOSTS, st.sampled_from(["{}", "Name <{}>", '"{}"', "mailto:{}", "x, {}; y", "({}"])
+)
+def test_every_address_that_is_taken_is_found_wherever_it_stands(
+    local: str, host: str, around: str
+) -> None:
+    address = f"{local}@{host}"
+    wanted = parse_address(address)
+    assert wanted in addresses_of({"text": around.format(address.upper())})
+
+
+@given(st.text(alphabet="a.=/@%40 é宛\ud800", max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    assert all("@" in address for address in addresses_of(text))

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import samples
+from support.world import World as Services
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.health import DISABLE_AFTER_MS, FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from webhooks.domain.webhook import Secrets
+from webhooks.ports import DeliveryBatch, WebhookChanges
+from webhooks.services.recovery import SECONDS_FOR_A_STEP, SETTLE_SECONDS, Step
+
+if TYPE_CHECKING:
+    from typing import Any
+
+REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+GONE = Outcome(AttemptError.HTTP_STATUS, status_code=410)
+FIRST = Step(0)
+RECOVERY_ID = "recovery-0"
+KEY = RecoveryKey("acc_1", samples.WEBHOOK_ID, RECOVERY_ID)
+
+
+class World(Services):
+    """A recovery among fakes, of a webhook that is down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add()
+        self.be(Circuit.OPEN, failures=FAILURES_TO_OPEN, failing_since_ms=self.now_ms)
+
+    def be(self, circuit: Circuit, **values: Any) -> None:
+        health = Health(circuit=circuit, recovery_id=RECOVERY_ID, **values)
+        self.store.add(replace(self.webhook(), health=health), Secrets(samples.SECRET))
+
+    def drain(self) -> None:
+        """Let the webhook be back since now."""
+        self.be(Circuit.DRAINING, draining_since_ms=self.now_ms)
+
+    def wait_for(self, count: int) -> list[Delivery]:
+        """Put deliveries by, a second after each other; returns them oldest first."""
+        return [self.put(waiting(second)) for second in range(count)]
+
+    def step(self, before: Step = FIRST) -> Step | None:
+        return self.recovery.step(KEY, before, lambda: self.remaining)
+
+    def sent(self) -> list[str]:
+        return [headers["X-SendComms-Delivery"] for _, _, headers in self.sender.posts]
+
+    def stored(self, delivery: Delivery) -> Delivery:
+        return self.deliveries.deliveries[delivery.key]
+
+
+def waiting(second: int, **changes: Any) -> Delivery:
+    event_id = f"evt_{second}"
+    occurred_at_ms = samples.NOW_MS + second * 1000
+    values = {
+        "id": delivery_id(event_id, occurred_at_ms, samples.WEBHOOK_ID),
+        "event_id": event_id,
+        "status": Status.WAITING,
+        "attempts": (),
+        "next_attempt_at_ms": None,
+        "reason": "webhook_down",
+    }
+    return samples.delivery(**values | changes)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_webhook_that_is_down_is_probed_with_the_oldest_that_waits(world: World) -> None:
+    oldest, second, _ = world.wait_for(3)
+    world.sender.answer = lambda *_: REFUSED
+
+    assert world.step() == Step(60.0, probe=2, after=oldest.id)
+
+    assert world.sent() == [oldest.id]
+    assert world.stored(oldest) == oldest.after(
+        samples.attempt(probe=True, duration_ms=0, answer=""), Status.WAITING
+    )
+    assert world.stored(second) == second
+    assert world.webhook().health.failures == FAILURES_TO_OPEN + 1
+
+
+def test_each_probe_is_of_another_delivery_and_then_of_the_oldest_again(world: World) -> None:
+    first, second, third = world.wait_for(3)
+    world.sender.answer = lambda *_: REFUSED
+    step: Step | None = FIRST
+    for _ in range(5):
+        assert step is not None
+        step = world.step(step)
+    assert world.sent() == [first.id, second.id, third.id, first.id, second.id]
+
+
+def test_the_last_delay_of_the_schedule_repeats_for_as_long_as_the_webhook_is_down(
+    world: World,
+) -> None:
+    world.wait_for(1)
+    world.sender.answer = lambda *_: REFUSED
+    delays = [world.step(Step(0, probe)) for probe in (1, 2, 500)]
+    assert [step and step.seconds for step in delays] == [60.0, 60.0, 60.0]
+
+
+def test_probes_are_jittered_and_never_early(world: World) -> None:
+    world.random = 1.0
+    step = world.step()
+    assert step is not None
+    assert step.seconds == pytest.approx(66.0)
+
+
+def test_with_nothing_to_probe_with_it_waits_for_what_comes(world: World) -> None:
+    step = world.step(Step(0, 1, "an-id-that-is-gone"))
+    assert step == Step(60.0, probe=2)
+    assert world.sent() == []
+
+
+def test_a_probe_that_is_taken_begins_to_drain_at_once(world: World) -> None:
+    oldest, *_ = world.wait_for(3)
+    assert world.step() == Step(1)
+    assert world.stored(oldest).status is Status.SUCCEEDED
+    assert world.stored(oldest).reason is None
+    assert world.webhook().health.circuit is Circuit.DRAINING
+    assert world.announcer.types == ["webhook.recovered"]
+
+
+def test_a_probe_that_says_gone_ends_in_a_webhook_that_is_off(world: World) -> None:
+    [oldest] = world.wait_for(1)
+    world.sender.answer = lambda *_: GONE
+    assert world.step() is not None
+    assert world.webhook().disabled_reason == "gone"
+    assert world.stored(oldest).status is Status.WAITING
+    assert world.step() is None
+    assert world.webhook().health.recovery_id is None
+    assert len(world.sent()) == 1
+
+
+def test_a_webhook_that_was_down_for_five_days_is_switched_off_unprobed(world: World) -> None:
+    world.wait_for(1)
+    world.now_ms += DISABLE_AFTER_MS
+    assert world.step() == Step(1)
+    assert world.webhook().disabled_reason == "failing"
+    assert world.step() is None
+    assert world.sent() == []
+    assert world.announcer.types == ["webhook.disabled"]
+
+
+def test_what_waits_is_sent_oldest_first_at_the_rate(world: World) -> None:
+    deliveries = world.wait_for(7)
+    world.drain()
+    sent = []
+    for _ in range(3):
+        assert world.step() == Step(1)
+        sent.append(sorted(world.sent()))
+        world.sender.posts.clear()
+    ids = [delivery.id for delivery in deliveries]
+    assert sent == [ids[:3], ids[3:6], ids[6:]]
+    assert {world.stored(one).status for one in deliveries} == {Status.SUCCEEDED}
+
+
+def test_one_that_fails_in_draining_goes_back_to_its_schedule(world: World) -> None:
+    first, second = world.wait_for(2)
+    world.drain()
+    world.sender.answer = lambda _, headers: (
+        REFUSED if headers["X-SendComms-Delivery"] == first.id else Outcome(status_code=200)
+    )
+    assert world.step() == Step(1)
+    back = world.stored(first)
+    assert (back.status, back.generation, back.reason) == (Status.RETRYING, 1, None)
+    assert back.next_attempt_at_ms == samples.NOW_MS + 5_000
+    assert world.scheduler.executions == {first.key: (2, 5.0)}
+    assert world.stored(second).status is Status.SUCCEEDED
+
+
+def test_draining_stops_where_every_one_of_a_batch_fails(world: World) -> None:
+    world.recovery_rate = 50
+    world.wait_for(40)
+    world.drain()
+    world.sender.answer = lambda *_: REFUSED
+    assert world.step() == Step(1)
+    assert len(world.sent()) == 16
+    health = world.webhook().health
+    assert (health.circuit, health.recovery_id) == (Circuit.OPEN, RECOVERY_ID)
+    assert world.recoveries.started == []
+    assert world.announcer.types == ["webhook.down"]
+
+
+def test_draining_goes_on_past_some_that_fail(world: World) -> None:
+    world.recovery_rate = 50
+    deliveries = world.wait_for(40)
+    world.drain()
+    refused = {one.id for one in deliveries[::2]}
+    world.sender.answer = lambda _, headers: (
+        REFUSED if headers["X-SendComms-Delivery"] in refused else Outcome(status_code=200)
+    )
+    assert world.step() == Step(1)
+    assert len(world.sent()) == 40
+    assert world.webhook().health.circuit is Circuit.DRAINING
+
+
+def test_draining_stops_in_time(world: World) -> None:
+    world.recovery_rate = 50
+    world.wait_for(40)
+    world.drain()
+    left = iter([SECONDS_FOR_A_STEP, SECONDS_FOR_A_STEP - 1])
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1)
+    assert len(world.sent()) == 16
+
+
+def test_a_recovery_ends_only_when_no_function_can_hold_the_old_state(world: World) -> None:
+    world.drain()
+    assert world.step() == Step(SETTLE_SECONDS)
+    world.now_ms += 60_000
+    assert world.step() == Step(SETTLE_SECONDS - 60)
+    assert world.webhook().health.circuit is Circuit.DRAINING
+    world.now_ms += 30_000
+    assert world.step() is None
+    assert world.webhook().health == Health()
+    assert world.observer.logged("recovery_ended")
+
+
+def test_one_that_a_slow_dispatcher_put_by_late_is_sent(world: World) -> None:
+    world.drain()
+    world.now_ms += int(SETTLE_SECONDS * 1000)
+    late = world.put(waiting(1))
+    assert world.step() == Step(1)
+    assert world.stored(late).status is Status.SUCCEEDED
+    assert world.step() is None
+
+
+def test_a_webhook_that_fails_again_at_the_very_end_is_probed_on(world: World) -> None:
+    world.drain()
+    world.now_ms += int(SETTLE_SECONDS * 1000)
+    end = world.health_store.end
+
+    def meanwhile(key: RecoveryKey) -> bool:
+        world.be(Circuit.OPEN)
+        return end(key)
+
+    world.health_store.end = meanwhile  # type: ignore[method-assign]
+    assert world.step() == Step(1)
+    assert world.webhook().health.recovery_id == RECOVERY_ID
+
+
+def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world: World) -> None:
+    """An item past its time to live is in the index for days, and no store returns it."""
+    oldest, second = world.wait_for(2)
+    batch = world.walk.batch
+
+    def expired_first(*values: Any, **more: Any) -> DeliveryBatch:
+        found = batch(*values, **more)
+        return DeliveryBatch([], oldest.id) if oldest in found.deliveries else found
+
+    world.walk.batch = expired_first  # type: ignore[method-assign]
+    world.recovery_rate = 1
+    assert world.step() == Step(1)
+    assert world.sent() == [second.id]
+    world.now_ms += int(SETTLE_SECONDS * 1000)
+    assert world.step() is None
+
+
+def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None:
+    world.drain()
+    world.now_ms += int(SETTLE_SECONDS * 1000)
+    world.walk.batch = lambda *_: DeliveryBatch([], "more")  # type: ignore[method-assign]
+    left = iter([60.0, 60.0, 60.0, SECONDS_FOR_A_STEP - 1])
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1)
+
+
+def test_a_recovery_whose_place_was_taken_ends_and_touches_nothing(world: World) -> None:
+    world.wait_for(1)
+    world.health_store.replace(KEY, "another", world.now_ms)
+    assert world.step() is None
+    assert world.sent() == []
+    assert world.webhook().health.recovery_id == "another"
+
+
+def test_a_recovery_of_a_webhook_that_is_off_ends_and_keeps_what_waits(world: World) -> None:
+    [kept] = world.wait_for(1)
+    changes = WebhookChanges(active=False)
+    world.store.update("acc_1", samples.WEBHOOK_ID, changes, world.now_ms)
+    assert world.step() is None
+    assert world.sent() == []
+    assert world.stored(kept) == kept
+    assert world.webhook().health.recovery_id is None
+
+
+def test_what_waits_for_a_deleted_webhook_is_cancelled_bit_by_bit(world: World) -> None:
+    deliveries = world.wait_for(60)
+    world.store.delete("acc_1", samples.WEBHOOK_ID)
+    assert world.step() == Step(1)
+    assert [world.stored(one).status for one in deliveries].count(Status.CANCELLED) == 50
+    assert world.step() == Step(1)
+    assert {world.stored(one).reason for one in deliveries} == {"webhook_deleted"}
+    assert world.step() is None
+    assert world.sent() == []
+
+
+def test_a_webhook_without_a_secret_is_waited_for_unsent(world: World) -> None:
+    world.wait_for(1)
+    world.store.add(world.webhook(), Secrets(None))
+    assert world.step(Step(0, 4, "after")) == Step(60.0, 4, "after")
+    assert world.sent() == []
+    assert world.observer.counts["SecretMissing"] == 1
+
+
+def test_too_little_time_is_our_own_trouble_and_sends_nothing(world: World) -> None:
+    world.wait_for(1)
+    world.remaining = SECONDS_FOR_A_STEP - 0.1
+    with pytest.raises(Unavailable, match="too few"):
+        world.step()
+    assert world.sent() == []
+
+
+@pytest.mark.parametrize("broken", ["walk", "record"])
+def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: str) -> None:
+    deliveries = world.wait_for(2)
+    world.drain()
+    world.sender.answer = lambda *_: REFUSED
+    if broken == "record":
+        world.deliveries.failures.plan("update", True, True)
+    else:
+        world.walk.failures.plan("batch", True)
+    with pytest.raises(Unavailable):
+        world.step()
+    assert world.step() == Step(1)
+    assert [len(world.stored(one).attempts) for one in deliveries] == [1, 1]
+
+
+def test_one_whose_execution_could_not_be_started_is_found_by_the_sweeper(world: World) -> None:
+    [delivery] = world.wait_for(1)
+    world.drain()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        world.step()
+    assert world.step() is not None
+    world.now_ms += 700_000
+    world.sweeper.sweep(lambda: world.remaining)
+    assert world.scheduler.running(world.stored(delivery))
+
+
+def test_its_next_step_is_noted_far_enough_ahead_to_be_noted_seldom(world: World) -> None:
+    deliveries = world.wait_for(30)
+    world.drain()
+    steps = 0
+    while world.stored(deliveries[-1]).status is Status.WAITING:
+        world.step()
+        world.now_ms += 1000
+        steps += 1
+    assert steps == 10
+    assert world.health_store.writes.count("keep") == 1
+    assert world.webhook().health.recovery_due_at_ms > world.now_ms

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from support import samples
+from support.world import World as Services
+from webhooks.domain.delivery import Delivery, Status
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.health import Circuit, Health, RecoveryKey
+from webhooks.services.sweeper import GRACE_SECONDS
+
+GRACE_MS = int(GRACE_SECONDS * 1000)
+DUE_MS = samples.NOW_MS + 5_000
+
+
+class World(Services):
+    """A sweeper among fakes, and a webhook with a delivery that is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add()
+        self.delivery = self.put(samples.delivery(next_attempt_at_ms=DUE_MS))
+        self.now_ms = DUE_MS + GRACE_MS + 1
+
+    def stored(self) -> Delivery:
+        return self.deliveries.deliveries[self.delivery.key]
+
+    def sweep(self) -> tuple[int, int]:
+        return self.sweeper.sweep(lambda: self.remaining)
+
+    def give_recovery(self, **changes: object) -> RecoveryKey:
+        health = Health(circuit=Circuit.OPEN, recovery_id="old", recovery_due_at_ms=DUE_MS)
+        webhook = replace(self.webhook(), health=replace(health, **changes))  # type: ignore[arg-type]
+        self.store.add(webhook, self.destination().secrets)
+        return RecoveryKey("acc_1", webhook.id, "old")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_an_overdue_delivery_that_nobody_works_on_gets_a_new_execution(world: World) -> None:
+    assert world.sweep() == (1, 0)
+    assert world.stored() == replace(world.delivery, generation=1, next_attempt_at_ms=world.now_ms)
+    assert world.scheduler.executions == {world.delivery.key: (2, 0)}
+    assert world.observer.counts["OverdueDeliveries"] == 1
+    assert world.observer.logged("delivery_overdue")[0]["delivery_id"] == world.delivery.id
+
+
+def test_a_sweep_that_finds_nothing_counts_zero_for_the_alarm(world: World) -> None:
+    world.now_ms = DUE_MS + GRACE_MS
+    assert world.sweep() == (0, 0)
+    assert world.observer.counts == {"OverdueDeliveries": 0, "OverdueRecoveries": 0}
+    assert world.stored() == world.delivery
+    assert world.scheduler.calls == 0
+
+
+def test_a_delivery_whose_execution_goes_on_is_left_to_it(world: World) -> None:
+    world.scheduler.start(world.delivery, delay_seconds=0)
+    assert world.sweep() == (0, 0)
+    assert world.stored() == world.delivery
+
+
+def test_a_delivery_whose_execution_was_stopped_is_started_again(world: World) -> None:
+    world.scheduler.start(world.delivery, delay_seconds=0)
+    world.scheduler.stop(world.delivery)
+    assert world.sweep() == (1, 0)
+    assert world.scheduler.running(world.stored())
+    assert world.sweep() == (0, 0)
+
+
+def test_the_old_execution_of_a_restarted_delivery_ends_without_an_attempt(world: World) -> None:
+    world.sweep()
+    assert world.retrier.retry(world.delivery.key, 2, 0).decision == "done"
+    assert world.sender.posts == []
+    assert world.retrier.retry(world.delivery.key, 2, 1).decision == "done"
+    assert world.stored().status is Status.SUCCEEDED
+
+
+def test_one_that_changed_since_the_index_was_written_is_left_alone(world: World) -> None:
+    world.put(replace(world.delivery, status=Status.WAITING, next_attempt_at_ms=None))
+    found = world.sweeper._overdue
+    found.find = lambda *_: [world.delivery.key]  # type: ignore[method-assign]
+    assert world.sweep() == (0, 0)
+    del world.deliveries.deliveries[world.delivery.key]
+    assert world.sweep() == (0, 0)
+    assert world.scheduler.calls == 0
+
+
+def test_somebody_who_was_faster_than_the_sweep_keeps_the_delivery(world: World) -> None:
+    running = world.scheduler.running
+
+    def meanwhile(delivery: Delivery) -> bool:
+        world.put(replace(delivery, status=Status.SUCCEEDED, next_attempt_at_ms=None))
+        return running(delivery)
+
+    world.scheduler.running = meanwhile  # type: ignore[method-assign]
+    assert world.sweep() == (0, 0)
+    assert world.stored().status is Status.SUCCEEDED
+    assert world.scheduler.calls == 0
+
+
+def test_a_start_that_fails_is_swept_again_when_that_is_overdue(world: World) -> None:
+    world.scheduler.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        world.sweep()
+    assert world.sweep() == (0, 0)
+    world.now_ms += GRACE_MS + 1
+    assert world.sweep() == (1, 0)
+    assert world.stored().generation == 2
+    assert world.scheduler.running(world.stored())
+
+
+def test_an_overdue_recovery_is_replaced_by_a_new_one(world: World) -> None:
+    world.put(replace(world.delivery, next_attempt_at_ms=world.now_ms))
+    world.give_recovery()
+    assert world.sweep() == (0, 1)
+    health = world.webhook().health
+    assert (health.recovery_id, health.recovery_due_at_ms) == ("recovery-1", world.now_ms)
+    key = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-1")
+    assert world.recoveries.started == [(key, 0)]
+    assert world.observer.counts["OverdueRecoveries"] == 1
+    assert world.sweep() == (0, 0)
+
+
+def test_a_recovery_that_is_not_overdue_goes_on(world: World) -> None:
+    world.give_recovery(recovery_due_at_ms=world.now_ms - GRACE_MS)
+    assert world.sweep() == (1, 0)
+    assert world.webhook().health.recovery_id == "old"
+    assert world.recoveries.started == []
+
+
+def test_what_does_not_fit_in_the_time_left_is_the_next_sweeps(world: World) -> None:
+    world.give_recovery()
+    world.remaining = 35.9
+    assert world.sweep() == (0, 0)
+    assert world.stored() == world.delivery
+    world.remaining = 36.0
+    assert world.sweep() == (1, 1)
+
+
+@pytest.mark.parametrize("count_of", ["OverdueDeliveries", "OverdueRecoveries"])
+def test_a_sweep_that_our_own_side_breaks_off_still_counts(world: World, count_of: str) -> None:
+    world.health_store.failures.plan("overdue", True)
+    with pytest.raises(Unavailable):
+        world.sweep()
+    assert world.observer.counts[count_of] == (count_of == "OverdueDeliveries")
