@@ -19,6 +19,12 @@ AWS_CALL_MS = 5.0
 RECEIVER_MS = 100.0
 """What a function waits for AWS and for a receiver where they are not on this machine: assumed."""
 
+STORED_BYTES = 1124
+"""An item of a kilobyte, and the 100 bytes that DynamoDB adds to each it stores."""
+
+SENT_BYTES = 2700
+"""Of a delivery to the internet: body, headers, and the sender's side of a TLS handshake."""
+
 BUDGETS = {
     Scenario(1, 10, 0): 1.60,
     Scenario(1, 1, 0): 3.20,
@@ -81,6 +87,22 @@ def of_scenarios(cpu_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
     both = {name: first[name] + later[name] for name in first}
     bills["1 webhooks an event, 10 messages a batch, 100 % failing"] = _total(both, put_by)
     return bills
+
+
+def monthly(
+    bills: Mapping[str, Mapping[str, float]], scenario: Scenario, deliveries: float
+) -> dict[str, float]:
+    """Return the dollars of a month with so many deliveries, which are kept for 30 days."""
+    millions = deliveries / MILLION
+    of_a_million = bills[str(scenario)]
+    stored_gb = deliveries * STORED_BYTES / 2**30
+    parts = {
+        "units and work": of_a_million["total"] * millions,
+        "waiting": of_a_million["waiting besides"] * millions,
+        "kept": dollars("GB-month stored", stored_gb) + dollars("GB-month recoverable", stored_gb),
+        "sent": dollars("byte to the internet", deliveries * SENT_BYTES),
+    }
+    return {**parts, "together": sum(parts.values())}
 
 
 def _total(parts: dict[str, float], units: Mapping[str, Any]) -> dict[str, float]:

@@ -1,15 +1,21 @@
-"""Each limit of AWS that a stack meets, and the events a day that it allows.
+"""Each limit of AWS that a stack meets, the events a day that it allows, and the bill.
 
 `python -m benchmarks.limits` prints the rows of `docs/scaling.md`, the first to bite first.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import bill, machines, simulate
+from benchmarks.run import RESULTS
+from benchmarks.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 
@@ -110,5 +116,21 @@ def rows() -> list[str]:
     return [limit.row for limit in limits()]
 
 
+def bill_rows(bills: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return the rows of the page's bill."""
+    quiet, busy = Scenario(1, 1, 1), Scenario(1, 10, 1)
+    made = []
+    for deliveries, named, queue, scenario in (
+        (1e6, "1 million", "quiet, 1 message a batch", quiet),
+        (1e8, "100 million", "busy, 10 messages a batch", busy),
+        (1e10, "10 billion", "busy, 10 messages a batch", busy),
+    ):
+        parts = bill.monthly(bills, scenario, deliveries).values()
+        cells = [named, queue, *(f"${part:,.{2 if part < 1000 else 0}f}" for part in parts)]
+        made.append(f"| {' | '.join(cells)} |")
+    return made
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(rows()) + "\n")
+    bills = json.loads(RESULTS.read_text(encoding="utf-8"))["bill"]
+    sys.stdout.write("\n".join([*rows(), "", *bill_rows(bills)]) + "\n")

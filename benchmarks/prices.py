@@ -30,6 +30,7 @@ PRICES = {
     "log byte": Price(0.50e-9, "aws.amazon.com/cloudwatch/pricing"),
     "byte to the internet": Price(0.09e-9, "aws.amazon.com/ec2/pricing/on-demand"),
     "GB-month stored": Price(0.25, _DYNAMODB),
+    "GB-month recoverable": Price(0.20, _DYNAMODB),
 }
 
 CPU_MEMORY_MB = 1769

@@ -49,12 +49,13 @@ def figures(results: Mapping[str, Any]) -> str:
         ),
     ]
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    prices = results["prices"]
     where = (
         f"Measured on {results['measured_at']} on {machine['cores']} cores of "
         f"{machine['processor']}, Python {machine['python']}, load average "
-        f"{machine['load_average']}, without AWS; dollars are list prices of {results['prices']['region']} as of {results['prices']['as_of']} for "
-        "the units counted. Ratios travel to other machines, milliseconds don't: `make bench` "
-        "gives yours."
+        f"{machine['load_average']}, without AWS; dollars are list prices of {prices['region']} "
+        f"as of {prices['as_of']} for the units counted. Ratios travel to other machines, "
+        "milliseconds don't: `make bench` gives yours."
     )
     return "\n".join([*lines, "", where])
 

@@ -157,9 +157,9 @@ class Simulation:
             attempt, delay = self.world.scheduler.executions[key]
             self._later(delay, _bound(self._retry, key, attempt, generation))
         while self.world.recoveries.started:
-            key, delay = self.world.recoveries.started.pop()
+            recovery, delay = self.world.recoveries.started.pop()
             self.executions += 1
-            self._later(delay, _bound(self._recover, key, Step(0)))
+            self._later(delay, _bound(self._recover, recovery, Step(0)))
 
     def _later(self, delay: float, work: Callable[[], None]) -> None:
         heapq.heappush(self._due, (self._second + delay, next(self._order), work))

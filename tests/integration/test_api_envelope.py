@@ -218,11 +218,12 @@ def test_an_unknown_query_parameter_is_refused_by_name(
 def test_a_table_that_does_not_answer_is_unavailable(
     on_fakes: ApiOnFakes, acme: ApiClient, call: str
 ) -> None:
+    registered = acme.call("POST", json=BODY).data["id"]
     requests: dict[str, tuple[str, str, dict[str, Any]]] = {
         "create": ("POST", WEBHOOKS, {"json": BODY}),
         "get": ("GET", f"{WEBHOOKS}/0199a5b0-0000-7000-8000-000000000000", {}),
         "page": ("GET", WEBHOOKS, {}),
-        "delete": ("DELETE", f"{WEBHOOKS}/0199a5b0-0000-7000-8000-000000000000", {}),
+        "delete": ("DELETE", f"{WEBHOOKS}/{registered}", {}),
     }
     method, path, request = requests[call]
     on_fakes.webhooks.failures.plan(call, True)

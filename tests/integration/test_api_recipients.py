@@ -144,7 +144,8 @@ def test_an_erased_delivery_is_shown_without_its_payload_and_not_sent_again(
 ) -> None:
     api.acme.call("DELETE", ANNA)
     [erasure] = api.erasure_store.erasures.values()
-    erased = erasure.erase(samples.delivery(account_id="acme"))
+    body = b'{"event":"email.sent","data":{"to":"anna@example.com"}}'
+    erased = erasure.erase(samples.delivery(account_id="acme", body=body))
     api.deliveries.create(erased)
     shown = api.acme.call("GET", DELIVERY).data
     assert (shown["erased"], shown["status"]) == (True, "cancelled")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -73,7 +74,7 @@ BUG = KeyError("x")
 DEAD_LETTER = {"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}
 PONDER = {"attempt": 2, "decision": "ponder"}
 NEXT_NAME = "r-100"
-CONTINUE = {
+CONTINUE: dict[str, Any] = {
     "decision": "continue",
     "name": NEXT_NAME,
     "input": IDS[RECOVERY] | {"seconds": 0, "steps": 100, "probe": 4, "after": "d"},
@@ -280,9 +281,9 @@ class Machine(StateMachine):
         for operation, times in walk.refused.items():
             about = self._following if operation == "StartExecution" else ""
             self.faults.on(operation, refused("AccessDenied"), about=about, times=times)
-        started = self._client.start_execution(stateMachineArn=self._arn, input=json.dumps(state))[
-            "executionArn"
-        ]
+        started = self._client.start_execution(
+            stateMachineArn=self._arn, name=uuid4().hex, input=json.dumps(state)
+        )["executionArn"]
         status, _ = self.ended(started)
         self.faults.clear()
         history = self._client.get_execution_history(executionArn=started, maxResults=1000)
@@ -298,6 +299,7 @@ def _named(answer: dict[str, Any] | Exception, name: str) -> dict[str, Any] | Ex
     return {**answer, "name": name} if isinstance(answer, dict) and "name" in answer else answer
 
 
+@cache
 def definition(machine: str) -> States:
     resource = template.load()["Resources"][machine]
     states: States = json.loads(template.definition(resource, {}))["States"]
@@ -317,6 +319,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     ("machine", "walk"),
     [pytest.param(walk.machine, walk, id=name) for name, walk in WALKS.items()],
     indirect=["machine"],
+    scope="module",
 )
 def test_a_walk_makes_its_transitions(machine: Machine, walk: Walk) -> None:
     assert machine.walk(walk) == (walk.status, walk.made)

@@ -113,6 +113,7 @@ def test_a_batch_is_dealt_with(stack: Stack, sample: str) -> None:
         ("retrier-resend", "done"),
         ("retrier-replay", "done"),
         ("retrier-recover", "done"),
+        ("retrier-erase", "done"),
         ("retrier-unknown-version", "dead_letter"),
     ],
 )

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m soak [--short] [--seed N] [--log FILE]
+    python -m soak [--short] [--events N] [--seed N] [--log FILE]
 
 Prints what became of every delivery; the exit code is 1 where one is lost or missing. With
 `DYNAMODB_ENDPOINT` set, the tables are in the DynamoDB Local at that address.
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,15 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--short", action="store_true", help="the form that is among the tests")
+    parser.add_argument("--events", type=int, help="how many, instead of the form's own number")
     parser.add_argument("--seed", type=int, default=1, help="another choice of everything random")
     parser.add_argument(
         "--log", type=Path, default=ROOT / ".local" / "soak.log", help="what the functions print"
     )
     options = parser.parse_args()
+    shape = SHORT if options.short else FULL
+    if options.events:
+        shape = replace(shape, events=options.events)
     options.log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = sys.stdout
@@ -54,13 +59,8 @@ def main() -> int:
     started = time.monotonic()
     try:
         with options.log.open("w", encoding="utf-8", buffering=1) as log, _logged(log):
-            soak = Soak(
-                SHORT if options.short else FULL,
-                options.seed,
-                tell,
-                log,
-                os.environ.get("DYNAMODB_ENDPOINT"),
-            )
+            endpoint = os.environ.get("DYNAMODB_ENDPOINT")
+            soak = Soak(shape, options.seed, tell, log, endpoint)
             ledger = soak.run()
     except KeyboardInterrupt:
         return 130

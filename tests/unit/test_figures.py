@@ -33,9 +33,10 @@ def test_the_bill_and_the_simulation_are_of_the_template() -> None:
     assert declared["Parameters"]["DispatcherConcurrency"]["Default"] == simulate.DISPATCHERS
 
 
-def test_the_page_on_scaling_has_the_limits_as_they_are_computed() -> None:
+def test_the_page_on_scaling_has_the_limits_and_bills_as_computed() -> None:
     page = limits.PAGE.read_text(encoding="utf-8")
-    for row in limits.rows():
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for row in [*limits.rows(), *limits.bill_rows(results["bill"])]:
         assert row in page, "run: python -m benchmarks.limits"
 
 

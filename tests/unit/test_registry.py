@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 from support.fakes import FakeObserver, FakeRecoveryScheduler, FakeWebhookStore
 from webhooks.domain import cursor, targets
 from webhooks.domain.errors import InvalidInput, InvalidTarget, LimitReached, Unavailable
-from webhooks.domain.webhook import InvalidWebhook, Registration, generated_secret, webhook_id
+from webhooks.domain.health import Circuit, Health
+from webhooks.domain.webhook import (
+    InvalidWebhook,
+    Registration,
+    Secrets,
+    generated_secret,
+    webhook_id,
+)
+from webhooks.services.recovery import SETTLE_SECONDS
 from webhooks.services.registry import Registry
 
 KEY = b"k" * 32
@@ -116,6 +125,35 @@ def test_only_its_own_account_deletes_a_webhook(store: FakeWebhookStore) -> None
     assert registry.delete("globex", webhook.id) is False
     assert registry.delete("acme", webhook.id) is True
     assert registry.delete("acme", webhook.id) is False
+
+
+@pytest.mark.parametrize(
+    ("active", "circuit"),
+    [(False, Circuit.CLOSED), (True, Circuit.OPEN), (True, Circuit.DRAINING)],
+)
+def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
+    store: FakeWebhookStore, active: bool, circuit: Circuit
+) -> None:
+    recoveries = FakeRecoveryScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    store.add(replace(webhook, active=active, health=Health(circuit=circuit)), Secrets("s"))
+    recoveries.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        registry.delete("acme", webhook.id)
+    assert registry.get("acme", webhook.id) is not None
+    assert registry.delete("acme", webhook.id)
+    [(key, delay_seconds)] = recoveries.started
+    assert key[:2] == ("acme", webhook.id)
+    assert delay_seconds == SETTLE_SECONDS
+
+
+def test_deleting_a_healthy_webhook_starts_nothing(store: FakeWebhookStore) -> None:
+    recoveries = FakeRecoveryScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    assert registry.delete("acme", webhook.id)
+    assert recoveries.started == []
 
 
 def test_a_generated_secret_takes_32_bytes() -> None:

@@ -60,7 +60,7 @@ export function count(deliveries, end, complete) {
     ...totals,
     hours,
     complete,
-    total: totals.arrived + totals.underway + totals.failed,
+    total: sum(totals),
     medianMs: median(milliseconds),
     since: complete ? end - DAY_MS : oldest,
   };
@@ -100,7 +100,8 @@ export function chart(day, { axis = false } = {}) {
   const width = axis ? 720 : 240;
   const height = axis ? 150 : 44;
   const [left, bottom, top] = axis ? [34, 22, 12] : [0, 1, 1];
-  const most = Math.max(1, ...day.hours.map(({ arrived, underway, failed }) => arrived + underway + failed));
+  // Even, so that half of it is a whole number of deliveries too.
+  const most = 2 * Math.ceil(Math.max(1, ...day.hours.map(sum)) / 2);
   const room = height - bottom - top;
   const step = (width - left) / HOURS;
   const bars = day.hours.map((hour, at) => {
@@ -122,12 +123,14 @@ export function chart(day, { axis = false } = {}) {
   );
 }
 
+const sum = ({ arrived, underway, failed }) => arrived + underway + failed;
+
 function hourInWords({ start, arrived, underway, failed }) {
   return `${clock(start)}: ${number(arrived)} arrived, ${number(underway)} under way, ${number(failed)} not arrived`;
 }
 
 function scale(most, left, width, top, base) {
-  return [most, most / 2].filter(Number.isInteger).map((value) => {
+  return [most, most / 2].map((value) => {
     const y = base - (value / most) * (base - top);
     return [
       svg("line", { class: "grid", x1: left, x2: width, y1: y, y2: y }),
@@ -151,7 +154,7 @@ export function legend() {
 
 /** Return the bars' numbers as a table, for who reads rather than looks. */
 export function table(day) {
-  const busy = day.hours.filter((hour) => hour.arrived + hour.underway + hour.failed);
+  const busy = day.hours.filter(sum);
   const rows = busy.map((hour) =>
     el("tr", {}, el("th", { scope: "row" }, clock(hour.start)),
       PARTS.map(({ name }) => el("td", {}, number(hour[name])))),

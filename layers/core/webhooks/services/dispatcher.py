@@ -240,9 +240,7 @@ class Dispatcher:
             finished |= latest
         self._report_health(finished, failed)
 
-    def _report_health(
-        self, finished: Mapping[Future[Delivery], _Work], failed: set[str]
-    ) -> None:
+    def _report_health(self, finished: Mapping[Future[Delivery], _Work], failed: set[str]) -> None:
         """Report each webhook's attempts together: a batch changes its health once."""
         attempts: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
         webhooks: dict[tuple[str, str], Webhook] = {}
