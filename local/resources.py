@@ -145,7 +145,8 @@ def _for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         name: resource
         for name, resource in resources.items()
-        if resource["Type"] in _MADE_BY_MOTO and "ScheduleExpression" not in resource["Properties"]
+        if resource["Type"] in _MADE_BY_MOTO
+        and "ScheduleExpression" not in resource.get("Properties", {})
     }
     absent = set(resources) - set(kept)
     questions = {name: _question(name, resource) for name, resource in resources.items()}

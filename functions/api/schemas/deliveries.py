@@ -1,7 +1,7 @@
 """The shapes of deliveries and their attempts."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
@@ -55,8 +55,8 @@ class DeliverySummaryOut(Out):
     status: Status
     reason: str | None = None
     test: bool
-    erased: Literal[True] | None = Field(
-        default=None, description="Present where the payload was erased with a recipient."
+    erased: bool | None = Field(
+        default=None, description="True where the payload was erased with a recipient, else absent."
     )
     created_at: str
     attempt_count: int
