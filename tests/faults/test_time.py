@@ -56,11 +56,12 @@ def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
     retrier = with_clock(case.stand, "retrier", off_by(-first))
     assert case.dispatch(case.message(), services=dispatcher) == []
     [state] = case.executions()
-    assert 5 <= state["seconds"] <= 6
+    # From the record on, so that a slow machine has used some of it up.
+    assert 0 <= state["seconds"] <= 6
     # What was recorded under one clock has not expired under the other.
     state = case.retry(state, services=retrier)
     assert state["attempt"] == 3
-    assert 300 <= state["seconds"] <= 331
+    assert 270 <= state["seconds"] <= 331
     assert case.retry(state, services=retrier)["decision"] == "done"
     delivery = case.delivery()
     assert delivery.status is Status.SUCCEEDED

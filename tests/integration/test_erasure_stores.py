@@ -120,7 +120,8 @@ def test_an_erased_delivery_replaces_the_stored_one_whole(stores: Stores, status
 
 
 def test_an_erased_delivery_is_in_no_index_unless_it_is_exhausted(stores: Stores) -> None:
-    before = samples.delivery(next_attempt_at_ms=1, body=b'{"event":"email.delivered"}')
+    body = b'{"event":"email.delivered","data":{"to":"anna@example.com"}}'
+    before = samples.delivery(next_attempt_at_ms=1, body=body)
     stores.deliveries.create(before)
     assert list(stores.overdue.find(samples.NOW_MS, 10)) == [before.key]
     assert stores.deliveries.update(erasure().erase(before), before=before)

@@ -102,7 +102,7 @@ def test_a_probe_that_fails_says_which_is_next_and_when(aws: Backend, broken: Re
     assert 60 <= after["seconds"] <= 67
 
     assert step(aws, after)["after"] == second.id
-    assert [request.headers["X-SendComms-Delivery"] for request in broken.requests] == [
+    assert [request.headers["x-sendcomms-delivery"] for request in broken.requests] == [
         oldest.id,
         second.id,
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -145,7 +145,7 @@ def test_the_state_of_the_largest_delivery_is_small() -> None:
 
 
 def _observer() -> Any:
-    return SimpleNamespace(begin=lambda _: None, end=lambda _: None)
+    return SimpleNamespace(invocation=lambda _: nullcontext())
 
 
 def largest_delivery() -> Delivery:
