@@ -6,13 +6,14 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.receiver import Answer
 from support.stack import ROOT, eventually
+from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
     from support.receiver import Receiver
@@ -28,18 +29,22 @@ CLOCK_SECONDS = 0.002
 
 @pytest.fixture
 def webhook(stack: Stack, account: Account, receiver: Receiver) -> dict[str, Any]:
-    """A webhook with thirty exhausted deliveries, whose receiver has just been repaired."""
-    receiver.answer_with(Answer(500))
+    """A webhook with thirty exhausted deliveries, whose receiver is well.
+
+    As many real failures in a row would open its circuit, so the log is made to say that they were.
+    """
     webhook = account.register(receiver.url)
     first = datetime(2025, 12, 21, 10, tzinfo=UTC)
     for number in range(MISSED):
         at = first + timedelta(minutes=number)
         account.publish(transaction_id=f"txn_{number}", timestamp=at.isoformat())
-    path = f"/api/v1/webhooks/{webhook['id']}/deliveries?status=exhausted&limit=100"
-    eventually(
-        lambda: len(account.call("GET", path).data) == MISSED, "all are exhausted", timeout=60
-    )
-    receiver.answer_with(Answer(200))
+    path = f"/api/v1/webhooks/{webhook['id']}/deliveries?status=succeeded&limit=100"
+    eventually(lambda: len(account.call("GET", path).data) == MISSED, "all arrived", timeout=60)
+    for shown in account.call("GET", path).data:
+        delivery = account.delivery(webhook["id"], shown["id"])
+        assert delivery
+        exhausted = replace(delivery, status=Status.EXHAUSTED, reason="http_status")
+        assert stack.deliveries.update(exhausted, before=delivery)
     receiver.requests.clear()
     return webhook
 
