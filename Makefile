@@ -101,7 +101,7 @@ gate-dynamodb:
 lint: .venv/.ready ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy layers/core/webhooks functions local tests
+	@$(BIN)/mypy layers/core/webhooks functions local benchmarks tests
 
 .PHONY: format
 format: .venv/.ready ## Format the code

@@ -17,6 +17,10 @@ LOG_BYTES = "log_bytes"
 TOLERANCE = 0.02
 """A line's length depends on how many digits a duration has."""
 
+WRITES = "dynamodb.BatchWriteItem"
+"""Successes are recorded together with those of the same quarter of a second, so a slow machine
+makes more of these requests; what is billed is their items, whose units are exact."""
+
 
 @pytest.mark.timeout(300)
 def test_every_scenario_costs_the_units_of_the_golden_file() -> None:
@@ -34,4 +38,6 @@ def test_every_scenario_costs_the_units_of_the_golden_file() -> None:
     golden: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
     for units, expected in zip(measured.values(), golden.values(), strict=False):
         assert units.pop(LOG_BYTES) == pytest.approx(expected.pop(LOG_BYTES), rel=TOLERANCE)
+        most = 2 * expected["requests"].pop(WRITES, 0)
+        assert units["requests"].pop(WRITES, 0) <= most
     assert measured == golden, "if it is meant to cost this, run: make units"

@@ -41,8 +41,8 @@ def test_the_page_on_scaling_has_the_limits_and_bills_as_computed() -> None:
 
 
 def test_the_bills_of_the_golden_units_keep_their_budgets() -> None:
-    cpu_ms = {"1": 7.0, "10": 3.0}
-    bills = bill.of_scenarios(cpu_ms)
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    bills = bill.of_scenarios(results["delivery_cpu_ms"])
     for scenario, budget in bill.BUDGETS.items():
         assert bills[str(scenario)]["total"] <= budget
 
