@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -20,7 +21,7 @@ from webhooks.domain.replay import ReplayStatus
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support.http_api import Answer
 
@@ -121,6 +122,22 @@ class World:
         )
         return self.fakes.acme.send(event)
 
+    def watch_the_stores(self) -> list[str]:
+        """Return a list to which every call of a store is added, by name.
+
+        Not those of the allowances: a call takes what is left, or asks for more, whatever its id.
+        """
+        made: list[str] = []
+        fakes = self.fakes
+        stores = (
+            *(fakes.webhooks, fakes.deliveries, fakes.replay_store, fakes.erasure_store),
+            fakes.keys,
+        )
+        for store in stores:
+            for name, method in inspect.getmembers(store, inspect.ismethod):
+                setattr(store, name, _watched(f"{type(store).__name__}.{name}", method, made))
+        return made
+
     def of(self, account_id: str) -> list[str]:
         """Return all there is of an account, to compare; of its keys, those that do not call."""
         fakes = self.fakes
@@ -165,6 +182,14 @@ class World:
             # The one thing that belongs to nobody: another account's is one that there is not.
             "file": "app.js" if account_id == "acme" else f"{account_id}.js",
         }
+
+
+def _watched(name: str, method: Callable[..., Any], made: list[str]) -> Callable[..., Any]:
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        made.append(name)
+        return method(*args, **kwargs)
+
+    return watched
 
 
 @pytest.fixture
@@ -252,3 +277,17 @@ def test_foreign_absent_and_malformed_ids_get_the_same_bytes_and_change_nothing(
         code = f"{name.removesuffix('_id').replace('key', 'api_key')}_not_found"
         assert (status, json.loads(text)["error"]["code"]) == (404, code)
     assert (world.of("acme"), world.of("globex")) == before
+
+
+@pytest.mark.parametrize("case", [case for case in WITH_IDS if case.scope], ids=name_of)
+def test_foreign_and_absent_ids_cost_the_same_calls_and_so_the_same_time(
+    world: World, case: Case
+) -> None:
+    made = world.watch_the_stores()
+    for name in case.ids:
+        calls = []
+        for kind in ("foreign", "absent"):
+            made.clear()
+            world.call(case, case.scope, {**world.ids["own"], name: world.ids[kind][name]})
+            calls.append([*made])
+        assert calls[0] == calls[1] != []

@@ -87,6 +87,7 @@ class Services:
     def registry(self) -> Registry:
         """What manages webhooks. ValueError without a key to seal its cursors with."""
         from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+        from webhooks.adapters.names import check_name
         from webhooks.adapters.resolver import resolve
         from webhooks.services.registry import Registry
 
@@ -99,7 +100,7 @@ class Services:
             ),
             recoveries=self._recovery_scheduler,
             observer=self.observer,
-            check_url=self._rules.parse_url,
+            check_url=lambda url: check_name(self._rules.parse_url(url)),
             resolve=resolve,
             is_public=self._rules.is_public,
             max_webhooks=self.settings.max_webhooks_per_account,
