@@ -41,7 +41,7 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         webhook_store(dynamodb),
         recoveries=FakeRecoveryScheduler(),
         observer=FakeObserver(),
-        check_url=targets.parse_url,
+        check_url=targets.check_url,
         resolve=lambda _host: ["93.184.216.34"],
         is_public=targets.is_public,
         max_webhooks=3,

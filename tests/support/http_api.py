@@ -175,7 +175,7 @@ class ApiOnFakes:
             self.webhooks,
             recoveries=self.recovery_scheduler,
             observer=self.observer,
-            check_url=targets.parse_url,
+            check_url=targets.check_url,
             resolve=self.resolve,
             is_public=targets.is_public,
             max_webhooks=self.max_webhooks,

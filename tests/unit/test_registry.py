@@ -41,7 +41,7 @@ def make_registry(
         store,
         recoveries=recoveries or FakeRecoveryScheduler(),
         observer=FakeObserver(),
-        check_url=targets.parse_url,
+        check_url=targets.check_url,
         resolve=lambda _host: addresses,
         is_public=targets.is_public,
         max_webhooks=max_webhooks,

@@ -75,11 +75,16 @@ _SERVICE_PORTS = frozenset(
 )
 
 
-def parse_url(url: str) -> Target:
-    """Take apart a url that a webhook may have; raise InvalidTarget, saying what to change.
+def check_url(url: str) -> None:
+    """Raise InvalidTarget, saying what to change, unless a webhook may have this url.
 
     Judges the text only; what its name resolves to is judged at every attempt.
     """
+    parse_url(url)
+
+
+def parse_url(url: str) -> Target:
+    """Take apart a url that a webhook may have; raise InvalidTarget if none may have it."""
     if len(url) > MAX_URL_CHARACTERS:
         raise InvalidTarget(f"Use at most {MAX_URL_CHARACTERS:,} characters.")
     match = _URL.fullmatch(url)
