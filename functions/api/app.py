@@ -24,6 +24,7 @@ from api.requests import (
 )
 from api.routes import (
     api_keys,
+    checks,
     dashboard,
     deliveries,
     documents,
@@ -73,6 +74,7 @@ class Api:
             self.resolver.include_router(api_keys.router, prefix="/api/v1/api-keys")
             self.resolver.include_router(deliveries.router, prefix="/api/v1/webhooks")
             self.resolver.include_router(replays.router, prefix="/api/v1/webhooks")
+            self.resolver.include_router(checks.router, prefix="/api/v1/webhooks")
             self.resolver.include_router(recipients.router, prefix="/api/v1/recipients")
             self.resolver.include_router(event_types.router, prefix="/api/v1/event-types")
             self.resolver.include_router(documents.make_router(self.resolver))

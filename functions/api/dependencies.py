@@ -7,6 +7,7 @@ from aws_lambda_powertools.event_handler.depends import Depends
 
 from api.requests import Call, read_documents
 from webhooks.domain.api_key import ApiKey
+from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
 from webhooks.services.erasures import Erasures
 from webhooks.services.keyring import Keyring
@@ -39,6 +40,10 @@ def _logbook(request: Request) -> Logbook:
 
 def _replays(request: Request) -> Replays:
     return _call(request).services.replays
+
+
+def _checks(request: Request) -> Checks:
+    return _call(request).services.checks
 
 
 def _erasures(request: Request) -> Erasures:
@@ -75,6 +80,8 @@ WebhookRegistry = Annotated[Registry, Depends(_registry)]
 DeliveryLogbook = Annotated[Logbook, Depends(_logbook)]
 
 WebhookReplays = Annotated[Replays, Depends(_replays)]
+
+ReceiverChecks = Annotated[Checks, Depends(_checks)]
 
 RecipientErasures = Annotated[Erasures, Depends(_erasures)]
 

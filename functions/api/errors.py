@@ -143,6 +143,11 @@ def replay_not_found() -> ApiError:
     return ApiError(404, "replay_not_found", "Check the id: the webhook has no such replay.")
 
 
+def check_not_found() -> ApiError:
+    """Refuse an id that is not one of the webhook's checks, or no longer."""
+    return ApiError(404, "check_not_found", "Check the id: the webhook has no such check.")
+
+
 def erasure_not_found() -> ApiError:
     """Refuse an id that is not one of the account's erasures, or no longer."""
     return ApiError(404, "erasure_not_found", "Check the id: the account has no such erasure.")

@@ -74,6 +74,7 @@ _OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
         TooManyResends(),
     ],
     "send_test_event": [WebhookDisabled(), TooManyTests()],
+    "start_check": [WebhookDisabled(), TooManyTests()],
     "start_replay": [WebhookDisabled(), ReplayRunning(), TooManyReplays()],
     "erase_recipient": [TooManyErasures()],
     "create_api_key": [ScopeExceeded()],
@@ -84,6 +85,7 @@ _OF_PATH = {
     "delivery_id": errors.delivery_not_found,
     "replay_id": errors.replay_not_found,
     "erasure_id": errors.erasure_not_found,
+    "check_id": errors.check_not_found,
     "key_id": errors.api_key_not_found,
     "file": errors.file_not_found,
 }
@@ -101,6 +103,7 @@ _BODIES: Mapping[str, Any] = {
 _TAGS = {
     "Webhooks": "Where events are sent.",
     "Deliveries": "What was sent, and how it went.",
+    "Checks": "Whether a receiver takes what is genuine, and nothing else.",
     "Replays": "Sending a webhook's deliveries again, many at once.",
     "Recipients": "The people whom events are about.",
     "Events": "What happened to emails.",

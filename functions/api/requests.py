@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from webhooks.domain.api_key import ApiKey
     from webhooks.ports import KeptAnswers, Observer
     from webhooks.services.allowances import Allowances
+    from webhooks.services.checks import Checks
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.erasures import Erasures
     from webhooks.services.keyring import Keyring
@@ -66,6 +67,10 @@ class Services(Protocol):
     @property
     def replays(self) -> Replays:
         """The webhooks' replays."""
+
+    @property
+    def checks(self) -> Checks:
+        """The checks of the webhooks' receivers."""
 
     @property
     def erasures(self) -> Erasures:

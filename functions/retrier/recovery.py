@@ -1,6 +1,7 @@
 """The steps of the recovery state machine: what takes long is done bit by bit.
 
-A replay and a recovery send a webhook what it missed, an erasure redacts an account's payloads.
+A replay and a recovery send a webhook what it missed, an erasure redacts an account's payloads, a
+check tries a receiver out, in one step.
 
 An action does a step of its work and says how long to wait for the next one, None for no next
 one; everything else about the machine is the same for all of them.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from webhooks.domain.check import CheckKey
 from webhooks.domain.erasure import ErasureKey
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.replay import ReplayKey
@@ -42,7 +44,7 @@ A step is 9 events of the execution's history, and 3 more for each of its 63 ret
 that a hundred stay below the 25,000 that Step Functions allows ("Standard workflows quotas").
 """
 
-_WORKS = ("replay_id", "recovery_id", "erasure_id")
+_WORKS = ("replay_id", "recovery_id", "erasure_id", "check_id")
 """What a state names its work by: one of these, the id that its executions are named after."""
 
 _CARRIED = ("version", "action", "account_id", "webhook_id", *_WORKS)
@@ -89,6 +91,12 @@ def _erase(
     return None if seconds is None else Next(seconds, {})
 
 
+def _check(
+    state: Mapping[str, Any], remaining_seconds: Callable[[], float], services: wiring.Services
+) -> None:
+    services.checker.run(_check_key(state), remaining_seconds)
+
+
 def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, Any]:
     """See that what the state machine gave up does not look as if it went on.
 
@@ -101,6 +109,8 @@ def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, A
         services.replayer.abandon(_replay_key(state))
     elif state.get("action") == ERASE:
         services.eraser.abandon(_erasure_key(state))
+    elif state.get("action") == CHECK:
+        services.checker.abandon(_check_key(state))
     return names
 
 
@@ -126,10 +136,20 @@ def _erasure_key(state: Mapping[str, Any]) -> ErasureKey:
     return ErasureKey(state["account_id"], state["erasure_id"])
 
 
+def _check_key(state: Mapping[str, Any]) -> CheckKey:
+    return CheckKey(state["account_id"], state["webhook_id"], state["check_id"])
+
+
 REPLAY = "replay"
 RECOVER = "recover"
 ERASE = "erase"
+CHECK = "check"
 ABANDON = "abandon"
-_ACTIONS: dict[str, Do] = {REPLAY: _replay, RECOVER: _recover, ERASE: _erase}
+_ACTIONS: dict[str, Do] = {
+    REPLAY: _replay,
+    RECOVER: _recover,
+    ERASE: _erase,
+    CHECK: _check,
+}
 ACTIONS = frozenset({*_ACTIONS, ABANDON})
 """The values of a state's `action` that are the recovery state machine's."""

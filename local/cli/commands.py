@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,21 @@ SECRET_VARIABLE = "SENDCOMMS_WEBHOOK_SECRET"  # noqa: S105  where to look for on
 _CORE = Path(__file__).parents[2] / "layers" / "core"
 _STATUSES = ("pending", "retrying", "waiting", "succeeded", "exhausted", "cancelled")
 _LOCAL_ADDRESS = re.compile(r"(?:(?:http://)?(?:127\.0\.0\.1|localhost):)?([0-9]{1,5})(/[!-~]*)?")
+_CHECK_PATIENCE_SECONDS, _CHECK_POLL_SECONDS = 60.0, 0.5
 _MIN_INTERVAL_SECONDS, _MAX_INTERVAL_SECONDS = 0.2, 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns 0, 1 where it failed, or 2 for wrong usage."""
+    """Do what the command line says; returns 0, 1 where it failed, or 2 for wrong usage.
+
+    A check fails too where the receiver is not verified.
+    """
     options = parser().parse_args(arguments)
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
     try:
         api = Api(find_access(os.environ))
-        run: Callable[[Api, Screen, argparse.Namespace], None] = options.run
-        run(api, screen, options)
+        run: Callable[[Api, Screen, argparse.Namespace], int | None] = options.run
+        return run(api, screen, options) or 0
     except NotConfigured as error:
         _complain(str(error))
         return 2
@@ -59,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--json", action="store_true", help="answer in JSON, for scripts")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, parents=[shared])
         made.set_defaults(run=run)
         return made
@@ -83,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     test = command("test", _test, "Have a sample event delivered.")
     _add_ids(test)
     test.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
+    check = command("check", _check, "Try a receiver with genuine and forged requests.")
+    _add_ids(check)
     command("events", _events, "List the event types.")
     log = command("deliveries", _deliveries, "List a webhook's deliveries, newest first.")
     _add_ids(log)
@@ -158,6 +165,17 @@ def _rotate(api: Api, screen: Screen, options: argparse.Namespace) -> None:
 def _test(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     path = f"/webhooks/{options.webhook}/test"
     tables.delivery(screen, api.call("POST", path, body={"event": options.event}).data)
+
+
+def _check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
+    path = f"/webhooks/{options.webhook}/check"
+    check = api.call("POST", path).data
+    patient_until = time.monotonic() + _CHECK_PATIENCE_SECONDS
+    while check["status"] == "running" and time.monotonic() < patient_until:
+        time.sleep(_CHECK_POLL_SECONDS)
+        check = api.get(f"{path}s/{check['id']}")
+    tables.check(screen, check)
+    return 0 if check.get("verified") else 1
 
 
 def _events(api: Api, screen: Screen, _: argparse.Namespace) -> None:

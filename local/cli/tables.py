@@ -90,6 +90,31 @@ def delivery(screen: Screen, found: Thing) -> None:
     )
 
 
+def check(screen: Screen, found: Thing) -> None:
+    """Show a check, and what each of its requests says of the receiver."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    screen.fields({name: value for name, value in found.items() if name != "requests"})
+    if "requests" not in found:
+        return
+    screen.line()
+    screen.table(
+        ("REQUEST", "TO BE", "ANSWER", "MS", "VERDICT", "MEANS"),
+        [
+            (
+                each["request"],
+                each["expected"],
+                _outcome(each),
+                each["duration_ms"],
+                each["verdict"],
+                each["message"],
+            )
+            for each in found["requests"]
+        ],
+    )
+
+
 def event_types(screen: Screen, found: Sequence[Thing]) -> None:
     """Show event types, one a line; their schemas and samples are for scripts."""
     if screen.as_json:

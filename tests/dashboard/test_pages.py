@@ -11,9 +11,11 @@ from playwright.sync_api import expect
 from dashboard import pictures
 from dashboard.browsing import Visit, visit
 from dashboard.site import HOST, HOUR_MS, refused
+from dashboard.test_access import CONTRASTS, PROBLEMS
 from support.http_api import http_api_event
 from webhooks.domain.api_key import Scope
-from webhooks.domain.delivery import Status
+from webhooks.domain.check import Probe
+from webhooks.domain.delivery import AttemptError, Outcome, Status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -205,6 +207,56 @@ def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[
         each for each in place.fakes.deliveries.deliveries.values() if each.id == delivery_id
     )
     assert payload.text_content() == stored.body.decode()
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_a_check_tells_what_the_receiver_accepted(
+    browser: Browser, place: Site, width: int
+) -> None:
+    webhook = place.webhook(1)
+    with visit(browser, place.url, viewport={"width": width, "height": 860}) as guest:
+        guest.sign_in(place.key)
+        guest.go(f"#/webhooks/{webhook.id}")
+        guest.press("Check receiver")
+        expect(guest.said).to_have_text("The check is started.")
+        report = guest.page.get_by_role("region", name="Check of your receiver")
+        expect(report).to_contain_text("are being sent")
+        [check] = place.fakes.check_store.checks.values()
+        accepted = Outcome(status_code=200, duration_ms=41)
+        answers = {
+            **dict.fromkeys(Probe, Outcome(AttemptError.HTTP_STATUS, 401, duration_ms=38)),
+            **dict.fromkeys((Probe.VALID, Probe.DUPLICATE, Probe.UNSIGNED), accepted),
+            Probe.STALE_TIMESTAMP: Outcome(AttemptError.TIMEOUT, duration_ms=5000),
+        }
+        place.fakes.check_store.end(check.completed(answers, place.now_ms))
+        expect(report.locator(".state")).to_contain_text("Not verified")
+        rows = report.locator("tbody tr")
+        expect(rows.locator(".pill")).to_have_text(
+            ["Passed", "Information", "Passed", "Passed", "Failed", "Passed", "Failed"]
+            + ["Passed"] * 2
+        )
+        expect(rows.nth(4)).to_contain_text("refuse what comes without one")
+        expect(rows.nth(6)).to_contain_text("No answer within 5 seconds")
+        expect(guest.said).to_contain_text("correct what failed")
+        expect(guest.page.get_by_role("button", name="Check receiver")).to_be_focused()
+        assert guest.page.evaluate("() => document.documentElement.scrollWidth") <= width
+        assert guest.page.evaluate(PROBLEMS) == []
+        assert guest.page.evaluate(CONTRASTS)["poor"] == []
+
+
+def test_a_check_that_is_refused_or_fails_is_said(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1, active=False)
+    guest.go(f"#/webhooks/{webhook.id}")
+    guest.press("Check receiver")
+    expect(guest.said).to_contain_text("Switch the webhook on first")
+    guest.press("Switch on")
+    expect(guest.page.get_by_role("button", name="Switch off")).to_be_visible()
+    guest.press("Check receiver")
+    expect(guest.said).to_have_text("The check is started.")
+    [check] = place.fakes.check_store.checks.values()
+    place.fakes.check_store.end(check.failed("secret_missing", place.now_ms))
+    report = guest.page.get_by_role("region", name="Check of your receiver")
+    expect(report.get_by_role("alert")).to_contain_text("the webhook has no secret")
 
 
 def test_what_cannot_be_found_is_said_and_leads_on(guest: Visit) -> None:

@@ -102,6 +102,7 @@ def test_nothing_that_is_secret_is_told_anywhere(
         target = f"{WEBHOOKS}/{hooks[0]['id']}"
         account.call("POST", f"{target}/rotate-secret", json={"secret": f"{CANARY}-next-{CANARY}"})
         account.call("POST", f"{target}/test", json={"event": "email.sent"})
+        assert account.call("POST", f"{target}/check").status == 202
         account.call("POST", f"{target}/replay", json={"since": "2025-01-01T00:00:00Z"})
 
         def exhausted() -> bool:

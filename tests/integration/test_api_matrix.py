@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 WEBHOOKS = "/api/v1/webhooks"
 WEBHOOK = f"{WEBHOOKS}/{{webhook_id}}"
 DELIVERY = f"{WEBHOOK}/deliveries/{{delivery_id}}"
+CHECK = f"{WEBHOOK}/checks/{{check_id}}"
 REPLAY = f"{WEBHOOK}/replays/{{replay_id}}"
 KEYS = "/api/v1/api-keys"
 SINCE = "2025-12-21T00:00:00Z"
@@ -64,6 +65,8 @@ CASES = [
     Case("DELETE", WEBHOOK, Scope.WRITE, 200),
     Case("POST", f"{WEBHOOK}/rotate-secret", Scope.WRITE, 200, {"overlap_seconds": 60}),
     Case("POST", f"{WEBHOOK}/test", Scope.WRITE, 202, {"event": "email.sent"}),
+    Case("POST", f"{WEBHOOK}/check", Scope.WRITE, 202),
+    Case("GET", CHECK, Scope.READ, 200),
     Case("GET", f"{WEBHOOK}/deliveries", Scope.READ, 200),
     Case("GET", DELIVERY, Scope.READ, 200),
     Case("POST", f"{DELIVERY}/resend", Scope.WRITE, 202),
@@ -131,7 +134,7 @@ class World:
         fakes = self.fakes
         stores = (
             *(fakes.webhooks, fakes.deliveries, fakes.replay_store, fakes.erasure_store),
-            fakes.keys,
+            *(fakes.keys, fakes.check_store),
         )
         for store in stores:
             for name, method in inspect.getmembers(store, inspect.ismethod):
@@ -164,6 +167,8 @@ class World:
                 if account_id in each.key
             ]
             + [repr(key) for key in fakes.erasure_scheduler.started if account_id in key]
+            + [repr(each) for each in fakes.check_store.checks.values() if account_id in each.key]
+            + [repr(key) for key in fakes.check_scheduler.started if account_id in key]
             + [repr(message) for message in fakes.events.messages if account_id in message]
         )
 
@@ -177,6 +182,7 @@ class World:
             "webhook_id": webhook.id,
             "delivery_id": delivery.id,
             "replay_id": replay.id,
+            "check_id": self.fakes.checks.start(webhook).id,
             "erasure_id": self.fakes.erasures.start(account_id, f"{account_id}@example.com").id,
             "key_id": key.id,
             # The one thing that belongs to nobody: another account's is one that there is not.

@@ -294,6 +294,8 @@ def test_the_api_is_throttled_and_takes_every_route() -> None:
         ("PATCH", "/api/v1/webhooks/{id}"),
         ("POST", "/api/v1/webhooks/{id}/rotate-secret"),
         ("POST", "/api/v1/webhooks/{id}/test"),
+        ("POST", "/api/v1/webhooks/{id}/check"),
+        ("GET", "/api/v1/webhooks/{id}/checks/{check_id}"),
         ("GET", "/api/v1/webhooks/{id}/deliveries"),
         ("GET", "/api/v1/webhooks/{id}/deliveries/{delivery_id}"),
         ("POST", "/api/v1/webhooks/{id}/deliveries/{delivery_id}/resend"),
@@ -477,10 +479,12 @@ def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> 
         ("ApiRole", "CountWhatIsAskedFor"): f"*{items.ALLOWANCES}",
         ("RetrierRole", "KeepReplays"): f"*{items.REPLAYS}",
         ("RetrierRole", "KeepErasures"): f"*{items.ERASURES}",
+        ("RetrierRole", "KeepChecks"): f"*{items.CHECKS}",
     }
     counted = items.allowance_key(Allowance("acc_1", "w", Kind.TESTS, 1))["owner"]["S"]
     assert counted.endswith(items.ALLOWANCES)
     assert items.erasure_key("acc_1", "e")["owner"]["S"].endswith(items.ERASURES)
+    assert items.check_key("acc_1", "w", "c")["owner"]["S"].endswith(items.CHECKS)
 
 
 def test_the_retrier_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:

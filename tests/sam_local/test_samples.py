@@ -114,6 +114,7 @@ def test_a_batch_is_dealt_with(stack: Stack, sample: str) -> None:
         ("retrier-replay", "done"),
         ("retrier-recover", "done"),
         ("retrier-erase", "done"),
+        ("retrier-check", "done"),
         ("retrier-unknown-version", "dead_letter"),
     ],
 )

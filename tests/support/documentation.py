@@ -19,8 +19,8 @@ def run_commands(document: str, stack: Stack, account: Account, **variables: str
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     environment = {
         **os.environ,
-        "API_URL": stack.outputs["ApiUrl"],
-        "API_KEY": account.key,
+        "API": stack.outputs["ApiUrl"],
+        "KEY": account.key,
         **variables,
     }
     return [

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from webhooks.domain.allowance import Allowance
     from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
+    from webhooks.domain.check import Check, CheckKey
     from webhooks.domain.delivery import Status
     from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
@@ -535,6 +536,32 @@ class FakeErasureStore:
         return True
 
 
+class FakeCheckStore:
+    """`CheckStore` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.checks: dict[CheckKey, Check] = {}
+        self.failures = Failures()
+
+    def create(self, check: Check) -> None:
+        self.failures.check("create")
+        self.checks[check.key] = check
+
+    def get(self, key: CheckKey) -> Check | None:
+        self.failures.check("get")
+        return self.checks.get(key)
+
+    def end(self, check: Check) -> bool:
+        self.failures.check("end")
+        stored = self.checks.get(check.key)
+        if stored == check:
+            return True
+        if stored is None or not stored.running:
+            return False
+        self.checks[check.key] = check
+        return True
+
+
 class FakeWebhookTrail:
     """`WebhookTrail` over a fake store's webhooks."""
 
@@ -550,6 +577,18 @@ class FakeWebhookTrail:
             ),
             default=None,
         )
+
+
+class FakeCheckScheduler:
+    """A `CheckScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[CheckKey] = []
+        self.failures = Failures()
+
+    def start(self, key: CheckKey) -> None:
+        self.failures.check("start")
+        self.started.append(key)
 
 
 class FakeErasureScheduler:

@@ -14,6 +14,8 @@ from api.app import Api
 from support.fakes import (
     FakeAllowanceStore,
     FakeApiKeyStore,
+    FakeCheckScheduler,
+    FakeCheckStore,
     FakeDeliveryStore,
     FakeErasureScheduler,
     FakeErasureStore,
@@ -30,6 +32,7 @@ from webhooks.domain import targets
 from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import ALL_SCOPES, Scope
 from webhooks.services.allowances import Allowances
+from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
 from webhooks.services.erasures import Erasures
 from webhooks.services.keyring import Keyring
@@ -159,6 +162,8 @@ class ApiOnFakes:
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     max_replays_per_day: int = 50
     allowance_store: FakeAllowanceStore = field(default_factory=FakeAllowanceStore)
+    check_store: FakeCheckStore = field(default_factory=FakeCheckStore)
+    check_scheduler: FakeCheckScheduler = field(default_factory=FakeCheckScheduler)
     erasure_store: FakeErasureStore = field(default_factory=FakeErasureStore)
     erasure_scheduler: FakeErasureScheduler = field(default_factory=FakeErasureScheduler)
     replay_store: FakeReplayStore = field(default_factory=FakeReplayStore)
@@ -191,6 +196,9 @@ class ApiOnFakes:
             self.scheduler,
             allowances=self.allowances,
             cursor_key=CURSOR_KEY,
+        )
+        self.checks = Checks(
+            store=self.check_store, scheduler=self.check_scheduler, allowances=self.allowances
         )
         self.erasures = Erasures(
             store=self.erasure_store, scheduler=self.erasure_scheduler, allowances=self.allowances

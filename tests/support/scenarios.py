@@ -190,6 +190,21 @@ def erase(world: World) -> None:
         assert world.deliveries(webhook_id)
 
 
+def check(world: World) -> None:
+    """A receiver is checked, which is given up the second time; in a rotation it has moved."""
+    with world.webhook(Answer(401), Answer(200)) as (webhook_id, _):
+        world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
+        path = f"{WEBHOOKS}/{webhook_id}/check"
+        for end in ("completed", "failed"):
+            started = world.call("POST", path, 202)
+            state = {**names(webhook_id), "check_id": started["id"], "action": "check"}
+            if end == "failed":
+                world.retry(action="abandon", state={"version": 1, **state})
+            else:
+                assert world.retry(**state)["decision"] == "done"
+            assert world.call("GET", f"{path}s/{started['id']}")["status"] == end
+
+
 SCENARIOS = (
     keys,
     manage,
@@ -201,6 +216,7 @@ SCENARIOS = (
     fail_for_days,
     replay,
     erase,
+    check,
     sweep,
 )
 

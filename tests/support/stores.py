@@ -19,6 +19,7 @@ from support import samples
 from support.fakes import (
     FakeAllowanceStore,
     FakeApiKeyStore,
+    FakeCheckStore,
     FakeDeliveryStore,
     FakeDeliveryWalk,
     FakeErasureStore,
@@ -31,6 +32,7 @@ from support.fakes import (
 from support.tables import create_tables
 from webhooks.adapters.allowances import DynamoDBAllowanceStore
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
+from webhooks.adapters.checks import DynamoDBCheckStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
 from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from webhooks.ports import (
         AllowanceStore,
         ApiKeyStore,
+        CheckStore,
         DeliveryLog,
         DeliveryStore,
         DeliveryWalk,
@@ -83,6 +86,7 @@ class Stores(NamedTuple):
     walk: DeliveryWalk
     replays: ReplayStore
     api_keys: ApiKeyStore
+    checks: CheckStore
     erasures: ErasureStore
     trail: WebhookTrail
     allowances: AllowanceStore
@@ -140,6 +144,7 @@ def on_fakes() -> Stores:
         walk=FakeDeliveryWalk(deliveries),
         replays=FakeReplayStore(),
         api_keys=FakeApiKeyStore(),
+        checks=FakeCheckStore(),
         erasures=FakeErasureStore(),
         trail=FakeWebhookTrail(webhooks),
         allowances=FakeAllowanceStore(),
@@ -159,6 +164,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         walk=DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
         replays=DynamoDBReplayStore(client, table, retention_days=30, clock=clock),
         api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
+        checks=DynamoDBCheckStore(client, table, retention_days=30, clock=clock),
         erasures=DynamoDBErasureStore(client, table, retention_days=30, clock=clock),
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
         allowances=DynamoDBAllowanceStore(client, table),

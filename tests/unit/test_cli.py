@@ -22,7 +22,8 @@ from local.cli.screen import Screen, cell
 from support import samples
 from support.http_api import LAMBDA_CONTEXT, ApiOnFakes, http_api_event
 from support.receiver import Answer, Receiver
-from webhooks.domain.delivery import Delivery, Status, delivery_id
+from webhooks.domain.check import Probe
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
 from webhooks.domain.payload import serialize
 from webhooks.domain.webhook import Secrets
 
@@ -165,6 +166,59 @@ def test_a_new_secret_is_shown_with_a_warning(
     assert destination is not None
     assert str(destination.secrets.current) in shown
     assert "only this once" in shown
+
+
+def answered(unsigned: Outcome) -> dict[Probe, Outcome]:
+    """Return the answers of a receiver that refuses what is forged, but for what is unsigned."""
+    accepted = Outcome(status_code=200, duration_ms=3)
+    refused = Outcome(AttemptError.HTTP_STATUS, 401, duration_ms=3)
+    return {
+        **{probe: accepted if probe.genuine else refused for probe in Probe},
+        Probe.UNSIGNED: unsigned,
+    }
+
+
+@pytest.mark.parametrize(
+    ("unsigned", "code"),
+    [(Outcome(AttemptError.HTTP_STATUS, 403), 0), (Outcome(status_code=204), 1)],
+)
+def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    unsigned: Outcome,
+    code: int,
+) -> None:
+    store = wire.on_fakes.check_store
+
+    def complete(_: float) -> None:
+        """Have the check made while the command waits for it."""
+        [check] = store.checks.values()
+        store.end(check.completed(answered(unsigned), check.created_at_ms))
+
+    monkeypatch.setattr(time, "sleep", complete)
+    assert commands.main(["check", WEBHOOK.id]) == code
+    shown = capsys.readouterr().out
+    [line] = [line for line in shown.splitlines() if line.startswith("unsigned ")]
+    assert line.split()[1:3] == ["refused", str(unsigned.status_code)]
+    assert ("failed" in line) is bool(code)
+    store.checks.clear()
+    assert commands.main(["check", WEBHOOK.id, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["verified"] is not bool(code)
+
+
+def test_a_check_that_could_not_be_made_fails(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = wire.on_fakes.check_store
+
+    def fail(_: float) -> None:
+        [check] = store.checks.values()
+        store.end(check.failed("webhook_deleted", check.created_at_ms))
+
+    monkeypatch.setattr(time, "sleep", fail)
+    assert commands.main(["check", WEBHOOK.id]) == 1
+    assert "webhook_deleted" in capsys.readouterr().out
 
 
 def test_lists_follow_their_cursors(

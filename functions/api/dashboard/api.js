@@ -105,6 +105,8 @@ export const changeWebhook = (id, changes) => data("PATCH", of(id), { body: chan
 export const deleteWebhook = (id) => data("DELETE", of(id));
 export const rotation = (id) => once("POST", of(id, "rotate-secret"));
 export const testing = (id) => once("POST", of(id, "test"));
+export const startCheck = (id) => once("POST", of(id, "check"))();
+export const check = (id, checkId, signal) => data("GET", of(id, "checks", checkId), { signal });
 
 /** Return a page of a webhook's log; `filter` may have status, event, since, until, cursor. */
 export const deliveriesPage = (id, filter, signal) =>

@@ -1,6 +1,7 @@
 // One webhook: how its last day went, what can be done with it, its replays and its log.
 
 import * as api from "./api.js";
+import { checkSection } from "./check.js";
 import { announce, button, el, foreign, trouble, whileBusy } from "./dom.js";
 import { ailment, exactly, healthPill } from "./format.js";
 import * as forms from "./forms.js";
@@ -18,6 +19,7 @@ export async function webhookView(id, signal) {
   const head = el("section", { "aria-labelledby": "webhook" });
   const day = daySection(id, signal);
   const log = logSection(id, types, signal);
+  const check = checkSection(id, signal);
   const replays = replaySection(id, signal, refresh);
 
   async function refresh() {
@@ -48,6 +50,7 @@ export async function webhookView(id, signal) {
       location.hash = `${pathOf(webhook)}/deliveries/${delivery.id}`;
       announce("The test event is on its way.");
     }),
+    check: (event) => check.run(event.currentTarget),
     replay: () => forms.replay(webhook, replays.follow),
     edit: () => forms.edit(webhook, (changed) => saved(changed, "Saved.")),
     rotate: () => forms.rotate(webhook, () => announce("The secret is rotated.")),
@@ -66,7 +69,7 @@ export async function webhookView(id, signal) {
     title: webhook.url,
     element: el("div", {},
       el("nav", { class: "crumbs", "aria-label": "Where you are" }, el("a", { href: "#/" }, "Webhooks")),
-      head, replays.element, day.element, log.element,
+      head, check.element, replays.element, day.element, log.element,
     ),
   };
 }
@@ -84,6 +87,7 @@ function headOf(webhook, actions) {
     ailing ? el("p", { class: `notice ${ailing.tone}` }, ailing.words) : null,
     el("div", { class: "buttons" },
       named("test", "Send test event", { class: "primary" }),
+      named("check", "Check receiver"),
       named("replay", "Replay…"),
       named("edit", "Edit…"),
       named("rotate", "Rotate secret…"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from webhooks.domain.allowance import Allowance
     from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
+    from webhooks.domain.check import Check, CheckKey
     from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
     from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
@@ -291,6 +292,22 @@ class ErasureStore(Protocol):
         """
 
 
+class CheckStore(Protocol):
+    """The checks of receivers."""
+
+    def create(self, check: Check) -> None:
+        """Add a check; adding it again, after a lost answer, is success."""
+
+    def get(self, key: CheckKey) -> Check | None:
+        """Return one check, read consistently, None where there is none."""
+
+    def end(self, check: Check) -> bool:
+        """Write a check's end over the running one.
+
+        False, with nothing written, where the stored one is not running any more.
+        """
+
+
 class WebhookTrail(Protocol):
     """The webhooks that an account may have deliveries of, deleted ones too."""
 
@@ -393,6 +410,13 @@ class ErasureScheduler(Protocol):
 
     def start(self, key: ErasureKey) -> None:
         """See that the erasure has its one execution; having one already is success."""
+
+
+class CheckScheduler(Protocol):
+    """Starts the state machine that carries a check out."""
+
+    def start(self, key: CheckKey) -> None:
+        """See that the check has its one execution; having one already is success."""
 
 
 class RecoveryScheduler(Protocol):

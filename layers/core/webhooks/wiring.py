@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from webhooks.domain.targets import Target
     from webhooks.observability import PowertoolsObserver
     from webhooks.ports import (
+        CheckStore,
         DeliveryStore,
         DeliveryWalk,
         DestinationStore,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         Sender,
     )
     from webhooks.services.allowances import Allowances
+    from webhooks.services.checker import Checker
+    from webhooks.services.checks import Checks
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.dispatcher import Dispatcher
@@ -153,6 +156,20 @@ class Services:
         )
 
     @cached_property
+    def checks(self) -> Checks:
+        """What starts and shows checks of receivers."""
+        from webhooks.adapters.stepfunctions import StepFunctionsCheckScheduler
+        from webhooks.services.checks import Checks
+
+        return Checks(
+            store=self._check_store,
+            scheduler=StepFunctionsCheckScheduler(
+                self._client("stepfunctions"), self.settings.recovery_state_machine_arn
+            ),
+            allowances=self.allowances,
+        )
+
+    @cached_property
     def allowances(self) -> Allowances:
         """How much may be asked for."""
         from webhooks.adapters.allowances import DynamoDBAllowanceStore
@@ -252,6 +269,19 @@ class Services:
             observer=self.observer,
             clock=time.time,
             deliveries_per_second=self.settings.replay_rate,
+        )
+
+    @cached_property
+    def checker(self) -> Checker:
+        """What carries checks out."""
+        from webhooks.services.checker import Checker
+
+        return Checker(
+            store=self._check_store,
+            destinations=self._destinations,
+            sender=self._sender,
+            observer=self.observer,
+            clock=time.time,
         )
 
     @cached_property
@@ -369,6 +399,16 @@ class Services:
         from webhooks.adapters.erasures import DynamoDBErasureStore
 
         return DynamoDBErasureStore(
+            self._dynamodb,
+            self.settings.deliveries_table,
+            retention_days=self.settings.retention_days,
+        )
+
+    @cached_property
+    def _check_store(self) -> CheckStore:
+        from webhooks.adapters.checks import DynamoDBCheckStore
+
+        return DynamoDBCheckStore(
             self._dynamodb,
             self.settings.deliveries_table,
             retention_days=self.settings.retention_days,

@@ -36,6 +36,9 @@ REPLAYS = "#replay"
 ERASURES = "#erasure"
 """The end of the partition of an account's erasures."""
 
+CHECKS = "#check"
+"""The end of the partition of a webhook's checks."""
+
 ALLOWANCES = "#allowance"
 """The end of the partitions of what an account and its webhooks may still ask for; the api's role
 may update no other."""
@@ -111,6 +114,14 @@ def replay_key(account_id: str, webhook_id: str, replay_id: str) -> Item:
 def erasure_key(account_id: str, erasure_id: str) -> Item:
     """Return the key of an erasure, which lives beside the deliveries too."""
     return {"owner": {"S": f"{account_id}{ERASURES}"}, "delivery_id": {"S": erasure_id}}
+
+
+def check_key(account_id: str, webhook_id: str, check_id: str) -> Item:
+    """Return the key of a check, which lives beside the deliveries too."""
+    return {
+        "owner": {"S": f"{owner(account_id, webhook_id)}{CHECKS}"},
+        "delivery_id": {"S": check_id},
+    }
 
 
 def allowance_key(allowance: Allowance) -> Item:

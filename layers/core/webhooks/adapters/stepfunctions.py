@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_stepfunctions import SFNClient
 
+    from webhooks.domain.check import CheckKey
     from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.domain.erasure import ErasureKey
     from webhooks.domain.health import RecoveryKey
@@ -31,6 +32,9 @@ REPLAY = "replay"
 
 ERASE = "erase"
 """The input's `action` for an erasure, of the recovery state machine."""
+
+CHECK = "check"
+"""The input's `action` for a check of a receiver, of the recovery state machine."""
 
 RECOVER = "recover"
 """The input's `action` that brings a webhook back, of the recovery state machine."""
@@ -109,6 +113,20 @@ class StepFunctionsErasureScheduler:
         """See that the erasure has its execution."""
         state: dict[str, str | int] = {"action": ERASE, **key._asdict(), "seconds": 0}
         _start(self._client, self._state_machine_arn, key.erasure_id, state)
+
+
+class StepFunctionsCheckScheduler:
+    """One execution a check, named after it."""
+
+    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
+        """Start executions of `state_machine_arn`."""
+        self._client = client
+        self._state_machine_arn = state_machine_arn
+
+    def start(self, key: CheckKey) -> None:
+        """See that the check has its execution."""
+        state: dict[str, str | int] = {"action": CHECK, **key._asdict(), "seconds": 0}
+        _start(self._client, self._state_machine_arn, key.check_id, state)
 
 
 class StepFunctionsRecoveryScheduler:

@@ -84,21 +84,27 @@ def sample_document(event_type: EventType) -> dict[str, Any]:
     }
 
 
-def sample_event(event_type: str, *, account_id: str, event_id: str, now_ms: int) -> Event:
+def sample_event(
+    event_type: str, *, account_id: str, event_id: str, now_ms: int, subject: str | None = None
+) -> Event:
     """Return a sample event of an account's own, which happens at this moment.
 
     It has a transaction id of its own too, so that a receiver that goes by those does not take it
-    for a duplicate of the sample before. Raises InvalidInput for an unknown type.
+    for a duplicate of the sample before. `subject` is the email's, where it is to tell what the
+    sample is for. Raises InvalidInput for an unknown type.
     """
     if event_type not in set(EventType):
         raise InvalidInput("event", f"Use one of {', '.join(EventType)}.")
+    document = sample_document(EventType(event_type))
+    if subject is not None:
+        document["data"]["subject"] = subject
     changes = {
         "account_id": account_id,
         "id": event_id,
         "transaction_id": None,
         "timestamp": to_text(now_ms),
     }
-    return accept({**sample_document(EventType(event_type)), **changes}, sent_at_ms=now_ms)
+    return accept({**document, **changes}, sent_at_ms=now_ms)
 
 
 def schema_of(event_type: EventType) -> dict[str, Any]:

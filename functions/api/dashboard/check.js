@@ -1,0 +1,89 @@
+// A check of a webhook's receiver: started by its owner, followed, and its report.
+
+import * as api from "./api.js";
+import { announce, el, trouble, whileBusy } from "./dom.js";
+import { duration, exactly, outcome } from "./format.js";
+
+const POLL_MS = 1000;
+const REASONS = {
+  webhook_disabled: "the webhook is switched off",
+  webhook_deleted: "the webhook is deleted",
+  secret_missing: "the webhook has no secret: rotate it",
+  not_started: "it could not be started",
+  internal_error: "something failed on our side",
+};
+const VERDICTS = {
+  passed: ["Passed", "good"],
+  failed: ["Failed", "bad"],
+  information: ["Information", "busy"],
+};
+const COLUMNS = ["Request", "To be", "Answer", "Verdict", "What it means"];
+const REQUESTS = {
+  valid: "A genuine request",
+  duplicate: "The same once more",
+  tampered_body: "Body changed after signing",
+  old_secret: "Signed with an old secret",
+  unsigned: "Without a signature",
+  truncated_signature: "Part of the signature missing",
+  stale_timestamp: "Ten minutes old",
+  future_timestamp: "Ten minutes ahead",
+  tampered_timestamp: "Old, with a new time",
+};
+
+/** Return the section, and `run`, which starts a check for the button that was pressed. */
+export function checkSection(id, signal) {
+  const title = el("h2", { id: "check", tabindex: "-1" }, "Check of your receiver");
+  const content = el("div");
+  const element = el("section", { "aria-labelledby": "check", class: "panel", hidden: true }, title, content);
+
+  async function run(pressed) {
+    await whileBusy(pressed, async () => {
+      let check = await api.startCheck(id);
+      element.hidden = false;
+      content.replaceChildren(el("p", { class: "hint" }, "Genuine and forged requests are being sent…"));
+      announce("The check is started.");
+      try {
+        while (check.status === "running") {
+          await api.pause(POLL_MS, signal);
+          check = await api.check(id, check.id, signal);
+        }
+      } catch (error) {
+        if (error.name !== "AbortError") content.replaceChildren(trouble(error.message));
+        return;
+      }
+      content.replaceChildren(...reportOf(check));
+      announce(check.message ?? "The check could not be made.");
+    });
+  }
+
+  return { element, run };
+}
+
+function reportOf(check) {
+  if (!check.requests) return [trouble(`The check could not be made: ${REASONS[check.reason] ?? check.reason}.`)];
+  const [name, tone] = check.verified ? ["Verified", "good"] : ["Not verified", "bad"];
+  return [
+    el("p", { class: "state" }, el("span", { class: `pill ${tone}` }, name), el("span", {}, check.message)),
+    tableOf(check.requests),
+    el("p", { class: "hint" }, "Made ", exactly(check.updated_at), "."),
+  ];
+}
+
+function tableOf(requests) {
+  return el("table", { class: "report" },
+    el("thead", {}, el("tr", {}, COLUMNS.map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, requests.map(row)),
+  );
+}
+
+function row(request) {
+  const [verdict, tone] = VERDICTS[request.verdict] ?? [request.verdict, "off"];
+  const cells = [
+    el("strong", {}, REQUESTS[request.request] ?? request.request),
+    el("span", {}, request.expected),
+    [el("span", {}, outcome(request)), el("small", {}, duration(request.duration_ms))],
+    el("span", { class: `pill ${tone}` }, verdict),
+    el("span", {}, request.message),
+  ];
+  return el("tr", {}, cells.map((cell, at) => el("td", { "data-label": COLUMNS[at] }, cell)));
+}

@@ -1,0 +1,39 @@
+"""The checks of a webhook's receiver: start one, read its report."""
+
+from typing import Annotated
+
+from aws_lambda_powertools.event_handler.openapi.params import Path
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+from api import errors
+from api.dependencies import AccountId, ReceiverChecks, WebhookRegistry
+from api.routes.parameters import WebhookId, own_webhook
+from api.schemas.base import Success
+from api.schemas.checks import CheckOut
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+CheckId = Annotated[str, Path(description="The check's id.")]
+
+
+@router.post("/<webhook_id>/check", status_code=202, summary="Check a receiver", tags=["Checks"])
+def start_check(
+    webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry, checks: ReceiverChecks
+) -> Success[CheckOut]:
+    """Sends genuine and forged samples to the webhook's url, nine at most. Follow it by its id."""
+    return Success(data=CheckOut.of(checks.start(own_webhook(registry, account_id, webhook_id))))
+
+
+@router.get("/<webhook_id>/checks/<check_id>", summary="Read a check's report", tags=["Checks"])
+def get_check(
+    webhook_id: WebhookId,
+    check_id: CheckId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    checks: ReceiverChecks,
+) -> Success[CheckOut]:
+    """What the receiver accepted, what it should have, and what to do; a few seconds later."""
+    check = checks.get(own_webhook(registry, account_id, webhook_id), check_id)
+    if check is None:
+        raise errors.check_not_found()
+    return Success(data=CheckOut.of(check))

@@ -1,0 +1,78 @@
+"""The shapes of checks of a receiver."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from api.schemas.base import Out
+from webhooks.domain.check import Check, CheckStatus, Finding, Probe, Report, Verdict, judge
+from webhooks.domain.delivery import AttemptError
+from webhooks.domain.timestamps import to_text
+
+
+class FindingOut(Out):
+    """One request of a check, what was answered, and what that says of the receiver."""
+
+    request: Probe
+    expected: Literal["accepted", "refused"]
+    verdict: Verdict
+    message: str = Field(description="What it means, and what to do about it.")
+    status_code: int | None = None
+    error: AttemptError | None = None
+    duration_ms: int
+
+    @classmethod
+    def of(cls, finding: Finding) -> "FindingOut":
+        """Return a finding as the API shows it."""
+        probe, outcome, verdict, message = finding
+        return cls(
+            request=probe,
+            expected="accepted" if probe.genuine else "refused",
+            verdict=verdict,
+            message=message,
+            status_code=outcome.status_code,
+            error=outcome.error,
+            duration_ms=outcome.duration_ms,
+        )
+
+
+class CheckOut(Out):
+    """A check of a webhook's receiver, with its report once it is completed."""
+
+    id: str
+    webhook_id: str
+    status: CheckStatus
+    verified: bool | None = Field(
+        default=None,
+        description="Whether the receiver takes what is genuine and refuses what is not.",
+    )
+    message: str | None = Field(default=None, description="The report in a sentence or two.")
+    requests: list[FindingOut] | None = Field(
+        default=None,
+        description="What was sent. Only the valid request where that was not accepted.",
+    )
+    created_at: str
+    updated_at: str
+    reason: str | None = Field(
+        default=None,
+        description=(
+            "Why the check failed, which says nothing of the receiver: webhook_disabled, "
+            "webhook_deleted, secret_missing, not_started or internal_error."
+        ),
+    )
+
+    @classmethod
+    def of(cls, check: Check) -> "CheckOut":
+        """Return a check as the API shows it."""
+        report: Report | None = judge(check.outcomes) if check.outcomes else None
+        return cls(
+            id=check.id,
+            webhook_id=check.webhook_id,
+            status=check.status,
+            verified=report.verified if report else None,
+            message=report.message if report else None,
+            requests=[FindingOut.of(finding) for finding in report.findings] if report else None,
+            created_at=to_text(check.created_at_ms),
+            updated_at=to_text(check.updated_at_ms),
+            reason=check.reason,
+        )
