@@ -11,7 +11,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 .venv/.ready: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make run PYTHON=python3.13")'
@@ -59,7 +59,7 @@ api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK
 
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 .PHONY: test-dynamodb
 test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)
@@ -134,6 +134,27 @@ build: .venv/.ready .venv-sam/.ready ## Build what is deployed, into .aws-sam
 sam-local: build ## Run every sample of events/ with `sam local invoke` (needs Docker)
 	@if docker info >/dev/null 2>&1; then $(BIN)/python -m pytest -q -rs tests/sam_local; \
 	else echo "Skipped: sam local invoke, for want of a running Docker engine (make sam-local)"; fi
+
+# Asks the first time, and before a change set is executed; with YES=1 it asks nothing.
+DEPLOYMENT = $(BIN)/python -m local.deployment
+OF_STAGE = --stage "$(STAGE)" --sam "$(CURDIR)/$(SAM)" $(if $(YES),--yes)
+
+.PHONY: deploy
+deploy: build ## Build and deploy a stage: STAGE=dev, PARAMETERS="Name=value ...", YES=1
+	@exec $(DEPLOYMENT) deploy $(OF_STAGE) --parameters "$(PARAMETERS)"
+
+.PHONY: preview
+preview: build ## Show what a deployment would change, as a change set: STAGE=dev
+	@exec $(DEPLOYMENT) preview $(OF_STAGE) --parameters "$(PARAMETERS)"
+
+.PHONY: destroy
+destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack, all but what its customers own: STAGE=dev
+	@exec $(DEPLOYMENT) destroy $(OF_STAGE)
+
+.PHONY: e2e
+e2e: .venv/.ready ## Try a deployed stack, or the running one: STACK=name, RECEIVER=https://..., RECEIVER_PORT=9000
+	@E2E_STACK="$(or $(STACK),local)" E2E_RECEIVER="$(RECEIVER)" E2E_RECEIVER_PORT="$(RECEIVER_PORT)" \
+	  $(BIN)/python -m pytest -q tests/e2e
 
 .PHONY: publish
 publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/...

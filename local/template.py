@@ -69,6 +69,11 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> 
     return translated
 
 
+def check_parameters(chosen: Mapping[str, str]) -> None:
+    """Raise ValueError for a parameter that the template does not have, or does not allow."""
+    _set_defaults(read()["Parameters"], chosen)
+
+
 def definition(state_machine: Mapping[str, Any], substitutions: Mapping[str, str]) -> str:
     """Return a translated state machine's definition with its placeholders filled in.
 

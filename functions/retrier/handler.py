@@ -21,6 +21,8 @@ _MILLISECONDS = 1000
 VERSION = 1
 """The version of the state that this function understands."""
 
+_IDS = ("account_id", "webhook_id", "delivery_id", *recovery.WORKS)
+
 _UNKNOWN_VERSION = {
     "event_id": None,
     "event_type": None,
@@ -49,13 +51,18 @@ def handle(
     A state of a version that this function does not know goes to the dead-letter queue as it is,
     instead of failing again and again.
     """
-    with services.observer.invocation(context):
+    with services.observer.invocation(context, **_ids(event)):
         action = event.get("action")
         if action in recovery.ACTIONS:
             return recovery.handle(event, context, services)
         if action == "sweep":
             return _sweep(context, services)
         return _attempt(event, services)
+
+
+def _ids(event: dict[str, Any]) -> dict[str, str]:
+    """Return what the invocation is about: its execution is named after the last of these ids."""
+    return {name: str(event[name]) for name in _IDS if name in event}
 
 
 def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:

@@ -44,10 +44,10 @@ A step is 9 events of the execution's history, and 3 more for each of its 63 ret
 that a hundred stay below the 25,000 that Step Functions allows ("Standard workflows quotas").
 """
 
-_WORKS = ("replay_id", "recovery_id", "erasure_id", "check_id")
+WORKS = ("replay_id", "recovery_id", "erasure_id", "check_id")
 """What a state names its work by: one of these, the id that its executions are named after."""
 
-_CARRIED = ("version", "action", "account_id", "webhook_id", *_WORKS)
+_CARRIED = ("version", "action", "account_id", "webhook_id", *WORKS)
 _MILLISECONDS = 1000
 
 
@@ -124,7 +124,7 @@ def _next(state: Mapping[str, Any], following: Next | None) -> dict[str, Any]:
     if steps % STEPS_AN_EXECUTION:
         return {**after, "decision": "wait"}
     # The same name however often it is asked for, so that there is one next execution.
-    [work] = [state[name] for name in _WORKS if name in state]
+    [work] = [state[name] for name in WORKS if name in state]
     return {**after, "decision": "continue", "name": f"{work}-{steps}", "input": after}
 
 

@@ -1,23 +1,55 @@
-"""One local stack for all tests, accounts in it, and receivers."""
+"""One stack for all tests, accounts in it, and receivers.
+
+The stack is a local one of their own. With E2E_STACK (`make e2e`) it is a deployed one of that
+name, or, with the name `local`, the one that `make run` runs; then only tests with the marker
+`any_stack` run. A deployed stack reaches E2E_RECEIVER, a public url. With E2E_RECEIVER_PORT it
+leads to that port of this machine, where the tests' receivers listen; without, it answers 2xx by
+itself.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from e2e.receivers import NODE, ExpressReceiver, StandardReceiver
+from local.outputs import of_deployed, of_local
 from support.receiver import Receiver
-from support.stack import Account, Stack, checkout
+from support.stack import Account, AnyStack, Stack, checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RETRY_SCHEDULE = "1,1,1"
 RECOVERY_SCHEDULE = "1"
+
+NAMED = os.environ.get("E2E_STACK", "")
+RECEIVER_URL = os.environ.get("E2E_RECEIVER", "")
+RECEIVER_PORT = os.environ.get("E2E_RECEIVER_PORT", "")
+LOCAL = "local"
+LOOPBACK_URL = "https://127.0.0.1:8443/webhooks/email"
+"""A url whose registration looks no name up, and which a local stack takes."""
+
+PUBLIC_URL = "https://example.com/webhooks/email"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not NAMED:
+        return
+    here = Path(__file__).parent
+    left = [
+        item
+        for item in items
+        if item.path.is_relative_to(here) and not item.get_closest_marker("any_stack")
+    ]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -26,7 +58,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyStack]:
+    if NAMED:
+        yield AnyStack(of_local if NAMED == LOCAL else lambda: of_deployed(NAMED))
+        return
     directory = checkout(tmp_path_factory.mktemp("checkout"))
     schedules = {"RETRY_SCHEDULE": RETRY_SCHEDULE, "RECOVERY_SCHEDULE": RECOVERY_SCHEDULE}
     with Stack(directory, **schedules) as stack:
@@ -34,20 +69,46 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def account(stack: Stack) -> Account:
+def account(stack: AnyStack) -> Iterator[Account]:
     """An account that no other test uses."""
-    return stack.account(f"acc_{uuid4().hex}")
+    yield from visiting(stack)
 
 
 @pytest.fixture
-def other_account(stack: Stack) -> Account:
-    return stack.account(f"acc_{uuid4().hex}")
+def other_account(stack: AnyStack) -> Iterator[Account]:
+    yield from visiting(stack)
+
+
+def visiting(stack: AnyStack) -> Iterator[Account]:
+    account = stack.account(f"acc_{uuid4().hex}")
+    yield account
+    if NAMED:
+        account.leave()
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def url(stack: AnyStack) -> str:
+    """A url that the stack takes for a webhook, and to which nothing needs to be sent."""
+    return (RECEIVER_URL or PUBLIC_URL) if stack.deployed else LOOPBACK_URL
+
+
+@pytest.fixture
+def receiver(stack: AnyStack) -> Iterator[Receiver]:
+    """A receiver that the stack reaches, and whose requests the test sees."""
+    if stack.deployed and not (RECEIVER_URL and RECEIVER_PORT):
+        pytest.skip("a deployed stack needs RECEIVER=https://... and its RECEIVER_PORT here")
+    port, public_url = (int(RECEIVER_PORT), RECEIVER_URL) if stack.deployed else (0, "")
+    with Receiver(port=port, public_url=public_url) as receiver:
         yield receiver
+
+
+@pytest.fixture
+def receiver_url(stack: AnyStack, request: pytest.FixtureRequest) -> str:
+    """The url of a receiver that takes everything, whoever runs it."""
+    if stack.deployed and RECEIVER_URL and not RECEIVER_PORT:
+        return RECEIVER_URL
+    receiver: Receiver = request.getfixturevalue("receiver")
+    return receiver.url
 
 
 @pytest.fixture(scope="session")

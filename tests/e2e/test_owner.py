@@ -8,6 +8,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.receiver import Answer
 from support.stack import ROOT, eventually
 from webhooks.domain.signing import sendcomms_signature
@@ -124,6 +126,7 @@ def test_a_failed_delivery_is_found_in_the_log_and_sent_again(
     assert log(account, webhook["id"], "status=exhausted") == []
 
 
+@pytest.mark.any_stack
 def test_the_log_goes_on_page_by_page_and_is_its_owners_alone(
     account: Account, other_account: Account, receiver: Receiver
 ) -> None:
@@ -147,6 +150,7 @@ def test_the_log_goes_on_page_by_page_and_is_its_owners_alone(
     assert (foreign.status, foreign.error["code"]) == (404, "webhook_not_found")
 
 
+@pytest.mark.any_stack
 def test_a_test_event_arrives_like_any_other(account: Account, receiver: Receiver) -> None:
     webhook = account.register(receiver.url, ["email.sent"])
     types = account.call("GET", "/api/v1/event-types").data

@@ -6,13 +6,15 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.documentation import run_commands
 from support.samples import event_document
 from webhooks.domain.event import EventType
 
 if TYPE_CHECKING:
     from support.receiver import Receiver
-    from support.stack import Account, Stack
+    from support.stack import Account, AnyStack, Stack
 
 EVENTS = "/api/v1/events"
 
@@ -21,6 +23,7 @@ def document(**changes: Any) -> dict[str, Any]:
     return event_document(**{"account_id": None, **changes})
 
 
+@pytest.mark.any_stack
 def test_an_event_over_http_is_delivered(account: Account, receiver: Receiver) -> None:
     account.register(receiver.url)
     answer = account.call("POST", EVENTS, json=document())
@@ -31,8 +34,9 @@ def test_an_event_over_http_is_delivered(account: Account, receiver: Receiver) -
     assert request.json["data"]["to"] == "recipient@example.com"
 
 
+@pytest.mark.any_stack
 def test_the_same_event_over_http_and_sqs_is_one_delivery(
-    stack: Stack, account: Account, receiver: Receiver
+    stack: AnyStack, account: Account, receiver: Receiver
 ) -> None:
     account.register(receiver.url)
     fields: dict[str, Any] = {
@@ -56,8 +60,9 @@ def test_the_same_event_over_http_and_sqs_is_one_delivery(
     ]
 
 
+@pytest.mark.any_stack
 def test_a_hundred_events_in_one_call_all_arrive(
-    stack: Stack, account: Account, receiver: Receiver
+    stack: AnyStack, account: Account, receiver: Receiver
 ) -> None:
     account.register(receiver.url)
     types = list(EventType)
@@ -92,8 +97,9 @@ def test_what_is_wrong_is_told_and_the_rest_arrives(
     assert (refused.status, refused.error["code"]) == (422, "validation_failed")
 
 
+@pytest.mark.any_stack
 def test_a_repeated_call_publishes_nothing_again(
-    stack: Stack, account: Account, receiver: Receiver
+    stack: AnyStack, account: Account, receiver: Receiver
 ) -> None:
     account.register(receiver.url)
     request: dict[str, Any] = {
@@ -109,6 +115,7 @@ def test_a_repeated_call_publishes_nothing_again(
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.any_stack
 def test_a_body_too_large_is_answered_in_the_envelope(account: Account) -> None:
     body = json.dumps(document(data={"to": "a", "text": "x" * 3_000_000}))
     answer = account.call("POST", EVENTS, body=body, headers={"Content-Type": "application/json"})

@@ -37,6 +37,8 @@ EVERYTHING_ALLOWED = {
     ("Key", "IamDecides"): "a key policy's resource is always its own key, the account its root",
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("RecoveryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
+    ("FunctionsTracing", "TellXRay"): "X-Ray has no resources",
+    ("StateMachinesTracing", "TellXRay"): "X-Ray has no resources",
 }
 """The statements that may say `*`, each with its reason."""
 
@@ -414,7 +416,6 @@ def test_every_table_is_on_demand_encrypted_with_the_stacks_key_and_recoverable(
         assert settings["BillingMode"] == "PAY_PER_REQUEST", name
         assert settings["SSESpecification"]["KMSMasterKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}
         assert settings["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-        assert settings["DeletionProtectionEnabled"] == {"Fn::If": ["IsProd", True, False]}, name
 
 
 def test_what_customers_own_outlives_the_stack_and_so_does_its_key() -> None:
@@ -422,6 +423,13 @@ def test_what_customers_own_outlives_the_stack_and_so_does_its_key() -> None:
         resource = translated()["Resources"][name]
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_a_table_is_protected_where_it_is_kept_and_else_goes_with_its_stack() -> None:
+    for name, table in template.of_type(translated(), "AWS::DynamoDB::Table").items():
+        kept = table["DeletionPolicy"] == "RetainExceptOnCreate"
+        protected = {"Fn::If": ["IsProd", True, False]} if kept else None
+        assert table["Properties"].get("DeletionProtectionEnabled") == protected, name
 
 
 @pytest.mark.parametrize("machine", STATE_MACHINES)
@@ -570,7 +578,7 @@ def test_only_the_stacks_own_rule_may_publish_where_ses_is_connected() -> None:
 def test_an_alarm_is_made_only_where_there_is_somebody_to_tell() -> None:
     alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
 
-    assert len(alarms) == 9
+    assert len(alarms) == 12
     for name, alarm in alarms.items():
         assert alarm["Condition"] == "HasAlarms", name
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name

@@ -145,7 +145,7 @@ def test_the_state_of_the_largest_delivery_is_small() -> None:
 
 
 def _observer() -> Any:
-    return SimpleNamespace(invocation=lambda _: nullcontext())
+    return SimpleNamespace(invocation=lambda _, **_ids: nullcontext())
 
 
 def largest_delivery() -> Delivery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -809,12 +810,20 @@ class FakeObserver:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, object]]] = []
         self.counts: dict[str, int] = {}
+        self.times: defaultdict[str, list[int]] = defaultdict(list)
+        self.traced: defaultdict[str, list[str]] = defaultdict(list)
 
     def log(self, level: str, event: str, **fields: object) -> None:
         self.lines.append((level, event, fields))
 
     def count(self, metric: str, value: int = 1) -> None:
         self.counts[metric] = self.counts.get(metric, 0) + value
+
+    def measure(self, metric: str, milliseconds: int) -> None:
+        self.times[metric].append(milliseconds)
+
+    def trace(self, field: str, name: str) -> None:
+        self.traced[field].append(name)
 
     def logged(self, event: str) -> list[dict[str, object]]:
         """The fields of each line about `event`."""

@@ -87,7 +87,8 @@ class Receiver:
 
     `tls` is True for a certificate that `client_context` trusts, or a context of one's own.
     `on_connect` does something to each new connection before TLS and before any request, and
-    the connection goes on to be served unless that closes it.
+    the connection goes on to be served unless that closes it. `public_url` leads to it from
+    elsewhere, on `port` of this machine.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Receiver:
         tls: bool | ssl.SSLContext = False,
         on_connect: Wire | None = None,
         path: str = "/hook",
+        port: int = 0,
+        public_url: str = "",
     ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
@@ -105,13 +108,16 @@ class Receiver:
         self._path = path
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._public_url = public_url
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
+        if self._public_url:
+            return self._public_url
         return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}{self._path}"
 
     def answer_with(self, *answers: Script) -> None:

@@ -27,6 +27,8 @@ _TABLES_KEY_ACTIONS = (
 """What DynamoDB does with a table's key in the name of whoever calls it ("Using IAM policies with
 customer managed keys", DynamoDB's developer guide, whose two wildcards are spelled out here)."""
 
+_TRACES = ("PutTraceSegments", "PutTelemetryRecords")
+_SAMPLES = ("GetSamplingRules", "GetSamplingTargets")
 _LOG_DELIVERY_ACTIONS = (
     *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery"),
     *("ListLogDeliveries", "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
@@ -178,6 +180,9 @@ def made_by_aws(function: str, calls: list[Call]) -> Iterator[Call]:
             queue = resolved(mapping["EventSourceArn"])
             for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
                 yield Call(f"sqs:{action}", queue)
+    if "TracingConfig" in properties:
+        for action in _TRACES:
+            yield Call(f"xray:{action}", "*")
     tables = {call.resource.partition("/index/")[0] for call in calls if ":table/" in call.resource}
     for table in sorted(tables):
         name = table.rpartition("/")[2]
@@ -202,6 +207,9 @@ def made_by_machine(machine: str) -> Iterator[Call]:
             yield Call(action, arn(machine) if target == "$$.StateMachine.Id" else target)
         else:
             yield Call("lambda:InvokeFunction", state["Resource"])
+    if "TracingConfiguration" in properties:
+        for action in (*_TRACES, *_SAMPLES):
+            yield Call(f"xray:{action}", "*")
     if "LoggingConfiguration" in properties:
         for action in _LOG_DELIVERY_ACTIONS:
             yield Call(f"logs:{action}", "*")

@@ -9,6 +9,9 @@
 
 Each stack runs in a checkout of its own, so that its `.local` is not that of a stack which runs
 in the developer's, and listens on any free ports.
+
+A test that needs nothing but what a stack says about itself takes an `AnyStack`, which may be
+deployed.
 """
 
 from __future__ import annotations
@@ -25,8 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from local.api_key import issue, local_table
+import boto3
+
+from local.api_key import KeysTable, issue
 from local.aws import aws_client
+from local.outputs import of_local
 from support.program import Program
 from support.samples import event_document
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
@@ -109,7 +115,9 @@ def call(
 ) -> Answer:
     """Send one HTTP request with these headers and no others than HTTP's own."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    secure = address.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = connect(address.hostname or "", address.port, timeout=30)
     try:
         data = body.encode() if isinstance(body, str) else body
         connection.request(method, target, data, dict(headers or {}))
@@ -180,42 +188,31 @@ class Queue:
         return eventually(lambda: self.matching(matches), f"a message {what}")
 
 
-class Stack:
-    """`make run` in a checkout of its own, ready from the beginning of its `with` block."""
+class AnyStack:
+    """A stack that runs, here or in AWS, by what it says about itself."""
 
-    def __init__(self, directory: Path, **variables: str) -> None:
-        """Set `variables`, as RETRY_SCHEDULE, in its environment."""
-        self._directory = directory
-        self.outputs_file = directory / ".local" / "outputs.json"
-        self.program = run_module("local.run", directory=directory, **variables)
-
-    def __enter__(self) -> Self:
-        try:
-            self.program.wait_for(
-                lambda lines: any(line.startswith("Ready in") for line in lines),
-                "the banner",
-                READY_SECONDS,
-            )
-        except BaseException:
-            self.program.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            if self.program.process.poll() is None:
-                self.program.interrupt()
-        finally:
-            self.program.close()
+    def __init__(self, read_outputs: Callable[[], Mapping[str, str]]) -> None:
+        """Take what gives the stack's outputs, as soon as somebody asks for one."""
+        self._read_outputs = read_outputs
 
     @cached_property
-    def outputs(self) -> dict[str, str]:
-        outputs: dict[str, str] = json.loads(self.outputs_file.read_text(encoding="utf-8"))
-        return outputs
+    def outputs(self) -> Mapping[str, str]:
+        return self._read_outputs()
+
+    @property
+    def deployed(self) -> bool:
+        """Whether the stack is AWS's, and so takes public receivers only."""
+        return "AwsEndpointUrl" not in self.outputs
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the stack's AWS."""
+        if self.deployed:
+            return boto3.client(service, region_name=self.outputs["Region"])  # type: ignore[call-overload]
         return aws_client(service, self.outputs["AwsEndpointUrl"])
+
+    def table(self, logical_id: str) -> str:
+        """Return the name of a table."""
+        return self.outputs.get(f"{logical_id}Name") or self.outputs[logical_id]
 
     @cached_property
     def events(self) -> Queue:
@@ -234,12 +231,16 @@ class Stack:
     @cached_property
     def deliveries(self) -> DynamoDBDeliveryStore:
         return DynamoDBDeliveryStore(
-            self.client("dynamodb"), self.outputs["DeliveriesTable"], retention_days=30
+            self.client("dynamodb"), self.table("DeliveriesTable"), retention_days=30
         )
 
     def account(self, account_id: str) -> Account:
         """Return an account, with a key as `make api-key` makes it."""
-        return Account(self, account_id, issue(local_table(self.outputs_file), account_id))
+        outputs = self.outputs
+        table = KeysTable(
+            self.table("ApiKeysTable"), outputs.get("AwsEndpointUrl"), outputs["Region"]
+        )
+        return Account(self, account_id, issue(table, account_id))
 
     def call(self, method: str, target: str, **request: Any) -> Answer:
         """Send a request to the API without a key."""
@@ -271,11 +272,40 @@ class Stack:
         assert eventually(ended, "the retries' execution ends") == "SUCCEEDED"
 
 
+class Stack(AnyStack):
+    """`make run` in a checkout of its own, ready from the beginning of its `with` block."""
+
+    def __init__(self, directory: Path, **variables: str) -> None:
+        """Set `variables`, as RETRY_SCHEDULE, in its environment."""
+        self.outputs_file = directory / ".local" / "outputs.json"
+        super().__init__(lambda: of_local(self.outputs_file))
+        self.program = run_module("local.run", directory=directory, **variables)
+
+    def __enter__(self) -> Self:
+        try:
+            self.program.wait_for(
+                lambda lines: any(line.startswith("Ready in") for line in lines),
+                "the banner",
+                READY_SECONDS,
+            )
+        except BaseException:
+            self.program.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self.program.process.poll() is None:
+                self.program.interrupt()
+        finally:
+            self.program.close()
+
+
 @dataclass(frozen=True)
 class Account:
     """A customer of a stack, with an API key."""
 
-    stack: Stack
+    stack: AnyStack
     id: str
     key: str
 
@@ -306,6 +336,12 @@ class Account:
         message = json.dumps(event_document(account_id=self.id, **changes))
         self.stack.events.send(message, group=self.id)
         return message
+
+    def leave(self) -> None:
+        """Delete the account's webhooks, unless a test revoked its key."""
+        while (answer := self.call("GET")).status == 200 and answer.data:
+            for webhook in answer.data:
+                self.call("DELETE", f"/api/v1/webhooks/{webhook['id']}")
 
     def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
         """Return a delivery from the log."""

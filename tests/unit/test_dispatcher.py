@@ -14,6 +14,7 @@ from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
+from webhooks.services.dispatcher import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +122,48 @@ def test_a_webhook_without_a_secret_is_never_sent_an_unsigned_request(world: Wor
     assert world.sender.posts == []
     assert (world.only().status, world.only().reason) == (Status.WAITING, "secret_missing")
     assert world.observer.counts["SecretMissing"] == 1
+
+
+def test_the_latency_is_from_the_messages_arrival_to_the_receivers_answer(world: World) -> None:
+    world.add(1, 2)
+    world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
+    message = Message("m0", samples.event_text(), samples.NOW_MS - 1_500)
+    assert world.dispatcher.dispatch([message], lambda: 60.0) == []
+    assert world.observer.times == {"DeliveryLatency": [1_540, 1_540]}
+
+
+def test_a_clock_that_is_behind_measures_no_negative_latency(world: World) -> None:
+    world.add()
+    message = Message("m0", samples.event_text(), samples.NOW_MS + 1_500)
+    world.dispatcher.dispatch([message], lambda: 60.0)
+    assert world.observer.times == {"DeliveryLatency": [0]}
+
+
+def test_a_failure_has_no_latency_and_tells_whether_anybody_answered(world: World) -> None:
+    world.add(1, 2, 3)
+    unanswered = {samples.webhook(1).url: AttemptError.TIMEOUT}
+    world.sender.answer = lambda url, _: Outcome(unanswered.get(url, AttemptError.HTTP_STATUS))
+    world.send(samples.event_text())
+    assert world.observer.times == {}
+    assert world.observer.counts["FailedAttempts"] == 3
+    assert world.observer.counts["UnansweredAttempts"] == 1
+
+
+def test_what_is_put_by_is_counted_and_a_failure_is_not(world: World) -> None:
+    world.add(1, active=False)
+    world.add(2)
+    world.sender.answer = lambda *_: REFUSED
+    world.send(samples.event_text())
+    assert world.observer.counts["PutBy"] == 1
+
+
+def test_an_invocation_names_its_messages_and_their_events(world: World) -> None:
+    world.add(1, 2)
+    world.send(samples.event_text(id="evt-1"), "not JSON", samples.event_text(id="evt-2"))
+    assert world.observer.traced == {
+        "message_ids": ["m0", "m1", "m2"],
+        "event_ids": ["evt-1", "evt-2"],
+    }
 
 
 def test_the_same_message_again_sends_nothing(world: World) -> None:

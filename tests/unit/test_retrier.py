@@ -43,6 +43,24 @@ def test_a_success_ends_the_schedule(world: World) -> None:
     assert headers["X-SendComms-Attempt"] == "2"
 
 
+def test_the_latency_of_a_retried_delivery_is_measured_once_it_got_there(world: World) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    world.retrier.retry(world.delivery.key, 2)
+    assert world.observer.times == {}
+    world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
+    world.now_ms += 305_000
+    world.retrier.retry(world.delivery.key, 3)
+    waited = world.now_ms - world.delivery.created_at_ms
+    assert world.observer.times == {"DeliveryLatency": [waited + 40]}
+    assert world.observer.traced["event_ids"] == [world.delivery.event_id] * 2
+
+
+def test_a_delivery_that_its_owner_sends_again_has_no_latency(world: World) -> None:
+    world.retrier.resend(world.delivery.key)
+    assert world.stored().status is Status.SUCCEEDED
+    assert world.observer.times == {}
+
+
 def test_a_failure_waits_for_the_next_attempt_with_jitter(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
     verdict = world.retrier.retry(world.delivery.key, 2)

@@ -366,6 +366,11 @@ class Sender(Protocol):
         """
 
 
+LATENCY = "DeliveryLatency"
+"""The time from an event's arrival to its delivery: the dispatcher's from when SQS took it, the
+retrier's, which is mostly the schedule's, from when the dispatcher did."""
+
+
 class Observer(Protocol):
     """Where the services say what happened. Safe to call from many threads.
 
@@ -377,6 +382,12 @@ class Observer(Protocol):
 
     def count(self, metric: str, value: int = 1) -> None:
         """Add to one of the invocation's counters."""
+
+    def measure(self, metric: str, milliseconds: int) -> None:
+        """Add a time to those of one of the invocation's metrics."""
+
+    def trace(self, field: str, name: str) -> None:
+        """Have the invocation's one line name what it was about, as `event_ids` and an id."""
 
 
 class RetryScheduler(Protocol):

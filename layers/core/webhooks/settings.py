@@ -38,7 +38,7 @@ class Settings:
     max_webhooks_per_account: int = 50
     replay_rate: int = 10
     max_replays_per_day: int = 50
-    max_webhooks_per_host: int = 10_000
+    max_webhooks_per_host: int = 20
     max_tests_per_hour: int = 60
     max_resends_per_hour: int = 600
     max_erasures_per_day: int = 100

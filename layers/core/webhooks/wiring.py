@@ -84,7 +84,7 @@ class Services:
         """Where the function's logs and metrics go."""
         from webhooks.observability import PowertoolsObserver
 
-        return PowertoolsObserver(self.function)
+        return PowertoolsObserver(self.function, self.settings.stack_name)
 
     @cached_property
     def registry(self) -> Registry:

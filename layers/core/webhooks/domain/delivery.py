@@ -89,6 +89,11 @@ class Attempt:
         """Whether the attempt is part of the schedule."""
         return not (self.manual or self.probe)
 
+    @property
+    def ended_at_ms(self) -> int:
+        """When the receiver had answered, or was given up."""
+        return self.started_at_ms + self.duration_ms
+
 
 class DeliveryKey(NamedTuple):
     """What finds a delivery: whose it is, for which webhook, and its id."""

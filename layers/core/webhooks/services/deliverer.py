@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from webhooks.domain import signing
-from webhooks.domain.delivery import Attempt, Status
+from webhooks.domain.delivery import Attempt, AttemptError, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.headers import merged
 from webhooks.domain.retry import next_delay
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 GONE = 410
 _UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
+
+_UNANSWERED = frozenset(
+    {AttemptError.CONNECTION, AttemptError.DNS, AttemptError.TIMEOUT, AttemptError.TLS}
+)
+"""What one receiver's trouble looks like, and what ours does at all of them at once."""
 
 
 class Deliverer:
@@ -157,6 +162,8 @@ class Deliverer:
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
         self._observer.count("FailedAttempts")
+        if attempt.error in _UNANSWERED:
+            self._observer.count("UnansweredAttempts")
         self._observer.log(
             "warning",
             "attempt_failed",

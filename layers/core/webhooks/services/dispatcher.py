@@ -17,7 +17,7 @@ from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import InvalidEvent, Unavailable
 from webhooks.domain.health import Circuit
 from webhooks.domain.intake import read_message
-from webhooks.ports import RejectedMessage
+from webhooks.ports import LATENCY, RejectedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,10 +63,14 @@ class _Read(NamedTuple):
 
 @dataclass(slots=True)
 class _Work:
-    """A delivery to attempt, and the messages that are done only when it is."""
+    """A delivery to attempt, and the messages that are done only when it is.
+
+    `arrived_at_ms` is when SQS took the first of them.
+    """
 
     destination: Destination
     delivery: Delivery
+    arrived_at_ms: int
     message_ids: set[str] = field(default_factory=set)
 
 
@@ -125,6 +129,9 @@ class Dispatcher:
                 events += [_Read(message, event) for event in self._events(message)]
             except InvalidEvent as error:
                 rejected.append(RejectedMessage(message.id, message.body, error.reason, str(error)))
+            self._observer.trace("message_ids", message.id)
+        for read in events:
+            self._observer.trace("event_ids", read.event.id)
         for message_id, _, reason, _ in rejected:
             self._observer.count("RejectedMessages")
             self._observer.count("Rejected" + reason.title().replace("_", ""))
@@ -188,7 +195,9 @@ class Dispatcher:
                 for destination in destinations:
                     if destination.webhook.wants(event.type):
                         delivery = _delivery(event, destination, now_ms)
-                        work = works.setdefault(delivery.key, _Work(destination, delivery))
+                        work = works.setdefault(
+                            delivery.key, _Work(destination, delivery, message.sent_at_ms)
+                        )
                         work.message_ids.add(message.id)
                         self._compare(work.delivery, delivery)
         return list(works.values())
@@ -271,6 +280,8 @@ class Dispatcher:
             raise Unavailable(msg)
         else:
             after = self._deliverer.attempt(work.destination, work.delivery)
+        if after.status is Status.WAITING:
+            self._observer.count("PutBy")
         if after.status is not Status.SUCCEEDED:
             self._schedule(self._deliveries.create(after))
         return after
@@ -293,6 +304,8 @@ class Dispatcher:
                 self._fail(work.message_ids, failed, error)
             elif future.result().status is Status.SUCCEEDED:
                 successes.append(future.result())
+                taken_ms = future.result().attempts[-1].ended_at_ms
+                self._observer.measure(LATENCY, max(0, taken_ms - work.arrived_at_ms))
         if not successes:
             return
         for key in self._deliveries.put_settled(successes):

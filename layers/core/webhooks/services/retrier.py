@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
 from webhooks.domain.errors import Unavailable
+from webhooks.ports import LATENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +142,7 @@ class Retrier:
         sends it to the dead-letter queue. The caller reports the attempt to the webhook's health.
         Raises Unavailable where our own side failed.
         """
+        self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
         if after.status is Status.RETRYING:
             after = replace(after, generation=delivery.generation + 1, reason=None)
@@ -164,6 +166,7 @@ class Retrier:
         manual: bool = False,
         probe: bool = False,
     ) -> Delivery:
+        self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery, manual=manual, probe=probe)
         self._health.report(destination.webhook, after.attempts[len(delivery.attempts) :])
         return after
@@ -178,6 +181,7 @@ class Retrier:
             if self._deliveries.update(after, before=before):
                 if after.status is Status.EXHAUSTED and before.status is not Status.EXHAUSTED:
                     self._health.exhausted(after)
+                self._tell(before.status, after)
                 return after
             stored = self._deliveries.get(before.key)
             if stored is None:
@@ -187,6 +191,16 @@ class Retrier:
                 return stored
         msg = "an attempt could not be recorded: its delivery keeps changing"
         raise Unavailable(msg)
+
+    def _tell(self, before: Status, after: Delivery) -> None:
+        """Measure a delivery that got there in the end, and count one that is put by."""
+        if after.status is before:
+            return
+        if after.status is Status.SUCCEEDED and after.attempts and not after.attempts[-1].manual:
+            taken_ms = after.attempts[-1].ended_at_ms
+            self._observer.measure(LATENCY, max(0, taken_ms - after.created_at_ms))
+        if after.status is Status.WAITING:
+            self._observer.count("PutBy")
 
     def _verdict(self, delivery: Delivery | None, generation: int) -> Verdict:
         if delivery is None or delivery.generation != generation:

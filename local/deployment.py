@@ -1,0 +1,226 @@
+"""Deploys a stage's stack, shows what that would change, or deletes it, through the SAM CLI.
+
+::
+
+    python -m local.deployment deploy --stage dev [--parameters "Name=value ..."] [--yes]
+    python -m local.deployment preview --stage dev [--parameters "Name=value ..."]
+    python -m local.deployment destroy --stage dev [--yes]
+
+A stage is an environment of `samconfig.toml`. The first time somebody is asked for what has no good
+default; CloudFormation remembers it, so that later only what is named changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_ROOT = Path(__file__).parent.parent
+SAM = _ROOT / ".venv-sam" / "bin" / "sam"
+
+ASKED = ("AlarmEmail", "ConnectSes", "DomainName")
+"""What a first deployment asks for: each is a question of who runs the stack, not of taste."""
+
+ASKED_WITH_A_DOMAIN = ("CertificateArn", "HostedZoneId")
+
+_NO_STACK = "REVIEW_IN_PROGRESS"
+"""The status of a stack of which there is a change set and nothing else."""
+
+
+class DeploymentError(Exception):
+    """It cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An environment of `samconfig.toml`: its stack, and the parameters that are written there."""
+
+    name: str
+    stack: str
+    parameters: Mapping[str, str]
+
+
+def stage_of(name: str, file: Path = _ROOT / "samconfig.toml") -> Stage:
+    """Read a stage. Raises DeploymentError for one that the file does not have."""
+    environments = tomllib.loads(file.read_text(encoding="utf-8"))
+    try:
+        settings = environments[name]["deploy"]["parameters"]
+    except KeyError as error:
+        named = ", ".join(one for one in environments if one not in {"version", "default"})
+        msg = f"{file.name} has no stage {name}; it has {named}"
+        raise DeploymentError(msg) from error
+    return Stage(name, settings["stack_name"], pairs(settings.get("parameter_overrides", [])))
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Read texts as `Name=value`. Raises DeploymentError for any other."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            msg = f"{text} is no Name=value"
+            raise DeploymentError(msg)
+        found[name] = value
+    return found
+
+
+def _override(name: str, value: str) -> str:
+    """Write a parameter as the SAM CLI reads it, which takes an empty value in quotes alone."""
+    return f"{name}={value}" if value else f'{name}=""'
+
+
+def exists(cloudformation: Any, stack: str) -> bool:
+    """Tell whether a stack is there, with resources."""
+    try:
+        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        return False
+    return bool(found["StackStatus"] != _NO_STACK)
+
+
+def asked(ask: Callable[[str], str], tell: Callable[[str], None]) -> dict[str, str]:
+    """Ask for the parameters of a first deployment; returns those that are not the default."""
+    chosen: dict[str, str] = {}
+    for name in ASKED:
+        _ask(name, chosen, ask, tell)
+    if "DomainName" in chosen:
+        for name in ASKED_WITH_A_DOMAIN:
+            _ask(name, chosen, ask, tell)
+    return chosen
+
+
+def _ask(
+    name: str, chosen: dict[str, str], ask: Callable[[str], str], tell: Callable[[str], None]
+) -> None:
+    parameter = template.read()["Parameters"][name]
+    tell(f"\n{parameter['Description']}")
+    while True:
+        answer = ask(f"{name} [{parameter['Default'] or 'none'}]: ").strip()
+        if not answer:
+            return
+        try:
+            template.check_parameters({name: answer})
+        except ValueError as error:
+            tell(f"{error}.")
+            continue
+        chosen[name] = answer
+        return
+
+
+def kept(cloudformation: Any, stack: str) -> dict[str, str]:
+    """Return what of a stack outlives it, physical ids by logical ids."""
+    policies = {
+        name: str(resource.get("DeletionPolicy", "Delete"))
+        for name, resource in template.read()["Resources"].items()
+    }
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+        if policies.get(resource["LogicalResourceId"], "").startswith("Retain")
+    }
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A stage's stack in the AWS account of the session, and the SAM CLI that changes it."""
+
+    stage: Stage
+    cloudformation: Any
+    sam: str
+    ask: Callable[[str], str] | None
+    tell: Callable[[str], None]
+    """`ask` is None where nobody is there to answer."""
+
+    def deploy(self, named: Mapping[str, str], *, execute: bool = True) -> int:
+        """Make or change the stack, or only show how; returns the SAM CLI's exit status."""
+        template.check_parameters(named)
+        chosen = dict(named)
+        if not exists(self.cloudformation, self.stage.stack):
+            self.tell(f"{self.stage.stack} is new.")
+            if self.ask:
+                chosen = asked(self.ask, self.tell) | chosen
+        options = [] if execute else ["--no-execute-changeset"]
+        if execute and not self.ask:
+            options.append("--no-confirm-changeset")
+        if chosen:
+            # What is given here takes the place of what samconfig.toml says, all of it.
+            merged = {**self.stage.parameters, **chosen}
+            options += ["--parameter-overrides", *(_override(*pair) for pair in merged.items())]
+        return self._sam("deploy", *options)
+
+    def destroy(self) -> int:
+        """Delete the stack once its name was typed; returns the SAM CLI's exit status."""
+        if not exists(self.cloudformation, self.stage.stack):
+            msg = f"there is no stack {self.stage.stack} in this account and region"
+            raise DeploymentError(msg)
+        self.tell(f"{self.stage.stack} goes, with its queues and all messages in them. What stays:")
+        for logical_id, physical_id in sorted(kept(self.cloudformation, self.stage.stack).items()):
+            self.tell(f"  {logical_id}  {physical_id}")
+        self.tell("It is billed until you delete it by hand: the tables first, their key last.")
+        if self.ask and self.ask("Type the stack's name to delete it: ") != self.stage.stack:
+            msg = "that is not its name: nothing was deleted"
+            raise DeploymentError(msg)
+        return self._sam("delete", "--stack-name", self.stage.stack, "--no-prompts")
+
+    def _sam(self, command: str, *options: str) -> int:
+        words = [self.sam, command, "--config-env", self.stage.name, *options]
+        return subprocess.run(words, cwd=_ROOT, check=False).returncode
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    ask = None if options.yes or not sys.stdin.isatty() else input
+    try:
+        stage = stage_of(options.stage)
+        named = pairs(shlex.split(options.parameters))
+        identity = boto3.client("sts").get_caller_identity()
+        cloudformation = boto3.client("cloudformation")
+        region = cloudformation.meta.region_name
+        print(f"{stage.stack}, in the AWS account {identity['Account']}, {region}", flush=True)
+        deployment = Deployment(stage, cloudformation, options.sam, ask, print)
+        if ask is None and not options.yes and options.command != "preview":
+            msg = "nobody is there to confirm it: say YES=1"
+            raise DeploymentError(msg)
+        if options.command == "destroy":
+            return deployment.destroy()
+        return deployment.deploy(named, execute=options.command == "deploy")
+    except (DeploymentError, ValueError, BotoCoreError, ClientError) as error:
+        print(f"Nothing was done: {error}.", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.deployment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=["deploy", "preview", "destroy"])
+    parser.add_argument("--stage", default="dev", help="an environment of samconfig.toml")
+    parser.add_argument("--parameters", default="", help="parameters to change, as Name=value")
+    parser.add_argument("--yes", action="store_true", help="ask nothing")
+    parser.add_argument("--sam", default=str(SAM), help="the SAM CLI")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

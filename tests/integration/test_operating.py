@@ -1,0 +1,374 @@
+"""What operators look at, against what there is: metrics, log lines, traces, the domain."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+
+from local import template
+from support import samples
+from support.world import World
+from webhooks.domain.delivery import AttemptError, Outcome
+from webhooks.observability import NAMESPACE, PowertoolsObserver
+from webhooks.ports import LATENCY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
+COUNTED_BY = {
+    "dispatcher": ("dispatcher", "deliverer", "health"),
+    "retrier": ("retrier", "deliverer", "health", "recovery", "sweeper", "checker"),
+}
+"""The modules whose metrics a function tells."""
+
+OWN = f"{NAMESPACE}/${{AWS::StackName}}"
+
+
+class Source(NamedTuple):
+    """A namespace of AWS's: its dimension, the resources that it is of, and its metrics."""
+
+    dimension: str
+    resource_type: str
+    metrics: frozenset[str]
+
+
+AWS_METRICS = {
+    "AWS/SQS": Source(
+        "QueueName",
+        "AWS::SQS::Queue",
+        frozenset(
+            {
+                "ApproximateAgeOfOldestMessage",
+                "ApproximateNumberOfMessagesNotVisible",
+                "ApproximateNumberOfMessagesVisible",
+            }
+        ),
+    ),
+    "AWS/Lambda": Source(
+        "FunctionName",
+        "AWS::Lambda::Function",
+        frozenset({"ConcurrentExecutions", "Duration", "Errors", "Throttles"}),
+    ),
+    "AWS/States": Source(
+        "StateMachineArn",
+        "AWS::StepFunctions::StateMachine",
+        frozenset({"ExecutionsFailed", "ExecutionsStarted"}),
+    ),
+    "AWS/ApiGateway": Source(
+        "ApiId", "AWS::ApiGatewayV2::Api", frozenset({"4xx", "5xx", "Count", "Latency"})
+    ),
+}
+"""Of what each service's guide lists, what is looked at here."""
+
+LAMBDAS_OWN_FIELDS = {"errorType", "errorMessage"}
+"""Of the line that Lambda writes about a function that crashed."""
+
+CONTEXT: Any = SimpleNamespace(aws_request_id="request-1", function_name="any")
+
+
+class Metric(NamedTuple):
+    namespace: str
+    name: str
+    dimension: str
+    of: str
+
+
+@cache
+def resources() -> dict[str, Any]:
+    found: dict[str, Any] = template.load()["Resources"]
+    return found
+
+
+def of_type(resource_type: str) -> dict[str, Any]:
+    found = template.of_type({"Resources": resources()}, resource_type)
+    return {name: resource["Properties"] for name, resource in found.items()}
+
+
+def widgets() -> list[dict[str, Any]]:
+    [page] = of_type("AWS::CloudWatch::Dashboard").values()
+    shown: list[dict[str, Any]] = json.loads(page["DashboardBody"]["Fn::Sub"])["widgets"]
+    return shown
+
+
+def shown_metrics() -> Iterator[Metric]:
+    for widget in widgets():
+        for metric in widget["properties"]["metrics"]:
+            if len(metric) > 1:
+                yield Metric(*metric[:4])
+
+
+def watched_metrics() -> Iterator[Metric]:
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        parts = alarm.get("Metrics", [{"MetricStat": {"Metric": alarm}}])
+        for part in (one["MetricStat"]["Metric"] for one in parts if "MetricStat" in one):
+            [dimension] = part["Dimensions"]
+            yield Metric(
+                text(part["Namespace"]),
+                part["MetricName"],
+                dimension["Name"],
+                text(dimension["Value"]),
+            )
+
+
+def text(value: Any) -> str:
+    """Return an intrinsic function as Fn::Sub writes it."""
+    if isinstance(value, str):
+        return value
+    [(function, argument)] = value.items()
+    if function == "Fn::Sub":
+        return str(argument)
+    return "${" + (argument if function == "Ref" else ".".join(argument)) + "}"
+
+
+@cache
+def told(function: str) -> frozenset[str]:
+    """Return the metrics that a function's services count and measure, from their code."""
+    names = set()
+    for module in COUNTED_BY[function]:
+        tree = ast.parse((SERVICES / f"{module}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                names |= _name_of_call(node.func.attr, node.args)
+            if isinstance(node, ast.Dict):
+                names |= {
+                    str(value.value)
+                    for value in node.values
+                    if isinstance(value, ast.Constant) and module == "health"
+                }
+    return frozenset(names)
+
+
+def _name_of_call(method: str, arguments: list[ast.expr]) -> set[str]:
+    if method == "count" and arguments and isinstance(arguments[0], ast.Constant):
+        return {str(arguments[0].value)}
+    if method == "measure" and isinstance(arguments[0], ast.Name):
+        assert arguments[0].id == "LATENCY"
+        return {LATENCY}
+    return set()
+
+
+@pytest.mark.parametrize("metric", sorted({*shown_metrics(), *watched_metrics()}), ids=str)
+def test_a_metric_that_is_looked_at_exists(metric: Metric) -> None:
+    if metric.namespace == OWN:
+        assert metric.dimension == "service"
+        assert metric.name in told(metric.of)
+        return
+    source = AWS_METRICS[metric.namespace]
+    logical_id = metric.of.removeprefix("${").removesuffix("}").removesuffix(".QueueName")
+    assert metric.dimension == source.dimension
+    assert metric.name in source.metrics
+    assert resources()[logical_id]["Type"] == source.resource_type
+
+
+def test_the_dashboard_has_what_a_free_one_may_have_and_nothing_overlaps() -> None:
+    assert len(list(shown_metrics())) <= 50
+    places = [(one["x"], one["y"]) for one in widgets()]
+    assert len(set(places)) == len(places)
+    for widget in widgets():
+        assert widget["x"] + widget["width"] <= 24
+        assert widget["x"] % widget["width"] == widget["y"] % widget["height"] == 0
+
+
+def test_every_alarms_metric_is_on_the_dashboard_or_is_of_records_without_a_secret() -> None:
+    missing = {metric.name for metric in set(watched_metrics()) - set(shown_metrics())}
+    assert missing == {"SecretMissing"}
+
+
+def test_an_expression_uses_the_metrics_beside_it() -> None:
+    for widget in widgets():
+        metrics = widget["properties"]["metrics"]
+        ids = {metric[-1].get("id") for metric in metrics if isinstance(metric[-1], dict)}
+        for expression in (metric[0]["expression"] for metric in metrics if len(metric) == 1):
+            assert set(re.findall(r"\b[a-z]\w*", expression)) <= ids
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        parts = alarm.get("Metrics", [])
+        ids = {part["Id"] for part in parts}
+        for part in parts:
+            assert set(re.findall(r"\b[a-z]\w*", part.get("Expression", ""))) <= ids
+
+
+def evaluated(alarm: str, **metrics: float) -> float:
+    """Return what an alarm's expression comes to, by the meaning of IF and FILL."""
+    [expression] = [
+        part["Expression"]
+        for part in of_type("AWS::CloudWatch::Alarm")[alarm]["Metrics"]
+        if "Expression" in part
+    ]
+    meaning = {
+        "IF": lambda condition, yes, no: yes if condition else no,
+        "FILL": lambda value, absent: absent if value is None else value,
+    }
+    return float(eval(expression, {"__builtins__": {}}, {**meaning, **metrics}))  # noqa: S307
+
+
+@pytest.mark.parametrize(
+    ("taken", "failed", "fires"),
+    [(20, 79, False), (20, 80, True), (1_000, 400, False), (400, 1_000, True), (49, 50, False)],
+)
+def test_the_success_rate_counts_where_there_is_traffic(
+    taken: int, failed: int, fires: bool
+) -> None:
+    alarm = of_type("AWS::CloudWatch::Alarm")["SuccessRateAlarm"]
+    rate = evaluated("SuccessRateAlarm", taken=taken, failed=failed)
+    assert alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert (rate < alarm["Threshold"]) is fires
+
+
+@pytest.mark.parametrize(
+    ("taken", "latency", "fires"),
+    [(99, 400_000, False), (100, 20_001, True), (100, 11_000, False)],
+)
+def test_the_latency_counts_where_there_is_traffic(taken: int, latency: int, fires: bool) -> None:
+    alarm = of_type("AWS::CloudWatch::Alarm")["LatencyAlarm"]
+    slowest = evaluated("LatencyAlarm", taken=taken, latency=latency)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert (slowest > alarm["Threshold"]) is fires
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What functions write about attempts that fail and succeed, and about what they reject."""
+    # A name of its own each time: a logger keeps the output that it was made with.
+    observer: Any = PowertoolsObserver(f"recorded-{uuid4()}")
+    world = World(observer=observer)
+    world.add(1, 2)
+    blocked = Outcome(AttemptError.BLOCKED_ADDRESS)
+    refused = Outcome(AttemptError.HTTP_STATUS, status_code=500, duration_ms=12)
+    first = samples.webhook(1).url
+    with observer.invocation(CONTEXT):
+        world.sender.answer = lambda url, _: blocked if url == first else refused
+        world.send(samples.event_text(), "not JSON")
+        world.sender.answer = lambda *_: Outcome(status_code=200)
+        world.send(samples.event_text(transaction_id="txn_2"))
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def flat(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line's fields as Logs Insights names them: an item of a list has a number."""
+    fields: dict[str, Any] = {}
+    for name, value in line.items():
+        if isinstance(value, list):
+            fields |= {f"{name}.{number}": each for number, each in enumerate(value)}
+        else:
+            fields[name] = value
+    return fields
+
+
+WORDS = re.compile(
+    r"\b(fields|filter|sort|stats|limit|by|asc|desc|like|and|or|count|max|ispresent)\b"
+)
+
+
+@pytest.mark.parametrize("name", sorted(of_type("AWS::Logs::QueryDefinition")))
+def test_a_query_asks_for_what_the_lines_have(name: str, lines: list[dict[str, Any]]) -> None:
+    query = of_type("AWS::Logs::QueryDefinition")[name]["QueryString"]
+    written = [flat(line) for line in lines]
+    for field, value in re.findall(r'(\w+) = "(\w+)"', query):
+        assert any(line.get(field) == value for line in written), (field, value)
+    aliases = set(re.findall(r"\bas (\w+)", query))
+    bare = WORDS.sub(" ", re.sub(r'"[^"]*"', " ", query))
+    asked = set(re.findall(r"(?<![\w@.])[A-Za-z_][\w.]*", bare)) - aliases - {"as"}
+    known = {field for line in written for field in line} | LAMBDAS_OWN_FIELDS
+    assert asked <= known
+    assert asked or '"PUT-' in query
+
+
+def test_a_query_reads_log_groups_of_the_stack() -> None:
+    groups = set(of_type("AWS::Logs::LogGroup")) - {"HttpApiLogs"}
+    read = set()
+    for query in of_type("AWS::Logs::QueryDefinition").values():
+        read |= {group["Ref"] for group in query["LogGroupNames"]}
+    assert read == groups
+
+
+def test_one_events_id_leads_from_its_message_to_its_attempts(lines: list[dict[str, Any]]) -> None:
+    failed = [line for line in lines if line.get("message") == "attempt_failed"]
+    [counted] = [line for line in lines if "_aws" in line]
+    assert {line["event_id"] for line in failed} < set(counted["event_ids"])
+    assert {line["request_id"] for line in failed} == {counted["request_id"]}
+    assert counted["message_ids"] == ["m0", "m1", "m0"]
+    assert all(line["delivery_id"] for line in failed)
+
+
+def test_nothing_is_traced_unless_that_was_asked_for() -> None:
+    loaded = template.load()
+    assert loaded["Parameters"]["Tracing"]["Default"] == "false"
+    for function in of_type("AWS::Lambda::Function").values():
+        assert function["TracingConfig"] == {
+            "Mode": {"Fn::If": ["HasTracing", "Active", "PassThrough"]}
+        }
+    for machine in of_type("AWS::StepFunctions::StateMachine").values():
+        assert machine["TracingConfiguration"] == {
+            "Enabled": {"Fn::If": ["HasTracing", True, False]}
+        }
+    allowing = {
+        name: resource.get("Condition")
+        for name, resource in resources().items()
+        if "xray:" in json.dumps(resource)
+    }
+    assert allowing == {"FunctionsTracing": "HasTracing", "StateMachinesTracing": "HasTracing"}
+
+
+def test_no_function_imports_a_library_of_x_ray() -> None:
+    sources = [*SERVICES.parent.rglob("*.py"), *(SERVICES.parents[3] / "functions").rglob("*.py")]
+    assert len(sources) > 50
+    importing = re.compile(r"^\s*(from|import) .*(xray|[Tt]racer)", re.MULTILINE)
+    assert [path for path in sources if importing.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("name", ["api.example.com", "a-b.c-d.example.co", "xn--bcher-kva.example"])
+def test_a_domain_name_is_taken(name: str) -> None:
+    loaded = template.load(parameters={"DomainName": name})
+    assert loaded["Parameters"]["DomainName"]["Default"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["https://api.example.com", "api.example.com/", "API.example.com", "a"]
+)
+def test_what_is_no_domain_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="domain name"):
+        template.load(parameters={"DomainName": name})
+
+
+def test_the_domain_is_made_with_its_certificate_and_leads_to_the_api() -> None:
+    domain, mapping = resources()["ApiDomain"], resources()["ApiMapping"]
+    record = resources()["ApiRecord"]
+    assert (domain["Condition"], mapping["Condition"]) == ("HasDomain", "HasDomain")
+    assert record["Condition"] == "HasHostedZone"
+    assert mapping["Properties"] == {
+        "ApiId": {"Ref": "HttpApi"},
+        "DomainName": {"Ref": "ApiDomain"},
+        "Stage": {"Ref": "HttpApiApiGatewayDefaultStage"},
+    }
+    [configuration] = domain["Properties"]["DomainNameConfigurations"]
+    assert configuration["CertificateArn"] == {"Ref": "CertificateArn"}
+    assert configuration["SecurityPolicy"] == "TLS_1_2"
+    target = record["Properties"]["AliasTarget"]
+    assert target["DNSName"] == {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]}
+
+
+def test_the_outputs_give_the_address_to_use() -> None:
+    outputs = template.load()["Outputs"]
+    for name, path in (("ApiUrl", ""), ("DashboardUrl", "/dashboard")):
+        condition, own, given = outputs[name]["Value"]["Fn::If"]
+        assert (condition, own) == ("HasDomain", {"Fn::Sub": f"https://${{DomainName}}{path}"})
+        assert ".execute-api." in given["Fn::Sub"]
+        assert given["Fn::Sub"].endswith(f"${{AWS::URLSuffix}}{path}")
+
+
+def test_a_domain_without_its_certificate_is_refused_before_anything_is_made() -> None:
+    rules = template.load()["Rules"]
+    [assertion] = rules["ADomainHasACertificate"]["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "CertificateArn"}, ""]}]}
+    assert rules["ADomainHasACertificate"]["RuleCondition"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]
+    }

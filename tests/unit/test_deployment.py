@@ -1,0 +1,243 @@
+"""Deploying, previewing and deleting: what is asked, and what the SAM CLI is told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local import deployment
+from local.deployment import Deployment, DeploymentError, stage_of
+from local.outputs import of_deployed
+from support.stack import AnyStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEV = "sendcomms-webhooks-dev"
+RESOURCES = {
+    "WebhooksTable": {
+        "Type": "AWS::DynamoDB::Table",
+        "Properties": {
+            "TableName": "the-webhooks",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        },
+    },
+    "EventsQueue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "the-events"}},
+}
+
+
+@pytest.fixture
+def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        yield boto3.client("cloudformation")
+
+
+class Sam:
+    """A program that stands for the SAM CLI, and tells how it was called."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "sam"
+        self._calls = directory / "calls"
+        self.path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$*\" >> {self._calls}\nexit 7\n")
+        self.path.chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
+
+
+@pytest.fixture
+def sam(tmp_path: Path) -> Sam:
+    return Sam(tmp_path)
+
+
+class Person:
+    """Who answers, in this order, and is told."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+        self.told: list[str] = []
+
+    def ask(self, question: str) -> str:
+        self.asked.append(question)
+        return self.answers.pop(0)
+
+
+def made(cloudformation: Any) -> None:
+    cloudformation.create_stack(StackName=DEV, TemplateBody=json.dumps({"Resources": RESOURCES}))
+
+
+def of_dev(cloudformation: Any, sam: Sam, person: Person | None) -> Deployment:
+    told = person or Person()
+    return Deployment(
+        stage_of("dev"),
+        cloudformation,
+        str(sam.path),
+        person.ask if person else None,
+        told.told.append,
+    )
+
+
+def test_the_stages_are_those_of_the_configuration() -> None:
+    assert stage_of("dev").stack == DEV
+    assert stage_of("prod").parameters == {"Stage": "prod"}
+    with pytest.raises(DeploymentError, match="no stage staging; it has prod, dev"):
+        stage_of("staging")
+
+
+def test_a_first_deployment_asks_until_an_answer_is_allowed(cloudformation: Any, sam: Sam) -> None:
+    person = Person(
+        *("not an address", "ops@example.com", "true"),
+        *("api.example.com", "arn:aws:acm:eu-central-1:123456789012:certificate/0a-1b", ""),
+    )
+    assert of_dev(cloudformation, sam, person).deploy({"Tracing": "true"}) == 7
+    assert sam.calls == [
+        "deploy --config-env dev --parameter-overrides Stage=dev AlarmEmail=ops@example.com"
+        " ConnectSes=true DomainName=api.example.com"
+        " CertificateArn=arn:aws:acm:eu-central-1:123456789012:certificate/0a-1b Tracing=true"
+    ]
+    assert "must be an email address, or empty for no alarms." in person.told
+
+
+def test_without_a_domain_nobody_is_asked_for_its_certificate(
+    cloudformation: Any, sam: Sam
+) -> None:
+    person = Person("", "", "")
+    of_dev(cloudformation, sam, person).deploy({})
+    assert sam.calls == ["deploy --config-env dev"]
+    assert [question.split()[0] for question in person.asked] == [*deployment.ASKED]
+
+
+def test_a_later_deployment_asks_nothing_and_changes_what_is_named(
+    cloudformation: Any, sam: Sam
+) -> None:
+    made(cloudformation)
+    person = Person()
+    of_dev(cloudformation, sam, person).deploy({})
+    of_dev(cloudformation, sam, person).deploy({"RetrySchedule": "1,2,3", "AlarmEmail": ""})
+    assert sam.calls == [
+        "deploy --config-env dev",
+        'deploy --config-env dev --parameter-overrides Stage=dev RetrySchedule=1,2,3 AlarmEmail=""',
+    ]
+
+
+def test_a_change_set_that_was_only_looked_at_is_no_stack_yet(
+    cloudformation: Any, sam: Sam
+) -> None:
+    cloudformation.create_change_set(
+        StackName=DEV,
+        ChangeSetName="first",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps({"Resources": RESOURCES}),
+    )
+    person = Person("", "", "")
+    of_dev(cloudformation, sam, person).deploy({})
+    assert person.asked
+
+
+def test_where_nobody_answers_nothing_is_asked_and_nothing_confirmed(
+    cloudformation: Any, sam: Sam
+) -> None:
+    of_dev(cloudformation, sam, None).deploy({})
+    assert sam.calls == ["deploy --config-env dev --no-confirm-changeset"]
+
+
+def test_a_preview_executes_nothing(cloudformation: Any, sam: Sam) -> None:
+    made(cloudformation)
+    of_dev(cloudformation, sam, None).deploy({"Tracing": "true"}, execute=False)
+    [call] = sam.calls
+    assert "--no-execute-changeset" in call.split()
+    assert "--no-confirm-changeset" not in call.split()
+
+
+@pytest.mark.parametrize("named", [{"Tracing": "yes"}, {"Colour": "blue"}])
+def test_what_the_template_does_not_allow_is_told_before_anything_is_done(
+    named: dict[str, str], cloudformation: Any, sam: Sam
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(named))):
+        of_dev(cloudformation, sam, None).deploy(named)
+    assert sam.calls == []
+
+
+def test_deleting_says_what_stays_and_wants_the_stacks_name(cloudformation: Any, sam: Sam) -> None:
+    made(cloudformation)
+    person = Person("yes")
+    with pytest.raises(DeploymentError, match="nothing was deleted"):
+        of_dev(cloudformation, sam, person).destroy()
+    assert sam.calls == []
+    staying = [line.split() for line in person.told if line.startswith("  ")]
+    assert staying == [["WebhooksTable", "the-webhooks"]]
+    of_dev(cloudformation, sam, Person(DEV)).destroy()
+    assert sam.calls == [f"delete --config-env dev --stack-name {DEV} --no-prompts"]
+
+
+def test_deleting_what_is_not_there_says_so(cloudformation: Any, sam: Sam) -> None:
+    with pytest.raises(DeploymentError, match=f"no stack {DEV}"):
+        of_dev(cloudformation, sam, Person()).destroy()
+
+
+def test_the_command_names_account_and_region_and_passes_the_exit_status_on(
+    cloudformation: Any, sam: Sam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(cloudformation)
+    arguments = ["deploy", "--yes", "--sam", str(sam.path), "--parameters", "Tracing=true"]
+    assert deployment.main(arguments) == 7
+    assert f"{DEV}, in the AWS account 123456789012, eu-central-1" in capsys.readouterr().out
+    assert sam.calls[0].endswith("--parameter-overrides Stage=dev Tracing=true")
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+
+
+def test_the_suite_finds_its_way_about_a_deployed_stack(cloudformation: Any) -> None:
+    table = {
+        "Type": "AWS::DynamoDB::Table",
+        "Properties": {
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "key_hash", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "key_hash", "KeyType": "HASH"}],
+        },
+    }
+    outputs = {
+        "ApiKeysTableName": {"Value": {"Ref": "ApiKeysTable"}},
+        "Region": {"Value": {"Ref": "AWS::Region"}},
+    }
+    body = json.dumps({"Resources": {"ApiKeysTable": table}, "Outputs": outputs})
+    cloudformation.create_stack(StackName=DEV, TemplateBody=body)
+    stack = AnyStack(lambda: of_deployed(DEV))
+    assert stack.deployed
+    assert stack.account("acc_1").key.startswith("sc_live_")
+    keys = stack.client("dynamodb").scan(TableName=stack.table("ApiKeysTable"))
+    assert [item["account_id"]["S"] for item in keys["Items"]] == ["acc_1"]
+
+
+@pytest.mark.usefixtures("cloudformation", "nobody")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["destroy"], "YES=1"),
+        (["deploy"], "YES=1"),
+        (["deploy", "--stage", "x"], "no stage x"),
+        (["preview", "--parameters", "Tracing"], "Tracing is no Name=value"),
+    ],
+)
+def test_the_command_says_why_it_does_nothing(
+    arguments: list[str], told: str, sam: Sam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert deployment.main([*arguments, "--sam", str(sam.path)]) == 1
+    assert told in capsys.readouterr().err
+    assert sam.calls == []
