@@ -13,11 +13,13 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
+# The lock is complete, so nothing is to be resolved: pip would take an extra's newest version for
+# unpinned (`coverage[toml]`), and refuse the lock as soon as that one is published.
 .venv/.ready: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make run PYTHON=python3.13")'
 	@echo "Setting up .venv: a minute, this once"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 .venv-sam/.ready: requirements-sam.lock | .venv/.ready
@@ -169,6 +171,10 @@ BENCHMARK = PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m
 .PHONY: bench
 bench: .venv/.ready ## Measure cost, speed and isolation: a table, and benchmarks/results.json
 	@$(BENCHMARK) benchmarks.run $(if $(JSON),--json)
+
+.PHONY: bench-memory
+bench-memory: .venv/.ready ## Measure each memory and batch size under its share of a CPU: takes root
+	@$(BENCHMARK) benchmarks.memory $(if $(JSON),--json)
 
 .PHONY: units
 units: .venv/.ready ## Renew the golden file of what deliveries cost in AWS's units

@@ -31,7 +31,9 @@ _FIRST_USE = {
     "api": "made.registry",
 }
 _TELL = (
-    "\nimport json, sys, time\nprint(json.dumps([time.process_time() * 1000, len(sys.modules)]))\n"
+    "\nimport json, sys, time\n"
+    "taken = time.process_time(), time.time() - began\n"
+    "print(json.dumps([taken[0] * 1000, len(sys.modules), taken[1] * 1000]))\n"
 )
 
 
@@ -50,10 +52,7 @@ def measure() -> dict[str, Any]:
     The interpreter's own start is part of every figure.
     """
     origin, path = sources()
-    programs = {"bare botocore client": _BARE}
-    programs |= {
-        name: _FUNCTION.format(name=name, first_use=_FIRST_USE[name]) for name in FUNCTIONS
-    }
+    programs = {"bare botocore client": _BARE} | {name: _program(name) for name in FUNCTIONS}
     taken: dict[str, list[tuple[float, int]]] = {name: [] for name in programs}
     for _ in range(ROUNDS):
         for name, program in programs.items():
@@ -68,7 +67,23 @@ def measure() -> dict[str, Any]:
     return {"from": origin, **measured}
 
 
+def wall_ms(name: str, group: Path) -> float:
+    """Return how long a new function takes to be ready with a group's share of a CPU."""
+    join = f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')\n"
+    return _told(f"{join}import time\nbegan = time.time()\n{_program(name)}", sources()[1])[2]
+
+
+def _program(name: str) -> str:
+    return _FUNCTION.format(name=name, first_use=_FIRST_USE[name])
+
+
 def _run(program: str, path: list[str]) -> tuple[float, int]:
+    cpu_ms, modules, _ = _told(f"began = 0\n{program}", path)
+    return cpu_ms, int(modules)
+
+
+def _told(program: str, path: list[str]) -> list[float]:
+    """Return what `_TELL` prints after a program that says when it `began`."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path),
@@ -85,5 +100,5 @@ def _run(program: str, path: list[str]) -> tuple[float, int]:
         text=True,
         check=True,
     )
-    cpu_ms, modules = json.loads(done.stdout)
-    return float(cpu_ms), int(modules)
+    told: list[float] = json.loads(done.stdout)
+    return told

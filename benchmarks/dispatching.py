@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 
 class Used(NamedTuple):
-    """What invocations took: this process's CPU and the clock's time, in milliseconds each."""
+    """What invocations took: this process's CPU and the clock's time, in milliseconds each.
+
+    `failures` are the attempts that failed.
+    """
 
     cpu_ms: float
     wall_ms: float
     entered_at: float
+    failures: int
 
 
 def trusting(authority: str) -> ssl.SSLContext:
@@ -69,10 +73,11 @@ class Function:
         """Have it handle a batch of new events."""
         event = sqs_event(*(event_text(next(self._numbers)) for _ in range(messages)))
         entered_at, cpu, wall = time.time(), time.process_time(), time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as log:
             dispatcher.handler.handle(event, lambda_context(), self._services)
         used = time.process_time() - cpu, time.perf_counter() - wall
-        return Used(used[0] * 1000, used[1] * 1000, entered_at)
+        failures = log.getvalue().count('"attempt_failed"')
+        return Used(used[0] * 1000, used[1] * 1000, entered_at, failures)
 
 
 def invocations(endpoint: str, authority: str, messages: int, number: int) -> list[Used]:

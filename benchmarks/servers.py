@@ -6,6 +6,7 @@ import itertools
 import json
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-KINDS: dict[str, Answer | Raw] = {
+    from support.receiver import Request, Script
+
+SLOW_SECONDS = 0.1
+"""What a receiver takes that is not on this machine: assumed."""
+
+
+def _slowly(_: Request) -> Answer:
+    time.sleep(SLOW_SECONDS)
+    return Answer(headers={"Connection": "close"})
+
+
+KINDS: dict[str, Script] = {
     "fresh": Answer(headers={"Connection": "close"}),
     "kept": Answer(),
+    "slow": _slowly,
     "hanging": Raw(silent()),
     "dripping": Raw(drips(b"HTTP/1.1 200 OK\r\nX-Drip: ", itertools.repeat(b"."))),
 }

@@ -89,10 +89,9 @@ class Attempt:
         """Whether the attempt is part of the schedule."""
         return not (self.manual or self.probe)
 
-    @property
-    def ended_at_ms(self) -> int:
-        """When the receiver had answered, or was given up."""
-        return self.started_at_ms + self.duration_ms
+    def ended_after_ms(self, since_ms: int) -> int:
+        """How long after a time the receiver had answered: never below 0, since clocks differ."""
+        return max(0, self.started_at_ms + self.duration_ms - since_ms)
 
 
 class DeliveryKey(NamedTuple):

@@ -304,8 +304,8 @@ class Dispatcher:
                 self._fail(work.message_ids, failed, error)
             elif future.result().status is Status.SUCCEEDED:
                 successes.append(future.result())
-                taken_ms = future.result().attempts[-1].ended_at_ms
-                self._observer.measure(LATENCY, max(0, taken_ms - work.arrived_at_ms))
+                last = future.result().attempts[-1]
+                self._observer.measure(LATENCY, last.ended_after_ms(work.arrived_at_ms))
         if not successes:
             return
         for key in self._deliveries.put_settled(successes):

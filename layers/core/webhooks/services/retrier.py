@@ -197,8 +197,7 @@ class Retrier:
         if after.status is before:
             return
         if after.status is Status.SUCCEEDED and after.attempts and not after.attempts[-1].manual:
-            taken_ms = after.attempts[-1].ended_at_ms
-            self._observer.measure(LATENCY, max(0, taken_ms - after.created_at_ms))
+            self._observer.measure(LATENCY, after.attempts[-1].ended_after_ms(after.created_at_ms))
         if after.status is Status.WAITING:
             self._observer.count("PutBy")
 
