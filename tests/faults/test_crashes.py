@@ -16,6 +16,7 @@ from support.receiver import Answer
 from support.stand import one_event
 from support.victim import AFTER, BEFORE, BEFORE_THE_POST, run_victim
 from webhooks.domain.delivery import Status
+from webhooks.domain.health import FAILURES_TO_OPEN, Circuit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     MakeReceiver = Callable[..., Receiver]
 
 
-def kill(case: Case, when: str, *messages: str) -> None:
-    """Have the messages handled by a dispatcher that is killed on the way."""
+def kill(case: Case, when: str, *messages: str, about: str = "") -> None:
+    """Have the messages handled by a dispatcher that is killed on the way.
+
+    The step is that of the first request that names the account, or what it is `about`.
+    """
     batch = sqs_event(*messages)
-    case.log.add(run_victim(case.stand.aws.settings, batch, when, about=case.account))
+    case.log.add(run_victim(case.stand.aws.settings, batch, when, about=about or case.account))
 
 
 def assert_settled(case: Case, status: int) -> None:
@@ -106,6 +110,24 @@ def test_row_12_killed_after_the_record_around_the_schedules_start(
     assert len(hook.requests) == 1
     assert_settled(case, 500)
     assert one_event(*hook.requests)
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+def test_row_12_killed_around_the_start_of_a_recovery(
+    case: Case, receiver: MakeReceiver, when: str
+) -> None:
+    """It opened the circuit: nobody else opens it again, and nobody but it knew that it did."""
+    case.webhook(receiver(Answer(500)))
+    messages = [case.message(f"txn_{number}") for number in range(FAILURES_TO_OPEN)]
+    kill(case, f"{when} StartExecution", *messages, about="recover")
+    assert case.health().health.circuit is Circuit.OPEN
+    assert len(case.recoveries()) == (when == AFTER)
+
+    case.health(recovery_due_at={"N": "1"})
+    assert case.dispatch(*messages) == []
+    [state] = case.recoveries()
+    # A recovery that is not the webhook's own would be done.
+    assert case.retry(state)["decision"] == "wait"
 
 
 def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:

@@ -133,6 +133,29 @@ def test_a_thousand_failures_at_once_are_one_opening_one_recovery_one_notice(
     assert world.observer.counts["WebhooksDown"] == 1
 
 
+def test_a_recovery_that_nobody_started_is_started_by_the_next_failure(world: World) -> None:
+    world.recoveries.failures.plan("start", True)
+    fail(world, FAILURES_TO_OPEN)
+    assert world.webhook().health.circuit is Circuit.OPEN
+    assert world.recoveries.started == []
+    assert world.announcer.types == ["webhook.down"]
+
+    fail(world)
+    assert world.recoveries.started == []
+    world.now_ms += 30_000
+    fail(world)
+    key = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-1")
+    assert world.recoveries.started == [(key, 0)]
+
+
+def test_a_recovery_that_goes_on_is_not_started_again(world: World) -> None:
+    fail(world, FAILURES_TO_OPEN)
+    world.now_ms += 29_999
+    fail(world)
+    world.health.ensure_recovery(world.webhook())
+    assert len(world.recoveries.started) == 1
+
+
 def test_a_webhook_is_warned_of_once_after_four_days(world: World) -> None:
     fail(world)
     world.now_ms += WARN_AFTER_MS - 1

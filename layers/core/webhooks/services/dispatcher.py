@@ -231,6 +231,7 @@ class Dispatcher:
         self._compare(stored, work.delivery)
         try:
             self._schedule(stored)
+            self._health.ensure_recovery(work.destination.webhook)
         except Unavailable as error:
             self._fail(work.message_ids, failed, error)
 

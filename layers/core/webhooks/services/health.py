@@ -32,8 +32,9 @@ Fact = str | int | None
 class HealthKeeper:
     """Keeps the webhooks' health, and says so, once, when it changes.
 
-    Where our own side fails here, nothing of a delivery is lost: the next attempt counts instead,
-    and the sweeper starts a recovery that has no execution.
+    Where our own side fails here, nothing of a delivery is lost: the next attempt counts instead.
+    A recovery without an execution is given it with the message that comes again, or with the next
+    failure, and by the sweeper where there is neither.
     """
 
     def __init__(
@@ -90,6 +91,18 @@ class HealthKeeper:
         """Switch off a webhook whose receiver says that it is gone for good. Raises Unavailable."""
         self._disable(webhook, "gone")
 
+    def ensure_recovery(self, webhook: Webhook, health: Health | None = None) -> None:
+        """See that a recovery which is overdue has its execution.
+
+        Whoever opened the circuit may have been killed before starting it. Costs nothing where it
+        goes on: each of its steps is written down as due some time later. `health` is the
+        webhook's, where it was read later than the webhook. Raises Unavailable.
+        """
+        health = health or webhook.health
+        if health.recovery_id is not None and health.recovery_due_at_ms <= self._now_ms():
+            key = RecoveryKey(webhook.account_id, webhook.id, health.recovery_id)
+            self._scheduler.start(key, delay_seconds=0)
+
     def exhausted(self, delivery: Delivery) -> None:
         """Tell of a delivery whose schedule is used up."""
         last = delivery.attempts[-1] if delivery.attempts else None
@@ -123,6 +136,8 @@ class HealthKeeper:
             return
         if health.failures >= FAILURES_TO_OPEN and health.circuit is not Circuit.OPEN:
             self._open(webhook, health, now_ms)
+        else:
+            self.ensure_recovery(webhook, health)
 
     def _open(self, webhook: Webhook, health: Health, now_ms: int) -> None:
         delay = probe_delay(self._recovery_schedule, 1, self._random)
@@ -131,15 +146,17 @@ class HealthKeeper:
         recovery_id = self._store.open(key, due_ms, now_ms)
         if recovery_id is None:
             return
-        self._announce(
-            AnnouncementType.WEBHOOK_DOWN,
-            webhook.account_id,
-            webhook.id,
-            failing_since=_time(health.failing_since_ms),
-            failures=health.failures,
-        )
-        if recovery_id == key.recovery_id:
-            self._scheduler.start(key, delay_seconds=delay)
+        try:
+            if recovery_id == key.recovery_id:
+                self._scheduler.start(key, delay_seconds=delay)
+        finally:
+            self._announce(
+                AnnouncementType.WEBHOOK_DOWN,
+                webhook.account_id,
+                webhook.id,
+                failing_since=_time(health.failing_since_ms),
+                failures=health.failures,
+            )
 
     def _review(self, webhook: Webhook, health: Health) -> bool:
         now_ms = self._now_ms()
