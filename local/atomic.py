@@ -2,7 +2,8 @@
 
 moto's backends know nothing of the threads that its server calls them from. Without this a message
 that is sent while another is deleted is lost, two conditional writes of one item both succeed, and
-an execution of one name is started twice.
+an execution of one name is started twice. Nor does moto know a transaction again that the SDK sends
+once more, for want of an answer to the first time: it would find its own writes there, and fail.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _QUEUES = ("receive_message", "delete_message", "change_message_visibility")
 def one_at_a_time() -> Iterator[None]:
     """Make moto's tables, queues and state machines safe for threads, until the end."""
     from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.responses import DynamoHandler
     from moto.sqs.models import SQSBackend
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
@@ -41,6 +43,7 @@ def one_at_a_time() -> Iterator[None]:
         for name in _QUEUES:
             _guard(replaced, SQSBackend, name, _lock_of_queue)
         _guard(replaced, StepFunctionsParserBackend, "start_execution", lambda *_, **__: executions)
+        _once_a_token(replaced, DynamoHandler, "transact_write_items", tables)
         yield
 
 
@@ -48,6 +51,25 @@ def _lock_of_queue(backend: Any, *arguments: Any, **named: Any) -> Any:
     """Return a queue's own lock, which receiving lets go of while it waits for messages."""
     name = arguments[0] if arguments else named["queue_name"]
     return backend.get_queue(name)._messages_lock
+
+
+def _once_a_token(
+    replaced: contextlib.ExitStack, owner: Any, name: str, lock: threading.RLock
+) -> None:
+    """Answer a request whose `ClientRequestToken` was there before as that one was answered."""
+    original = getattr(owner, name)
+    answers: dict[tuple[str, str, str], Any] = {}
+
+    @functools.wraps(original)
+    def once(self: Any) -> Any:
+        made = self.current_account, self.region, self.body["ClientRequestToken"]
+        with lock:
+            if made not in answers:
+                answers[made] = original(self)
+            return answers[made]
+
+    setattr(owner, name, once)
+    replaced.callback(setattr, owner, name, original)
 
 
 def _guard(

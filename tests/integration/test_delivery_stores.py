@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.stores import MOTO
 from webhooks.domain.delivery import AttemptError, DeliveryKey, Status, delivery_id
 from webhooks.domain.event import Event, EventType
 from webhooks.ports import DeliveryQuery
@@ -110,11 +109,7 @@ def test_an_absent_delivery_cannot_be_updated(stores: Stores) -> None:
     assert stores.deliveries.get(samples.delivery().key) is None
 
 
-def test_a_hundred_recorders_of_one_attempt_leave_one(
-    stores: Stores, request: pytest.FixtureRequest
-) -> None:
-    if request.node.callspec.params["stores"] == MOTO:
-        pytest.skip("moto checks a condition and writes with no lock around both")
+def test_a_hundred_recorders_of_one_attempt_leave_one(stores: Stores) -> None:
     delivery = samples.delivery()
     stores.deliveries.create(delivery)
     rivals = [

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.stores import MOTO
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import (
     CLEAN,
@@ -36,11 +35,6 @@ DRAINING = Health(
     recovery_due_at_ms=DUE_MS,
     draining_since_ms=NOW_MS + 7,
 )
-
-
-@pytest.fixture
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.node.callspec.params["stores"])
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +67,6 @@ def come_back(stores: Stores) -> None:
 def at_once(count: int, call: Callable[[int], object]) -> list[object]:
     with ThreadPoolExecutor(16) as pool:
         return list(pool.map(call, range(count)))
-
-
-def skip_on_moto(engine: str) -> None:
-    if engine == MOTO:
-        pytest.skip("moto checks a condition and writes with no lock around both")
 
 
 def test_a_new_webhook_has_a_clean_health(stores: Stores) -> None:
@@ -253,8 +242,7 @@ def test_a_recovery_that_ended_is_never_overdue(stores: Stores) -> None:
     assert list(stores.health.overdue(DUE_MS + 1, 10)) == []
 
 
-def test_one_of_a_thousand_openings_at_once_is_told(stores: Stores, engine: str) -> None:
-    skip_on_moto(engine)
+def test_one_of_a_thousand_openings_at_once_is_told(stores: Stores) -> None:
     stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS)
     opened = at_once(
         1000,
@@ -266,17 +254,15 @@ def test_one_of_a_thousand_openings_at_once_is_told(stores: Stores, engine: str)
     assert health(stores).recovery_id == winner
 
 
-def test_one_of_a_thousand_successes_at_once_is_told(stores: Stores, engine: str) -> None:
-    skip_on_moto(engine)
+def test_one_of_a_thousand_successes_at_once_is_told(stores: Stores) -> None:
     go_down(stores)
     assert at_once(1000, lambda _: stores.health.succeeded(*OWNER, NOW_MS)).count(True) == 1
 
 
 @pytest.mark.parametrize("how", ["disable", "warn"])
 def test_one_of_a_thousand_that_switch_off_or_warn_at_once_is_told(
-    stores: Stores, engine: str, how: str
+    stores: Stores, how: str
 ) -> None:
-    skip_on_moto(engine)
     stores.health.failed(*OWNER, 1, NOW_MS)
 
     def call(_: int) -> bool:
@@ -287,8 +273,7 @@ def test_one_of_a_thousand_that_switch_off_or_warn_at_once_is_told(
     assert at_once(1000, call).count(True) == 1
 
 
-def test_of_a_thousand_failures_at_once_none_is_lost(stores: Stores, engine: str) -> None:
-    skip_on_moto(engine)
+def test_of_a_thousand_failures_at_once_none_is_lost(stores: Stores) -> None:
     at_once(1000, lambda _: stores.health.failed(*OWNER, 1, NOW_MS))
     assert health(stores) == Health(1000, NOW_MS)
 

@@ -11,12 +11,12 @@ Prints what became of every delivery; the exit code is 1 where one is lost or mi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import signal
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,6 @@ from soak.plan import FULL, SHORT
 from soak.run import Soak
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import TextIO
 
 _SHOWN_PROBLEMS = 20
@@ -57,13 +56,15 @@ def main() -> int:
         print(text, file=screen, flush=True)
 
     started = time.monotonic()
+    log = _keep_off_the_screen(options.log)
     try:
-        with options.log.open("w", encoding="utf-8", buffering=1) as log, _logged(log):
-            endpoint = os.environ.get("DYNAMODB_ENDPOINT")
-            soak = Soak(shape, options.seed, tell, log, endpoint)
-            ledger = soak.run()
+        soak = Soak(shape, options.seed, tell, log, os.environ.get("DYNAMODB_ENDPOINT"))
+        ledger = soak.run()
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        tell(traceback.format_exc())
+        return 1
     tell(f"\n{ledger.table()}\n")
     for problem in ledger.problems[:_SHOWN_PROBLEMS]:
         tell(problem)
@@ -75,17 +76,16 @@ def main() -> int:
     return 0 if ledger.accounted else 1
 
 
-@contextlib.contextmanager
-def _logged(log: TextIO) -> Iterator[None]:
-    """Keep what the functions and moto print off the screen."""
-    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        logging.basicConfig(stream=log, level=logging.WARNING)
-        yield
+def _keep_off_the_screen(path: Path) -> TextIO:
+    """Have what is printed go to a file, until the end: threads outlive what they work for."""
+    log = path.open("w", encoding="utf-8", buffering=1)
+    sys.stdout = sys.stderr = log
+    logging.basicConfig(stream=log, level=logging.WARNING)
+    return log
 
 
 if __name__ == "__main__":
     exit_code = main()
     sys.stdout.flush()
-    sys.stderr.flush()
     # Python would wait for every thread of the functions, the longest for a receiver's silence.
     os._exit(exit_code)

@@ -69,9 +69,7 @@ class Backend:
 @contextmanager
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """Stand AWS up, empty, with the template's tables and what the functions call besides."""
-    # Here, because they take seconds to load and the benchmarks' processes need neither.
-    from moto.server import ThreadedMotoServer
-
+    # Here, because it takes seconds to load and the benchmarks' processes do not need it.
     from support.tables import create_tables
 
     for name, value in (
@@ -80,12 +78,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ):
         monkeypatch.setenv(name, value)
-    # A server, because moto inside the process would catch the sender's requests too.
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint_url = f"http://{host}:{port}"
-    try:
+    with _moto() as endpoint_url:
         clients: dict[str, Any] = {
             service: boto3.client(service, endpoint_url=endpoint_url)
             for service in ("dynamodb", "sqs", "stepfunctions")
@@ -127,9 +120,28 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
         monkeypatch.setattr(client_class, "_make_api_call", counted)
         yield stand
-    finally:
-        requests.post(f"{endpoint_url}/moto-api/reset", timeout=10)
-        server.stop()
+
+
+@contextmanager
+def _moto() -> Iterator[str]:
+    """Serve moto, its writes atomic as AWS's are; yields its url.
+
+    A server, because moto inside the process would catch the sender's requests too.
+    """
+    from moto.server import ThreadedMotoServer
+
+    from local.atomic import one_at_a_time
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    with one_at_a_time():
+        server.start()
+        host, port = server.get_host_and_port()
+        endpoint_url = f"http://{host}:{port}"
+        try:
+            yield endpoint_url
+        finally:
+            requests.post(f"{endpoint_url}/moto-api/reset", timeout=10)
+            server.stop()
 
 
 def sqs_event(*bodies: str, sent_at_ms: int = 1_766_313_000_000) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import boto3
 from moto import mock_aws
 
+from local.atomic import one_at_a_time
 from support import samples
 from support.fakes import (
     FakeAllowanceStore,
@@ -116,7 +117,7 @@ def open_stores(backend: str, clock: Clock) -> Iterator[Stores]:
 def open_dynamodb(backend: str) -> Iterator[DynamoDBClient]:
     """Give a client of one of `DYNAMODBS` with the template's tables, empty."""
     if backend == MOTO:
-        with mock_aws():
+        with mock_aws(), one_at_a_time():
             client = _client(None)
             create_tables(client)
             yield client
