@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
@@ -22,7 +23,10 @@ from webhooks.domain.webhook import (
     webhook_id,
 )
 from webhooks.services.recovery import SETTLE_SECONDS
-from webhooks.services.registry import Registry
+from webhooks.services.registry import Registry, Rotated
+
+if TYPE_CHECKING:
+    from typing import Any
 
 KEY = b"k" * 32
 NOW_NS = 1_766_359_512_006_123_456
@@ -153,6 +157,54 @@ def test_deleting_a_healthy_webhook_starts_nothing(store: FakeWebhookStore) -> N
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     assert registry.delete("acme", webhook.id)
+    assert recoveries.started == []
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
+    store: FakeWebhookStore, active: bool
+) -> None:
+    recoveries = FakeRecoveryScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    store.add(replace(webhook, active=active), Secrets(None))
+    rotated = registry.rotate_secret("acme", webhook.id, "a-secret-of-their-own")
+    # There is no old one that could live on.
+    assert rotated == Rotated("a-secret-of-their-own", None)
+    stored, secrets = store.webhooks["acme", webhook.id]
+    assert secrets == Secrets("a-secret-of-their-own")
+    assert stored.health.circuit is Circuit.DRAINING
+    [(key, delay_seconds)] = recoveries.started
+    assert (key, delay_seconds) == (("acme", webhook.id, stored.health.recovery_id), 0)
+
+
+def test_a_rotation_that_another_one_overtakes_rotates_what_that_one_restored(
+    store: FakeWebhookStore,
+) -> None:
+    registry = make_registry(store)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    store.add(webhook, Secrets(None))
+    restore = store.restore_secret
+
+    def overtaken(*values: Any, **more: Any) -> bool:
+        store.add(webhook, Secrets("the-secret-of-another"))
+        return restore(*values, **more)
+
+    store.restore_secret = overtaken  # type: ignore[method-assign]
+    assert registry.rotate_secret("acme", webhook.id, "a-secret-of-their-own") is not None
+    secrets = store.webhooks["acme", webhook.id][1]
+    assert (secrets.current, secrets.previous) == (
+        "a-secret-of-their-own",
+        "the-secret-of-another",
+    )
+
+
+def test_an_ordinary_rotation_starts_nothing(store: FakeWebhookStore) -> None:
+    recoveries = FakeRecoveryScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    assert registry.rotate_secret("acme", webhook.id) is not None
+    assert registry.rotate_secret("acme", str(UUID(int=1))) is None
     assert recoveries.started == []
 
 

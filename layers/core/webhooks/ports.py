@@ -107,9 +107,18 @@ class WebhookStore(Protocol):
     def rotate_secret(
         self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
     ) -> bool:
-        """Make `secret` the current one and keep the old one to the time given; False if absent.
+        """Make `secret` the current one and keep the old one to the time given.
 
-        A `previous_until_ms` that is not after `now_ms` keeps nothing.
+        A `previous_until_ms` that is not after `now_ms` keeps nothing. False where the webhook is
+        absent, or has no secret that could be rotated.
+        """
+
+    def restore_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, recovery_id: str, now_ms: int
+    ) -> bool:
+        """Give a webhook without a secret this one; that recovery is to send what waits for it.
+
+        False where the webhook is absent, or has a secret.
         """
 
     def delete(self, account_id: str, webhook_id: str) -> bool:

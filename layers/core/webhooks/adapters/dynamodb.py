@@ -42,6 +42,8 @@ SHOWN_ATTRIBUTES = (
 _NAMES = {f"#{name}": name for name in SHOWN_ATTRIBUTES}
 _PROJECTION = ", ".join(_NAMES)
 
+_OVERLAP_ATTRIBUTES = "previous_secret, previous_secret_expires_at"
+
 _DAY_SECONDS = 86_400
 _UNDER_WAY_DAYS = 15
 """How much later than its webhook's deletion a delivery may be heard of last, and be kept from then
@@ -163,17 +165,33 @@ class DynamoDBWebhookStore:
         expression = "SET #secret = :secret, #updated_at = :updated_at"
         if previous_until_ms > now_ms:
             values["until"] = {"N": str(previous_until_ms)}
-            # One whose secret went missing must get a new one too.
-            expression += (
-                ", previous_secret = if_not_exists(#secret, :secret)"
-                ", previous_secret_expires_at = :until"
-            )
+            expression += ", previous_secret = #secret, previous_secret_expires_at = :until"
         else:
-            expression += " REMOVE previous_secret, previous_secret_expires_at"
-        return self._update(account_id, webhook_id, expression, values)
+            expression += f" REMOVE {_OVERLAP_ATTRIBUTES}"
+        has_one = "attribute_exists(#secret)"
+        return self._update(account_id, webhook_id, expression, values, has_one)
+
+    def restore_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, recovery_id: str, now_ms: int
+    ) -> bool:
+        """Give a webhook whose secret went missing a new one, and begin to send what waits."""
+        values = {
+            "secret": {"S": secret},
+            "updated_at": {"N": str(now_ms)},
+            **items.draining(recovery_id, now_ms),
+        }
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+        expression += f" REMOVE {_OVERLAP_ATTRIBUTES}"
+        has_none = "attribute_exists(webhook_id) AND attribute_not_exists(#secret)"
+        return self._update(account_id, webhook_id, expression, values, has_none)
 
     def _update(
-        self, account_id: str, webhook_id: str, expression: str, values: items.Item
+        self,
+        account_id: str,
+        webhook_id: str,
+        expression: str,
+        values: items.Item,
+        condition: str = "attribute_exists(webhook_id)",
     ) -> bool:
         with unavailable_on_failure("changing a webhook"):
             try:
@@ -181,7 +199,7 @@ class DynamoDBWebhookStore:
                     TableName=self._table,
                     Key=items.webhook_key(account_id, webhook_id),
                     UpdateExpression=expression,
-                    ConditionExpression="attribute_exists(webhook_id)",
+                    ConditionExpression=condition,
                     ExpressionAttributeNames={
                         f"#{name}": name for name in values if f"#{name}" in expression
                     },

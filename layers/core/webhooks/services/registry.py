@@ -178,7 +178,8 @@ class Registry:
         """Give a webhook a new secret, a generated one where none is given; None where absent.
 
         Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: rotating
-        again within the overlap ends the older one. Raises InvalidWebhook, Unavailable.
+        again within the overlap ends the older one. Where the old one went missing, what waits for
+        want of it is sent from now on. Raises InvalidWebhook, Unavailable.
         """
         problems = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
@@ -192,11 +193,24 @@ class Registry:
         now_ms = self._now_ns() // 1_000_000
         until_ms = now_ms + overlap_seconds * 1000
         new = self._secret(secret)
-        if not self._store.rotate_secret(
-            account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms
-        ):
-            return None
-        return Rotated(new, until_ms if overlap_seconds else None)
+        # A second time where another call restored the secret in between.
+        for _ in range(2):
+            if self._store.rotate_secret(
+                account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms
+            ):
+                return Rotated(new, until_ms if overlap_seconds else None)
+            if self._restore_secret(account_id, webhook_id, new, now_ms):
+                return Rotated(new, None)
+        return None
+
+    def _restore_secret(self, account_id: str, webhook_id: str, secret: str, now_ms: int) -> bool:
+        key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
+        restored = self._store.restore_secret(
+            account_id, webhook_id, secret, recovery_id=key.recovery_id, now_ms=now_ms
+        )
+        if restored:
+            self._recover(key)
+        return restored
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook of the account; False where it has none of that id.
