@@ -176,18 +176,21 @@ def test_when_a_recoverys_next_step_is_due_is_noted(stores: Stores) -> None:
 
 def test_a_recovery_ends_when_it_drained_and_not_before(stores: Stores) -> None:
     go_down(stores)
-    assert not stores.health.end(KEY)
+    assert not stores.health.end(KEY, NOW_MS)
     assert health(stores).circuit is Circuit.OPEN
     stores.health.succeeded(*OWNER, NOW_MS)
-    assert stores.health.end(KEY)
+    # It drains since another time than the one that looked knows of.
+    assert not stores.health.end(KEY, NOW_MS - 1)
+    assert health(stores).circuit is Circuit.DRAINING
+    assert stores.health.end(KEY, NOW_MS)
     assert health(stores) == CLEAN
-    assert not stores.health.end(KEY)
+    assert not stores.health.end(KEY, NOW_MS)
 
 
 def test_a_recovery_of_a_webhook_that_is_off_ends(stores: Stores) -> None:
     go_down(stores)
     stores.health.disable(*OWNER, "failing", NOW_MS)
-    assert stores.health.end(KEY)
+    assert stores.health.end(KEY, 0)
     assert health(stores) == Health(FAILURES_TO_OPEN, NOW_MS)
 
 
@@ -197,7 +200,7 @@ def test_a_recovery_whose_place_was_taken_changes_nothing(stores: Stores) -> Non
     after = replace(DRAINING, recovery_id="recovery-2", recovery_due_at_ms=DUE_MS + 1)
     assert health(stores) == after
     stores.health.keep(KEY, DUE_MS + 99)
-    assert not stores.health.end(KEY)
+    assert not stores.health.end(KEY, NOW_MS + 7)
     assert not stores.health.replace(KEY, "recovery-3", DUE_MS + 99)
     assert health(stores) == after
 
@@ -210,7 +213,7 @@ def test_nothing_is_made_of_a_webhook_that_was_deleted(stores: Stores) -> None:
     assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
     assert not stores.health.disable(*OWNER, "gone", NOW_MS)
     stores.health.keep(KEY, DUE_MS)
-    assert not stores.health.end(KEY)
+    assert not stores.health.end(KEY, NOW_MS)
     assert not stores.health.replace(KEY, "recovery-2", DUE_MS)
     assert stores.webhooks.get(*OWNER) is None
 
@@ -238,7 +241,7 @@ def test_overdue_recoveries_are_found_longest_overdue_first(stores: Stores) -> N
 def test_a_recovery_that_ended_is_never_overdue(stores: Stores) -> None:
     come_back(stores)
     assert list(stores.health.overdue(DUE_MS + 1, 10)) == [KEY]
-    stores.health.end(KEY)
+    stores.health.end(KEY, NOW_MS + 7)
     assert list(stores.health.overdue(DUE_MS + 1, 10)) == []
 
 

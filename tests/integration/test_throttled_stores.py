@@ -51,7 +51,7 @@ CALLS: dict[str, Callable[[Stores], object]] = {
     "health.warn": lambda on: on.health.warn(*OWNER, 0, 0),
     "health.disable": lambda on: on.health.disable(*OWNER, "gone", 0),
     "health.keep": lambda on: on.health.keep(RECOVERY, 0),
-    "health.end": lambda on: on.health.end(RECOVERY),
+    "health.end": lambda on: on.health.end(RECOVERY, 0),
     "health.replace": lambda on: on.health.replace(RECOVERY, "n", 0),
     "health.overdue": lambda on: on.health.overdue(0, 1),
     "deliveries.get": lambda on: on.deliveries.get(DELIVERY.key),

@@ -269,9 +269,13 @@ class FakeHealthStore:
             "keep", key, lambda webhook: _with_health(webhook, recovery_due_at_ms=due_ms)
         )
 
-    def end(self, key: RecoveryKey) -> bool:
+    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
-            if webhook.active and webhook.health.circuit is not Circuit.DRAINING:
+            drained = (Circuit.DRAINING, draining_since_ms)
+            if webhook.active and drained != (
+                webhook.health.circuit,
+                webhook.health.draining_since_ms,
+            ):
                 return None
             return _with_health(
                 webhook,

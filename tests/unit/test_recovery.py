@@ -237,13 +237,32 @@ def test_a_webhook_that_fails_again_at_the_very_end_is_probed_on(world: World) -
     world.now_ms += int(SETTLE_SECONDS * 1000)
     end = world.health_store.end
 
-    def meanwhile(key: RecoveryKey) -> bool:
+    def meanwhile(key: RecoveryKey, draining_since_ms: int) -> bool:
         world.be(Circuit.OPEN)
-        return end(key)
+        return end(key, draining_since_ms)
 
     world.health_store.end = meanwhile  # type: ignore[method-assign]
     assert world.step() == Step(1)
     assert world.webhook().health.recovery_id == RECOVERY_ID
+
+
+def test_a_webhook_that_was_down_once_more_at_the_very_end_settles_once_more(world: World) -> None:
+    """Between the look and the end it went down and came back: a dispatcher may have seen that."""
+    world.drain()
+    world.now_ms += int(SETTLE_SECONDS * 1000)
+    end = world.health_store.end
+
+    def meanwhile(key: RecoveryKey, draining_since_ms: int) -> bool:
+        world.drain()
+        return end(key, draining_since_ms)
+
+    world.health_store.end = meanwhile  # type: ignore[method-assign]
+    assert world.step() == Step(1)
+    world.health_store.end = end  # type: ignore[method-assign]
+    late = world.put(waiting(1))
+    assert world.step() == Step(1)
+    assert world.stored(late).status is Status.SUCCEEDED
+    assert world.step() == Step(SETTLE_SECONDS)
 
 
 def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world: World) -> None:

@@ -177,8 +177,11 @@ class HealthStore(Protocol):
     def keep(self, key: RecoveryKey, due_ms: int) -> None:
         """Note when the next step of a recovery is due, unless another has taken its place."""
 
-    def end(self, key: RecoveryKey) -> bool:
-        """End a recovery that is draining, or whose webhook is off; False where it is not so."""
+    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
+        """End a recovery that drains since this very time, or whose webhook is off.
+
+        False where it is not so: one that was open again in between has others put by again.
+        """
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
         """Have another recovery take a recovery's place; True only for the one call that did it."""

@@ -142,15 +142,17 @@ class DynamoDBHealthStore:
             {":due": _number(due_ms), ":id": {"S": key.recovery_id}},
         )
 
-    def end(self, key: RecoveryKey) -> bool:
-        """End a recovery that is draining, or whose webhook is off; False where it is not so."""
+    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
+        """End a recovery that drains since this very time, or whose webhook is off."""
         ended = self._update(
             key.account_id,
             key.webhook_id,
             f"REMOVE {', '.join(items.RECOVERY_ATTRIBUTES)}",
-            "recovery_id = :id AND (circuit = :draining OR active = :off)",
+            "recovery_id = :id AND "
+            "((circuit = :draining AND draining_since = :since) OR active = :off)",
             {
                 ":id": {"S": key.recovery_id},
+                ":since": _number(draining_since_ms),
                 ":draining": {"S": Circuit.DRAINING.value},
                 ":off": {"BOOL": False},
             },

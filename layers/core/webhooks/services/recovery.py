@@ -108,7 +108,7 @@ class Recovery:
             # Its owner switched the webhook off and on again, which began another recovery.
             return None
         if not webhook.active:
-            self._store.end(key)
+            self._store.end(key, webhook.health.draining_since_ms)
             return None
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
@@ -156,11 +156,11 @@ class Recovery:
         if found.deliveries:
             self._send(destination, found.deliveries, remaining_seconds)
         elif found.next_after is None:
-            since = destination.webhook.health.draining_since_ms / _MILLISECONDS
-            left = since + SETTLE_SECONDS - self._clock()
+            since_ms = destination.webhook.health.draining_since_ms
+            left = since_ms / _MILLISECONDS + SETTLE_SECONDS - self._clock()
             if left > 0:
                 return Step(left)
-            if self._store.end(key):
+            if self._store.end(key, since_ms):
                 self._observer.log("info", "recovery_ended", **key._asdict())
                 return None
         return Step(PAUSE_SECONDS)
