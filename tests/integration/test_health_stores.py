@@ -168,6 +168,13 @@ def test_switching_off_for_failing_asks_how_long_it_failed(stores: Stores) -> No
     )
 
 
+def test_switching_off_asks_whether_anybody_changed_the_webhook_since(stores: Stores) -> None:
+    read_at_ms = samples.webhook().updated_at_ms
+    stores.webhooks.update(*OWNER, WebhookChanges(url="https://new.example.com/"), NOW_MS + 5)
+    assert not stores.health.disable(*OWNER, "gone", NOW_MS + 6, updated_at_ms=read_at_ms)
+    assert stores.health.disable(*OWNER, "gone", NOW_MS + 6, updated_at_ms=NOW_MS + 5)
+
+
 def test_when_a_recoverys_next_step_is_due_is_noted(stores: Stores) -> None:
     go_down(stores)
     stores.health.keep(KEY, DUE_MS + 9)

@@ -254,9 +254,10 @@ class FakeHealthStore:
         now_ms: int,
         *,
         failing_since_ms: int | None = None,
+        updated_at_ms: int | None = None,
     ) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
-            if not webhook.active:
+            if not webhook.active or updated_at_ms not in {None, webhook.updated_at_ms}:
                 return None
             if failing_since_ms is not None and not _since(webhook, failing_since_ms):
                 return None

@@ -14,9 +14,11 @@ from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.webhook import Secrets
+from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 OLD = "whsec_" + "0d" * 32
 NEW = "whsec_" + "4e" * 32
@@ -206,3 +208,46 @@ def test_a_webhooks_own_headers_are_not_logged(world: World) -> None:
     world.attempt()
     assert "canary" not in repr(world.observer.lines).lower()
     assert "canary" not in repr(world.store.webhooks).lower()
+
+
+def changed_meanwhile(world: World, **changes: Any) -> Delivery:
+    """Make an attempt whose receiver says that it is gone, after the webhook was changed."""
+
+    def answer(*_: object) -> Outcome:
+        webhook = world.store.update(
+            WEBHOOK.account_id, WEBHOOK.id, WebhookChanges(**changes), world.now_ms + 1
+        )
+        assert webhook is not None
+        return Outcome(AttemptError.HTTP_STATUS, status_code=410)
+
+    world.sender.answer = answer
+    return world.attempt()
+
+
+@pytest.mark.parametrize("changes", [{"url": "https://new.example.com/hook"}, {"active": True}])
+def test_the_old_receivers_gone_does_not_switch_off_what_was_changed_meanwhile(
+    world: World, changes: dict[str, Any]
+) -> None:
+    after = changed_meanwhile(world, **changes)
+    assert world.webhook().active
+    assert world.announcer.types == []
+    # Were it to wait, nobody would send it: the webhook is on, and no recovery of it begins.
+    assert after.status is Status.RETRYING
+    assert after.next_attempt_at_ms == samples.NOW_MS + 5_000
+
+
+def test_gone_of_a_webhook_that_its_owner_switched_off_meanwhile_waits(world: World) -> None:
+    after = changed_meanwhile(world, active=False)
+    assert (after.status, after.reason) == (Status.WAITING, "gone")
+    assert world.announcer.types == []
+
+
+def test_gone_of_a_webhook_that_was_deleted_meanwhile_is_left_to_the_schedule(
+    world: World,
+) -> None:
+    def answer(*_: object) -> Outcome:
+        world.store.delete(WEBHOOK.account_id, WEBHOOK.id)
+        return Outcome(AttemptError.HTTP_STATUS, status_code=410)
+
+    world.sender.answer = answer
+    assert world.attempt().status is Status.RETRYING

@@ -168,10 +168,12 @@ class HealthStore(Protocol):
         now_ms: int,
         *,
         failing_since_ms: int | None = None,
+        updated_at_ms: int | None = None,
     ) -> bool:
         """Switch a webhook off; True only for the one call that did it.
 
-        With `failing_since_ms` only where it has failed from that time on, or an earlier one.
+        With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
+        `updated_at_ms` only where nobody has changed it since.
         """
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:

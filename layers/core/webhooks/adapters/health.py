@@ -109,6 +109,7 @@ class DynamoDBHealthStore:
         now_ms: int,
         *,
         failing_since_ms: int | None = None,
+        updated_at_ms: int | None = None,
     ) -> bool:
         """Switch a webhook off; True only for the one call that did it."""
         # An absent webhook has no `active`, so that nothing is made of a deleted one.
@@ -123,6 +124,9 @@ class DynamoDBHealthStore:
             # A success in the meantime has cleared it.
             condition += " AND failing_since <= :since"
             values[":since"] = _number(failing_since_ms)
+        if updated_at_ms is not None:
+            condition += " AND updated_at = :updated_at"
+            values[":updated_at"] = _number(updated_at_ms)
         disabled = self._update(
             account_id,
             webhook_id,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from webhooks.domain.delivery import Delivery, Outcome
-    from webhooks.domain.webhook import Destination
+    from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import DestinationStore, Observer, Sender
     from webhooks.services.health import HealthKeeper
 
@@ -88,11 +88,12 @@ class Deliverer:
             self._observer.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
         self._report_failure(delivery, attempt)
-        if outcome.status_code == GONE:
-            # Before the delivery is put by: what waits for a webhook that is on is never sent.
-            self._health.gone(destination.webhook)
+        # Before the delivery is put by: what waits for a webhook that is on is never sent.
+        off = outcome.status_code == GONE and self._switched_off(destination.webhook)
         if not attempt.scheduled:
             return delivery.after(attempt, delivery.status, delivery.next_attempt_at_ms)
+        if off:
+            return replace(delivery.after(attempt, Status.WAITING), reason="gone")
         return self._scheduled(delivery, attempt, outcome)
 
     def _exchange(
@@ -148,9 +149,18 @@ class Deliverer:
             # The delivery succeeded all the same; the next one ends the overlap.
             self._observer.log("warning", "overlap_not_ended", **_names(delivery), error=str(error))
 
+    def _switched_off(self, webhook: Webhook) -> bool:
+        """See that a webhook which is gone is off; False where it was changed in the meantime.
+
+        Then its owner may have given it another url, or switched it on again: another attempt, by
+        the schedule, finds out. One that was deleted has its deliveries cancelled by it.
+        """
+        if self._health.gone(webhook):
+            return True
+        found = self._destinations.destination(webhook.account_id, webhook.id)
+        return found is not None and not found.webhook.active
+
     def _scheduled(self, delivery: Delivery, attempt: Attempt, outcome: Outcome) -> Delivery:
-        if outcome.status_code == GONE:
-            return replace(delivery.after(attempt, Status.WAITING), reason="gone")
         number = delivery.scheduled_attempts + 1
         delay = next_delay(self._schedule, number, outcome, self._random)
         if delay is None:

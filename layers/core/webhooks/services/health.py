@@ -87,9 +87,13 @@ class HealthKeeper:
         """
         return self._review(webhook, webhook.health)
 
-    def gone(self, webhook: Webhook) -> None:
-        """Switch off a webhook whose receiver says that it is gone for good. Raises Unavailable."""
-        self._disable(webhook, "gone")
+    def gone(self, webhook: Webhook) -> bool:
+        """Switch off a webhook whose receiver says that it is gone for good. Raises Unavailable.
+
+        `webhook` is as it was read before the attempt. One that was changed since is not meant: it
+        may lead somewhere else by now. True where this call switched it off.
+        """
+        return self._disable(webhook, "gone", updated_at_ms=webhook.updated_at_ms)
 
     def ensure_recovery(self, webhook: Webhook, health: Health | None = None) -> None:
         """See that a recovery which is overdue has its execution.
@@ -176,7 +180,12 @@ class HealthKeeper:
         return False
 
     def _disable(
-        self, webhook: Webhook, reason: str, *, failing_since_ms: int | None = None
+        self,
+        webhook: Webhook,
+        reason: str,
+        *,
+        failing_since_ms: int | None = None,
+        updated_at_ms: int | None = None,
     ) -> bool:
         if not self._store.disable(
             webhook.account_id,
@@ -184,6 +193,7 @@ class HealthKeeper:
             reason,
             self._now_ms(),
             failing_since_ms=failing_since_ms,
+            updated_at_ms=updated_at_ms,
         ):
             return False
         self._announce(
