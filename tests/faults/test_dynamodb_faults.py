@@ -257,12 +257,8 @@ def test_row_29_a_webhook_without_a_secret_is_sent_nothing(
     case: Case, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    webhook = case.webhook(hook)
-    case.stand.aws.clients["dynamodb"].update_item(
-        TableName="WebhooksTable",
-        Key={"account_id": {"S": case.account}, "webhook_id": {"S": webhook.id}},
-        UpdateExpression="REMOVE secret",
-    )
+    case.webhook(hook)
+    case.lose_secret()
     assert case.dispatch(case.message()) == []
     delivery = case.delivery()
     assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")
@@ -278,11 +274,7 @@ def test_row_29_a_secret_that_goes_missing_stops_the_later_attempts(
     hook = receiver(Answer(500))
     webhook = case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    case.stand.aws.clients["dynamodb"].update_item(
-        TableName="WebhooksTable",
-        Key={"account_id": {"S": case.account}, "webhook_id": {"S": webhook.id}},
-        UpdateExpression="REMOVE secret",
-    )
+    case.lose_secret()
     assert case.retry()["decision"] == "done"
     delivery = case.delivery()
     assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")

@@ -85,6 +85,24 @@ def test_row_47_a_webhook_deleted_mid_retry_is_sent_nothing(
     assert case.announced("delivery.exhausted") == []
 
 
+def test_row_47_what_waits_for_want_of_a_secret_is_cancelled_with_its_webhook(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    """The webhook is on and well: nothing that its owner sees tells that a delivery waits."""
+    hook = receiver()
+    webhook = case.webhook(hook)
+    case.lose_secret()
+    assert case.dispatch(case.message()) == []
+    assert case.delivery().status is Status.WAITING
+    assert case.acme.call("DELETE", f"/api/v1/webhooks/{webhook.id}").status == 200
+    [recovery] = case.recoveries()
+    assert case.retry(recovery)["decision"] == "wait"
+    delivery = case.delivery()
+    assert (delivery.status, delivery.reason) == (Status.CANCELLED, "webhook_deleted")
+    assert case.retry(recovery)["decision"] == "done"
+    assert hook.requests == []
+
+
 def test_row_48_a_webhook_disabled_mid_retry_gets_its_delivery_when_it_is_enabled(
     case: Case, receiver: MakeReceiver
 ) -> None:

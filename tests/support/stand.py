@@ -212,6 +212,14 @@ class Case:
         assert webhook is not None
         return webhook
 
+    def lose_secret(self, number: int = 1) -> None:
+        """Take a webhook's secret away, as an edit of the table by hand can."""
+        self.stand.aws.clients["dynamodb"].update_item(
+            TableName=self.stand.aws.settings.webhooks_table,
+            Key=items.webhook_key(self.account, samples.webhook(number).id),
+            UpdateExpression="REMOVE secret",
+        )
+
     def _started(self, machine: str, named: Callable[[str], bool]) -> list[dict[str, Any]]:
         states = self.stand.aws.clients["stepfunctions"]
         with self.stand.faults.out_of_the_way():

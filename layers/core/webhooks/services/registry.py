@@ -215,16 +215,15 @@ class Registry:
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook of the account; False where it has none of that id.
 
-        What waits for one that is down or off is cancelled a little later. Raises Unavailable.
+        What waits for it is cancelled a little later. Raises Unavailable.
         """
-        webhook = self.get(account_id, webhook_id)
-        if webhook is None:
+        if self.get(account_id, webhook_id) is None:
             return False
-        if not webhook.active or webhook.health.circuit is not Circuit.CLOSED:
-            # Before it is removed: nobody would find what waits for it afterwards. Where it is not
-            # removed after all, the recovery sees that it is not this webhook's, and ends.
-            key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
-            self._recoveries.start(key, delay_seconds=SETTLE_SECONDS)
+        # Before it is removed: nobody would find what waits for it afterwards. A healthy one may go
+        # down before it is removed, and does not show what waits for want of a secret. Where it is
+        # not removed after all, the recovery sees that it is not this webhook's, and ends.
+        key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
+        self._recoveries.start(key, delay_seconds=SETTLE_SECONDS)
         return self._store.delete(account_id, webhook_id)
 
     def _is_down(self, account_id: str, webhook_id: str) -> bool:
