@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _CORE = Path(__file__).parent.parent / "layers" / "core"
 _VISIBILITY_SECONDS = 120
 _WAIT_SECONDS = 1
+_ANSWERS_WITH_NOTHING_NEW = 20
 _LEFT = "left"
 
 
@@ -83,7 +84,6 @@ def redrive_deliveries(
 ) -> Counter[str]:
     """Redrive the deliveries that the dead-letter queue names; returns how many came to what."""
     from webhooks.domain.delivery import DeliveryKey
-    from webhooks.services.redriver import Redriven
 
     counts: Counter[str] = Counter()
     queue_url = stack.dead_letter_queue_url
@@ -98,7 +98,7 @@ def redrive_deliveries(
         outcome = redriver.redrive(key)
         counts[outcome.value] += 1
         tell(f"{key.delivery_id}  {outcome.value}")
-        if outcome is not Redriven.BUSY:
+        if outcome.done:
             sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
     return counts
 
@@ -134,8 +134,10 @@ def _messages(sqs: Any, queue_url: str) -> Iterator[Any]:
     """
     began_ms = int(time.time() * 1000)
     seen: dict[str, str] = {}
+    nothing_new = 0
     try:
-        while True:
+        # A long redrive receives again what it left at its beginning: that is not the queue's end.
+        while nothing_new < _ANSWERS_WITH_NOTHING_NEW:
             answer = sqs.receive_message(
                 QueueUrl=queue_url,
                 MaxNumberOfMessages=10,
@@ -144,11 +146,13 @@ def _messages(sqs: Any, queue_url: str) -> Iterator[Any]:
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["All"],
             )
-            fresh = [one for one in answer.get("Messages", []) if one["MessageId"] not in seen]
-            if not fresh:
+            messages = answer.get("Messages", [])
+            if not messages:
                 return
+            fresh = [one for one in messages if one["MessageId"] not in seen]
+            seen |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
+            nothing_new = 0 if fresh else nothing_new + 1
             for message in fresh:
-                seen[message["MessageId"]] = message["ReceiptHandle"]
                 if int(message["Attributes"]["SentTimestamp"]) <= began_ms:
                     yield message
     finally:

@@ -116,6 +116,69 @@ def test_one_that_expired_or_has_a_full_log_is_told(world: World) -> None:
     assert world.redriver.redrive(full.key) is Redriven.LOG_FULL
 
 
+def test_the_message_of_one_with_a_full_log_stays_for_the_person_whom_it_needs(
+    world: World,
+) -> None:
+    attempts = tuple(samples.attempt(number) for number in range(1, MAX_ATTEMPTS + 1))
+    full = world.put(replace(EXHAUSTED, attempts=attempts))
+    world.send(world.stack.dead_letter_queue_url, dead_letter(full))
+    assert world.run() == {"log full": 1}
+    assert world.left(world.stack.dead_letter_queue_url) == [json.dumps(dead_letter(full))]
+
+
+def test_an_exhausted_delivery_whose_execution_is_just_ending_is_redriven(world: World) -> None:
+    """It sent the message and then ends: the message is its last, so it must not be dropped."""
+    world.put(EXHAUSTED)
+    world.scheduler.start(EXHAUSTED, delay_seconds=5)
+    assert world.redriver.redrive(EXHAUSTED.key) is Redriven.STARTED
+    assert world.stored(EXHAUSTED).generation == 1
+
+
+class LongQueue:
+    """A queue whose messages are received again while a redrive is still at work."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.shown_again: dict[str, str] = {}
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        names = self.answers.pop(0) if self.answers else ""
+        attributes = {"SentTimestamp": "0"}
+        return {
+            "Messages": [
+                {
+                    "MessageId": name,
+                    "ReceiptHandle": f"{name}{len(self.answers)}",
+                    "Body": "not json",
+                    "Attributes": attributes,
+                }
+                for name in names
+            ]
+        }
+
+    def change_message_visibility(self, *, ReceiptHandle: str, **_: Any) -> None:
+        self.shown_again[ReceiptHandle[0]] = ReceiptHandle
+
+
+def test_what_comes_again_during_a_long_redrive_is_not_its_end(world: World) -> None:
+    queue = LongQueue("ab", "a", "ba", "c", "")
+    counts = redrive.redrive_deliveries(
+        queue, world.stack, world.redriver, redrive.Wanted(), world.told.append
+    )
+    assert counts == {"unknown": 3}
+    # By the handle of the last time that it was received, the only one that counts.
+    assert queue.shown_again == {"a": "a2", "b": "b2", "c": "c1"}
+
+
+def test_a_queue_that_holds_only_what_is_left_comes_to_an_end(world: World) -> None:
+    queue = LongQueue(*["ab"] * 1000)
+    counts = redrive.redrive_deliveries(
+        queue, world.stack, world.redriver, redrive.Wanted(), world.told.append
+    )
+    assert counts == {"unknown": 2}
+    assert queue.answers
+
+
 def test_an_interrupted_delivery_is_restarted_only_where_no_execution_goes_on(
     world: World,
 ) -> None:

@@ -18,7 +18,7 @@ _MILLISECONDS = 1000
 
 
 class Redriven(StrEnum):
-    """What came of a redrive. After all but `busy` the message has no more to say."""
+    """What came of a redrive. Only where it is `done` has the message no more to say."""
 
     STARTED = "started"
     UNDER_WAY = "under way"
@@ -28,6 +28,11 @@ class Redriven(StrEnum):
     ERASED = "erased"
     LOG_FULL = "log full"
     BUSY = "busy"
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left of what the message asks for."""
+        return self not in {Redriven.LOG_FULL, Redriven.BUSY}
 
 
 _NOT_OURS = {
@@ -63,7 +68,9 @@ class Redriver:
         refused = _refusal(delivery)
         if refused is not None:
             return refused
-        if self._scheduler.running(delivery):
+        # The execution of one that is exhausted sends its message before it ends, and may be seen
+        # as running for a moment longer. It attempts nothing any more; the new generation does.
+        if delivery.status is not Status.EXHAUSTED and self._scheduler.running(delivery):
             return Redriven.UNDER_WAY
         again = replace(
             delivery.resumed(int(self._clock() * _MILLISECONDS)),
