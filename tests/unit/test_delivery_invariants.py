@@ -23,6 +23,7 @@ from support.world import World
 from webhooks.domain.delivery import AttemptError, Delivery, DeliveryKey, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit
+from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
 from webhooks.services.recovery import Step
 from webhooks.services.redriver import Redriver
@@ -227,6 +228,7 @@ class Deliveries(RuleBasedStateMachine):
         self.stopped: set[Name] = set()
         self.by_hand = False
         self.interfered = False
+        self.meanwhile: list[Callable[[], object]] = []
         self.drawn = 0
         for event in range(events):
             self.an_event_arrives(1 + event % 2, event)
@@ -239,6 +241,9 @@ class Deliveries(RuleBasedStateMachine):
         stored = [one for one in self.store.watched.values() if one.id == _delivery_id(headers)]
         if stored and stored[0].status.settled and not self.by_hand:
             self.store.watched.wrong.append(f"sent although {stored[0].status}")
+        while self.meanwhile:
+            with suppress(Unavailable):
+                self.meanwhile.pop()()
         return self.answers[1 if url == samples.webhook(1).url else 2]
 
     @rule(number=webhooks, event=st.integers(0, 12))
@@ -403,6 +408,48 @@ class Deliveries(RuleBasedStateMachine):
             with suppress(Unavailable):
                 self.registry.delete(*_owner(number))
 
+    @rule(number=webhooks, event=st.integers(41, 45))
+    def a_secret_goes_missing(self, number: int, event: int) -> None:
+        webhook = self.world.store.get(*_owner(number))
+        if webhook is not None:
+            self.world.store.add(webhook, Secrets(None))
+        self.an_event_arrives(number, event)
+
+    @rule(number=webhooks)
+    def an_owner_rotates_the_secret(self, number: int) -> None:
+        with suppress(Unavailable):
+            self.registry.rotate_secret(*_owner(number))
+
+    @rule(
+        number=webhooks,
+        what=st.sampled_from(["switches off", "switches on", "moves", "rotates", "deletes"]),
+        outcome=outcomes,
+        event=st.integers(46, 59),
+    )
+    def an_owner_acts_while_a_request_is_on_its_way(
+        self, number: int, what: str, outcome: Outcome, event: int
+    ) -> None:
+        """What the sender knows of the webhook is then of the past; its answer is this one."""
+        owner = _owner(number)
+        changes = {
+            "switches off": WebhookChanges(active=False),
+            "switches on": WebhookChanges(active=True),
+            "moves": WebhookChanges(url=samples.webhook(number).url),
+        }
+
+        def act() -> object:
+            self.world.now_ms += 1
+            if what == "rotates":
+                return self.registry.rotate_secret(*owner)
+            if what == "deletes":
+                return self.registry.delete(*owner)
+            return self.registry.update(*owner, changes[what])
+
+        self.meanwhile.append(act)
+        self.answers[number] = outcome
+        self.an_event_arrives(number, event)
+        self.meanwhile.clear()
+
     @rule(seconds=st.sampled_from([1, 30, 300, 700, 7_200, 86_400, 2 * 86_400]))
     def time_passes(self, seconds: int) -> None:
         self.world.now_ms += seconds * 1000
@@ -461,6 +508,7 @@ class Deliveries(RuleBasedStateMachine):
             return
         self.answers = {1: TAKEN, 2: TAKEN}
         self.store.lost_answers = 0
+        self.meanwhile.clear()
         for part in self.parts().values():
             part.failures = type(part.failures)()
         for _ in range(80):
@@ -485,8 +533,10 @@ class Deliveries(RuleBasedStateMachine):
 
     def switch_on(self) -> None:
         for number in (1, 2):
-            webhook = self.world.store.get(*_owner(number))
-            if webhook is not None and not webhook.active:
+            found = self.world.store.destination(*_owner(number))
+            if found is not None and found.secrets.current is None:
+                self.registry.rotate_secret(*_owner(number))
+            if found is not None and not found.webhook.active:
                 self.registry.update(*_owner(number), WebhookChanges(active=True))
 
     def a_quarter_of_an_hour(self) -> None:

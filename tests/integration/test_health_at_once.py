@@ -1,0 +1,115 @@
+"""A thousand attempts of one webhook that end at once: one change, one recovery, one notice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import samples
+from support.fakes import FakeAnnouncer, FakeObserver, FakeRecoveryScheduler
+from support.stores import MOTO
+from webhooks.domain.health import (
+    DISABLE_AFTER_MS,
+    FAILURES_TO_OPEN,
+    WARN_AFTER_MS,
+    Circuit,
+    RecoveryKey,
+)
+from webhooks.services.health import HealthKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.stores import Stores
+    from webhooks.domain.webhook import Webhook
+
+COUNT = 1000
+OWNER = ("acc_1", samples.WEBHOOK_ID)
+KEY = RecoveryKey(*OWNER, "recovery-before")
+FAILED = samples.attempt()
+TAKEN = samples.attempt(status_code=200, error=None)
+
+
+class World:
+    """A keeper of health over an engine's store, and whoever it tells."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self.now_ms = samples.NOW_MS
+        self.recoveries = FakeRecoveryScheduler()
+        self.announcer = FakeAnnouncer()
+        self.ids = iter(range(1_000_000))
+        self.keeper = HealthKeeper(
+            store=stores.health,
+            scheduler=self.recoveries,
+            announcer=self.announcer,
+            observer=FakeObserver(),
+            recovery_schedule=(30.0,),
+            clock=lambda: self.now_ms / 1000,
+            random=lambda: 0.0,
+            new_id=lambda: f"recovery-{next(self.ids)}",
+        )
+        stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
+
+    def webhook(self) -> Webhook:
+        found = self.stores.destinations.destination(*OWNER)
+        assert found is not None
+        return found.webhook
+
+    def at_once(self, call: Callable[[Webhook], object]) -> None:
+        """Have as many functions, which all read the webhook before, do the same."""
+        webhook = self.webhook()
+        with ThreadPoolExecutor(32) as pool:
+            list(pool.map(lambda _: call(webhook), range(COUNT)))
+
+
+@pytest.fixture
+def world(stores: Stores, request: pytest.FixtureRequest) -> World:
+    if request.node.callspec.params["stores"] == MOTO:
+        pytest.skip("moto checks a condition and writes with no lock around both")
+    return World(stores)
+
+
+def test_failures_open_the_circuit_once(world: World) -> None:
+    world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED]))
+    health = world.webhook().health
+    assert (health.failures, health.circuit) == (COUNT, Circuit.OPEN)
+    [(key, _)] = world.recoveries.started
+    assert key.recovery_id == health.recovery_id
+    assert world.announcer.types == ["webhook.down"]
+
+
+def test_successes_close_it_once(world: World) -> None:
+    world.stores.health.failed(*OWNER, FAILURES_TO_OPEN, world.now_ms)
+    world.stores.health.open(KEY, world.now_ms + 1, world.now_ms)
+    world.at_once(lambda webhook: world.keeper.report(webhook, [TAKEN]))
+    assert world.webhook().health.circuit is Circuit.DRAINING
+    assert world.webhook().health.failures == 0
+    assert world.announcer.types == ["webhook.recovered"]
+
+
+@pytest.mark.parametrize(
+    ("failing_for_ms", "told"),
+    [
+        (WARN_AFTER_MS, ["webhook.failing"]),
+        (DISABLE_AFTER_MS, ["webhook.disabled"]),
+    ],
+)
+def test_a_webhook_that_fails_for_days_is_told_of_once(
+    world: World, failing_for_ms: int, told: list[str]
+) -> None:
+    world.stores.health.failed(*OWNER, FAILURES_TO_OPEN, world.now_ms)
+    world.stores.health.open(KEY, world.now_ms + failing_for_ms + 1, world.now_ms)
+    world.now_ms += failing_for_ms
+    world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED]))
+    assert world.announcer.types == told
+    assert world.webhook().active == (told == ["webhook.failing"])
+    assert world.webhook().health.failures == FAILURES_TO_OPEN + COUNT
+
+
+def test_a_webhook_that_is_gone_is_switched_off_once(world: World) -> None:
+    world.at_once(world.keeper.gone)
+    assert world.webhook().disabled_reason == "gone"
+    assert world.announcer.types == ["webhook.disabled"]
