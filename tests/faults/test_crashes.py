@@ -1,7 +1,8 @@
-"""Rows 10 to 14: a dispatcher that is killed at each step of its work, or runs out of time.
+"""Rows 10 to 14: a function that is killed at each step of its work, or runs out of time.
 
 It is a process of its own, which the kernel ends: nothing of it gets to run after the step. What
-SQS does then, a fresh dispatcher handling the same messages, is done by the test.
+SQS does then, a fresh dispatcher handling the same messages, is done by the test; and so is what
+Step Functions does, the retrier asked the same again.
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ def kill(case: Case, when: str, *messages: str, about: str = "") -> None:
     case.log.add(run_victim(case.stand.aws.settings, batch, when, about=about or case.account))
 
 
+def kill_retrier(case: Case, when: str, state: dict[str, Any], about: str = "") -> None:
+    """Have a state handled by a retrier that is killed on the way."""
+    settings = case.stand.aws.settings
+    about = about or f"{case.account}#"
+    case.log.add(run_victim(settings, state, when, about=about, function="retrier"))
+
+
 def assert_settled(case: Case, status: int) -> None:
     """Assert that there is one record, and one schedule where there is to be any.
 
@@ -67,6 +75,38 @@ def test_row_10_killed_before_the_post(case: Case, receiver: MakeReceiver, statu
     assert_settled(case, status)
 
 
+@pytest.mark.parametrize(
+    "when", [f"{BEFORE} Query", f"{AFTER} Query", f"{BEFORE} BatchGetItem", f"{AFTER} BatchGetItem"]
+)
+def test_row_10_killed_while_it_reads(case: Case, receiver: MakeReceiver, when: str) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    kill(case, when, case.message())
+    assert hook.requests == []
+    assert case.deliveries() == []
+
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert_settled(case, 200)
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+def test_row_10_killed_while_it_puts_poison_by(
+    case: Case, receiver: MakeReceiver, when: str
+) -> None:
+    """Poison may be put by twice; its neighbours are sent once."""
+    hook = receiver()
+    case.webhook(hook)
+    poison = '{"account_id": "' + case.account + '", "event": "email.lost"}'
+    kill(case, f"{when} SendMessage", poison, case.message())
+    assert hook.requests == []
+
+    assert case.dispatch(poison, case.message()) == []
+    assert case.rejected() == {poison: "unknown_event"}
+    assert len(hook.requests) == 1
+    assert_settled(case, 200)
+
+
 @pytest.mark.parametrize(("status", "record"), [(200, "BatchWriteItem"), (500, "PutItem")])
 def test_row_11_killed_after_the_post_before_the_record(
     case: Case, receiver: MakeReceiver, status: int, record: str
@@ -90,6 +130,29 @@ def test_row_11_killed_after_the_record_of_a_success(case: Case, receiver: MakeR
     assert case.dispatch(case.message()) == []
     assert len(hook.requests) == 1
     assert_settled(case, 200)
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+@pytest.mark.parametrize("status", [200, 503])
+def test_row_11_killed_around_the_record_of_a_later_attempt(
+    case: Case, receiver: MakeReceiver, when: str, status: int
+) -> None:
+    hook = receiver(Answer(500), Answer(status))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    [state] = case.executions()
+    kill_retrier(case, f"{when} UpdateItem", state)
+    assert len(hook.requests) == 2
+    assert len(case.delivery().attempts) == (2 if when == AFTER else 1)
+
+    after = case.retry(state)
+    assert after["decision"] == ("done" if status == 200 else "wait")
+    assert len(hook.requests) == (2 if when == AFTER else 3)
+    assert one_event(*hook.requests)
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    assert [one.headers["x-sendcomms-attempt"] for one in hook.requests[1:]] == (
+        ["2"] if when == AFTER else ["2", "2"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,6 +191,34 @@ def test_row_12_killed_around_the_start_of_a_recovery(
     [state] = case.recoveries()
     # A recovery that is not the webhook's own would be done.
     assert case.retry(state)["decision"] == "wait"
+
+
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
+def test_row_12_killed_around_the_start_of_a_drained_deliverys_schedule(
+    case: Case, receiver: MakeReceiver, when: str
+) -> None:
+    """The step made again finds nothing that waits: where nothing was started, the sweep does."""
+    hook = receiver(Answer(500))
+    webhook = case.webhook(hook, active=False)
+    assert case.dispatch(case.message()) == []
+    path = f"/api/v1/webhooks/{webhook.id}"
+    assert case.acme.call("PATCH", path, json={"active": True}).status == 200
+    [recovery] = case.recoveries()
+    kill_retrier(case, f"{when} StartExecution", recovery, about=case.delivery().id)
+    assert case.delivery().status is Status.RETRYING
+    assert len(hook.requests) == 1
+
+    assert case.retry(recovery)["decision"] == "wait"
+    case.overdue(case.delivery())
+    case.retry({"action": "sweep"})
+    assert len(hook.requests) == 1
+    [state] = case.executions()
+    assert state["generation"] == case.delivery().generation
+    hook.answer_with(Answer(200))
+    assert case.retry(state)["decision"] == "done"
+    assert case.delivery().status is Status.SUCCEEDED
+    assert len(hook.requests) == 2
+    assert one_event(*hook.requests)
 
 
 def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:

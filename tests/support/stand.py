@@ -220,6 +220,15 @@ class Case:
             UpdateExpression="REMOVE secret",
         )
 
+    def overdue(self, delivery: Delivery) -> None:
+        """Make a delivery one whose next attempt was due long ago."""
+        self.stand.aws.clients["dynamodb"].update_item(
+            TableName=self.stand.aws.settings.deliveries_table,
+            Key=items.delivery_key(delivery.key),
+            UpdateExpression="SET next_attempt_at = :long_ago",
+            ExpressionAttributeValues={":long_ago": {"N": "1"}},
+        )
+
     def _started(self, machine: str, named: Callable[[str], bool]) -> list[dict[str, Any]]:
         states = self.stand.aws.clients["stepfunctions"]
         with self.stand.faults.out_of_the_way():

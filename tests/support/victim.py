@@ -1,4 +1,4 @@
-"""A dispatcher in a process of its own that dies, as by `kill -9`, at a step that a test names.
+"""A function in a process of its own that dies, as by `kill -9`, at a step that a test names.
 
 `run_victim` starts it and waits for its end; run as a module it is the process itself, which takes
 what to do as JSON from its standard input.
@@ -31,15 +31,22 @@ BEFORE = "before"
 AFTER = "after"
 
 
-def run_victim(settings: Settings, batch: Mapping[str, Any], when: str, about: str = "") -> str:
-    """Have a process handle a batch and die at a step; returns what it wrote.
+def run_victim(
+    settings: Settings,
+    event: Mapping[str, Any],
+    when: str,
+    about: str = "",
+    function: str = "dispatcher",
+) -> str:
+    """Have a process handle an event as a function does, and die at a step; what it wrote.
 
     `when` is `BEFORE_THE_POST`, or `before` or `after` with one of AWS's operations, as
     `before PutItem`, for the first request that names `about`. AssertionError unless it was killed.
     """
     order = {
         "settings": {**asdict(settings), "cursor_key": ""},
-        "batch": batch,
+        "event": event,
+        "function": function,
         "when": when,
         "about": about,
     }
@@ -71,8 +78,9 @@ class _Doomed:
 
 
 def main() -> None:
-    """Handle the batch, and die on the way."""
+    """Handle the event, and die on the way."""
     import dispatcher.handler
+    import retrier.handler
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
     from webhooks.settings import Settings
@@ -80,7 +88,8 @@ def main() -> None:
 
     order = json.load(sys.stdin)
     rules = TargetRules(loopback_target, lambda _: True)
-    services = Services("dispatcher", Settings(**order["settings"]), rules=rules)
+    function = order["function"]
+    services = Services(function, Settings(**order["settings"]), rules=rules)
     sender = local_sender()
     services._sender = _Doomed(sender) if order["when"] == BEFORE_THE_POST else sender
     context: Any = SimpleNamespace(
@@ -92,7 +101,8 @@ def main() -> None:
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
     with faults.installed():
-        dispatcher.handler.handle(order["batch"], context, services)
+        handlers = {"dispatcher": dispatcher.handler, "retrier": retrier.handler}
+        handlers[function].handle(order["event"], context, services)
 
 
 if __name__ == "__main__":
