@@ -291,3 +291,17 @@ def test_two_that_drain_the_same_delivery_record_its_attempt_once(world: World) 
     assert [attempt.number for attempt in world.stored().attempts] == [1, 2]
     assert world.stored().generation == 1
     assert len(world.scheduler.generations) == 1
+
+
+def test_of_one_attempt_made_twice_a_success_is_never_dropped(world: World) -> None:
+    rival = world.delivery.after(samples.attempt(2), Status.RETRYING, samples.NOW_MS + 300_000)
+
+    def answer(*_: object) -> Outcome:
+        world.put(rival)
+        return Outcome(status_code=200)
+
+    world.sender.answer = answer
+    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.stored().status is Status.SUCCEEDED
+    assert [attempt.number for attempt in world.stored().attempts] == [1, 2, 3]
+    assert world.stored().next_attempt_at_ms is None

@@ -227,8 +227,10 @@ def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     if stored.erased:
         # What was answered may quote what was sent.
         attempt = replace(attempt, answer="")
-    if attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts:
-        # The same attempt of the schedule, made twice: the first to record it decides.
+    made_twice = attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts
+    if made_twice and (attempt.error is not None or stored.status is Status.SUCCEEDED):
+        # The same attempt of the schedule: the first to record it decides, but for a success, or
+        # what the receiver has would be sent to it again.
         return stored
     if attempt.error is None:
         return replace(stored.after(attempt, Status.SUCCEEDED), reason=None)
