@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, TypeVar
 
 from webhooks.domain.errors import Unavailable
@@ -19,13 +20,14 @@ def together(
 ) -> list[Result]:
     """Do `work` on all items at once; returns the results up to where our own side failed.
 
-    Raises Unavailable where that was the first one already.
+    Raises Unavailable where that was the first one already, and in any case what is a bug of ours.
     """
     started: list[Future[Result]] = [threads.submit(work, item) for item in items]
+    # Every one is waited for: a thread that goes on would be frozen with the function.
+    wait(started)
     results: list[Result] = []
     failure: Unavailable | None = None
     for one in started:
-        # Every one is waited for: a thread that goes on would be frozen with the function.
         try:
             result = one.result()
         except Unavailable as error:

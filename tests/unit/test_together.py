@@ -1,0 +1,42 @@
+"""Work on several deliveries at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from webhooks.domain.errors import Unavailable
+from webhooks.services.together import together
+
+
+@pytest.mark.parametrize("failure", [Unavailable("the table"), KeyError("a bug")])
+def test_whatever_fails_the_others_are_waited_for(failure: Exception) -> None:
+    """A thread that goes on after the function's answer is frozen in the middle of its work."""
+    first_failed = threading.Event()
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 0:
+            first_failed.set()
+            raise failure
+        first_failed.wait(10)
+        threading.Event().wait(0.05)
+        done.append(item)
+
+    with ThreadPoolExecutor(4) as threads:
+        with pytest.raises(type(failure)):
+            together(threads, work, range(4))
+        assert sorted(done) == [1, 2, 3]
+
+
+def test_the_results_are_those_up_to_where_our_own_side_failed() -> None:
+    def work(item: int) -> int:
+        if item == 2:
+            msg = "the table"
+            raise Unavailable(msg)
+        return item
+
+    with ThreadPoolExecutor(4) as threads:
+        assert together(threads, work, range(4)) == [0, 1]
