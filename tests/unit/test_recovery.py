@@ -282,6 +282,22 @@ def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world:
     assert world.step() is None
 
 
+def test_a_probe_goes_past_what_is_no_more_so_page_by_page(world: World) -> None:
+    """One at a time it would come to its end before the first that still waits."""
+    *expired, living = world.wait_for(7)
+    batch = world.walk.batch
+
+    def without_expired(*values: Any, **more: Any) -> DeliveryBatch:
+        found = batch(*values, **more)
+        return DeliveryBatch([one for one in found.deliveries if one is living], found.next_after)
+
+    world.walk.batch = without_expired  # type: ignore[method-assign]
+    left = iter([60.0, 60.0, 60.0, *[SECONDS_FOR_A_STEP - 1] * 9])
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1)
+    assert world.sent() == [living.id]
+    assert len(expired) == 2 * world.recovery_rate
+
+
 def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None:
     world.drain()
     world.now_ms += int(SETTLE_SECONDS * 1000)

@@ -139,9 +139,10 @@ class Recovery:
         if self._health.review(webhook):
             # Switched off: the next step ends the recovery.
             return Step(PAUSE_SECONDS)
-        found = self._waiting(key, 1, remaining_seconds, probe.after)
+        # Not one by one: what the index has and is no more so may be a long way to go past.
+        found = self._waiting(key, self._rate, remaining_seconds, probe.after)
         if probe.after is not None and not found.deliveries:
-            found = self._waiting(key, 1, remaining_seconds)
+            found = self._waiting(key, self._rate, remaining_seconds)
         if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
             return Step(PAUSE_SECONDS)
         number = probe.probe + 1
