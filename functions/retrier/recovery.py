@@ -76,12 +76,13 @@ def _recover(
     state: Mapping[str, Any], remaining_seconds: Callable[[], float], services: wiring.Services
 ) -> Next | None:
     key = RecoveryKey(state["account_id"], state["webhook_id"], state["recovery_id"])
-    before = Step(0, int(state.get("probe", 1)), state.get("after"))
+    before = Step(0, int(state.get("probe", 1)), state.get("after"), state.get("past"))
     step = services.recovery.step(key, before, remaining_seconds)
     if step is None:
         return None
-    after = {} if step.after is None else {"after": step.after}
-    return Next(step.seconds, {"probe": step.probe, **after})
+    places = {"after": step.after, "past": step.past}
+    known = {name: place for name, place in places.items() if place is not None}
+    return Next(step.seconds, {"probe": step.probe, **known})
 
 
 def _erase(

@@ -128,6 +128,19 @@ def test_a_webhook_is_brought_back(aws: Backend, receiver: Receiver) -> None:
     assert aws.calls["PutEvents"] == 1
 
 
+def test_how_far_draining_has_come_is_part_of_the_state(aws: Backend, receiver: Receiver) -> None:
+    _, second, third = deliveries = go_down(aws, receiver)
+    after = step(aws, step(aws, STATE) | {"past": second.id})
+    assert (after["seconds"], after["past"]) == (1, second.id)
+    assert [request.headers["x-sendcomms-delivery"] for request in receiver.requests][1:] == [
+        third.id
+    ]
+    after = step(aws, after)
+    assert "past" not in after
+    step(aws, after)
+    assert statuses(aws, deliveries) == [Status.SUCCEEDED] * 3
+
+
 def test_a_recovery_whose_place_was_taken_is_done(aws: Backend, receiver: Receiver) -> None:
     go_down(aws, receiver)
     assert step(aws, STATE | {"recovery_id": "another"})["decision"] == "done"

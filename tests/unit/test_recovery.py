@@ -303,7 +303,38 @@ def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None
     world.now_ms += int(SETTLE_SECONDS * 1000)
     world.walk.batch = lambda *_: DeliveryBatch([], "more")  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, SECONDS_FOR_A_STEP - 1])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1)
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1, past="more")
+
+
+def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -> None:
+    """Were it to begin anew each time, it would never come to what waits at its end."""
+    *expired, living = world.wait_for(7)
+    world.drain()
+    world.now_ms += int(SETTLE_SECONDS * 1000)
+    batch = world.walk.batch
+
+    def without_expired(*values: Any, **more: Any) -> DeliveryBatch:
+        found = batch(*values, **more)
+        return DeliveryBatch([one for one in found.deliveries if one is living], found.next_after)
+
+    world.walk.batch = without_expired  # type: ignore[method-assign]
+
+    def short_step(before: Step) -> Step | None:
+        left = iter([60.0, SECONDS_FOR_A_STEP - 1])
+        return world.recovery.step(KEY, before, lambda: next(left))
+
+    step: Step | None = FIRST
+    steps = []
+    for _ in range(5):
+        assert step is not None
+        step = short_step(step)
+        steps.append(step)
+    third, sixth = expired[2].id, expired[5].id
+    whole_way = [Step(1, past=third), Step(1, past=sixth)]
+    # Then it is sent; nothing more is there; and all of it once more, in a while.
+    assert steps == [*whole_way, Step(1, past=sixth), Step(60.0), whole_way[0]]
+    assert world.sent() == [living.id]
+    assert world.webhook().health.circuit is Circuit.DRAINING
 
 
 def test_a_recovery_whose_place_was_taken_ends_and_touches_nothing(world: World) -> None:

@@ -49,12 +49,14 @@ _EVER = Selection(0, (1 << 48) - 1, (Status.WAITING,))
 class Step(NamedTuple):
     """What follows a step: when the next one is due, which probe it is, and after which delivery.
 
-    `after` is the id of the delivery that the last probe was made with.
+    `after` is the id of the delivery that the last probe was made with. `past` is the id up to
+    which draining found nothing that waits, where that took more than a step.
     """
 
     seconds: float
     probe: int = 1
     after: str | None = None
+    past: str | None = None
 
 
 class Recovery:
@@ -120,7 +122,7 @@ class Recovery:
         elif webhook.health.circuit is Circuit.OPEN:
             step = self._probe(key, destination, probe, remaining_seconds)
         else:
-            step = self._drain(key, destination, remaining_seconds)
+            step = self._drain(key, destination, probe.past, remaining_seconds)
         if step is not None:
             self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
         return step
@@ -150,13 +152,23 @@ class Recovery:
         return Step(probe_delay(self._schedule, number, self._random), number, after)
 
     def _drain(
-        self, key: RecoveryKey, destination: Destination, remaining_seconds: Callable[[], float]
+        self,
+        key: RecoveryKey,
+        destination: Destination,
+        past: str | None,
+        remaining_seconds: Callable[[], float],
     ) -> Step | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
-        found = self._waiting(key, self._rate, remaining_seconds)
+        found = self._waiting(key, self._rate, remaining_seconds, past)
         if found.deliveries:
             self._send(destination, found.deliveries, remaining_seconds)
-        elif found.next_after is None:
+        elif found.next_after is not None:
+            return Step(PAUSE_SECONDS, past=found.next_after)
+        elif past is not None:
+            # Older ones may have been put by meanwhile, so all of it once more; but not at once,
+            # since what makes the way so long is removed in its own time.
+            return Step(self._schedule[-1])
+        else:
             since_ms = destination.webhook.health.draining_since_ms
             left = since_ms / _MILLISECONDS + SETTLE_SECONDS - self._clock()
             if left > 0:
@@ -164,7 +176,7 @@ class Recovery:
             if self._store.end(key, since_ms):
                 self._observer.log("info", "recovery_ended", **key._asdict())
                 return None
-        return Step(PAUSE_SECONDS)
+        return Step(PAUSE_SECONDS, past=past)
 
     def _send(
         self,
