@@ -99,6 +99,7 @@ def test_a_circuit_opens_at_the_tenth_failure_and_not_before(stores: Stores) -> 
         circuit=Circuit.OPEN,
         recovery_id="recovery-1",
         recovery_due_at_ms=DUE_MS,
+        down_since_ms=NOW_MS,
     )
 
 
@@ -122,6 +123,15 @@ def test_a_success_takes_the_circuit_from_open_once(stores: Stores) -> None:
     assert health(stores) == DRAINING
 
 
+def test_the_first_success_after_an_owner_set_a_webhook_right_is_told_of(stores: Stores) -> None:
+    go_down(stores)
+    stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS + 5, recovery_id="r")
+    assert stores.health.end(KEY._replace(recovery_id="r"), NOW_MS + 5)
+    assert health(stores) == Health(down_since_ms=NOW_MS)
+    assert [stores.health.succeeded(*OWNER, NOW_MS + 6) for _ in range(2)] == [True, False]
+    assert health(stores) == CLEAN
+
+
 def test_a_webhook_that_fails_while_draining_keeps_its_recovery(stores: Stores) -> None:
     come_back(stores)
     stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS + 9)
@@ -133,6 +143,7 @@ def test_a_webhook_that_fails_while_draining_keeps_its_recovery(stores: Stores) 
         circuit=Circuit.OPEN,
         recovery_id="recovery-1",
         recovery_due_at_ms=DUE_MS,
+        down_since_ms=NOW_MS + 9,
     )
 
 
@@ -198,7 +209,7 @@ def test_a_recovery_of_a_webhook_that_is_off_ends(stores: Stores) -> None:
     go_down(stores)
     stores.health.disable(*OWNER, "failing", NOW_MS)
     assert stores.health.end(KEY, 0)
-    assert health(stores) == Health(FAILURES_TO_OPEN, NOW_MS)
+    assert health(stores) == Health(FAILURES_TO_OPEN, NOW_MS, down_since_ms=NOW_MS)
 
 
 def test_a_recovery_whose_place_was_taken_changes_nothing(stores: Stores) -> None:
@@ -309,6 +320,7 @@ def test_a_new_recovery_begins_a_webhooks_health_anew(stores: Stores, before: st
         recovery_id="recovery-2",
         recovery_due_at_ms=later_ms,
         draining_since_ms=later_ms,
+        down_since_ms=NOW_MS if before in {"open", "off"} else None,
     )
     assert list(stores.health.overdue(later_ms + 1, 10)) == [KEY._replace(recovery_id="recovery-2")]
 

@@ -119,6 +119,7 @@ class FakeWebhookStore:
                 recovery_id=recovery_id,
                 recovery_due_at_ms=now_ms,
                 draining_since_ms=now_ms,
+                down_since_ms=found[0].health.down_since_ms,
             )
         webhook = replace(found[0], updated_at_ms=now_ms, **values)
         self.add(webhook, found[1])
@@ -205,18 +206,21 @@ class FakeHealthStore:
         return None if changed is None else changed.health
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
-        opened = False
+        was_down = False
 
         def change(webhook: Webhook) -> Webhook | None:
-            nonlocal opened
-            cleared = _with_health(webhook, failures=0, failing_since_ms=None, warned=False)
+            nonlocal was_down
+            cleared = _with_health(
+                webhook, failures=0, failing_since_ms=None, warned=False, down_since_ms=None
+            )
             opened = webhook.health.circuit is Circuit.OPEN
+            was_down = opened or webhook.health.down_since_ms is not None
             if opened:
                 return _with_health(cleared, circuit=Circuit.DRAINING, draining_since_ms=now_ms)
             return cleared
 
         self._change("succeeded", (account_id, webhook_id), change)
-        return opened
+        return was_down
 
     def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
         def change(webhook: Webhook) -> Webhook | None:
@@ -233,6 +237,9 @@ class FakeHealthStore:
                 recovery_id=health.recovery_id or key.recovery_id,
                 recovery_due_at_ms=health.recovery_due_at_ms or due_ms,
                 draining_since_ms=0,
+                down_since_ms=now_ms
+                if health.failing_since_ms is None
+                else health.failing_since_ms,
             )
 
         changed = self._change("open", key[:2], change)

@@ -19,6 +19,7 @@ from webhooks.domain.health import (
     HealthState,
     RecoveryKey,
 )
+from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt
@@ -105,6 +106,24 @@ def test_a_success_while_down_begins_to_drain_and_says_so_once(world: World) -> 
     assert world.announcer.types == ["webhook.down", "webhook.recovered"]
     facts = world.announcer.announcements[-1].facts
     assert facts == {"failing_since": "2025-12-21T10:30:00.000Z"}
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_that_it_is_back_is_told_whoever_set_it_right(world: World, disabled: bool) -> None:
+    """Its owner, who gave it another url or switched it on again: that began a clean record."""
+    fail(world, FAILURES_TO_OPEN)
+    if disabled:
+        world.health_store.disable("acc_1", samples.WEBHOOK_ID, "failing", world.now_ms)
+    world.now_ms += 60_000
+    changes = WebhookChanges(url="https://new.example.com/hook", active=True)
+    world.store.update("acc_1", samples.WEBHOOK_ID, changes, world.now_ms, "recovery-2")
+    assert world.announcer.types == ["webhook.down"]
+    for _ in range(2):
+        world.health.report(world.webhook(), [SUCCESS])
+    assert world.announcer.types == ["webhook.down", "webhook.recovered"]
+    facts = world.announcer.announcements[-1].facts
+    assert facts == {"failing_since": "2025-12-21T10:30:00.000Z"}
+    assert world.health_store.writes.count("succeeded") == 1
 
 
 def test_a_webhook_that_fails_again_while_draining_goes_on_in_its_one_recovery(

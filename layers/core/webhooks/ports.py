@@ -145,7 +145,10 @@ class HealthStore(Protocol):
         """Count failures in a row; returns the health as it then is, None where absent."""
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
-        """Begin to count anew; True only for the one call that took the circuit from open."""
+        """Begin to count anew, and take the circuit from open.
+
+        True only for the first call since the webhook was opened, whatever its owner did meanwhile.
+        """
 
     def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
         """Open the circuit of an active webhook that failed often enough in a row.

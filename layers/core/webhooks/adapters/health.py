@@ -12,6 +12,7 @@ from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -44,8 +45,8 @@ class DynamoDBHealthStore:
         return None if after is None else items.read_health(after)
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
-        """Begin to count anew; True only for the one call that took the circuit from open."""
-        cleared = f"REMOVE {', '.join(items.FAILURE_ATTRIBUTES)}"
+        """Begin to count anew; True only for the first call since the webhook went down."""
+        cleared = f"REMOVE {', '.join([*items.FAILURE_ATTRIBUTES, items.DOWN])}"
         is_open = {":open": {"S": Circuit.OPEN.value}}
         taken_from_open = self._update(
             account_id,
@@ -56,14 +57,17 @@ class DynamoDBHealthStore:
         )
         if taken_from_open is not None:
             return True
-        self._update(
+        # Or its owner switched it on, or moved it, while it was down.
+        before = self._update(
             account_id,
             webhook_id,
             cleared,
-            "attribute_exists(failures) AND (attribute_not_exists(circuit) OR circuit <> :open)",
+            "(attribute_exists(failures) OR attribute_exists(down_since)) AND "
+            "(attribute_not_exists(circuit) OR circuit <> :open)",
             is_open,
+            returns="ALL_OLD",
         )
-        return False
+        return before is not None and items.DOWN in before
 
     def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
         """Open the circuit of an active webhook that failed often enough in a row.
@@ -75,6 +79,7 @@ class DynamoDBHealthStore:
             key.account_id,
             key.webhook_id,
             "SET circuit = :open, recovering = :recovering, "
+            "down_since = if_not_exists(failing_since, :now), "
             "recovery_id = if_not_exists(recovery_id, :recovery_id), "
             "recovery_due_at = if_not_exists(recovery_due_at, :recovery_due_at) "
             "REMOVE draining_since",
@@ -83,6 +88,7 @@ class DynamoDBHealthStore:
             {f":{name}": value for name, value in items.recovering(key[2], due_ms).items()}
             | {
                 ":open": {"S": Circuit.OPEN.value},
+                ":now": _number(now_ms),
                 ":draining": {"S": Circuit.DRAINING.value},
                 ":on": {"BOOL": True},
                 ":enough": _number(FAILURES_TO_OPEN),
@@ -203,8 +209,10 @@ class DynamoDBHealthStore:
         expression: str,
         condition: str,
         values: items.Item,
+        *,
+        returns: Literal["ALL_NEW", "ALL_OLD"] = "ALL_NEW",
     ) -> Any:
-        """Return the webhook's item as it then is; None where the condition failed."""
+        """Return the webhook's item as it then is, or was; None where the condition failed."""
         with unavailable_on_failure("recording a webhook's health"):
             try:
                 answer = self._client.update_item(
@@ -213,7 +221,7 @@ class DynamoDBHealthStore:
                     UpdateExpression=expression,
                     ConditionExpression=condition,
                     ExpressionAttributeValues=values,
-                    ReturnValues="ALL_NEW",
+                    ReturnValues=returns,
                 )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":

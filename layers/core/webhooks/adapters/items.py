@@ -50,7 +50,10 @@ RECOVERING = "yes"
 """The one partition of the sparse index of webhooks that have a recovery: they are few."""
 
 FAILURE_ATTRIBUTES = ("failures", "failing_since", "warned_at")
-"""What a success clears of a webhook's health."""
+"""What a success clears of a webhook's health, and so does an owner who switches it on."""
+
+DOWN = "down_since"
+"""What only a success clears: the failures that a webhook was told to be down for."""
 
 RECOVERY_ATTRIBUTES = (
     "circuit",
@@ -192,6 +195,7 @@ def read_webhook(item: Mapping[str, Any]) -> Webhook:
 def read_health(item: Mapping[str, Any]) -> Health:
     """Return the health of a webhook's item; one without a line of it is healthy."""
     failing_since = item.get("failing_since")
+    down_since = item.get("down_since")
     return Health(
         failures=int(item.get("failures", {}).get("N", 0)),
         failing_since_ms=int(failing_since["N"]) if failing_since else None,
@@ -200,6 +204,7 @@ def read_health(item: Mapping[str, Any]) -> Health:
         recovery_due_at_ms=int(item.get("recovery_due_at", {}).get("N", 0)),
         draining_since_ms=int(item.get("draining_since", {}).get("N", 0)),
         warned="warned_at" in item,
+        down_since_ms=int(down_since["N"]) if down_since else None,
     )
 
 

@@ -53,6 +53,8 @@ class Health:
 
     `failures` are those since the last success, the first of them at `failing_since_ms`. A webhook
     whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
+    `down_since_ms` is when the failures began that it was told to be down for: until a success,
+    whatever its owner does meanwhile, since that is to be told too.
     """
 
     failures: int = 0
@@ -62,11 +64,12 @@ class Health:
     recovery_due_at_ms: int = 0
     draining_since_ms: int = 0
     warned: bool = False
+    down_since_ms: int | None = None
 
     @property
     def changed_by_success(self) -> bool:
         """Whether a success is news: most are not, and so cost no write."""
-        return self.failures > 0 or self.circuit is Circuit.OPEN
+        return self.failures > 0 or self.circuit is Circuit.OPEN or self.down_since_ms is not None
 
     @property
     def state(self) -> HealthState:

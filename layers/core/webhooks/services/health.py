@@ -130,7 +130,9 @@ class HealthKeeper:
                 AnnouncementType.WEBHOOK_RECOVERED,
                 webhook.account_id,
                 webhook.id,
-                failing_since=_time(webhook.health.failing_since_ms),
+                failing_since=_time(
+                    webhook.health.down_since_ms or webhook.health.failing_since_ms
+                ),
             )
 
     def _failed(self, webhook: Webhook, count: int) -> None:
