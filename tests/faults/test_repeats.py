@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import dispatcher.handler
-from support.backend import lambda_context, sqs_event
 from support.receiver import Answer
 from support.stand import one_event
 from webhooks.domain.delivery import Status
@@ -59,12 +57,9 @@ def test_row_08_same_message_twice_at_once_in_two_workers(
     hook = receiver(answer)
     case.webhook(hook)
     workers = [case.stand.services("dispatcher"), case.stand.fresh("dispatcher")]
-    batch = sqs_event(case.message())
     with ThreadPoolExecutor(2) as threads:
-        handled = threads.map(
-            lambda worker: dispatcher.handler.handle(batch, lambda_context(), worker), workers
-        )
-        assert [answer["batchItemFailures"] for answer in handled] == [[], []]
+        failed = threads.map(lambda worker: case.dispatch(case.message(), services=worker), workers)
+        assert list(failed) == [[], []]
 
     assert len(hook.requests) == 2
     assert one_event(*hook.requests)

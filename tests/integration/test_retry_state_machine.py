@@ -11,6 +11,7 @@ from local import template
 from local.aws import aws_client
 from support.state_machines import ScriptedTask, StateMachine, made_for
 from webhooks.domain.errors import Unavailable
+from webhooks.domain.retry import parse_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from local.resources import Resources
 
 MACHINE = "RetryStateMachine"
+MOST_DELAYS = 50
 IDS = {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"}
 FACTS = {
     "event_id": "evt_1",
@@ -150,9 +152,30 @@ def test_a_decision_that_the_machine_does_not_know_is_dead_lettered_too(
     assert [letter["error"] for letter in machine.dead_letters()] == ["UnknownDecision"]
 
 
-def test_each_task_outlives_hours_of_our_own_trouble() -> None:
+def test_a_history_never_reaches_its_limit() -> None:
+    """Count what Step Functions writes down where every attempt and the letter need every try."""
+    states = definition()
+    tries = {
+        name: 1 + sum(rule["MaxAttempts"] for rule in states[name]["Retry"])
+        for name in ("Attempt", "DeadLetter", "DeadLetterInterrupted")
+    }
+    assert len(parse_schedule(",".join("1" * MOST_DELAYS))) == MOST_DELAYS
+    with pytest.raises(ValueError, match="50"):
+        parse_schedule(",".join("1" * (MOST_DELAYS + 1)))
+    events_an_attempt = 2 + 2 + 2 + 3 * tries["Attempt"]  # Wait, Decide, Attempt; a try is three
+    last = 2 + 3 * max(tries["DeadLetter"], tries["DeadLetterInterrupted"])
+
+    assert MOST_DELAYS * events_an_attempt + last < 25_000 - 1_000
+
+
+def definition() -> dict[str, Any]:
     resource = template.load()["Resources"]["RetryStateMachine"]
-    states = json.loads(template.definition(resource, {}))["States"]
+    states: dict[str, Any] = json.loads(template.definition(resource, {}))["States"]
+    return states
+
+
+def test_each_task_outlives_hours_of_our_own_trouble() -> None:
+    states = definition()
 
     for name in ("Attempt", "DeadLetter", "DeadLetterInterrupted"):
         first = states[name]["Retry"][0]

@@ -1,8 +1,9 @@
 """The sweep: what nobody works on any more, though it is due, is started again.
 
-Every execution is started by somebody who tries again until it is; Step Functions keeps it going.
-So there is nothing to find here, unless an operator stopped an execution, a message was lost with
-its queue, or a fault of ours outlived every retry. What is found is counted, for an alarm.
+Most executions are started by somebody who tries again until they are; Step Functions keeps them
+going. So there is nothing to find here, unless an operator stopped an execution, a message was lost
+with its queue, a fault of ours outlived every retry, or a recovery was refused the start of a
+delivery's schedule, which nobody tries again. What is found is counted, for an alarm.
 """
 
 from __future__ import annotations
