@@ -76,12 +76,13 @@ def _recover(
     state: Mapping[str, Any], remaining_seconds: Callable[[], float], services: wiring.Services
 ) -> Next | None:
     key = RecoveryKey(state["account_id"], state["webhook_id"], state["recovery_id"])
-    before = Step(0, int(state.get("probe", 1)), state.get("after"), state.get("past"))
+    probe = int(state.get("probe", 1))
+    before = Step(0, probe, state.get("after"), state.get("past"), state.get("settled"))
     step = services.recovery.step(key, before, remaining_seconds)
     if step is None:
         return None
-    places = {"after": step.after, "past": step.past}
-    known = {name: place for name, place in places.items() if place is not None}
+    told = {"after": step.after, "past": step.past, "settled": step.settled}
+    known = {name: value for name, value in told.items() if value is not None}
     return Next(step.seconds, {"probe": step.probe, **known})
 
 

@@ -15,6 +15,7 @@ from webhooks import wiring
 from webhooks.adapters import items
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
+from webhooks.services.recovery import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,31 @@ def test_row_54_a_leap_in_time_makes_no_delay_negative(
     assert case.dispatch(case.message(), services=leaping) == []
     [state] = case.executions()
     assert 0 <= state["seconds"] <= 6
+
+
+@pytest.mark.parametrize("apart", [TEN_MINUTES, -TEN_MINUTES])
+def test_row_54_a_recovery_waits_for_slow_dispatchers_whatever_their_clocks(
+    case: Case, receiver: MakeReceiver, apart: float
+) -> None:
+    """One whose clock is another noted since when the webhook drains; a third puts by late."""
+    hook = receiver()
+    webhook = case.webhook(hook, active=False)
+    path = f"/api/v1/webhooks/{webhook.id}"
+    assert case.acme.call("PATCH", path, json={"active": True}).status == 200
+    since_ms = int((time.time() + apart) * 1000)
+    case.health(draining_since={"N": str(since_ms)})
+    [state] = case.recoveries()
+    state = case.retry(state)
+    assert (state["decision"], state["seconds"]) == ("wait", SETTLE_SECONDS)
+
+    case.health(active={"BOOL": False})
+    assert case.dispatch(case.message()) == []
+    case.health(active={"BOOL": True})
+    assert case.delivery().status is Status.WAITING
+    state = case.retry(state)
+    assert case.delivery().status is Status.SUCCEEDED
+    assert case.retry(state)["decision"] == "done"
+    assert len(hook.requests) == 1
 
 
 def test_row_54_the_timestamp_is_that_of_the_attempt(case: Case, receiver: MakeReceiver) -> None:

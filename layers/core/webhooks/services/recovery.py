@@ -36,7 +36,7 @@ at its slowest (see `adapters.aws`)."""
 
 SETTLE_SECONDS = 90.0
 """For so long after a circuit ceased to be open may a function that still saw it open put a
-delivery by: the dispatcher's 60 seconds, and some for clocks that differ and an index's delay."""
+delivery by: the dispatcher's 60 seconds, and some for an index's delay."""
 
 _KEEP_SECONDS = 300.0
 """A recovery's due time is written so far ahead that most steps need not write it again."""
@@ -50,13 +50,16 @@ class Step(NamedTuple):
     """What follows a step: when the next one is due, which probe it is, and after which delivery.
 
     `after` is the id of the delivery that the last probe was made with. `past` is the id up to
-    which draining found nothing that waits, where that took more than a step.
+    which draining found nothing that waits, where that took more than a step. `settled` says of
+    which draining, by the time since when, no function can hold the old state any more: it was
+    waited for by the state machine's clock, so that nobody else's need be right.
     """
 
     seconds: float
     probe: int = 1
     after: str | None = None
     past: str | None = None
+    settled: int | None = None
 
 
 class Recovery:
@@ -122,7 +125,7 @@ class Recovery:
         elif webhook.health.circuit is Circuit.OPEN:
             step = self._probe(key, destination, probe, remaining_seconds)
         else:
-            step = self._drain(key, destination, probe.past, remaining_seconds)
+            step = self._drain(key, destination, probe, remaining_seconds)
         if step is not None:
             self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
         return step
@@ -155,28 +158,28 @@ class Recovery:
         self,
         key: RecoveryKey,
         destination: Destination,
-        past: str | None,
+        before: Step,
         remaining_seconds: Callable[[], float],
     ) -> Step | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
-        found = self._waiting(key, self._rate, remaining_seconds, past)
+        again = Step(PAUSE_SECONDS, past=before.past, settled=before.settled)
+        found = self._waiting(key, self._rate, remaining_seconds, before.past)
         if found.deliveries:
             self._send(destination, found.deliveries, remaining_seconds)
-        elif found.next_after is not None:
-            return Step(PAUSE_SECONDS, past=found.next_after)
-        elif past is not None:
+            return again
+        if found.next_after is not None:
+            return again._replace(past=found.next_after)
+        if before.past is not None:
             # Older ones may have been put by meanwhile, so all of it once more; but not at once,
             # since what makes the way so long is removed in its own time.
-            return Step(self._schedule[-1])
-        else:
-            since_ms = destination.webhook.health.draining_since_ms
-            left = since_ms / _MILLISECONDS + SETTLE_SECONDS - self._clock()
-            if left > 0:
-                return Step(left)
-            if self._store.end(key, since_ms):
-                self._observer.log("info", "recovery_ended", **key._asdict())
-                return None
-        return Step(PAUSE_SECONDS, past=past)
+            return again._replace(seconds=self._schedule[-1], past=None)
+        since_ms = destination.webhook.health.draining_since_ms
+        if before.settled != since_ms:
+            return again._replace(seconds=SETTLE_SECONDS, settled=since_ms)
+        if self._store.end(key, since_ms):
+            self._observer.log("info", "recovery_ended", **key._asdict())
+            return None
+        return again
 
     def _send(
         self,
