@@ -158,6 +158,10 @@ class Simulation:
             self._later(delay, _bound(self._retry, key, attempt, generation))
         while self.world.recoveries.started:
             recovery, delay = self.world.recoveries.started.pop()
+            # Started again when it is due, by whoever cannot know that it was: the name is taken.
+            if recovery in self._known:
+                continue
+            self._known.add(recovery)
             self.executions += 1
             self._later(delay, _bound(self._recover, recovery, Step(0)))
 
