@@ -372,6 +372,23 @@ def test_what_waits_for_a_deleted_webhook_is_cancelled_bit_by_bit(world: World) 
     assert world.sent() == []
 
 
+def test_a_cancellation_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -> None:
+    world.store.delete("acc_1", samples.WEBHOOK_ID)
+    world.remaining = SECONDS_FOR_A_STEP - 1
+    after: list[str | None] = []
+
+    def expired(*values: Any) -> DeliveryBatch:
+        after.append(values[-1])
+        return DeliveryBatch([], "far" if len(after) < 3 else None)
+
+    world.walk.batch = expired  # type: ignore[assignment]
+    step = world.step()
+    assert step == Step(1, past="far")
+    assert world.step(step) == step
+    assert world.step(step) is None
+    assert after == [None, "far", "far"]
+
+
 def test_a_webhook_without_a_secret_is_waited_for_unsent(world: World) -> None:
     world.wait_for(1)
     world.store.add(world.webhook(), Secrets(None))

@@ -107,7 +107,7 @@ class Recovery:
         """
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
-            return self._cancel(key, remaining_seconds)
+            return self._cancel(key, probe.past, remaining_seconds)
         webhook = destination.webhook
         if webhook.health.recovery_id != key.recovery_id:
             # Its owner switched the webhook off and on again, which began another recovery.
@@ -144,10 +144,9 @@ class Recovery:
         if self._health.review(webhook):
             # Switched off: the next step ends the recovery.
             return Step(PAUSE_SECONDS)
-        # Not one by one: what the index has and is no more so may be a long way to go past.
-        found = self._waiting(key, self._rate, remaining_seconds, probe.after)
+        found = self._waiting(key, 1, remaining_seconds, probe.after)
         if probe.after is not None and not found.deliveries:
-            found = self._waiting(key, self._rate, remaining_seconds)
+            found = self._waiting(key, 1, remaining_seconds)
         if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
             return Step(PAUSE_SECONDS)
         number = probe.probe + 1
@@ -201,15 +200,19 @@ class Recovery:
             if not any(attempt.error is None for attempt in attempts):
                 return
 
-    def _cancel(self, key: RecoveryKey, remaining_seconds: Callable[[], float]) -> Step | None:
+    def _cancel(
+        self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]
+    ) -> Step | None:
         """Cancel what waits for a webhook that was deleted."""
-        found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds)
+        found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
         for delivery in found.deliveries:
             self._deliveries.update(
                 delivery.put_by(Status.CANCELLED, "webhook_deleted"), before=delivery
             )
-        if found.deliveries or found.next_after is not None:
-            return Step(PAUSE_SECONDS)
+        if found.deliveries:
+            return Step(PAUSE_SECONDS, past=past)
+        if found.next_after is not None:
+            return Step(PAUSE_SECONDS, past=found.next_after)
         return None
 
     def _waiting(
@@ -219,7 +222,7 @@ class Recovery:
         remaining_seconds: Callable[[], float],
         after: str | None = None,
     ) -> DeliveryBatch:
-        """Return the oldest that wait, up to `limit`, of those newer than id `after`.
+        """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
 
         Goes past what the index still has and is no more so: an item past its time to live may be
         there for days, and must keep no later one from its turn.
@@ -228,7 +231,9 @@ class Recovery:
         while not found.deliveries and found.next_after is not None:
             if remaining_seconds() < SECONDS_FOR_A_STEP:
                 break
-            found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, found.next_after)
+            # Not one by one any more: it may be a long way.
+            page = max(limit, self._rate)
+            found = self._walk.batch(key.account_id, key.webhook_id, _EVER, page, found.next_after)
         return found
 
     def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
