@@ -208,6 +208,26 @@ def test_a_drained_delivery_that_fails_gets_the_next_generation_of_executions(
     assert len(world.sender.posts) == 1
 
 
+def test_a_drained_delivery_whose_schedule_is_not_started_waits_for_the_next_step(
+    world: World,
+) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    world.scheduler.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        world.retrier.drain(world.destination(), delivery)
+    stored = world.stored()
+    assert (stored.status, stored.reason) == (Status.WAITING, "webhook_down")
+    assert (stored.generation, len(stored.attempts)) == (1, 2)
+    # Its execution may have been started, with only the answer lost.
+    assert world.retrier.retry(delivery.key, 3, 1).decision is Decision.DONE
+
+    world.sender.answer = lambda *_: Outcome(status_code=200)
+    world.retrier.drain(world.destination(), stored)
+    assert world.stored().status is Status.SUCCEEDED
+    assert [attempt.number for attempt in world.stored().attempts] == [1, 2, 3]
+
+
 def test_a_drained_delivery_that_arrives_needs_no_execution(world: World) -> None:
     delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
     assert world.retrier.drain(world.destination(), delivery) == world.stored().attempts[-1]

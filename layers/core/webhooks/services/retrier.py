@@ -140,7 +140,8 @@ class Retrier:
 
         One that fails gets an execution of its own again, one that is exhausted by it the one that
         sends it to the dead-letter queue. The caller reports the attempt to the webhook's health.
-        Raises Unavailable where our own side failed.
+        Raises Unavailable where our own side failed; a delivery whose schedule could not be started
+        then waits for the next step again.
         """
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
@@ -150,7 +151,14 @@ class Retrier:
             after = after.resumed(int(self._clock() * _MILLISECONDS))
         stored = self._record(delivery, after)
         if stored is not None and stored.next_attempt_at_ms is not None:
-            self.schedule(stored)
+            try:
+                self.schedule(stored)
+            except Unavailable:
+                if stored.status is Status.RETRYING:
+                    # An execution that was started all the same finds nothing to do.
+                    again = stored.put_by(Status.WAITING, delivery.reason or "webhook_down")
+                    self._deliveries.update(again, before=stored)
+                raise
         made = after.attempts[len(delivery.attempts) :]
         return made[0] if made else None
 

@@ -2,8 +2,7 @@
 
 Most executions are started by somebody who tries again until they are; Step Functions keeps them
 going. So there is nothing to find here, unless an operator stopped an execution, a message was lost
-with its queue, a fault of ours outlived every retry, or a recovery was refused the start of a
-delivery's schedule, which nobody tries again. What is found is counted, for an alarm.
+with its queue, or a fault of ours outlived every retry. What is found is counted, for an alarm.
 """
 
 from __future__ import annotations
