@@ -158,6 +158,9 @@ class Simulation:
             self._later(delay, _bound(self._retry, key, attempt, generation))
         while self.world.recoveries.started:
             recovery, delay = self.world.recoveries.started.pop()
+            if recovery in self._known:
+                continue  # its execution's name is taken: Step Functions starts no other
+            self._known.add(recovery)
             self.executions += 1
             self._later(delay, _bound(self._recover, recovery, Step(0)))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from webhooks.domain.event import Event
     from webhooks.domain.health import Health, RecoveryKey
     from webhooks.domain.replay import Replay, ReplayKey, Selection
+    from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
 
 
@@ -119,8 +120,11 @@ class WebhookStore(Protocol):
 class DestinationStore(Protocol):
     """The webhooks, for the senders: with their secrets."""
 
-    def destinations(self, account_id: str) -> Sequence[Destination]:
-        """Return every webhook of an account, read consistently, inactive ones too."""
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
+        """Return every webhook of an account, read consistently, inactive ones too.
+
+        In the order of their ids; of a `shard`, where given, and no others.
+        """
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:
         """Return one webhook, None where it was deleted."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import WebhookChanges
 
@@ -242,15 +243,18 @@ class DynamoDBDestinationStore:
         self._client = client
         self._table = table
 
-    def destinations(self, account_id: str) -> Sequence[Destination]:
-        """Return every webhook of an account; all of its pages, or Unavailable."""
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
+        """Return every webhook of an account or a shard; all of its pages, or Unavailable."""
+        if shard is None:
+            condition = "webhook_id < :end"
+            values = {":end": {"S": items.AFTER_ALL_WEBHOOKS}}
+        else:
+            condition = "webhook_id BETWEEN :first AND :last"
+            values = {":first": {"S": shard.first}, ":last": {"S": shard.last}}
         query: dict[str, Any] = {
             "TableName": self._table,
-            "KeyConditionExpression": "account_id = :account_id AND webhook_id < :end",
-            "ExpressionAttributeValues": {
-                ":account_id": {"S": account_id},
-                ":end": {"S": items.AFTER_ALL_WEBHOOKS},
-            },
+            "KeyConditionExpression": f"account_id = :account_id AND {condition}",
+            "ExpressionAttributeValues": {":account_id": {"S": account_id}, **values},
             "ConsistentRead": True,
         }
         found: list[Destination] = []
