@@ -28,6 +28,13 @@ class Served:
         self._connection.send(question)
         return self._connection.recv()
 
+    def told(self) -> list[Any]:
+        """Return what it has said since, unasked."""
+        said = []
+        while self._connection.poll():
+            said.append(self._connection.recv())
+        return said
+
 
 @contextmanager
 def serving(serve: Callable[..., None], *arguments: Any) -> Iterator[Served]:
