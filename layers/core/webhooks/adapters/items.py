@@ -67,6 +67,8 @@ AFTER_ALL_KEYS = "l"
 DUE_KEYS = "0123456789abcdef"
 """The partitions of the sparse index of deliveries that are due some time."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 WRITE_UNIT_BYTES = 1024
 _MILLISECONDS = 1000
 
@@ -316,7 +318,7 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
     ]
     while fields[-1] is None:
         fields.pop()
-    return {"S": json.dumps(fields, ensure_ascii=False, separators=(",", ":"))}
+    return {"S": _ENCODER.encode(fields)}
 
 
 def read_delivery(item: Mapping[str, Any]) -> Delivery:

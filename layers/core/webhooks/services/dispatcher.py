@@ -16,8 +16,10 @@ from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit
 from webhooks.ports import LATENCY
+from webhooks.services.health import is_news
 from webhooks.services.reader import Failures, Reader
 from webhooks.services.sharder import Sharding
+from webhooks.services.together import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -121,12 +123,12 @@ class Dispatcher:
         groups: defaultdict[tuple[str, Shard | None], list[Read]] = defaultdict(list)
         for read in reads:
             groups[read.event.account_id, read.shard].append(read)
-        queries = {
-            group: self._threads.submit(self._destinations.destinations, *group) for group in groups
-        }
+        queries = begin(
+            self._threads, lambda group: self._destinations.destinations(*group), list(groups)
+        )
         works: dict[DeliveryKey, _Work] = {}
         now_ms = int(self._clock() * _MILLISECONDS)
-        for group, query in queries.items():
+        for group, query in zip(groups, queries, strict=True):
             try:
                 destinations = query.result()
             except Unavailable as error:
@@ -183,9 +185,8 @@ class Dispatcher:
         self, works: list[_Work], failures: Failures, remaining_seconds: Callable[[], float]
     ) -> None:
         """Attempt concurrently; record successes in batches while slower ones go on."""
-        running = {
-            self._threads.submit(self._attempt, work, remaining_seconds): work for work in works
-        }
+        attempts = begin(self._threads, lambda work: self._attempt(work, remaining_seconds), works)
+        running = dict(zip(attempts, works, strict=True))
         finished: dict[Future[Delivery], _Work] = {}
         while running:
             done, _ = wait(running, timeout=_FLUSH_SECONDS)
@@ -205,10 +206,11 @@ class Dispatcher:
             webhooks[owner] = work.destination.webhook
             if future.exception() is None:
                 attempts[owner] += future.result().attempts
-        reports = [
-            self._threads.submit(self._health.report, webhooks[owner], made)
-            for owner, made in attempts.items()
-        ]
+        reports = begin(
+            self._threads,
+            lambda owner: self._health.report(webhooks[owner], attempts[owner]),
+            [owner for owner, made in attempts.items() if is_news(webhooks[owner], made)],
+        )
         for report in wait(reports).done:
             error = report.exception()
             if error is not None:
