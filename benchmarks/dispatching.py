@@ -46,16 +46,21 @@ def trusting(authority: str) -> ssl.SSLContext:
     return context
 
 
+def prepare_environment() -> None:
+    """Say what a client of AWS asks the environment for."""
+    os.environ |= {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
 class Function:
     """A warm dispatcher."""
 
     def __init__(self, endpoint: str, authority: str) -> None:
         """Build its services, as a new process does."""
-        os.environ |= {
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
+        prepare_environment()
         settings = Settings(
             webhooks_table="WebhooksTable",
             deliveries_table="DeliveriesTable",

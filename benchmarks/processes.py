@@ -23,7 +23,7 @@ class Served:
         self._connection = connection
         self.first: Any = connection.recv()
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: object) -> Any:
         """Return its answer to a question that it knows."""
         self._connection.send(question)
         return self._connection.recv()

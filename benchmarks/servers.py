@@ -35,7 +35,8 @@ def _slowly(_: Request) -> Answer:
 
 KINDS: dict[str, Script] = {
     "fresh": Answer(headers={"Connection": "close"}),
-    "kept": Answer(),
+    # Said aloud, since ab speaks HTTP/1.0 and waits for the end of the connection otherwise.
+    "kept": Answer(headers={"Connection": "keep-alive"}),
     "slow": _slowly,
     "hanging": Raw(silent()),
     "dripping": Raw(drips(b"HTTP/1.1 200 OK\r\nX-Drip: ", itertools.repeat(b"."))),
