@@ -21,7 +21,6 @@ from webhooks.ports import (
     DeliveryBatch,
     DeliveryPage,
     KeptAnswer,
-    RejectedMessage,
     ReplayPage,
     WebhookPage,
 )
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Status
     from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
+    from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.domain.shard import Shard
     from webhooks.ports import DeliveryQuery, WebhookChanges

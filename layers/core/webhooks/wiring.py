@@ -449,7 +449,7 @@ class Services:
 
     @cached_property
     def _destinations(self) -> DestinationStore:
-        from webhooks.adapters.dynamodb import DynamoDBDestinationStore
+        from webhooks.adapters.destinations import DynamoDBDestinationStore
 
         return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)
 

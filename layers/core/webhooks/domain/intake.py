@@ -20,6 +20,15 @@ class Message(NamedTuple):
     part: Part | None = None
 
 
+class RejectedMessage(NamedTuple):
+    """A queue message that can never be processed, for the events dead-letter queue."""
+
+    message_id: str
+    body: str
+    reason: str
+    detail: str
+
+
 def read_message(
     text: str,
     *,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit
-from webhooks.ports import LATENCY
+from webhooks.services.deliverer import LATENCY
 from webhooks.services.health import is_news
 from webhooks.services.reader import Failures, Reader
 from webhooks.services.sharder import Sharding

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import InvalidEvent, Unavailable
-from webhooks.domain.intake import read_message
-from webhooks.ports import RejectedMessage
+from webhooks.domain.intake import RejectedMessage, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
