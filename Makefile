@@ -166,10 +166,16 @@ publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FIL
 redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, OPTIONS=...
 	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(OPTIONS)
 
+# Lambda's runtime, for what a new function takes: its Python and the botocore that it brings.
+.venv-lambda/.ready: requirements-dev.lock | .venv/.ready
+	@"$(PYTHON313)/bin/python3.13" -m venv .venv-lambda
+	@$(BIN)/uv pip install --quiet --python .venv-lambda/bin/python --compile-bytecode --constraints $< botocore
+	@touch $@
+
 BENCHMARK = PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m
 
 .PHONY: bench
-bench: .venv/.ready ## Measure cost, speed and isolation: a table, and benchmarks/results.json
+bench: .venv/.ready $(if $(wildcard .aws-sam/build),$(if $(PYTHON313),.venv-lambda/.ready)) ## Measure cost, speed and isolation: a table, and benchmarks/results.json
 	@$(BENCHMARK) benchmarks.run $(if $(JSON),--json)
 
 .PHONY: bench-memory

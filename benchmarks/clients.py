@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,42 +17,68 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from benchmarks.dispatching import trusting
+from benchmarks.dispatching import Function, prepare_environment, trusting
+from benchmarks.processes import serving
+from benchmarks.servers import serve_aws
+from support import samples
 from support.receiver import local_sender
+from webhooks.adapters import aws, items
+from webhooks.domain import signing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
 
     from benchmarks.dispatching import Stand
 
 BODY = b'{"event":"email.delivered","data":{"to":"recipient@example.com"}}'.ljust(1024)
-HEADERS = {
-    "Content-Type": "application/json",
-    "User-Agent": "SendComms-Webhooks/1.0",
-    "X-SendComms-Signature": "sha256=" + "0" * 64,
-    "webhook-signature": "v1," + "A" * 44,
-}
+HEADERS = signing.delivery_headers(
+    samples.delivery(body=BODY),
+    attempt_number=1,
+    unix_seconds=samples.NOW_MS // 1000,
+    secrets=[samples.SECRET],
+    sendcomms_secret=samples.SECRET,
+)
+"""A delivery's: every client sends the same request."""
+
 POSTS = {"fresh": 150, "kept": 500}
 ROUNDS = 3
+FLOOR = "urllib3 and botocore"
+"""What is left where the dispatcher itself takes nothing: a bare POST, and the calls of AWS."""
+
+_BATCH = 10
+_C_SECONDS = 2
 
 
 def measure(stand: Stand, kind: str) -> dict[str, dict[str, float]]:
-    """Return each client's CPU in milliseconds and posts a second, at the same receiver."""
+    """Return each client's CPU in milliseconds and posts a second, at the same receiver.
+
+    They take turns, so that what else runs on the machine disturbs them alike, and each has the
+    round in which it took the least CPU.
+    """
     url, posts = stand.urls[kind], POSTS[kind]
-    measured: dict[str, dict[str, float]] = stand.loop(best_of_rounds, url, posts)
-    used = [
-        stand.dispatch([url], 10, posts // 10),
-        stand.dispatch([url] * 10, 10, posts // 50),
-    ]
-    for name, invocations, deliveries in (
-        ("dispatcher, 1 webhook", used[0], 10),
-        ("dispatcher, 10 webhooks", used[1], 100),
-    ):
-        cpu = sum(one.cpu_ms for one in invocations) / len(invocations) / deliveries
-        wall = sum(one.wall_ms for one in invocations) / len(invocations) / deliveries
-        measured[name] = {"cpu_ms": cpu, "a_second": 1000 / wall}
-    if shutil.which("ab"):
-        measured["ab"] = {"a_second": _ab(url, posts, keep=kind == "kept")}
+    with ExitStack() as stack:
+        endpoints = {
+            webhooks: stack.enter_context(serving(serve_aws, [url] * webhooks)).first
+            for webhooks in (1, 10)
+        }
+        loops = stack.enter_context(serving(serve_clients, stand.authority, url, endpoints[1]))
+        functions = {
+            f"dispatcher, {webhooks} webhook{'s' * (webhooks > 1)}": stack.enter_context(
+                serving(serve_dispatcher, endpoint, stand.authority, webhooks)
+            )
+            for webhooks, endpoint in endpoints.items()
+        }
+        contenders = {**dict.fromkeys(loops.first, loops), **functions}
+        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+        for _ in range(ROUNDS):
+            for name, contender in contenders.items():
+                rounds[name].append(contender.ask([name, posts]))
+    measured: dict[str, dict[str, float]] = {}
+    for name, taken in rounds.items():
+        cpu, wall = min(taken)
+        measured[name] = {"cpu_ms": cpu * 1000, "a_second": 1 / wall}
+    measured |= {name: {"a_second": rate} for name, rate in _in_c(url, posts, kind == "kept")}
     bare = measured["urllib3"]
     for values in measured.values():
         values["rate_ratio"] = values["a_second"] / bare["a_second"]
@@ -59,24 +87,59 @@ def measure(stand: Stand, kind: str) -> dict[str, dict[str, float]]:
     return measured
 
 
-def best_of_rounds(authority: str, url: str, posts: int) -> dict[str, dict[str, float]]:
-    """Return each client's CPU and rate in the round in which it took the least CPU.
+def serve_clients(connection: Connection, authority: str, url: str, endpoint: str) -> None:
+    """Make posts with the client asked for; says which there are, then what a post took."""
+    posts = {name: make(authority, url) for name, make in CLIENTS.items()}
+    posts[FLOOR] = _floor(posts["urllib3"], endpoint)
+    for post in posts.values():
+        for _ in range(2 * _BATCH):
+            post()
+    connection.send(list(posts))
+    while (asked := connection.recv()) != "stop":
+        name, number = asked
+        post = posts[name]
+        cpu, wall = time.process_time(), time.perf_counter()
+        for _ in range(number):
+            post()
+        used = time.process_time() - cpu, time.perf_counter() - wall
+        connection.send(tuple(one / number for one in used))
 
-    The clients take turns, so that what else runs on the machine disturbs them alike.
-    """
-    clients = {name: make(authority, url) for name, make in CLIENTS.items()}
-    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in clients}
-    for number in range(ROUNDS + 1):
-        for name, post in clients.items():
-            cpu, wall = time.process_time(), time.perf_counter()
-            for _ in range(posts if number else 5):  # the first round warms up
-                post()
-            if number:
-                rounds[name].append((time.process_time() - cpu, time.perf_counter() - wall))
-    return {
-        name: {"cpu_ms": cpu / posts * 1000, "a_second": posts / wall}
-        for name, (cpu, wall) in ((name, min(taken)) for name, taken in rounds.items())
-    }
+
+def serve_dispatcher(connection: Connection, endpoint: str, authority: str, webhooks: int) -> None:
+    """Handle batches of ten messages, warm; says what one of their deliveries took."""
+    function = Function(endpoint, authority)
+    for _ in range(3):
+        function.invoke(_BATCH)
+    connection.send("ready")
+    while (asked := connection.recv()) != "stop":
+        _, posts = asked
+        used = [function.invoke(_BATCH) for _ in range(max(posts // (_BATCH * webhooks), 3))]
+        number = 1000 * len(used) * _BATCH * webhooks
+        cpu, wall = sum(one.cpu_ms for one in used), sum(one.wall_ms for one in used)
+        connection.send((cpu / number, wall / number))
+
+
+def _floor(post: Callable[[], object], endpoint: str) -> Callable[[], object]:
+    """Return a bare post that each tenth time makes the three calls of a batch of ten."""
+    prepare_environment()
+    client = aws.client("dynamodb", endpoint)
+    deliveries = [samples.delivery(number, body=BODY) for number in range(1, _BATCH + 1)]
+    puts = [{"PutRequest": {"Item": items.delivery_item(one, 0)}} for one in deliveries]
+    keys = [items.delivery_key(one.key) for one in deliveries]
+    made = count(1)
+
+    def post_and_call() -> None:
+        post()
+        if next(made) % _BATCH == 0:
+            client.query(
+                TableName="WebhooksTable",
+                KeyConditionExpression="account_id = :account_id",
+                ExpressionAttributeValues={":account_id": {"S": "acc_1"}},
+            )
+            client.batch_get_item(RequestItems={"DeliveriesTable": {"Keys": keys}})
+            client.batch_write_item(RequestItems={"DeliveriesTable": puts})
+
+    return post_and_call
 
 
 def _http_client(authority: str, url: str) -> Callable[[], object]:
@@ -131,15 +194,26 @@ CLIENTS: dict[str, Callable[[str, str], Callable[[], Any]]] = {
 }
 
 
-def _ab(url: str, posts: int, *, keep: bool) -> float:
-    """Return the posts a second of Apache's load generator, one at a time as the loops are."""
-    with tempfile.NamedTemporaryFile() as body:
-        body.write(BODY)
-        body.flush()
-        command = ["ab", "-n", str(posts), "-c", "1", "-p", body.name, "-T", "application/json"]
-        output = subprocess.run(
-            [*command, *(["-k"] if keep else []), url], capture_output=True, text=True, check=True
-        ).stdout
-    found = re.search(r"Requests per second:\s+([0-9.]+)", output)
+def _in_c(url: str, posts: int, keep: bool) -> Iterator[tuple[str, float]]:
+    """Give the posts a second of the load generators that there are, one at a time as above."""
+    with tempfile.TemporaryDirectory() as directory:
+        body, script = Path(directory) / "body", Path(directory) / "post.lua"
+        body.write_bytes(BODY)
+        headers = "".join(f"wrk.headers[{name!r}] = {text!r}\n" for name, text in HEADERS.items())
+        script.write_text(
+            f"wrk.method = 'POST'\nwrk.body = io.open({str(body)!r}):read('*a')\n{headers}",
+            encoding="utf-8",
+        )
+        ab = ["ab", "-q", "-n", str(posts), "-c", "1", "-p", str(body), "-T", "application/json"]
+        wrk = ["wrk", "-t", "1", "-c", "1", "-d", f"{_C_SECONDS}s", "-s", str(script)]
+        commands = {"ab": [*ab, *(["-k"] if keep else [])], "wrk": wrk}
+        for name, command in commands.items():
+            if shutil.which(name):
+                yield name, _rate([*command, url])
+
+
+def _rate(command: list[str]) -> float:
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Requests(?: per second|/sec):\s+([0-9.]+)", output)
     assert found, output
     return float(found[1])

@@ -14,7 +14,9 @@ WEBHOOKS = 60
 """Of an event: as many deliveries in flight as the dispatcher has threads, nearly."""
 
 BAD_SHARES = (0, 10, 30, 50)
-FAN_OUTS = (1, 10, 100, 1000)
+FAN_OUTS = (1, 10, 100)
+"""A thousand is divided among several dispatchers: see `fleet`."""
+
 EVENTS = 2
 LATENCIES = 200
 

@@ -46,19 +46,25 @@ def trusting(authority: str) -> ssl.SSLContext:
     return context
 
 
+def prepare_environment() -> None:
+    """Say what a client of AWS asks the environment for."""
+    os.environ |= {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
 class Function:
     """A warm dispatcher."""
 
     def __init__(self, endpoint: str, authority: str) -> None:
         """Build its services, as a new process does."""
-        os.environ |= {
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
+        prepare_environment()
         settings = Settings(
             webhooks_table="WebhooksTable",
             deliveries_table="DeliveriesTable",
+            events_queue_url=f"{endpoint}/events",
             events_dead_letter_queue_url=f"{endpoint}/rejected",
             retry_state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:retry",
             recovery_state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:recover",
@@ -71,7 +77,11 @@ class Function:
 
     def invoke(self, messages: int) -> Used:
         """Have it handle a batch of new events."""
-        event = sqs_event(*(event_text(next(self._numbers)) for _ in range(messages)))
+        return self.handle([event_text(next(self._numbers)) for _ in range(messages)])
+
+    def handle(self, bodies: Sequence[str]) -> Used:
+        """Have it handle a batch of messages."""
+        event = sqs_event(*bodies)
         entered_at, cpu, wall = time.time(), time.process_time(), time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()) as log:
             dispatcher.handler.handle(event, lambda_context(), self._services)

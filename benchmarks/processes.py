@@ -23,10 +23,17 @@ class Served:
         self._connection = connection
         self.first: Any = connection.recv()
 
-    def ask(self, question: str) -> Any:
+    def ask(self, question: object) -> Any:
         """Return its answer to a question that it knows."""
         self._connection.send(question)
         return self._connection.recv()
+
+    def told(self) -> list[Any]:
+        """Return what it has said since, unasked."""
+        said = []
+        while self._connection.poll():
+            said.append(self._connection.recv())
+        return said
 
 
 @contextmanager

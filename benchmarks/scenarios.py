@@ -42,6 +42,8 @@ DELIVERIES = 100
 PUT_BY = "a hundred deliveries put by, 10 messages a batch"
 DRAINED = "a hundred deliveries drained"
 EXHAUSTED = "nine later attempts, exhausted"
+WIDE = "an event to a thousand webhooks, in shards"
+WIDE_WEBHOOKS = 1000
 
 OK, FAILING = Answer(200), Answer(500)
 
@@ -101,7 +103,10 @@ class Stand:
 
     def dispatch(self, messages: int) -> None:
         """Have the dispatcher handle a batch of new events."""
-        bodies = [event_text(next(self._numbers)) for _ in range(messages)]
+        self.handle([event_text(next(self._numbers)) for _ in range(messages)])
+
+    def handle(self, bodies: Sequence[str]) -> None:
+        """Have the dispatcher handle a batch of messages."""
         services = self._services["dispatcher"]
         answer = dispatcher.handler.handle(sqs_event(*bodies), lambda_context(), services)
         assert answer == {"batchItemFailures": []}
@@ -167,6 +172,19 @@ def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
         return metered.take()
 
 
+def wide(logs: LogMeter) -> Units:
+    """Meter an event that is queued again in shards, ten of which are a batch."""
+    with stand(logs) as metered, Receiver(OK) as receiver:
+        metered.register(receiver, WIDE_WEBHOOKS)
+        metered.take()
+        metered.dispatch(1)
+        shards = metered.backend.queued()
+        for start in range(0, len(shards), 10):
+            metered.handle(shards[start : start + 10])
+        assert len(receiver.requests) == WIDE_WEBHOOKS
+        return metered.take()
+
+
 def exhausted(logs: LogMeter) -> Units:
     """Meter one delivery's later attempts, all nine, and the message that they end with."""
     with stand(logs) as metered, Receiver(FAILING) as receiver:
@@ -223,6 +241,7 @@ def measure(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
             measured[EXHAUSTED] = exhausted(logs)
             measured |= recovery(logs)
             measured["a sweep that finds nothing"] = sweep(logs)
+            measured[WIDE] = wide(logs)
     finally:
         sys.stdout = original
     return {name: units.as_document() for name, units in measured.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import queue
 import socket
 import threading
 import time
@@ -33,7 +35,8 @@ def _slowly(_: Request) -> Answer:
 
 KINDS: dict[str, Script] = {
     "fresh": Answer(headers={"Connection": "close"}),
-    "kept": Answer(),
+    # Said aloud, since ab speaks HTTP/1.0 and waits for the end of the connection otherwise.
+    "kept": Answer(headers={"Connection": "keep-alive"}),
     "slow": _slowly,
     "hanging": Raw(silent()),
     "dripping": Raw(drips(b"HTTP/1.1 200 OK\r\nX-Drip: ", itertools.repeat(b"."))),
@@ -65,39 +68,79 @@ def serve_receivers(connection: Connection) -> None:
             connection.send(arrivals)
 
 
-def serve_aws(connection: Connection, urls: Sequence[str]) -> None:
-    """Serve the few operations of the dispatcher, with a webhook for each url; says the endpoint.
+class _Aws:
+    """The few operations of the dispatcher, and a queue of messages.
 
     moto takes several milliseconds for a request, which would hide what the dispatcher takes.
     """
-    webhooks = [
-        items.webhook_item(samples.webhook(number, url=url, events=("*",)), samples.SECRET)
-        for number, url in enumerate(urls, 1)
-    ]
-    health = {**webhooks[0], "failures": {"N": "1"}}
-    answers: dict[str, dict[str, Any]] = {
-        "Query": {"Items": webhooks, "Count": len(webhooks)},
-        "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
-        "BatchWriteItem": {"UnprocessedItems": {}},
-        "PutItem": {},
-        "UpdateItem": {"Attributes": health},
-        "StartExecution": {"executionArn": "arn", "startDate": 0},
-    }
-    encoded = {operation: json.dumps(answer).encode() for operation, answer in answers.items()}
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._items = [
+            items.webhook_item(samples.webhook(number, url=url, events=("*",)), samples.SECRET)
+            for number, url in enumerate(urls, 1)
+        ]
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        answers: dict[str, dict[str, Any]] = {
+            "Query": {"Items": self._items, "Count": len(self._items)},
+            "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
+            "BatchWriteItem": {"UnprocessedItems": {}},
+            "PutItem": {},
+            "UpdateItem": {"Attributes": {**self._items[0], "failures": {"N": "1"}}},
+            "StartExecution": {"executionArn": "arn", "startDate": 0},
+        }
+        self._answers = {name: json.dumps(answer).encode() for name, answer in answers.items()}
+
+    def answer(self, operation: str, body: bytes) -> bytes:
+        """Return what a request comes to."""
+        if operation == "SendMessageBatch":
+            return self._send(json.loads(body)["Entries"])
+        if operation == "ReceiveMessage":
+            return self._receive()
+        if operation == "Query" and (b'":first"' in body or b"acc_warm" in body):
+            return self._some(json.loads(body)["ExpressionAttributeValues"])
+        return self._answers[operation]
+
+    def _send(self, entries: list[dict[str, str]]) -> bytes:
+        for entry in entries:
+            self._messages.put(entry["MessageBody"])
+        taken = [{"Id": one["Id"], "MessageId": "m", "MD5OfMessageBody": ""} for one in entries]
+        return json.dumps({"Successful": taken}).encode()
+
+    def _receive(self) -> bytes:
+        """Answer with up to ten messages, as soon as there is one; with none after a second."""
+        bodies = []
+        with contextlib.suppress(queue.Empty):
+            bodies.append(self._messages.get(timeout=1.0))
+            while len(bodies) < 10:
+                bodies.append(self._messages.get_nowait())
+        return json.dumps({"Messages": [{"Body": body} for body in bodies]}).encode()
+
+    def _some(self, values: dict[str, dict[str, str]]) -> bytes:
+        """Answer with a shard's webhooks; the account for warming up has a single one."""
+        found = self._items[:1]
+        if ":first" in values:
+            first, last = values[":first"]["S"], values[":last"]["S"]
+            found = [one for one in self._items if first <= one["webhook_id"]["S"] <= last]
+        return json.dumps({"Items": found, "Count": len(found)}).encode()
+
+
+def serve_aws(connection: Connection, urls: Sequence[str]) -> None:
+    """Serve AWS with a webhook for each url; says the endpoint."""
+    aws = _Aws(urls)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        threading.Thread(target=_accept, args=(listener, encoded), daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, aws), daemon=True).start()
         connection.send(f"http://127.0.0.1:{listener.getsockname()[1]}")
         connection.recv()
 
 
-def _accept(listener: socket.socket, answers: dict[str, bytes]) -> None:
+def _accept(listener: socket.socket, aws: _Aws) -> None:
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_converse, args=(connection, answers), daemon=True).start()
+        threading.Thread(target=_converse, args=(connection, aws), daemon=True).start()
 
 
-def _converse(connection: socket.socket, answers: dict[str, bytes]) -> None:
+def _converse(connection: socket.socket, aws: _Aws) -> None:
     with connection, connection.makefile("rb") as stream:
         while stream.readline():
             length, operation = 0, ""
@@ -107,8 +150,7 @@ def _converse(connection: socket.socket, answers: dict[str, bytes]) -> None:
                     length = int(value)
                 elif name.lower() == b"x-amz-target":
                     operation = value.decode().strip().rpartition(".")[2]
-            stream.read(length)
-            body = answers[operation]
+            body = aws.answer(operation, stream.read(length))
             head = (
                 "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n"

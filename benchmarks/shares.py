@@ -23,13 +23,14 @@ def quota_us(memory_mb: int) -> int:
 
 
 @contextmanager
-def group(memory_mb: int) -> Iterator[Path]:
+def group(memory_mb: int, name: str = "0") -> Iterator[Path]:
     """Make a group with this memory's share of one CPU, and remove it when its processes ended.
 
-    Raises PermissionError where this user may not make groups: it takes root on Linux.
+    Groups of one process at the same time have a `name` each. Raises PermissionError where this
+    user may not make groups: it takes root on Linux.
     """
     unified = (_GROUPS / "cgroup.controllers").exists()
-    path = (_GROUPS if unified else _GROUPS / "cpu") / f"webhooks-{os.getpid()}-{memory_mb}"
+    path = (_GROUPS if unified else _GROUPS / "cpu") / f"webhooks-{os.getpid()}-{memory_mb}-{name}"
     try:
         path.mkdir()
     except OSError as error:

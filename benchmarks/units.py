@@ -166,8 +166,10 @@ class Meter:
                 self.units.write_units += self._writes(parsed, context["changes"])
             elif service == "dynamodb" and not any(part in params for part in _PARTIAL):
                 self.units.read_units += self._reads(name, params, parsed)
-            elif name == "sqs.SendMessage":
-                size = len(params["MessageBody"].encode())
+            elif name in {"sqs.SendMessage", "sqs.SendMessageBatch"}:
+                size = sum(
+                    len(one["MessageBody"].encode()) for one in params.get("Entries", [params])
+                )
                 self.units.sqs_requests += max(1, -(-size // SQS_CHUNK_BYTES))
             elif name == "eventbridge.PutEvents":
                 self.units.eventbridge_events += len(params["Entries"])

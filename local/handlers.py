@@ -98,7 +98,7 @@ def live_secrets(table: str, endpoint: str) -> list[str]:
     """Return the secrets of all webhooks, which their owners were shown: for the receiver."""
     _put_sources_on_path()
     from webhooks.adapters.aws import client
-    from webhooks.adapters.dynamodb import DynamoDBDestinationStore
+    from webhooks.adapters.destinations import DynamoDBDestinationStore
 
     dynamodb = client("dynamodb", endpoint)
     store = DynamoDBDestinationStore(dynamodb, table)

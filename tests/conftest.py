@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+from hypothesis import settings
+
+from webhooks.adapters import aws
+
 
 def pytest_configure() -> None:
     # A shell without job control starts background programs with Ctrl-C ignored, and what the tests
     # start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says how busy the machine is, and nothing of the code.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def checked_parameters() -> None:
+    """Hold what the adapters send to AWS against its models, which the functions do not do."""
+    aws.CHECKS_PARAMETERS = True

@@ -91,11 +91,4 @@ def published(case: Case, *transactions: str) -> Any:
 
 def taken(case: Case) -> list[dict[str, Any]]:
     """Take every message off the events queue, twice those that are there twice."""
-    sqs = case.stand.aws.clients["sqs"]
-    url = case.stand.aws.settings.events_queue_url
-    found: list[dict[str, Any]] = []
-    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        for message in messages:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            found.append(json.loads(message["Body"]))
-    return found
+    return [json.loads(text) for text in case.stand.aws.queued()]

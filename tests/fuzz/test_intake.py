@@ -16,10 +16,11 @@ from support.samples import event_document
 from webhooks.domain.account import is_account_id
 from webhooks.domain.delivery import delivery_id
 from webhooks.domain.errors import InvalidEvent
-from webhooks.domain.event import MAX_BODY_BYTES, Event, EventType
+from webhooks.domain.event import MAX_BODY_BYTES, Event, EventType, accept
 from webhooks.domain.intake import read_message
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.ses import SesAccounts, to_events
+from webhooks.domain.shard import Part, Shard, to_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,16 @@ REASONS = {
 }
 SENT_AT_MS = 1_766_313_000_123
 WEBHOOK_ID = "019b4069-0000-7000-8000-000000000001"
+
+SHARD = json.loads(
+    to_message(
+        Part(
+            accept(event_document(), sent_at_ms=SENT_AT_MS),
+            Shard(WEBHOOK_ID, WEBHOOK_ID),
+            SENT_AT_MS,
+        )
+    )
+)
 
 TEXTS = (
     st.text(max_size=12)
@@ -148,6 +159,18 @@ def test_a_bent_ses_record_is_delivered_alike_in_every_envelope_or_refused(
     assert len({event.id for event in events}) == len(events), "each recipient's event is its own"
     if events:
         assert to_events(record, accounts=SesAccounts(default="acc_ses")) == list(events)
+
+
+@FUZZ
+@given(bent(SHARD), st.none() | bent(json.loads(SHARD["body"])))
+def test_a_bent_shard_is_delivered_as_an_event_is_or_refused(
+    shard: dict[str, Any], body: dict[str, Any] | None
+) -> None:
+    if body is not None and "body" in shard:
+        shard["body"] = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    found = events_of(json.dumps(shard))
+    for event in found if isinstance(found, tuple) else ():
+        assert_deliverable(event)
 
 
 @pytest.mark.parametrize("name", sorted(RECORDS))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from support import samples
-from webhooks.adapters import items
+from webhooks.adapters.api_keys import api_key_item, read_api_key
 from webhooks.domain.api_key import ApiKey, Scope
 
 if TYPE_CHECKING:
@@ -90,6 +90,6 @@ def test_an_api_key_is_revoked_only_while_the_other_one_is_active(stores: Stores
 
 
 def test_an_api_key_from_before_there_were_scopes_has_them_all() -> None:
-    item = items.api_key_item(_key(1))
+    item = api_key_item(_key(1))
     del item["scopes"]
-    assert items.read_api_key(item).scopes == {Scope.READ, Scope.WRITE, Scope.PUBLISH}
+    assert read_api_key(item).scopes == {Scope.READ, Scope.WRITE, Scope.PUBLISH}

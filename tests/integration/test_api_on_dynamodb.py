@@ -22,7 +22,7 @@ from support.samples import event_document
 from support.stores import webhook_store
 from webhooks import wiring
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
-from webhooks.adapters.dynamodb import DynamoDBDestinationStore
+from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.domain import targets
 from webhooks.services.allowances import Allowances
 from webhooks.services.keyring import Keyring

@@ -18,7 +18,7 @@ from support import samples
 from support.world import World
 from webhooks.domain.delivery import AttemptError, Outcome
 from webhooks.observability import NAMESPACE, PowertoolsObserver
-from webhooks.ports import LATENCY
+from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
 from support.stores import webhook_store
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.dynamodb import DynamoDBDestinationStore
+from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey

@@ -12,6 +12,7 @@ from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
 from webhooks.adapters import items
 from webhooks.domain.errors import LimitReached
 from webhooks.domain.health import Circuit
+from webhooks.domain.shard import Shard, divide
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
 
@@ -45,6 +46,25 @@ def test_another_accounts_webhook_is_absent(stores: Stores) -> None:
     assert stores.destinations.destination("acc_2", webhook.id) is None
     assert not stores.webhooks.delete("acc_2", webhook.id)
     assert stores.webhooks.get("acc_1", webhook.id) == webhook
+
+
+def test_the_senders_see_a_shards_webhooks_in_the_order_of_their_ids(stores: Stores) -> None:
+    for number in (3, 1, 5, 4, 2):
+        stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=50)
+    stores.webhooks.create(samples.webhook(3, account_id="acc_2"), samples.SECRET, limit=50)
+
+    def found(first: str, last: str) -> list[str]:
+        return [
+            one.webhook.id for one in stores.destinations.destinations("acc_1", Shard(first, last))
+        ]
+
+    ids = [samples.webhook(number).id for number in range(1, 6)]
+    assert found(ids[1], ids[3]) == ids[1:4]
+    assert found(ids[4], ids[4]) == ids[4:]
+    assert found("0" * 8 + ids[0][8:], ids[0]) == ids[:1]
+    [whole] = divide(ids)
+    assert found(*whole) == ids
+    assert [one.webhook.id for one in stores.destinations.destinations("acc_1")] == ids
 
 
 def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:

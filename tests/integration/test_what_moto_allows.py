@@ -43,10 +43,9 @@ from webhooks.domain.delivery import (
 from webhooks.domain.errors import InvalidEvent
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.health import RecoveryKey
-from webhooks.domain.intake import read_message
+from webhooks.domain.intake import RejectedMessage, read_message
 from webhooks.domain.replay import ReplayKey
 from webhooks.domain.ses import SesAccounts
-from webhooks.ports import RejectedMessage
 from webhooks.services.publisher import Publisher
 from webhooks.services.retrier import Decision, Verdict
 

@@ -56,6 +56,16 @@ class Backend:
             for one in listed["executions"]
         ]
 
+    def queued(self) -> list[str]:
+        """Take every message off the events queue, twice those that are there twice."""
+        sqs, url = self.clients["sqs"], self.settings.events_queue_url
+        found: list[str] = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                found.append(message["Body"])
+        return found
+
     def rejected(self) -> list[dict[str, Any]]:
         """The messages on the events dead-letter queue."""
         answer = self.clients["sqs"].receive_message(

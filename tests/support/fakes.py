@@ -21,7 +21,6 @@ from webhooks.ports import (
     DeliveryBatch,
     DeliveryPage,
     KeptAnswer,
-    RejectedMessage,
     ReplayPage,
     WebhookPage,
 )
@@ -36,7 +35,9 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Status
     from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
+    from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.replay import Replay, ReplayKey, Selection
+    from webhooks.domain.shard import Shard
     from webhooks.ports import DeliveryQuery, WebhookChanges
 
 
@@ -168,13 +169,13 @@ class FakeWebhookStore:
         self.deleted.add((account_id, webhook_id))
         return True
 
-    def destinations(self, account_id: str) -> Sequence[Destination]:
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
         self.failures.check("destinations")
         self.queries += 1
         return [
             Destination(webhook, secrets)
-            for (account, _), (webhook, secrets) in sorted(self.webhooks.items())
-            if account == account_id
+            for (account, webhook_id), (webhook, secrets) in sorted(self.webhooks.items())
+            if account == account_id and (shard is None or shard.first <= webhook_id <= shard.last)
         ]
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:

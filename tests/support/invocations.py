@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,14 @@ class World:
             UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in attributes),
             ExpressionAttributeValues={f":{name}": value for name, value in attributes.items()},
         )
+
+    def put(self, table: str, item: dict[str, Any]) -> None:
+        """Put an item into a table from outside."""
+        self.aws.clients["dynamodb"].put_item(TableName=table, Item=item)
+
+    def queued(self, field: str) -> list[str]:
+        """Take every message off the events queue; returns those that have a field."""
+        return [text for text in self.aws.queued() if field in json.loads(text)]
 
     def item(self, webhook_id: str) -> dict[str, Any]:
         """Return a webhook's item as it is stored."""

@@ -10,9 +10,12 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from support import samples
 from support.invocations import WEBHOOKS, names, now
-from support.receiver import Answer
+from support.receiver import Answer, Receiver
+from webhooks.adapters import items
 from webhooks.domain.health import FAILURES_TO_OPEN
+from webhooks.domain.shard import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     from support.invocations import World
@@ -75,6 +78,19 @@ def deliver(world: World) -> None:
             if attempt == FAILURES_TO_OPEN - 1:
                 _heal(world, webhook_id)
         assert len(world.deliveries(webhook_id, status="exhausted")) == 1
+
+
+def deliver_widely(world: World) -> None:
+    """An event matches more webhooks than one dispatcher attempts: its shards are queued."""
+    with Receiver() as receiver:
+        for number in range(MOST_AT_ONCE + 1):
+            webhook = samples.webhook(number, url=receiver.url, account_id="acc_wide")
+            world.put("WebhooksTable", items.webhook_item(webhook, samples.SECRET))
+        world.dispatch(world.event(account_id="acc_wide"))
+        shards = world.queued("shard")
+        world.dispatch(*shards[:10])
+        world.dispatch(*shards[10:])
+        assert len(receiver.requests) == MOST_AT_ONCE + 1
 
 
 def move(world: World) -> None:
@@ -210,6 +226,7 @@ SCENARIOS = (
     manage,
     publish,
     deliver,
+    deliver_widely,
     move,
     gone,
     recover,

@@ -111,6 +111,21 @@ class Case:
         url = receiver if isinstance(receiver, str) else receiver.url
         return self._add(url, number, self.account, changes)
 
+    def webhooks(self, receiver: Receiver, number: int) -> None:
+        """Register many webhooks at once, which no test has the time to do one by one."""
+        made = [
+            samples.webhook(one, url=receiver.url, account_id=self.account)
+            for one in range(1, number + 1)
+        ]
+        table = self.stand.aws.settings.webhooks_table
+        for start in range(0, number, 25):
+            puts = [
+                {"PutRequest": {"Item": items.webhook_item(webhook, watch.SECRET)}}
+                for webhook in made[start : start + 25]
+            ]
+            self.stand.aws.clients["dynamodb"].batch_write_item(RequestItems={table: puts})
+        self._owners[self.account] |= {items.owner(self.account, one.id) for one in made}
+
     def message(self, transaction: str = "txn_1", **changes: Any) -> str:
         """Return an event of the account as a producer writes it."""
         data = {"to": watch.RECIPIENT, "subject": watch.SUBJECT, **changes.pop("data", {})}

@@ -37,7 +37,8 @@ from webhooks.adapters.checks import DynamoDBCheckStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
 from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
-from webhooks.adapters.dynamodb import DynamoDBDestinationStore, DynamoDBWebhookStore
+from webhooks.adapters.destinations import DynamoDBDestinationStore
+from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.erasures import DynamoDBErasureStore, DynamoDBWebhookTrail
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries

@@ -12,6 +12,7 @@ from support.fakes import (
     FakeDeliveryStore,
     FakeDeliveryWalk,
     FakeErasureStore,
+    FakeEventQueue,
     FakeHealthStore,
     FakeObserver,
     FakeOverdueDeliveries,
@@ -25,9 +26,10 @@ from support.fakes import (
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
 from webhooks.services.deliverer import Deliverer
-from webhooks.services.dispatcher import Dispatcher, Message
+from webhooks.services.dispatcher import Dispatcher
 from webhooks.services.eraser import Eraser
 from webhooks.services.health import HealthKeeper
+from webhooks.services.reader import Message
 from webhooks.services.recovery import Recovery
 from webhooks.services.retrier import Retrier
 from webhooks.services.sweeper import Sweeper
@@ -55,6 +57,7 @@ class World:
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     recoveries: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
     announcer: FakeAnnouncer = field(default_factory=FakeAnnouncer)
+    queue: FakeEventQueue = field(default_factory=FakeEventQueue)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
     erasures: FakeErasureStore = field(default_factory=FakeErasureStore)
@@ -117,6 +120,7 @@ class World:
             deliverer=self.deliverer,
             health=self.health,
             scheduler=self.scheduler,
+            queue=self.queue,
             rejected=self.rejected,
             observer=self.observer,
             ses_accounts=SesAccounts(),

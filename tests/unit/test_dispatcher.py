@@ -14,7 +14,7 @@ from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
-from webhooks.services.dispatcher import Message
+from webhooks.services.reader import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

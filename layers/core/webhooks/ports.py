@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from webhooks.domain.erasure import Erasure, ErasureKey
     from webhooks.domain.event import Event
     from webhooks.domain.health import Health, RecoveryKey
+    from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.replay import Replay, ReplayKey, Selection
+    from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
 
 
@@ -128,8 +130,11 @@ class WebhookStore(Protocol):
 class DestinationStore(Protocol):
     """The webhooks, for the senders: with their secrets."""
 
-    def destinations(self, account_id: str) -> Sequence[Destination]:
-        """Return every webhook of an account, read consistently, inactive ones too."""
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
+        """Return every webhook of an account, read consistently, inactive ones too.
+
+        In the order of their ids; of a `shard`, where given, and no others.
+        """
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:
         """Return one webhook, None where it was deleted."""
@@ -383,11 +388,6 @@ class Sender(Protocol):
         """
 
 
-LATENCY = "DeliveryLatency"
-"""The time from an event's arrival to its delivery: the dispatcher's from when SQS took it, the
-retrier's, which is mostly the schedule's, from when the dispatcher did."""
-
-
 class Observer(Protocol):
     """Where the services say what happened. Safe to call from many threads.
 
@@ -459,15 +459,6 @@ class Announcer(Protocol):
 
     def announce(self, announcement: Announcement) -> None:
         """Tell whoever listens."""
-
-
-class RejectedMessage(NamedTuple):
-    """A queue message that can never be processed, for the events dead-letter queue."""
-
-    message_id: str
-    body: str
-    reason: str
-    detail: str
 
 
 class RejectedMessages(Protocol):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DeliveryWalk,
         DestinationStore,
         ErasureStore,
+        EventQueue,
         HealthStore,
         KeptAnswers,
         RecoveryScheduler,
@@ -203,11 +204,9 @@ class Services:
     @cached_property
     def publisher(self) -> Publisher:
         """What puts events on the queue."""
-        from webhooks.adapters.sqs import SQSEventQueue
         from webhooks.services.publisher import Publisher
 
-        queue = SQSEventQueue(self._client("sqs"), self.settings.events_queue_url)
-        return Publisher(queue, self.observer)
+        return Publisher(self._event_queue, self.observer)
 
     @cached_property
     def kept_answers(self) -> KeptAnswers:
@@ -230,9 +229,8 @@ class Services:
             deliverer=self._deliverer,
             health=self._health,
             scheduler=self._scheduler,
-            rejected=SQSRejectedMessages(
-                self._client("sqs"), settings.events_dead_letter_queue_url
-            ),
+            queue=self._event_queue,
+            rejected=SQSRejectedMessages(self._sqs, settings.events_dead_letter_queue_url),
             observer=self.observer,
             ses_accounts=SesAccounts(
                 settings.configuration_set_accounts, settings.default_account_id
@@ -451,7 +449,7 @@ class Services:
 
     @cached_property
     def _destinations(self) -> DestinationStore:
-        from webhooks.adapters.dynamodb import DynamoDBDestinationStore
+        from webhooks.adapters.destinations import DynamoDBDestinationStore
 
         return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)
 
@@ -466,8 +464,18 @@ class Services:
         )
 
     @cached_property
+    def _event_queue(self) -> EventQueue:
+        from webhooks.adapters.sqs import SQSEventQueue
+
+        return SQSEventQueue(self._sqs, self.settings.events_queue_url)
+
+    @cached_property
     def _dynamodb(self) -> Any:
         return self._client("dynamodb")
+
+    @cached_property
+    def _sqs(self) -> Any:
+        return self._client("sqs")
 
     def _client(self, service: str) -> Any:
         from webhooks.adapters.aws import LazyClient

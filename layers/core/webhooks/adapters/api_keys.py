@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.transactions import transact
+from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
 from webhooks.ports import ApiKeyPage
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from collections.abc import Mapping
 
-    from webhooks.domain.api_key import ApiKey
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 ACCOUNT_INDEX = "account"
 _ACTIVE = "attribute_exists(key_hash) AND attribute_not_exists(revoked_at)"
@@ -29,7 +30,7 @@ class DynamoDBApiKeyStore:
     def create(self, key: ApiKey) -> None:
         """Add a key."""
         with unavailable_on_failure("storing an API key"):
-            self._client.put_item(TableName=self._table, Item=items.api_key_item(key))
+            self._client.put_item(TableName=self._table, Item=api_key_item(key))
 
     def get(self, key_hash: str) -> ApiKey | None:
         """Return the key of that hash; consistent, so that a revoked key stops at once."""
@@ -38,7 +39,7 @@ class DynamoDBApiKeyStore:
                 TableName=self._table, Key=items.api_key_key(key_hash), ConsistentRead=True
             )
         item = answer.get("Item")
-        return items.read_api_key(item) if item else None
+        return read_api_key(item) if item else None
 
     def find(self, account_id: str, key_id: str) -> ApiKey | None:
         """Return one key of an account by its id, read consistently once the index knows it."""
@@ -69,7 +70,7 @@ class DynamoDBApiKeyStore:
                 ScanIndexForward=False,
                 Limit=limit,
             )
-        return [items.read_api_key(item) for item in answer["Items"]]
+        return [read_api_key(item) for item in answer["Items"]]
 
     def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
         """Revoke a key, in one transaction with the check that the other one is active."""
@@ -105,3 +106,39 @@ class DynamoDBApiKeyStore:
                 ConditionExpression="attribute_exists(key_hash)",
                 ExpressionAttributeValues={":now": {"N": str(now_ms)}},
             )
+
+
+def api_key_item(key: ApiKey) -> items.Item:
+    """Return an API key as an item."""
+    item: items.Item = {
+        **items.api_key_key(key.key_hash),
+        "key_id": {"S": key.id},
+        "account_id": {"S": key.account_id},
+        "name": {"S": key.name},
+        "last_four": {"S": key.last_four},
+        "scopes": {"SS": sorted(key.scopes)},
+        "created_at": items.number(key.created_at_ms),
+    }
+    if key.revoked_at_ms is not None:
+        item["revoked_at"] = items.number(key.revoked_at_ms)
+    if key.last_used_at_ms is not None:
+        item["last_used_at"] = items.number(key.last_used_at_ms)
+    return item
+
+
+def read_api_key(item: Mapping[str, Any]) -> ApiKey:
+    """Return the API key of an item; one that names no scopes is of the time before there were."""
+    scopes = item.get("scopes")
+    revoked_at = item.get("revoked_at")
+    last_used_at = item.get("last_used_at")
+    return ApiKey(
+        key_hash=item["key_hash"]["S"],
+        id=item["key_id"]["S"],
+        account_id=item["account_id"]["S"],
+        name=item["name"]["S"],
+        last_four=item["last_four"]["S"],
+        created_at_ms=int(item["created_at"]["N"]),
+        scopes=frozenset(Scope(name) for name in scopes["SS"]) if scopes else ALL_SCOPES,
+        revoked_at_ms=int(revoked_at["N"]) if revoked_at else None,
+        last_used_at_ms=int(last_used_at["N"]) if last_used_at else None,
+    )

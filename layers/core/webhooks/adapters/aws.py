@@ -16,6 +16,13 @@ from webhooks.domain.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CHECKS_PARAMETERS = False
+"""Whether each request is held against AWS's model of it, which takes 0.3 ms for ten items. Our own
+code makes them, and the tests' runs of it are checked."""
+
+_USER_AGENT = "sendcomms-webhooks/1.0"
+"""One text: botocore puts together its own for each request, which takes 0.1 ms."""
+
 _CONNECTIONS = 64
 """As many as the dispatcher's threads, so that recording failures never waits for a connection."""
 
@@ -31,6 +38,8 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
         read_timeout=2,
         retries={"total_max_attempts": 3, "mode": "standard"},
         max_pool_connections=_CONNECTIONS,
+        parameter_validation=CHECKS_PARAMETERS,
+        user_agent=_USER_AGENT,
     )
     # It says where it found credentials, at INFO, in each new function.
     logging.getLogger("botocore.credentials").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The stores of webhooks on DynamoDB."""
+"""The store of webhooks on DynamoDB, as their owners see them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from webhooks.adapters import items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import LimitReached, Unavailable
-from webhooks.domain.webhook import Destination
 from webhooks.ports import WebhookPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -250,62 +249,3 @@ class DynamoDBWebhookStore:
                 "ExpressionAttributeValues": {":change": {"N": str(change)}, **values},
             }
         }
-
-
-class DynamoDBDestinationStore:
-    """Webhooks with their secrets, for the functions that sign."""
-
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
-        self._client = client
-        self._table = table
-
-    def destinations(self, account_id: str) -> Sequence[Destination]:
-        """Return every webhook of an account; all of its pages, or Unavailable."""
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "account_id = :account_id AND webhook_id < :end",
-            "ExpressionAttributeValues": {
-                ":account_id": {"S": account_id},
-                ":end": {"S": items.AFTER_ALL_WEBHOOKS},
-            },
-            "ConsistentRead": True,
-        }
-        found: list[Destination] = []
-        while True:
-            with unavailable_on_failure("finding an account's webhooks"):
-                answer = self._client.query(**query)
-            found += [_destination(item) for item in answer["Items"]]
-            if not answer.get("LastEvaluatedKey"):
-                return found
-            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-
-    def destination(self, account_id: str, webhook_id: str) -> Destination | None:
-        """Return one webhook, None where it was deleted."""
-        with unavailable_on_failure("reading a webhook"):
-            answer = self._client.get_item(
-                TableName=self._table,
-                Key=items.webhook_key(account_id, webhook_id),
-                ConsistentRead=True,
-            )
-        item = answer.get("Item")
-        return _destination(item) if item else None
-
-    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
-        """Forget the previous secret, if `secret` is still the current one."""
-        with unavailable_on_failure("ending a rotation's overlap"):
-            try:
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=items.webhook_key(account_id, webhook_id),
-                    UpdateExpression="REMOVE previous_secret, previous_secret_expires_at",
-                    ConditionExpression="secret = :secret",
-                    ExpressionAttributeValues={":secret": {"S": secret}},
-                )
-            except ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-
-
-def _destination(item: Any) -> Destination:
-    return Destination(items.read_webhook(item), items.read_secrets(item))

@@ -10,10 +10,8 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
 from webhooks.domain.delivery import Attempt, AttemptError, Delivery, DeliveryKey, Status
 from webhooks.domain.health import Circuit, Health
-from webhooks.domain.replay import ReplayKey
 from webhooks.domain.webhook import Secrets, Webhook
 
 if TYPE_CHECKING:
@@ -69,6 +67,8 @@ AFTER_ALL_KEYS = "l"
 
 DUE_KEYS = "0123456789abcdef"
 """The partitions of the sparse index of deliveries that are due some time."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 WRITE_UNIT_BYTES = 1024
 _MILLISECONDS = 1000
@@ -143,12 +143,6 @@ def deleted_webhook_key(account_id: str, webhook_id: str) -> Item:
     return {"owner": {"S": owner(account_id, "deleted")}, "delivery_id": {"S": webhook_id}}
 
 
-def read_replay_key(item: Mapping[str, Any]) -> ReplayKey:
-    """Return whose replay an item is."""
-    account_id, webhook_id, _ = item["owner"]["S"].rsplit("#", 2)
-    return ReplayKey(account_id, webhook_id, item["delivery_id"]["S"])
-
-
 def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
     """Return whose delivery an item is."""
     account_id, _, webhook_id = item["owner"]["S"].rpartition("#")
@@ -163,8 +157,8 @@ def webhook_item(webhook: Webhook, secret: str) -> Item:
         "events": {"L": [{"S": event} for event in webhook.events]},
         "secret": {"S": secret},
         "active": {"BOOL": webhook.active},
-        "created_at": _number(webhook.created_at_ms),
-        "updated_at": _number(webhook.updated_at_ms),
+        "created_at": number(webhook.created_at_ms),
+        "updated_at": number(webhook.updated_at_ms),
     }
     if webhook.description:
         item["description"] = {"S": webhook.description}
@@ -212,7 +206,7 @@ def draining(recovery_id: str, now_ms: int) -> Item:
     """Return the attributes of a webhook whose recovery begins now, with sending what waits."""
     return {
         "circuit": {"S": Circuit.DRAINING.value},
-        "draining_since": _number(now_ms),
+        "draining_since": number(now_ms),
         **recovering(recovery_id, now_ms),
     }
 
@@ -221,7 +215,7 @@ def recovering(recovery_id: str, due_ms: int) -> Item:
     """Return the attributes of a webhook that has a recovery: those of the sparse index too."""
     return {
         "recovery_id": {"S": recovery_id},
-        "recovery_due_at": _number(due_ms),
+        "recovery_due_at": number(due_ms),
         "recovering": {"S": RECOVERING},
     }
 
@@ -262,20 +256,20 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         "event_id": {"S": delivery.event_id},
         "event_type": {"S": delivery.event_type},
         "status": {"S": delivery.status.value},
-        "created_at": _number(delivery.created_at_ms),
-        "expires_at": _number(_last_activity_seconds(delivery) + retention_seconds),
+        "created_at": number(delivery.created_at_ms),
+        "expires_at": number(_last_activity_seconds(delivery) + retention_seconds),
         "attempts": {"L": [attempt_value(attempt) for attempt in delivery.attempts]},
     }
     if delivery.next_attempt_at_ms is not None:
-        item["next_attempt_at"] = _number(delivery.next_attempt_at_ms)
+        item["next_attempt_at"] = number(delivery.next_attempt_at_ms)
     if delivery.reason:
         item["reason"] = {"S": delivery.reason}
     if delivery.test:
         item["test"] = {"BOOL": True}
     if delivery.generation:
-        item["generation"] = _number(delivery.generation)
+        item["generation"] = number(delivery.generation)
     if delivery.earlier_attempts:
-        item["earlier_attempts"] = _number(delivery.earlier_attempts)
+        item["earlier_attempts"] = number(delivery.earlier_attempts)
     if delivery.erased:
         item["erased"] = {"BOOL": True}
     if delivery.next_attempt_at_ms is not None:
@@ -321,7 +315,7 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
     ]
     while fields[-1] is None:
         fields.pop()
-    return {"S": json.dumps(fields, ensure_ascii=False, separators=(",", ":"))}
+    return {"S": _ENCODER.encode(fields)}
 
 
 def read_delivery(item: Mapping[str, Any]) -> Delivery:
@@ -350,42 +344,6 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
 def api_key_key(key_hash: str) -> Item:
     """Return the key of an API key's item."""
     return {"key_hash": {"S": key_hash}}
-
-
-def api_key_item(key: ApiKey) -> Item:
-    """Return an API key as an item."""
-    item: Item = {
-        **api_key_key(key.key_hash),
-        "key_id": {"S": key.id},
-        "account_id": {"S": key.account_id},
-        "name": {"S": key.name},
-        "last_four": {"S": key.last_four},
-        "scopes": {"SS": sorted(key.scopes)},
-        "created_at": _number(key.created_at_ms),
-    }
-    if key.revoked_at_ms is not None:
-        item["revoked_at"] = _number(key.revoked_at_ms)
-    if key.last_used_at_ms is not None:
-        item["last_used_at"] = _number(key.last_used_at_ms)
-    return item
-
-
-def read_api_key(item: Mapping[str, Any]) -> ApiKey:
-    """Return the API key of an item; one that names no scopes is of the time before there were."""
-    scopes = item.get("scopes")
-    revoked_at = item.get("revoked_at")
-    last_used_at = item.get("last_used_at")
-    return ApiKey(
-        key_hash=item["key_hash"]["S"],
-        id=item["key_id"]["S"],
-        account_id=item["account_id"]["S"],
-        name=item["name"]["S"],
-        last_four=item["last_four"]["S"],
-        created_at_ms=int(item["created_at"]["N"]),
-        scopes=frozenset(Scope(name) for name in scopes["SS"]) if scopes else ALL_SCOPES,
-        revoked_at_ms=int(revoked_at["N"]) if revoked_at else None,
-        last_used_at_ms=int(last_used_at["N"]) if last_used_at else None,
-    )
 
 
 def item_size(item: Item) -> int:
@@ -423,7 +381,8 @@ def _last_activity_seconds(delivery: Delivery) -> int:
     return max(times_ms) // _MILLISECONDS
 
 
-def _number(value: int) -> dict[str, Any]:
+def number(value: int) -> dict[str, Any]:
+    """Return a whole number as an attribute."""
     return {"N": str(value)}
 
 

@@ -180,7 +180,7 @@ class DynamoDBReplayStore:
 
 
 def _read(item: Mapping[str, Any]) -> Replay:
-    key = items.read_replay_key(item)
+    key = _read_key(item)
     return Replay(
         account_id=key.account_id,
         webhook_id=key.webhook_id,
@@ -199,3 +199,9 @@ def _read(item: Mapping[str, Any]) -> Replay:
         steps=int(item["steps"]["N"]),
         reason=item.get("reason", {}).get("S"),
     )
+
+
+def _read_key(item: Mapping[str, Any]) -> ReplayKey:
+    """Return whose replay an item is."""
+    account_id, webhook_id, _ = item["owner"]["S"].rsplit("#", 2)
+    return ReplayKey(account_id, webhook_id, item["delivery_id"]["S"])

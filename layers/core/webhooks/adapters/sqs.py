@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
-    from webhooks.ports import RejectedMessage
+    from webhooks.domain.intake import RejectedMessage
 
 MAX_BATCH_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
 """SQS takes no more in one request ("SendMessageBatch" in its API reference), which may be one
 message, its attributes included."""
 
-_REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFUSED = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """The characters that SQS takes in no text ("SendMessage" in its API reference)."""
 
 _TRIES = 3
@@ -127,7 +127,8 @@ class SQSRejectedMessages:
 
 def _clean(text: str) -> str:
     """Return a text with an escape, as JSON has it, for what SQS would refuse the message for."""
-    return _REFUSED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    # Compiled (and kept, by `re`) when the first is rejected: it takes 6 ms.
+    return re.sub(_REFUSED, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _text(value: str) -> MessageAttributeValueTypeDef:

@@ -81,7 +81,7 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
     if not isinstance(document, dict):
         raise InvalidEvent("not_an_object", "body", "must be a JSON object")
     given = {name: value for name, value in document.items() if value is not None}
-    event_type = _event_type(given.get("event"))
+    event_type = checked_event_type(given.get("event"))
     account = _account(given.get("account_id"), account_id)
     for name in document:
         if name not in _FIELDS:
@@ -98,7 +98,7 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
         transaction_id = derived_transaction_id(occurred_at_ms, digest[-12:])
     return compose(
         account_id=account,
-        event_id=_event_id(given.get("id"), digest),
+        event_id=checked_event_id(given["id"]) if "id" in given else f"evt_{digest[:32]}",
         event_type=event_type,
         transaction_id=checked_transaction_id(transaction_id, "transaction_id"),
         timestamp=to_text(sent_at_ms) if timestamp is None else str(timestamp),
@@ -207,11 +207,20 @@ def checked_account_id(value: object, field_name: str = "account_id") -> str:
     raise InvalidEvent("invalid_field", field_name, ACCOUNT_ID_RULE)
 
 
-def _event_type(value: object) -> EventType:
+def checked_event_type(value: object) -> EventType:
+    """Return a type by its name; InvalidEvent unless it is one of the six."""
     event_type = _TYPES.get(value) if isinstance(value, str) else None
     if event_type is None:
         raise InvalidEvent("unknown_event", "event", f"must be one of {', '.join(_TYPES)}")
     return event_type
+
+
+def checked_event_id(value: object) -> str:
+    """Return an event's id; InvalidEvent unless it has the form of one."""
+    if isinstance(value, str) and _EVENT_ID.fullmatch(value):
+        return value
+    message = "must be 1 to 128 visible ASCII characters, without spaces"
+    raise InvalidEvent("invalid_field", "id", message)
 
 
 def _account(named: object, authenticated: str | None) -> str:
@@ -236,15 +245,6 @@ def _data(value: object) -> dict[str, object]:
         message = "must be a recipient, or a list of at least one"
         raise InvalidEvent("invalid_field", "data.to", message)
     return value
-
-
-def _event_id(given: object, digest: str) -> str:
-    if given is None:
-        return f"evt_{digest[:32]}"
-    if isinstance(given, str) and _EVENT_ID.fullmatch(given):
-        return given
-    message = "must be 1 to 128 visible ASCII characters, without spaces"
-    raise InvalidEvent("invalid_field", "id", message)
 
 
 def _digest(given: Mapping[str, object]) -> str:

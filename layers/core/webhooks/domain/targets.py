@@ -36,20 +36,20 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _LAST_LABEL = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
 """It starts with a letter, so no spelling of a number (`127.1`, `0x7f.1`, `2130706433`) passes."""
 
-_FAULTS = tuple(
-    (re.compile(pattern, re.ASCII | re.IGNORECASE | re.DOTALL), sentence)
-    for pattern, sentence in (
-        (r"[^\x00-\x7f]", "Use ASCII only: international names as xn--..., other text as %XX."),
-        (r"\A(?!https://)", "Start the url with https://."),
-        (r"\A.{8}(?:[/?#:]|\Z)", "Name a host after https://."),
-        (r"\A.{8}[^/?#]*@", "Leave out the user name and password."),
-        (r"#", "Leave out the fragment (#...), which is never sent."),
-        (r"\A.{8}[^/?#]*[][]", "Use a DNS name as the host; IPv6 addresses cannot be reached."),
-        (r"\A.{8}[^/?#]*\?", "Put a / between the host and the query."),
-        (r"[^!-~]|[\\\"<>^`{|}]|[][]", "Escape spaces, control characters and brackets as %XX."),
-        (r"%(?![0-9a-f]{2})", "Follow each % with two hexadecimal digits."),
-    )
+_FAULTS = (
+    (r"[^\x00-\x7f]", "Use ASCII only: international names as xn--..., other text as %XX."),
+    (r"\A(?!https://)", "Start the url with https://."),
+    (r"\A.{8}(?:[/?#:]|\Z)", "Name a host after https://."),
+    (r"\A.{8}[^/?#]*@", "Leave out the user name and password."),
+    (r"#", "Leave out the fragment (#...), which is never sent."),
+    (r"\A.{8}[^/?#]*[][]", "Use a DNS name as the host; IPv6 addresses cannot be reached."),
+    (r"\A.{8}[^/?#]*\?", "Put a / between the host and the query."),
+    (r"[^!-~]|[\\\"<>^`{|}]|[][]", "Escape spaces, control characters and brackets as %XX."),
+    (r"%(?![0-9a-f]{2})", "Follow each % with two hexadecimal digits."),
 )
+"""Compiled (and kept, by `re`) when the first url is refused: a sender hardly ever needs them."""
+
+_FAULT_FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
 
 _PUNYCODE = "xn--"
 _MAX_HOST_CHARACTERS = 253
@@ -102,7 +102,7 @@ def parse_url(url: str) -> Target:
 
 def _what_is_wrong(url: str) -> str:
     """Find the sentence that helps most; the url is refused whatever this finds."""
-    found = (sentence for pattern, sentence in _FAULTS if pattern.search(url))
+    found = (sentence for pattern, sentence in _FAULTS if re.search(pattern, url, _FAULT_FLAGS))
     return next(found, "Use only letters, digits, dots and dashes in the host, and digits as port.")
 
 

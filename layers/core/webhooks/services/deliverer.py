@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from webhooks.ports import DestinationStore, Observer, Sender
     from webhooks.services.health import HealthKeeper
 
+LATENCY = "DeliveryLatency"
+"""The time from an event's arrival to its delivery: the dispatcher's from when SQS took it, the
+retrier's, which is mostly the schedule's, from when the dispatcher did."""
+
 GONE = 410
 _UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000

@@ -7,17 +7,19 @@ the same delivery twice, with the same id and bytes.
 
 from __future__ import annotations
 
-import traceback
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import InvalidEvent, Unavailable
+from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit
-from webhooks.domain.intake import read_message
-from webhooks.ports import LATENCY, RejectedMessage
+from webhooks.services.deliverer import LATENCY
+from webhooks.services.health import is_news
+from webhooks.services.reader import Failures, Reader
+from webhooks.services.sharder import Sharding
+from webhooks.services.together import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,16 +27,19 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt
     from webhooks.domain.event import Event
     from webhooks.domain.ses import SesAccounts
+    from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import (
         DeliveryStore,
         DestinationStore,
+        EventQueue,
         Observer,
         RejectedMessages,
         RetryScheduler,
     )
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.reader import Message, Read
 
 SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * 9.0
 """An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure,
@@ -44,21 +49,6 @@ _FLUSH_SECONDS = 0.25
 """How long a success waits for others to be recorded with: what a crash may send twice."""
 
 _MILLISECONDS = 1000
-
-
-class Message(NamedTuple):
-    """A message of the events queue. `sent_at_ms` is when SQS took it."""
-
-    id: str
-    body: str
-    sent_at_ms: int
-
-
-class _Read(NamedTuple):
-    """An event, and the message that it came in."""
-
-    message: Message
-    event: Event
 
 
 @dataclass(slots=True)
@@ -85,6 +75,7 @@ class Dispatcher:
         deliverer: Deliverer,
         health: HealthKeeper,
         scheduler: RetryScheduler,
+        queue: EventQueue,
         rejected: RejectedMessages,
         observer: Observer,
         ses_accounts: SesAccounts,
@@ -97,11 +88,17 @@ class Dispatcher:
         self._deliverer = deliverer
         self._health = health
         self._scheduler = scheduler
-        self._rejected = rejected
+        self._queue = queue
         self._observer = observer
-        self._ses_accounts = ses_accounts
         self._clock = clock
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
+        self._reader = Reader(
+            deliveries=deliveries,
+            rejected=rejected,
+            observer=observer,
+            ses_accounts=ses_accounts,
+            threads=self._threads,
+        )
 
     def dispatch(
         self, messages: Sequence[Message], remaining_seconds: Callable[[], float]
@@ -111,95 +108,44 @@ class Dispatcher:
         Those failed through our own side's fault, or did not fit in the time that
         `remaining_seconds` gives; a receiver's failure is never among them.
         """
-        failed: set[str] = set()
-        events = self._with_first_times(self._read(messages, failed), failed)
-        works = self._plan(events, failed)
-        works = self._without_existing(works, failed)
-        self._attempt_all(works, failed, remaining_seconds)
+        failures = Failures(self._observer)
+        sharding = Sharding(self._queue, self._observer, self._threads)
+        works = self._plan(self._reader.read(messages, failures), sharding, failures)
+        works = self._without_existing(works, failures)
+        self._attempt_all(works, failures, remaining_seconds)
+        sharding.finish(failures)
         self._observer.count("Messages", len(messages))
-        self._observer.count("FailedMessages", len(failed))
-        return [message.id for message in messages if message.id in failed]
+        self._observer.count("FailedMessages", len(failures.ids))
+        return [message.id for message in messages if message.id in failures.ids]
 
-    def _read(self, messages: Sequence[Message], failed: set[str]) -> list[_Read]:
-        """Read the messages' events; those that can never be read are put by, with the reason."""
-        events: list[_Read] = []
-        rejected: list[RejectedMessage] = []
-        for message in messages:
-            try:
-                events += [_Read(message, event) for event in self._events(message)]
-            except InvalidEvent as error:
-                rejected.append(RejectedMessage(message.id, message.body, error.reason, str(error)))
-            self._observer.trace("message_ids", message.id)
-        for read in events:
-            self._observer.trace("event_ids", read.event.id)
-        for message_id, _, reason, _ in rejected:
-            self._observer.count("RejectedMessages")
-            self._observer.count("Rejected" + reason.title().replace("_", ""))
-            self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
-        failed.update(self._rejected.put(rejected) if rejected else ())
-        return events
-
-    def _events(self, message: Message, sent_at_ms: int | None = None) -> Sequence[Event]:
-        read = read_message(
-            message.body,
-            sent_at_ms=message.sent_at_ms if sent_at_ms is None else sent_at_ms,
-            ses_accounts=self._ses_accounts,
-        )
-        if read.ignored_type is not None:
-            self._observer.count("IgnoredEvents")
-        return read.events
-
-    def _with_first_times(self, events: Iterable[_Read], failed: set[str]) -> list[_Read]:
-        """Give an event whose id does not fix its time the time of its first copy."""
-        claims = [
-            (
-                read,
-                None
-                if read.event.id_fixes_time
-                else self._threads.submit(self._deliveries.claim, read.event),
-            )
-            for read in events
-        ]
-        settled: list[_Read] = []
-        for read, claim in claims:
-            try:
-                first_ms = read.event.occurred_at_ms if claim is None else claim.result()
-            except Unavailable as error:
-                self._fail([read.message.id], failed, error)
-                continue
-            event = read.event
-            if first_ms != event.occurred_at_ms:
-                [event] = self._events(read.message, sent_at_ms=first_ms)
-                event = replace(event, occurred_at_ms=first_ms)
-            settled.append(_Read(read.message, event))
-        return settled
-
-    def _plan(self, events: Iterable[_Read], failed: set[str]) -> list[_Work]:
+    def _plan(self, reads: Iterable[Read], sharding: Sharding, failures: Failures) -> list[_Work]:
         """Match events with their accounts' webhooks; the same delivery twice is one."""
-        by_account: defaultdict[str, list[_Read]] = defaultdict(list)
-        for read in events:
-            by_account[read.event.account_id].append(read)
-        queries = {
-            account_id: self._threads.submit(self._destinations.destinations, account_id)
-            for account_id in by_account
-        }
+        groups: defaultdict[tuple[str, Shard | None], list[Read]] = defaultdict(list)
+        for read in reads:
+            groups[read.event.account_id, read.shard].append(read)
+        queries = begin(
+            self._threads, lambda group: self._destinations.destinations(*group), list(groups)
+        )
         works: dict[DeliveryKey, _Work] = {}
         now_ms = int(self._clock() * _MILLISECONDS)
-        for account_id, query in queries.items():
+        for group, query in zip(groups, queries, strict=True):
             try:
                 destinations = query.result()
             except Unavailable as error:
-                self._fail((read.message.id for read in by_account[account_id]), failed, error)
+                failures.add((read.message.id for read in groups[group]), error)
                 continue
-            for message, event in by_account[account_id]:
-                for destination in destinations:
-                    if destination.webhook.wants(event.type):
-                        delivery = _delivery(event, destination, now_ms)
-                        work = works.setdefault(
-                            delivery.key, _Work(destination, delivery, message.sent_at_ms)
-                        )
-                        work.message_ids.add(message.id)
-                        self._compare(work.delivery, delivery)
+            for read in groups[group]:
+                event = read.event
+                matching = [one for one in destinations if one.webhook.wants(event.type)]
+                if sharding.take(read, matching):
+                    continue
+                for destination in matching:
+                    delivery = _delivery(event, destination, now_ms)
+                    work = works.setdefault(
+                        delivery.key, _Work(destination, delivery, read.arrived_at_ms)
+                    )
+                    work.message_ids.add(read.message.id)
+                    self._compare(work.delivery, delivery)
         return list(works.values())
 
     def _compare(self, first: Delivery, again: Delivery) -> None:
@@ -210,7 +156,7 @@ class Dispatcher:
                 "warning", "event_conflict", **first.key._asdict(), event_id=first.event_id
             )
 
-    def _without_existing(self, works: list[_Work], failed: set[str]) -> list[_Work]:
+    def _without_existing(self, works: list[_Work], failures: Failures) -> list[_Work]:
         """Drop deliveries that were recorded before, seeing that each has what it needs."""
         if not works:
             return []
@@ -218,39 +164,40 @@ class Dispatcher:
             existing = self._deliveries.get_many([work.delivery.key for work in works])
         except Unavailable as error:
             for work in works:
-                self._fail(work.message_ids, failed, error)
+                failures.add(work.message_ids, error)
             return []
         for work in works:
             stored = existing.get(work.delivery.key)
             if stored is not None:
-                self._repeat(work, stored, failed)
+                self._repeat(work, stored, failures)
         return [work for work in works if work.delivery.key not in existing]
 
-    def _repeat(self, work: _Work, stored: Delivery, failed: set[str]) -> None:
+    def _repeat(self, work: _Work, stored: Delivery, failures: Failures) -> None:
         self._observer.count("Duplicates")
         self._compare(stored, work.delivery)
         try:
             self._schedule(stored)
             self._health.ensure_recovery(work.destination.webhook)
         except Unavailable as error:
-            self._fail(work.message_ids, failed, error)
+            failures.add(work.message_ids, error)
 
     def _attempt_all(
-        self, works: list[_Work], failed: set[str], remaining_seconds: Callable[[], float]
+        self, works: list[_Work], failures: Failures, remaining_seconds: Callable[[], float]
     ) -> None:
         """Attempt concurrently; record successes in batches while slower ones go on."""
-        running = {
-            self._threads.submit(self._attempt, work, remaining_seconds): work for work in works
-        }
+        attempts = begin(self._threads, lambda work: self._attempt(work, remaining_seconds), works)
+        running = dict(zip(attempts, works, strict=True))
         finished: dict[Future[Delivery], _Work] = {}
         while running:
             done, _ = wait(running, timeout=_FLUSH_SECONDS)
             latest = {future: running.pop(future) for future in done}
-            self._record_successes(latest, failed)
+            self._record_successes(latest, failures)
             finished |= latest
-        self._report_health(finished, failed)
+        self._report_health(finished, failures)
 
-    def _report_health(self, finished: Mapping[Future[Delivery], _Work], failed: set[str]) -> None:
+    def _report_health(
+        self, finished: Mapping[Future[Delivery], _Work], failures: Failures
+    ) -> None:
         """Report each webhook's attempts together: a batch changes its health once."""
         attempts: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
         webhooks: dict[tuple[str, str], Webhook] = {}
@@ -259,15 +206,16 @@ class Dispatcher:
             webhooks[owner] = work.destination.webhook
             if future.exception() is None:
                 attempts[owner] += future.result().attempts
-        reports = [
-            self._threads.submit(self._health.report, webhooks[owner], made)
-            for owner, made in attempts.items()
-        ]
+        reports = begin(
+            self._threads,
+            lambda owner: self._health.report(webhooks[owner], attempts[owner]),
+            [owner for owner, made in attempts.items() if is_news(webhooks[owner], made)],
+        )
         for report in wait(reports).done:
             error = report.exception()
             if error is not None:
                 # The deliveries are recorded all the same; a bug is not to pass unseen.
-                self._fail((), failed, error)
+                failures.add((), error)
 
     def _attempt(self, work: _Work, remaining_seconds: Callable[[], float]) -> Delivery:
         """Attempt one delivery; one that fails is recorded and scheduled here, in its thread."""
@@ -295,14 +243,14 @@ class Dispatcher:
             )
 
     def _record_successes(
-        self, finished: Mapping[Future[Delivery], _Work], failed: set[str]
+        self, finished: Mapping[Future[Delivery], _Work], failures: Failures
     ) -> None:
         successes: list[Delivery] = []
         messages = {work.delivery.key: work.message_ids for work in finished.values()}
         for future, work in finished.items():
             error = future.exception()
             if error is not None:
-                self._fail(work.message_ids, failed, error)
+                failures.add(work.message_ids, error)
             elif future.result().status is Status.SUCCEEDED:
                 successes.append(future.result())
                 last = future.result().attempts[-1]
@@ -310,24 +258,8 @@ class Dispatcher:
         if not successes:
             return
         for key in self._deliveries.put_settled(successes):
-            failed.update(messages[key])
+            failures.ids.update(messages[key])
             self._observer.count("UnrecordedSuccesses")
-
-    def _fail(self, message_ids: Iterable[str], failed: set[str], error: BaseException) -> None:
-        """Have messages received again; the log tells our side's trouble from a bug of ours."""
-        ids = sorted(message_ids)
-        failed.update(ids)
-        if isinstance(error, Unavailable):
-            self._observer.log("warning", "message_failed", message_ids=ids, error=str(error))
-        else:
-            # Where it happened and what kind it is, but not its text, which may quote the input.
-            self._observer.log(
-                "error",
-                "message_failed",
-                message_ids=ids,
-                error=type(error).__name__,
-                stack=traceback.format_tb(error.__traceback__),
-            )
 
 
 def _delivery(event: Event, destination: Destination, now_ms: int) -> Delivery:

@@ -63,12 +63,14 @@ class HealthKeeper:
         """Count what attempts came to, all of about the same time.
 
         `webhook` is as it was read before them. One success among them is a success. Costs nothing
-        where a healthy webhook took all of them.
+        where they are no news.
         """
+        if not is_news(webhook, attempts):
+            return
         try:
-            if any(attempt.error is None for attempt in attempts):
+            if _any_succeeded(attempts):
                 self._succeeded(webhook)
-            elif attempts:
+            else:
                 self._failed(webhook, len(attempts))
         except Unavailable as error:
             self._observer.count("UnrecordedHealth")
@@ -123,8 +125,6 @@ class HealthKeeper:
         )
 
     def _succeeded(self, webhook: Webhook) -> None:
-        if not webhook.health.changed_by_success:
-            return
         if self._store.succeeded(webhook.account_id, webhook.id, self._now_ms()):
             self._announce(
                 AnnouncementType.WEBHOOK_RECOVERED,
@@ -220,6 +220,17 @@ class HealthKeeper:
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)
+
+
+def is_news(webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
+    """Tell whether attempts change a webhook's health: those that a healthy one took do not."""
+    if _any_succeeded(attempts):
+        return webhook.health.changed_by_success
+    return bool(attempts)
+
+
+def _any_succeeded(attempts: Sequence[Attempt]) -> bool:
+    return any(attempt.error is None for attempt in attempts)
 
 
 _METRICS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
 from webhooks.domain.errors import Unavailable
-from webhooks.ports import LATENCY
+from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

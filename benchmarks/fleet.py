@@ -1,0 +1,127 @@
+"""Several dispatchers on one queue, as Lambda runs them, and when a wide event is out.
+
+Lambda begins with five batches of a queue at a time, and each is a function of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, suppress
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING
+
+from benchmarks import shares
+from benchmarks.bill import MEMORY_MB
+from benchmarks.dispatching import Function
+from benchmarks.events import event_text
+from benchmarks.processes import serving
+from benchmarks.servers import serve_aws
+from webhooks.services import sharder
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from benchmarks.dispatching import Stand
+
+DISPATCHERS = 5
+WEBHOOKS = 1000
+WARM_ACCOUNT = "acc_warm"
+"""An account with one webhook, for what a function does before it is measured."""
+
+_NEVER = 10**9
+_SECONDS = 60
+
+
+def poll(
+    connection: Connection, endpoint: str, authority: str, divides: bool, group: Path | None
+) -> None:
+    """Handle the queue's batches, warm, until told to stop; says what each took of CPU."""
+    if group is not None:
+        shares.join(group)
+    if not divides:
+        vars(sharder)["MOST_AT_ONCE"] = _NEVER
+    function = Function(endpoint, authority)
+    function.handle([event_text(1, WARM_ACCOUNT)])
+    connection.send("ready")
+    host = endpoint.removeprefix("http://")
+    while not connection.poll():
+        bodies = _received(host)
+        if bodies:
+            connection.send((len(bodies), function.handle(bodies).cpu_ms))
+
+
+def _received(host: str) -> list[str]:
+    """Take a batch off the queue, which the mapping does for a function."""
+    polling = HTTPConnection(host)
+    polling.request("POST", "/", b"{}", {"X-Amz-Target": "AmazonSQS.ReceiveMessage"})
+    messages: list[dict[str, str]] = json.loads(polling.getresponse().read())["Messages"]
+    polling.close()
+    return [message["Body"] for message in messages]
+
+
+def _publish(endpoint: str, text: str) -> None:
+    sending = HTTPConnection(endpoint.removeprefix("http://"))
+    entries = json.dumps({"Entries": [{"Id": "0", "MessageBody": text}]})
+    sending.request("POST", "/", entries, {"X-Amz-Target": "AmazonSQS.SendMessageBatch"})
+    sending.getresponse().read()
+    sending.close()
+
+
+def measure(stand: Stand) -> dict[str, dict[str, float]]:
+    """Return it for a thousand webhooks: divided, in one function, and both with shares of a CPU.
+
+    Without the right to make the kernel's quotas the last two are left out.
+    """
+    measured = {
+        "divided": wide_event(stand, WEBHOOKS),
+        "in one function": wide_event(stand, WEBHOOKS, divides=False),
+    }
+    with suppress(PermissionError):
+        measured |= {
+            f"divided, {MEMORY_MB} MB": wide_event(stand, WEBHOOKS, limited=True),
+            f"in one function, {MEMORY_MB} MB": wide_event(
+                stand, WEBHOOKS, divides=False, limited=True
+            ),
+        }
+    return measured
+
+
+def wide_event(
+    stand: Stand, webhooks: int, *, divides: bool = True, limited: bool = False
+) -> dict[str, float]:
+    """Return when the last of an event's receivers gets it, after the queue took the event.
+
+    Each receiver is reached over a connection of its own. What it is without division is what one
+    dispatcher takes for all. With `limited`, which takes root, each dispatcher has its memory's
+    share of a CPU.
+    """
+    urls = [stand.urls["fresh"]] * webhooks
+    with ExitStack() as stack:
+        aws = stack.enter_context(serving(serve_aws, urls))
+        arguments = aws.first, stand.authority, divides
+        groups = [
+            stack.enter_context(shares.group(MEMORY_MB, str(number))) if limited else None
+            for number in range(DISPATCHERS)
+        ]
+        fleet = [stack.enter_context(serving(poll, *arguments, group)) for group in groups]
+        assert [one.first for one in fleet] == ["ready"] * DISPATCHERS
+        stand.arrivals()
+        published_at = time.time()
+        _publish(aws.first, event_text(time.time_ns()))
+        arrived: list[float] = []
+        while len(arrived) < webhooks and time.time() < published_at + _SECONDS:
+            time.sleep(0.25)
+            arrived += [at for _, at in stand.arrivals()["fresh"]]
+        time.sleep(0.5)
+        extra = len(stand.arrivals()["fresh"])
+        batches = [one.told() for one in fleet]
+    return {
+        "last_ms": (max(arrived) - published_at) * 1000,
+        "missing": webhooks - len(arrived),
+        "twice": extra,
+        "invocations": sum(len(told) for told in batches),
+        "dispatchers_at_work": sum(bool(told) for told in batches),
+        "cpu_ms": sum(cpu for told in batches for _, cpu in told),
+    }

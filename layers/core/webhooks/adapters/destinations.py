@@ -1,0 +1,80 @@
+"""The store of webhooks on DynamoDB, as the functions that sign see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.webhook import Destination
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.domain.shard import Shard
+
+
+class DynamoDBDestinationStore:
+    """Webhooks with their secrets, for the functions that sign."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use `table` through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
+        """Return every webhook of an account or a shard; all of its pages, or Unavailable."""
+        if shard is None:
+            condition = "webhook_id < :end"
+            values = {":end": {"S": items.AFTER_ALL_WEBHOOKS}}
+        else:
+            condition = "webhook_id BETWEEN :first AND :last"
+            values = {":first": {"S": shard.first}, ":last": {"S": shard.last}}
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": f"account_id = :account_id AND {condition}",
+            "ExpressionAttributeValues": {":account_id": {"S": account_id}, **values},
+            "ConsistentRead": True,
+        }
+        found: list[Destination] = []
+        while True:
+            with unavailable_on_failure("finding an account's webhooks"):
+                answer = self._client.query(**query)
+            found += [_destination(item) for item in answer["Items"]]
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def destination(self, account_id: str, webhook_id: str) -> Destination | None:
+        """Return one webhook, None where it was deleted."""
+        with unavailable_on_failure("reading a webhook"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=items.webhook_key(account_id, webhook_id),
+                ConsistentRead=True,
+            )
+        item = answer.get("Item")
+        return _destination(item) if item else None
+
+    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
+        """Forget the previous secret, if `secret` is still the current one."""
+        with unavailable_on_failure("ending a rotation's overlap"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.webhook_key(account_id, webhook_id),
+                    UpdateExpression="REMOVE previous_secret, previous_secret_expires_at",
+                    ConditionExpression="secret = :secret",
+                    ExpressionAttributeValues={":secret": {"S": secret}},
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+
+
+def _destination(item: Any) -> Destination:
+    return Destination(items.read_webhook(item), items.read_secrets(item))

@@ -1,0 +1,142 @@
+"""The messages of one invocation: what they hold, and which of them are to be received again."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.errors import InvalidEvent, Unavailable
+from webhooks.domain.intake import RejectedMessage, read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
+
+    from webhooks.domain.event import Event
+    from webhooks.domain.intake import Message as Content
+    from webhooks.domain.ses import SesAccounts
+    from webhooks.domain.shard import Shard
+    from webhooks.ports import DeliveryStore, Observer, RejectedMessages
+
+
+class Message(NamedTuple):
+    """A message of the events queue. `sent_at_ms` is when SQS took it."""
+
+    id: str
+    body: str
+    sent_at_ms: int
+
+
+class Read(NamedTuple):
+    """An event, and the message that it came in: with a `shard`, for those webhooks only.
+
+    `arrived_at_ms` is when SQS took the event, which for a shard is before its own message.
+    """
+
+    message: Message
+    event: Event
+    arrived_at_ms: int
+    shard: Shard | None = None
+
+
+class Failures:
+    """The ids of a batch's messages that are to be received again."""
+
+    def __init__(self, observer: Observer) -> None:
+        """Hold none yet."""
+        self._observer = observer
+        self.ids: set[str] = set()
+
+    def add(self, message_ids: Iterable[str], error: BaseException) -> None:
+        """Have messages received again; the log tells our side's trouble from a bug of ours."""
+        ids = sorted(message_ids)
+        self.ids.update(ids)
+        if isinstance(error, Unavailable):
+            self._observer.log("warning", "message_failed", message_ids=ids, error=str(error))
+        else:
+            # Where it happened and what kind it is, but not its text, which may quote the input.
+            self._observer.log(
+                "error",
+                "message_failed",
+                message_ids=ids,
+                error=type(error).__name__,
+                stack=traceback.format_tb(error.__traceback__),
+            )
+
+
+class Reader:
+    """Reads batches of messages."""
+
+    def __init__(
+        self,
+        *,
+        deliveries: DeliveryStore,
+        rejected: RejectedMessages,
+        observer: Observer,
+        ses_accounts: SesAccounts,
+        threads: Executor,
+    ) -> None:
+        """Settle first times in `threads`."""
+        self._deliveries = deliveries
+        self._rejected = rejected
+        self._observer = observer
+        self._ses_accounts = ses_accounts
+        self._threads = threads
+
+    def read(self, messages: Sequence[Message], failures: Failures) -> list[Read]:
+        """Read the messages' events; those that can never be read are put by, with the reason."""
+        reads: list[Read] = []
+        rejected: list[RejectedMessage] = []
+        for message in messages:
+            try:
+                reads += self._reads(message)
+            except InvalidEvent as error:
+                rejected.append(RejectedMessage(message.id, message.body, error.reason, str(error)))
+            self._observer.trace("message_ids", message.id)
+        for event_id in dict.fromkeys(read.event.id for read in reads):
+            self._observer.trace("event_ids", event_id)
+        for message_id, _, reason, _ in rejected:
+            self._observer.count("RejectedMessages")
+            self._observer.count("Rejected" + reason.title().replace("_", ""))
+            self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
+        failures.ids.update(self._rejected.put(rejected) if rejected else ())
+        return self._with_first_times(reads, failures)
+
+    def _reads(self, message: Message) -> list[Read]:
+        content = self._content(message, message.sent_at_ms)
+        if content.part is not None:
+            event, shard, arrived_at_ms = content.part
+            return [Read(message, event, arrived_at_ms, shard)]
+        return [Read(message, event, message.sent_at_ms) for event in content.events]
+
+    def _content(self, message: Message, sent_at_ms: int) -> Content:
+        content = read_message(message.body, sent_at_ms=sent_at_ms, ses_accounts=self._ses_accounts)
+        if content.ignored_type is not None:
+            self._observer.count("IgnoredEvents")
+        return content
+
+    def _with_first_times(self, reads: Iterable[Read], failures: Failures) -> list[Read]:
+        """Give an event whose id does not fix its time the time of its first copy."""
+        claims = [
+            (
+                read,
+                None
+                if read.event.id_fixes_time
+                else self._threads.submit(self._deliveries.claim, read.event),
+            )
+            for read in reads
+        ]
+        settled: list[Read] = []
+        for read, claim in claims:
+            try:
+                first_ms = read.event.occurred_at_ms if claim is None else claim.result()
+            except Unavailable as error:
+                failures.add([read.message.id], error)
+                continue
+            event = read.event
+            if first_ms != event.occurred_at_ms:
+                [event] = self._content(read.message, first_ms).events
+                event = replace(event, occurred_at_ms=first_ms)
+            settled.append(read._replace(event=event))
+        return settled

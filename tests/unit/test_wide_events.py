@@ -1,0 +1,217 @@
+"""An event to more than a hundred webhooks goes back on the queue in shards; no other does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from support import samples
+from support.world import World
+from webhooks.domain.delivery import Outcome, Status
+from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS
+from webhooks.services.reader import Message
+
+WIDE = 3 * SHARD_WEBHOOKS + MOST_AT_ONCE + 1
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.add(*range(1, WIDE + 1))
+    return made
+
+
+def shards(world: World) -> list[str]:
+    """Take what was put on the queue."""
+    taken = [text for account, text in world.queue.messages if account == "acc_1"]
+    assert len(taken) == len(world.queue.messages)
+    world.queue.messages.clear()
+    return taken
+
+
+def in_batches(world: World, texts: list[str]) -> list[str]:
+    return [one for at in range(0, len(texts), 10) for one in world.send(*texts[at : at + 10])]
+
+
+def test_the_default_of_fifty_webhooks_and_up_to_a_hundred_need_no_queue() -> None:
+    world = World()
+    world.add(*range(1, MOST_AT_ONCE + 1))
+    world.add(MOST_AT_ONCE + 1, events=("email.opened",))
+    assert world.send(samples.event_text()) == []
+    assert world.queue.messages == []
+    assert len(world.sender.posts) == MOST_AT_ONCE
+
+
+def test_a_wide_event_is_sent_by_its_shards_once_to_each_webhook(world: World) -> None:
+    assert world.send(samples.event_text()) == []
+    assert world.sender.posts == []
+    texts = shards(world)
+    assert len(texts) == -(-WIDE // SHARD_WEBHOOKS)
+    assert in_batches(world, texts) == []
+    assert {url for url, _, _ in world.sender.posts} == {
+        samples.webhook(number).url for number in range(1, WIDE + 1)
+    }
+    assert len(world.sender.posts) == WIDE
+    assert {one.status for one in world.deliveries.deliveries.values()} == {Status.SUCCEEDED}
+    assert world.queue.messages == []
+    assert world.observer.counts["Shards"] == len(texts)
+
+
+def test_ten_shards_in_a_batch_are_a_hundred_deliveries_at_most(world: World) -> None:
+    world.send(samples.event_text())
+    assert world.send(*shards(world)[:10]) == []
+    assert len(world.sender.posts) == MOST_AT_ONCE
+
+
+def test_the_bytes_are_those_of_an_event_that_is_not_wide(world: World) -> None:
+    narrow = World()
+    narrow.add(1)
+    text = samples.event_text(data={"to": "é\uffff", "z": 1, "7": 2}, timestamp=None)
+    narrow.send(text)
+    world.send(text)
+    in_batches(world, shards(world))
+    [(_, body, headers)] = narrow.sender.posts
+    assert {sent for _, sent, _ in world.sender.posts} == {body}
+    assert {sent["webhook-id"] for _, _, sent in world.sender.posts} == {headers["webhook-id"]}
+    url = samples.webhook(1).url
+    [same] = [sent for to, _, sent in world.sender.posts if to == url]
+    assert same["X-SendComms-Delivery"] == headers["X-SendComms-Delivery"]
+
+
+def test_the_shards_of_an_event_without_a_time_have_the_time_of_its_first_copy(
+    world: World,
+) -> None:
+    text = samples.event_text(timestamp=None)
+    world.send(text)
+    first = shards(world)
+    world.now_ms += 60_000
+    world.send(text)
+    assert [replace_arrival(one) for one in shards(world)] == [
+        replace_arrival(one) for one in first
+    ]
+
+
+def replace_arrival(text: str) -> dict[str, object]:
+    return {**json.loads(text), "arrived_at_ms": 0}
+
+
+def test_the_message_again_sends_nothing_twice(world: World) -> None:
+    world.send(samples.event_text())
+    first = shards(world)
+    in_batches(world, first[:5])
+    world.send(samples.event_text())
+    in_batches(world, shards(world))
+    in_batches(world, first)
+    assert len(world.sender.posts) == WIDE
+
+
+def test_webhooks_that_come_or_go_between_two_divisions_are_sent_once_or_not_at_all(
+    world: World,
+) -> None:
+    world.send(samples.event_text())
+    first = shards(world)
+    gone = [world.webhook(number) for number in (1, 50, WIDE)]
+    for webhook in gone:
+        world.store.delete(webhook.account_id, webhook.id)
+    world.add(WIDE + 1, WIDE + 2)
+    world.send(samples.event_text())
+    in_batches(world, [*first, *shards(world)])
+    expected = {samples.webhook(number).url for number in range(1, WIDE + 3)}
+    urls = [url for url, _, _ in world.sender.posts]
+    assert len(urls) == len(set(urls))
+    assert set(urls) == expected - {webhook.url for webhook in gone}
+
+
+def test_a_shard_is_not_divided_again_however_many_webhooks_it_has_by_now(world: World) -> None:
+    world.send(samples.event_text())
+    last = shards(world)[-1]
+    world.add(*range(WIDE + 1, WIDE + MOST_AT_ONCE + 5))
+    assert world.send(last) == []
+    assert world.queue.messages == []
+    assert len(world.sender.posts) > MOST_AT_ONCE
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_a_shard_that_the_queue_did_not_take_has_the_message_received_again(
+    world: World, place: int
+) -> None:
+    world.queue.refuse = {place}
+    world.add(1, account_id="acc_2")
+    other = samples.event_text(account_id="acc_2")
+    assert world.send(samples.event_text(), other) == ["m0"]
+    assert [url for url, _, _ in world.sender.posts] == [samples.webhook(1).url]
+    [logged] = world.observer.logged("message_failed")
+    assert logged["error"] == "the events queue took not every shard"
+
+    world.queue.refuse = set()
+    some = shards(world)
+    assert world.send(samples.event_text()) == []
+    in_batches(world, [*some, *shards(world)])
+    assert len(world.sender.posts) == 1 + WIDE
+
+
+def test_a_bug_while_queueing_has_the_message_received_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> list[int]:
+        raise KeyError("x")
+
+    monkeypatch.setattr(world.queue, "put", broken)
+    assert world.send(samples.event_text()) == ["m0"]
+    [logged] = world.observer.logged("message_failed")
+    assert logged["error"] == "KeyError"
+
+
+def test_two_copies_in_a_batch_are_divided_once_and_done_together(world: World) -> None:
+    assert world.send(samples.event_text(), samples.event_text()) == []
+    assert len(shards(world)) == -(-WIDE // SHARD_WEBHOOKS)
+    world.queue.refuse = {0}
+    assert world.send(samples.event_text(), samples.event_text()) == ["m0", "m1"]
+
+
+def test_another_body_under_a_wide_events_id_is_told_and_the_first_wins(world: World) -> None:
+    texts = [samples.event_text(id="evt-1", data={"to": to}) for to in ("a", "b")]
+    assert world.send(*texts) == []
+    assert world.observer.counts["Conflicts"] == 1
+    [logged] = world.observer.logged("event_conflict")
+    assert logged["event_id"] == "evt-1"
+    in_batches(world, shards(world))
+    assert {json.loads(body)["data"]["to"] for _, body, _ in world.sender.posts} == {"a"}
+
+
+def test_the_latency_of_a_shard_is_from_the_events_own_arrival(world: World) -> None:
+    world.send(samples.event_text())
+    [first, *_] = shards(world)
+    world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
+    message = Message("m0", first, world.now_ms + 900)
+    world.now_ms += 1_000
+    assert world.dispatcher.dispatch([message], lambda: 60.0) == []
+    assert world.observer.times == {"DeliveryLatency": [1_040] * SHARD_WEBHOOKS}
+
+
+def test_an_invocation_names_the_event_of_its_shards_once(world: World) -> None:
+    world.send(samples.event_text(id="evt-1"))
+    texts = shards(world)[:10]
+    world.observer.traced.clear()
+    world.send(*texts)
+    assert world.observer.traced["event_ids"] == ["evt-1"]
+
+
+def test_a_shard_for_another_accounts_webhooks_finds_none(world: World) -> None:
+    world.send(samples.event_text())
+    forged = {**json.loads(shards(world)[0]), "account_id": "acc_2"}
+    assert world.send(json.dumps(forged)) == []
+    assert world.sender.posts == []
+
+
+def test_a_shards_deliveries_fail_and_are_scheduled_as_any(world: World) -> None:
+    world.store.webhooks = {
+        key: (replace(webhook, active=webhook.id != samples.webhook(2).id), secrets)
+        for key, (webhook, secrets) in world.store.webhooks.items()
+    }
+    world.send(samples.event_text())
+    world.send(shards(world)[0])
+    statuses = sorted(one.status for one in world.deliveries.deliveries.values())
+    assert statuses == ["succeeded"] * (SHARD_WEBHOOKS - 1) + ["waiting"]
