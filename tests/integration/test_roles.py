@@ -135,6 +135,27 @@ READ = {
             ),
             False,
         ),
+        (
+            Call("dynamodb:UpdateItem", WEBHOOKS, {"dynamodb:Attributes": frozenset(SECRETS)}),
+            True,
+        ),
+        # `SET description = secret`, and the description may be read.
+        (
+            Call(
+                "dynamodb:UpdateItem",
+                WEBHOOKS,
+                {"dynamodb:Attributes": frozenset({"account_id", "description", "secret"})},
+            ),
+            False,
+        ),
+        (
+            Call(
+                "dynamodb:DeleteItem",
+                WEBHOOKS,
+                {"dynamodb:Attributes": frozenset({"account_id", "secret"})},
+            ),
+            False,
+        ),
         (Call("kms:Decrypt", arn("Key")), False),
         (Call("states:StartExecution", arn("RetryStateMachine")), True),
         (Call("sqs:SendMessage", arn("EventsDeadLetterQueue")), False),
