@@ -165,4 +165,3 @@ READ = {
 )
 def test_the_api_is_allowed_this_and_refused_that(call: Call, allowed: bool) -> None:
     assert any(one.allows(call) for one in statements("ApiRole")) is allowed
-
