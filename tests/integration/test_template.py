@@ -16,10 +16,12 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from local import template
+from webhooks import wiring
 from webhooks.adapters import aws, items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
-from webhooks.adapters.http import TIMEOUT_SECONDS
+from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
+from webhooks.domain import targets
 from webhooks.domain.allowance import Allowance, Kind
 from webhooks.domain.replay import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
@@ -171,6 +173,33 @@ def test_no_variable_parameter_or_setting_has_a_say_in_the_address_rule() -> Non
 
     named = asked.names | given | set(translated()["Parameters"])
     assert [name for name in sorted(named) if words.search(name)] == []
+
+
+def test_a_deployed_function_has_the_public_rules_whatever_its_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = ReadNames()
+    Settings.from_environment(asked)
+    for name in asked.names:
+        monkeypatch.setenv(name, "1=1" if name == "CONFIGURATION_SET_ACCOUNTS" else "1")
+
+    for function in FUNCTIONS.values():
+        sender = wiring.services.__wrapped__(function)._sender
+        assert isinstance(sender, GuardedSender)
+        assert sender._check is targets.parse_url
+        assert sender._guard._dialer._allowed is targets.is_public
+        assert sender._timeout_seconds == TIMEOUT_SECONDS
+
+
+def test_nothing_but_the_wiring_reads_the_environment() -> None:
+    root = Path(__file__).parents[2]
+    sources = [path for folder in ("layers", "functions") for path in (root / folder).rglob("*.py")]
+    reading = re.compile(r"\bos\.(environ|getenv)|import .*\b(environ|getenv)\b")
+
+    assert len(sources) > 80
+    assert [path.name for path in sources if reading.search(path.read_text("utf-8"))] == [
+        "wiring.py"
+    ]
 
 
 def test_the_default_schedule_is_the_contracts() -> None:
