@@ -105,6 +105,7 @@ class Api:
             error_code=call.error_code,
             account_id=call.key.account_id if call.key else None,
             key_id=call.key.id if call.key else None,
+            **call.noted,
         )
         return answer
 

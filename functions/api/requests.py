@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import (
@@ -101,7 +101,8 @@ class Services(Protocol):
 class Call:
     """One request on its way through: what its middlewares found out, for routes and the log.
 
-    A route sets `final` to false where the same request, sent again, may have more done.
+    A route sets `final` to false where the same request, sent again, may have more done, and puts
+    ids in `noted` that the log's line should have besides.
     """
 
     services: Services
@@ -111,6 +112,7 @@ class Call:
     key: ApiKey | None = None
     error_code: str | None = None
     final: bool = True
+    noted: dict[str, str] = field(default_factory=dict)
 
 
 def current_call(app: EventHandlerInstance) -> Call:

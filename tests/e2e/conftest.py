@@ -19,9 +19,11 @@ from uuid import uuid4
 import pytest
 
 from e2e.receivers import NODE, ExpressReceiver, StandardReceiver
+from e2e.telling import assert_nothing_secret, executions, log
 from local.outputs import of_deployed, of_local
+from support.policies import role_of, statements
 from support.receiver import Receiver
-from support.stack import Account, AnyStack, Stack, checkout
+from support.stack import Account, AnyStack, ObservedStack, checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +66,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyStack]:
         return
     directory = checkout(tmp_path_factory.mktemp("checkout"))
     schedules = {"RETRY_SCHEDULE": RETRY_SCHEDULE, "RECOVERY_SCHEDULE": RECOVERY_SCHEDULE}
-    with Stack(directory, **schedules) as stack:
+    with ObservedStack(directory, **schedules) as stack:
         yield stack
+        # All that the tests had it do: a failure here is not of the test it is reported with.
+        assert_nothing_secret({"the log": log(stack)})
+        # There are none where few tests were chosen.
+        told = executions(stack)
+        assert_nothing_secret({"state machines": told} if told else {})
+        refused = [
+            (function, call)
+            for function, call in stack.calls()
+            if not any(one.allows(call) for one in statements(role_of(function)))
+        ]
+        assert refused == []
 
 
 @pytest.fixture

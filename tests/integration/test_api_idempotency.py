@@ -88,6 +88,34 @@ def test_another_key_of_the_account_is_not_shown_the_secret(
         assert "Idempotency-Replayed" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "shown"),
+    [(WEBHOOKS, BODY, "secret"), ("/api/v1/api-keys", {"name": "billing"}, "key")],
+)
+def test_what_is_kept_shows_no_secret_and_no_key(
+    on_fakes: ApiOnFakes, acme: ApiClient, path: str, body: Any, shown: str
+) -> None:
+    made = acme.call("POST", path, json=body, headers=MINE)
+    [(_, kept)] = on_fakes.kept_answers.kept.values()
+    assert kept is not None
+    assert made.data[shown] not in repr(kept)
+    assert acme.key not in repr(on_fakes.kept_answers.kept)
+    # The same key, however its header is spaced, opens it.
+    spaced = {**MINE, "Authorization": f"bearer  {acme.key} "}
+    assert acme.call("POST", path, json=body, headers=spaced).text == made.text
+
+
+def test_an_answer_that_was_kept_before_they_were_sealed_is_given_again(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    made = acme.call("POST", json=BODY, headers=MINE)
+    [(key, (fingerprint, kept))] = on_fakes.kept_answers.kept.items()
+    assert kept is not None
+    on_fakes.kept_answers.kept[key] = (fingerprint, kept._replace(body=made.text))
+    again = acme.call("POST", json=BODY, headers=MINE)
+    assert (again.status, again.text) == (201, made.text)
+
+
 def test_a_revoked_key_gets_no_kept_answer(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
     made = acme.call("POST", "/api/v1/api-keys", json={"name": "lost"}).data
     lost = ApiClient(on_fakes.api, made["key"])

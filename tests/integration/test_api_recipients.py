@@ -99,6 +99,15 @@ def test_nothing_tells_the_address(api: ApiOnFakes) -> None:
     assert line["route"] == "/api/v1/recipients/{address}"
 
 
+def test_the_log_says_which_key_asked_for_an_erasure(api: ApiOnFakes) -> None:
+    erasure = api.acme.call("DELETE", ANNA).data
+    api.acme.call("GET", f"{RECIPIENTS}/erasures/{erasure['id']}")
+    asked, followed = api.observer.logged("request")
+    [key] = api.acme.call("GET", "/api/v1/api-keys").data
+    assert (asked["erasure_id"], asked["key_id"]) == (erasure["id"], key["id"])
+    assert "erasure_id" not in followed
+
+
 def test_a_key_needs_the_scope_to_write(api: ApiOnFakes) -> None:
     for scope in (Scope.READ, Scope.PUBLISH):
         answer = api.client("acme", {scope}).call("DELETE", ANNA)

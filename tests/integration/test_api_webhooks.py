@@ -317,6 +317,15 @@ def test_a_webhook_is_deleted_in_both_forms(
     assert acme.call("GET", f"{WEBHOOKS}/{webhook_id}").status == 404
 
 
+@pytest.mark.parametrize("query", ["id={0}&id={1}", "id={0},{1}", "id={0}&id={0}", "id={0}&ID={1}"])
+def test_an_id_that_is_given_twice_deletes_nothing(
+    on_fakes: ApiOnFakes, acme: ApiClient, query: str
+) -> None:
+    ids = [registered_id(acme) for _ in range(2)]
+    assert acme.call("DELETE", query=query.format(*ids)).status in {404, 422}
+    assert len(on_fakes.webhooks.webhooks) == 2
+
+
 def test_deleting_by_query_needs_the_id(acme: ApiClient) -> None:
     answer = acme.call("DELETE")
     assert answer.status == 422

@@ -16,10 +16,12 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from local import template
+from webhooks import wiring
 from webhooks.adapters import aws, items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
-from webhooks.adapters.http import TIMEOUT_SECONDS
+from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
+from webhooks.domain import targets
 from webhooks.domain.allowance import Allowance, Kind
 from webhooks.domain.replay import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
@@ -171,6 +173,33 @@ def test_no_variable_parameter_or_setting_has_a_say_in_the_address_rule() -> Non
 
     named = asked.names | given | set(translated()["Parameters"])
     assert [name for name in sorted(named) if words.search(name)] == []
+
+
+def test_a_deployed_function_has_the_public_rules_whatever_its_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = ReadNames()
+    Settings.from_environment(asked)
+    for name in asked.names:
+        monkeypatch.setenv(name, "1=1" if name == "CONFIGURATION_SET_ACCOUNTS" else "1")
+
+    for function in FUNCTIONS.values():
+        sender = wiring.services.__wrapped__(function)._sender
+        assert isinstance(sender, GuardedSender)
+        assert sender._check is targets.parse_url
+        assert sender._guard._dialer._allowed is targets.is_public
+        assert sender._timeout_seconds == TIMEOUT_SECONDS
+
+
+def test_nothing_but_the_wiring_reads_the_environment() -> None:
+    root = Path(__file__).parents[2]
+    sources = [path for folder in ("layers", "functions") for path in (root / folder).rglob("*.py")]
+    reading = re.compile(r"\bos\.(environ|getenv)|import .*\b(environ|getenv)\b")
+
+    assert len(sources) > 80
+    assert [path.name for path in sources if reading.search(path.read_text("utf-8"))] == [
+        "wiring.py"
+    ]
 
 
 def test_the_default_schedule_is_the_contracts() -> None:
@@ -364,18 +393,44 @@ def test_the_api_reads_exactly_the_attributes_that_its_store_asks_for() -> None:
 
 
 def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
-    statement = statements("ApiRole")["WriteWebhooksBlindly"]
-    writable = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+    named: dict[str, set[str]] = {}
+    for sid, statement in statements("ApiRole").items():
+        actions = set(listed(statement["Action"]))
+        if statement["Resource"] != {"Fn::GetAtt": ["WebhooksTable", "Arn"]}:
+            continue
+        if not actions & {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}:
+            continue
+        condition = statement["Condition"]
+        assert condition["StringEqualsIfExists"] == {"dynamodb:ReturnValues": "NONE"}, sid
+        assert not [action for action in actions if re.search("Get|Query|Scan", action)], sid
+        named[sid] = set(condition["ForAllValues:StringEquals"]["dynamodb:Attributes"])
 
-    assert set(writable) == {
+    assert set().union(*named.values()) == {
         *SHOWN_ATTRIBUTES,
         *SECRETS,
         *items.FAILURE_ATTRIBUTES,
         *items.RECOVERY_ATTRIBUTES,
         "webhook_count",
     }
-    assert statement["Condition"]["StringEqualsIfExists"] == {"dynamodb:ReturnValues": "NONE"}
-    assert not [action for action in statement["Action"] if re.search("Get|Query|Scan", action)]
+    assert {sid for sid, names in named.items() if names & SECRETS} == {
+        "RegisterWebhooks",
+        "RotateSecretsBlindly",
+    }
+
+
+def test_no_update_of_the_apis_can_copy_a_secret_to_where_it_may_read_it() -> None:
+    readable = set(SHOWN_ATTRIBUTES)
+    key = {"account_id", "webhook_id"}
+    updates = [
+        set(statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])
+        for statement in statements("ApiRole").values()
+        if statement["Resource"] == {"Fn::GetAtt": ["WebhooksTable", "Arn"]}
+        and "dynamodb:UpdateItem" in listed(statement["Action"])
+    ]
+
+    assert len(updates) == 2
+    # An update cannot change an item's key.
+    assert [names for names in updates if names & SECRETS and names & readable - key] == []
 
 
 def test_the_api_lists_keys_through_the_index_and_never_scans() -> None:
@@ -466,8 +521,8 @@ def test_the_api_removes_nothing_beside_the_deliveries_but_the_marks_of_replays(
         and "dynamodb:DeleteItem" in listed(statement["Action"])
     }
 
-    assert list(removing) == ["KeepReplays"]
-    condition = removing["KeepReplays"]["Condition"]
+    assert list(removing) == ["EndReplays"]
+    condition = removing["EndReplays"]["Condition"]
     owner = items.replay_key("acc_1", "w", "r")["owner"]["S"]
     assert condition == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": f"*{items.REPLAYS}"}}
     assert owner.endswith(items.REPLAYS)
@@ -483,7 +538,7 @@ def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> 
     }
 
     assert bound == {
-        ("ApiRole", "KeepReplays"): f"*{items.REPLAYS}",
+        ("ApiRole", "EndReplays"): f"*{items.REPLAYS}",
         ("ApiRole", "CountWhatIsAskedFor"): f"*{items.ALLOWANCES}",
         ("RetrierRole", "KeepReplays"): f"*{items.REPLAYS}",
         ("RetrierRole", "KeepErasures"): f"*{items.ERASURES}",

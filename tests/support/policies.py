@@ -63,6 +63,11 @@ class Statement:
             )
         )
 
+    @property
+    def key(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """What tells a statement from the role's others, when a test fails."""
+        return self.sid, self.actions, self.resources
+
     def grants(self) -> Iterator[tuple[str, str]]:
         """Give each action on each resource that the statement allows."""
         for action in self.actions:

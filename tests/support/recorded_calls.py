@@ -13,6 +13,7 @@ from support.policies import ACCOUNT, REGION, Call, arn, loaded, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from support.backend import Backend
 
@@ -49,7 +50,17 @@ class Recorder:
         self.calls: defaultdict[str, list[Call]] = defaultdict(list)
         self.raw: defaultdict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self._function: str | None = None
-        self._resources = _Resources(aws)
+        settings = aws.settings
+        self._resources = Resources(
+            queues={
+                settings.events_queue_url: "EventsQueue",
+                settings.events_dead_letter_queue_url: "EventsDeadLetterQueue",
+            },
+            machines={
+                settings.retry_state_machine_arn: "RetryStateMachine",
+                settings.recovery_state_machine_arn: "RecoveryStateMachine",
+            },
+        )
         aws.observers.append(self._observe)
 
     @contextmanager
@@ -67,19 +78,34 @@ class Recorder:
             self.calls[self._function] += self._resources.calls(operation, parameters)
 
 
-class _Resources:
+class Resources:
     """Tells which resource of the template a call is about."""
 
-    def __init__(self, aws: Backend) -> None:
-        settings = aws.settings
-        self._queues = {
-            settings.events_queue_url: arn("EventsQueue"),
-            settings.events_dead_letter_queue_url: arn("EventsDeadLetterQueue"),
-        }
-        self._machines = {
-            settings.retry_state_machine_arn: arn("RetryStateMachine"),
-            settings.recovery_state_machine_arn: arn("RecoveryStateMachine"),
-        }
+    def __init__(
+        self,
+        *,
+        queues: Mapping[str, str],
+        machines: Mapping[str, str],
+        tables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the logical ids by address, ARN and name; a table's name may be its logical id."""
+        self._queues = {url: arn(name) for url, name in queues.items()}
+        self._machines = {one: arn(name) for one, name in machines.items()}
+        self._tables = tables or {}
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, str]) -> Resources:
+        """Return those of a local stack, by its outputs."""
+        machines = ("RetryStateMachine", "RecoveryStateMachine")
+        return cls(
+            queues={
+                outputs[f"{name}Url"]: name for name in ("EventsQueue", "EventsDeadLetterQueue")
+            },
+            machines={outputs[f"{name}Arn"]: name for name in machines},
+            tables={
+                outputs[name]: name for name in template.of_type(loaded(), "AWS::DynamoDB::Table")
+            },
+        )
 
     def calls(self, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
         """Give a call as IAM judges it; KeyError for an operation that is not known here."""
@@ -101,12 +127,15 @@ class _Resources:
         elif operation in _TRANSACTIONS:
             for item in parameters["TransactItems"]:
                 [(kind, inner)] = item.items()
-                yield _table_call(f"{kind}Item", inner["TableName"], inner)
+                yield self._table_call(f"{kind}Item", inner["TableName"], inner)
         elif "RequestItems" in parameters:
             for table, request in parameters["RequestItems"].items():
-                yield _table_call(operation, table, _batch(request))
+                yield self._table_call(operation, table, _batch(request))
         else:
-            yield _table_call(operation, parameters["TableName"], parameters)
+            yield self._table_call(operation, parameters["TableName"], parameters)
+
+    def _table_call(self, operation: str, name: str, parameters: Mapping[str, Any]) -> Call:
+        return _table_call(operation, self._tables.get(name, name), parameters)
 
 
 def _table_call(operation: str, table: str, parameters: Mapping[str, Any]) -> Call:
@@ -166,6 +195,14 @@ def _leading_keys(table: str, index: str | None, parameters: Mapping[str, Any]) 
             found.add(parameters["ExpressionAttributeValues"][value]["S"])
     assert found, f"no partition in {parameters}"
     return frozenset(found)
+
+
+def read_calls(file: Path, resources: Resources) -> Iterator[tuple[str, Call]]:
+    """Give the calls that `support.observed_run` wrote down, each with its function."""
+    with file.open(encoding="utf-8") as lines:
+        for function, operation, parameters in map(json.loads, lines):
+            for call in resources.calls(operation, parameters):
+                yield f"{function.capitalize()}Function", call
 
 
 def made_by_aws(function: str, calls: list[Call]) -> Iterator[Call]:

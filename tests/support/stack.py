@@ -34,16 +34,21 @@ from local.api_key import KeysTable, issue
 from local.aws import aws_client
 from local.outputs import of_local
 from support.program import Program
+from support.recorded_calls import Resources, read_calls
 from support.samples import event_document
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import DeliveryKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from support.policies import Call
     from webhooks.domain.delivery import Delivery
 
 ROOT = Path(__file__).parents[2]
+CALLS = "calls.jsonl"
+"""What `support.observed_run` writes, beside a stack's outputs."""
+
 READY_SECONDS = 60.0
 """How long a stack may take on a busy machine; what it takes on an idle one it says itself."""
 
@@ -275,11 +280,13 @@ class AnyStack:
 class Stack(AnyStack):
     """`make run` in a checkout of its own, ready from the beginning of its `with` block."""
 
+    module = "local.run"
+
     def __init__(self, directory: Path, **variables: str) -> None:
         """Set `variables`, as RETRY_SCHEDULE, in its environment."""
         self.outputs_file = directory / ".local" / "outputs.json"
         super().__init__(lambda: of_local(self.outputs_file))
-        self.program = run_module("local.run", directory=directory, **variables)
+        self.program = run_module(self.module, directory=directory, **variables)
 
     def __enter__(self) -> Self:
         try:
@@ -299,6 +306,17 @@ class Stack(AnyStack):
                 self.program.interrupt()
         finally:
             self.program.close()
+
+
+class ObservedStack(Stack):
+    """A stack that writes down which AWS calls its functions make."""
+
+    module = "tests.support.observed_run"
+
+    def calls(self) -> Iterator[tuple[str, Call]]:
+        """Give the calls so far, each with the logical id of the function that made it."""
+        file = self.outputs_file.with_name(CALLS)
+        return read_calls(file, Resources.of(self.outputs))
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,18 @@ def test_a_reserved_name_is_refused_in_any_case(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("X_SendComms_Signature", "X.SendComms.Signature", "webhook_id", "webhook~signature"),
+        *("Content_Length", "Transfer_Encoding", "Transfer.Encoding", "Proxy_Authorization"),
+    ],
+)
+def test_a_reserved_name_is_refused_in_the_spellings_that_servers_take_for_it(name: str) -> None:
+    assert problems({name: "x"}) == [f"headers.{name}"]
+    assert merged({name: "x"}, OURS) == OURS
+
+
+@pytest.mark.parametrize(
     "headers",
     [
         {},

@@ -6,7 +6,7 @@ import pytest
 
 from webhooks.adapters.names import check_name
 from webhooks.domain.errors import InvalidTarget
-from webhooks.domain.targets import parse_url
+from webhooks.domain.targets import Target, parse_url
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,6 @@ def test_a_name_that_every_parser_takes_is_taken(host: str) -> None:
 
 @pytest.mark.parametrize("label", ["xn--ssaa", "xn--1-zmc", "xn--hhbx"])
 def test_a_name_whose_letters_are_not_allowed_together_is_refused(label: str) -> None:
-    target = parse_url(f"https://{label}.example.com/")
+    target = Target("https", f"{label}.example.com", 443, "/")
     with pytest.raises(InvalidTarget, match="international name"):
         check_name(target)

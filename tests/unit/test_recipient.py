@@ -67,6 +67,18 @@ def test_another_address_and_a_part_of_one_are_not_mistaken_for_it(text: str) ->
     assert SOUGHT not in addresses_of([text])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anna%2Bnews@example.com",
+        "https://a.example/r?u=https%3A%2F%2Fb.example%2Fc%3Fto%3Danna%252Bnews%2540example.com",
+        "https://a.example/r?u=b%253Fto%253Danna%25252Bnews%252540example.com",
+    ],
+)
+def test_an_address_that_is_encoded_in_part_or_more_than_once_is_found(text: str) -> None:
+    assert "anna+news@example.com" in addresses_of(text)
+
+
 def test_the_keys_of_an_object_count_and_what_is_no_text_does_not() -> None:
     assert addresses_of({SOUGHT: [None, True, 1.5, {"a": [[]]}]}) == {SOUGHT}
 

@@ -17,6 +17,7 @@ from pydantic import HttpUrl, TypeAdapter
 from webhooks.domain.errors import InvalidTarget
 from webhooks.domain.targets import MAX_URL_CHARACTERS, Target, check_url, is_public, parse_url
 
+_PYDANTIC = TypeAdapter(HttpUrl)
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "ssrf.json").read_text())["vectors"]
 
 
@@ -115,6 +116,60 @@ def test_the_prefixes_are_closed_from_end_to_end(first: str, last: str) -> None:
     assert not is_public(last)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "xn--fa-hia.example.com",  # sharp s
+        "xn--4dbrk0ce.example.com",  # Hebrew, which reads from right to left
+        "www.xn--mgbaam7a8h.com",  # Arabic
+        "a-1.xn--r8jz45g.xn--p1ai",
+        "1.xn--bcher-kva.example.com",
+    ],
+)
+def test_an_international_name_in_its_one_form_is_accepted(host: str) -> None:
+    assert accepted(f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("xn--ssaa.example.com", "begins with a mark"),
+        ("xn--1-zmc.example.com", "a digit before Arabic letters"),
+        ("xn--hhbx.example.com", "a mark before Arabic letters"),
+        ("1.xn--4dbrk0ce.example.com", "a label that begins with a digit beside Hebrew"),
+        ("_a.xn--4dbrk0ce.example.com", "a label that begins with an underscore beside Hebrew"),
+        ("xn--a-0hc.example.com", "letters of both directions"),
+        ("xn--psd.example.com", "an invisible letter"),
+        ("xn--a-egb.example.com", "an invisible mark"),
+        ("xn--oce.example.com", "a small letter that folds to a capital"),
+    ],
+)
+def test_an_international_name_that_some_parser_refuses_is_refused(host: str, why: str) -> None:
+    with pytest.raises(ValueError, match="international"):
+        _PYDANTIC.validate_python(f"https://{host}/")
+    assert not accepted(f"https://{host}/"), why
+
+
+_TEXTS = st.text(
+    st.characters(max_codepoint=0x6FF, categories=("L", "M", "N")) | st.sampled_from("abc09-_"),
+    min_size=1,
+    max_size=5,
+) | st.text(st.characters(categories=("L", "M", "N")), min_size=1, max_size=3)
+_A_LABELS = _TEXTS.map(
+    lambda text: text if text.isascii() else "xn--" + text.encode("punycode").decode()
+)
+
+
+@given(st.lists(_A_LABELS, min_size=1, max_size=3))
+def test_pydantic_takes_every_international_name_that_the_rule_takes(labels: list[str]) -> None:
+    url = f"https://{'.'.join(labels)}.example.com/"
+    try:
+        target = parse_url(url)
+    except InvalidTarget:
+        return
+    assert _PYDANTIC.validate_python(url).host == target.host
+
+
 _LABELS = st.from_regex(r"\A[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,8}[a-zA-Z0-9_])?\Z") | st.sampled_from(
     ["xn--bcher-kva", "xn--fa-hia", "xn--r8jz45g", "127", "0x7f", "0", "a_b", "localhost", "WWW"]
 )
@@ -134,7 +189,6 @@ _ILL_MEANT = st.builds(
     st.sampled_from(["", "example.com", "@example.com", ".com/", "127.0.0.1", "\\@example.com"]),
     _TAILS,
 )
-_PYDANTIC = TypeAdapter(HttpUrl)
 
 
 @given(_WELL_MEANT | _ILL_MEANT)

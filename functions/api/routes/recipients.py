@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, RecipientErasures
+from api.dependencies import AccountId, CurrentCall, RecipientErasures
 from api.schemas.base import Success
 from api.schemas.recipients import ErasureOut
 from webhooks.domain.errors import InvalidInput
@@ -29,10 +29,13 @@ ErasureId = Annotated[str, Path(description="The erasure's id.")]
 
 @router.delete("/<address>", status_code=202, summary="Erase a recipient", tags=["Recipients"])
 def erase_recipient(
-    address: Address, account_id: AccountId, erasures: RecipientErasures
+    address: Address, account_id: AccountId, erasures: RecipientErasures, call: CurrentCall
 ) -> Success[ErasureOut]:
     """Every stored payload that mentions the address is erased. Follow it by its id."""
-    return Success(data=ErasureOut.of(erasures.start(account_id, _decoded(address))))
+    erasure = erasures.start(account_id, _decoded(address))
+    # What is erased cannot be looked at again: the log says with which key it was asked for.
+    call.noted["erasure_id"] = erasure.id
+    return Success(data=ErasureOut.of(erasure))
 
 
 @router.get("/erasures/<erasure_id>", summary="Follow an erasure", tags=["Recipients"])

@@ -159,9 +159,16 @@ class DynamoDBWebhookStore:
     def rotate_secret(
         self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
     ) -> bool:
-        """Move the secret aside and write the new one, inside one expression that reads neither."""
-        values = {"secret": {"S": secret}, "updated_at": {"N": str(now_ms)}}
-        expression = "SET #secret = :secret, #updated_at = :updated_at"
+        """Move the secret aside and write the new one, inside one expression that reads neither.
+
+        The time of the change is written first and by itself: a role that might name a secret and
+        what it may read in one expression could copy the one into the other.
+        """
+        changed = {"updated_at": {"N": str(now_ms)}}
+        if not self._update(account_id, webhook_id, "SET #updated_at = :updated_at", changed):
+            return False
+        values = {"secret": {"S": secret}}
+        expression = "SET #secret = :secret"
         if previous_until_ms > now_ms:
             values["until"] = {"N": str(previous_until_ms)}
             expression += ", previous_secret = #secret, previous_secret_expires_at = :until"

@@ -29,7 +29,7 @@ AFTER_ALL_WEBHOOKS = "g"
 """Sorts after every webhook's id and before `QUOTA`."""
 
 REPLAYS = "#replay"
-"""The end of the partition of a webhook's replays; the api's role may write no other."""
+"""The end of the partition of a webhook's replays; the api's role may delete from no other."""
 
 ERASURES = "#erasure"
 """The end of the partition of an account's erasures."""

@@ -21,8 +21,9 @@ def _urls() -> TypeAdapter[HttpUrl]:
 def check_name(target: Target) -> None:
     """Raise InvalidTarget unless pydantic finds the same host in a url that the rule accepts.
 
-    The url rule judges an A-label (`xn--...`) by Unicode's categories; pydantic judges it by UTS 46
-    with its tables, as browsers do, which would be too much to load wherever a url is sent to.
+    The url rule judges an A-label (`xn--...`) by the interpreter's edition of Unicode and strictly;
+    pydantic judges it by UTS 46 with tables of its own, as browsers do, which would be too much to
+    load wherever a url is sent to.
     """
     try:
         host = _urls().validate_python(f"https://{target.host}/").host

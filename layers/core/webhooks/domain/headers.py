@@ -19,6 +19,7 @@ MAX_HEADERS_LENGTH = 8192
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, section 5.6.2)."""
 
+_PUNCTUATION = re.compile(r"[^0-9a-z]")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 _RESERVED = frozenset(
@@ -50,9 +51,13 @@ _RESERVED_PREFIXES = ("content-", "proxy-", "webhook-", "x-forwarded-", "x-sendc
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether a header, its name in any case, is not a customer's to set."""
-    lowered = name.lower()
-    return lowered in _RESERVED or lowered.startswith(_RESERVED_PREFIXES)
+    """Tell whether a header, its name in any case, is not a customer's to set.
+
+    CGI and what came after it (WSGI, PHP, Rack) know no difference between `X-A`, `X_A` and `X.A`:
+    there a header of another spelling would stand in the place of ours.
+    """
+    spelled = _PUNCTUATION.sub("-", name.lower())
+    return spelled in _RESERVED or spelled.startswith(_RESERVED_PREFIXES)
 
 
 def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInput]:

@@ -13,6 +13,9 @@ from webhooks.domain.errors import InvalidInput
 MAX_ADDRESS_CHARACTERS = 254
 """The longest that a mail server takes (RFC 5321, section 4.5.3.1.3, without its brackets)."""
 
+_MAX_DECODINGS = 3
+"""As often as a link was put into another link, and no more: each time costs reading it all."""
+
 # What an address may be made of without quotes (RFC 5322, section 3.2.3; RFC 6531 adds letters).
 _LOCAL = r"\w.!#$%&'*+/=?^`{|}~-"
 _DOMAIN = re.compile(r"\w(?:[\w.-]*\w)?")
@@ -50,15 +53,26 @@ def addresses_in(text: str) -> Iterator[str]:
 def addresses_of(value: object) -> set[str]:
     """Return what may be addresses in a JSON value: in each of its strings and its objects' keys.
 
-    Percent-encoded ones count, as in the link of a click.
+    Percent-encoded ones count, as in the link of a click, wholly or in part (`anna%2Bnews@...`),
+    and in a link that is itself a parameter of another's.
     """
     found: set[str] = set()
     for text in _strings(value):
-        if "@" in text:
-            found.update(addresses_in(text))
-        if "%40" in text:
-            found.update(addresses_in(unquote(text)))
+        for reading in _readings(text):
+            if "@" in reading:
+                found.update(addresses_in(reading))
     return found
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Return a text as it is, and decoded once, twice and so on while that changes it."""
+    yield text
+    for _ in range(_MAX_DECODINGS):
+        decoded = unquote(text) if "%" in text else text
+        if decoded == text:
+            return
+        text = decoded
+        yield text
 
 
 def _locals(left: str) -> Iterator[str]:

@@ -52,6 +52,17 @@ _FAULTS = (
 _FAULT_FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
 
 _PUNYCODE = "xn--"
+_UNFOLDED = "\u00df\u03c2"
+"""Sharp s and final sigma, which IDNA has kept apart from what they fold to since 2008."""
+
+_INVISIBLE = (
+    # letters and marks that Unicode calls default ignorable
+    *(("\u034f", "\u034f"), ("\u115f", "\u1160"), ("\u17b4", "\u17b5"), ("\u180b", "\u180f")),
+    *(("\u3164", "\u3164"), ("\ufe00", "\ufe0f"), ("\uffa0", "\uffa0")),
+    ("\U000e0000", "\U000e0fff"),
+)
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+_NEUTRAL = frozenset({"ES", "CS", "ET", "ON", "BN", "NSM"})
 _MAX_HOST_CHARACTERS = 253
 
 _PRIVATE_SUFFIXES = (
@@ -114,33 +125,69 @@ def _check_host(host: str) -> None:
         raise InvalidTarget(
             "Use a full public DNS name as the host, not an address or a local name."
         )
-    if not all(_is_valid_a_label(label) for label in labels if label.startswith(_PUNYCODE)):
-        raise InvalidTarget(
-            "Use a valid international name: an xn-- label of the host does not decode."
-        )
+    if any(label.startswith(_PUNYCODE) for label in labels):
+        texts = [_decoded(label) for label in labels]
+        if not (all(texts) and _reads_in_order(texts)):
+            raise InvalidTarget(
+                "Use a valid international name: an xn-- label of the host does not decode."
+            )
     if host.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)):
         raise InvalidTarget("Use a public name: the host's belongs to private networks.")
     if _API_GATEWAY_HOST.fullmatch(host):
         raise InvalidTarget("Use a custom domain instead of an API's default execute-api name.")
 
 
-def _is_valid_a_label(label: str) -> bool:
-    """Tell whether an A-label stands for letters, digits and marks in their one canonical form.
+def _decoded(label: str) -> str:
+    """Return what a label stands for; nothing for an A-label that breaks the rules.
 
-    An approximation of RFC 5892 that errs by refusing symbols; every resolver and certificate
-    sees the ASCII form in any case.
+    It must be of letters, digits and marks in their one canonical form. An approximation of RFC
+    5892 and UTS 46 that errs by refusing; resolvers and certificates see the ASCII in any case.
     """
+    if not label.startswith(_PUNYCODE):
+        return label
     encoded = label[len(_PUNYCODE) :]
     try:
         text = encoded.encode().decode("punycode")
         canonical = text.encode("punycode").decode() == encoded
     except UnicodeError:
-        return False
-    return (
+        return ""
+    valid = (
         canonical
         and not text.isascii()
-        and unicodedata.normalize("NFKC", text.lower()) == text
-        and all(c == "-" or unicodedata.category(c)[0] in "LMN" for c in text)
+        and unicodedata.normalize("NFC", text) == text
+        and all(map(_is_in_a_name, text))
+        and unicodedata.category(text[0])[0] != "M"
+    )
+    return text if valid else ""
+
+
+def _is_in_a_name(character: str) -> bool:
+    folded = unicodedata.normalize("NFKC", character.casefold())
+    return character == "-" or (
+        unicodedata.category(character)[0] in "LMN"
+        and (folded == character or character in _UNFOLDED)
+        and not any(first <= character <= last for first, last in _INVISIBLE)
+    )
+
+
+def _reads_in_order(texts: list[str]) -> bool:
+    """Tell whether a name keeps the Bidi rule (RFC 5893, section 2): each label reads one way."""
+    directions = [[unicodedata.bidirectional(c) for c in text] for text in texts]
+    if not any(_RIGHT_TO_LEFT.intersection(found) for found in directions):
+        return True
+    return all(map(_keeps_bidi_rule, directions))
+
+
+def _keeps_bidi_rule(directions: list[str]) -> bool:
+    found = set(directions)
+    last = next((one for one in reversed(directions) if one != "NSM"), "")
+    if directions[0] == "L":
+        return found <= {"L", "EN", *_NEUTRAL} and last in {"L", "EN"}
+    return (
+        directions[0] in {"R", "AL"}
+        and found <= {*_RIGHT_TO_LEFT, "EN", *_NEUTRAL}
+        and last in {*_RIGHT_TO_LEFT, "EN"}
+        and not {"EN", "AN"} <= found
     )
 
 

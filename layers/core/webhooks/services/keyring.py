@@ -152,7 +152,7 @@ class Keyring:
         Whatever the header holds, the same is done: one hash over a bounded text and one look-up,
         so that nothing can be learned from how a refusal is made.
         """
-        text = _bearer_token(authorization)
+        text = bearer_token(authorization)
         key_hash = api_key.key_hash(text)
         key = self._keys.get(key_hash)
         if key is None or not hmac.compare_digest(key.key_hash, key_hash):
@@ -177,7 +177,8 @@ class Keyring:
         return self._now_ns() // 1_000_000
 
 
-def _bearer_token(authorization: str) -> str:
+def bearer_token(authorization: str) -> str:
+    """Return the token of an `Authorization` header; nothing where it holds none."""
     scheme, _, token = authorization.partition(" ")
     plausible = len(authorization) <= _MAX_HEADER_LENGTH and authorization.isascii()
     return token.strip() if plausible and scheme.lower() == "bearer" else ""

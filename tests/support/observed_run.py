@@ -1,0 +1,51 @@
+"""`make run`, with each AWS call that a function makes written to `.local/calls.jsonl`.
+
+A line is the function's name, the operation and its parameters. What the stack itself calls, in
+nobody's name, is not among them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from threading import Lock
+from typing import Any
+
+from local import handlers, run
+
+CALLS = "calls.jsonl"
+
+
+def observe() -> None:
+    """Have every client that a function gets from now on tell of its calls."""
+    handlers._put_sources_on_path()
+    from webhooks.wiring import Services
+
+    run.DIRECTORY.mkdir(exist_ok=True)
+    file = (run.DIRECTORY / CALLS).open("w", encoding="utf-8", buffering=1)
+    lock = Lock()
+    original = Services._client
+
+    def client(self: Services, service: str) -> Any:
+        made = original(self, service)
+
+        def write(params: Any, model: Any, **_: Any) -> None:
+            # Bytes are payloads, which no policy asks for.
+            line = json.dumps([self.function, model.name, params], default=lambda _: "")
+            with lock:
+                file.write(f"{line}\n")
+
+        made.meta.events.register("provide-client-params", write)
+        return made
+
+    Services._client = client  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    observe()
+    exit_code = run.main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # As the module itself does: for no thread of the functions.
+    os._exit(exit_code)
