@@ -119,7 +119,8 @@ function showErrors(form, error) {
 
 /** Show a secret, this once: the dialog stays until somebody says that it is saved. */
 export function secretDialog(title, secret, more, done) {
-  const shown = el("input", { type: "text", readonly: true, value: secret, class: "secret", "aria-label": "Secret", autocomplete: "off", spellcheck: "false" });
+  // Of several lines, so that all of it is seen: a line that is cut off looks like the whole.
+  const shown = el("textarea", { readonly: true, rows: 2, class: "secret", "aria-label": "Secret", autocomplete: "off", spellcheck: "false" }, secret);
   shown.addEventListener("focus", () => shown.select());
   const dialog = open(title, [
     el("p", {}, "Save the secret now: it is shown only this once. Your server verifies each delivery with it."),

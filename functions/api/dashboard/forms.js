@@ -37,7 +37,7 @@ export async function register(done) {
       if (!body.description) delete body.description;
       if (secret.value) body.secret = secret.value;
       if (headers.any()) body.headers = headers.values();
-      return send(body);
+      return inWords(send(body), body.events);
     },
     done: (webhook) => secretDialog("Your webhook's secret", webhook.secret, null, () => done(webhook)),
   });
@@ -66,10 +66,22 @@ export async function edit(webhook, done) {
     send: () => {
       const changes = changed(form.values(), webhook);
       if (replace.checked) changes.headers = headers.any() ? headers.values() : null;
-      return Object.keys(changes).length ? api.changeWebhook(webhook.id, changes) : webhook;
+      return Object.keys(changes).length ? inWords(api.changeWebhook(webhook.id, changes), changes.events) : webhook;
     },
     done,
   });
+}
+
+/** Wait for the API; what it says of no events is for who writes JSON, so it is said otherwise. */
+async function inWords(sent, events) {
+  try {
+    return await sent;
+  } catch (error) {
+    for (const detail of error.details ?? []) {
+      if (detail.field === "events" && !events?.length) detail.message = "Choose at least one event, or all of them.";
+    }
+    throw error;
+  }
 }
 
 function changed(values, webhook) {

@@ -85,5 +85,7 @@ function row(webhookId, delivery) {
     last ? [outcome(last), el("small", {}, duration(last.duration_ms))] : ["–"],
     [el("code", {}, foreign(delivery.transaction_id ?? "–"))],
   ];
-  return el("tr", {}, cells.map((cell, at) => el("td", { "data-label": COLUMNS[at] }, cell)));
+  // On a phone, where the columns have no headings, the numbers have their words.
+  const unit = delivery.attempt_count === 1 ? "attempt" : "attempts";
+  return el("tr", {}, cells.map((cell, at) => el("td", { "data-unit": COLUMNS[at] === "Attempts" && unit }, cell)));
 }
