@@ -57,7 +57,7 @@ demo: .venv/.ready ## Show it all at work in under a minute
 
 .PHONY: api-key
 api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack
-	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)")
+	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage
@@ -74,7 +74,7 @@ ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)
 soak: export PYTHONPATH = functions:layers/core:tests:.
 soak: .venv/.ready $(ENGINE) ## Let receivers fail and dispatchers die, and account for every delivery (EVENTS, SEED)
 	@$(if $(ENGINE),$(BIN)/python tests/dynamodb_local/run.py) \
-	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED))
+	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 
 .PHONY: fuzz
 fuzz: .venv/.ready ## Try the parsers and the bytes against Node.js: CASES=1000000, SEED=1
@@ -160,11 +160,11 @@ e2e: .venv/.ready ## Try a deployed stack, or the running one: STACK=name, RECEI
 
 .PHONY: publish
 publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/...
-	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)")
+	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)") $(if $(JSON),--json)
 
 .PHONY: redrive
 redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, OPTIONS=...
-	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(OPTIONS)
+	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
 
 BENCHMARK = PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m
 
