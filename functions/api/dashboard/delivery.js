@@ -61,7 +61,7 @@ export async function deliveryView(webhookId, deliveryId, signal) {
     title: `${delivery.event}, ${delivery.status}`,
     element: el("div", {},
       el("nav", { class: "crumbs", "aria-label": "Where you are" },
-        el("a", { href: "#/" }, "Webhooks"), el("a", { href: back }, foreign(webhook.url))),
+        el("a", { href: "#/" }, "Webhooks"), el("a", { href: back, class: "clamped", title: webhook.url }, foreign(webhook.url))),
       el("div", { class: "heading" }, el("h1", { tabindex: "-1" }, delivery.event), resend),
       head, line, payloadSection(delivery), sent,
     ),

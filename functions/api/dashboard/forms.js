@@ -1,7 +1,7 @@
 // What an owner fills in: a webhook, a rotation, a test event, a replay.
 
 import * as api from "./api.js";
-import { announce, button, el } from "./dom.js";
+import { announce, button, el, foreign } from "./dom.js";
 import { field, formDialog, group, secretDialog, select } from "./dialogs.js";
 import { DAY_MS, DELIVERY_STATUSES, ZONE, fullTime, statusName } from "./format.js";
 
@@ -205,8 +205,8 @@ export function remove(webhook, done) {
   };
   formDialog({
     title: "Delete the webhook?",
-    intro: `${webhook.url} gets no more events. Deliveries that are under way are cancelled, and its log can no longer be read. This cannot be undone.`,
-    fields: [group("sure", "To be sure", el("label", { class: "check" }, sure, "Delete this webhook for good"))],
+    intro: "It gets no more events. Deliveries that are under way are cancelled, and its log can no longer be read. This cannot be undone.",
+    fields: [el("p", { class: "clamped", title: webhook.url }, foreign(webhook.url)), group("sure", "To be sure", el("label", { class: "check" }, sure, "Delete this webhook for good"))],
     action: "Delete",
     dangerous: true,
     send: deletion,
