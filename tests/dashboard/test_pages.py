@@ -228,7 +228,7 @@ def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
     for hour in range(45):
         at_ms = place.now_ms - hour * HOUR_MS
         failed = hour % 9 == 0
-        attempts = [refused(1, at_ms)] if failed else []
+        attempts = [refused(1, at_ms)] if failed else None
         status = Status.EXHAUSTED if failed else Status.SUCCEEDED
         place.delivery(webhook, hour * HOUR_MS, status, attempts)
     guest.go(f"#/webhooks/{webhook.id}")
@@ -248,7 +248,7 @@ def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
         " return t.toISOString().slice(0, 19); }",
         place.now_ms - 10 * HOUR_MS,
     )
-    guest.page.get_by_label("From").fill(since)
+    guest.page.get_by_label("Since").fill(since)
     expect(rows).to_have_count(2)
     guest.page.get_by_label("Event", exact=True).and_(guest.page.locator("select")).select_option(
         "email.opened"
@@ -256,6 +256,25 @@ def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
     expect(guest.page.get_by_text("No delivery fits the filter.")).to_be_visible()
     guest.press("Clear")
     expect(rows).to_have_count(20)
+
+
+def test_a_filter_that_cannot_be_is_refused_beside_its_field(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1)
+    place.delivery(webhook, HOUR_MS)
+    guest.go(f"#/webhooks/{webhook.id}")
+    rows = guest.page.locator("table.log tbody tr")
+    expect(rows).to_have_count(1)
+    until = guest.page.get_by_label("Until")
+    guest.page.get_by_label("Since").fill("2027-01-01T00:00:00")
+    until.fill("2020-01-01T00:00:00")
+    expect(until).to_have_accessible_description("Use a time that is not before since.")
+    expect(until).to_have_attribute("aria-invalid", "true")
+    expect(rows.first).to_be_hidden()
+    expect(guest.page.get_by_role("alert")).to_have_text("Correct the fields that are marked.")
+    until.fill("")
+    expect(until).not_to_have_attribute("aria-invalid", "true")
+    guest.press("Clear")
+    expect(rows.first).to_be_visible()
 
 
 def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[str, str]) -> None:

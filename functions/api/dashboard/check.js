@@ -40,6 +40,7 @@ export function checkSection(id, signal) {
     await whileBusy(pressed, async () => {
       let check = await api.startCheck(id);
       element.hidden = false;
+      element.scrollIntoView({ block: "nearest" });
       content.replaceChildren(el("p", { class: "hint" }, "Genuine and forged requests are being sent…"));
       announce("The check is started.");
       try {

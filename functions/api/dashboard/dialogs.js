@@ -91,13 +91,14 @@ export function formDialog({ title, intro, fields, action, dangerous = false, wi
   return dialog;
 }
 
-function clearErrors(form) {
+/** Take the errors away that a form shows. */
+export function clearErrors(form) {
   for (const place of form.querySelectorAll(".error")) place.replaceChildren();
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
 }
 
 /** Put an error's details beside their fields; returns what has no field here, as a box. */
-function showErrors(form, error) {
+export function showErrors(form, error) {
   const elsewhere = [];
   for (const { field: name, message } of error.details ?? []) {
     const root = name.split(/[.[]/, 1)[0];

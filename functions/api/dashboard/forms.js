@@ -185,8 +185,8 @@ export function replay(webhook, done) {
     title: "Replay deliveries",
     intro: "Deliveries are sent again, oldest first and a few a second, each with the same ids and bytes as before.",
     fields: [
-      field("since", "Events from", since, { hint: `Your time: ${ZONE}.` }),
-      field("until", "Events up to", until, { optional: true, hint: "Left empty, up to now." }),
+      field("since", "Events since", since, { hint: `Your time: ${ZONE}.` }),
+      field("until", "Events until", until, { optional: true, hint: "Left empty, up to now." }),
       field("status", "Which", status),
     ],
     action: "Start",
@@ -228,8 +228,8 @@ export function filterForm(types, filter, apply) {
   const form = el("form", { class: "filters", "aria-label": "Filter the log", novalidate: true },
     field("status", "Status", status),
     field("event", "Event", event),
-    field("since", "From", since),
-    field("until", "To", until),
+    field("since", "Since", since),
+    field("until", "Until", until),
     button("Clear", () => {
       for (const control of [status, event, since, until]) control.value = "";
       show();

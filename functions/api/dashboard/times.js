@@ -35,6 +35,7 @@ function mark({ start, median, slow }, x, y) {
 function inWords(busy) {
   const slowest = busy.reduce((one, other) => (other.median > one.median ? other : one));
   const fastest = busy.reduce((one, other) => (other.median < one.median ? other : one));
+  if (slowest.median === fastest.median) return `The median answer took ${duration(slowest.median)}.`;
   return (
     `Median answers took from ${duration(fastest.median)}, at ${clock(fastest.start)}, ` +
     `to ${duration(slowest.median)}, at ${clock(slowest.start)}.`
