@@ -56,8 +56,8 @@ demo: .venv/.ready ## Show it all at work in under a minute
 	@exec $(BIN)/python -m local.demo
 
 .PHONY: api-key
-api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack
-	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)")
+api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
+	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage
@@ -72,9 +72,9 @@ ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)
 
 .PHONY: soak
 soak: export PYTHONPATH = functions:layers/core:tests:.
-soak: .venv/.ready $(ENGINE) ## Let receivers fail and dispatchers die, and account for every delivery (EVENTS, SEED)
+soak: .venv/.ready $(ENGINE) ## Let receivers fail and dispatchers die, and account for every delivery (EVENTS, SEED, JSON=1)
 	@$(if $(ENGINE),$(BIN)/python tests/dynamodb_local/run.py) \
-	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED))
+	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 
 .PHONY: fuzz
 fuzz: .venv/.ready ## Try the parsers and the bytes against Node.js: CASES=1000000, SEED=1
@@ -159,12 +159,12 @@ e2e: .venv/.ready ## Try a deployed stack, or the running one: STACK=name, RECEI
 	  $(BIN)/python -m pytest -q tests/e2e
 
 .PHONY: publish
-publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/...
-	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)")
+publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/..., JSON=1
+	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)") $(if $(JSON),--json)
 
 .PHONY: redrive
-redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, OPTIONS=...
-	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(OPTIONS)
+redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, JSON=1, OPTIONS=...
+	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
 
 # Lambda's runtime, for what a new function takes: its Python and the botocore that it brings.
 .venv-lambda/.ready: requirements-dev.lock | .venv/.ready
@@ -175,7 +175,7 @@ redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, 
 BENCHMARK = PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m
 
 .PHONY: bench
-bench: .venv/.ready $(if $(wildcard .aws-sam/build),$(if $(PYTHON313),.venv-lambda/.ready)) ## Measure cost, speed and isolation: a table, and benchmarks/results.json
+bench: .venv/.ready $(if $(wildcard .aws-sam/build),$(if $(PYTHON313),.venv-lambda/.ready)) ## Measure cost, speed and isolation: a table (JSON=1: JSON), and benchmarks/results.json
 	@$(BENCHMARK) benchmarks.run $(if $(JSON),--json)
 
 .PHONY: bench-memory

@@ -20,7 +20,8 @@ from benchmarks import bill, clients, cold_start, delays, fleet, growth, prices,
 from benchmarks.dispatching import receivers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import TextIO
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -134,6 +135,11 @@ def _bill_budgets() -> dict[str, float]:
     return {str(scenario): budget for scenario, budget in bill.BUDGETS.items()}
 
 
+def coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether a stream is a terminal whose user has not set NO_COLOR."""
+    return stream.isatty() and not environment.get("NO_COLOR")
+
+
 def printed(rows: list[Row], *, colours: bool) -> str:
     """Return the table as text, with what is over its budget marked."""
     width = max(len(row.name) for row in rows)
@@ -165,7 +171,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     else:
         rows = [Row(**row) for row in results["table"]]
-        sys.stdout.write(printed(rows, colours=sys.stdout.isatty()) + "\n")
+        sys.stdout.write(printed(rows, colours=coloured(sys.stdout, os.environ)) + "\n")
 
 
 if __name__ == "__main__":

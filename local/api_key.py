@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--account", required=True, help="the account that the key is for")
     parser.add_argument("--name", default="", help="what the key is called, for its owner")
     parser.add_argument("--scopes", help="of read, write and publish, as read,write; else all")
+    parser.add_argument("--json", action="store_true", help="print the key and its account as JSON")
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     options = parser.parse_args(arguments)
 
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NoStackError, WebhooksError, BotoCoreError) as error:
         print(f"No key was made. {error}", file=sys.stderr)
         return 1
-    print(text)
+    print(json.dumps({"account_id": options.account, "key": text}) if options.json else text)
     print(
         f"A key for the account {options.account}. Keep it: it is shown only this once.",
         file=sys.stderr,

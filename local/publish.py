@@ -70,25 +70,35 @@ def main() -> int:
     )
     parser.add_argument("--to", default="recipient@example.com", help="the email's recipient")
     parser.add_argument("--file", type=Path, help="a message, or a sample like those in events/")
+    parser.add_argument("--json", action="store_true", help="print the messages' ids as JSON")
     arguments = parser.parse_args()
     try:
         outputs = json.loads(OUTPUTS.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        print("make publish: nothing is running here; start the stack with make run")
+        _complain("nothing is running here; start the stack with make run")
         return 1
     sqs = aws_client("sqs", outputs["AwsEndpointUrl"])
     if arguments.file is not None:
         messages = bodies(arguments.file.read_text(encoding="utf-8"))
     else:
         messages = [sample(arguments.event, outputs["AccountId"], arguments.to)]
+    published = []
     for message in messages:
         try:
             message_id = publish(sqs, outputs, message)
         except EndpointConnectionError:
-            print("make publish: the stack does not answer; start it again with make run")
+            _complain("the stack does not answer; start it again with make run")
             return 1
-        print(f"published message {message_id}: {message[:60]}...")
+        published.append({"message_id": message_id, "body": message})
+        if not arguments.json:
+            print(f"published message {message_id}: {message[:60]}...")
+    if arguments.json:
+        print(json.dumps(published, indent=2, ensure_ascii=False))
     return 0
+
+
+def _complain(what: str) -> None:
+    print(f"make publish: {what}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ def _banner(outputs: Mapping[str, str], receiver_url: str, secret: str, seconds:
 Ready in {seconds:.1f} seconds. Ctrl-C stops everything.
 
   API           {outputs["ApiUrl"]}
+  Dashboard     {outputs["DashboardUrl"]}  (sign in with the key)
   API key       {outputs["ApiKey"]}  (account {outputs["AccountId"]})
   Events queue  {outputs["EventsQueueUrl"]}
   AWS endpoint  {outputs["AwsEndpointUrl"]}  (any credentials, region {outputs["Region"]})

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.cli import tables
+from local.cli import arguments, jobs, tables
 from local.cli.client import KEY_VARIABLE, URL_VARIABLE, Api, ApiError, NotConfigured, find_access
 from local.cli.screen import Screen, cell
 
@@ -19,18 +17,16 @@ if TYPE_CHECKING:
 
 SECRET_VARIABLE = "SENDCOMMS_WEBHOOK_SECRET"  # noqa: S105  where to look for one
 _CORE = Path(__file__).parents[2] / "layers" / "core"
+_REPLAYABLE = ("exhausted", "waiting", "retrying", "succeeded")
 _STATUSES = ("pending", "retrying", "waiting", "succeeded", "exhausted", "cancelled")
-_LOCAL_ADDRESS = re.compile(r"(?:(?:http://)?(?:127\.0\.0\.1|localhost):)?([0-9]{1,5})(/[!-~]*)?")
-_CHECK_PATIENCE_SECONDS, _CHECK_POLL_SECONDS = 60.0, 0.5
-_MIN_INTERVAL_SECONDS, _MAX_INTERVAL_SECONDS = 0.2, 60.0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns 0, 1 where it failed, or 2 for wrong usage.
 
-    A check fails too where the receiver is not verified.
+    A check fails too where the receiver is not verified, a replay where not everything arrived.
     """
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(words)
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
     try:
         api = Api(find_access(os.environ))
@@ -72,13 +68,19 @@ def parser() -> argparse.ArgumentParser:
     command("list", _list, "List the webhooks, newest first.")
     create = command("create", _create, "Register a webhook; its secret is shown this once.")
     create.add_argument("url", metavar="URL")
-    create.add_argument("--events", default="*", help="types with commas between; else all")
     create.add_argument("--secret", help="a secret of your own; else one is generated")
-    create.add_argument("--description")
-    create.add_argument("--header", action="append", metavar="NAME=VALUE", type=_header)
+    edit = command("edit", _edit, "Change a webhook; what is not given stays as it is.")
+    _add_ids(edit)
+    edit.add_argument("--url", metavar="URL")
+    for changing, default in ((create, "*"), (edit, None)):
+        changing.add_argument("--events", default=default, help="types with commas between, or *")
+        changing.add_argument("--description")
+        changing.add_argument(
+            "--header", action="append", metavar="NAME=VALUE", type=arguments.header
+        )
     show = command("show", _show, "Show a webhook, or one of its deliveries with its attempts.")
     _add_ids(show)
-    show.add_argument("delivery", metavar="DELIVERY", type=_id, nargs="?")
+    show.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier, nargs="?")
     _add_ids(command("delete", _delete, "Delete a webhook."))
     _add_ids(command("enable", _enable, "Switch a webhook on."))
     _add_ids(command("disable", _disable, "Switch a webhook off."))
@@ -88,8 +90,12 @@ def parser() -> argparse.ArgumentParser:
     test = command("test", _test, "Have a sample event delivered.")
     _add_ids(test)
     test.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
-    check = command("check", _check, "Try a receiver with genuine and forged requests.")
+    check = command("check", jobs.check, "Try a receiver with genuine and forged requests.")
     _add_ids(check)
+    _add_replays(command)
+    erase = command("erase", jobs.erase, "Erase every stored payload that mentions an address.")
+    erase.add_argument("address", metavar="ADDRESS", help="a recipient's, as anna@example.com")
+    erase.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
     command("events", _events, "List the event types.")
     log = command("deliveries", _deliveries, "List a webhook's deliveries, newest first.")
     _add_ids(log)
@@ -97,21 +103,42 @@ def parser() -> argparse.ArgumentParser:
     log.add_argument("--event", help="only this type")
     log.add_argument("--since", metavar="TIME", help="as 2025-12-21T10:30:00Z")
     log.add_argument("--until", metavar="TIME")
-    log.add_argument("--limit", type=_positive, default=50, help="how many at most; else 50")
+    log.add_argument(
+        "--limit", type=arguments.positive, default=50, help="how many at most; else 50"
+    )
     resend = command("resend", _resend, "Have one more attempt of a delivery made.")
     _add_ids(resend)
-    resend.add_argument("delivery", metavar="DELIVERY", type=_id)
+    resend.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier)
+    _add_listen(command)
+    return root
+
+
+def _add_listen(command: Callable[..., argparse.ArgumentParser]) -> None:
     listen = command("listen", _listen, "Print deliveries as they come; forward them to a port.")
-    listen.add_argument("webhook", metavar="WEBHOOK", type=_id, nargs="?", help="else all")
+    listen.add_argument(
+        "webhook", metavar="WEBHOOK", type=arguments.identifier, nargs="?", help="else all"
+    )
     listen.add_argument(
         "--forward",
         metavar="PORT[/PATH]",
-        type=_local_url,
+        type=arguments.local_url,
         help="send each to http://127.0.0.1:PORT/PATH",
     )
     listen.add_argument("--secret", help=f"sign with it; else with {SECRET_VARIABLE}")
-    listen.add_argument("--interval", type=_interval, default=1.0, metavar="SECONDS")
-    return root
+    listen.add_argument("--interval", type=arguments.interval, default=1.0, metavar="SECONDS")
+
+
+def _add_replays(command: Callable[..., argparse.ArgumentParser]) -> None:
+    replay = command("replay", jobs.replay, "Send deliveries of a time again, and follow it.")
+    _add_ids(replay)
+    replay.add_argument("--since", metavar="TIME", required=True, help="as 2025-12-21T10:30:00Z")
+    replay.add_argument("--until", metavar="TIME", help="else up to now")
+    replay.add_argument("--status", choices=_REPLAYABLE, help="else all that has not arrived")
+    replay.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
+    _add_ids(command("replays", _replays, "List a webhook's replays, newest first."))
+    cancel = command("cancel", _cancel, "Cancel a replay that is running.")
+    _add_ids(cancel)
+    cancel.add_argument("replay", metavar="REPLAY", type=arguments.identifier)
 
 
 def _list(api: Api, screen: Screen, _: argparse.Namespace) -> None:
@@ -120,15 +147,24 @@ def _list(api: Api, screen: Screen, _: argparse.Namespace) -> None:
 
 
 def _create(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+    tables.secret(screen, api.call("POST", "/webhooks", body=_given(options)).data)
+
+
+def _edit(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+    path = f"/webhooks/{options.webhook}"
+    tables.thing(screen, api.call("PATCH", path, body=_given(options)).data)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    events = options.events
     given = {
         "url": options.url,
-        "events": [name.strip() for name in options.events.split(",")],
-        "secret": options.secret,
+        "events": events and [name.strip() for name in events.split(",")],
+        "secret": getattr(options, "secret", None),
         "description": options.description,
         "headers": dict(options.header) if options.header else None,
     }
-    body = {name: value for name, value in given.items() if value is not None}
-    tables.secret(screen, api.call("POST", "/webhooks", body=body).data)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _show(api: Api, screen: Screen, options: argparse.Namespace) -> None:
@@ -167,17 +203,6 @@ def _test(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     tables.delivery(screen, api.call("POST", path, body={"event": options.event}).data)
 
 
-def _check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
-    path = f"/webhooks/{options.webhook}/check"
-    check = api.call("POST", path).data
-    patient_until = time.monotonic() + _CHECK_PATIENCE_SECONDS
-    while check["status"] == "running" and time.monotonic() < patient_until:
-        time.sleep(_CHECK_POLL_SECONDS)
-        check = api.get(f"{path}s/{check['id']}")
-    tables.check(screen, check)
-    return 0 if check.get("verified") else 1
-
-
 def _events(api: Api, screen: Screen, _: argparse.Namespace) -> None:
     tables.event_types(screen, api.get("/event-types"))
 
@@ -202,6 +227,16 @@ def _resend(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     tables.delivery(screen, api.call("POST", path).data)
 
 
+def _replays(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+    pages = api.pages(f"/webhooks/{options.webhook}/replays")
+    tables.replays(screen, [replay for page in pages for replay in page.data])
+
+
+def _cancel(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+    path = f"/webhooks/{options.webhook}/replays/{options.replay}"
+    tables.thing(screen, api.call("DELETE", path).data)
+
+
 def _listen(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     if str(_CORE) not in sys.path:
         sys.path.append(str(_CORE))
@@ -220,49 +255,10 @@ def _listen(api: Api, screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _add_ids(command: argparse.ArgumentParser) -> None:
-    command.add_argument("webhook", metavar="WEBHOOK", type=_id, help="the webhook's id")
+    command.add_argument(
+        "webhook", metavar="WEBHOOK", type=arguments.identifier, help="the webhook's id"
+    )
 
 
 def _complain(text: str) -> None:
     print(f"webhooks: {cell(text)}", file=sys.stderr)
-
-
-def _id(text: str) -> str:
-    if not re.fullmatch(r"[\w-]+", text, re.ASCII):
-        msg = f"{text!r} is no id"
-        raise argparse.ArgumentTypeError(msg)
-    return text
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        msg = f"{text!r} is not of the form NAME=VALUE"
-        raise argparse.ArgumentTypeError(msg)
-    return name, value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        msg = f"{text!r} is not a whole number from 1"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
-def _local_url(text: str) -> str:
-    match = _LOCAL_ADDRESS.fullmatch(text)
-    if match is None or not 1 <= int(match[1]) <= 65535:
-        msg = f"{text!r} is not of the form PORT or PORT/PATH, as 3000/webhooks"
-        raise argparse.ArgumentTypeError(msg)
-    return f"http://127.0.0.1:{match[1]}{match[2] or '/'}"
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not _MIN_INTERVAL_SECONDS <= seconds <= _MAX_INTERVAL_SECONDS:
-        msg = f"{text!r} is not from {_MIN_INTERVAL_SECONDS} to {_MAX_INTERVAL_SECONDS:.0f} seconds"
-        raise argparse.ArgumentTypeError(msg)
-    return seconds

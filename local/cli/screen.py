@@ -6,12 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
 
 _GREEN, _YELLOW, _RED = "32", "33", "31"
 _COLOURS = {
-    "active": _GREEN,
+    "healthy": _GREEN,
+    "recovering": _YELLOW,
+    "failing": _YELLOW,
+    "down": _RED,
     "succeeded": _GREEN,
     "pending": _YELLOW,
     "retrying": _YELLOW,
@@ -51,7 +54,7 @@ class Screen:
 
     def fields(self, values: Mapping[str, Any]) -> None:
         """Write names and values, one a line; those that are None are left out."""
-        shown = {name: value for name, value in values.items() if value is not None}
+        shown = {name: value for name, value in _flat(values) if value is not None}
         width = max(map(len, shown), default=0)
         for name, value in shown.items():
             self.line(f"{name:<{width}}  {self.paint(cell(value))}")
@@ -89,6 +92,15 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values, what is in a part of its own as `part.name`."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, value
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -18,10 +18,17 @@ def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
         screen.json(found)
         return
     screen.table(
-        ("ID", "STATE", "URL", "EVENTS", "CREATED"),
+        ("ID", "STATE", "FAILING SINCE", "URL", "EVENTS", "CREATED"),
         [
-            (w["id"], "active" if w["active"] else "off", w["url"], w["events"], w["created_at"])
-            for w in found
+            (
+                webhook["id"],
+                webhook["health"]["state"] if webhook["active"] else "off",
+                webhook["health"].get("failing_since"),
+                webhook["url"],
+                webhook["events"],
+                webhook["created_at"],
+            )
+            for webhook in found
         ],
     )
 
@@ -111,6 +118,29 @@ def check(screen: Screen, found: Thing) -> None:
                 each["message"],
             )
             for each in found["requests"]
+        ],
+    )
+
+
+def replays(screen: Screen, found: Sequence[Thing]) -> None:
+    """Show replays, one a line."""
+    if screen.as_json:
+        screen.json(found)
+        return
+    screen.table(
+        ("ID", "STATUS", "SENT", "ARRIVED", "FAILED", "SINCE", "UNTIL", "CREATED"),
+        [
+            (
+                replay["id"],
+                replay["status"],
+                replay["sent"],
+                replay["succeeded"],
+                replay["failed"],
+                replay["since"],
+                replay["until"],
+                replay["created_at"],
+            )
+            for replay in found
         ],
     )
 

@@ -52,7 +52,7 @@ class Site:
         webhook: Webhook,
         age_ms: int,
         status: Status = Status.SUCCEEDED,
-        attempts: Sequence[Attempt] = (),
+        attempts: Sequence[Attempt] | None = None,
         **changes: Any,
     ) -> Delivery:
         """Add a delivery of an event of that long ago."""
@@ -75,7 +75,7 @@ class Site:
             "body": json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(),
             "status": status,
             "created_at_ms": at_ms + 120,
-            "attempts": tuple(attempts) or (taken(1, at_ms + 200),),
+            "attempts": (taken(1, at_ms + 200),) if attempts is None else tuple(attempts),
             "next_attempt_at_ms": None,
             **changes,
         }
@@ -155,7 +155,7 @@ def furnish(place: Site) -> dict[str, str]:
             suppression,
             age_ms,
             status,
-            () if status is Status.SUCCEEDED else attempts[:0],
+            attempts if status is Status.SUCCEEDED else [],
             event_type="email.bounced",
             event_id=f"evt_suppression{number:016x}",
         )

@@ -229,6 +229,35 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(
         assert problems(guest) == []
 
 
+def test_a_very_long_url_is_cut_off_where_it_stands_in_the_way(
+    browser: Browser, place: Site
+) -> None:
+    url = f"https://hooks.example.com/{'very-long/' * 150}"
+    webhook = place.webhook(1, url=url)
+    delivery = place.delivery(webhook, 1000)
+    path = f"#/webhooks/{webhook.id}"
+    with visit(browser, place.url, viewport={"width": 320, "height": 640}) as guest:
+        guest.sign_in(place.key)
+        guest.settle()
+
+        def height(selector: str) -> float:
+            box = guest.page.locator(selector).bounding_box()
+            assert box is not None
+            return box["height"]
+
+        assert height(".brand") < 60
+        link = guest.page.get_by_role("link", name=url)
+        assert height(".card h2 a") < 100
+        link.click()
+        expect(guest.page.locator("h1")).to_have_text(url)
+        guest.press("Delete…")
+        assert height("dialog .clamped") < 100
+        guest.press("Cancel")
+        guest.go(f"{path}/deliveries/{delivery.id}")
+        assert height(".crumbs") < 40
+        assert problems(guest) == []
+
+
 def test_nothing_moves_for_who_asked_for_that(browser: Browser, place: Site) -> None:
     styles = {}
     for motion in ("reduce", "no-preference"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,77 @@ def test_the_list_shows_how_each_webhook_is(
     expect(cards.nth(2)).to_contain_text("Nothing was sent in the last 24 hours.")
 
 
+def test_a_webhooks_day_is_drawn_with_its_answer_times(
+    guest: Visit, place: Site, furnished: dict[str, str]
+) -> None:
+    guest.go(furnished["webhook"])
+    times = guest.page.locator("svg.times")
+    hours = times.locator(".median").count()
+    words = times.get_attribute("aria-label") or ""
+    assert re.fullmatch(
+        r"Median answers took from \d+ ms, at \d\d:00, to \d+ ms, at \d\d:00\.", words
+    )
+    slow = guest.page.locator("dt", has_text="95 of 100 within").locator("~ dd").inner_text()
+    taken = sorted(
+        delivery.attempts[-1].duration_ms
+        for delivery in place.fakes.deliveries.deliveries.values()
+        if delivery.webhook_id.endswith("3") and delivery.status is Status.SUCCEEDED
+    )
+    assert slow == f"{taken[math.ceil(0.95 * len(taken)) - 1]} ms"
+    guest.page.get_by_text("The same as a table").click()
+    cells = guest.page.locator(".numbers tbody tr td:nth-of-type(4)")
+    answered = [cell for cell in cells.all_inner_texts() if cell.endswith(" ms")]
+    assert len(answered) == hours > 20
+    expect(guest.page.locator("dt", has_text="Failing since")).to_be_visible()
+
+
+def test_a_day_without_any_answer_has_no_chart_of_their_times(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1)
+    place.delivery(webhook, HOUR_MS, Status.WAITING, [])
+    guest.go(f"#/webhooks/{webhook.id}")
+    expect(guest.page.get_by_text("1 delivery: 0 arrived")).to_be_visible()
+    assert guest.page.locator("svg.times").count() == 0
+
+
+def test_a_phone_sees_the_latest_hours_first(
+    browser: Browser, place: Site, furnished: dict[str, str]
+) -> None:
+    with visit(browser, place.url, **pictures.PHONE) as guest:
+        guest.sign_in(place.key)
+        guest.go(furnished["webhook"])
+        left = "(e) => [e.scrollLeft, e.scrollWidth - e.clientWidth]"
+        for scroller in guest.page.locator(".scroll").all():
+            at, end = scroller.evaluate(left)
+            assert end > 0
+            assert abs(at - end) <= 1
+
+
+def test_all_of_a_secret_is_seen_on_any_screen(browser: Browser, place: Site) -> None:
+    for options in (pictures.DESK, pictures.PHONE):
+        with visit(browser, place.url, **options) as guest:
+            guest.sign_in(place.key)
+            guest.press("Register a webhook")
+            guest.dialog.get_by_label("URL").fill(f"https://{HOST}/events")
+            guest.press("Register")
+            secret = guest.dialog.get_by_label("Secret", exact=True)
+            expect(secret).to_have_value(re.compile("^whsec_[0-9a-f]{64}$"))
+            cut_off = "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+            assert secret.evaluate(cut_off) == [0, 0]
+
+
+def test_a_long_forms_buttons_stay_in_sight(browser: Browser, place: Site) -> None:
+    with visit(browser, place.url, viewport={"width": 800, "height": 420}) as guest:
+        guest.sign_in(place.key)
+        guest.press("Register a webhook")
+        guest.dialog.get_by_label("All events").uncheck()
+        box = guest.dialog.get_by_role("button", name="Register", exact=True).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 420
+        guest.press("Register")
+        error = guest.dialog.locator('[data-field="events"] .error')
+        expect(error).to_have_text("Choose at least one event, or all of them.")
+
+
 def test_refusals_stand_beside_their_fields(guest: Visit, place: Site) -> None:
     guest.press("Register a webhook")
     dialog = guest.dialog
@@ -156,7 +228,7 @@ def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
     for hour in range(45):
         at_ms = place.now_ms - hour * HOUR_MS
         failed = hour % 9 == 0
-        attempts = [refused(1, at_ms)] if failed else []
+        attempts = [refused(1, at_ms)] if failed else None
         status = Status.EXHAUSTED if failed else Status.SUCCEEDED
         place.delivery(webhook, hour * HOUR_MS, status, attempts)
     guest.go(f"#/webhooks/{webhook.id}")
@@ -176,7 +248,7 @@ def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
         " return t.toISOString().slice(0, 19); }",
         place.now_ms - 10 * HOUR_MS,
     )
-    guest.page.get_by_label("From").fill(since)
+    guest.page.get_by_label("Since").fill(since)
     expect(rows).to_have_count(2)
     guest.page.get_by_label("Event", exact=True).and_(guest.page.locator("select")).select_option(
         "email.opened"
@@ -186,6 +258,25 @@ def test_the_log_is_filtered_and_goes_on(guest: Visit, place: Site) -> None:
     expect(rows).to_have_count(20)
 
 
+def test_a_filter_that_cannot_be_is_refused_beside_its_field(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1)
+    place.delivery(webhook, HOUR_MS)
+    guest.go(f"#/webhooks/{webhook.id}")
+    rows = guest.page.locator("table.log tbody tr")
+    expect(rows).to_have_count(1)
+    until = guest.page.get_by_label("Until")
+    guest.page.get_by_label("Since").fill("2027-01-01T00:00:00")
+    until.fill("2020-01-01T00:00:00")
+    expect(until).to_have_accessible_description("Use a time that is not before since.")
+    expect(until).to_have_attribute("aria-invalid", "true")
+    expect(rows.first).to_be_hidden()
+    expect(guest.page.get_by_role("alert")).to_have_text("Correct the fields that are marked.")
+    until.fill("")
+    expect(until).not_to_have_attribute("aria-invalid", "true")
+    guest.press("Clear")
+    expect(rows.first).to_be_visible()
+
+
 def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[str, str]) -> None:
     guest.go(furnished["delivery"])
     delivery_id = furnished["delivery"].rpartition("/")[2]
@@ -193,7 +284,9 @@ def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[
     expect(steps).to_have_count(4)
     expect(steps.nth(0)).to_contain_text("HTTP 503")
     expect(steps.nth(1)).to_contain_text("No answer within 5 seconds")
+    expect(steps.nth(1)).to_contain_text("6 seconds after the one before, took 5 s")
     expect(steps.nth(2)).to_contain_text("by hand")
+    expect(guest.page.locator(".state")).to_contain_text("more follow by the schedule")
     expect(steps.nth(3)).to_contain_text(re.compile("Next attempt.*in [23] minutes"))
     headers = guest.page.locator("table.headers")
     for text in ("X-SendComms-Delivery", delivery_id, "X-SendComms-Attempt", "webhook-timestamp"):
@@ -230,6 +323,7 @@ def test_a_check_tells_what_the_receiver_accepted(
         }
         place.fakes.check_store.end(check.completed(answers, place.now_ms))
         expect(report.locator(".state")).to_contain_text("Not verified")
+        expect(report).to_contain_text("correct what failed")
         rows = report.locator("tbody tr")
         expect(rows.locator(".pill")).to_have_text(
             ["Passed", "Information", "Passed", "Passed", "Failed", "Passed", "Failed"]
@@ -237,7 +331,7 @@ def test_a_check_tells_what_the_receiver_accepted(
         )
         expect(rows.nth(4)).to_contain_text("refuse what comes without one")
         expect(rows.nth(6)).to_contain_text("No answer within 5 seconds")
-        expect(guest.said).to_contain_text("correct what failed")
+        expect(guest.said).to_have_text("The check is done: not verified.")
         expect(guest.page.get_by_role("button", name="Check receiver")).to_be_focused()
         assert guest.page.evaluate("() => document.documentElement.scrollWidth") <= width
         assert guest.page.evaluate(PROBLEMS) == []

@@ -187,6 +187,11 @@ class TestTwoAccounts:
         ) as command:
             assert command.wait() == 0, command.errors
             [key] = command.lines
+        account = ["--account", f"acc_{uuid4().hex}", "--json"]
+        with run_module("local.api_key", *account, directory=checkout) as command:
+            assert command.wait() == 0, command.errors
+            made = json.loads(command.output)
+        assert (made["account_id"], made["key"][:8]) == (account[1], "sc_live_")
         answer = stack.call("GET", WEBHOOKS, headers={"Authorization": f"Bearer {key}"})
         assert (answer.status, answer.data) == (200, [])
 

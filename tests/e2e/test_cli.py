@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
+from local.cli.commands import parser
 from support.receiver import Answer, Receiver
 from support.stack import ROOT, eventually, run_module
 
@@ -89,6 +90,31 @@ def test_deliveries_are_forwarded_to_this_machine_with_a_signature(
         assert request.headers["x-sendcomms-signature"] == f"sha256={digest}"
         assert set(original.headers) <= set(request.headers)
         StandardWebhook(webhook["secret"]).verify(request.body, dict(request.headers))
+
+
+def test_a_replay_is_followed_on_a_running_stack(
+    stack: Stack, account: Account, receiver: Receiver
+) -> None:
+    webhook = answer(stack, account, "create", receiver.url)
+    receiver.answer_with(Answer(500))
+    account.publish(timestamp="2025-12-21T10:30:00Z")
+    log = ["deliveries", webhook["id"], "--status", "exhausted"]
+    eventually(lambda: answer(stack, account, *log), "an exhausted delivery")
+    receiver.answer_with(Answer(200))
+    replay = ["replay", webhook["id"], "--since", "2025-12-21T00:00:00Z", "--json"]
+    with start(stack, account, *replay) as program:
+        assert program.wait() == 0, program.errors
+        ended = json.loads(program.output)
+        assert "0 sent: 0 arrived, 0 failed" in program.errors
+    assert (ended["status"], ended["sent"], ended["succeeded"]) == ("completed", 1, 1)
+    assert answer(stack, account, "replays", webhook["id"]) == [ended]
+
+
+def test_the_page_has_every_command() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`webhooks (\w+)", page))
+    [commands] = [action.choices for action in parser()._actions if action.choices]
+    assert listed == set(commands)
 
 
 def test_without_settings_the_stack_of_this_checkout_is_used(stack: Stack) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.receivers import NODE
+from e2e.libraries import LIBRARY, bring, link_node_packages
 from support.program import Program
 from support.samples import SECRET
 from support.stack import ROOT, call, eventually
+from webhooks.domain.signing import standard_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from support.stack import Account
 
 PATH = "/webhooks/sendcomms"
+ELEVEN_MINUTES = 11 * 60
 STRANGE = {"to": "zoë@example.com", "subject": "Zürich, 東京 </script>", "count": 1.0}
 """Data on which a receiver fails that verifies anything but the bytes as they came."""
 
@@ -51,13 +53,22 @@ LANGUAGES = {
         ("./receiver",),
         build=("go", "build", "-o", "receiver", "receiver.go"),
     ),
-    "php": Language("receiver.php", ("php",), ("php", "-S", "127.0.0.1:{port}", "receiver.php")),
+    "php": Language(
+        "receiver.php",
+        ("php",),
+        # Warnings that are shown go out before the status, and with them a 200.
+        ("php", "-d", "display_errors=1", "-S", "127.0.0.1:{port}", "receiver.php"),
+    ),
     "ruby": Language(
         "config.ru",
         ("ruby", "rackup"),
         ("rackup", "--host", "127.0.0.1", "--port", "{port}"),
     ),
-    "java": Language("Receiver.java", ("java", "javac"), ("java", "Receiver.java")),
+    "java": Language(
+        "Receiver.java",
+        ("java", "javac"),
+        ("java", "--class-path", "libraries/*", "Receiver.java"),
+    ),
 }
 PAGES = ("node", "python", "go", "php", "ruby", "java")
 
@@ -75,6 +86,11 @@ class Guide:
     @property
     def name(self) -> str:
         return ", ".join(filter(None, [self.page, self.heading, self.express]))
+
+    @property
+    def with_library(self) -> bool:
+        """Whether it leaves the verifying to the Standard Webhooks library."""
+        return LIBRARY.search(self.code) is not None
 
     @property
     def missing(self) -> str | None:
@@ -138,7 +154,9 @@ def running(guide: Guide, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     (tmp_path / language.file).write_text(guide.code, encoding="utf-8")
     if guide.language == "js":
         request.getfixturevalue("node_packages")
-        link_packages(tmp_path / "node_modules", guide.express)
+        link_node_packages(tmp_path / "node_modules", guide.express)
+    if guide.with_library and (missing := bring(guide.language, tmp_path)):
+        pytest.skip(missing)
     if language.build:
         subprocess.run(language.build, cwd=tmp_path, check=True, timeout=100)
     port = free_port()
@@ -148,14 +166,6 @@ def running(guide: Guide, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
         running = Running(program, port)
         eventually(running.is_listening, f"{guide.name} listens", timeout=60)
         yield running
-
-
-def link_packages(directory: Path, express: str) -> None:
-    """Give a program the locked packages under the names by which its reader installs them."""
-    directory.mkdir()
-    for name, installed in {"express": express, "standardwebhooks": "standardwebhooks"}.items():
-        if installed:
-            (directory / name).symlink_to(NODE / "node_modules" / installed)
 
 
 def free_port() -> int:
@@ -170,11 +180,28 @@ def sent_headers(delivery: Request) -> dict[str, str]:
     return {name: text for name, text in delivery.headers.items() if name not in of_connection}
 
 
+def dated(delivery: Request, seconds: int) -> dict[str, str]:
+    """Sign a delivery as genuinely as it was, at another time."""
+    event_id = delivery.headers["webhook-id"]
+    timestamp = int(delivery.headers["webhook-timestamp"]) + seconds
+    return {
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": standard_signature(SECRET, event_id, timestamp, delivery.body),
+    }
+
+
 def test_every_page_has_a_program_in_its_own_language() -> None:
     of_page = {page: {guide.language for guide in GUIDES if guide.page == page} for page in PAGES}
 
     assert of_page == {page: {"js" if page == "node" else page} for page in PAGES}
     assert {path.stem for path in (ROOT / "docs" / "receivers").glob("*.md")} == set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_the_contracts_header_and_the_library(page: str) -> None:
+    shown = {guide.with_library for guide in GUIDES if guide.page == page}
+
+    assert shown == {True, False}
 
 
 @pytest.mark.parametrize("guide", [pytest.param(guide, id=guide.name) for guide in GUIDES])
@@ -203,5 +230,8 @@ def test_a_guides_program_takes_a_genuine_delivery_and_refuses_any_other(
     for forged in ("", "sha256=", "v1,", "sha256=" + "0" * 64, "v1," + "A" * 43 + "=", "é" * 71):
         signatures = {"x-sendcomms-signature": forged, "webhook-signature": forged}
         assert running.status(unsigned | signatures, delivery.body) == 401, forged
+    if guide.with_library:
+        assert running.status(headers | dated(delivery, -ELEVEN_MINUTES), delivery.body) == 401
+        assert running.status(headers | dated(delivery, ELEVEN_MINUTES), delivery.body) == 401
     # After all of it, it still knows a genuine one.
     assert running.status(headers, delivery.body) == 200

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PUBLISHING = (ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
+VERIFYING = (ROOT / "docs" / "verifying.md").read_text(encoding="utf-8")
+LONGEST = 200
+"""Lines of the README: a screen, and what the first five minutes need."""
 
 
-def blocks(language: str, first_heading: str, last_heading: str) -> list[str]:
-    """The code blocks in a part of the README, in order."""
-    part = README[README.index(f"## {first_heading}") : README.index(f"## {last_heading}")]
+def blocks(language: str, first_heading: str, last_heading: str, page: str = README) -> list[str]:
+    """The code blocks in a part of a page, in order."""
+    part = page[page.index(f"## {first_heading}") : page.index(f"## {last_heading}")]
     return re.findall(rf"^```{language}\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_stays_a_screen_and_a_quick_start_with_its_two_pictures() -> None:
+    assert len(README.splitlines()) <= LONGEST
+    assert "```mermaid" in README
+    assert re.search(r"!\[[^\]]+\]\(docs/images/dashboard-[a-z-]+\.png\)", README)
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ def test_an_event_is_published_by_the_aws_cli_by_python_and_from_a_file(
     preparing = commands[0]
     by_file = [block for block in commands if "FILE=" in block]
     assert "published" in run(by_file[0], stack, shell)
-    [python] = blocks("python", "Publish an event", "Verify a delivery")
+    [python] = blocks("python", "To the queue", "Over HTTP", PUBLISHING)
     run(f"{sys.executable} - <<'PYTHON'\n{python}PYTHON\n", stack, shell)
     [by_cli] = [block for block in commands if "aws sqs send-message" in block]
     if subprocess.run(["aws", "--version"], capture_output=True, check=False).returncode:
@@ -93,10 +103,10 @@ def test_an_event_is_published_by_the_aws_cli_by_python_and_from_a_file(
     assert "MessageId" in run(preparing + by_cli, stack, shell)
 
 
-def test_the_readmes_python_verifies_a_genuine_delivery_and_no_other() -> None:
-    [by_hand] = blocks("python", "Verify a delivery", "Retries")
+def test_the_pages_python_verifies_a_genuine_delivery_and_no_other() -> None:
+    [by_hand] = blocks("python", "By hand", "With a library", VERIFYING)
     names: dict[str, object] = {}
-    exec(by_hand, names)  # noqa: S102  the README is ours
+    exec(by_hand, names)  # noqa: S102  the page is ours
     is_genuine = names["is_genuine"]
     assert callable(is_genuine)
     body, secret = b'{"event":"email.sent"}', "your_webhook_secret"

@@ -65,6 +65,7 @@ def test_the_outputs_name_everything_and_are_for_their_owner_only(stack: Stack) 
 
 def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> None:
     """Follow the banner: register the receiver with its secret, then publish."""
+    assert f"Dashboard     {stack.outputs['DashboardUrl']} " in stack.program.output
     secret = re.search(r'"secret": "(whsec_[0-9a-f]{64})"', stack.program.output)
     url = re.search(r'"url": "(http://127\.0\.0\.1:[0-9]+/ok)"', stack.program.output)
     assert secret
@@ -75,8 +76,10 @@ def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> 
     answer = stack.call("POST", "/api/v1/webhooks", headers=headers, body=body)
     assert answer.status == 201, answer.text
     directory = stack.outputs_file.parents[1]
-    with run_module("local.publish", "email.clicked", directory=directory) as command:
+    with run_module("local.publish", "email.clicked", "--json", directory=directory) as command:
         assert command.wait() == 0, command.errors
+        [published] = json.loads(command.output)
+        assert json.loads(published["body"])["event"] == "email.clicked"
     line = stack.program.wait_for(
         lambda lines: next((line for line in lines if "email.clicked" in line), None),
         "the delivery",

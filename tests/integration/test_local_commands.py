@@ -68,7 +68,8 @@ def test_sigint_stops_a_stack_that_a_script_started_in_the_background(tmp_path: 
 def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
     with run_module("local.publish", directory=checkout(tmp_path)) as command:
         assert command.wait() == 1
-        assert "start the stack with make run" in command.output
+        assert "start the stack with make run" in command.errors
+        assert command.output == ""
 
 
 def test_the_demo_fails_where_something_does_not_happen(

@@ -11,6 +11,7 @@ Prints what became of every delivery; the exit code is 1 where one is lost or mi
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ def main() -> int:
     )
     parser.add_argument("--short", action="store_true", help="the form that is among the tests")
     parser.add_argument("--events", type=int, help="how many, instead of the form's own number")
+    parser.add_argument("--json", action="store_true", help="print the account as JSON")
     parser.add_argument("--seed", type=int, default=1, help="another choice of everything random")
     parser.add_argument(
         "--log", type=Path, default=ROOT / ".local" / "soak.log", help="what the functions print"
@@ -50,7 +52,9 @@ def main() -> int:
         shape = replace(shape, events=options.events)
     options.log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    screen = sys.stdout
+    # Before the functions' output is taken off both. What a script reads has no progress in it.
+    results = sys.stdout
+    screen = sys.stderr if options.json else sys.stdout
 
     def tell(text: str) -> None:
         print(text, file=screen, flush=True)
@@ -65,13 +69,18 @@ def main() -> int:
     except Exception:
         tell(traceback.format_exc())
         return 1
+    seconds = time.monotonic() - started
+    if options.json:
+        account = {**ledger.figures(), "killed": soak.killed, "seed": options.seed}
+        print(json.dumps({**account, "seconds": round(seconds)}, indent=2), file=results, flush=True)
+        return 0 if ledger.accounted else 1
     tell(f"\n{ledger.table()}\n")
     for problem in ledger.problems[:_SHOWN_PROBLEMS]:
         tell(problem)
     tell(
         f"{soak.killed} dispatchers were killed. {ledger.lost} deliveries are lost, "
         f"{ledger.missing} have not arrived that should have, {len(ledger.problems)} problems. "
-        f"Seed {options.seed}, {time.monotonic() - started:.0f} seconds."
+        f"Seed {options.seed}, {seconds:.0f} seconds."
     )
     return 0 if ledger.accounted else 1
 

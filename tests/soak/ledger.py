@@ -57,6 +57,15 @@ class Ledger:
         """Whether all is as it should be."""
         return not (self.lost or self.missing or self.problems)
 
+    def figures(self) -> dict[str, Any]:
+        """Return all of it for a script."""
+        return {
+            "receivers": {kind.value: dict(counts) for kind, counts in self.counts.items()},
+            "lost": self.lost,
+            "missing": self.missing,
+            "problems": self.problems,
+        }
+
     def table(self) -> str:
         """Return the table, with a line for the sum."""
         total: Counter[str] = sum(self.counts.values(), Counter())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -76,6 +77,11 @@ def test_what_came_more_than_once_is_delivered_and_counted() -> None:
     assert ledger.accounted
     assert ledger.counts[Kind.HEALTHY]["delivered"] == 1
     assert ledger.counts[Kind.HEALTHY]["duplicates"] == 2
+    figures = json.loads(json.dumps(ledger.figures()))
+    assert figures["receivers"] == {
+        "healthy": {"webhooks": 1, "deliveries": 1, "delivered": 1, "duplicates": 2}
+    }
+    assert (figures["lost"], figures["missing"], figures["problems"]) == (0, 0, [])
 
 
 @pytest.mark.parametrize(

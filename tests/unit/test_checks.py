@@ -228,6 +228,32 @@ def test_a_secret_that_was_rotated_away_is_found_where_the_receiver_still_takes_
     assert failed(world.check().outcomes) == {Probe.OLD_SECRET}
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, {"nothing is left to do"}),
+        ({Probe.DUPLICATE: 409}, {"duplicate"}),
+        ({Probe.UNSIGNED: 400}, {"answer 401"}),
+        ({Probe.UNSIGNED: 500, Probe.DUPLICATE: 409}, {"answer 401", "duplicate"}),
+        ({Probe.UNSIGNED: 403}, {"nothing is left to do"}),
+    ],
+)
+def test_what_a_verified_receiver_had_better_do_is_in_the_first_sentence_too(
+    changes: dict[Probe, int], said: set[str]
+) -> None:
+    genuine = dict.fromkeys((probe for probe in Probe if probe.genuine), ACCEPTED)
+    refused = {
+        probe: Outcome(AttemptError.HTTP_STATUS, status) for probe, status in changes.items()
+    }
+    report = judge({**dict.fromkeys(Probe, REFUSED), **genuine, **refused})
+    assert report.verified
+    pieces = {"nothing is left to do", "answer 401", "duplicate"}
+    assert {piece for piece in pieces if piece in report.message} == said
+    for finding in report.findings:
+        if finding.probe in changes and finding.outcome.status_code != 403:
+            assert "nswer" in finding.message
+
+
 @pytest.mark.parametrize("known", [samples.SECRET, OTHER_SECRET])
 @pytest.mark.parametrize("verify", [by_contract, by_library, by_both])
 def test_during_a_rotation_both_secrets_are_fine_and_nothing_else_is(

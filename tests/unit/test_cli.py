@@ -7,9 +7,7 @@ import hmac
 import json
 import signal
 import time
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
@@ -20,10 +18,10 @@ from local.cli.client import Access, Api, ApiError, NotConfigured, find_access
 from local.cli.listening import Arrived, Forwarder, Listener
 from local.cli.screen import Screen, cell
 from support import samples
-from support.http_api import LAMBDA_CONTEXT, ApiOnFakes, http_api_event
+from support.api_wire import API_URL, WEBHOOK, Wire, response
 from support.receiver import Answer, Receiver
-from webhooks.domain.check import Probe
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
+from support.terminal import Terminal
+from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.payload import serialize
 from webhooks.domain.webhook import Secrets
 
@@ -31,70 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-API_URL = "https://api.example.com"
-WEBHOOK = samples.webhook(account_id="acme")
+    from support.http_api import ApiOnFakes
+
 OTHER = samples.webhook(2, account_id="acme")
 BODY = serialize({"event": "email.delivered", "data": {"to": "r@example.com", "n": 1e21}})
-
-
-class Wire:
-    """Carries requests for the API's address to the API on fakes; the others go out."""
-
-    def __init__(self, on_fakes: ApiOnFakes, send: Any) -> None:
-        self.on_fakes = on_fakes
-        self.calls: list[str] = []
-        self.failures: list[requests.RequestException | requests.Response] = []
-        self._send = send
-
-    def request(self, session: Any, method: str, url: str, **options: Any) -> requests.Response:
-        if not url.startswith(API_URL):
-            answer: requests.Response = self._send(session, method, url, **options)
-            return answer
-        prepared = requests.Request(
-            method, url, params=options["params"], json=options["json"], auth=options["auth"]
-        ).prepare()
-        address = urlsplit(str(prepared.url))
-        self.calls.append(f"{method} {address.path}")
-        if self.failures:
-            failure = self.failures.pop(0)
-            if isinstance(failure, requests.RequestException):
-                raise failure
-            return failure
-        body = prepared.body.decode() if isinstance(prepared.body, bytes) else None
-        query = {name: values[0] for name, values in parse_qs(address.query).items()}
-        event = http_api_event(
-            method, address.path, query=urlencode(query), headers=prepared.headers, body=body
-        )
-        made = self.on_fakes.api(event, LAMBDA_CONTEXT)
-        return response(made["statusCode"], made["body"], Date=formatdate(usegmt=True))
-
-
-def response(status: int, body: str, **headers: str) -> requests.Response:
-    made = requests.Response()
-    made.status_code = status
-    made._content = body.encode()
-    made.headers.update(headers)
-    return made
-
-
-@pytest.fixture
-def on_fakes() -> ApiOnFakes:
-    on_fakes = ApiOnFakes(addresses={"hooks.example.com": ["93.184.216.34"]})
-    on_fakes.webhooks.add(WEBHOOK, Secrets(samples.SECRET))
-    return on_fakes
-
-
-@pytest.fixture
-def wire(on_fakes: ApiOnFakes, monkeypatch: pytest.MonkeyPatch) -> Wire:
-    wire = Wire(on_fakes, requests.Session.request)
-
-    def request(session: requests.Session, method: str, url: str, **options: Any) -> Any:
-        return wire.request(session, method, url, **options)
-
-    monkeypatch.setattr(requests.Session, "request", request)
-    monkeypatch.setenv(client.URL_VARIABLE, API_URL)
-    monkeypatch.setenv(client.KEY_VARIABLE, on_fakes.acme.key)
-    return wire
 
 
 @pytest.fixture
@@ -166,59 +104,6 @@ def test_a_new_secret_is_shown_with_a_warning(
     assert destination is not None
     assert str(destination.secrets.current) in shown
     assert "only this once" in shown
-
-
-def answered(unsigned: Outcome) -> dict[Probe, Outcome]:
-    """Return the answers of a receiver that refuses what is forged, but for what is unsigned."""
-    accepted = Outcome(status_code=200, duration_ms=3)
-    refused = Outcome(AttemptError.HTTP_STATUS, 401, duration_ms=3)
-    return {
-        **{probe: accepted if probe.genuine else refused for probe in Probe},
-        Probe.UNSIGNED: unsigned,
-    }
-
-
-@pytest.mark.parametrize(
-    ("unsigned", "code"),
-    [(Outcome(AttemptError.HTTP_STATUS, 403), 0), (Outcome(status_code=204), 1)],
-)
-def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
-    wire: Wire,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    unsigned: Outcome,
-    code: int,
-) -> None:
-    store = wire.on_fakes.check_store
-
-    def complete(_: float) -> None:
-        """Have the check made while the command waits for it."""
-        [check] = store.checks.values()
-        store.end(check.completed(answered(unsigned), check.created_at_ms))
-
-    monkeypatch.setattr(time, "sleep", complete)
-    assert commands.main(["check", WEBHOOK.id]) == code
-    shown = capsys.readouterr().out
-    [line] = [line for line in shown.splitlines() if line.startswith("unsigned ")]
-    assert line.split()[1:3] == ["refused", str(unsigned.status_code)]
-    assert ("failed" in line) is bool(code)
-    store.checks.clear()
-    assert commands.main(["check", WEBHOOK.id, "--json"]) == code
-    assert json.loads(capsys.readouterr().out)["verified"] is not bool(code)
-
-
-def test_a_check_that_could_not_be_made_fails(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = wire.on_fakes.check_store
-
-    def fail(_: float) -> None:
-        [check] = store.checks.values()
-        store.end(check.failed("webhook_deleted", check.created_at_ms))
-
-    monkeypatch.setattr(time, "sleep", fail)
-    assert commands.main(["check", WEBHOOK.id]) == 1
-    assert "webhook_deleted" in capsys.readouterr().out
 
 
 def test_lists_follow_their_cursors(
@@ -338,23 +223,6 @@ def test_no_configuration_is_wrong_usage(
     monkeypatch.delenv(client.KEY_VARIABLE, raising=False)
     assert commands.main(["list"]) == 2
     assert client.KEY_VARIABLE in capsys.readouterr().err
-
-
-class Terminal:
-    """A stream that says whether it is a terminal, and keeps what is written."""
-
-    def __init__(self, *, tty: bool) -> None:
-        self.text = ""
-        self._tty = tty
-
-    def isatty(self) -> bool:
-        return self._tty
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *P
 MIGRATING = sorted((DOCS / "migrating").glob("*.md"))
 
 EVENT_TYPES = [entry.type.value for entry in catalog()]
+OPERATIONS = (DOCS / "operations.md").read_text(encoding="utf-8")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 A_DOCUMENT = pytest.mark.parametrize(
     "document", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in DOCUMENTS]
@@ -196,6 +198,27 @@ def test_whoever_else_tells_the_schedule_tells_it_alike() -> None:
     told = [row[2] for page in MIGRATING for row in rows_of(page) if row[0] == "Retries after"]
     assert len(told) == 2
     assert all(seconds_of(cell) == list(DEFAULT_SCHEDULE) for cell in told)
+
+
+def test_every_alarm_has_a_section_that_says_what_to_look_at_and_what_to_run() -> None:
+    text = text_of(ROOT / "template.yaml")
+    alarms = set(re.findall(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", text, re.MULTILINE))
+    sections = dict(re.findall(r"^## (\w+Alarm)\n(.*?)(?=^## |\Z)", OPERATIONS, re.M | re.S))
+    assert set(sections) == alarms
+    assert set(re.findall(r"^\| \[(\w+Alarm)\]", OPERATIONS, re.MULTILINE)) == alarms
+    for alarm, section in sections.items():
+        assert re.search(r"^ *```\n.*?(?:make|aws|webhooks) .*?^ *```$", section, re.M | re.S), (
+            alarm
+        )
+    resources = set(re.findall(r"^  (\w+):$", text, re.MULTILINE))
+    assert set(re.findall(r"\$\(resource (\w+)\)", OPERATIONS)) <= resources
+
+
+def test_the_operators_commands_are_shell() -> None:
+    blocks = re.findall(r"^ *```\n(.*?)^ *```$", OPERATIONS, re.M | re.S)
+    assert len(blocks) > 10
+    for block in blocks:
+        subprocess.run(["sh", "-n", "-c", block], check=True)
 
 
 def test_the_concepts_are_all_statuses_and_event_types() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from benchmarks import bill, limits, readme, simulate
-from benchmarks.run import RESULTS, Row, printed
+from benchmarks.run import RESULTS, Row, coloured, printed
 from local import template
+from support.terminal import Terminal
 
 
 def test_the_readme_has_the_figures_of_the_results() -> None:
@@ -61,3 +63,14 @@ def test_the_table_marks_what_is_over_its_budget_and_colours_only_when_asked() -
     assert [line.split()[-1] for line in plain] == ["ok", "over", "x"]
     assert "\x1b" not in "".join(plain)
     assert "\x1b[31m" in printed(rows, colours=True)
+
+
+@pytest.mark.parametrize(
+    ("tty", "environment", "expected"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False)],
+)
+def test_colours_are_for_terminals_whose_user_wants_them(
+    tty: bool, environment: dict[str, str], expected: bool
+) -> None:
+    stream: Any = Terminal(tty=tty)
+    assert coloured(stream, environment) is expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from pathlib import Path
@@ -13,6 +14,8 @@ from webhooks.domain.errors import InvalidEvent
 from webhooks.domain.ses import SesAccounts, to_events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from webhooks.domain.event import Event
 
 FOLDER = Path(__file__).parents[1] / "data" / "ses"
@@ -26,6 +29,7 @@ DETAIL_TYPES = {
     "Open": "Email Opened",
     "Click": "Email Clicked",
 }
+MISSING = object()
 TABLE = SesAccounts({"ConfigSet": "acc_table", "email-tracking-set": "acc_bridge"}, "acc_default")
 
 
@@ -350,6 +354,39 @@ def test_what_only_looks_like_ses_is_refused(
     error = refusal(record)
     assert error.reason == "invalid_field"
     assert error.field.startswith((".".join(path), "eventType"))
+
+
+WRONG: tuple[Any, ...] = (None, "text", 17, True, [], {}, ["text"])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(FOLDER.glob("*.json"))])
+def test_whatever_is_missing_or_of_another_type_a_record_is_events_or_refused(name: str) -> None:
+    """Nothing of it may be an error of ours, which would send the message round five times."""
+    tried = 0
+    for path in paths_in(vector(name)):
+        for value in (MISSING, *WRONG):
+            record = vector(name)
+            parent = record
+            for key in path[:-1]:
+                parent = parent[key]
+            if value is MISSING:
+                del parent[path[-1]]
+            else:
+                parent[path[-1]] = value
+            with contextlib.suppress(InvalidEvent):
+                to_events(record, accounts=TABLE)
+            tried += 1
+    assert tried > 100
+
+
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every part of a document."""
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in items:
+            yield from paths_in(part, (*path, key))
 
 
 def test_the_notice_that_a_topic_was_subscribed_is_no_event() -> None:

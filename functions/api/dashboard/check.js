@@ -40,6 +40,7 @@ export function checkSection(id, signal) {
     await whileBusy(pressed, async () => {
       let check = await api.startCheck(id);
       element.hidden = false;
+      element.scrollIntoView({ block: "nearest" });
       content.replaceChildren(el("p", { class: "hint" }, "Genuine and forged requests are being sent…"));
       announce("The check is started.");
       try {
@@ -52,16 +53,21 @@ export function checkSection(id, signal) {
         return;
       }
       content.replaceChildren(...reportOf(check));
-      announce(check.message ?? "The check could not be made.");
+      // What it found stands in the report: over it, the same words would hide it.
+      announce(check.requests ? `The check is done: ${verdictOf(check)[0].toLowerCase()}.` : "The check could not be made.");
     });
   }
 
   return { element, run };
 }
 
+function verdictOf(check) {
+  return check.verified ? ["Verified", "good"] : ["Not verified", "bad"];
+}
+
 function reportOf(check) {
   if (!check.requests) return [trouble(`The check could not be made: ${REASONS[check.reason] ?? check.reason}.`)];
-  const [name, tone] = check.verified ? ["Verified", "good"] : ["Not verified", "bad"];
+  const [name, tone] = verdictOf(check);
   return [
     el("p", { class: "state" }, el("span", { class: `pill ${tone}` }, name), el("span", {}, check.message)),
     tableOf(check.requests),

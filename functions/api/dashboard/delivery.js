@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, button, copyButton, el, foreign, whileBusy } from "./dom.js";
-import { duration, eventTime, exactly, outcome, statusPill, succeeded, when } from "./format.js";
+import { duration, eventTime, exactly, outcome, span, statusMeaning, statusPill, succeeded, when } from "./format.js";
 import { coloured } from "./json.js";
 import { fact } from "./webhook.js";
 
@@ -61,7 +61,7 @@ export async function deliveryView(webhookId, deliveryId, signal) {
     title: `${delivery.event}, ${delivery.status}`,
     element: el("div", {},
       el("nav", { class: "crumbs", "aria-label": "Where you are" },
-        el("a", { href: "#/" }, "Webhooks"), el("a", { href: back }, foreign(webhook.url))),
+        el("a", { href: "#/" }, "Webhooks"), el("a", { href: back, class: "clamped", title: webhook.url }, foreign(webhook.url))),
       el("div", { class: "heading" }, el("h1", { tabindex: "-1" }, delivery.event), resend),
       head, line, payloadSection(delivery), sent,
     ),
@@ -72,7 +72,8 @@ function headOf(delivery) {
   return [
     el("p", { class: "state" }, statusPill(delivery.status),
       delivery.test ? el("span", { class: "badge" }, "test") : null,
-      delivery.reason ? el("span", {}, `because of ${delivery.reason.replaceAll("_", " ")}`) : null),
+      el("span", {}, statusMeaning(delivery.status)),
+      delivery.reason ? el("span", {}, "Reason: ", foreign(delivery.reason.replaceAll("_", " ")), ".") : null),
     el("dl", { class: "facts" },
       fact("Happened", exactly(new Date(eventTime(delivery)).toISOString())),
       fact("Accepted", exactly(delivery.created_at)),
@@ -84,7 +85,7 @@ function headOf(delivery) {
 }
 
 function timeline(delivery) {
-  const items = delivery.attempts.map(attemptItem);
+  const items = delivery.attempts.map((attempt, at, all) => attemptItem(attempt, all[at - 1]));
   if (delivery.next_attempt_at && ["pending", "retrying"].includes(delivery.status)) {
     items.push(el("li", { class: "due" },
       el("p", { class: "attempt-head" }, el("strong", {}, "Next attempt"), when(delivery.next_attempt_at)),
@@ -94,7 +95,7 @@ function timeline(delivery) {
   return el("ol", { class: "timeline" }, items);
 }
 
-function attemptItem(attempt) {
+function attemptItem(attempt, before) {
   const good = succeeded(attempt);
   const kinds = [attempt.manual && "by hand", attempt.probe && "probe"].filter(Boolean);
   return el("li", { class: good ? "good" : "bad" },
@@ -104,7 +105,9 @@ function attemptItem(attempt) {
       el("span", {}, outcome(attempt)),
       kinds.map((kind) => el("span", { class: "badge" }, kind)),
     ),
-    el("p", { class: "hint" }, exactly(attempt.started_at), `, ${duration(attempt.duration_ms)}`),
+    el("p", { class: "hint" }, exactly(attempt.started_at),
+      before ? `, ${span(before.started_at, attempt.started_at)} after the one before` : null,
+      `, took ${duration(attempt.duration_ms)}`),
     attempt.answer ? answerOf(attempt) : null,
   );
 }

@@ -91,13 +91,14 @@ export function formDialog({ title, intro, fields, action, dangerous = false, wi
   return dialog;
 }
 
-function clearErrors(form) {
+/** Take the errors away that a form shows. */
+export function clearErrors(form) {
   for (const place of form.querySelectorAll(".error")) place.replaceChildren();
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
 }
 
 /** Put an error's details beside their fields; returns what has no field here, as a box. */
-function showErrors(form, error) {
+export function showErrors(form, error) {
   const elsewhere = [];
   for (const { field: name, message } of error.details ?? []) {
     const root = name.split(/[.[]/, 1)[0];
@@ -119,7 +120,8 @@ function showErrors(form, error) {
 
 /** Show a secret, this once: the dialog stays until somebody says that it is saved. */
 export function secretDialog(title, secret, more, done) {
-  const shown = el("input", { type: "text", readonly: true, value: secret, class: "secret", "aria-label": "Secret", autocomplete: "off", spellcheck: "false" });
+  // Of several lines, so that all of it is seen: a line that is cut off looks like the whole.
+  const shown = el("textarea", { readonly: true, rows: 2, class: "secret", "aria-label": "Secret", autocomplete: "off", spellcheck: "false" }, secret);
   shown.addEventListener("focus", () => shown.select());
   const dialog = open(title, [
     el("p", {}, "Save the secret now: it is shown only this once. Your server verifies each delivery with it."),

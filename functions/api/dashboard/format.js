@@ -25,6 +25,13 @@ export function distance(time, now = Date.now()) {
   return relative.format(Math.trunc(seconds / size), unit);
 }
 
+/** Return how much later one time is than another, as "5 minutes". */
+export function span(from, to) {
+  const seconds = Math.max(0, (new Date(to) - new Date(from)) / 1000);
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["second", 1];
+  return plural(Math.round(seconds / size), unit);
+}
+
 /** Return a time as an element: near ones by their distance, each with the exact one to it. */
 export function when(time) {
   return el("time", { datetime: time, title: fullTime(time) }, distance(time));
@@ -69,6 +76,11 @@ export function statusName(status) {
 export function statusPill(status) {
   const [name, tone, title] = STATUSES[status] ?? [status, "off", ""];
   return el("span", { class: `pill ${tone}`, title }, name);
+}
+
+/** Return what a status means, in a sentence. */
+export function statusMeaning(status) {
+  return STATUSES[status]?.[2] ?? "";
 }
 
 const HEALTH = {

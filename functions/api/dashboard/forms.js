@@ -1,7 +1,7 @@
 // What an owner fills in: a webhook, a rotation, a test event, a replay.
 
 import * as api from "./api.js";
-import { announce, button, el } from "./dom.js";
+import { announce, button, el, foreign } from "./dom.js";
 import { field, formDialog, group, secretDialog, select } from "./dialogs.js";
 import { DAY_MS, DELIVERY_STATUSES, ZONE, fullTime, statusName } from "./format.js";
 
@@ -37,7 +37,7 @@ export async function register(done) {
       if (!body.description) delete body.description;
       if (secret.value) body.secret = secret.value;
       if (headers.any()) body.headers = headers.values();
-      return send(body);
+      return inWords(send(body), body.events);
     },
     done: (webhook) => secretDialog("Your webhook's secret", webhook.secret, null, () => done(webhook)),
   });
@@ -66,10 +66,22 @@ export async function edit(webhook, done) {
     send: () => {
       const changes = changed(form.values(), webhook);
       if (replace.checked) changes.headers = headers.any() ? headers.values() : null;
-      return Object.keys(changes).length ? api.changeWebhook(webhook.id, changes) : webhook;
+      return Object.keys(changes).length ? inWords(api.changeWebhook(webhook.id, changes), changes.events) : webhook;
     },
     done,
   });
+}
+
+/** Wait for the API; what it says of no events is for who writes JSON, so it is said otherwise. */
+async function inWords(sent, events) {
+  try {
+    return await sent;
+  } catch (error) {
+    for (const detail of error.details ?? []) {
+      if (detail.field === "events" && !events?.length) detail.message = "Choose at least one event, or all of them.";
+    }
+    throw error;
+  }
 }
 
 function changed(values, webhook) {
@@ -173,8 +185,8 @@ export function replay(webhook, done) {
     title: "Replay deliveries",
     intro: "Deliveries are sent again, oldest first and a few a second, each with the same ids and bytes as before.",
     fields: [
-      field("since", "Events from", since, { hint: `Your time: ${ZONE}.` }),
-      field("until", "Events up to", until, { optional: true, hint: "Left empty, up to now." }),
+      field("since", "Events since", since, { hint: `Your time: ${ZONE}.` }),
+      field("until", "Events until", until, { optional: true, hint: "Left empty, up to now." }),
       field("status", "Which", status),
     ],
     action: "Start",
@@ -193,8 +205,8 @@ export function remove(webhook, done) {
   };
   formDialog({
     title: "Delete the webhook?",
-    intro: `${webhook.url} gets no more events. Deliveries that are under way are cancelled, and its log can no longer be read. This cannot be undone.`,
-    fields: [group("sure", "To be sure", el("label", { class: "check" }, sure, "Delete this webhook for good"))],
+    intro: "It gets no more events. Deliveries that are under way are cancelled, and its log can no longer be read. This cannot be undone.",
+    fields: [el("p", { class: "clamped", title: webhook.url }, foreign(webhook.url)), group("sure", "To be sure", el("label", { class: "check" }, sure, "Delete this webhook for good"))],
     action: "Delete",
     dangerous: true,
     send: deletion,
@@ -216,8 +228,8 @@ export function filterForm(types, filter, apply) {
   const form = el("form", { class: "filters", "aria-label": "Filter the log", novalidate: true },
     field("status", "Status", status),
     field("event", "Event", event),
-    field("since", "From", since),
-    field("until", "To", until),
+    field("since", "Since", since),
+    field("until", "Until", until),
     button("Clear", () => {
       for (const control of [status, event, since, until]) control.value = "";
       show();

@@ -1,7 +1,8 @@
 // A webhook's delivery log: filters, rows, and more of them on demand.
 
 import * as api from "./api.js";
-import { announce, button, el, foreign, trouble, whileBusy } from "./dom.js";
+import { clearErrors, showErrors } from "./dialogs.js";
+import { announce, button, el, foreign, whileBusy } from "./dom.js";
 import { duration, eventTime, outcome, plural, statusPill, when } from "./format.js";
 import { filterForm } from "./forms.js";
 
@@ -20,15 +21,17 @@ export function logSection(id, types, signal) {
     el("thead", {}, el("tr", {}, COLUMNS.map((name) => el("th", { scope: "col" }, name)))),
     rows,
   );
-  const form = filterForm(types, filter, (chosen) => {
+  const form = filterForm(types, filter, async (chosen) => {
     filter = chosen;
-    load().then(() => announce(`${plural(rows.children.length, "delivery", "deliveries")} shown.`));
+    await load();
+    if (!state.querySelector("[role=alert]")) announce(`${plural(rows.children.length, "delivery", "deliveries")} shown.`);
   });
   signal.addEventListener("abort", () => current?.abort());
 
   async function load() {
     current?.abort();
     current = new AbortController();
+    clearErrors(form);
     await show(undefined, current.signal, (found) => rows.replaceChildren(...found));
   }
 
@@ -41,8 +44,8 @@ export function logSection(id, types, signal) {
       state.replaceChildren(...below(page, found, ending));
     } catch (error) {
       if (error.name === "AbortError") return;
-      const details = error.details?.map(({ field, message }) => el("p", {}, `${field}: ${message}`)) ?? [];
-      state.replaceChildren(trouble(error.message, details));
+      state.replaceChildren(...showErrors(form, error));
+      if (!cursor) table.hidden = true;
     }
   }
 
@@ -85,5 +88,7 @@ function row(webhookId, delivery) {
     last ? [outcome(last), el("small", {}, duration(last.duration_ms))] : ["–"],
     [el("code", {}, foreign(delivery.transaction_id ?? "–"))],
   ];
-  return el("tr", {}, cells.map((cell, at) => el("td", { "data-label": COLUMNS[at] }, cell)));
+  // On a phone, where the columns have no headings, the numbers have their words.
+  const unit = delivery.attempt_count === 1 ? "attempt" : "attempts";
+  return el("tr", {}, cells.map((cell, at) => el("td", { "data-unit": COLUMNS[at] === "Attempts" && unit }, cell)));
 }

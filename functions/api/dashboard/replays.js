@@ -36,7 +36,10 @@ export function replaySection(id, signal, ended) {
     const ran = replay.status === "running";
     element.hidden = false;
     draw(replay);
-    if (!quietly) announce("The replay is started.");
+    if (!quietly) {
+      element.scrollIntoView({ block: "nearest" });
+      announce("The replay is started.");
+    }
     try {
       while (replay.status === "running") {
         await api.pause(POLL_MS, signal);

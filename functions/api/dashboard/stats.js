@@ -8,6 +8,15 @@ const HOUR_MS = 3_600_000;
 const HOURS = 24;
 const PAGE = 100;
 
+/** The share of answers that the slow ones are slower than. */
+export const SLOW = 0.95;
+
+/** A large chart's measures: charts below one another have their hours below one another. */
+export const FRAME = { width: 720, height: 150, left: 46, bottom: 22, top: 12 };
+const GLANCE = { width: 240, height: 44, left: 0, bottom: 1, top: 1 };
+export const STEP = (FRAME.width - FRAME.left) / HOURS;
+export const BASE = FRAME.height - FRAME.bottom + 0.5;
+
 // What a bar is made of, from the bottom up.
 const PARTS = [
   { name: "arrived", label: "Arrived", statuses: ["succeeded"] },
@@ -41,6 +50,7 @@ export function count(deliveries, end, complete) {
     arrived: 0,
     underway: 0,
     failed: 0,
+    milliseconds: [],
   }));
   const totals = { arrived: 0, underway: 0, failed: 0 };
   const milliseconds = [];
@@ -50,8 +60,10 @@ export function count(deliveries, end, complete) {
     totals[part.name] += 1;
     // The day began within an hour that has no bar of its own: the first one stands for it.
     const at = Math.floor(eventTime(delivery) / HOUR_MS) - firstHour;
-    hours[Math.min(Math.max(at, 0), HOURS - 1)][part.name] += 1;
+    const hour = hours[Math.min(Math.max(at, 0), HOURS - 1)];
+    hour[part.name] += 1;
     if (delivery.status === "succeeded" && delivery.last_attempt) {
+      hour.milliseconds.push(delivery.last_attempt.duration_ms);
       milliseconds.push(delivery.last_attempt.duration_ms);
     }
   }
@@ -61,16 +73,17 @@ export function count(deliveries, end, complete) {
     hours,
     complete,
     total: sum(totals),
-    medianMs: median(milliseconds),
+    medianMs: quantile(milliseconds, 0.5),
+    slowMs: quantile(milliseconds, SLOW),
     since: complete ? end - DAY_MS : oldest,
   };
 }
 
-function median(values) {
+/** Return the value that so great a share of the values does not exceed; null of none. */
+export function quantile(values, share) {
   if (!values.length) return null;
   const sorted = values.toSorted((one, other) => one - other);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return sorted[Math.ceil(share * sorted.length) - 1];
 }
 
 /** Return the counts in one sentence. */
@@ -83,11 +96,12 @@ export function inWords(day) {
   );
 }
 
-/** Return the two figures that tell most. */
-export function figures(day) {
+/** Return the figures that tell most: two at a glance, or all of them. */
+export function figures(day, { all = false } = {}) {
   return el("dl", { class: "figures" },
     figure("Arrived", percent(day.arrived, day.total)),
     figure("Median answer", duration(day.medianMs)),
+    all ? figure("95 of 100 within", duration(day.slowMs)) : null,
   );
 }
 
@@ -97,9 +111,7 @@ function figure(name, value) {
 
 /** Return the bars; with `axis`, a larger chart with its scale and hours. */
 export function chart(day, { axis = false } = {}) {
-  const width = axis ? 720 : 240;
-  const height = axis ? 150 : 44;
-  const [left, bottom, top] = axis ? [34, 22, 12] : [0, 1, 1];
+  const { width, height, left, bottom, top } = axis ? FRAME : GLANCE;
   // Even, so that half of it is a whole number of deliveries too.
   const most = 2 * Math.ceil(Math.max(1, ...day.hours.map(sum)) / 2);
   const room = height - bottom - top;
@@ -116,10 +128,10 @@ export function chart(day, { axis = false } = {}) {
   });
   const base = height - bottom + 0.5;
   return svg("svg", { class: axis ? "chart large" : "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": inWords(day) },
-    axis ? scale(most, left, width, top, base) : null,
+    axis ? scale(most, number) : null,
     bars,
     svg("line", { class: "base", x1: left, x2: width, y1: base, y2: base }),
-    axis ? hourLabels(day, left, step, height) : null,
+    axis ? hourLabels(day) : null,
   );
 }
 
@@ -129,19 +141,22 @@ function hourInWords({ start, arrived, underway, failed }) {
   return `${clock(start)}: ${number(arrived)} arrived, ${number(underway)} under way, ${number(failed)} not arrived`;
 }
 
-function scale(most, left, width, top, base) {
+/** Return the lines of a large chart at `most` and at half of it, with what `words` makes of them. */
+export function scale(most, words) {
+  const { left, width, top } = FRAME;
   return [most, most / 2].map((value) => {
-    const y = base - (value / most) * (base - top);
+    const y = BASE - (value / most) * (BASE - top);
     return [
       svg("line", { class: "grid", x1: left, x2: width, y1: y, y2: y }),
-      svg("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, number(value)),
+      svg("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, words(value)),
     ];
   });
 }
 
-function hourLabels(day, left, step, height) {
+/** Return every fourth hour of a large chart. */
+export function hourLabels(day) {
   return day.hours.filter((_, at) => at % 4 === 3).map((hour, at) =>
-    svg("text", { x: left + (at * 4 + 3.5) * step, y: height - 5, "text-anchor": "middle" }, clock(hour.start)),
+    svg("text", { x: FRAME.left + (at * 4 + 3.5) * STEP, y: FRAME.height - 5, "text-anchor": "middle" }, clock(hour.start)),
   );
 }
 
@@ -152,17 +167,20 @@ export function legend() {
   );
 }
 
-/** Return the bars' numbers as a table, for who reads rather than looks. */
+const COLUMNS = ["Hour", ...PARTS.map(({ label }) => label), "Median answer", "95 of 100 within"];
+
+/** Return the charts' numbers as a table, for who reads rather than looks. */
 export function table(day) {
   const busy = day.hours.filter(sum);
   const rows = busy.map((hour) =>
     el("tr", {}, el("th", { scope: "row" }, clock(hour.start)),
-      PARTS.map(({ name }) => el("td", {}, number(hour[name])))),
+      PARTS.map(({ name }) => el("td", {}, number(hour[name]))),
+      [0.5, SLOW].map((share) => el("td", {}, duration(quantile(hour.milliseconds, share))))),
   );
   return el("details", { class: "numbers" },
     el("summary", {}, "The same as a table"),
     el("table", {},
-      el("thead", {}, el("tr", {}, ["Hour", ...PARTS.map(({ label }) => label)].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, COLUMNS.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, rows),
     ),
   );

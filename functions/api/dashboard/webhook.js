@@ -8,6 +8,7 @@ import * as forms from "./forms.js";
 import { logSection } from "./log.js";
 import { replaySection } from "./replays.js";
 import * as stats from "./stats.js";
+import { timesChart, timesLegend } from "./times.js";
 import { eventList, pathOf } from "./webhooks.js";
 
 const STATS_PAGES = 10;
@@ -97,6 +98,7 @@ function headOf(webhook, actions) {
     ),
     el("dl", { class: "facts" },
       fact("Events", eventList(webhook)),
+      webhook.health.failing_since ? fact("Failing since", exactly(webhook.health.failing_since)) : null,
       fact("Id", el("code", {}, webhook.id)),
       fact("Registered", exactly(webhook.created_at)),
       webhook.header_names ? fact("Headers of your own", el("code", {}, foreign(webhook.header_names.join(", ")))) : null,
@@ -115,6 +117,8 @@ function daySection(id, signal) {
     try {
       const day = await stats.lastDay(id, STATS_PAGES, signal);
       content.replaceChildren(...dayContent(day));
+      // On a narrow screen the charts are wider than it: the latest hours come first.
+      for (const scroller of content.querySelectorAll(".scroll")) scroller.scrollLeft = scroller.scrollWidth;
     } catch (error) {
       if (error.name !== "AbortError") content.replaceChildren(trouble(error.message));
     }
@@ -125,7 +129,13 @@ function daySection(id, signal) {
 
 function dayContent(day) {
   const words = el("p", {}, stats.inWords(day));
-  return day.total
-    ? [stats.figures(day), words, el("div", { class: "scroll" }, stats.chart(day, { axis: true })), stats.legend(), stats.table(day)]
-    : [words];
+  if (!day.total) return [words];
+  const times = day.medianMs === null
+    ? []
+    : [el("h3", {}, "Answer times"), el("div", { class: "scroll" }, timesChart(day)), timesLegend()];
+  return [
+    stats.figures(day, { all: true }), words,
+    el("div", { class: "scroll" }, stats.chart(day, { axis: true })), stats.legend(),
+    times, stats.table(day),
+  ].flat();
 }

@@ -63,7 +63,7 @@ function card(webhook, onSlot, signal) {
   const ailing = ailment(webhook);
   return el("li", { class: "card" },
     el("div", { class: "card-head" },
-      el("h2", {}, el("a", { href: pathOf(webhook) }, foreign(webhook.url))),
+      el("h2", {}, el("a", { href: pathOf(webhook), class: "clamped", title: webhook.url }, foreign(webhook.url))),
       healthPill(webhook),
     ),
     webhook.description ? el("p", {}, foreign(webhook.description)) : null,

@@ -167,13 +167,15 @@ def _of_forged(probe: Probe, outcome: Outcome, *, excused: bool) -> tuple[Verdic
         return Verdict.FAILED, _UNCLEAR
     if status >= 500:
         return Verdict.PASSED, _REFUSED_AS_FAULT.format(status)
+    if status not in _OF_SIGNATURES:
+        return Verdict.PASSED, _REFUSED_OTHERWISE.format(status)
     return Verdict.PASSED, "Refused, as it should be."
 
 
 def _of_valid(outcome: Outcome) -> tuple[Verdict, str]:
     if outcome.succeeded:
         return Verdict.PASSED, "Accepted, as it should be."
-    if outcome.status_code in {401, 403}:
+    if outcome.status_code in _OF_SIGNATURES:
         return Verdict.FAILED, _VALID_REFUSED
     if outcome.status_code is not None:
         return Verdict.FAILED, _VALID_FAILED.format(outcome.status_code)
@@ -182,7 +184,9 @@ def _of_valid(outcome: Outcome) -> tuple[Verdict, str]:
 
 def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> str:
     if verified:
-        return _VERIFIED_WITHOUT_TIME if excused else _VERIFIED
+        left = _left(findings)
+        accepts = _VERIFIED_WITHOUT_TIME if excused else _VERIFIED
+        return " ".join([accepts, *left]) if left or excused else _NOTHING_LEFT
     failed = {finding.probe for finding in findings if finding.verdict is Verdict.FAILED}
     if Probe.VALID in failed:
         return _NOT_REACHED
@@ -194,7 +198,31 @@ def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> s
     return _INCOMPLETE
 
 
-_VERIFIED = "Your receiver accepts what we sign and refuses everything else: nothing is left to do."
+def _left(findings: Sequence[Finding]) -> list[str]:
+    """Return what the owner of a receiver that is verified had better do all the same."""
+    refused = {f.probe: f.outcome.status_code for f in findings if not f.outcome.succeeded}
+    left = []
+    if Probe.DUPLICATE in refused:
+        left.append(_LEFT_DUPLICATE)
+        del refused[Probe.DUPLICATE]
+    if not _OF_SIGNATURES.issuperset(refused.values()):
+        left.append(_LEFT_STATUS)
+    return left
+
+
+_OF_SIGNATURES = frozenset({401, 403})
+"""Answers that say it was the signature: during a rotation the other secret is tried after them."""
+
+_VERIFIED = "Your receiver accepts what we sign and refuses everything else."
+_NOTHING_LEFT = f"{_VERIFIED[:-1]}: nothing is left to do."
+_LEFT_DUPLICATE = (
+    "But it does not take a duplicate: answer 2xx to what you have already, or it is sent again by "
+    "the schedule."
+)
+_LEFT_STATUS = (
+    "But answer 401 to what does not verify: during a rotation that is how we learn which secret "
+    "you have, and without it deliveries fail."
+)
 _VERIFIED_WITHOUT_TIME = (
     "Your receiver accepts what we sign and refuses what we did not. X-SendComms-Signature has no "
     "time in it: remember each webhook-id for some days, or verify webhook-signature, so that "
@@ -245,6 +273,9 @@ _UNCLEAR = "No answer that tells whether it was refused: check again when your r
 _REFUSED_AS_FAULT = (
     "Refused, but as a fault of yours, with {}: answer 401, which tells us that it was the "
     "signature."
+)
+_REFUSED_OTHERWISE = (
+    "Refused, with {}: answer 401, by which we learn during a rotation which secret you have."
 )
 _ADVICE: Mapping[Probe, str] = {
     Probe.TAMPERED_BODY: "Accepted, though its body was changed after it was signed: compare the "

@@ -1,0 +1,55 @@
+"""What the command line takes: each turns a word into a value, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+_LOCAL_ADDRESS = re.compile(r"(?:(?:http://)?(?:127\.0\.0\.1|localhost):)?([0-9]{1,5})(/[!-~]*)?")
+_MIN_INTERVAL_SECONDS, _MAX_INTERVAL_SECONDS = 0.2, 60.0
+
+
+def identifier(text: str) -> str:
+    """Return what may be an id."""
+    if not re.fullmatch(r"[\w-]+", text, re.ASCII):
+        msg = f"{text!r} is no id"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def header(text: str) -> tuple[str, str]:
+    """Return a header's name and value."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        msg = f"{text!r} is not of the form NAME=VALUE"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"{text!r} is not a whole number from 1"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def local_url(text: str) -> str:
+    """Return the address on this machine that PORT or PORT/PATH says."""
+    match = _LOCAL_ADDRESS.fullmatch(text)
+    if match is None or not 1 <= int(match[1]) <= 65535:
+        msg = f"{text!r} is not of the form PORT or PORT/PATH, as 3000/webhooks"
+        raise argparse.ArgumentTypeError(msg)
+    return f"http://127.0.0.1:{match[1]}{match[2] or '/'}"
+
+
+def interval(text: str) -> float:
+    """Return seconds between two polls."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not _MIN_INTERVAL_SECONDS <= seconds <= _MAX_INTERVAL_SECONDS:
+        msg = f"{text!r} is not from {_MIN_INTERVAL_SECONDS} to {_MAX_INTERVAL_SECONDS:.0f} seconds"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds

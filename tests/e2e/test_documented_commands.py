@@ -1,0 +1,31 @@
+"""Commands of pages that have no suite of their own, and none that is run nowhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from support.documentation import run_commands
+from support.stack import ROOT
+
+if TYPE_CHECKING:
+    from support.stack import Account, Stack
+
+
+def test_an_erasure_is_asked_for_and_followed(stack: Stack, account: Account) -> None:
+    begun = account.call("DELETE", "/api/v1/recipients/anna%40example.com").data
+    # The page's first command asks for the same address again, and is answered with what began.
+    asked, followed = run_commands("privacy.md", stack, account, ERASURE=begun["id"])
+    assert asked["data"]["id"] == followed["data"]["id"] == begun["id"]
+
+
+def test_a_key_for_the_dashboard_is_made(stack: Stack, account: Account) -> None:
+    [made] = run_commands("dashboard.md", stack, account)
+    assert (made["data"]["name"], made["data"]["scopes"]) == ("dashboard", ["read", "write"])
+
+
+def test_every_page_with_commands_is_run_by_some_test() -> None:
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for page in (ROOT / "docs").rglob("*.md"):
+        if re.search(r"^```sh$", page.read_text("utf-8"), re.MULTILINE):
+            assert f'"{page.name}"' in tests, page.name

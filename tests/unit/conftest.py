@@ -1,0 +1,34 @@
+"""What several of these files need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from local.cli import client
+from support import samples
+from support.api_wire import API_URL, WEBHOOK, Wire
+from support.http_api import ApiOnFakes
+from webhooks.domain.webhook import Secrets
+
+
+@pytest.fixture
+def on_fakes() -> ApiOnFakes:
+    on_fakes = ApiOnFakes(addresses={"hooks.example.com": ["93.184.216.34"]})
+    on_fakes.webhooks.add(WEBHOOK, Secrets(samples.SECRET))
+    return on_fakes
+
+
+@pytest.fixture
+def wire(on_fakes: ApiOnFakes, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    wire = Wire(on_fakes, requests.Session.request)
+
+    def request(session: requests.Session, method: str, url: str, **options: Any) -> Any:
+        return wire.request(session, method, url, **options)
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    monkeypatch.setenv(client.URL_VARIABLE, API_URL)
+    monkeypatch.setenv(client.KEY_VARIABLE, on_fakes.acme.key)
+    return wire
