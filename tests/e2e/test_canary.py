@@ -59,6 +59,7 @@ def topic(stack: Stack) -> Any:
     events.delete_rule(Name="canary")
 
 
+@pytest.mark.timeout(300)
 def test_nothing_that_is_secret_is_told_anywhere(
     stack: ObservedStack, account: Account, topic: tuple[Any, str]
 ) -> None:
@@ -99,14 +100,14 @@ def test_nothing_that_is_secret_is_told_anywhere(
             page = account.call("GET", f"{target}/deliveries?status=exhausted").data
             return bool(page)
 
-        eventually(exhausted, "deliveries are exhausted", timeout=40)
+        eventually(exhausted, "deliveries are exhausted", timeout=90)
         [first, *_] = account.call("GET", f"{target}/deliveries?status=exhausted").data
         account.call("POST", f"{target}/deliveries/{first['id']}/resend")
 
         def announced() -> bool:
             return "webhook.down" in log(stack) and "webhook.disabled" in log(stack)
 
-        eventually(announced, "the webhooks are down, and one is gone", timeout=40)
+        eventually(announced, "the webhooks are down, and one is gone", timeout=90)
 
     told = {
         "the log": log(stack),
