@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.cli.progress import Progress
 from local.cli.screen import Screen
 from local.outputs import NoStackError, of_deployed, of_local
 
@@ -196,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.environ.pop("AWS_PROFILE", None)
         sqs = boto3.client("sqs", endpoint_url=stack.endpoint_url)
         wanted = Wanted(options.account, options.webhook, options.reason, options.all)
-        tell = screen.line if not options.json else lambda _: None
+        progress = Progress(sys.stderr)
+        tell = progress.tell if options.json else screen.line
         if options.queue == "deliveries":
             settings = Settings(
                 deliveries_table=stack.deliveries_table,
@@ -213,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    progress.end()
     if options.json:
         screen.json(dict(counts))
     else:

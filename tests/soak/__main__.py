@@ -72,7 +72,9 @@ def main() -> int:
     seconds = time.monotonic() - started
     if options.json:
         account = {**ledger.figures(), "killed": soak.killed, "seed": options.seed}
-        print(json.dumps({**account, "seconds": round(seconds)}, indent=2), file=results, flush=True)
+        print(
+            json.dumps({**account, "seconds": round(seconds)}, indent=2), file=results, flush=True
+        )
         return 0 if ledger.accounted else 1
     tell(f"\n{ledger.table()}\n")
     for problem in ledger.problems[:_SHOWN_PROBLEMS]:

@@ -139,21 +139,12 @@ class FakeWebhookStore:
         self.add(replace(found[0], updated_at_ms=now_ms), secrets)
         return True
 
-    def restore_secret(
-        self, account_id: str, webhook_id: str, secret: str, *, recovery_id: str, now_ms: int
-    ) -> bool:
+    def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         self.failures.check("restore_secret")
         found = self.webhooks.get((account_id, webhook_id))
         if found is None or found[1].current is not None:
             return False
-        webhook = _with_health(
-            replace(found[0], updated_at_ms=now_ms),
-            circuit=Circuit.DRAINING,
-            recovery_id=recovery_id,
-            recovery_due_at_ms=now_ms,
-            draining_since_ms=now_ms,
-        )
-        self.add(webhook, Secrets(secret))
+        self.add(found[0], Secrets(secret))
         return True
 
     def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:

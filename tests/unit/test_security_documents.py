@@ -67,7 +67,7 @@ def test_the_pages_javascript_tells_a_genuine_delivery_from_a_forged_one() -> No
 
 
 def test_the_pages_python_verifies_a_genuine_delivery_and_no_other() -> None:
-    [code] = re.findall(r"^```python\n(.*?)^```$", VERIFYING, re.MULTILINE | re.DOTALL)
+    _, code = re.findall(r"^```python\n(.*?)^```$", VERIFYING, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102  the page is ours
     secret, body, now = "whsec_" + "ab" * 32, b'{"event":"email.sent"}', int(time.time())

@@ -115,13 +115,8 @@ class WebhookStore(Protocol):
         absent, or has no secret that could be rotated.
         """
 
-    def restore_secret(
-        self, account_id: str, webhook_id: str, secret: str, *, recovery_id: str, now_ms: int
-    ) -> bool:
-        """Give a webhook without a secret this one; that recovery is to send what waits for it.
-
-        False where the webhook is absent, or has a secret.
-        """
+    def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        """Give a webhook without a secret this one; False where it is absent, or has one."""
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook; False where there was none."""

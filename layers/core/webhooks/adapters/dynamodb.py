@@ -177,18 +177,11 @@ class DynamoDBWebhookStore:
         has_one = "attribute_exists(#secret)"
         return self._update(account_id, webhook_id, expression, values, has_one)
 
-    def restore_secret(
-        self, account_id: str, webhook_id: str, secret: str, *, recovery_id: str, now_ms: int
-    ) -> bool:
-        """Give a webhook whose secret went missing a new one, and begin to send what waits."""
-        values = {
-            "secret": {"S": secret},
-            "updated_at": {"N": str(now_ms)},
-            **items.draining(recovery_id, now_ms),
-        }
-        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-        expression += f" REMOVE {_OVERLAP_ATTRIBUTES}"
+    def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        """Give a webhook whose secret went missing a new one."""
+        expression = f"SET #secret = :secret REMOVE {_OVERLAP_ATTRIBUTES}"
         has_none = "attribute_exists(webhook_id) AND attribute_not_exists(#secret)"
+        values = {"secret": {"S": secret}}
         return self._update(account_id, webhook_id, expression, values, has_none)
 
     def _update(

@@ -24,12 +24,13 @@ from webhooks.domain.webhook import (
     url_problems,
     webhook_id,
 )
+from webhooks.ports import WebhookChanges
 from webhooks.services.recovery import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from webhooks.ports import Observer, RecoveryScheduler, WebhookChanges, WebhookStore
+    from webhooks.ports import Observer, RecoveryScheduler, WebhookStore
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
@@ -199,17 +200,26 @@ class Registry:
                 account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms
             ):
                 return Rotated(new, until_ms if overlap_seconds else None)
-            if self._restore_secret(account_id, webhook_id, new, now_ms):
+            restored = self._restore_secret(account_id, webhook_id, new, now_ms)
+            if restored is None:
+                return None
+            if restored:
                 return Rotated(new, None)
         return None
 
-    def _restore_secret(self, account_id: str, webhook_id: str, secret: str, now_ms: int) -> bool:
+    def _restore_secret(
+        self, account_id: str, webhook_id: str, secret: str, now_ms: int
+    ) -> bool | None:
+        """Give a webhook without a secret this one; None where absent, False where it has one.
+
+        What waits begins to be sent before that: a crash between the two leaves a recovery that
+        waits for a secret, and not deliveries that nobody sends.
+        """
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
-        restored = self._store.restore_secret(
-            account_id, webhook_id, secret, recovery_id=key.recovery_id, now_ms=now_ms
-        )
-        if restored:
-            self._recover(key)
+        if self._store.update(*key[:2], WebhookChanges(), now_ms, key.recovery_id) is None:
+            return None
+        restored = self._store.restore_secret(account_id, webhook_id, secret)
+        self._recover(key)
         return restored
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
