@@ -143,6 +143,21 @@ def recover(world: World) -> None:
     assert world.retry(**state)["decision"] == "wait"
 
 
+def restore(world: World) -> None:
+    """A webhook's secret goes missing; it is given another, and what waited for that is sent."""
+    with world.webhook() as (webhook_id, receiver):
+        item = world.item(webhook_id)
+        del item["secret"]
+        world.put("WebhooksTable", item)
+        world.dispatch(world.event())
+        assert len(world.deliveries(webhook_id, status="waiting")) == 1
+        world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
+        assert (
+            world.retry(**names(webhook_id), **_recovery(world, webhook_id))["decision"] == "wait"
+        )
+        assert len(receiver.requests) == 1
+
+
 def fail_for_days(world: World) -> None:
     """A webhook that fails for four days is warned of, for five it is switched off."""
     with world.webhook(Answer(500)) as (webhook_id, _):
@@ -230,6 +245,7 @@ SCENARIOS = (
     move,
     gone,
     recover,
+    restore,
     fail_for_days,
     replay,
     erase,
