@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".aws-sam" / "build"
 FUNCTIONS = ("dispatcher", "retrier", "api")
 FLOOR = "bare client, requests and Powertools"
-ROUNDS = 10
+ROUNDS = 6
 LAMBDA_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
 """Lambda's version of Python with botocore, as its runtime has it."""
 
@@ -91,7 +91,7 @@ def _same(source: Path, built: Path) -> bool:
 
 
 def measure() -> dict[str, Any]:
-    """Return each function's import and first client, and the bare client's, the best of ten.
+    """Return each function's import and first client, and the bare client's, the best of six.
 
     The interpreter's own start is part of every figure.
     """

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.dispatching import prepare_environment
+from benchmarks.processes import in_process, serving
+from benchmarks.servers import serve_aws
+from support import samples
+from webhooks.adapters import aws, items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +68,29 @@ def first_byte(stand: Stand, kind: str) -> dict[str, float]:
     return percentiles([(at - one.entered_at) * 1000 for one, at in taken])
 
 
+def _calls_before(stand: Stand) -> list[float]:
+    with serving(serve_aws, [stand.urls["kept"]]) as served:
+        return in_process(calls_before, served.first)
+
+
+def calls_before(endpoint: str) -> list[float]:
+    """Return what the two calls of AWS before a first byte take, with botocore and nothing else."""
+    prepare_environment()
+    client = aws.client("dynamodb", endpoint)
+    keys = [items.delivery_key(samples.delivery().key)]
+    taken = []
+    for _ in range(LATENCIES):
+        began = time.perf_counter()
+        client.query(
+            TableName="WebhooksTable",
+            KeyConditionExpression="account_id = :account_id",
+            ExpressionAttributeValues={":account_id": {"S": "acc_1"}},
+        )
+        client.batch_get_item(RequestItems={"DeliveriesTable": {"Keys": keys}})
+        taken.append((time.perf_counter() - began) * 1000)
+    return taken
+
+
 def _delays(stand: Stand, urls: list[str], events: int) -> list[float]:
     stand.arrivals()
     used = stand.dispatch(urls, 1, events)
@@ -78,5 +108,8 @@ def measure(stand: Stand) -> dict[str, Any]:
     return {
         "isolation": {str(share): isolation(stand, share) for share in BAD_SHARES},
         "fan_out": {str(webhooks): fan_out(stand, webhooks) for webhooks in FAN_OUTS},
-        "first_byte": {kind: first_byte(stand, kind) for kind in ("kept", "fresh")},
+        "first_byte": {
+            **{kind: first_byte(stand, kind) for kind in ("kept", "fresh")},
+            "the calls before it": percentiles(_calls_before(stand)),
+        },
     }

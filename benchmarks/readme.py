@@ -1,4 +1,4 @@
-"""Puts the figures of `benchmarks/results.json` between the README's markers.
+"""Puts the figures of `benchmarks/*.json` between the markers of the README and of docs/budgets.md.
 
 `python -m benchmarks.readme` writes them, with `--check` it only tells whether they match.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.run import RESULTS
+from benchmarks import memory
+from benchmarks.run import RESULTS, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 README = Path(__file__).parents[1] / "README.md"
+BUDGETS = Path(__file__).parents[1] / "docs" / "budgets.md"
 BEGIN = "<!-- figures: made by `make figures` from benchmarks/results.json -->"
 END = "<!-- end of the figures -->"
 
@@ -64,25 +66,62 @@ def figures(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", where])
 
 
-def with_figures(text: str, made: str) -> str:
-    """Return the README with these figures. ValueError where it has no markers."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        msg = "the README has no markers for the figures"
+def budgets(results: Mapping[str, Any]) -> str:
+    """Return what has a budget, what was measured and whether it is kept, as Markdown."""
+    lines = ["| | Measured | Budget | |", "|---|---|---|---|"]
+    for values in results["table"]:
+        row = Row(**values)
+        if row.budget is not None:
+            cells = [f"{number:,.2f} {row.unit}".strip() for number in (row.value, row.budget)]
+            lines.append(f"| {row.name} | {' | '.join(cells)} | {'kept' if row.kept else 'over'} |")
+    return "\n".join(lines)
+
+
+class Block(NamedTuple):
+    """A part of a page that is made here, and the markers around it."""
+
+    page: Path
+    begin: str
+    end: str
+    made: str
+
+
+def blocks() -> list[Block]:
+    """Return every block as it should be."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    of_memory = json.loads(memory.RESULTS.read_text(encoding="utf-8"))
+    return [
+        Block(README, BEGIN, END, figures(results)),
+        Block(BUDGETS, *markers("budgets", RESULTS), budgets(results)),
+        Block(BUDGETS, *markers("memory", memory.RESULTS), memory.printed(of_memory)),
+    ]
+
+
+def markers(name: str, source: Path) -> tuple[str, str]:
+    """Return the comments around a block."""
+    begin = f"<!-- {name}: made by `make figures` from benchmarks/{source.name} -->"
+    return begin, f"<!-- end of {name} -->"
+
+
+def with_figures(text: str, made: str, begin: str = BEGIN, end: str = END) -> str:
+    """Return a page with these figures. ValueError where it has no markers."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        msg = "the page has no markers for the figures"
         raise ValueError(msg)
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+    return f"{before}{begin}\n{made}\n{end}{after}"
 
 
 def main() -> None:
     """Write the figures, or tell that they do not match."""
-    text = README.read_text(encoding="utf-8")
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    renewed = with_figures(text, figures(results))
-    if "--check" not in sys.argv[1:]:
-        README.write_text(renewed, encoding="utf-8")
-    elif renewed != text:
-        sys.exit("The README's figures are not those of benchmarks/results.json: make figures")
+    for block in blocks():
+        text = block.page.read_text(encoding="utf-8")
+        renewed = with_figures(text, block.made, block.begin, block.end)
+        if "--check" not in sys.argv[1:]:
+            block.page.write_text(renewed, encoding="utf-8")
+        elif renewed != text:
+            sys.exit(f"{block.page.name} has other figures than benchmarks/: make figures")
 
 
 if __name__ == "__main__":

@@ -120,6 +120,8 @@ def table(results: dict[str, Any]) -> list[Row]:
         rows.append(Row(f"last POST out, 1000 webhooks, {how}", values["last_ms"], "ms", limit))
     first = results["first_byte"]["kept"]["p50_ms"]
     rows.append(Row("handler entry to the request received, p50", first, "ms", 2.0))
+    calls = results["first_byte"]["the calls before it"]["p50_ms"]
+    rows.append(Row("the two calls of AWS before it, botocore alone, p50", calls, "ms"))
     for name in (cold_start.FLOOR, *cold_start.FUNCTIONS):
         limit = 1.15 if name == "dispatcher" else None
         ratio = results["cold_start"][name]["ratio"]

@@ -153,6 +153,8 @@ def stand(logs: LogMeter) -> Iterator[Stand]:
     with pytest.MonkeyPatch.context() as patches, backend(patches) as made:
         unheard = boto3.client("dynamodb", endpoint_url=made.settings.aws_endpoint_url)
         meter = Meter(unheard, tables())
+        # A full table of moto's takes its time, and what is tried twice would be counted twice.
+        patches.setattr(aws, "READ_TIMEOUT_SECONDS", 60)
         build = aws.client
         patches.setattr(aws, "client", lambda *arguments: meter.listen(build(*arguments)))
         yield Stand(made, meter, logs)

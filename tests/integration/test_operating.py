@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
-    "dispatcher": ("dispatcher", "deliverer", "health"),
+    "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health"),
     "retrier": ("retrier", "deliverer", "health", "recovery", "sweeper", "checker"),
 }
 """The modules whose metrics a function tells."""

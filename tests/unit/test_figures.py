@@ -13,10 +13,11 @@ from local import template
 from support.terminal import Terminal
 
 
-def test_the_readme_has_the_figures_of_the_results() -> None:
-    text = readme.README.read_text(encoding="utf-8")
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert readme.with_figures(text, readme.figures(results)) == text, "run: make figures"
+@pytest.mark.parametrize("block", readme.blocks(), ids=lambda block: block.begin)
+def test_a_page_has_the_figures_as_measured(block: readme.Block) -> None:
+    text = block.page.read_text(encoding="utf-8")
+    renewed = readme.with_figures(text, block.made, block.begin, block.end)
+    assert renewed == text, "run: make figures"
 
 
 def test_figures_go_between_the_markers_and_nowhere_else() -> None:

@@ -23,6 +23,9 @@ code makes them, and the tests' runs of it are checked."""
 _USER_AGENT = "sendcomms-webhooks/1.0"
 """One text: botocore puts together its own for each request, which takes 0.1 ms."""
 
+READ_TIMEOUT_SECONDS = 2
+"""How long an answer is waited for. Where units are counted, and not time, it is longer."""
+
 _CONNECTIONS = 64
 """As many as the dispatcher's threads, so that recording failures never waits for a connection."""
 
@@ -35,7 +38,7 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
     """
     config = Config(
         connect_timeout=1,
-        read_timeout=2,
+        read_timeout=READ_TIMEOUT_SECONDS,
         retries={"total_max_attempts": 3, "mode": "standard"},
         max_pool_connections=_CONNECTIONS,
         parameter_validation=CHECKS_PARAMETERS,
