@@ -2,7 +2,8 @@
 
 The secret is one of high entropy, as an API key is. The keys for one text come from it and a nonce
 through SHAKE256, an extendable-output function (FIPS 202) that serves as a keyed one where the key
-comes first; one part is the key of a MAC, the rest the pad that the text is combined with.
+comes first; one part is the key of a MAC, the rest the pad that the text is combined with. ADR 8
+says why it is not a library's.
 """
 
 from __future__ import annotations
