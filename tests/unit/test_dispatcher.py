@@ -12,6 +12,7 @@ from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
+from webhooks.domain.event import MAX_BODY_BYTES, accept
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
 from webhooks.services.reader import Message
@@ -204,6 +205,25 @@ def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World)
     assert world.send(again) == []
     assert len(world.sender.posts) == 1
     assert len(world.observer.logged("event_conflict")) == 1
+
+
+def test_an_event_that_its_first_copys_time_makes_too_large_is_put_by_and_its_batch_goes_on(
+    world: World,
+) -> None:
+    world.add()
+    world.add(1, account_id="acc_2")
+    far = "9999-12-31T23:59:59.999Z"
+    assert world.send(samples.event_text(id="evt_mine", timestamp=far)) == []
+
+    data = {"to": "a", "x": ""}
+    document = {"account_id": "acc_1", "event": "email.sent", "id": "evt_mine", "data": data}
+    data["x"] = "x" * (MAX_BODY_BYTES - len(accept(document, sent_at_ms=world.now_ms).body))
+    assert len(accept(document, sent_at_ms=world.now_ms).body) == MAX_BODY_BYTES
+    assert world.send(json.dumps(document), samples.event_text(account_id="acc_2")) == []
+    assert [(one.message_id, one.reason) for one in world.rejected.messages] == [
+        ("m0", "too_large")
+    ]
+    assert len(world.sender.posts) == 2
 
 
 def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) -> None:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.errors import InvalidEvent
 from webhooks.domain.payload import TooDeep, parse, serialize
-from webhooks.domain.timestamps import to_text
+from webhooks.domain.timestamps import LATEST_MS, to_text
 
 MAX_BODY_BYTES = 65_536
 """The largest body an event may have, once serialised (contract 2.4)."""
@@ -182,9 +182,10 @@ def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
         offset_ms = (int(hours) * 60 + int(minutes)) * 60_000 if sign else 0
         unix_ms = (instant - _EPOCH) // _MILLISECOND + int((fraction or "0").ljust(3, "0")[:3])
         unix_ms += offset_ms if sign == "-" else -offset_ms
-        if unix_ms >= 0:
+        # In UTC too: `9999-12-31T23:59:59-01:00` is of a year that nothing here could write.
+        if 0 <= unix_ms <= LATEST_MS:
             return unix_ms
-    message = "must be an RFC 3339 time from 1970 on, as 2025-12-21T10:30:00Z"
+    message = "must be an RFC 3339 time from 1970 to 9999, as 2025-12-21T10:30:00Z"
     raise InvalidEvent("invalid_field", field_name, message)
 
 
