@@ -88,7 +88,7 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
             raise InvalidEvent(
                 "invalid_field", _printable(name), "is not a field of an event; remove it"
             )
-    data = _data(given.get("data"))
+    data = checked_data(given.get("data"))
 
     timestamp = given.get("timestamp")
     occurred_at_ms = sent_at_ms if timestamp is None else parse_timestamp(timestamp)
@@ -236,7 +236,8 @@ def _account(named: object, authenticated: str | None) -> str:
     return account_id
 
 
-def _data(value: object) -> dict[str, object]:
+def checked_data(value: object) -> dict[str, object]:
+    """Return an event's data; InvalidEvent unless it is an object that names a recipient."""
     if not isinstance(value, dict):
         raise InvalidEvent("invalid_field", "data", "must be an object with at least `to`")
     recipients = value.get("to")
