@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.errors import InvalidEvent
-from webhooks.domain.payload import TooDeep, parse, serialize
+from webhooks.domain.payload import MAX_DEPTH, TooDeep, check_depth, parse, serialize
 from webhooks.domain.timestamps import LATEST_MS, to_text
 
 MAX_BODY_BYTES = 65_536
@@ -121,7 +121,8 @@ def compose(
 ) -> Event:
     """Make an event of checked values: fill in its data, and write its body once and for all.
 
-    Raises InvalidEvent where the body is over 64 KiB or holds what is not JSON.
+    Raises InvalidEvent where the body is over 64 KiB, holds what is not JSON, or nests too deep to
+    be read again: a record of SES becomes a level deeper here and there.
     """
     filled: dict[str, object] = {"id": transaction_id, "type": "email", "status": event_type.status}
     filled |= {
@@ -136,6 +137,10 @@ def compose(
     }
     try:
         body = serialize(document)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            check_depth(document)
+    except TooDeep as error:
+        raise InvalidEvent("too_deep", "body", str(error)) from error
     except (TypeError, ValueError) as error:
         raise InvalidEvent("invalid_field", "data", "holds a value that is not JSON") from error
     if len(body) > MAX_BODY_BYTES:
