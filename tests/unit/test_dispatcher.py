@@ -307,6 +307,27 @@ def test_a_failed_read_of_deliveries_sends_nothing(world: World) -> None:
     assert world.sender.posts == []
 
 
+@pytest.mark.parametrize("accounts", [["acc_1"], ["acc_1", "acc_2"]])
+def test_an_account_whose_webhooks_cannot_be_read_fails_its_own_messages_only(
+    world: World, monkeypatch: pytest.MonkeyPatch, accounts: list[str]
+) -> None:
+    """As after an edit of the table by hand, that took a webhook's url away."""
+    world.add(1, account_id="acc_2")
+    read = world.store.destinations
+
+    def broken(account_id: str, shard: Any = None) -> Any:
+        if account_id == "acc_1":
+            raise KeyError("url")
+        return read(account_id, shard)
+
+    monkeypatch.setattr(world.store, "destinations", broken)
+    texts = [samples.event_text(account_id=account) for account in accounts]
+    assert world.send(*texts) == ["m0"]
+    assert len(world.sender.posts) == len(accounts) - 1
+    [logged] = world.observer.logged("message_failed")
+    assert logged["error"] == "KeyError"
+
+
 def test_a_failed_claim_fails_its_message_only(world: World) -> None:
     world.add()
     world.deliveries.failures.plan("claim", True)
