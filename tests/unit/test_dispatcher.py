@@ -12,6 +12,7 @@ from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
+from webhooks.domain.event import MAX_BODY_BYTES, accept
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
 from webhooks.services.reader import Message
@@ -206,6 +207,25 @@ def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World)
     assert len(world.observer.logged("event_conflict")) == 1
 
 
+def test_an_event_that_its_first_copys_time_makes_too_large_is_put_by_and_its_batch_goes_on(
+    world: World,
+) -> None:
+    world.add()
+    world.add(1, account_id="acc_2")
+    far = "9999-12-31T23:59:59.999Z"
+    assert world.send(samples.event_text(id="evt_mine", timestamp=far)) == []
+
+    data = {"to": "a", "x": ""}
+    document = {"account_id": "acc_1", "event": "email.sent", "id": "evt_mine", "data": data}
+    data["x"] = "x" * (MAX_BODY_BYTES - len(accept(document, sent_at_ms=world.now_ms).body))
+    assert len(accept(document, sent_at_ms=world.now_ms).body) == MAX_BODY_BYTES
+    assert world.send(json.dumps(document), samples.event_text(account_id="acc_2")) == []
+    assert [(one.message_id, one.reason) for one in world.rejected.messages] == [
+        ("m0", "too_large")
+    ]
+    assert len(world.sender.posts) == 2
+
+
 def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) -> None:
     world.add()
     first = samples.event_text(id="evt_mine")
@@ -285,6 +305,27 @@ def test_a_failed_read_of_deliveries_sends_nothing(world: World) -> None:
     world.deliveries.failures.plan("get_many", True)
     assert world.send(samples.event_text()) == ["m0"]
     assert world.sender.posts == []
+
+
+@pytest.mark.parametrize("accounts", [["acc_1"], ["acc_1", "acc_2"]])
+def test_an_account_whose_webhooks_cannot_be_read_fails_its_own_messages_only(
+    world: World, monkeypatch: pytest.MonkeyPatch, accounts: list[str]
+) -> None:
+    """As after an edit of the table by hand, that took a webhook's url away."""
+    world.add(1, account_id="acc_2")
+    read = world.store.destinations
+
+    def broken(account_id: str, shard: Any = None) -> Any:
+        if account_id == "acc_1":
+            raise KeyError("url")
+        return read(account_id, shard)
+
+    monkeypatch.setattr(world.store, "destinations", broken)
+    texts = [samples.event_text(account_id=account) for account in accounts]
+    assert world.send(*texts) == ["m0"]
+    assert len(world.sender.posts) == len(accounts) - 1
+    [logged] = world.observer.logged("message_failed")
+    assert logged["error"] == "KeyError"
 
 
 def test_a_failed_claim_fails_its_message_only(world: World) -> None:

@@ -256,7 +256,7 @@ def test_a_body_of_64_kib_is_taken_and_one_byte_more_is_not() -> None:
         ("2025-12-21T10:30:00-00:00", 1766313000000),
         ("2016-12-31T23:59:60Z", 1483228799000),
         ("2024-02-29T00:00:00Z", 1709164800000),
-        ("9999-12-31T23:59:59.999-23:59", 253402300799999 + 86_340_000),
+        ("9999-12-31T23:59:59.999Z", 253402300799999),
     ],
 )
 def test_a_given_timestamp_is_read_and_passed_on_as_it_was_given(text: str, unix_ms: int) -> None:
@@ -289,6 +289,7 @@ def test_a_given_timestamp_is_read_and_passed_on_as_it_was_given(text: str, unix
         "1969-12-31T23:59:59.999Z",
         "1970-01-01T00:30:00+01:00",
         "12025-12-21T10:30:00Z",
+        "9999-12-31T23:59:59.999-00:01",
     ],
 )
 def test_a_timestamp_that_is_none_is_refused(text: str) -> None:

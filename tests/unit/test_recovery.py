@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -200,6 +201,23 @@ def test_draining_goes_on_past_some_that_fail(world: World) -> None:
     assert world.step() == Step(1)
     assert len(world.sent()) == 40
     assert world.webhook().health.circuit is Circuit.DRAINING
+
+
+def test_a_receiver_that_is_down_again_is_left_in_peace_though_no_schedule_can_be_started(
+    world: World,
+) -> None:
+    """Each step would otherwise make another attempt of the schedule, seconds after the last."""
+    world.schedule = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0)
+    deliveries = world.wait_for(3)
+    world.drain()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", *[True] * 1_000)
+    for _ in range(40):
+        with contextlib.suppress(Unavailable):
+            world.step()
+    assert world.webhook().health.circuit is Circuit.OPEN
+    attempts = [one for each in deliveries for one in world.stored(each).attempts]
+    assert sum(attempt.scheduled for attempt in attempts) <= FAILURES_TO_OPEN + len(deliveries)
 
 
 def test_draining_stops_in_time(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.payload import MAX_DEPTH, parse
 from webhooks.domain.ses import SesAccounts, to_events
 
 if TYPE_CHECKING:
@@ -387,6 +388,24 @@ def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in items:
             yield from paths_in(part, (*path, key))
+
+
+def test_what_would_nest_too_deep_to_be_read_again_is_refused() -> None:
+    """An erasure reads what was delivered, and a shard what is to be."""
+    record = vector("click")
+    # A record's detail is a level below its top, an event's two.
+    record["click"]["linkTags"] = nested(MAX_DEPTH - 3)
+    parse(only(record).body)
+    record["click"]["linkTags"] = nested(MAX_DEPTH - 2)
+    parse(json.dumps(record))
+    assert refusal(record).reason == "too_deep"
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
 
 
 def test_the_notice_that_a_topic_was_subscribed_is_no_event() -> None:

@@ -149,6 +149,15 @@ def test_what_is_not_a_part_of_ours_is_refused(changes: dict[str, Any], expected
         ('"data":{', '"data":1,"more":{', "invalid_field"),
         ('"subject":', '"amount":1.0,"subject":', "invalid_field"),
         ("Welcome", "\\u0057elcome", "invalid_field"),
+        ('"to":"recipient@example.com"', '"to":true', "invalid_field"),
+        ('"to":"recipient@example.com"', '"to":["recipient@example.com",""]', "invalid_field"),
+        ('"type":"email",', "", "invalid_field"),
+        ('"type":"email",', '"type":null,', "invalid_field"),
+        (
+            '"type":"email","status":"delivered"',
+            '"status":"delivered","type":"email"',
+            "invalid_field",
+        ),
     ],
 )
 def test_bytes_that_are_not_in_the_contracts_form_are_refused(

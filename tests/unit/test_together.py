@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from webhooks.domain.errors import Unavailable
-from webhooks.services.together import together
+from webhooks.services.together import begin, together
 
 
 @pytest.mark.parametrize("failure", [Unavailable("the table"), KeyError("a bug")])
@@ -40,3 +40,22 @@ def test_the_results_are_those_up_to_where_our_own_side_failed() -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert together(threads, work, range(4)) == [0, 1]
+
+
+@pytest.mark.parametrize("items", [[1], [1, 2]])
+def test_what_one_item_raises_is_for_whoever_asks_for_its_result(items: list[int]) -> None:
+    def work(item: int) -> int:
+        raise KeyError(item)
+
+    with ThreadPoolExecutor(2) as threads:
+        for future in begin(threads, work, items):
+            assert isinstance(future.exception(), KeyError)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_callers_own_thread_is_not_kept_from_it(end: type[BaseException]) -> None:
+    def work(_: int) -> None:
+        raise end
+
+    with ThreadPoolExecutor(1) as threads, pytest.raises(end):
+        begin(threads, work, [1])

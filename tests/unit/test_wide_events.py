@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from support import samples
 from support.world import World
 from webhooks.domain.delivery import Outcome, Status
-from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS
+from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, to_message
+from webhooks.services import sharder
 from webhooks.services.reader import Message
 
 WIDE = 3 * SHARD_WEBHOOKS + MOST_AT_ONCE + 1
@@ -162,6 +164,27 @@ def test_a_bug_while_queueing_has_the_message_received_again(
     assert world.send(samples.event_text()) == ["m0"]
     [logged] = world.observer.logged("message_failed")
     assert logged["error"] == "KeyError"
+
+
+def test_messages_are_made_as_they_are_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All those of a batch of wide and large events would not fit in a dispatcher's memory."""
+    made: list[Part] = []
+    made_by_then: list[int] = []
+
+    def counted(part: Part) -> str:
+        made.append(part)
+        return to_message(part)
+
+    def put(*_: object) -> list[int]:
+        made_by_then.append(len(made))
+        return []
+
+    monkeypatch.setattr(sharder, "to_message", counted)
+    monkeypatch.setattr(world.queue, "put", put)
+    with ThreadPoolExecutor(1) as one_by_one:
+        monkeypatch.setattr(world.dispatcher, "_threads", one_by_one)
+        assert world.send(samples.event_text()) == []
+    assert made_by_then == [10, -(-WIDE // SHARD_WEBHOOKS)]
 
 
 def test_two_copies_in_a_batch_are_divided_once_and_done_together(world: World) -> None:

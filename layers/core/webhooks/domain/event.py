@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.errors import InvalidEvent
-from webhooks.domain.payload import TooDeep, parse, serialize
-from webhooks.domain.timestamps import to_text
+from webhooks.domain.payload import MAX_DEPTH, TooDeep, check_depth, parse, serialize
+from webhooks.domain.timestamps import LATEST_MS, to_text
 
 MAX_BODY_BYTES = 65_536
 """The largest body an event may have, once serialised (contract 2.4)."""
@@ -88,7 +88,7 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
             raise InvalidEvent(
                 "invalid_field", _printable(name), "is not a field of an event; remove it"
             )
-    data = _data(given.get("data"))
+    data = checked_data(given.get("data"))
 
     timestamp = given.get("timestamp")
     occurred_at_ms = sent_at_ms if timestamp is None else parse_timestamp(timestamp)
@@ -121,7 +121,8 @@ def compose(
 ) -> Event:
     """Make an event of checked values: fill in its data, and write its body once and for all.
 
-    Raises InvalidEvent where the body is over 64 KiB or holds what is not JSON.
+    Raises InvalidEvent where the body is over 64 KiB, holds what is not JSON, or nests too deep to
+    be read again: a record of SES becomes a level deeper here and there.
     """
     filled: dict[str, object] = {"id": transaction_id, "type": "email", "status": event_type.status}
     filled |= {
@@ -136,6 +137,10 @@ def compose(
     }
     try:
         body = serialize(document)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            check_depth(document)
+    except TooDeep as error:
+        raise InvalidEvent("too_deep", "body", str(error)) from error
     except (TypeError, ValueError) as error:
         raise InvalidEvent("invalid_field", "data", "holds a value that is not JSON") from error
     if len(body) > MAX_BODY_BYTES:
@@ -182,9 +187,10 @@ def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
         offset_ms = (int(hours) * 60 + int(minutes)) * 60_000 if sign else 0
         unix_ms = (instant - _EPOCH) // _MILLISECOND + int((fraction or "0").ljust(3, "0")[:3])
         unix_ms += offset_ms if sign == "-" else -offset_ms
-        if unix_ms >= 0:
+        # In UTC too: `9999-12-31T23:59:59-01:00` is of a year that nothing here could write.
+        if 0 <= unix_ms <= LATEST_MS:
             return unix_ms
-    message = "must be an RFC 3339 time from 1970 on, as 2025-12-21T10:30:00Z"
+    message = "must be an RFC 3339 time from 1970 to 9999, as 2025-12-21T10:30:00Z"
     raise InvalidEvent("invalid_field", field_name, message)
 
 
@@ -235,7 +241,8 @@ def _account(named: object, authenticated: str | None) -> str:
     return account_id
 
 
-def _data(value: object) -> dict[str, object]:
+def checked_data(value: object) -> dict[str, object]:
+    """Return an event's data; InvalidEvent unless it is an object that names a recipient."""
     if not isinstance(value, dict):
         raise InvalidEvent("invalid_field", "data", "must be an object with at least `to`")
     recipients = value.get("to")

@@ -42,9 +42,15 @@ def parse(text: str | bytes) -> object:
         value: object = _DECODER.decode(text)
     except RecursionError as error:
         raise _too_deep() from error
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(value):
-        raise _too_deep()
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        check_depth(value)
     return value
+
+
+def check_depth(value: object) -> None:
+    """Raise TooDeep for a value that `parse` would not read again, once it is written."""
+    if _is_too_deep(value):
+        raise _too_deep()
 
 
 def serialize(value: object) -> bytes:

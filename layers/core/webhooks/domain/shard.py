@@ -16,13 +16,16 @@ from webhooks.domain.event import (
     MAX_BODY_BYTES,
     Event,
     checked_account_id,
+    checked_data,
     checked_event_id,
     checked_event_type,
     checked_transaction_id,
+    compose,
     parse_timestamp,
 )
 from webhooks.domain.ids import is_uuid
-from webhooks.domain.payload import parse, serialize
+from webhooks.domain.payload import parse
+from webhooks.domain.timestamps import LATEST_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,9 +37,8 @@ SHARD_WEBHOOKS = 10
 """Webhooks of a shard. A batch is ten messages, which may all be shards: `MOST_AT_ONCE` again."""
 
 _FIELDS = frozenset({"shard", "account_id", "id", "occurred_at_ms", "arrived_at_ms", "body"})
-_BODY_FIELDS = ["event", "transaction_id", "timestamp", "data"]
+_BODY_FIELDS = frozenset({"event", "transaction_id", "timestamp", "data"})
 _LAST_ID = (1 << 128) - 1
-_LATEST_MS = (1 << 48) - 1
 
 
 class Shard(NamedTuple):
@@ -93,21 +95,23 @@ def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
     """Read a part. Raises InvalidEvent for what `to_message` never makes.
 
     Whoever may send to the queue can write one, so that it can do nothing which an event could
-    not: its bytes are in the contract's form, and of its size.
+    not: its bytes are those that an event of what they say would have.
     """
     if document.keys() != _FIELDS:
         raise InvalidEvent("invalid_field", "shard", "must come with the fields of a shard")
     body, content = _body(document["body"])
     parse_timestamp(content["timestamp"])
-    event = Event(
+    event = compose(
         account_id=checked_account_id(document["account_id"]),
-        id=checked_event_id(document["id"]),
-        type=checked_event_type(content["event"]),
+        event_id=checked_event_id(document["id"]),
+        event_type=checked_event_type(content["event"]),
         transaction_id=checked_transaction_id(content["transaction_id"], "transaction_id"),
         timestamp=str(content["timestamp"]),
         occurred_at_ms=_milliseconds(document, "occurred_at_ms"),
-        body=body,
+        data=checked_data(content["data"]),
     )
+    if event.body != body:
+        raise InvalidEvent("invalid_field", "body", "must be an event's")
     arrived_at_ms = min(_milliseconds(document, "arrived_at_ms"), sent_at_ms)
     return Part(event, _shard(document["shard"]), arrived_at_ms)
 
@@ -121,20 +125,14 @@ def _body(text: object) -> tuple[bytes, dict[str, object]]:
         content = parse(body)
     except ValueError as error:
         raise InvalidEvent("invalid_field", "body", "must be an event's") from error
-    if (
-        not isinstance(content, dict)
-        or list(content) != _BODY_FIELDS
-        or not isinstance(data := content["data"], dict)
-        or not data.get("to")
-        or serialize(content) != body
-    ):
+    if not isinstance(content, dict) or content.keys() != _BODY_FIELDS:
         raise InvalidEvent("invalid_field", "body", "must be an event's")
     return body, content
 
 
 def _milliseconds(document: Mapping[str, object], name: str) -> int:
     value = document[name]
-    if type(value) is int and 0 <= value <= _LATEST_MS:
+    if type(value) is int and 0 <= value <= LATEST_MS:
         return value
     raise InvalidEvent("invalid_field", name, "must be Unix milliseconds")
 

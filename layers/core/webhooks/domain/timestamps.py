@@ -6,6 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+LATEST_MS = (datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC) - _EPOCH) // timedelta(
+    milliseconds=1
+)
+"""The last instant that can be written with four digits of a year, in UTC."""
+
 
 def to_text(unix_ms: int) -> str:
     """Write Unix milliseconds as `2025-12-21T23:25:12.006Z`."""

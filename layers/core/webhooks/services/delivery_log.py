@@ -151,7 +151,7 @@ def _query(webhook: Webhook, wanted: DeliveryFilter) -> DeliveryQuery:
         try:
             times.append(None if text is None else parse_timestamp(text, field))
         except InvalidInput:
-            message = "Use an RFC 3339 time from 1970 on, as 2025-12-21T10:30:00Z."
+            message = "Use an RFC 3339 time from 1970 to 9999, as 2025-12-21T10:30:00Z."
             problems.append(InvalidInput(field, message))
     if problems:
         raise InvalidWebhook(problems)

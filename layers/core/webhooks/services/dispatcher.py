@@ -129,11 +129,12 @@ class Dispatcher:
         works: dict[DeliveryKey, _Work] = {}
         now_ms = int(self._clock() * _MILLISECONDS)
         for group, query in zip(groups, queries, strict=True):
-            try:
-                destinations = query.result()
-            except Unavailable as error:
+            error = query.exception()
+            if error is not None:
+                # A bug too: a record that cannot be read is one account's trouble.
                 failures.add((read.message.id for read in groups[group]), error)
                 continue
+            destinations = query.result()
             for read in groups[group]:
                 event = read.event
                 matching = [one for one in destinations if one.webhook.wants(event.type)]

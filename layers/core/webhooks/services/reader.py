@@ -92,16 +92,17 @@ class Reader:
             try:
                 reads += self._reads(message)
             except InvalidEvent as error:
-                rejected.append(RejectedMessage(message.id, message.body, error.reason, str(error)))
+                rejected.append(_rejected(message, error))
             self._observer.trace("message_ids", message.id)
         for event_id in dict.fromkeys(read.event.id for read in reads):
             self._observer.trace("event_ids", event_id)
+        settled = self._with_first_times(reads, failures, rejected)
         for message_id, _, reason, _ in rejected:
             self._observer.count("RejectedMessages")
             self._observer.count("Rejected" + reason.title().replace("_", ""))
             self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
         failures.ids.update(self._rejected.put(rejected) if rejected else ())
-        return self._with_first_times(reads, failures)
+        return settled
 
     def _reads(self, message: Message) -> list[Read]:
         content = self._content(message, message.sent_at_ms)
@@ -116,8 +117,13 @@ class Reader:
             self._observer.count("IgnoredEvents")
         return content
 
-    def _with_first_times(self, reads: Iterable[Read], failures: Failures) -> list[Read]:
-        """Give an event whose id does not fix its time the time of its first copy."""
+    def _with_first_times(
+        self, reads: Iterable[Read], failures: Failures, rejected: list[RejectedMessage]
+    ) -> list[Read]:
+        """Give an event whose id does not fix its time the time of its first copy.
+
+        With that it may be too large, by a digit or two of what is derived from its time.
+        """
         claims = [
             (
                 read,
@@ -136,7 +142,15 @@ class Reader:
                 continue
             event = read.event
             if first_ms != event.occurred_at_ms:
-                [event] = self._content(read.message, first_ms).events
+                try:
+                    [event] = self._content(read.message, first_ms).events
+                except InvalidEvent as error:
+                    rejected.append(_rejected(read.message, error))
+                    continue
                 event = replace(event, occurred_at_ms=first_ms)
             settled.append(read._replace(event=event))
         return settled
+
+
+def _rejected(message: Message, error: InvalidEvent) -> RejectedMessage:
+    return RejectedMessage(message.id, message.body, error.reason, str(error))

@@ -141,7 +141,8 @@ class Retrier:
         One that fails gets an execution of its own again, one that is exhausted by it the one that
         sends it to the dead-letter queue. The caller reports the attempt to the webhook's health.
         Raises Unavailable where our own side failed; a delivery whose schedule could not be started
-        then waits for the next step again.
+        then waits for the next step again, and its attempt is reported here: a receiver that is
+        down again must not be asked in each of them.
         """
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
@@ -154,6 +155,7 @@ class Retrier:
             try:
                 self.schedule(stored)
             except Unavailable:
+                self._health.report(destination.webhook, after.attempts[len(delivery.attempts) :])
                 if stored.status is Status.RETRYING:
                     # An execution that was started all the same finds nothing to do.
                     again = stored.put_by(Status.WAITING, delivery.reason or "webhook_down")

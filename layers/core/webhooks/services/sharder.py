@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from webhooks.domain.event import Event
+    from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination
     from webhooks.ports import EventQueue, Observer
     from webhooks.services.reader import Failures, Read
@@ -75,12 +76,14 @@ class Sharding:
 
     def _send(self, read: Read, matching: Sequence[Destination]) -> Iterator[Future[Sequence[int]]]:
         shards = divide([destination.webhook.id for destination in matching])
+        self._observer.count("Shards", len(shards))
+        for start in range(0, len(shards), _AT_ONCE):
+            yield self._threads.submit(self._put, read, shards[start : start + _AT_ONCE])
+
+    def _put(self, read: Read, shards: Sequence[Shard]) -> Sequence[int]:
+        # Made here: all the messages of a batch's widest events would not fit in the memory.
         messages = [to_message(Part(read.event, one, read.arrived_at_ms)) for one in shards]
-        self._observer.count("Shards", len(messages))
-        for start in range(0, len(messages), _AT_ONCE):
-            yield self._threads.submit(
-                self._queue.put, read.event.account_id, messages[start : start + _AT_ONCE]
-            )
+        return self._queue.put(read.event.account_id, messages)
 
 
 _AT_ONCE = MOST_AT_ONCE // SHARD_WEBHOOKS

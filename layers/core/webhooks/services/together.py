@@ -52,7 +52,8 @@ def begin(
     done: Future[Result] = Future()
     try:
         done.set_result(work(items[0]))
-    except BaseException as error:
-        # As a thread has it: whoever asks for the result gets it.
+    except Exception as error:
+        # As a thread has it: whoever asks for the result gets it. But what ends this thread, as
+        # Ctrl-C, ends it here too.
         done.set_exception(error)
     return [done]
