@@ -87,10 +87,13 @@ def measure(stand: Stand, kind: str) -> dict[str, dict[str, float]]:
     return measured
 
 
-def serve_clients(connection: Connection, authority: str, url: str, endpoint: str) -> None:
+def serve_clients(
+    connection: Connection, authority: str, url: str, endpoint: str | None = None
+) -> None:
     """Make posts with the client asked for; says which there are, then what a post took."""
     posts = {name: make(authority, url) for name, make in CLIENTS.items()}
-    posts[FLOOR] = _floor(posts["urllib3"], endpoint)
+    if endpoint is not None:
+        posts[FLOOR] = _floor(posts["urllib3"], endpoint)
     for post in posts.values():
         for _ in range(2 * _BATCH):
             post()

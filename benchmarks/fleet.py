@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import shares
 from benchmarks.bill import MEMORY_MB
+from benchmarks.clients import serve_clients
 from benchmarks.dispatching import Function
 from benchmarks.events import event_text
 from benchmarks.processes import serving
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DISPATCHERS = 5
 WEBHOOKS = 1000
+FLOOR = "bare urllib3"
 WARM_ACCOUNT = "acc_warm"
 """An account with one webhook, for what a function does before it is measured."""
 
@@ -72,9 +74,11 @@ def _publish(endpoint: str, text: str) -> None:
 def measure(stand: Stand) -> dict[str, dict[str, float]]:
     """Return it for a thousand webhooks: divided, in one function, and both with shares of a CPU.
 
-    Without the right to make the kernel's quotas the last two are left out.
+    Without the right to make the kernel's quotas the last two are left out. `FLOOR` is what as many
+    processes take that do nothing but post.
     """
     measured = {
+        FLOOR: bare_posts(stand, WEBHOOKS),
         "divided": wide_event(stand, WEBHOOKS),
         "in one function": wide_event(stand, WEBHOOKS, divides=False),
     }
@@ -86,6 +90,28 @@ def measure(stand: Stand) -> dict[str, dict[str, float]]:
             ),
         }
     return measured
+
+
+def bare_posts(stand: Stand, posts: int) -> dict[str, float]:
+    """Return when the last of a fleet's posts arrives, each over a connection of its own."""
+    with ExitStack() as stack:
+        clients = serve_clients, stand.authority, stand.urls["fresh"]
+        fleet = [stack.enter_context(serving(*clients)) for _ in range(DISPATCHERS)]
+        stand.arrivals()
+        began_at = time.time()
+        for one in fleet:
+            one.tell(["urllib3", posts // DISPATCHERS])
+        arrived = _arrivals(stand, posts, began_at)
+    return {"last_ms": (max(arrived) - began_at) * 1000, "missing": posts - len(arrived)}
+
+
+def _arrivals(stand: Stand, expected: int, since: float) -> list[float]:
+    """Return when each of the expected requests arrived, or those that did in a minute."""
+    arrived: list[float] = []
+    while len(arrived) < expected and time.time() < since + _SECONDS:
+        time.sleep(0.25)
+        arrived += [at for _, at in stand.arrivals()["fresh"]]
+    return arrived
 
 
 def wide_event(
@@ -110,10 +136,7 @@ def wide_event(
         stand.arrivals()
         published_at = time.time()
         _publish(aws.first, event_text(time.time_ns()))
-        arrived: list[float] = []
-        while len(arrived) < webhooks and time.time() < published_at + _SECONDS:
-            time.sleep(0.25)
-            arrived += [at for _, at in stand.arrivals()["fresh"]]
+        arrived = _arrivals(stand, webhooks, published_at)
         time.sleep(0.5)
         extra = len(stand.arrivals()["fresh"])
         batches = [one.told() for one in fleet]

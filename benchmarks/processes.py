@@ -25,8 +25,12 @@ class Served:
 
     def ask(self, question: object) -> Any:
         """Return its answer to a question that it knows."""
-        self._connection.send(question)
+        self.tell(question)
         return self._connection.recv()
+
+    def tell(self, question: object) -> None:
+        """Ask, without waiting for the answer."""
+        self._connection.send(question)
 
     def told(self) -> list[Any]:
         """Return what it has said since, unasked."""

@@ -2,7 +2,9 @@
 
 moto's backends know nothing of the threads that its server calls them from. Without this a message
 that is sent while another is deleted is lost, two conditional writes of one item both succeed, and
-an execution of one name is started twice. Nor does moto know a transaction again that the SDK sends
+an execution of one name is started twice. An execution may not even begin: what reads its state
+machine's definition keeps its place in a list that all threads share, and raises in the execution's
+own thread, of which nobody hears. Nor does moto know a transaction again that the SDK sends
 once more, for want of an answer to the first time: it would find its own writes there, and fail.
 """
 
@@ -34,15 +36,19 @@ def one_at_a_time() -> Iterator[None]:
     from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.responses import DynamoHandler
     from moto.sqs.models import SQSBackend
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
     from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-    tables, executions = threading.RLock(), threading.RLock()
+    tables, executions, definitions = threading.RLock(), threading.RLock(), threading.RLock()
     with contextlib.ExitStack() as replaced:
         for name in _TABLES:
             _guard(replaced, DynamoDBBackend, name, lambda *_, **__: tables)
         for name in _QUEUES:
             _guard(replaced, SQSBackend, name, _lock_of_queue)
         _guard(replaced, StepFunctionsParserBackend, "start_execution", lambda *_, **__: executions)
+        # A static method, so that the guard's first argument is the definition.
+        guarded = _guarded(AmazonStateLanguageParser.parse, lambda *_: definitions)
+        _replace(replaced, AmazonStateLanguageParser, "parse", staticmethod(guarded))
         _once_a_token(replaced, DynamoHandler, "transact_write_items", tables)
         yield
 
@@ -68,19 +74,28 @@ def _once_a_token(
                 answers[made] = original(self)
             return answers[made]
 
-    setattr(owner, name, once)
-    replaced.callback(setattr, owner, name, original)
+    _replace(replaced, owner, name, once)
 
 
 def _guard(
     replaced: contextlib.ExitStack, owner: Any, name: str, lock_of: Callable[..., Any]
 ) -> None:
-    original = getattr(owner, name)
+    _replace(replaced, owner, name, _guarded(getattr(owner, name), lock_of))
 
+
+def _guarded(original: Callable[..., Any], lock_of: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def guarded(self: Any, *arguments: Any, **named: Any) -> Any:
-        with lock_of(self, *arguments, **named):
-            return original(self, *arguments, **named)
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        with lock_of(*arguments, **named):
+            return original(*arguments, **named)
 
-    setattr(owner, name, guarded)
-    replaced.callback(setattr, owner, name, original)
+    return guarded
+
+
+def _replace(replaced: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None:
+    """Put something else in an attribute's place, until the end."""
+    if name in vars(owner):
+        replaced.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        replaced.callback(delattr, owner, name)
+    setattr(owner, name, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 THREADS = 8
+DEFINITION = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +87,34 @@ def test_of_many_conditional_writes_at_once_one_succeeds(client: Callable[[str],
             assert sum(threads.map(write, [item] * THREADS)) == 1
 
 
+@pytest.mark.usefixtures("client")
+def test_definitions_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+    from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
+
+    read = Preprocessor.visitState_machine
+    under_way: list[None] = []
+    at_once: list[int] = []
+
+    def slowly(self: Preprocessor, ctx: Any) -> Any:
+        under_way.append(None)
+        at_once.append(len(under_way))
+        time.sleep(0.01)
+        program = read(self, ctx)
+        under_way.pop()
+        return program
+
+    monkeypatch.setattr(Preprocessor, "visitState_machine", slowly)
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(AmazonStateLanguageParser.parse, [DEFINITION] * THREADS))
+    assert at_once == [1] * THREADS
+
+
 def test_many_starts_of_one_name_at_once_are_one_execution(client: Callable[[str], Any]) -> None:
     states = client("stepfunctions")
     machine = states.create_state_machine(
         name="machine",
-        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+        definition=DEFINITION,
         roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine",
     )["stateMachineArn"]
 
