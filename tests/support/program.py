@@ -42,7 +42,7 @@ class Program:
         self._reader.start()
 
     def wait_for(
-        self, look: Callable[[Sequence[str]], Found | None], what: str, timeout: float = 20.0
+        self, look: Callable[[Sequence[str]], Found | None], what: str, timeout: float = 60.0
     ) -> Found:
         """Return what `look` finds in the lines as soon as it does; AssertionError if it ends."""
         deadline = time.monotonic() + timeout
@@ -71,7 +71,7 @@ class Program:
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Return the exit code, once the process has ended and everything it said was read."""
         code = self.process.wait(timeout)
         self._reader.join(timeout)

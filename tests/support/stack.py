@@ -58,7 +58,7 @@ _PAUSE_SECONDS = 0.05
 Found = TypeVar("Found")
 
 
-def eventually(look: Callable[[], Found | None], what: str, timeout: float = 20.0) -> Found:
+def eventually(look: Callable[[], Found | None], what: str, timeout: float = 60.0) -> Found:
     """Return what `look` finds as soon as it finds something; AssertionError if it never does."""
     deadline = time.monotonic() + timeout
     while True:
@@ -162,6 +162,12 @@ class Queue:
             Entries=[{"Id": str(at), "MessageBody": body} for at, body in enumerate(bodies)],
         )
         assert not answer.get("Failed")
+
+    def comes_again_after(self, seconds: int) -> None:
+        """Have what is received and not deleted received again after so long."""
+        self.sqs.set_queue_attributes(
+            QueueUrl=self.url, Attributes={"VisibilityTimeout": str(seconds)}
+        )
 
     def wait_until_empty(self) -> None:
         """Wait until every message was received and deleted again."""
