@@ -61,7 +61,7 @@ api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK
 
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 .PHONY: test-dynamodb
 test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)

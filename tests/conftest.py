@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from webhooks.adapters import aws
 
@@ -21,14 +24,19 @@ def pytest_configure() -> None:
     settings.load_profile("untimed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a file's tests to one process, and those that run a whole stack all to the same one.
+class OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
+    """Gives a file's tests to one process, and those that run a whole stack all to the same one.
 
     Two stacks at once leave each of them too little of a small machine.
     """
-    for item in items:
-        group = "stack" if item.path.parent.name in _OF_A_STACK else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        return "stack" if path.parent.name in _OF_A_STACK else str(path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackAtATime:
+    return OneStackAtATime(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
