@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def test_an_erasure_is_asked_for_and_followed(stack: Stack, account: Account) -> None:
     begun = account.call("DELETE", "/api/v1/recipients/anna%40example.com").data
-    # The page's first command asks for the same address again, and is answered with what began.
+    # The page's first command asks for the same address again, and is answered with what began, or
+    # with another erasure where that one's first pass is over, which in an empty account is soon.
     asked, followed = run_commands("privacy.md", stack, account, ERASURE=begun["id"])
-    assert asked["data"]["id"] == followed["data"]["id"] == begun["id"]
+    assert asked["data"].keys() == begun.keys()
+    assert followed["data"]["id"] == begun["id"]
 
 
 def test_a_key_for_the_dashboard_is_made(stack: Stack, account: Account) -> None:
