@@ -40,13 +40,7 @@ def test_row_56_a_slow_account_holds_up_no_other_in_its_batch(
 def test_row_56_each_account_is_a_group_of_the_queue(case: Case) -> None:
     """What SQS's fair queueing goes by; that it is fair only a real queue shows."""
     assert published(case, "txn_1", "txn_2").status == 202
-    groups = {
-        entry["MessageGroupId"]
-        for name, body in case.stand.faults.sent
-        if name == "SendMessageBatch"
-        for entry in body["Entries"]
-    }
-    assert groups == {case.account}
+    assert case.message_groups() == {case.account}
     assert len(taken(case)) == 2
 
 

@@ -57,13 +57,7 @@ def test_row_58_shards_that_the_queue_did_not_take_are_sent_again(
     assert case.stand.faults.count("SendMessageBatch", FIRST) == 2
     texts = case.stand.aws.queued()
     assert len(texts) == len(set(texts)) == SHARDS
-    groups = {
-        entry["MessageGroupId"]
-        for name, body in case.stand.faults.sent
-        if name == "SendMessageBatch"
-        for entry in body["Entries"]
-    }
-    assert groups == {case.account}
+    assert case.message_groups() == {case.account}
     assert dispatched(case, texts) == []
     assert_each_got_it_once(case, hook)
 

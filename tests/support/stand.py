@@ -213,6 +213,15 @@ class Case:
         told = [json.loads(detail) for detail in details]
         return [one for one in told if one["account_id"] == self.account]
 
+    def message_groups(self) -> set[str]:
+        """Return the groups of all messages that were put on the queue in batches."""
+        return {
+            entry["MessageGroupId"]
+            for operation, body in self.stand.faults.sent
+            if operation == "SendMessageBatch"
+            for entry in body["Entries"]
+        }
+
     def health(self, number: int = 1, **attributes: Any) -> Webhook:
         """Return a webhook as it is stored, with attributes of its item changed where given."""
         webhook_id = samples.webhook(number).id

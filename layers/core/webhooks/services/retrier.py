@@ -150,18 +150,18 @@ class Retrier:
             after = replace(after, generation=delivery.generation + 1, reason=None)
         elif after.status is Status.EXHAUSTED:
             after = after.resumed(int(self._clock() * _MILLISECONDS))
+        made = after.attempts[len(delivery.attempts) :]
         stored = self._record(delivery, after)
         if stored is not None and stored.next_attempt_at_ms is not None:
             try:
                 self.schedule(stored)
             except Unavailable:
-                self._health.report(destination.webhook, after.attempts[len(delivery.attempts) :])
+                self._health.report(destination.webhook, made)
                 if stored.status is Status.RETRYING:
                     # An execution that was started all the same finds nothing to do.
                     again = stored.put_by(Status.WAITING, delivery.reason or "webhook_down")
                     self._deliveries.update(again, before=stored)
                 raise
-        made = after.attempts[len(delivery.attempts) :]
         return made[0] if made else None
 
     def schedule(self, delivery: Delivery) -> None:
