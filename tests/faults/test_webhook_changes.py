@@ -12,7 +12,7 @@ from support.receiver import Answer
 from support.stand import one_event
 from webhooks.adapters.http import GuardedSender
 from webhooks.domain.delivery import AttemptError, Status
-from webhooks.domain.health import DISABLE_AFTER_MS
+from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS
 from webhooks.domain.signing import sendcomms_signature, standard_signature
 
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ def change(case: Case, webhook_id: str, **changes: Any) -> None:
 
 
 def has_failed_for(case: Case, milliseconds: int) -> None:
-    """Make the webhook one whose attempts have failed for so long."""
+    """Make the webhook one whose attempts have failed for so long, and was warned of in time."""
     since = int(time.time() * 1000) - milliseconds
-    case.health(failing_since={"N": str(since)}, failures={"N": "3"})
+    case.health(
+        failing_since={"N": str(since)},
+        failures={"N": "3"},
+        warned_at={"N": str(since + WARN_AFTER_MS)},
+    )
 
 
 def test_row_38_gone_disables_the_webhook_once_and_tells_why(
@@ -266,7 +270,8 @@ def test_row_53_a_success_after_the_first_failure_prevents_disabling(
     assert webhook.active
     assert webhook.health.failures == 1
     assert webhook.health.failing_since_ms is not None
-    assert not webhook.health.failing_for(DISABLE_AFTER_MS, int(time.time() * 1000))
+    assert webhook.health.failing_since_ms > time.time() * 1000 - DISABLE_AFTER_MS
+    assert webhook.health.warned_at_ms is None
     assert case.announced("webhook.disabled") == []
 
 

@@ -13,6 +13,7 @@ from support.stores import MOTO
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
     FAILURES_TO_OPEN,
+    NOTICE_MS,
     WARN_AFTER_MS,
     Circuit,
     RecoveryKey,
@@ -91,22 +92,24 @@ def test_successes_close_it_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing_for_ms", "told"),
+    ("days_ms", "told"),
     [
-        (WARN_AFTER_MS, ["webhook.failing"]),
-        (DISABLE_AFTER_MS, ["webhook.disabled"]),
+        ([WARN_AFTER_MS], ["webhook.failing"]),
+        ([DISABLE_AFTER_MS], ["webhook.failing"]),
+        ([WARN_AFTER_MS, NOTICE_MS], ["webhook.failing", "webhook.disabled"]),
     ],
 )
 def test_a_webhook_that_fails_for_days_is_told_of_once(
-    world: World, failing_for_ms: int, told: list[str]
+    world: World, days_ms: list[int], told: list[str]
 ) -> None:
     world.stores.health.failed(*OWNER, FAILURES_TO_OPEN, world.now_ms)
-    world.stores.health.open(KEY, world.now_ms + failing_for_ms + 1, world.now_ms)
-    world.now_ms += failing_for_ms
-    world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED]))
+    world.stores.health.open(KEY, world.now_ms + sum(days_ms) + 1, world.now_ms)
+    for passed_ms in days_ms:
+        world.now_ms += passed_ms
+        world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED]))
     assert world.announcer.types == told
     assert world.webhook().active == (told == ["webhook.failing"])
-    assert world.webhook().health.failures == FAILURES_TO_OPEN + world.count
+    assert world.webhook().health.failures == FAILURES_TO_OPEN + len(days_ms) * world.count
 
 
 def test_a_webhook_that_is_gone_is_switched_off_once(world: World) -> None:

@@ -151,9 +151,9 @@ def test_a_warning_is_given_once_and_only_for_as_long_as_it_failed(stores: Store
     assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
     stores.health.failed(*OWNER, 1, NOW_MS)
     assert not stores.health.warn(*OWNER, NOW_MS - 1, NOW_MS)
-    assert stores.health.warn(*OWNER, NOW_MS, NOW_MS)
-    assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
-    assert health(stores) == Health(1, NOW_MS, warned=True)
+    assert stores.health.warn(*OWNER, NOW_MS, NOW_MS + 3)
+    assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS + 4)
+    assert health(stores) == Health(1, NOW_MS, warned_at_ms=NOW_MS + 3)
 
 
 def test_a_webhook_that_is_off_is_not_warned_of(stores: Stores) -> None:

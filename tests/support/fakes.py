@@ -203,7 +203,7 @@ class FakeHealthStore:
         def change(webhook: Webhook) -> Webhook | None:
             nonlocal was_down
             cleared = _with_health(
-                webhook, failures=0, failing_since_ms=None, warned=False, down_since_ms=None
+                webhook, failures=0, failing_since_ms=None, warned_at_ms=None, down_since_ms=None
             )
             opened = webhook.health.circuit is Circuit.OPEN
             was_down = opened or webhook.health.down_since_ms is not None
@@ -239,9 +239,10 @@ class FakeHealthStore:
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
-            if not webhook.active or webhook.health.warned or not _since(webhook, failing_since_ms):
+            warned = webhook.health.warned_at_ms is not None
+            if warned or not webhook.active or not _since(webhook, failing_since_ms):
                 return None
-            return _with_health(webhook, warned=True)
+            return _with_health(webhook, warned_at_ms=now_ms)
 
         return self._change("warn", (account_id, webhook_id), change) is not None
 

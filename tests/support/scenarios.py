@@ -14,7 +14,7 @@ from support import samples
 from support.invocations import WEBHOOKS, names, now
 from support.receiver import Answer, Receiver
 from webhooks.adapters import items
-from webhooks.domain.health import FAILURES_TO_OPEN
+from webhooks.domain.health import FAILURES_TO_OPEN, WARN_AFTER_MS
 from webhooks.domain.shard import MOST_AT_ONCE
 
 if TYPE_CHECKING:
@@ -163,8 +163,11 @@ def fail_for_days(world: World) -> None:
     with world.webhook(Answer(500)) as (webhook_id, _):
         for days in (0, 4.5, 5.5):
             world.dispatch(world.event())
-            since = str(int(time.time() * 1000 - days * DAY_MS))
-            world.change("WebhooksTable", names(webhook_id), failing_since={"N": since})
+            since = int(time.time() * 1000 - days * DAY_MS)
+            history = {"failing_since": {"N": str(since)}}
+            if "warned_at" in world.item(webhook_id):
+                history["warned_at"] = {"N": str(since + WARN_AFTER_MS)}
+            world.change("WebhooksTable", names(webhook_id), **history)
             world.retry_all(webhook_id)
         assert world.call("GET", f"{WEBHOOKS}/{webhook_id}")["active"] is False
 

@@ -13,6 +13,7 @@ from webhooks.domain.health import (
     CLEAN,
     DISABLE_AFTER_MS,
     FAILURES_TO_OPEN,
+    NOTICE_MS,
     WARN_AFTER_MS,
     Circuit,
     Health,
@@ -195,7 +196,9 @@ def test_a_webhook_is_warned_of_once_after_four_days(world: World) -> None:
 
 def test_a_webhook_is_switched_off_once_after_five_days(world: World) -> None:
     fail(world)
-    world.now_ms += DISABLE_AFTER_MS - 1
+    world.now_ms += WARN_AFTER_MS
+    fail(world)
+    world.now_ms += NOTICE_MS - 1
     fail(world)
     assert world.webhook().active
 
@@ -208,6 +211,37 @@ def test_a_webhook_is_switched_off_once_after_five_days(world: World) -> None:
     assert world.announcer.types == ["webhook.failing", "webhook.disabled"]
     assert world.announcer.announcements[-1].facts == {"reason": "failing"}
     assert world.recoveries.started == []
+
+
+def test_a_webhook_that_nobody_looked_at_in_five_days_is_warned_of_first(world: World) -> None:
+    fail(world)
+    world.now_ms += DISABLE_AFTER_MS + DAY_MS
+    fail(world)
+    [warning] = world.announcer.announcements
+    assert (warning.type, warning.facts["disabled_at"]) == (
+        "webhook.failing",
+        "2025-12-28T10:30:00.000Z",
+    )
+
+    world.now_ms += NOTICE_MS - 1
+    fail(world)
+    assert world.webhook().active
+    world.now_ms += 1
+    fail(world)
+    assert world.webhook().disabled_reason == "failing"
+    assert world.announcer.types == ["webhook.failing", "webhook.disabled"]
+
+
+def test_a_webhook_that_was_warned_of_late_is_switched_off_a_day_later(world: World) -> None:
+    fail(world)
+    world.now_ms += WARN_AFTER_MS + NOTICE_MS // 2
+    fail(world)
+    world.now_ms += NOTICE_MS // 2
+    fail(world)
+    assert world.webhook().active
+    world.now_ms += NOTICE_MS // 2
+    fail(world)
+    assert not world.webhook().active
 
 
 def test_a_success_in_five_days_of_failures_prevents_switching_off(world: World) -> None:
@@ -226,11 +260,24 @@ def test_a_success_between_the_last_failure_and_its_review_prevents_switching_of
     world: World,
 ) -> None:
     fail(world)
-    world.now_ms += DISABLE_AFTER_MS
+    world.now_ms += WARN_AFTER_MS
+    fail(world)
+    world.now_ms += NOTICE_MS
     before_the_success = world.webhook()
     world.health.report(world.webhook(), [SUCCESS])
     assert not world.health.review(before_the_success)
     assert world.webhook().active
+    assert world.announcer.types == ["webhook.failing"]
+
+
+def test_a_success_between_the_last_failure_and_its_review_prevents_a_warning(
+    world: World,
+) -> None:
+    fail(world)
+    world.now_ms += WARN_AFTER_MS
+    before_the_success = world.webhook()
+    world.health.report(world.webhook(), [SUCCESS])
+    assert not world.health.review(before_the_success)
     assert world.announcer.types == []
 
 

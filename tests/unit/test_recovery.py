@@ -10,7 +10,14 @@ from support import samples
 from support.world import World as Services
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
 from webhooks.domain.errors import Unavailable
-from webhooks.domain.health import DISABLE_AFTER_MS, FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from webhooks.domain.health import (
+    FAILURES_TO_OPEN,
+    NOTICE_MS,
+    WARN_AFTER_MS,
+    Circuit,
+    Health,
+    RecoveryKey,
+)
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import DeliveryBatch, WebhookChanges
 from webhooks.services.recovery import SECONDS_FOR_A_STEP, SETTLE_SECONDS, Step
@@ -142,12 +149,18 @@ def test_a_probe_that_says_gone_ends_in_a_webhook_that_is_off(world: World) -> N
 
 def test_a_webhook_that_was_down_for_five_days_is_switched_off_unprobed(world: World) -> None:
     world.wait_for(1)
-    world.now_ms += DISABLE_AFTER_MS
+    world.sender.answer = lambda *_: REFUSED
+    world.now_ms += WARN_AFTER_MS
+    assert world.step() is not None
+    assert len(world.sent()) == 1
+    world.sender.posts.clear()
+
+    world.now_ms += NOTICE_MS
     assert world.step() == Step(1)
     assert world.webhook().disabled_reason == "failing"
     assert world.step() is None
     assert world.sent() == []
-    assert world.announcer.types == ["webhook.disabled"]
+    assert world.announcer.types == ["webhook.failing", "webhook.disabled"]
 
 
 def test_what_waits_is_sent_oldest_first_at_the_rate(world: World) -> None:

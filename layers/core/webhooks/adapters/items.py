@@ -188,17 +188,15 @@ def read_webhook(item: Mapping[str, Any]) -> Webhook:
 
 def read_health(item: Mapping[str, Any]) -> Health:
     """Return the health of a webhook's item; one without a line of it is healthy."""
-    failing_since = item.get("failing_since")
-    down_since = item.get("down_since")
     return Health(
         failures=int(item.get("failures", {}).get("N", 0)),
-        failing_since_ms=int(failing_since["N"]) if failing_since else None,
+        failing_since_ms=_time(item, "failing_since"),
         circuit=Circuit(item.get("circuit", {}).get("S", Circuit.CLOSED)),
         recovery_id=item.get("recovery_id", {}).get("S"),
         recovery_due_at_ms=int(item.get("recovery_due_at", {}).get("N", 0)),
         draining_since_ms=int(item.get("draining_since", {}).get("N", 0)),
-        warned="warned_at" in item,
-        down_since_ms=int(down_since["N"]) if down_since else None,
+        warned_at_ms=_time(item, "warned_at"),
+        down_since_ms=_time(item, "down_since"),
     )
 
 
@@ -353,6 +351,10 @@ def item_size(item: Item) -> int:
     and one an element ("DynamoDB item sizes and formats" in AWS's developer guide).
     """
     return sum(len(name) + _value_size(value) for name, value in item.items())
+
+
+def _time(item: Mapping[str, Any], name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None
 
 
 def _value_size(value: Mapping[str, Any]) -> int:

@@ -14,7 +14,10 @@ _DAY_MS = 86_400_000
 WARN_AFTER_MS = 4 * _DAY_MS
 """A webhook that failed for this long has a day left, and its owner is told."""
 
-DISABLE_AFTER_MS = 5 * _DAY_MS
+NOTICE_MS = _DAY_MS
+"""As long before it is switched off its owner is told, however late somebody looked at it."""
+
+DISABLE_AFTER_MS = WARN_AFTER_MS + NOTICE_MS
 """A webhook whose every attempt failed for this long is switched off (contract 2.5)."""
 
 
@@ -54,7 +57,8 @@ class Health:
     `failures` are those since the last success, the first of them at `failing_since_ms`. A webhook
     whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
     `down_since_ms` is when the failures began that it was told to be down for: until a success,
-    whatever its owner does meanwhile, since that is to be told too.
+    whatever its owner does meanwhile, since that is to be told too. `warned_at_ms` is when its
+    owner was told that it will be switched off.
     """
 
     failures: int = 0
@@ -63,7 +67,7 @@ class Health:
     recovery_id: str | None = None
     recovery_due_at_ms: int = 0
     draining_since_ms: int = 0
-    warned: bool = False
+    warned_at_ms: int | None = None
     down_since_ms: int | None = None
 
     @property
@@ -79,12 +83,6 @@ class Health:
         if self.failures:
             return HealthState.FAILING
         return HealthState.RECOVERING if self.circuit is Circuit.DRAINING else HealthState.HEALTHY
-
-    def failing_for(self, milliseconds: int, now_ms: int) -> bool:
-        """Tell whether every attempt of this long failed."""
-        return self.failing_since_ms is not None and (
-            now_ms - self.failing_since_ms >= milliseconds
-        )
 
 
 CLEAN = Health()

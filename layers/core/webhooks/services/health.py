@@ -9,6 +9,7 @@ from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
     FAILURES_TO_OPEN,
+    NOTICE_MS,
     WARN_AFTER_MS,
     Circuit,
     RecoveryKey,
@@ -85,7 +86,8 @@ class HealthKeeper:
     def review(self, webhook: Webhook) -> bool:
         """Warn of a webhook that has failed for four days, switch it off after five.
 
-        True where it is switched off now. Raises Unavailable.
+        One that nobody looked at for longer, since it has few events, is warned of all the same,
+        and is switched off a day after that. True where it is switched off now. Raises Unavailable.
         """
         return self._review(webhook, webhook.health)
 
@@ -166,20 +168,25 @@ class HealthKeeper:
 
     def _review(self, webhook: Webhook, health: Health) -> bool:
         now_ms = self._now_ms()
-        if health.failing_for(DISABLE_AFTER_MS, now_ms):
-            return self._disable(webhook, "failing", failing_since_ms=now_ms - DISABLE_AFTER_MS)
-        if health.failing_for(WARN_AFTER_MS, now_ms) and not health.warned:
-            limit_ms = now_ms - WARN_AFTER_MS
-            if self._store.warn(webhook.account_id, webhook.id, limit_ms, now_ms):
-                since_ms = health.failing_since_ms or limit_ms
-                self._announce(
-                    AnnouncementType.WEBHOOK_FAILING,
-                    webhook.account_id,
-                    webhook.id,
-                    failing_since=_time(since_ms),
-                    disabled_at=_time(since_ms + DISABLE_AFTER_MS),
-                )
-        return False
+        since_ms = health.failing_since_ms
+        if since_ms is None or now_ms - since_ms < WARN_AFTER_MS:
+            return False
+        if health.warned_at_ms is None:
+            self._warn(webhook, since_ms, now_ms)
+            return False
+        if now_ms < max(since_ms + DISABLE_AFTER_MS, health.warned_at_ms + NOTICE_MS):
+            return False
+        return self._disable(webhook, "failing", failing_since_ms=now_ms - DISABLE_AFTER_MS)
+
+    def _warn(self, webhook: Webhook, since_ms: int, now_ms: int) -> None:
+        if self._store.warn(webhook.account_id, webhook.id, now_ms - WARN_AFTER_MS, now_ms):
+            self._announce(
+                AnnouncementType.WEBHOOK_FAILING,
+                webhook.account_id,
+                webhook.id,
+                failing_since=_time(since_ms),
+                disabled_at=_time(max(since_ms + DISABLE_AFTER_MS, now_ms + NOTICE_MS)),
+            )
 
     def _disable(
         self,
