@@ -10,7 +10,7 @@ from benchmarks.scenarios import LogMeter, stand, tables
 from benchmarks.units import read_units
 from support import samples
 from support.receiver import Receiver
-from webhooks.adapters import items
+from webhooks.adapters import items, webhook_items
 
 if TYPE_CHECKING:
     from webhooks.adapters.items import Item
@@ -22,7 +22,7 @@ OF_THE_ACCOUNT = (1, 10, 50, 1_000)
 def webhook_item(number: int, account_id: str) -> Item:
     """Return a webhook's item."""
     webhook = samples.webhook(number, account_id=account_id)
-    return items.webhook_item(webhook, samples.SECRET)
+    return webhook_items.webhook_item(webhook, samples.SECRET)
 
 
 def in_the_table(webhooks: int) -> dict[str, float]:

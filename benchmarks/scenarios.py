@@ -29,7 +29,7 @@ from local.template import load, of_type
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
-from webhooks.adapters import aws, items
+from webhooks.adapters import aws, webhook_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +98,7 @@ class Stand:
         for number in range(1, webhooks + 1):
             webhook = samples.webhook(number, url=receiver.url, events=("*",))
             self.backend.clients["dynamodb"].put_item(
-                TableName="WebhooksTable", Item=items.webhook_item(webhook, samples.SECRET)
+                TableName="WebhooksTable", Item=webhook_items.webhook_item(webhook, samples.SECRET)
             )
 
     def dispatch(self, messages: int) -> None:

@@ -16,7 +16,7 @@ from support import samples
 from support.certificates import authority
 from support.hostile import drips, silent
 from support.receiver import Answer, Raw, Receiver
-from webhooks.adapters import items
+from webhooks.adapters import webhook_items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,9 @@ class _Aws:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._items = [
-            items.webhook_item(samples.webhook(number, url=url, events=("*",)), samples.SECRET)
+            webhook_items.webhook_item(
+                samples.webhook(number, url=url, events=("*",)), samples.SECRET
+            )
             for number, url in enumerate(urls, 1)
         ]
         self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from webhooks.adapters.items import WRITE_UNIT_BYTES, item_size
+from webhooks.adapters.delivery_items import WRITE_UNIT_BYTES
+from webhooks.adapters.items import item_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.stack import eventually
-from webhooks.adapters import items
+from webhooks.adapters import items, webhook_items
 from webhooks.domain.shard import MOST_AT_ONCE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def wide(stack: Stack, account: Account, receiver: Receiver) -> Iterator[Account
     ]
     dynamodb = stack.client("dynamodb")
     for webhook in webhooks:
-        dynamodb.put_item(**table, Item=items.webhook_item(webhook, samples.SECRET))
+        dynamodb.put_item(**table, Item=webhook_items.webhook_item(webhook, samples.SECRET))
     yield account
     # The API would count them off, and they were never counted.
     for webhook in webhooks:

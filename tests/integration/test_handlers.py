@@ -18,7 +18,7 @@ from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
 from support.stores import webhook_store
-from webhooks.adapters.items import read_delivery
+from webhooks.adapters.delivery_items import read_delivery
 from webhooks.domain import signing
 from webhooks.domain.delivery import Status
 

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from local import template
 from webhooks import wiring
-from webhooks.adapters import aws, items
+from webhooks.adapters import aws, items, webhook_items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
@@ -408,8 +408,8 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
     assert set().union(*named.values()) == {
         *SHOWN_ATTRIBUTES,
         *SECRETS,
-        *items.FAILURE_ATTRIBUTES,
-        *items.RECOVERY_ATTRIBUTES,
+        *webhook_items.FAILURE_ATTRIBUTES,
+        *webhook_items.RECOVERY_ATTRIBUTES,
         "webhook_count",
     }
     assert {sid for sid, names in named.items() if names & SECRETS} == {

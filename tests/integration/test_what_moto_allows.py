@@ -26,7 +26,7 @@ from support.backend import lambda_context
 from support.fakes import FakeObserver
 from support.faults import Faults, answer_lost
 from support.stores import DYNAMODB_LOCAL
-from webhooks.adapters import items
+from webhooks.adapters import delivery_items, items, webhook_items
 from webhooks.adapters.sqs import SQSEventQueue, SQSRejectedMessages
 from webhooks.adapters.stepfunctions import (
     StepFunctionsRecoveryScheduler,
@@ -179,7 +179,7 @@ def largest_delivery() -> Delivery:
 
 
 def test_the_largest_delivery_fits_in_an_item() -> None:
-    assert items.item_size(items.delivery_item(largest_delivery(), 0)) < MAX_ITEM_BYTES
+    assert items.item_size(delivery_items.delivery_item(largest_delivery(), 0)) < MAX_ITEM_BYTES
 
 
 def test_the_largest_delivery_is_written_and_read(
@@ -200,16 +200,16 @@ def test_no_value_whose_order_counts_is_in_a_map_or_a_set() -> None:
     unordered = {
         name: value
         for item in (
-            items.delivery_item(largest_delivery(), 0),
-            items.webhook_item(webhook, samples.SECRET),
+            delivery_items.delivery_item(largest_delivery(), 0),
+            webhook_items.webhook_item(webhook, samples.SECRET),
         )
         for name, value in item.items()
         if not _keeps_order(value)
     }
     assert set(unordered) == {"headers"}
     backwards = dict(reversed(unordered["headers"]["M"].items()))
-    item = items.webhook_item(webhook, samples.SECRET) | {"headers": {"M": backwards}}
-    assert items.read_webhook(item) == webhook
+    item = webhook_items.webhook_item(webhook, samples.SECRET) | {"headers": {"M": backwards}}
+    assert webhook_items.read_webhook(item) == webhook
 
 
 def _keeps_order(value: Any) -> bool:

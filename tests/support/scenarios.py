@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from support import samples
 from support.invocations import WEBHOOKS, names, now
 from support.receiver import Answer, Receiver
-from webhooks.adapters import items
+from webhooks.adapters import webhook_items
 from webhooks.domain.health import FAILURES_TO_OPEN, WARN_AFTER_MS
 from webhooks.domain.shard import MOST_AT_ONCE
 
@@ -85,7 +85,7 @@ def deliver_widely(world: World) -> None:
     with Receiver() as receiver:
         for number in range(MOST_AT_ONCE + 1):
             webhook = samples.webhook(number, url=receiver.url, account_id="acc_wide")
-            world.put("WebhooksTable", items.webhook_item(webhook, samples.SECRET))
+            world.put("WebhooksTable", webhook_items.webhook_item(webhook, samples.SECRET))
         world.dispatch(world.event(account_id="acc_wide"))
         shards = world.queued("shard")
         world.dispatch(*shards[:10])

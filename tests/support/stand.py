@@ -21,9 +21,9 @@ from support.backend import backend, lambda_context, sqs_event
 from support.faults import Faults
 from support.http_api import ApiClient
 from support.receiver import Receiver, local_sender
-from webhooks.adapters import deliveries, items
+from webhooks.adapters import deliveries, items, webhook_items
+from webhooks.adapters.delivery_items import read_delivery
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
-from webhooks.adapters.items import read_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +120,7 @@ class Case:
         table = self.stand.aws.settings.webhooks_table
         for start in range(0, number, 25):
             puts = [
-                {"PutRequest": {"Item": items.webhook_item(webhook, watch.SECRET)}}
+                {"PutRequest": {"Item": webhook_items.webhook_item(webhook, watch.SECRET)}}
                 for webhook in made[start : start + 25]
             ]
             self.stand.aws.clients["dynamodb"].batch_write_item(RequestItems={table: puts})

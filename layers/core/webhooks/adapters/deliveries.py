@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from webhooks.adapters import items
+from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.domain.errors import Unavailable
 
@@ -98,7 +98,7 @@ class DynamoDBDeliveryStore:
                 TableName=self._table, Key=items.delivery_key(key), ConsistentRead=True
             )
         item = answer.get("Item")
-        return items.read_delivery(item) if item and self._lives(item) else None
+        return delivery_items.read_delivery(item) if item and self._lives(item) else None
 
     def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
         """Return those of the deliveries that exist, a hundred to a request."""
@@ -110,7 +110,7 @@ class DynamoDBDeliveryStore:
                     answer = self._client.batch_get_item(RequestItems=wanted)
                 for item in answer["Responses"].get(self._table, []):
                     if self._lives(item):
-                        delivery = items.read_delivery(item)
+                        delivery = delivery_items.read_delivery(item)
                         found[delivery.key] = delivery
                 wanted = answer.get("UnprocessedKeys")
                 if not wanted:
@@ -156,7 +156,7 @@ class DynamoDBDeliveryStore:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                return items.read_delivery(_stored(error))
+                return delivery_items.read_delivery(_stored(error))
         return delivery
 
     def update(self, delivery: Delivery, *, before: Delivery) -> bool:
@@ -197,11 +197,11 @@ class DynamoDBDeliveryStore:
                 )
             except ClientError as error:
                 stored = _stored(error, absent_is={})
-                return bool(stored) and items.read_delivery(stored) == delivery
+                return bool(stored) and delivery_items.read_delivery(stored) == delivery
         return True
 
     def _item(self, delivery: Delivery) -> items.Item:
-        return items.delivery_item(delivery, self._retention_seconds)
+        return delivery_items.delivery_item(delivery, self._retention_seconds)
 
     def _lives(self, item: Mapping[str, Any]) -> bool:
         """Tell whether an item is within its time to live, which DynamoDB enforces days late."""

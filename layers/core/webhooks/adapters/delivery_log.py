@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from webhooks.adapters import items
+from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
 from webhooks.ports import DeliveryPage
@@ -49,7 +49,7 @@ class DynamoDBDeliveryLog:
     def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
         """Return up to `limit` deliveries that match, newest first, older than id `before`."""
         request = self._request(query, before)
-        indexed = query.status in items.ATTENTION
+        indexed = query.status in delivery_items.ATTENTION
         filtered = query.event_type is not None or (query.status is not None and not indexed)
         found: list[Delivery] = []
         examined = 0
@@ -69,7 +69,7 @@ class DynamoDBDeliveryLog:
             request["ExclusiveStartKey"] = last_key
 
     def _request(self, query: DeliveryQuery, before: str | None) -> dict[str, Any]:
-        indexed = query.status if query.status in items.ATTENTION else None
+        indexed = query.status if query.status in delivery_items.ATTENTION else None
         request = range_query(
             self._table,
             items.owner(query.account_id, query.webhook_id),
@@ -90,9 +90,11 @@ class DynamoDBDeliveryLog:
 
     def _matching(self, query: DeliveryQuery, found: Sequence[Any]) -> list[Delivery]:
         """Return the deliveries of a query's items that live and match."""
-        if query.status not in items.ATTENTION:
+        if query.status not in delivery_items.ATTENTION:
             now = self._clock()
-            return [items.read_delivery(i) for i in found if int(i["expires_at"]["N"]) > now]
+            return [
+                delivery_items.read_delivery(i) for i in found if int(i["expires_at"]["N"]) > now
+            ]
         stored = self._store.get_many([items.read_delivery_key(item) for item in found])
         return sorted(
             (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from webhooks.adapters import items
+from webhooks.adapters import delivery_items, items
 from webhooks.domain.delivery import delivery_id_range
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def range_query(
     """
     key: items.Item = {"owner": {"S": owner}}
     if indexed is not None:
-        key = {"attention": {"S": items.attention_key(owner, indexed)}}
+        key = {"attention": {"S": delivery_items.attention_key(owner, indexed)}}
     first, last = delivery_id_range(since_ms, until_ms)
     [(partition, value)] = key.items()
     query: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from webhooks.adapters import items
+from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
 from webhooks.domain.delivery import DeliveryKey, Status
@@ -59,7 +59,7 @@ class DynamoDBDeliveryWalk:
     ) -> DeliveryBatch:
         """Return up to `limit` selected deliveries, oldest first, newer than id `after`."""
         owner = items.owner(account_id, webhook_id)
-        if items.ATTENTION.issuperset(selection.statuses):
+        if delivery_items.ATTENTION.issuperset(selection.statuses):
             return self._indexed(owner, selection, limit, after)
         return self._filtered(owner, selection, limit, after)
 
@@ -103,7 +103,7 @@ class DynamoDBDeliveryWalk:
                 answer = self._client.query(**request, Limit=page_size)
             now = self._clock()
             living = [item for item in answer["Items"] if int(item["expires_at"]["N"]) > now]
-            found += [items.read_delivery(item) for item in living]
+            found += [delivery_items.read_delivery(item) for item in living]
             examined += answer["ScannedCount"]
             last_key = answer.get("LastEvaluatedKey")
             if len(found) > limit:

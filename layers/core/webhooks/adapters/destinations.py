@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from webhooks.adapters import items
+from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.domain.webhook import Destination
 
@@ -77,4 +77,4 @@ class DynamoDBDestinationStore:
 
 
 def _destination(item: Any) -> Destination:
-    return Destination(items.read_webhook(item), items.read_secrets(item))
+    return Destination(webhook_items.read_webhook(item), webhook_items.read_secrets(item))

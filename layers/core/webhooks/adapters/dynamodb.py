@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from webhooks.adapters import items
+from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import LimitReached, Unavailable
@@ -82,7 +82,7 @@ class DynamoDBWebhookStore:
                 {
                     "Put": {
                         "TableName": self._table,
-                        "Item": items.webhook_item(webhook, secret),
+                        "Item": webhook_items.webhook_item(webhook, secret),
                         "ConditionExpression": absent,
                     }
                 },
@@ -108,7 +108,7 @@ class DynamoDBWebhookStore:
                 ExpressionAttributeNames=_NAMES,
             )
         item = answer.get("Item")
-        return items.read_webhook(item) if item else None
+        return webhook_items.read_webhook(item) if item else None
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
         """Return up to `limit` webhooks, newest first: ids are ordered by time."""
@@ -126,7 +126,7 @@ class DynamoDBWebhookStore:
                 ScanIndexForward=False,
                 Limit=limit + 1,
             )
-        webhooks = [items.read_webhook(item) for item in answer["Items"]]
+        webhooks = [webhook_items.read_webhook(item) for item in answer["Items"]]
         page = webhooks[:limit]
         # A query stops at a megabyte too, before the page is full.
         more = len(webhooks) > limit or "LastEvaluatedKey" in answer
@@ -144,11 +144,11 @@ class DynamoDBWebhookStore:
 
         Switching a webhook on forgets why it was off. With a `recovery_id` its health begins anew.
         """
-        values = items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
+        values = webhook_items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
         forgotten = ["disabled_reason"] if changes.active is not None else []
         if recovery_id is not None:
-            values |= items.draining(recovery_id, now_ms)
-            forgotten += items.FAILURE_ATTRIBUTES
+            values |= webhook_items.draining(recovery_id, now_ms)
+            forgotten += webhook_items.FAILURE_ATTRIBUTES
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if forgotten:
             expression += f" REMOVE {', '.join(forgotten)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from webhooks.adapters import items
+from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
 
@@ -42,11 +42,11 @@ class DynamoDBHealthStore:
             "attribute_exists(webhook_id)",
             {":now": _number(now_ms), ":count": _number(count)},
         )
-        return None if after is None else items.read_health(after)
+        return None if after is None else webhook_items.read_health(after)
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
         """Begin to count anew; True only for the first call since the webhook went down."""
-        cleared = f"REMOVE {', '.join([*items.FAILURE_ATTRIBUTES, items.DOWN])}"
+        cleared = f"REMOVE {', '.join([*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN])}"
         is_open = {":open": {"S": Circuit.OPEN.value}}
         taken_from_open = self._update(
             account_id,
@@ -67,7 +67,7 @@ class DynamoDBHealthStore:
             is_open,
             returns="ALL_OLD",
         )
-        return before is not None and items.DOWN in before
+        return before is not None and webhook_items.DOWN in before
 
     def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
         """Open the circuit of an active webhook that failed often enough in a row.
@@ -85,7 +85,7 @@ class DynamoDBHealthStore:
             "REMOVE draining_since",
             "active = :on AND failures >= :enough AND "
             "(attribute_not_exists(circuit) OR circuit = :draining)",
-            {f":{name}": value for name, value in items.recovering(key[2], due_ms).items()}
+            {f":{name}": value for name, value in webhook_items.recovering(key[2], due_ms).items()}
             | {
                 ":open": {"S": Circuit.OPEN.value},
                 ":now": _number(now_ms),
@@ -94,7 +94,7 @@ class DynamoDBHealthStore:
                 ":enough": _number(FAILURES_TO_OPEN),
             },
         )
-        return None if opened is None else items.read_health(opened).recovery_id
+        return None if opened is None else webhook_items.read_health(opened).recovery_id
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
         """Note that the owner is warned; True only for the one call that did it."""
@@ -157,7 +157,7 @@ class DynamoDBHealthStore:
         ended = self._update(
             key.account_id,
             key.webhook_id,
-            f"REMOVE {', '.join(items.RECOVERY_ATTRIBUTES)}",
+            f"REMOVE {', '.join(webhook_items.RECOVERY_ATTRIBUTES)}",
             "recovery_id = :id AND "
             "((circuit = :draining AND draining_since = :since) OR active = :off)",
             {
@@ -192,7 +192,7 @@ class DynamoDBHealthStore:
                 IndexName=_RECOVERING_INDEX,
                 KeyConditionExpression="recovering = :recovering AND recovery_due_at < :before",
                 ExpressionAttributeValues={
-                    ":recovering": {"S": items.RECOVERING},
+                    ":recovering": {"S": webhook_items.RECOVERING},
                     ":before": _number(before_ms),
                 },
                 Limit=limit,

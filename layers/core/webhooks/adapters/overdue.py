@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from webhooks.adapters import items
+from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class DynamoDBOverdueDeliveries:
         The longest overdue of each partition, so that none is kept from its turn.
         """
         found: list[DeliveryKey] = []
-        for partition in items.DUE_KEYS:
+        for partition in delivery_items.DUE_KEYS:
             with unavailable_on_failure("finding overdue deliveries"):
                 answer = self._client.query(
                     TableName=self._table,
@@ -44,7 +44,7 @@ class DynamoDBOverdueDeliveries:
                         ":due": {"S": partition},
                         ":before": {"N": str(before_ms)},
                     },
-                    Limit=-(-limit // len(items.DUE_KEYS)),
+                    Limit=-(-limit // len(delivery_items.DUE_KEYS)),
                 )
             found += [items.read_delivery_key(item) for item in answer["Items"]]
         return found
