@@ -1,0 +1,115 @@
+"""What an account has besides: API keys, allowances, kept answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from support.fakes.failures import Failures
+from webhooks.domain.errors import IdempotencyConflict, IdempotencyInProgress
+from webhooks.ports import ApiKeyPage, KeptAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.api_key import ApiKey
+
+
+class FakeAllowanceStore:
+    """`AllowanceStore` in a dictionary, with every write counted."""
+
+    def __init__(self) -> None:
+        self.used: dict[Allowance, int] = {}
+        self.failures = Failures()
+        self.writes = 0
+
+    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
+        self.failures.check("take")
+        self.writes += 1
+        used = self.used.get(allowance, 0) + count
+        if used > limit:
+            return False
+        self.used[allowance] = used
+        return True
+
+
+class FakeApiKeyStore:
+    """`ApiKeyStore` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, ApiKey] = {}
+        self.failures = Failures()
+
+    def create(self, key: ApiKey) -> None:
+        self.failures.check("create")
+        self.keys[key.key_hash] = key
+
+    def get(self, key_hash: str) -> ApiKey | None:
+        self.failures.check("get")
+        return self.keys.get(key_hash)
+
+    def find(self, account_id: str, key_id: str) -> ApiKey | None:
+        self.failures.check("find")
+        found = (key for key in self.keys.values() if key.account_id == account_id)
+        return next((key for key in found if key.id == key_id), None)
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> ApiKeyPage:
+        self.failures.check("page")
+        keys = sorted(
+            (
+                key
+                for key in self.keys.values()
+                if key.account_id == account_id and (before is None or key.id < before)
+            ),
+            key=lambda key: key.id,
+            reverse=True,
+        )
+        page = keys[:limit]
+        return ApiKeyPage(page, page[-1].id if len(keys) > limit else None)
+
+    def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
+        self.failures.check("revoke")
+        needed = [key_hash] + ([] if while_active is None else [while_active])
+        if any(each not in self.keys or self.keys[each].revoked_at_ms for each in needed):
+            return False
+        self.keys[key_hash] = replace(self.keys[key_hash], revoked_at_ms=now_ms)
+        return True
+
+    def touch(self, key_hash: str, now_ms: int) -> None:
+        self.failures.check("touch")
+        self.keys[key_hash] = replace(self.keys[key_hash], last_used_at_ms=now_ms)
+
+
+class FakeKeptAnswers:
+    """`KeptAnswers` in a dictionary; None stands for an answer that is being made."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, ...], tuple[str, KeptAnswer | None]] = {}
+
+    def once(
+        self,
+        key: Sequence[str],
+        fingerprint: str,
+        answer: Callable[[], KeptAnswer],
+        *,
+        remaining_ms: Callable[[], int],
+    ) -> KeptAnswer:
+        known = self.kept.get(tuple(key))
+        if known is not None:
+            if known[0] != fingerprint:
+                raise IdempotencyConflict
+            if known[1] is None:
+                raise IdempotencyInProgress
+            return known[1]._replace(replayed=True)
+        self.kept[tuple(key)] = (fingerprint, None)
+        try:
+            made = answer()
+        except Exception:
+            del self.kept[tuple(key)]
+            raise
+        if made.final:
+            self.kept[tuple(key)] = (fingerprint, made)
+        else:
+            del self.kept[tuple(key)]
+        return made

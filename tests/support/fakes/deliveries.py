@@ -1,0 +1,135 @@
+"""Deliveries in memory, as their writers, their readers and a walk see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from support.fakes.failures import Failures
+from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
+from webhooks.ports import DeliveryBatch, DeliveryPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from webhooks.domain.delivery import Status
+    from webhooks.domain.event import Event
+    from webhooks.domain.replay import Selection
+    from webhooks.ports import DeliveryQuery
+
+
+class FakeDeliveryStore:
+    """`DeliveryStore` in a dictionary, with every write counted."""
+
+    def __init__(self) -> None:
+        self.deliveries: dict[DeliveryKey, Delivery] = {}
+        self.claims: dict[tuple[str, str], int] = {}
+        self.failures = Failures()
+        self.writes: list[str] = []
+        self.unwritable: set[DeliveryKey] = set()
+
+    def claim(self, event: Event) -> int:
+        self.failures.check("claim")
+        return self.claims.setdefault((event.account_id, event.id), event.occurred_at_ms)
+
+    def get(self, key: DeliveryKey) -> Delivery | None:
+        self.failures.check("get")
+        return self.deliveries.get(key)
+
+    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
+        self.failures.check("get_many")
+        return {key: self.deliveries[key] for key in keys if key in self.deliveries}
+
+    def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
+        self.writes.append("put_settled")
+        for delivery in deliveries:
+            if delivery.key not in self.unwritable:
+                self.deliveries[delivery.key] = delivery
+        return [delivery.key for delivery in deliveries if delivery.key in self.unwritable]
+
+    def create(self, delivery: Delivery) -> Delivery:
+        self.failures.check("create")
+        self.writes.append("create")
+        return self.deliveries.setdefault(delivery.key, delivery)
+
+    def update(self, delivery: Delivery, *, before: Delivery) -> bool:
+        self.failures.check("update")
+        self.writes.append("update")
+        stored = self.deliveries.get(delivery.key)
+        if stored is None:
+            return False
+        if stored == delivery:
+            return True
+        if _version(stored) != _version(before):
+            return False
+        self.deliveries[delivery.key] = delivery
+        return True
+
+    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
+        self.failures.check("page")
+        first, last = delivery_id_range(query.since_ms, query.until_ms)
+        matching = sorted(
+            (
+                delivery
+                for key, delivery in self.deliveries.items()
+                if (key.account_id, key.webhook_id) == (query.account_id, query.webhook_id)
+                and first <= delivery.id <= last
+                and (before is None or delivery.id < before)
+                and query.status in {None, delivery.status}
+                and query.event_type in {None, delivery.event_type}
+            ),
+            key=lambda delivery: delivery.id,
+            reverse=True,
+        )
+        page = matching[:limit]
+        return DeliveryPage(page, page[-1].id if len(matching) > limit else None)
+
+
+def _version(delivery: Delivery) -> tuple[Status, int, int]:
+    return delivery.status, len(delivery.attempts), delivery.generation
+
+
+class FakeOverdueDeliveries:
+    """`OverdueDeliveries` over a fake store's deliveries."""
+
+    def __init__(self, store: FakeDeliveryStore) -> None:
+        self.store = store
+
+    def find(self, before_ms: int, limit: int) -> Sequence[DeliveryKey]:
+        due = sorted(
+            (delivery.next_attempt_at_ms, delivery.key)
+            for delivery in self.store.deliveries.values()
+            if delivery.next_attempt_at_ms is not None and delivery.next_attempt_at_ms < before_ms
+        )
+        return [key for _, key in due[:limit]]
+
+
+class FakeDeliveryWalk:
+    """`DeliveryWalk` over a fake store's deliveries."""
+
+    def __init__(self, store: FakeDeliveryStore) -> None:
+        self.store = store
+        self.failures = Failures()
+
+    def batch(
+        self,
+        account_id: str,
+        webhook_id: str,
+        selection: Selection,
+        limit: int,
+        after: str | None = None,
+    ) -> DeliveryBatch:
+        self.failures.check("batch")
+        first, last = delivery_id_range(selection.since_ms, selection.until_ms)
+        matching = sorted(
+            (
+                delivery
+                for key, delivery in self.store.deliveries.items()
+                if (key.account_id, key.webhook_id) == (account_id, webhook_id)
+                and first <= delivery.id <= last
+                and (after is None or delivery.id > after)
+                and delivery.status in selection.statuses
+            ),
+            key=lambda delivery: delivery.id,
+        )
+        page = matching[:limit]
+        return DeliveryBatch(page, page[-1].id if len(matching) > limit else None)

@@ -1,0 +1,23 @@
+"""Failures of our own side, as a test plans them."""
+
+from __future__ import annotations
+
+from webhooks.domain.errors import Unavailable
+
+
+class Failures:
+    """Lets a test make the next calls of a method fail with `Unavailable`, or at a chosen call."""
+
+    def __init__(self) -> None:
+        self._planned: dict[str, list[bool]] = {}
+
+    def plan(self, method: str, *calls: bool) -> None:
+        """Say of each next call of `method` whether it fails; later ones work."""
+        self._planned[method] = list(calls)
+
+    def check(self, method: str) -> None:
+        """Fail where the plan says so."""
+        planned = self._planned.get(method)
+        if planned and planned.pop(0):
+            msg = f"{method}: planned failure"
+            raise Unavailable(msg)

@@ -1,0 +1,100 @@
+"""What is outside: receivers, queues, operational events, the log."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from support.fakes.failures import Failures
+from webhooks.domain.delivery import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from webhooks.domain.announcement import Announcement
+    from webhooks.domain.intake import RejectedMessage
+
+
+@dataclass
+class FakeSender:
+    """A `Sender` whose answers a test writes; unscripted posts succeed with 200."""
+
+    answer: Callable[[str, Mapping[str, str]], Outcome] | None = None
+    posts: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        self.posts.append((url, body, dict(headers)))
+        if self.answer is None:
+            return Outcome(status_code=200, duration_ms=1)
+        return self.answer(url, headers)
+
+
+class FakeEventQueue:
+    """The events queue as a list of account and message."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.refuse: set[int] = set()
+
+    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
+        self.messages += [
+            (account_id, message)
+            for place, message in enumerate(messages)
+            if place not in self.refuse
+        ]
+        return [place for place in range(len(messages)) if place in self.refuse]
+
+
+class FakeRejectedMessages:
+    """The events dead-letter queue as a list."""
+
+    def __init__(self) -> None:
+        self.messages: list[RejectedMessage] = []
+        self.refuse: set[str] = set()
+
+    def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
+        self.messages += [m for m in messages if m.message_id not in self.refuse]
+        return [m.message_id for m in messages if m.message_id in self.refuse]
+
+
+class FakeAnnouncer:
+    """An `Announcer` that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.announcements: list[Announcement] = []
+        self.failures = Failures()
+
+    def announce(self, announcement: Announcement) -> None:
+        self.failures.check("announce")
+        self.announcements.append(announcement)
+
+    @property
+    def types(self) -> list[str]:
+        return [announcement.type.value for announcement in self.announcements]
+
+
+class FakeObserver:
+    """Keeps what the services said."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, object]]] = []
+        self.counts: dict[str, int] = {}
+        self.times: defaultdict[str, list[int]] = defaultdict(list)
+        self.traced: defaultdict[str, list[str]] = defaultdict(list)
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        self.lines.append((level, event, fields))
+
+    def count(self, metric: str, value: int = 1) -> None:
+        self.counts[metric] = self.counts.get(metric, 0) + value
+
+    def measure(self, metric: str, milliseconds: int) -> None:
+        self.times[metric].append(milliseconds)
+
+    def trace(self, field: str, name: str) -> None:
+        self.traced[field].append(name)
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """The fields of each line about `event`."""
+        return [fields for _, name, fields in self.lines if name == event]

@@ -1,0 +1,93 @@
+"""The schedulers of the state machines, which note what they were asked to start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from support.fakes.failures import Failures
+
+if TYPE_CHECKING:
+    from webhooks.domain.check import CheckKey
+    from webhooks.domain.delivery import Delivery, DeliveryKey
+    from webhooks.domain.erasure import ErasureKey
+    from webhooks.domain.health import RecoveryKey
+    from webhooks.domain.replay import ReplayKey
+
+
+class FakeScheduler:
+    """A `RetryScheduler` that keeps one execution a generation, as Step Functions does by name."""
+
+    def __init__(self) -> None:
+        self.executions: dict[DeliveryKey, tuple[int, float]] = {}
+        self.generations: dict[tuple[DeliveryKey, int], bool] = {}
+        self.resends: dict[str, tuple[DeliveryKey, int]] = {}
+        self.calls = 0
+        self.failures = Failures()
+
+    def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
+        self.calls += 1
+        self.failures.check("start")
+        name = (delivery.key, delivery.generation)
+        if name not in self.generations:
+            self.generations[name] = True
+            self.executions[delivery.key] = (delivery.scheduled_attempts + 1, delay_seconds)
+
+    def running(self, delivery: Delivery) -> bool:
+        self.failures.check("running")
+        return self.generations.get((delivery.key, delivery.generation), False)
+
+    def stop(self, delivery: Delivery) -> None:
+        """End an execution before its time, as an operator can."""
+        self.generations[delivery.key, delivery.generation] = False
+
+    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
+        self.failures.check("resend")
+        self.resends.setdefault(request_id, (key, attempt))
+
+
+class FakeRecoveryScheduler:
+    """A `RecoveryScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[RecoveryKey, float]] = []
+        self.failures = Failures()
+
+    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+        self.failures.check("start")
+        self.started.append((key, delay_seconds))
+
+
+class FakeReplayScheduler:
+    """A `ReplayScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[ReplayKey] = []
+        self.failures = Failures()
+
+    def start(self, key: ReplayKey) -> None:
+        self.failures.check("start")
+        self.started.append(key)
+
+
+class FakeErasureScheduler:
+    """An `ErasureScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[ErasureKey] = []
+        self.failures = Failures()
+
+    def start(self, key: ErasureKey) -> None:
+        self.failures.check("start")
+        self.started.append(key)
+
+
+class FakeCheckScheduler:
+    """A `CheckScheduler` that keeps what was started."""
+
+    def __init__(self) -> None:
+        self.started: list[CheckKey] = []
+        self.failures = Failures()
+
+    def start(self, key: CheckKey) -> None:
+        self.failures.check("start")
+        self.started.append(key)

@@ -1,0 +1,151 @@
+"""Webhooks in memory, with their secrets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from support.fakes.failures import Failures
+from webhooks.domain.errors import LimitReached
+from webhooks.domain.health import Circuit, Health
+from webhooks.domain.webhook import Destination, Secrets, Webhook
+from webhooks.ports import WebhookPage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from webhooks.domain.shard import Shard
+    from webhooks.ports import WebhookChanges
+
+
+class FakeWebhookStore:
+    """`WebhookStore` and `DestinationStore` in one dictionary."""
+
+    def __init__(self) -> None:
+        self.webhooks: dict[tuple[str, str], tuple[Webhook, Secrets]] = {}
+        self.deleted: set[tuple[str, str]] = set()
+        self.failures = Failures()
+        self.queries = 0
+
+    def add(self, webhook: Webhook, secrets: Secrets) -> None:
+        """Put a webhook in as it is, for a test's beginning."""
+        self.webhooks[webhook.account_id, webhook.id] = (webhook, secrets)
+
+    def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
+        self.failures.check("create")
+        if sum(account == webhook.account_id for account, _ in self.webhooks) >= limit:
+            msg = f"the account has its {limit} webhooks already"
+            raise LimitReached(msg)
+        self.add(webhook, Secrets(secret))
+
+    def get(self, account_id: str, webhook_id: str) -> Webhook | None:
+        self.failures.check("get")
+        found = self.webhooks.get((account_id, webhook_id))
+        return found[0] if found else None
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
+        self.failures.check("page")
+        ids = sorted(
+            (
+                webhook_id
+                for account, webhook_id in self.webhooks
+                if account == account_id and (before is None or webhook_id < before)
+            ),
+            reverse=True,
+        )
+        page = [self.webhooks[account_id, webhook_id][0] for webhook_id in ids[:limit]]
+        return WebhookPage(page, page[-1].id if len(ids) > limit else None)
+
+    def update(
+        self,
+        account_id: str,
+        webhook_id: str,
+        changes: WebhookChanges,
+        now_ms: int,
+        recovery_id: str | None = None,
+    ) -> Webhook | None:
+        self.failures.check("update")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is None:
+            return None
+        values = {name: value for name, value in changes._asdict().items() if value is not None}
+        if "events" in values:
+            values["events"] = tuple(values["events"])
+        if "active" in values:
+            values["disabled_reason"] = None
+        if recovery_id is not None:
+            values["health"] = Health(
+                circuit=Circuit.DRAINING,
+                recovery_id=recovery_id,
+                recovery_due_at_ms=now_ms,
+                draining_since_ms=now_ms,
+                down_since_ms=found[0].health.down_since_ms,
+            )
+        webhook = replace(found[0], updated_at_ms=now_ms, **values)
+        self.add(webhook, found[1])
+        return webhook
+
+    def rotate_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
+    ) -> bool:
+        self.failures.check("rotate_secret")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is None or found[1].current is None:
+            return False
+        secrets = Secrets(secret)
+        if previous_until_ms > now_ms:
+            secrets = Secrets(secret, found[1].current, previous_until_ms)
+        self.add(replace(found[0], updated_at_ms=now_ms), secrets)
+        return True
+
+    def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        self.failures.check("restore_secret")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is None or found[1].current is not None:
+            return False
+        self.add(found[0], Secrets(secret))
+        return True
+
+    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
+        self.failures.check("end_overlap")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is not None and found[1].current == secret:
+            self.add(found[0], Secrets(secret))
+
+    def delete(self, account_id: str, webhook_id: str) -> bool:
+        self.failures.check("delete")
+        if self.webhooks.pop((account_id, webhook_id), None) is None:
+            return False
+        self.deleted.add((account_id, webhook_id))
+        return True
+
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
+        self.failures.check("destinations")
+        self.queries += 1
+        return [
+            Destination(webhook, secrets)
+            for (account, webhook_id), (webhook, secrets) in sorted(self.webhooks.items())
+            if account == account_id and (shard is None or shard.first <= webhook_id <= shard.last)
+        ]
+
+    def destination(self, account_id: str, webhook_id: str) -> Destination | None:
+        self.failures.check("destination")
+        found = self.webhooks.get((account_id, webhook_id))
+        return Destination(*found) if found else None
+
+
+class FakeWebhookTrail:
+    """`WebhookTrail` over a fake store's webhooks."""
+
+    def __init__(self, store: FakeWebhookStore) -> None:
+        self.store = store
+
+    def next(self, account_id: str, after: str | None) -> str | None:
+        return min(
+            (
+                webhook_id
+                for account, webhook_id in {*self.store.webhooks, *self.store.deleted}
+                if account == account_id and (after is None or webhook_id > after)
+            ),
+            default=None,
+        )
