@@ -187,7 +187,7 @@ units: .venv/.ready ## Renew the golden file of what deliveries cost in AWS's un
 	@$(BENCHMARK) benchmarks.scenarios --write
 
 .PHONY: figures
-figures: .venv/.ready ## Put the figures of benchmarks/ into the README and docs/budgets.md
+figures: .venv/.ready ## Put the figures of benchmarks/ into the README, docs/budgets.md and docs/scaling.md
 	@$(BENCHMARK) benchmarks.readme
 
 .PHONY: lock

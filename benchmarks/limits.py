@@ -1,23 +1,17 @@
 """Each limit of AWS that a stack meets, the events a day that it allows, and the bill.
 
-`python -m benchmarks.limits` prints the rows of `docs/scaling.md`, the first to bite first.
+The tables of `docs/scaling.md`, the first limit to bite first.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import bill, machines, simulate
-from benchmarks.run import RESULTS
 from benchmarks.scenarios import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 
 DAY = 86_400
 FAILING = 0.01
@@ -28,6 +22,15 @@ READ_UNITS = 1.1
 
 INVOCATION_SECONDS = simulate.OWN_SECONDS + bill.RECEIVER_MS / 1000
 SLOW_SECONDS = simulate.OWN_SECONDS + 4.0
+
+_LIMITS_HEAD = """\
+| Limit | Events a second | Events a day | Source | When it is reached |
+|---|---|---|---|---|"""
+
+_BILL_HEAD = """\
+| Deliveries a month | Queue | Units and work | Waiting for receivers \
+| Kept 30 days, with recovery | Out to the internet | Together |
+|---|---|---|---|---|---|---|"""
 
 
 class Limit(NamedTuple):
@@ -111,15 +114,15 @@ def limits() -> list[Limit]:
     return sorted(found, key=lambda limit: limit.events_per_second)
 
 
-def rows() -> list[str]:
-    """Return the rows of the page's table."""
-    return [limit.row for limit in limits()]
+def limits_table() -> str:
+    """Return the limits as Markdown."""
+    return "\n".join([_LIMITS_HEAD, *(limit.row for limit in limits())])
 
 
-def bill_rows(bills: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the rows of the page's bill."""
+def bill_table(bills: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the bill of ever more deliveries as Markdown."""
     quiet, busy = Scenario(1, 1, 1), Scenario(1, 10, 1)
-    made = []
+    made = [_BILL_HEAD]
     for deliveries, named, queue, scenario in (
         (1e6, "1 million", "quiet, 1 message a batch", quiet),
         (1e8, "100 million", "busy, 10 messages a batch", busy),
@@ -128,9 +131,4 @@ def bill_rows(bills: Mapping[str, Mapping[str, float]]) -> list[str]:
         parts = bill.monthly(bills, scenario, deliveries).values()
         cells = [named, queue, *(f"${part:,.{2 if part < 1000 else 0}f}" for part in parts)]
         made.append(f"| {' | '.join(cells)} |")
-    return made
-
-
-if __name__ == "__main__":
-    bills = json.loads(RESULTS.read_text(encoding="utf-8"))["bill"]
-    sys.stdout.write("\n".join([*rows(), "", *bill_rows(bills)]) + "\n")
+    return "\n".join(made)

@@ -1,4 +1,4 @@
-"""Puts the figures of `benchmarks/*.json` between the markers of the README and of docs/budgets.md.
+"""Puts the figures of `benchmarks/*.json` between the markers of the README and of pages of docs.
 
 `python -m benchmarks.readme` writes them, with `--check` it only tells whether they match.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import memory
+from benchmarks import limits, memory
 from benchmarks.run import RESULTS, Row
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 README = Path(__file__).parents[1] / "README.md"
 BUDGETS = Path(__file__).parents[1] / "docs" / "budgets.md"
+SCALING = Path(__file__).parents[1] / "docs" / "scaling.md"
 BEGIN = "<!-- figures: made by `make figures` from benchmarks/results.json -->"
 END = "<!-- end of the figures -->"
 
@@ -94,6 +95,8 @@ def blocks() -> list[Block]:
         Block(README, BEGIN, END, figures(results)),
         Block(BUDGETS, *markers("budgets", RESULTS), budgets(results)),
         Block(BUDGETS, *markers("memory", memory.RESULTS), memory.printed(of_memory)),
+        Block(SCALING, *markers("limits", Path(limits.__file__)), limits.limits_table()),
+        Block(SCALING, *markers("bill", RESULTS), limits.bill_table(results["bill"])),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bill, limits, readme, simulate
+from benchmarks import bill, readme, simulate
 from benchmarks.run import RESULTS, Row, coloured, printed
 from local import template
 from support.terminal import Terminal
@@ -34,13 +34,6 @@ def test_the_bill_and_the_simulation_are_of_the_template() -> None:
     assert dispatcher["Events"]["Events"]["Properties"]["BatchSize"] == simulate.BATCH
     assert declared["Parameters"]["RecoveryRate"]["Default"] == simulate.RECOVERY_RATE
     assert declared["Parameters"]["DispatcherConcurrency"]["Default"] == simulate.DISPATCHERS
-
-
-def test_the_page_on_scaling_has_the_limits_and_bills_as_computed() -> None:
-    page = limits.PAGE.read_text(encoding="utf-8")
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    for row in [*limits.rows(), *limits.bill_rows(results["bill"])]:
-        assert row in page, "run: python -m benchmarks.limits"
 
 
 def test_the_bills_of_the_golden_units_keep_their_budgets() -> None:
