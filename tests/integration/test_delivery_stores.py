@@ -104,6 +104,19 @@ def test_the_slower_of_two_recorders_is_told(stores: Stores) -> None:
     assert stores.deliveries.get(delivery.key) == faster
 
 
+def test_when_a_delivery_is_due_is_part_of_what_it_was_read_as(stores: Stores) -> None:
+    due = samples.delivery(status=Status.EXHAUSTED, next_attempt_at_ms=samples.NOW_MS)
+    stores.deliveries.create(due)
+    told = replace(due, next_attempt_at_ms=None)
+    by_hand = due.after(samples.attempt(2, manual=True), Status.EXHAUSTED, samples.NOW_MS)
+    assert stores.deliveries.update(told, before=due)
+    assert not stores.deliveries.update(by_hand, before=due)
+    again = replace(told, next_attempt_at_ms=samples.NOW_MS + 1)
+    assert stores.deliveries.update(again, before=told)
+    assert not stores.deliveries.update(by_hand, before=told)
+    assert stores.deliveries.get(due.key) == again
+
+
 def test_an_absent_delivery_cannot_be_updated(stores: Stores) -> None:
     assert not stores.deliveries.update(samples.delivery(), before=samples.delivery())
     assert stores.deliveries.get(samples.delivery().key) is None
@@ -137,7 +150,7 @@ def test_a_delivery_is_kept_for_its_retention_from_the_last_that_happened(
     assert store.get(delivery.key) == delivery
     late = samples.attempt(2, started_at_ms=waiting_ms)
     exhausted = delivery.after(late, Status.EXHAUSTED)
-    assert store.update(exhausted, before=samples.delivery())
+    assert store.update(exhausted, before=delivery)
     clock.seconds = waiting_ms / 1000 + 30 * DAY_MS / 1000 - 1
     assert store.get(delivery.key) == exhausted
     assert store.get_many([delivery.key]) == {delivery.key: exhausted}

@@ -186,6 +186,15 @@ def test_switching_off_asks_whether_anybody_changed_the_webhook_since(stores: St
     assert stores.health.disable(*OWNER, "gone", NOW_MS + 6, updated_at_ms=NOW_MS + 5)
 
 
+def test_failures_of_a_webhook_that_was_changed_since_do_not_count(stores: Stores) -> None:
+    read_at_ms = samples.webhook().updated_at_ms
+    stores.webhooks.update(*OWNER, WebhookChanges(url="https://new.example.com/"), NOW_MS + 5)
+    assert stores.health.failed(*OWNER, 10, NOW_MS + 6, updated_at_ms=read_at_ms) is None
+    assert health(stores) == CLEAN
+    failed = stores.health.failed(*OWNER, 2, NOW_MS + 6, updated_at_ms=NOW_MS + 5)
+    assert failed == health(stores) == Health(2, NOW_MS + 6)
+
+
 def test_when_a_recoverys_next_step_is_due_is_noted(stores: Stores) -> None:
     go_down(stores)
     stores.health.keep(KEY, DUE_MS + 9)

@@ -504,10 +504,10 @@ def test_a_bug_in_recording_health_is_seen_and_loses_no_delivery(world: World) -
     world.add()
     world.sender.answer = lambda *_: REFUSED
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    world.health_store.failed = broken  # type: ignore[assignment,method-assign]
+    world.health_store.failed = broken  # type: ignore[method-assign]
     assert world.send(samples.event_text()) == []
     assert world.only().status is Status.RETRYING
     [line] = world.observer.logged("message_failed")

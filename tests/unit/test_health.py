@@ -290,6 +290,17 @@ def test_a_webhook_that_is_off_already_is_not_announced_again(world: World) -> N
     assert world.announcer.types == ["webhook.disabled"]
 
 
+def test_what_failed_at_an_older_url_says_nothing_about_the_new_one(world: World) -> None:
+    before = world.webhook()
+    changes = WebhookChanges(url="https://new.example.com/")
+    world.store.update("acc_1", samples.WEBHOOK_ID, changes, samples.NOW_MS + 1)
+    world.health.report(before, failures(FAILURES_TO_OPEN))
+    assert world.webhook().health == CLEAN
+    assert (world.announcer.types, world.recoveries.started) == ([], [])
+    world.health.report(world.webhook(), failures(FAILURES_TO_OPEN))
+    assert world.announcer.types == ["webhook.down"]
+
+
 def test_a_webhook_that_was_deleted_is_not_made_again(world: World) -> None:
     deleted = world.webhook()
     world.store.delete("acc_1", samples.WEBHOOK_ID)

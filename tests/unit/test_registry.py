@@ -22,11 +22,14 @@ from webhooks.domain.webhook import (
     generated_secret,
     webhook_id,
 )
+from webhooks.ports import WebhookChanges
 from webhooks.services.recovery import SETTLE_SECONDS
 from webhooks.services.registry import Registry, Rotated
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from webhooks.domain.webhook import Webhook
 
 KEY = b"k" * 32
 NOW_NS = 1_766_359_512_006_123_456
@@ -174,7 +177,54 @@ def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
     assert secrets == Secrets("a-secret-of-their-own")
     assert stored.health.circuit is Circuit.DRAINING
     [(key, delay_seconds)] = recoveries.started
-    assert (key, delay_seconds) == (("acme", webhook.id, stored.health.recovery_id), 0)
+    assert (key, delay_seconds) == (("acme", webhook.id, stored.health.recovery_id), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "active", "begins"),
+    [
+        (WebhookChanges(active=True), True, True),
+        (WebhookChanges(active=True), False, True),
+        (WebhookChanges(url=REGISTRATION.url), True, True),
+        (WebhookChanges(url=REGISTRATION.url), False, False),
+        (WebhookChanges(url=REGISTRATION.url, active=True), False, True),
+        (WebhookChanges(url=REGISTRATION.url, active=False), True, False),
+        (WebhookChanges(description="new"), True, False),
+    ],
+)
+def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
+    store: FakeWebhookStore, changes: WebhookChanges, active: bool, begins: bool
+) -> None:
+    recoveries = FakeRecoveryScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    down = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1")
+    store.add(replace(webhook, active=active, health=down), Secrets("s"))
+    changed = registry.update("acme", webhook.id, changes)
+    assert changed is not None
+    assert (changed.health.circuit is Circuit.DRAINING) is begins
+    started = [(key.recovery_id, delay) for key, delay in recoveries.started]
+    # A moment later: asked for often it is begun once.
+    assert started == ([(changed.health.recovery_id, 1.0)] if begins else [])
+
+
+def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhile(
+    store: FakeWebhookStore,
+) -> None:
+    recoveries = FakeRecoveryScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    update = store.update
+
+    def overtaken(*values: Any) -> Webhook | None:
+        update(*values)
+        return update("acme", webhook.id, WebhookChanges(active=False), values[3] + 1)
+
+    store.update = overtaken  # type: ignore[assignment,method-assign]
+    registry.update("acme", webhook.id, WebhookChanges(active=True))
+    stored, _ = store.webhooks["acme", webhook.id]
+    # Its first step ends it; without one it would be overdue for the sweep.
+    assert [key.recovery_id for key, _ in recoveries.started] == [stored.health.recovery_id]
 
 
 def test_a_rotation_that_another_one_overtakes_rotates_what_that_one_restored(

@@ -10,6 +10,7 @@ from webhooks.domain import signing
 from webhooks.domain.delivery import MAX_ATTEMPTS, AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.webhook import Secrets
+from webhooks.services.redriver import Redriven, Redriver
 from webhooks.services.retrier import Decision
 
 REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
@@ -277,6 +278,37 @@ def test_an_attempt_by_hand_in_between_does_not_have_it_told_twice(world: World)
     assert [attempt.manual for attempt in world.stored().attempts[-2:]] == [False, True]
     # What is due no more is nothing for the sweeper.
     assert world.stored().next_attempt_at_ms is None
+
+
+def test_its_being_told_in_between_does_not_have_an_attempt_by_hand_make_it_due_again(
+    world: World,
+) -> None:
+    exhausted = exhausted_by_draining(world)
+
+    def told_meanwhile(*_: object) -> Outcome:
+        world.retrier.retry(exhausted.key, 4, 1)
+        return REFUSED
+
+    world.sender.answer = told_meanwhile
+    world.retrier.resend(exhausted.key)
+    assert world.stored().attempts[-1].manual
+    assert world.stored().next_attempt_at_ms is None
+
+
+def test_a_redrive_in_between_is_not_undone_by_the_older_execution(world: World) -> None:
+    exhausted = exhausted_by_draining(world)
+    update = world.deliveries.update
+
+    def after_a_redrive(delivery: Delivery, *, before: Delivery) -> bool:
+        world.deliveries.update = update  # type: ignore[method-assign]
+        redriver = Redriver(world.deliveries, world.scheduler, world.clock)
+        assert redriver.redrive(exhausted.key) is Redriven.STARTED
+        return update(delivery, before=before)
+
+    world.deliveries.update = after_a_redrive  # type: ignore[method-assign]
+    assert world.retrier.retry(exhausted.key, 4, 1).decision is Decision.DONE
+    assert (world.stored().status, world.stored().generation) == (Status.RETRYING, 2)
+    assert world.announcer.types.count("delivery.exhausted") == 1
 
 
 def test_a_probe_is_not_part_of_the_schedule(world: World) -> None:

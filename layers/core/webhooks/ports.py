@@ -141,8 +141,19 @@ class DestinationStore(Protocol):
 class HealthStore(Protocol):
     """The webhooks' health. Of any number of calls at once, one is told that it made a change."""
 
-    def failed(self, account_id: str, webhook_id: str, count: int, now_ms: int) -> Health | None:
-        """Count failures in a row; returns the health as it then is, None where absent."""
+    def failed(
+        self,
+        account_id: str,
+        webhook_id: str,
+        count: int,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
+        """Count failures in a row; returns the health as it then is, None where absent.
+
+        With `updated_at_ms` only where nobody has changed the webhook since, else None too.
+        """
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
         """Begin to count anew, and take the circuit from open.

@@ -84,8 +84,13 @@ class FakeDeliveryStore:
         return DeliveryPage(page, page[-1].id if len(matching) > limit else None)
 
 
-def _version(delivery: Delivery) -> tuple[Status, int, int]:
-    return delivery.status, len(delivery.attempts), delivery.generation
+def _version(delivery: Delivery) -> tuple[Status, int, int, int | None]:
+    return (
+        delivery.status,
+        len(delivery.attempts),
+        delivery.generation,
+        delivery.next_attempt_at_ms,
+    )
 
 
 class FakeOverdueDeliveries:

@@ -25,8 +25,18 @@ class FakeHealthStore:
         self.writes: list[str] = []
         self._lock = threading.Lock()
 
-    def failed(self, account_id: str, webhook_id: str, count: int, now_ms: int) -> Health | None:
-        def change(webhook: Webhook) -> Webhook:
+    def failed(
+        self,
+        account_id: str,
+        webhook_id: str,
+        count: int,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
+        def change(webhook: Webhook) -> Webhook | None:
+            if updated_at_ms not in {None, webhook.updated_at_ms}:
+                return None
             health = webhook.health
             since_ms = health.failing_since_ms
             return _with_health(

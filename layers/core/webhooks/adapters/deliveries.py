@@ -173,17 +173,21 @@ class DynamoDBDeliveryStore:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
         nobody_faster = (
             "attribute_exists(#attempts) AND size(#attempts) = :attempts_before "
-            "AND #status = :status_before AND "
+            "AND #status = :status_before"
         )
         values = {
             ":attempts_before": {"N": str(len(before.attempts))},
             ":status_before": {"S": before.status.value},
         }
-        if before.generation:
-            nobody_faster += "#generation = :generation_before"
-            values[":generation_before"] = {"N": str(before.generation)}
-        else:
-            nobody_faster += "attribute_not_exists(#generation)"
+        for name, value in (
+            ("generation", before.generation or None),
+            ("next_attempt_at", before.next_attempt_at_ms),
+        ):
+            if value is None:
+                nobody_faster += f" AND attribute_not_exists(#{name})"
+            else:
+                nobody_faster += f" AND #{name} = :{name}_before"
+                values[f":{name}_before"] = {"N": str(value)}
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(

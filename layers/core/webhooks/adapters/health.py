@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from webhooks.domain.health import Health
 
 _RECOVERING_INDEX = "recovering"
+_UNCHANGED = "updated_at = :updated_at"
 
 
 class DynamoDBHealthStore:
@@ -33,14 +34,27 @@ class DynamoDBHealthStore:
         self._client = client
         self._table = table
 
-    def failed(self, account_id: str, webhook_id: str, count: int, now_ms: int) -> Health | None:
+    def failed(
+        self,
+        account_id: str,
+        webhook_id: str,
+        count: int,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
         """Count failures in a row; returns the health as it then is, None where absent."""
+        condition = "attribute_exists(webhook_id)"
+        values = {":now": _number(now_ms), ":count": _number(count)}
+        if updated_at_ms is not None:
+            condition = _UNCHANGED
+            values[":updated_at"] = _number(updated_at_ms)
         after = self._update(
             account_id,
             webhook_id,
             "SET failing_since = if_not_exists(failing_since, :now) ADD failures :count",
-            "attribute_exists(webhook_id)",
-            {":now": _number(now_ms), ":count": _number(count)},
+            condition,
+            values,
         )
         return None if after is None else webhook_items.read_health(after)
 
@@ -131,7 +145,7 @@ class DynamoDBHealthStore:
             condition += " AND failing_since <= :since"
             values[":since"] = _number(failing_since_ms)
         if updated_at_ms is not None:
-            condition += " AND updated_at = :updated_at"
+            condition += f" AND {_UNCHANGED}"
             values[":updated_at"] = _number(updated_at_ms)
         disabled = self._update(
             account_id,

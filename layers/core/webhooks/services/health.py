@@ -63,8 +63,9 @@ class HealthKeeper:
     def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
         """Count what attempts came to, all of about the same time.
 
-        `webhook` is as it was read before them. One success among them is a success. Costs nothing
-        where they are no news.
+        `webhook` is as it was read before them. One success among them is a success. Failures of
+        one that was changed since say nothing about it: it may lead somewhere else by now. Costs
+        nothing where they are no news.
         """
         if not is_news(webhook, attempts):
             return
@@ -139,7 +140,9 @@ class HealthKeeper:
 
     def _failed(self, webhook: Webhook, count: int) -> None:
         now_ms = self._now_ms()
-        health = self._store.failed(webhook.account_id, webhook.id, count, now_ms)
+        health = self._store.failed(
+            webhook.account_id, webhook.id, count, now_ms, updated_at_ms=webhook.updated_at_ms
+        )
         if health is None or self._review(webhook, health):
             return
         if health.failures >= FAILURES_TO_OPEN and health.circuit is not Circuit.OPEN:

@@ -13,6 +13,7 @@ from webhooks.domain.errors import HostLimitReached, InvalidInput, InvalidTarget
 from webhooks.domain.headers import header_problems
 from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
+from webhooks.domain.replay import PAUSE_SECONDS
 from webhooks.domain.webhook import (
     InvalidWebhook,
     Registration,
@@ -160,11 +161,14 @@ class Registry:
             return None
         if changes.url is not None:
             self._check_host(account_id, changes.url, besides=webhook_id)
-        anew = changes.active or (changes.url is not None and self._is_down(account_id, webhook_id))
+        anew = changes.active
+        if anew is None and changes.url is not None:
+            anew = self._is_down(account_id, webhook_id)
         recovery_id = self._new_recovery_id() if anew else None
         now_ms = self._now_ns() // 1_000_000
         webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
-        if webhook is not None and webhook.active and recovery_id is not None:
+        if webhook is not None and recovery_id is not None:
+            # Also where somebody else switched it off meanwhile: the recovery then ends at once.
             self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
         return webhook
 
@@ -238,14 +242,19 @@ class Registry:
 
     def _is_down(self, account_id: str, webhook_id: str) -> bool:
         webhook = self._store.get(account_id, webhook_id)
-        return webhook is not None and webhook.health.circuit is Circuit.OPEN
+        return webhook is not None and webhook.active and webhook.health.circuit is Circuit.OPEN
 
     def _new_recovery_id(self) -> str:
         return str(UUID(bytes=self._random_bytes(16), version=4))
 
     def _recover(self, key: RecoveryKey) -> None:
+        """Start a recovery, a moment later.
+
+        Of any number that follow each other within that moment all but the last find another in
+        their place, and send nothing: asking often must not send the same deliveries as often.
+        """
         try:
-            self._recoveries.start(key, delay_seconds=0)
+            self._recoveries.start(key, delay_seconds=PAUSE_SECONDS)
         except Unavailable as error:
             # The change is made, and the sweeper starts a recovery that has no execution.
             self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))

@@ -228,11 +228,7 @@ class Retrier:
 def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     """Return what came of an attempt of `before`, put behind what `stored` has become since."""
     if len(after.attempts) == len(before.attempts):
-        # Put by without an attempt: nothing to do where others settled it, or did the same.
-        if stored.retrying:
-            return stored.put_by(after.status, after.reason or "")
-        same = (stored.status, stored.generation) == (after.status, after.generation)
-        return replace(stored, next_attempt_at_ms=after.next_attempt_at_ms) if same else stored
+        return _put_by_behind(stored, after)
     attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
     if stored.erased:
         # What was answered may quote what was sent.
@@ -249,3 +245,17 @@ def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     return replace(
         stored.after(attempt, after.status, after.next_attempt_at_ms), reason=after.reason
     )
+
+
+def _put_by_behind(stored: Delivery, after: Delivery) -> Delivery:
+    """Return a delivery that is put by without an attempt, as `stored` has become since.
+
+    Nothing to do where others settled it, did the same, or gave it another execution.
+    """
+    if stored.generation != after.generation:
+        return stored
+    if stored.retrying:
+        return stored.put_by(after.status, after.reason or "")
+    if stored.status is after.status:
+        return replace(stored, next_attempt_at_ms=after.next_attempt_at_ms)
+    return stored
