@@ -426,3 +426,26 @@ def test_its_next_step_is_noted_far_enough_ahead_to_be_noted_seldom(world: World
     assert steps == 10
     assert world.health_store.writes.count("keep") == 1
     assert world.webhook().health.recovery_due_at_ms > world.now_ms
+
+
+@pytest.mark.parametrize(("schedule", "second"), [((0.0,), 1.0), ((30.0, 60.0, 0.0), 60.0)])
+def test_no_schedule_has_a_webhook_probed_without_a_pause(
+    schedule: tuple[float, ...], second: float
+) -> None:
+    world = World(recovery_schedule=schedule)
+    world.wait_for(3)
+    world.sender.answer = lambda *_: REFUSED
+    delays = [world.step(Step(0, probe)) for probe in (1, 2, 3, 500)]
+    assert [step and step.seconds for step in delays] == [second, 1.0, 1.0, 1.0]
+
+
+def test_no_schedule_has_a_missing_secret_looked_for_without_a_pause() -> None:
+    world = World(recovery_schedule=(30.0, 0.0))
+    world.store.add(world.webhook(), Secrets(None))
+    assert world.step(Step(0, 500)) == Step(1, 500)
+
+
+def test_no_schedule_has_a_long_way_gone_anew_without_a_pause() -> None:
+    world = World(recovery_schedule=(30.0, 0.0))
+    world.drain()
+    assert world.step(Step(0, past="far")) == Step(1)

@@ -127,6 +127,8 @@ class Recovery:
         else:
             step = self._drain(key, destination, probe, remaining_seconds)
         if step is not None:
+            # A schedule may end in 0: whatever it says, a receiver is not asked without a pause.
+            step = step._replace(seconds=max(step.seconds, PAUSE_SECONDS))
             self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
         return step
 
