@@ -113,7 +113,7 @@ def test_a_webhook_is_brought_back(aws: Backend, receiver: Receiver) -> None:
     deliveries = go_down(aws, receiver)
 
     after = step(aws, STATE)
-    assert (after["decision"], after["seconds"], after["probe"]) == ("wait", 1, 1)
+    assert (after["decision"], after["seconds"], after["probe"]) == ("wait", 1, 0)
     assert health(aws).circuit is Circuit.DRAINING
     assert statuses(aws, deliveries) == [Status.SUCCEEDED, Status.WAITING, Status.WAITING]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
 FIRST = Step(0)
+DRAINING = Step(1, probe=0)
 RECOVERY_ID = "recovery-0"
 KEY = RecoveryKey("acc_1", samples.WEBHOOK_ID, RECOVERY_ID)
 

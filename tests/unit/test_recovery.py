@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import samples
-from support.recovering import FIRST, KEY, RECOVERY_ID, REFUSED, World, waiting
+from support.recovering import DRAINING, FIRST, KEY, RECOVERY_ID, REFUSED, World, waiting
 from webhooks.domain.delivery import AttemptError, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import (
@@ -80,7 +80,7 @@ def test_with_nothing_to_probe_with_it_waits_for_what_comes(world: World) -> Non
 
 def test_a_probe_that_is_taken_begins_to_drain_at_once(world: World) -> None:
     oldest, *_ = world.wait_for(3)
-    assert world.step() == Step(1)
+    assert world.step() == DRAINING
     assert world.stored(oldest).status is Status.SUCCEEDED
     assert world.stored(oldest).reason is None
     assert world.webhook().health.circuit is Circuit.DRAINING
@@ -119,7 +119,7 @@ def test_what_waits_is_sent_oldest_first_at_the_rate(world: World) -> None:
     world.drain()
     sent = []
     for _ in range(3):
-        assert world.step() == Step(1)
+        assert world.step() == DRAINING
         sent.append(sorted(world.sent()))
         world.sender.posts.clear()
     ids = [delivery.id for delivery in deliveries]
@@ -133,7 +133,7 @@ def test_one_that_fails_in_draining_goes_back_to_its_schedule(world: World) -> N
     world.sender.answer = lambda _, headers: (
         REFUSED if headers["X-SendComms-Delivery"] == first.id else Outcome(status_code=200)
     )
-    assert world.step() == Step(1)
+    assert world.step() == DRAINING
     back = world.stored(first)
     assert (back.status, back.generation, back.reason) == (Status.RETRYING, 1, None)
     assert back.next_attempt_at_ms == samples.NOW_MS + 5_000
@@ -146,7 +146,7 @@ def test_draining_stops_where_every_one_of_a_batch_fails(world: World) -> None:
     world.wait_for(40)
     world.drain()
     world.sender.answer = lambda *_: REFUSED
-    assert world.step() == Step(1)
+    assert world.step() == DRAINING
     assert len(world.sent()) == 16
     health = world.webhook().health
     assert (health.circuit, health.recovery_id) == (Circuit.OPEN, RECOVERY_ID)
@@ -162,7 +162,7 @@ def test_draining_goes_on_past_some_that_fail(world: World) -> None:
     world.sender.answer = lambda _, headers: (
         REFUSED if headers["X-SendComms-Delivery"] in refused else Outcome(status_code=200)
     )
-    assert world.step() == Step(1)
+    assert world.step() == DRAINING
     assert len(world.sent()) == 40
     assert world.webhook().health.circuit is Circuit.DRAINING
 
@@ -189,13 +189,40 @@ def test_draining_stops_in_time(world: World) -> None:
     world.wait_for(40)
     world.drain()
     left = iter([SECONDS_FOR_A_STEP, SECONDS_FOR_A_STEP - 1])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1)
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == DRAINING
     assert len(world.sent()) == 16
+
+
+@pytest.mark.parametrize("found_out_by", ["draining", "dispatcher"])
+def test_a_webhook_that_is_down_again_is_left_alone_before_its_first_probe(
+    world: World, found_out_by: str
+) -> None:
+    world.recovery_rate = 50
+    world.wait_for(60)
+    world.drain()
+    world.random = 1.0
+    if found_out_by == "draining":
+        world.sender.answer = lambda *_: REFUSED
+    step = world.step()
+    if found_out_by == "dispatcher":
+        world.health.report(world.webhook(), [samples.attempt()] * FAILURES_TO_OPEN)
+    assert world.webhook().health.circuit is Circuit.OPEN
+    world.sender.posts.clear()
+    world.sender.answer = None
+
+    assert step is not None
+    step = world.step(step)
+
+    assert step == Step(33.0, probe=1)
+    assert world.sent() == []
+    assert world.webhook().health.recovery_due_at_ms >= world.now_ms + 33_000
+    assert world.step(step) == DRAINING
+    assert len(world.sent()) == 1
 
 
 def settled(world: World) -> Step:
     """The state after the wait in which whoever saw the webhook down came to an end."""
-    return Step(1, settled=world.webhook().health.draining_since_ms)
+    return Step(1, probe=0, settled=world.webhook().health.draining_since_ms)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 600_000, -600_000])
@@ -207,7 +234,7 @@ def test_a_recovery_ends_only_when_no_function_can_hold_the_old_state(
     since_ms = world.now_ms
     world.now_ms += ahead_ms
     step = world.step()
-    assert step == Step(SETTLE_SECONDS, settled=since_ms)
+    assert step == Step(SETTLE_SECONDS, probe=0, settled=since_ms)
     assert world.webhook().health.circuit is Circuit.DRAINING
     assert world.step(step) is None
     assert world.webhook().health == Health()
@@ -253,7 +280,7 @@ def test_a_webhook_that_was_down_once_more_at_the_very_end_settles_once_more(wor
     late = world.put(waiting(1))
     assert world.step(before) == before
     assert world.stored(late).status is Status.SUCCEEDED
-    assert world.step(before) == Step(SETTLE_SECONDS, settled=world.now_ms)
+    assert world.step(before) == Step(SETTLE_SECONDS, probe=0, settled=world.now_ms)
 
 
 def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world: World) -> None:
@@ -267,7 +294,7 @@ def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world:
 
     world.walk.batch = expired_first  # type: ignore[method-assign]
     world.recovery_rate = 1
-    assert world.step() == Step(1)
+    assert world.step() == DRAINING
     assert world.sent() == [second.id]
     assert world.step(settled(world)) is None
 
@@ -283,7 +310,7 @@ def test_a_probe_goes_past_what_is_no_more_so_page_by_page(world: World) -> None
 
     world.walk.batch = without_expired  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, *[SECONDS_FOR_A_STEP - 1] * 9])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1)
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == DRAINING
     assert world.sent() == [living.id]
     assert len(expired) == 2 * world.recovery_rate
 
@@ -292,7 +319,7 @@ def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None
     world.drain()
     world.walk.batch = lambda *_: DeliveryBatch([], "more")  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, SECONDS_FOR_A_STEP - 1])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1, past="more")
+    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1, probe=0, past="more")
 
 
 def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -> None:
@@ -318,9 +345,9 @@ def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -
         step = short_step(step)
         steps.append(step)
     third, sixth = expired[2].id, expired[5].id
-    whole_way = [Step(1, past=third), Step(1, past=sixth)]
+    whole_way = [DRAINING._replace(past=third), DRAINING._replace(past=sixth)]
     # Then it is sent; nothing more is there; and all of it once more, in a while.
-    assert steps == [*whole_way, Step(1, past=sixth), Step(60.0), whole_way[0]]
+    assert steps == [*whole_way, whole_way[1], Step(60.0, probe=0), whole_way[0]]
     assert world.sent() == [living.id]
     assert world.webhook().health.circuit is Circuit.DRAINING
 
@@ -398,7 +425,7 @@ def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: 
         world.walk.failures.plan("batch", True)
     with pytest.raises(Unavailable):
         world.step()
-    assert world.step() == Step(1)
+    assert world.step() == DRAINING
     assert [len(world.stored(one).attempts) for one in deliveries] == [1, 1]
 
 
@@ -448,4 +475,4 @@ def test_no_schedule_has_a_missing_secret_looked_for_without_a_pause() -> None:
 def test_no_schedule_has_a_long_way_gone_anew_without_a_pause() -> None:
     world = World(recovery_schedule=(30.0, 0.0))
     world.drain()
-    assert world.step(Step(0, past="far")) == Step(1)
+    assert world.step(Step(0, past="far")) == DRAINING

@@ -49,10 +49,12 @@ _EVER = Selection(0, (1 << 48) - 1, (Status.WAITING,))
 class Step(NamedTuple):
     """What follows a step: when the next one is due, which probe it is, and after which delivery.
 
-    `after` is the id of the delivery that the last probe was made with. `past` is the id up to
-    which draining found nothing that waits, where that took more than a step. `settled` says of
-    which draining, by the time since when, no function can hold the old state any more: it was
-    waited for by the state machine's clock, so that nobody else's need be right.
+    While it drains that is probe 0, so that a webhook which goes down again, whoever found out, is
+    left alone before its first. `after` is the id of the delivery that the last probe was made
+    with. `past` is the id up to which draining found nothing that waits, where that took more than
+    a step. `settled` says of which draining, by the time since when, no function can hold the old
+    state any more: it was waited for by the state machine's clock, so that nobody else's need be
+    right.
     """
 
     seconds: float
@@ -123,7 +125,10 @@ class Recovery:
             self._observer.log("error", "secret_missing", **key._asdict())
             step: Step | None = probe._replace(seconds=self._schedule[-1])
         elif webhook.health.circuit is Circuit.OPEN:
-            step = self._probe(key, destination, probe, remaining_seconds)
+            if probe.probe:
+                step = self._probe(key, destination, probe, remaining_seconds)
+            else:
+                step = self._leave_alone()
         else:
             step = self._drain(key, destination, probe, remaining_seconds)
         if step is not None:
@@ -150,10 +155,14 @@ class Recovery:
         if probe.after is not None and not found.deliveries:
             found = self._waiting(key, 1, remaining_seconds)
         if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
-            return Step(PAUSE_SECONDS)
+            return Step(PAUSE_SECONDS, probe=0)
         number = probe.probe + 1
         after = found.deliveries[0].id if found.deliveries else None
         return Step(probe_delay(self._schedule, number, self._random), number, after)
+
+    def _leave_alone(self) -> Step:
+        """Wait for the first probe of a webhook that is down again while it drains."""
+        return Step(probe_delay(self._schedule, 1, self._random))
 
     def _drain(
         self,
@@ -163,7 +172,7 @@ class Recovery:
         remaining_seconds: Callable[[], float],
     ) -> Step | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
-        again = Step(PAUSE_SECONDS, past=before.past, settled=before.settled)
+        again = Step(PAUSE_SECONDS, probe=0, past=before.past, settled=before.settled)
         found = self._waiting(key, self._rate, remaining_seconds, before.past)
         if found.deliveries:
             self._send(destination, found.deliveries, remaining_seconds)
