@@ -28,7 +28,7 @@ class Next(NamedTuple):
     """What a step comes to: when the next one is due, and what that one is told besides."""
 
     seconds: float
-    told: Mapping[str, int | str]
+    told: Mapping[str, float | str]
 
 
 if TYPE_CHECKING:
@@ -77,11 +77,12 @@ def _recover(
 ) -> Next | None:
     key = RecoveryKey(state["account_id"], state["webhook_id"], state["recovery_id"])
     probe = int(state.get("probe", 1))
-    before = Step(0, probe, state.get("after"), state.get("past"), state.get("settled"))
+    past, settled, pace = state.get("past"), state.get("settled"), state.get("pace")
+    before = Step(0, probe, state.get("after"), past, settled, pace)
     step = services.recovery.step(key, before, remaining_seconds)
     if step is None:
         return None
-    told = {"after": step.after, "past": step.past, "settled": step.settled}
+    told = {"after": step.after, "past": step.past, "settled": step.settled, "pace": step.pace}
     known = {name: value for name, value in told.items() if value is not None}
     return Next(step.seconds, {"probe": step.probe, **known})
 

@@ -141,6 +141,25 @@ def test_how_far_draining_has_come_is_part_of_the_state(aws: Backend, receiver: 
     assert statuses(aws, deliveries) == [Status.SUCCEEDED] * 3
 
 
+def test_the_pace_of_a_receiver_with_a_limit_is_part_of_the_state(
+    aws: Backend, receiver: Receiver
+) -> None:
+    """And of no other's: an execution that the version before this one began has none either."""
+    deliveries = go_down(aws, receiver, waiting=5)
+    after = step(aws, STATE)
+    assert "pace" not in after
+    receiver.answer_with(Answer(429))
+    after = step(aws, after | {"pace": 2})
+    assert (after["pace"], after["seconds"], after["probe"]) == (1, 1, 0)
+    receiver.answer_with(Answer(200))
+    after = step(aws, after)
+    assert (after["pace"], after["seconds"]) == (1.1, 1)
+    assert statuses(aws, deliveries) == [
+        *[Status.SUCCEEDED, Status.RETRYING, Status.RETRYING],
+        *[Status.SUCCEEDED, Status.WAITING],
+    ]
+
+
 def test_a_recovery_whose_place_was_taken_is_done(aws: Backend, receiver: Receiver) -> None:
     go_down(aws, receiver)
     assert step(aws, STATE | {"recovery_id": "another"})["decision"] == "done"

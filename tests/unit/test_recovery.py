@@ -146,7 +146,7 @@ def test_draining_stops_where_every_one_of_a_batch_fails(world: World) -> None:
     world.wait_for(40)
     world.drain()
     world.sender.answer = lambda *_: REFUSED
-    assert world.step() == DRAINING
+    assert world.step() == DRAINING._replace(pace=8.0)
     assert len(world.sent()) == 16
     health = world.webhook().health
     assert (health.circuit, health.recovery_id) == (Circuit.OPEN, RECOVERY_ID)
@@ -158,7 +158,7 @@ def test_draining_goes_on_past_some_that_fail(world: World) -> None:
     world.recovery_rate = 50
     deliveries = world.wait_for(40)
     world.drain()
-    refused = {one.id for one in deliveries[::2]}
+    refused = {one.id for one in deliveries[::4]}
     world.sender.answer = lambda _, headers: (
         REFUSED if headers["X-SendComms-Delivery"] in refused else Outcome(status_code=200)
     )
@@ -193,9 +193,9 @@ def test_draining_stops_in_time(world: World) -> None:
     assert len(world.sent()) == 16
 
 
-@pytest.mark.parametrize("found_out_by", ["draining", "dispatcher"])
+@pytest.mark.parametrize(("found_out_by", "pace"), [("draining", 4.0), ("dispatcher", 25.0)])
 def test_a_webhook_that_is_down_again_is_left_alone_before_its_first_probe(
-    world: World, found_out_by: str
+    world: World, found_out_by: str, pace: float
 ) -> None:
     world.recovery_rate = 50
     world.wait_for(60)
@@ -213,10 +213,10 @@ def test_a_webhook_that_is_down_again_is_left_alone_before_its_first_probe(
     assert step is not None
     step = world.step(step)
 
-    assert step == Step(33.0, probe=1)
+    assert step == Step(33.0, probe=1, pace=pace)
     assert world.sent() == []
     assert world.webhook().health.recovery_due_at_ms >= world.now_ms + 33_000
-    assert world.step(step) == DRAINING
+    assert world.step(step) == DRAINING._replace(pace=pace)
     assert len(world.sent()) == 1
 
 
@@ -425,7 +425,7 @@ def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: 
         world.walk.failures.plan("batch", True)
     with pytest.raises(Unavailable):
         world.step()
-    assert world.step() == DRAINING
+    assert world.step() == DRAINING._replace(pace=1.0)
     assert [len(world.stored(one).attempts) for one in deliveries] == [1, 1]
 
 

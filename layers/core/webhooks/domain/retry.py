@@ -1,4 +1,4 @@
-"""When to try again: the one place that decides timing."""
+"""When to try again: what decides timing is here, and in `pace`."""
 
 from __future__ import annotations
 

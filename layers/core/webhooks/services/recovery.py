@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit
+from webhooks.domain.pace import at_once, next_pace, pause, slower, too_much
 from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, Selection
 from webhooks.domain.retry import probe_delay
 from webhooks.services.together import together
@@ -16,7 +17,7 @@ from webhooks.services.together import together
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.health import RecoveryKey
     from webhooks.domain.webhook import Destination
     from webhooks.ports import (
@@ -54,7 +55,8 @@ class Step(NamedTuple):
     with. `past` is the id up to which draining found nothing that waits, where that took more than
     a step. `settled` says of which draining, by the time since when, no function can hold the old
     state any more: it was waited for by the state machine's clock, so that nobody else's need be
-    right.
+    right. `pace` is the deliveries a second to drain with, None for as many as are allowed: also
+    kept from probe to probe, or each draining would begin with too much.
     """
 
     seconds: float
@@ -62,6 +64,7 @@ class Step(NamedTuple):
     after: str | None = None
     past: str | None = None
     settled: int | None = None
+    pace: float | None = None
 
 
 class Recovery:
@@ -128,7 +131,7 @@ class Recovery:
             if probe.probe:
                 step = self._probe(key, destination, probe, remaining_seconds)
             else:
-                step = self._leave_alone()
+                step = self._leave_alone(probe)
         else:
             step = self._drain(key, destination, probe, remaining_seconds)
         if step is not None:
@@ -155,14 +158,19 @@ class Recovery:
         if probe.after is not None and not found.deliveries:
             found = self._waiting(key, 1, remaining_seconds)
         if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
-            return Step(PAUSE_SECONDS, probe=0)
+            return self._paced(Step(PAUSE_SECONDS, probe=0), self._pace(probe))
         number = probe.probe + 1
         after = found.deliveries[0].id if found.deliveries else None
-        return Step(probe_delay(self._schedule, number, self._random), number, after)
+        seconds = probe_delay(self._schedule, number, self._random)
+        return Step(seconds, number, after, pace=probe.pace)
 
-    def _leave_alone(self) -> Step:
-        """Wait for the first probe of a webhook that is down again while it drains."""
-        return Step(probe_delay(self._schedule, 1, self._random))
+    def _leave_alone(self, before: Step) -> Step:
+        """Wait for the first probe of a webhook that is down again while it drains.
+
+        The draining, or what else is sent to it, was too much for it: so it is slower next time.
+        """
+        seconds = probe_delay(self._schedule, 1, self._random)
+        return Step(seconds, pace=slower(self._pace(before)))
 
     def _drain(
         self,
@@ -172,11 +180,13 @@ class Recovery:
         remaining_seconds: Callable[[], float],
     ) -> Step | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
-        again = Step(PAUSE_SECONDS, probe=0, past=before.past, settled=before.settled)
-        found = self._waiting(key, self._rate, remaining_seconds, before.past)
+        again = before._replace(seconds=PAUSE_SECONDS, probe=0, after=None)
+        pace = self._pace(before)
+        count = at_once(pace)
+        found = self._waiting(key, count, remaining_seconds, before.past)
         if found.deliveries:
-            self._send(destination, found.deliveries, remaining_seconds)
-            return again
+            attempts = self._send(destination, found.deliveries[:count], remaining_seconds)
+            return self._paced(again, next_pace(pace, attempts, self._rate))
         if found.next_after is not None:
             return again._replace(past=found.next_after)
         if before.past is not None:
@@ -196,20 +206,34 @@ class Recovery:
         destination: Destination,
         deliveries: Sequence[Delivery],
         remaining_seconds: Callable[[], float],
-    ) -> None:
-        """Attempt as many at once as there are threads; stop where all of them failed."""
-        for start in range(0, len(deliveries), MAX_RATE):
-            if start and remaining_seconds() < SECONDS_FOR_A_STEP:
-                return
-            made = together(
-                self._threads,
-                partial(self._retrier.drain, destination),
-                deliveries[start : start + MAX_RATE],
-            )
-            attempts = [attempt for attempt in made if attempt is not None]
+    ) -> list[Attempt]:
+        """Attempt as many at once as there are threads; stop where it is too much, or all fail.
+
+        They are reported together. Each batch by itself would have a receiver that takes a part of
+        them go down with the batch it refuses and come back with the next.
+        """
+        attempts: list[Attempt] = []
+        try:
+            for start in range(0, len(deliveries), MAX_RATE):
+                if start and remaining_seconds() < SECONDS_FOR_A_STEP:
+                    break
+                batch = deliveries[start : start + MAX_RATE]
+                made = together(self._threads, partial(self._retrier.drain, destination), batch)
+                latest = [attempt for attempt in made if attempt is not None]
+                attempts += latest
+                if too_much(attempts) or all(attempt.error is not None for attempt in latest):
+                    break
+        finally:
+            # Where our own side fails, what was sent before that counts all the same.
             self._health.report(destination.webhook, attempts)
-            if not any(attempt.error is None for attempt in attempts):
-                return
+        return attempts
+
+    def _pace(self, step: Step) -> float:
+        return self._rate if step.pace is None else min(step.pace, self._rate)
+
+    def _paced(self, step: Step, pace: float) -> Step:
+        """Return a step that follows another one at this pace."""
+        return step._replace(seconds=pause(pace), pace=pace if pace < self._rate else None)
 
     def _cancel(
         self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support import samples
+from webhooks.domain.delivery import AttemptError
+from webhooks.domain.pace import SLOWEST, at_once, next_pace, pause, slower, too_much
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import Attempt
+
+RATES = st.integers(1, 200)
+PACES = st.floats(SLOWEST, 200)
+TAKEN = samples.attempt(error=None, status_code=200)
+UNANSWERED = samples.attempt(error=AttemptError.TIMEOUT, status_code=None)
+
+
+def failed(status_code: int) -> Attempt:
+    return samples.attempt(error=AttemptError.HTTP_STATUS, status_code=status_code)
+
+
+LIMITED = failed(429)
+ATTEMPTS = st.lists(
+    st.sampled_from([TAKEN, UNANSWERED, LIMITED, failed(500), failed(400)]), max_size=60
+)
+
+
+@given(st.lists(ATTEMPTS, max_size=30), RATES)
+def test_a_pace_is_never_above_the_rate_nor_below_one_a_minute(
+    steps: list[list[Attempt]], rate: int
+) -> None:
+    pace: float = rate
+    for attempts in steps:
+        pace = next_pace(pace, attempts, rate)
+        assert SLOWEST <= pace <= rate
+        assert 1 <= at_once(pace) <= rate
+        assert 1 <= pause(pace) <= 60
+
+
+@given(PACES, st.integers(1, 60), st.integers(0, 59))
+def test_after_a_429_it_is_half_of_what_was_sent(pace: float, sent: int, limited: int) -> None:
+    attempts = [TAKEN] * sent
+    attempts[limited % sent] = LIMITED
+    assert next_pace(pace, attempts, 200) == max(min(pace, sent) / 2, SLOWEST)
+
+
+@given(PACES, RATES)
+def test_a_hundred_steps_without_a_failure_bring_any_pace_to_the_rate(
+    pace: float, rate: int
+) -> None:
+    pace = min(pace, rate)
+    for _ in range(100):
+        before, pace = pace, next_pace(pace, [TAKEN], rate)
+        assert before < pace or pace == rate
+    assert pace == rate
+
+
+@given(PACES)
+def test_a_step_that_sent_nothing_says_nothing(pace: float) -> None:
+    assert next_pace(pace, [], 200) == pace
+
+
+@given(PACES)
+def test_slower_is_half_as_fast(pace: float) -> None:
+    assert slower(pace) == max(pace / 2, SLOWEST)
+
+
+@pytest.mark.parametrize("failure", [failed(500), failed(503), UNANSWERED])
+def test_half_of_a_batch_that_fails_is_too_much(failure: Attempt) -> None:
+    assert next_pace(50, [*[failure] * 8, *[TAKEN] * 8], 50) == 8
+    assert next_pace(50, [*[failure] * 7, *[TAKEN] * 9], 50) == 50
+    # The batch before was taken, and would hide what this one came to.
+    assert next_pace(50, [*[TAKEN] * 16, *[failure] * 8, *[TAKEN] * 8], 50) == 16
+
+
+@pytest.mark.parametrize("failure", [failed(500), UNANSWERED])
+def test_a_failure_by_itself_leaves_the_pace_alone(failure: Attempt) -> None:
+    """It is half of a step of two, and all of a step of one."""
+    for attempts in ([failure], [TAKEN, failure], [failure, *[TAKEN] * 20]):
+        assert next_pace(20, attempts, 50) == 20
+
+
+def test_a_refusal_is_of_one_delivery_whatever_the_pace() -> None:
+    for status_code in (400, 401, 404, 410):
+        assert not too_much([failed(status_code)] * 16)
+        assert next_pace(20, [failed(status_code)] * 16, 50) == 22
+
+
+def test_below_one_a_second_it_is_the_pauses_that_get_longer() -> None:
+    assert [(at_once(pace), pause(pace)) for pace in (50, 2.9, 1, 0.5, SLOWEST)] == [
+        (50, 1),
+        (2, 1),
+        (1, 1),
+        (1, 2),
+        (1, 60),
+    ]
