@@ -193,6 +193,27 @@ def test_draining_stops_in_time(world: World) -> None:
     assert len(world.sent()) == 16
 
 
+@pytest.mark.parametrize("change", ["another recovery", "off", "deleted", "renamed"])
+def test_a_slow_step_goes_on_only_while_it_is_its_recoverys(change: str) -> None:
+    world = World(recovery_rate=50)
+    world.wait_for(50)
+    world.drain()
+
+    def slow(*_: object) -> Outcome:
+        if world.now_ms == samples.NOW_MS:
+            changes = WebhookChanges(active=change != "off", description="new")
+            another = "recovery-9" if change == "another recovery" else None
+            world.store.update("acc_1", samples.WEBHOOK_ID, changes, world.now_ms, another)
+            if change == "deleted":
+                world.store.delete("acc_1", samples.WEBHOOK_ID)
+        world.now_ms = samples.NOW_MS + 1000
+        return Outcome(status_code=200)
+
+    world.sender.answer = slow
+    world.step()
+    assert len(world.sent()) == (50 if change == "renamed" else 16)
+
+
 @pytest.mark.parametrize(("found_out_by", "pace"), [("draining", 4.0), ("dispatcher", 25.0)])
 def test_a_webhook_that_is_down_again_is_left_alone_before_its_first_probe(
     world: World, found_out_by: str, pace: float

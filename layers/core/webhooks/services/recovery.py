@@ -185,7 +185,7 @@ class Recovery:
         count = at_once(pace)
         found = self._waiting(key, count, remaining_seconds, before.past)
         if found.deliveries:
-            attempts = self._send(destination, found.deliveries[:count], remaining_seconds)
+            attempts = self._send(key, destination, found.deliveries[:count], remaining_seconds)
             return self._paced(again, next_pace(pace, attempts, self._rate))
         if found.next_after is not None:
             return again._replace(past=found.next_after)
@@ -203,6 +203,7 @@ class Recovery:
 
     def _send(
         self,
+        key: RecoveryKey,
         destination: Destination,
         deliveries: Sequence[Delivery],
         remaining_seconds: Callable[[], float],
@@ -213,9 +214,12 @@ class Recovery:
         them go down with the batch it refuses and come back with the next.
         """
         attempts: list[Attempt] = []
+        began = self._clock()
         try:
             for start in range(0, len(deliveries), MAX_RATE):
                 if start and remaining_seconds() < SECONDS_FOR_A_STEP:
+                    break
+                if self._clock() - began >= PAUSE_SECONDS and self._is_over(key):
                     break
                 batch = deliveries[start : start + MAX_RATE]
                 made = together(self._threads, partial(self._retrier.drain, destination), batch)
@@ -227,6 +231,16 @@ class Recovery:
             # Where our own side fails, what was sent before that counts all the same.
             self._health.report(destination.webhook, attempts)
         return attempts
+
+    def _is_over(self, key: RecoveryKey) -> bool:
+        """Tell whether another recovery took this one's place, or the webhook was switched off.
+
+        A step of a slow receiver's lasts long enough for that, and the two would send the same.
+        """
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if destination is None or not destination.webhook.active:
+            return True
+        return destination.webhook.health.recovery_id != key.recovery_id
 
     def _pace(self, step: Step) -> float:
         return self._rate if step.pace is None else min(step.pace, self._rate)
