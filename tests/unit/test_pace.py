@@ -70,18 +70,24 @@ def test_slower_is_half_as_fast(pace: float) -> None:
 
 
 @pytest.mark.parametrize("failure", [failed(500), failed(503), UNANSWERED])
-def test_half_of_a_batch_that_fails_is_too_much(failure: Attempt) -> None:
-    assert next_pace(50, [*[failure] * 8, *[TAKEN] * 8], 50) == 8
-    assert next_pace(50, [*[failure] * 7, *[TAKEN] * 9], 50) == 50
+def test_two_thirds_of_a_batch_that_fail_are_too_much(failure: Attempt) -> None:
+    assert next_pace(50, [*[failure] * 11, *[TAKEN] * 5], 50) == 8
+    assert next_pace(50, [*[failure] * 10, *[TAKEN] * 6], 50) == 50
     # The batch before was taken, and would hide what this one came to.
-    assert next_pace(50, [*[TAKEN] * 16, *[failure] * 8, *[TAKEN] * 8], 50) == 16
+    assert next_pace(50, [*[TAKEN] * 16, *[failure] * 11, *[TAKEN] * 5], 50) == 16
 
 
 @pytest.mark.parametrize("failure", [failed(500), UNANSWERED])
-def test_a_failure_by_itself_leaves_the_pace_alone(failure: Attempt) -> None:
-    """It is half of a step of two, and all of a step of one."""
-    for attempts in ([failure], [TAKEN, failure], [failure, *[TAKEN] * 20]):
+def test_a_few_failures_by_themselves_leave_the_pace_alone(failure: Attempt) -> None:
+    """They are all of a small step, and a third of what a receiver with a dead server gets."""
+    for attempts in ([failure], [TAKEN, failure], [failure] * 3, [failure, TAKEN, TAKEN] * 7):
         assert next_pace(20, attempts, 50) == 20
+    assert next_pace(20, [failure] * 4, 50) == 2
+
+
+@pytest.mark.parametrize("failure", [failed(500), UNANSWERED])
+def test_a_quarter_that_fails_does_not_keep_the_pace_from_growing(failure: Attempt) -> None:
+    assert next_pace(20, [failure, TAKEN, TAKEN, TAKEN] * 5, 50) == 22
 
 
 def test_a_refusal_is_of_one_delivery_whatever_the_pace() -> None:

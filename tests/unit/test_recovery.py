@@ -446,7 +446,7 @@ def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: 
         world.walk.failures.plan("batch", True)
     with pytest.raises(Unavailable):
         world.step()
-    assert world.step() == DRAINING._replace(pace=1.0)
+    assert world.step() == DRAINING
     assert [len(world.stored(one).attempts) for one in deliveries] == [1, 1]
 
 

@@ -18,32 +18,34 @@ GROWTH = 1.1
 steps, which take twelve minutes."""
 
 _TOO_MANY_REQUESTS = 429
+_A_FEW = 3
 
 
 def too_much(attempts: Sequence[Attempt]) -> bool:
     """Tell whether attempts, in their order, were more at a time than their receiver can take.
 
-    It says so (429), or half of the latest fail, as many as are made at once and more than a single
-    one: as under too much load. Another 4xx is of that delivery alone, whatever the pace.
+    It says so (429), or two thirds of the latest, as many as are made at once and more than a few,
+    fail as under too much load. A receiver of which one server in three is dead fails less often
+    than that at any pace. Another 4xx is of that delivery alone.
     """
     if any(attempt.status_code == _TOO_MANY_REQUESTS for attempt in attempts):
         return True
     latest = attempts[-MAX_RATE:]
-    strained = sum(_strained(attempt) for attempt in latest)
-    return strained > 1 and 2 * strained >= len(latest)
+    strained = _strained(latest)
+    return strained > _A_FEW and 3 * strained >= 2 * len(latest)
 
 
 def next_pace(pace: float, attempts: Sequence[Attempt], fastest: float) -> float:
     """Return the deliveries a second after a step of `attempts` at `pace`; never above `fastest`.
 
-    Half of what was too much, a tenth more where none failed for its load, else the same: some
-    receivers fail now and then at any pace.
+    Half of what was too much, a tenth more where at most a quarter failed for its load, else the
+    same: some receivers fail now and then at any pace.
     """
     if too_much(attempts):
         return slower(min(pace, len(attempts)))
-    if not attempts or any(_strained(attempt) for attempt in attempts):
-        return pace
-    return min(pace * GROWTH, fastest)
+    if attempts and 4 * _strained(attempts) <= len(attempts):
+        return min(pace * GROWTH, fastest)
+    return pace
 
 
 def slower(pace: float) -> float:
@@ -61,9 +63,7 @@ def pause(pace: float) -> float:
     return max(PAUSE_SECONDS, 1 / pace)
 
 
-def _strained(attempt: Attempt) -> bool:
-    """Tell whether an attempt failed as it may for want of a receiver's time."""
-    if attempt.error is None:
-        return False
-    code = attempt.status_code
-    return code is None or code == _TOO_MANY_REQUESTS or code >= 500
+def _strained(attempts: Sequence[Attempt]) -> int:
+    """Count the attempts that failed as they may for want of a receiver's time."""
+    codes = [attempt.status_code for attempt in attempts if attempt.error is not None]
+    return sum(code is None or code == _TOO_MANY_REQUESTS or code >= 500 for code in codes)
