@@ -36,7 +36,14 @@ def erasure(number: int = 1, **changes: Any) -> Erasure:
 
 
 def test_an_erasure_comes_back_as_it_was_put_in(stores: Stores) -> None:
-    first = erasure(reason="x", webhook_id=samples.WEBHOOK_ID, position="p", passes=1, erased=2)
+    first = erasure(
+        reason="x",
+        webhook_id=samples.WEBHOOK_ID,
+        position="p",
+        passes=1,
+        erased=2,
+        unreadable=True,
+    )
     stores.erasures.create(first)
     stores.erasures.create(first)
     assert stores.erasures.get(first.key) == first

@@ -82,7 +82,7 @@ def statuses(aws: Backend, deliveries: list[Delivery]) -> list[Status]:
     dynamodb = aws.clients["dynamodb"]
     store = DynamoDBDeliveryStore(dynamodb, "DeliveriesTable", retention_days=30)
     found = store.get_many([delivery.key for delivery in deliveries])
-    return [found[delivery.key].status for delivery in deliveries]
+    return [one.status for one in (found[each.key] for each in deliveries) if one is not None]
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:

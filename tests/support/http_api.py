@@ -195,6 +195,7 @@ class ApiOnFakes:
             self.deliveries,
             self.scheduler,
             allowances=self.allowances,
+            observer=self.observer,
             cursor_key=CURSOR_KEY,
         )
         self.checks = Checks(

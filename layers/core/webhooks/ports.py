@@ -54,17 +54,25 @@ class DeliveryQuery(NamedTuple):
 
 
 class DeliveryPage(NamedTuple):
-    """Part of a list of deliveries; `next_before` is the id to go on before, None at the end."""
+    """Part of a list of deliveries; `next_before` is the id to go on before, None at the end.
+
+    `unreadable` are those that it has to leave out, since their records cannot be read.
+    """
 
     deliveries: list[Delivery]
     next_before: str | None
+    unreadable: Sequence[DeliveryKey] = ()
 
 
 class DeliveryBatch(NamedTuple):
-    """Part of a walk; `next_after` is the id to go on after, None at the end."""
+    """Part of a walk; `next_after` is the id to go on after, None at the end.
+
+    `unreadable` are those that it goes past, since their records cannot be read.
+    """
 
     deliveries: list[Delivery]
     next_after: str | None
+    unreadable: Sequence[DeliveryKey] = ()
 
 
 class ReplayPage(NamedTuple):
@@ -207,7 +215,11 @@ class HealthStore(Protocol):
 
 
 class DeliveryStore(Protocol):
-    """The deliveries."""
+    """The deliveries.
+
+    A method that reads a single one raises UnreadableRecord where its record is broken, or of a
+    newer version of ours.
+    """
 
     def claim(self, event: Event) -> int:
         """Settle the time of an event whose id does not fix it.
@@ -219,8 +231,11 @@ class DeliveryStore(Protocol):
     def get(self, key: DeliveryKey) -> Delivery | None:
         """Return one delivery, read consistently; None also past its time to live."""
 
-    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
-        """Return those of the deliveries that exist, read consistently."""
+    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery | None]:
+        """Return those of the deliveries that exist, read consistently.
+
+        None stands for one that is there and cannot be read: no other is to suffer from it.
+        """
 
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
         """Write deliveries that succeeded, over whatever is there, in batches.

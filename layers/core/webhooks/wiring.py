@@ -124,6 +124,7 @@ class Services:
             self._deliveries,
             self._scheduler,
             allowances=self.allowances,
+            observer=self.observer,
             cursor_key=self._cursor_key,
         )
 

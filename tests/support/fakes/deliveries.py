@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
 from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
+from webhooks.domain.errors import UnreadableRecord
 from webhooks.ports import DeliveryBatch, DeliveryPage
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class FakeDeliveryStore:
         self.failures = Failures()
         self.writes: list[str] = []
         self.unwritable: set[DeliveryKey] = set()
+        self.unreadable: set[DeliveryKey] = set()
 
     def claim(self, event: Event) -> int:
         self.failures.check("claim")
@@ -33,28 +35,34 @@ class FakeDeliveryStore:
 
     def get(self, key: DeliveryKey) -> Delivery | None:
         self.failures.check("get")
-        return self.deliveries.get(key)
+        return self._read(key)
 
-    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
+    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery | None]:
         self.failures.check("get_many")
-        return {key: self.deliveries[key] for key in keys if key in self.deliveries}
+        return {
+            key: None if key in self.unreadable else self.deliveries[key]
+            for key in keys
+            if key in self.deliveries
+        }
 
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
         self.writes.append("put_settled")
         for delivery in deliveries:
             if delivery.key not in self.unwritable:
                 self.deliveries[delivery.key] = delivery
+                self.unreadable.discard(delivery.key)
         return [delivery.key for delivery in deliveries if delivery.key in self.unwritable]
 
     def create(self, delivery: Delivery) -> Delivery:
         self.failures.check("create")
         self.writes.append("create")
+        self._read(delivery.key)
         return self.deliveries.setdefault(delivery.key, delivery)
 
     def update(self, delivery: Delivery, *, before: Delivery) -> bool:
         self.failures.check("update")
         self.writes.append("update")
-        stored = self.deliveries.get(delivery.key)
+        stored = self._read(delivery.key)
         if stored is None:
             return False
         if stored == delivery:
@@ -80,8 +88,15 @@ class FakeDeliveryStore:
             key=lambda delivery: delivery.id,
             reverse=True,
         )
-        page = matching[:limit]
-        return DeliveryPage(page, page[-1].id if len(matching) > limit else None)
+        readable = [delivery for delivery in matching if delivery.key not in self.unreadable]
+        page = readable[:limit]
+        unreadable = [delivery.key for delivery in matching if delivery not in readable]
+        return DeliveryPage(page, page[-1].id if len(readable) > limit else None, unreadable)
+
+    def _read(self, key: DeliveryKey) -> Delivery | None:
+        if key in self.unreadable:
+            raise UnreadableRecord(key, "KeyError")
+        return self.deliveries.get(key)
 
 
 def _version(delivery: Delivery) -> tuple[Status, int, int, int | None]:
@@ -137,4 +152,8 @@ class FakeDeliveryWalk:
             key=lambda delivery: delivery.id,
         )
         page = matching[:limit]
-        return DeliveryBatch(page, page[-1].id if len(matching) > limit else None)
+        return DeliveryBatch(
+            [delivery for delivery in page if delivery.key not in self.store.unreadable],
+            page[-1].id if len(matching) > limit else None,
+            [delivery.key for delivery in page if delivery.key in self.store.unreadable],
+        )

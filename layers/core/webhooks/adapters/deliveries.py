@@ -98,20 +98,20 @@ class DynamoDBDeliveryStore:
                 TableName=self._table, Key=items.delivery_key(key), ConsistentRead=True
             )
         item = answer.get("Item")
-        return delivery_items.read_delivery(item) if item and self._lives(item) else None
+        if not item or not delivery_items.lives(item, self._clock()):
+            return None
+        return delivery_items.read_delivery(item)
 
-    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery]:
+    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery | None]:
         """Return those of the deliveries that exist, a hundred to a request."""
-        found: dict[DeliveryKey, Delivery] = {}
+        found: dict[DeliveryKey, Delivery | None] = {}
         for chunk in _chunks([items.delivery_key(key) for key in dict.fromkeys(keys)], _READ_BATCH):
             wanted: Any = {self._table: {"Keys": chunk, "ConsistentRead": True}}
             for _ in _tries():
                 with unavailable_on_failure("reading deliveries"):
                     answer = self._client.batch_get_item(RequestItems=wanted)
-                for item in answer["Responses"].get(self._table, []):
-                    if self._lives(item):
-                        delivery = delivery_items.read_delivery(item)
-                        found[delivery.key] = delivery
+                responses = answer["Responses"].get(self._table, [])
+                found |= delivery_items.read_living(responses, self._clock())
                 wanted = answer.get("UnprocessedKeys")
                 if not wanted:
                     break
@@ -206,10 +206,6 @@ class DynamoDBDeliveryStore:
 
     def _item(self, delivery: Delivery) -> items.Item:
         return delivery_items.delivery_item(delivery, self._retention_seconds)
-
-    def _lives(self, item: Mapping[str, Any]) -> bool:
-        """Tell whether an item is within its time to live, which DynamoDB enforces days late."""
-        return int(item["expires_at"]["N"]) > self._clock()
 
 
 def _stored(error: ClientError, absent_is: Any = None) -> Any:

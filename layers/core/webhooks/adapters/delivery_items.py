@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.items import delivery_key, item_size, number, owner, read_delivery_key
 from webhooks.domain.delivery import Attempt, AttemptError, Delivery, Status
+from webhooks.domain.errors import UnreadableRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from webhooks.adapters.items import Item
+    from webhooks.domain.delivery import DeliveryKey
 
 DUE_KEYS = "0123456789abcdef"
 """The partitions of the sparse index of deliveries that are due some time."""
@@ -100,9 +102,46 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
     return {"S": _ENCODER.encode(fields)}
 
 
+def lives(item: Mapping[str, Any], now: float) -> bool:
+    """Tell whether an item is within its time to live, which DynamoDB enforces days late.
+
+    One without such a time is never removed, so it is there.
+    """
+    expires_at = item.get("expires_at", {}).get("N")
+    return expires_at is None or float(expires_at) > now
+
+
+def read_living(
+    found: Iterable[Mapping[str, Any]], now: float
+) -> dict[DeliveryKey, Delivery | None]:
+    """Return the deliveries of those items that live, None for one that cannot be read."""
+    read: dict[DeliveryKey, Delivery | None] = {}
+    for item in found:
+        if lives(item, now):
+            try:
+                delivery = read_delivery(item)
+            except UnreadableRecord as error:
+                read[error.key] = None
+            else:
+                read[delivery.key] = delivery
+    return read
+
+
 def read_delivery(item: Mapping[str, Any]) -> Delivery:
-    """Return the delivery of an item."""
+    """Return the delivery of an item. Raises UnreadableRecord.
+
+    What an item lacks, or what this version does not know, as a status after a rollback, is known
+    here by the errors that reading it comes to.
+    """
     key = read_delivery_key(item)
+    try:
+        return _read_delivery(key, item)
+    except (AttributeError, LookupError, TypeError, ValueError, zlib.error) as error:
+        # Without the error itself, whose text may quote the record.
+        raise UnreadableRecord(key, type(error).__name__) from None
+
+
+def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
     next_attempt_at = item.get("next_attempt_at")
     return Delivery(
         account_id=key.account_id,

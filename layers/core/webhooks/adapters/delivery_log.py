@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.ports import DeliveryQuery, DeliveryStore
 
 _MAX_EXAMINED = 1000
@@ -52,20 +52,25 @@ class DynamoDBDeliveryLog:
         indexed = query.status in delivery_items.ATTENTION
         filtered = query.event_type is not None or (query.status is not None and not indexed)
         found: list[Delivery] = []
+        unreadable: list[DeliveryKey] = []
         examined = 0
         while True:
             request["Limit"] = _FILTERED_LIMIT if filtered else limit + 1 - len(found)
             with unavailable_on_failure("listing deliveries"):
                 answer = self._client.query(**request)
-            found += self._matching(query, answer["Items"])
+            for key, delivery in self._living(query, answer["Items"]):
+                if delivery is None:
+                    unreadable.append(key)
+                elif _matches(delivery, query):
+                    found.append(delivery)
             examined += answer["ScannedCount"]
             last_key = answer.get("LastEvaluatedKey")
             if len(found) > limit:
-                return DeliveryPage(found[:limit], found[limit - 1].id)
+                return DeliveryPage(found[:limit], found[limit - 1].id, unreadable)
             if last_key is None:
-                return DeliveryPage(found, None)
+                return DeliveryPage(found, None, unreadable)
             if examined >= _MAX_EXAMINED:
-                return DeliveryPage(found, last_key["delivery_id"]["S"])
+                return DeliveryPage(found, last_key["delivery_id"]["S"], unreadable)
             request["ExclusiveStartKey"] = last_key
 
     def _request(self, query: DeliveryQuery, before: str | None) -> dict[str, Any]:
@@ -88,21 +93,21 @@ class DynamoDBDeliveryLog:
                 request["ExpressionAttributeValues"][f":{name}"] = {"S": value}
         return {**request, "ScanIndexForward": False}
 
-    def _matching(self, query: DeliveryQuery, found: Sequence[Any]) -> list[Delivery]:
-        """Return the deliveries of a query's items that live and match."""
-        if query.status not in delivery_items.ATTENTION:
-            now = self._clock()
-            return [
-                delivery_items.read_delivery(i) for i in found if int(i["expires_at"]["N"]) > now
-            ]
-        stored = self._store.get_many([items.read_delivery_key(item) for item in found])
-        return sorted(
-            (
-                delivery
-                for delivery in stored.values()
-                if delivery.status is query.status
-                and query.event_type in {None, delivery.event_type}
-            ),
-            key=lambda delivery: delivery.id,
-            reverse=True,
-        )
+    def _living(
+        self, query: DeliveryQuery, found: Sequence[Any]
+    ) -> list[tuple[DeliveryKey, Delivery | None]]:
+        """Return the deliveries of a query's items that live, newest first."""
+        if query.status in delivery_items.ATTENTION:
+            living = self._store.get_many([items.read_delivery_key(item) for item in found])
+        else:
+            living = delivery_items.read_living(found, self._clock())
+        # The keys differ in nothing but their ids.
+        return [(key, living[key]) for key in sorted(living, reverse=True)]
+
+
+def _matches(delivery: Delivery, query: DeliveryQuery) -> bool:
+    """Tell whether a delivery is as a query asks: an index may be behind."""
+    return query.status in {None, delivery.status} and query.event_type in {
+        None,
+        delivery.event_type,
+    }

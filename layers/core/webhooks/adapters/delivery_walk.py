@@ -12,7 +12,7 @@ from webhooks.domain.delivery import DeliveryKey, Status
 from webhooks.ports import DeliveryBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -79,39 +79,42 @@ class DynamoDBDeliveryWalk:
             more = more or "LastEvaluatedKey" in answer
         taken = sorted(found)[:limit]
         stored = self._store.get_many([found[delivery_id] for delivery_id in taken])
-        deliveries = sorted(stored.values(), key=lambda delivery: delivery.id)
         more = more or len(found) > len(taken)
-        return DeliveryBatch(
-            [one for one in deliveries if one.status in selection.statuses],
-            taken[-1] if taken and more else None,
-        )
+        selected = {
+            # The keys differ in nothing but their ids.
+            key: delivery
+            for key, delivery in sorted(stored.items(), key=lambda each: each[0])
+            if delivery is None or delivery.status in selection.statuses
+        }
+        return _batch(selected, taken[-1] if taken and more else None)
 
     def _filtered(
         self, owner: str, selection: Selection, limit: int, after: str | None
     ) -> DeliveryBatch:
         request = self._request(owner, selection, after)
-        statuses = {f":{status}": {"S": status.value} for status in selection.statuses}
-        request["FilterExpression"] = f"#status IN ({', '.join(statuses)})"
-        request["ExpressionAttributeNames"]["#status"] = "status"
-        request["ExpressionAttributeValues"] |= statuses
-        found: list[Delivery] = []
+        # Of all statuses there are those too that this version does not know.
+        if set(selection.statuses) != set(Status):
+            statuses = {f":{status}": {"S": status.value} for status in selection.statuses}
+            request["FilterExpression"] = f"#status IN ({', '.join(statuses)})"
+            request["ExpressionAttributeNames"]["#status"] = "status"
+            request["ExpressionAttributeValues"] |= statuses
+        found: dict[DeliveryKey, Delivery | None] = {}
         examined = 0
         # Where most match, the first query has just what is wanted; where few do, go on faster.
         page_size = limit + 1
         while True:
             with unavailable_on_failure("finding deliveries"):
                 answer = self._client.query(**request, Limit=page_size)
-            now = self._clock()
-            living = [item for item in answer["Items"] if int(item["expires_at"]["N"]) > now]
-            found += [delivery_items.read_delivery(item) for item in living]
+            found |= delivery_items.read_living(answer["Items"], self._clock())
             examined += answer["ScannedCount"]
             last_key = answer.get("LastEvaluatedKey")
             if len(found) > limit:
-                return DeliveryBatch(found[:limit], found[limit - 1].id)
+                taken = list(found)[:limit]
+                return _batch({key: found[key] for key in taken}, taken[-1].delivery_id)
             if last_key is None:
-                return DeliveryBatch(found, None)
+                return _batch(found, None)
             if examined >= _MAX_EXAMINED:
-                return DeliveryBatch(found, last_key["delivery_id"]["S"])
+                return _batch(found, last_key["delivery_id"]["S"])
             request["ExclusiveStartKey"] = last_key
             page_size = _FILTERED_LIMIT
 
@@ -126,3 +129,11 @@ class DynamoDBDeliveryWalk:
             start_id=after,
             indexed=indexed,
         )
+
+
+def _batch(found: Mapping[DeliveryKey, Delivery | None], next_after: str | None) -> DeliveryBatch:
+    return DeliveryBatch(
+        [delivery for delivery in found.values() if delivery is not None],
+        next_after,
+        [key for key, delivery in found.items() if delivery is None],
+    )

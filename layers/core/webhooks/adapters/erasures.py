@@ -123,6 +123,7 @@ class DynamoDBErasureStore:
         secrets = {"salt": erasure.salt, "digest": erasure.digest}
         return {
             **items.erasure_key(*erasure.key),
+            **({"unreadable": {"BOOL": True}} if erasure.unreadable else {}),
             **{name: {"N": str(value)} for name, value in numbers.items()},
             **{name: {"S": value} for name, value in texts.items() if value is not None},
             **{name: {"B": value} for name, value in secrets.items() if value},
@@ -145,6 +146,7 @@ def _read(item: Mapping[str, Any]) -> Erasure:
         erased=int(item["erased_count"]["N"]),
         steps=int(item["steps"]["N"]),
         reason=item.get("reason", {}).get("S"),
+        unreadable=item.get("unreadable", {}).get("BOOL", False),
     )
 
 

@@ -48,7 +48,9 @@ class Erasure:
 
     `webhook_id` is whose deliveries are being looked at, None at the beginning of a pass, and
     `position` the id of the last one that it is past. `steps` counts the times that progress was
-    recorded, so that of two writers one is too late. `salt` and `digest` are empty at the end.
+    recorded, so that of two writers one is too late. `salt` and `digest` are empty at the end. With
+    `unreadable` there was a delivery whose record could not be read, and so may still have the
+    address: the rest is erased, and then this has failed.
     """
 
     account_id: str
@@ -65,6 +67,7 @@ class Erasure:
     erased: int = 0
     steps: int = 0
     reason: str | None = None
+    unreadable: bool = False
 
     @property
     def key(self) -> ErasureKey:
@@ -125,13 +128,16 @@ class Erasure:
     def _mentioned(self, delivery: Delivery) -> bool:
         return self.seeks(addresses_of([delivery.event_id, parse(delivery.body)]))
 
-    def past(self, position: str | None, examined: int, erased: int) -> Erasure:
+    def past(
+        self, position: str | None, examined: int, erased: int, *, unreadable: bool = False
+    ) -> Erasure:
         """Return the erasure after more deliveries of its webhook."""
         return replace(
             self,
             position=position,
             examined=self.examined + examined,
             erased=self.erased + erased,
+            unreadable=self.unreadable or unreadable,
         )
 
     def turned_to(self, webhook_id: str | None) -> Erasure:
@@ -144,6 +150,8 @@ class Erasure:
         after = replace(self, steps=self.steps + 1, updated_at_ms=now_ms)
         if self.passes < PASSES:
             return after
+        if self.unreadable:
+            return after.ended(ErasureStatus.FAILED, now_ms, "internal_error")
         return after.ended(ErasureStatus.COMPLETED, now_ms)
 
     def ended(self, status: ErasureStatus, now_ms: int, reason: str | None = None) -> Erasure:

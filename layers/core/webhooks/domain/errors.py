@@ -23,6 +23,7 @@
     ├── ScopeExceeded         a key would pass on more than it may do itself
     ├── IdempotencyConflict   an idempotency key comes again with another request
     ├── IdempotencyInProgress the first request with this idempotency key is not answered yet
+    ├── UnreadableRecord      a delivery's record is there, and this version cannot read it
     └── Unavailable           our own side (a table, a queue, a key) did not answer: try again
 
 A receiver that fails is never an exception: it is an `Outcome` (see `delivery`). An absent webhook
@@ -30,6 +31,11 @@ or delivery is `None`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import DeliveryKey
 
 
 class WebhooksError(Exception):
@@ -138,6 +144,20 @@ class IdempotencyConflict(WebhooksError):
 
 class IdempotencyInProgress(WebhooksError):
     """The first request with this idempotency key is being answered."""
+
+
+class UnreadableRecord(WebhooksError):
+    """A delivery's record is broken, or of a newer version: trying again is of no use.
+
+    It concerns that delivery alone. The text names it and the kind of trouble, nothing of what the
+    record holds.
+    """
+
+    def __init__(self, key: DeliveryKey, trouble: str = "") -> None:
+        """Name the delivery, and the error that reading it came to where that is known."""
+        told = f": {trouble}" if trouble else ""
+        super().__init__(f"the record of delivery {key.delivery_id} cannot be read{told}")
+        self.key = key
 
 
 class Unavailable(WebhooksError):

@@ -14,13 +14,14 @@ from webhooks.domain.event import parse_timestamp
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import InvalidWebhook
 from webhooks.ports import DeliveryQuery
+from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import DeliveryLog, DeliveryStore, RetryScheduler
+    from webhooks.ports import DeliveryLog, DeliveryStore, Observer, RetryScheduler
     from webhooks.services.allowances import Allowances
 
 
@@ -56,6 +57,7 @@ class Logbook:
         scheduler: RetryScheduler,
         *,
         allowances: Allowances,
+        observer: Observer,
         cursor_key: bytes,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -65,6 +67,7 @@ class Logbook:
         self._deliveries = deliveries
         self._scheduler = scheduler
         self._allowances = allowances
+        self._observer = observer
         self._cursor_key = cursor_key
         self._now_ns = now_ns
         self._random_bytes = random_bytes
@@ -80,7 +83,8 @@ class Logbook:
         query = _query(webhook, wanted)
         scope = ("deliveries", *("" if part is None else str(part) for part in query))
         before = cursors.unseal(self._cursor_key, scope, cursor)
-        deliveries, next_before = self._log.page(query, limit, before)
+        deliveries, next_before, unreadable = self._log.page(query, limit, before)
+        tell_unreadable(self._observer, unreadable)
         return LogPage(deliveries, cursors.seal(self._cursor_key, scope, next_before))
 
     def get(self, webhook: Webhook, delivery_id: str) -> Delivery | None:

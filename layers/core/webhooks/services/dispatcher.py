@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import Unavailable, UnreadableRecord
 from webhooks.domain.health import Circuit
 from webhooks.services.deliverer import LATENCY
 from webhooks.services.health import is_news
@@ -171,6 +171,9 @@ class Dispatcher:
             stored = existing.get(work.delivery.key)
             if stored is not None:
                 self._repeat(work, stored, failures)
+            elif work.delivery.key in existing:
+                # What became of it is not known, so it is not sent; the others of its batch are.
+                failures.add(work.message_ids, UnreadableRecord(work.delivery.key))
         return [work for work in works if work.delivery.key not in existing]
 
     def _repeat(self, work: _Work, stored: Delivery, failures: Failures) -> None:

@@ -8,6 +8,7 @@ from webhooks.domain.delivery import Status
 from webhooks.domain.erasure import ErasureStatus
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.replay import Selection
+from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,11 +106,12 @@ class Eraser:
     def _batch(self, erasure: Erasure) -> Erasure:
         if erasure.webhook_id is None:
             return self._turn(erasure)
-        deliveries, next_after = self._walk.batch(
+        deliveries, next_after, unreadable = self._walk.batch(
             erasure.account_id, erasure.webhook_id, _EVERYTHING, _BATCH, erasure.position
         )
+        tell_unreadable(self._observer, unreadable)
         erased = sum(self._erase(erasure, delivery) for delivery in deliveries)
-        after = erasure.past(next_after, len(deliveries), erased)
+        after = erasure.past(next_after, len(deliveries), erased, unreadable=bool(unreadable))
         return self._turn(after) if next_after is None else after
 
     def _turn(self, erasure: Erasure) -> Erasure:

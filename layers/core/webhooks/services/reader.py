@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import InvalidEvent, Unavailable
 from webhooks.domain.intake import RejectedMessage, read_message
+from webhooks.services.trouble import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,20 +49,10 @@ class Failures:
         self.ids: set[str] = set()
 
     def add(self, message_ids: Iterable[str], error: BaseException) -> None:
-        """Have messages received again; the log tells our side's trouble from a bug of ours."""
+        """Have messages received again, and say why."""
         ids = sorted(message_ids)
         self.ids.update(ids)
-        if isinstance(error, Unavailable):
-            self._observer.log("warning", "message_failed", message_ids=ids, error=str(error))
-        else:
-            # Where it happened and what kind it is, but not its text, which may quote the input.
-            self._observer.log(
-                "error",
-                "message_failed",
-                message_ids=ids,
-                error=type(error).__name__,
-                stack=traceback.format_tb(error.__traceback__),
-            )
+        tell(self._observer, "message_failed", error, message_ids=ids)
 
 
 class Reader:

@@ -13,6 +13,7 @@ from webhooks.domain.pace import at_once, next_pace, pause, slower, too_much
 from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, Selection
 from webhooks.domain.retry import probe_delay
 from webhooks.services.together import together
+from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -274,15 +275,20 @@ class Recovery:
         """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
 
         Goes past what the index still has and is no more so: an item past its time to live may be
-        there for days, and must keep no later one from its turn.
+        there for days, and must keep no later one from its turn. So must none that cannot be read.
         """
-        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
+        found = self._batch(key, limit, after)
         while not found.deliveries and found.next_after is not None:
             if remaining_seconds() < SECONDS_FOR_A_STEP:
                 break
             # Not one by one any more: it may be a long way.
             page = max(limit, self._rate)
-            found = self._walk.batch(key.account_id, key.webhook_id, _EVER, page, found.next_after)
+            found = self._batch(key, page, found.next_after)
+        return found
+
+    def _batch(self, key: RecoveryKey, limit: int, after: str | None) -> DeliveryBatch:
+        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
+        tell_unreadable(self._observer, found.unreadable)
         return found
 
     def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, ReplayStatus
 from webhooks.services.together import together
+from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +72,10 @@ class Replayer:
         if remaining_seconds < SECONDS_FOR_A_STEP:
             msg = f"a replay's step: {remaining_seconds:.0f} seconds are too few for it"
             raise Unavailable(msg)
-        deliveries, next_after = self._walk.batch(
+        deliveries, next_after, unreadable = self._walk.batch(
             *key[:2], replay.selection, self._batch_size, replay.position
         )
+        tell_unreadable(self._observer, unreadable)
         # A test is of no real event, and of an erased one there is nothing left to send.
         wanted = [each for each in deliveries if not (each.test or each.erased)]
         results = together(

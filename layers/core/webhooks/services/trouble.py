@@ -1,0 +1,38 @@
+"""What is said of trouble on our own side, alike wherever it comes up."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from webhooks.domain.errors import Unavailable, UnreadableRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.ports import Observer
+
+
+def tell(observer: Observer, event: str, error: BaseException, **fields: object) -> None:
+    """Log what something failed with; the log tells our side's trouble from a bug of ours."""
+    if isinstance(error, UnreadableRecord):
+        tell_unreadable(observer, [error.key])
+    if isinstance(error, Unavailable | UnreadableRecord):
+        observer.log("warning", event, **fields, error=str(error))
+    else:
+        # Where it happened and what kind it is, but not its text, which may quote the input.
+        observer.log(
+            "error",
+            event,
+            **fields,
+            error=type(error).__name__,
+            stack=traceback.format_tb(error.__traceback__),
+        )
+
+
+def tell_unreadable(observer: Observer, keys: Iterable[DeliveryKey]) -> None:
+    """Have a person see to deliveries whose records cannot be read, and which others go past."""
+    for key in keys:
+        observer.count("UnreadableRecords")
+        observer.log("error", "record_unreadable", **key._asdict())

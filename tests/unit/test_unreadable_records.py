@@ -1,0 +1,157 @@
+"""A delivery whose record cannot be read keeps no other from its turn, and is told of."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from support import samples
+from support.fakes import FakeReplayStore
+from support.world import World
+from webhooks.domain.delivery import Delivery, Status, delivery_id
+from webhooks.domain.erasure import Erasure, ErasureStatus, digest, erasure_id
+from webhooks.domain.errors import UnreadableRecord
+from webhooks.domain.health import Circuit, Health, RecoveryKey
+from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection, replay_id
+from webhooks.domain.webhook import Secrets
+from webhooks.services.recovery import Step
+from webhooks.services.replayer import Replayer
+
+ANNA = "anna@example.com"
+RECOVERY = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-0")
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.add()
+    return made
+
+
+def put(world: World, number: int, status: Status, *, readable: bool = True) -> Delivery:
+    """Store a delivery of a webhook's, each a millisecond later than the one before it."""
+    event_id = f"evt_{number}"
+    delivery = world.put(
+        samples.delivery(
+            id=delivery_id(event_id, samples.NOW_MS - 1000 + number, samples.WEBHOOK_ID),
+            event_id=event_id,
+            body=b'{"event":"email.delivered","data":{"to":"anna@example.com"}}',
+            status=status,
+            attempts=(),
+            next_attempt_at_ms=None,
+        )
+    )
+    if not readable:
+        world.deliveries.unreadable.add(delivery.key)
+    return delivery
+
+
+def sent(world: World) -> list[str]:
+    return [headers["X-SendComms-Delivery"] for _, _, headers in world.sender.posts]
+
+
+def told(world: World) -> set[str]:
+    lines = world.observer.logged("record_unreadable")
+    assert world.observer.counts["UnreadableRecords"] == len(lines)
+    assert all(set(line) <= {"level", *samples.delivery().key._asdict()} for line in lines)
+    return {str(line["delivery_id"]) for line in lines}
+
+
+def test_an_event_that_comes_again_fails_its_own_message_only(world: World) -> None:
+    world.add(2, account_id="acc_2")
+    mine, others = samples.event_text(), samples.event_text(account_id="acc_2")
+    another = samples.event_text(transaction_id="txn_2")
+    assert world.send(mine) == []
+    [broken] = world.deliveries.deliveries
+    world.deliveries.unreadable.add(broken)
+    assert world.send(mine, others, another) == ["m0"]
+    assert len(world.sender.posts) == 3
+    assert told(world) == {broken.delivery_id}
+    [failed] = world.observer.logged("message_failed")
+    assert failed["message_ids"] == ["m0"]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_drain_sends_what_waits_behind_it_and_comes_to_its_end(world: World, limit: int) -> None:
+    world.recovery_rate = limit
+    broken = put(world, 0, Status.WAITING, readable=False)
+    others = [put(world, number, Status.WAITING) for number in (1, 2, 3)]
+    health = Health(
+        circuit=Circuit.DRAINING, recovery_id=RECOVERY.recovery_id, draining_since_ms=world.now_ms
+    )
+    world.store.add(samples.webhook(health=health), Secrets(samples.SECRET))
+    step: Step | None = Step(0)
+    for _ in range(10):
+        if step is not None:
+            step = world.recovery.step(RECOVERY, step, lambda: world.remaining)
+    assert step is None
+    assert sent(world) == [delivery.id for delivery in others]
+    assert told(world) == {broken.id}
+
+
+def test_a_probe_is_made_with_another(world: World) -> None:
+    broken = put(world, 0, Status.WAITING, readable=False)
+    second = put(world, 1, Status.WAITING)
+    health = Health(circuit=Circuit.OPEN, recovery_id=RECOVERY.recovery_id)
+    world.store.add(samples.webhook(health=health), Secrets(samples.SECRET))
+    world.recovery.step(RECOVERY, Step(0), lambda: world.remaining)
+    assert sent(world) == [second.id]
+    assert told(world) == {broken.id}
+
+
+def test_a_replay_sends_the_others(world: World) -> None:
+    deliveries = [put(world, n, Status.EXHAUSTED, readable=n != 1) for n in range(3)]
+    store = FakeReplayStore()
+    replay = Replay(
+        account_id="acc_1",
+        webhook_id=samples.WEBHOOK_ID,
+        id=replay_id(samples.NOW_MS * 1_000_000, bytes(8)),
+        selection=Selection(0, samples.NOW_MS, NOT_ARRIVED),
+        created_at_ms=samples.NOW_MS,
+        updated_at_ms=samples.NOW_MS,
+    )
+    store.create(replay)
+    replayer = Replayer(
+        store=store,
+        walk=world.walk,
+        destinations=world.store,
+        retrier=world.retrier,
+        observer=world.observer,
+        clock=world.clock,
+        deliveries_per_second=2,
+    )
+    while replayer.step(replay.key, 60) is not None:
+        pass
+    ended = store.replays[replay.key]
+    assert (ended.status, ended.sent) == (ReplayStatus.COMPLETED, 2)
+    assert set(sent(world)) == {deliveries[0].id, deliveries[2].id}
+    assert told(world) == {deliveries[1].id}
+
+
+def test_an_erasure_erases_the_others_and_does_not_say_that_it_erased_all(world: World) -> None:
+    deliveries = [put(world, n, Status.SUCCEEDED, readable=n != 1) for n in range(3)]
+    salt = secrets.token_bytes(32)
+    erasure = Erasure(
+        account_id="acc_1",
+        id=erasure_id(samples.NOW_MS * 1_000_000, bytes(8)),
+        created_at_ms=samples.NOW_MS,
+        updated_at_ms=samples.NOW_MS,
+        salt=salt,
+        digest=digest(salt, ANNA),
+    )
+    world.erasures.create(erasure)
+    while (seconds := world.eraser.step(erasure.key, lambda: world.remaining)) is not None:
+        world.now_ms += int(seconds * 1000)
+    ended = world.erasures.erasures[erasure.key]
+    assert (ended.status, ended.reason) == (ErasureStatus.FAILED, "internal_error")
+    assert (ended.erased, ended.salt, ended.digest) == (2, b"", b"")
+    assert world.deliveries.deliveries[deliveries[2].key].erased
+    assert told(world) == {deliveries[1].id}
+
+
+def test_an_attempt_of_its_own_is_not_made(world: World) -> None:
+    broken = put(world, 0, Status.RETRYING, readable=False)
+    with pytest.raises(UnreadableRecord, match=broken.id):
+        world.retrier.retry(broken.key, 2)
+    assert sent(world) == []
