@@ -161,6 +161,37 @@ def test_a_delivery_is_kept_for_its_retention_from_the_last_that_happened(
     assert store.create(again) == again
 
 
+@pytest.mark.parametrize("waits_days", [0, 40])
+def test_what_is_started_again_and_again_is_kept_no_longer_for_it_and_no_less(
+    dynamodb_stores: Stores, clock: Clock, waits_days: int
+) -> None:
+    """Also where a schedule's delay is longer than the retention."""
+    store = dynamodb_stores.deliveries
+    due_ms = samples.NOW_MS + waits_days * DAY_MS
+    delivery = samples.delivery(next_attempt_at_ms=due_ms)
+    store.create(delivery)
+    for days in range(30):
+        clock.seconds = due_ms / 1000 + days * DAY_MS / 1000
+        again = delivery.restarted(due_ms + (days + 1) * DAY_MS)
+        assert store.update(again, before=delivery)
+        assert store.get(delivery.key) == again
+        delivery = again
+    assert delivery.restarts == 30
+    clock.seconds = due_ms / 1000 + 30 * DAY_MS / 1000 - 1
+    assert store.get(delivery.key) == delivery
+    clock.seconds += 1
+    assert store.get(delivery.key) is None
+
+    clock.seconds -= 1
+    attempted = delivery.after(
+        samples.attempt(2, started_at_ms=int(clock.seconds * 1000)), Status.EXHAUSTED
+    )
+    assert store.update(attempted, before=delivery)
+    clock.seconds += 29 * DAY_MS / 1000
+    assert store.get(delivery.key) == attempted
+    assert attempted.restarts == 0
+
+
 def test_the_first_copys_time_holds_for_all_copies_of_an_event(stores: Stores) -> None:
     first = _event(samples.NOW_MS)
     assert stores.deliveries.claim(first) == samples.NOW_MS

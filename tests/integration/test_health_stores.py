@@ -369,6 +369,7 @@ def test_what_a_redrive_and_a_probe_add_comes_back(stores: Stores) -> None:
         ),
         generation=3,
         earlier_attempts=1,
+        restarts=2,
     )
     stores.deliveries.create(delivery)
     stored = stores.deliveries.get(delivery.key)

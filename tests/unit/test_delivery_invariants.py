@@ -387,6 +387,9 @@ class Deliveries(RuleBasedStateMachine):
             name = _pick(self.dead_letters, index)
             delivery = self.store.watched[name.key]
             busy = Name(name.key, delivery.generation) in self.executions.live
+            # One of the sweep's that only waits does not keep an operator from it.
+            due_ms = delivery.next_attempt_at_ms or 0
+            busy = busy and not (delivery.restarts and due_ms > self.world.now_ms)
             with suppress(Unavailable):
                 self.redriver.redrive(name.key)
             assert not busy or self.store.watched[name.key] == delivery

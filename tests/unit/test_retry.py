@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhooks.domain.delivery import AttemptError, Outcome
-from webhooks.domain.retry import DEFAULT_SCHEDULE, next_delay, parse_schedule
+from webhooks.domain.retry import DEFAULT_SCHEDULE, next_delay, parse_schedule, restart_delay
 
 SCHEDULES = st.lists(st.floats(0, 86_400), min_size=1, max_size=20)
 FRACTIONS = st.floats(0, 1)
@@ -69,3 +69,10 @@ def test_a_schedule_is_read_from_its_text() -> None:
 def test_a_schedule_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="schedule"):
         parse_schedule(text)
+
+
+def test_a_restart_waits_twice_as_long_each_time_up_to_a_day() -> None:
+    delays = [restart_delay(restarts) for restarts in range(12)]
+    assert delays[:4] == [0, 600, 1200, 2400]
+    assert delays[8:] == [76_800, 86_400, 86_400, 86_400]
+    assert restart_delay(100_000) == 86_400

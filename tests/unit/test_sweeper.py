@@ -6,9 +6,10 @@ import pytest
 
 from support import samples
 from support.world import World as Services
-from webhooks.domain.delivery import Delivery, Status
+from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit, Health, RecoveryKey
+from webhooks.services.redriver import Redriven, Redriver
 from webhooks.services.sweeper import GRACE_SECONDS
 
 GRACE_MS = int(GRACE_SECONDS * 1000)
@@ -44,7 +45,9 @@ def world() -> World:
 
 def test_an_overdue_delivery_that_nobody_works_on_gets_a_new_execution(world: World) -> None:
     assert world.sweep() == (1, 0)
-    assert world.stored() == replace(world.delivery, generation=1, next_attempt_at_ms=world.now_ms)
+    assert world.stored() == replace(
+        world.delivery, generation=1, next_attempt_at_ms=world.now_ms, restarts=1
+    )
     assert world.scheduler.executions == {world.delivery.key: (2, 0)}
     assert world.observer.counts["OverdueDeliveries"] == 1
     assert world.observer.logged("delivery_overdue")[0]["delivery_id"] == world.delivery.id
@@ -78,6 +81,62 @@ def test_the_old_execution_of_a_restarted_delivery_ends_without_an_attempt(world
     assert world.sender.posts == []
     assert world.retrier.retry(world.delivery.key, 2, 1).decision == "done"
     assert world.stored().status is Status.SUCCEEDED
+
+
+def test_what_a_fault_keeps_from_its_attempt_is_started_again_less_and_less_often(
+    world: World,
+) -> None:
+    """As where its webhook's record cannot be read: each execution ends in a dead letter."""
+    delays: list[float] = []
+    start_ms = world.now_ms
+    while world.now_ms - start_ms < 30 * 86_400_000:
+        if world.sweep() == (1, 0):
+            assert world.stored().next_attempt_at_ms == world.now_ms + delays_ms(world)
+            delays.append(world.scheduler.executions[world.delivery.key][1])
+            world.scheduler.stop(world.stored())
+            assert world.sweep() == (0, 0)
+        world.now_ms += 300_000
+    assert delays[:9] == [0, *(600.0 * 2**n for n in range(8))]
+    assert set(delays[9:]) == {86_400.0}
+    assert len(delays) < 45
+
+
+def delays_ms(world: World) -> int:
+    return int(world.scheduler.executions[world.delivery.key][1] * 1000)
+
+
+def test_after_an_attempt_the_first_restart_is_at_once_again(world: World) -> None:
+    for _ in range(3):
+        world.now_ms = (world.stored().next_attempt_at_ms or 0) + GRACE_MS + 1
+        assert world.sweep() == (1, 0)
+        world.scheduler.stop(world.stored())
+    assert world.stored().restarts == 3
+    world.sender.answer = lambda *_: Outcome(AttemptError.TIMEOUT)
+    assert world.retrier.retry(world.delivery.key, 2, 3).decision == "wait"
+    assert world.stored().restarts == 0
+    world.now_ms = (world.stored().next_attempt_at_ms or 0) + GRACE_MS + 1
+    assert world.sweep() == (1, 0)
+    assert world.stored().next_attempt_at_ms == world.now_ms
+
+
+def test_an_operators_redrive_begins_at_once_whatever_the_sweep_did(world: World) -> None:
+    """Also while an execution of the sweep's waits for a fault that is over by now."""
+    redriver = Redriver(world.deliveries, world.scheduler, world.clock)
+    waits = replace(world.delivery, restarts=9, next_attempt_at_ms=world.now_ms + 1)
+    world.scheduler.start(world.put(waits), delay_seconds=86_400)
+    assert redriver.redrive(world.delivery.key) is Redriven.STARTED
+    assert world.stored().restarts == 0
+    assert world.stored().next_attempt_at_ms == world.now_ms
+    assert world.scheduler.executions == {world.delivery.key: (1, 0)}
+    assert redriver.redrive(world.delivery.key) is Redriven.UNDER_WAY
+
+
+def test_one_of_the_sweeps_whose_attempt_is_due_is_left_to_it_by_a_redrive(world: World) -> None:
+    due = replace(world.delivery, restarts=1, next_attempt_at_ms=world.now_ms)
+    world.scheduler.start(world.put(due), delay_seconds=0)
+    redriver = Redriver(world.deliveries, world.scheduler, world.clock)
+    assert redriver.redrive(world.delivery.key) is Redriven.UNDER_WAY
+    assert world.stored() == due
 
 
 def test_one_that_changed_since_the_index_was_written_is_left_alone(world: World) -> None:

@@ -33,6 +33,8 @@ _FIRST_PAUSE_SECONDS = 0.05
 _DAY_SECONDS = 86_400
 _MILLISECONDS = 1000
 
+_EXPIRY = "expires_at"
+
 _CHANGING = (
     "status",
     "attempts",
@@ -42,7 +44,8 @@ _CHANGING = (
     "earlier_attempts",
     "attention",
     "due",
-    "expires_at",
+    "restarts",
+    _EXPIRY,
 )
 """The attributes that change in a delivery's life; those that find it and its body never do."""
 
@@ -165,7 +168,13 @@ class DynamoDBDeliveryStore:
         True also where the answer of a first try was lost and the write had been made.
         """
         item = self._item(delivery)
-        changing = (*_CHANGING, *_ERASING) if delivery.erased and not before.erased else _CHANGING
+        changing: Sequence[str] = _CHANGING
+        if delivery.erased and not before.erased:
+            changing = (*changing, *_ERASING)
+        if delivery.restarts:
+            # It is kept for as long as before the sweep started it again: no longer, or it would
+            # never end, and no less, where a schedule's delays are longer than the retention.
+            changing = tuple(name for name in changing if name != _EXPIRY)
         present = [name for name in changing if name in item]
         absent = [name for name in changing if name not in item]
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)

@@ -56,6 +56,8 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         item["earlier_attempts"] = number(delivery.earlier_attempts)
     if delivery.erased:
         item["erased"] = {"BOOL": True}
+    if delivery.restarts:
+        item["restarts"] = number(delivery.restarts)
     if delivery.next_attempt_at_ms is not None:
         item["due"] = {"S": due_key(delivery.id)}
     attention = attention_value(delivery)
@@ -159,6 +161,7 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
         generation=int(item.get("generation", {}).get("N", 0)),
         earlier_attempts=int(item.get("earlier_attempts", {}).get("N", 0)),
         erased=item.get("erased", {}).get("BOOL", False),
+        restarts=int(item.get("restarts", {}).get("N", 0)),
     )
 
 
@@ -166,10 +169,13 @@ def _last_activity_seconds(delivery: Delivery) -> int:
     """Return the latest time that a delivery has to do with: it is kept from then on.
 
     So one that waits for its next attempt is there then, and an exhausted one outlives the
-    dead-letter message that names it.
+    dead-letter message that names it. What the sweep starts again and again is no activity, or it
+    would never end.
     """
-    times_ms = [delivery.created_at_ms, delivery.next_attempt_at_ms or 0]
+    times_ms = [delivery.created_at_ms]
     times_ms += [attempt.started_at_ms for attempt in delivery.attempts[-1:]]
+    if not delivery.restarts:
+        times_ms.append(delivery.next_attempt_at_ms or 0)
     return max(times_ms) // _MILLISECONDS
 
 

@@ -110,7 +110,8 @@ class Delivery:
     when an execution is to work on it. Its `generation` grows each time that it is given a new
     execution, so that an older one knows to end; `earlier_attempts` are scheduled ones from before
     an operator had its schedule begin anew. One that is `erased` has only the names of its event
-    for a body, and is never sent again.
+    for a body, and is never sent again. `restarts` is how often the sweep has given it a new
+    execution since its last attempt.
     """
 
     account_id: str
@@ -128,6 +129,7 @@ class Delivery:
     generation: int = 0
     earlier_attempts: int = 0
     erased: bool = False
+    restarts: int = 0
 
     @property
     def scheduled_attempts(self) -> int:
@@ -159,6 +161,7 @@ class Delivery:
             attempts=(*self.attempts, attempt),
             status=status,
             next_attempt_at_ms=next_attempt_at_ms,
+            restarts=0,
         )
 
     def put_by(self, status: Status, reason: str) -> Delivery:
@@ -167,7 +170,11 @@ class Delivery:
 
     def resumed(self, now_ms: int) -> Delivery:
         """Return the delivery as its next execution finds it, due at once."""
-        return replace(self, generation=self.generation + 1, next_attempt_at_ms=now_ms)
+        return replace(self, generation=self.generation + 1, next_attempt_at_ms=now_ms, restarts=0)
+
+    def restarted(self, due_ms: int) -> Delivery:
+        """Return the delivery as the execution finds it that the sweep gives it, due at a time."""
+        return replace(self.resumed(due_ms), restarts=self.restarts + 1)
 
 
 _TRANSACTION_ID = re.compile(rb'\{"event":"[^"\\]*","transaction_id":("(?:[^"\\]|\\.)*")')

@@ -20,6 +20,12 @@ JITTER = 0.1
 MAX_RETRY_AFTER_SECONDS = 86400.0
 """The furthest that a receiver's `Retry-After` moves the next attempt (contract 2.5)."""
 
+RESTART_SECONDS = 600.0
+"""How long the sweep's second restart of a delivery in a row waits; the next ones twice as long."""
+
+MAX_RESTART_SECONDS = 86400.0
+"""The longest that a restart waits."""
+
 _ASKING_STATUS_CODES = frozenset({429, 503})
 
 
@@ -55,6 +61,19 @@ def probe_delay(
     """
     spread = random() if callable(random) else random
     return schedule[min(probe_number, len(schedule)) - 1] * (1 + JITTER * spread)
+
+
+def restart_delay(restarts: int) -> float:
+    """Return the seconds before a delivery that the sweep starts again is attempted.
+
+    `restarts` are those before this one since its last attempt. At the first it was most likely
+    forgotten, which is made up for at once; what keeps it from an attempt each time is a fault of
+    ours that stays, and goes by no sooner for being met every half an hour.
+    """
+    if restarts == 0:
+        return 0.0
+    # Doubled ten times it is over the longest by far, and yet a number.
+    return min(RESTART_SECONDS * 2.0 ** min(restarts - 1, 10), MAX_RESTART_SECONDS)
 
 
 def parse_schedule(text: str) -> tuple[float, ...]:

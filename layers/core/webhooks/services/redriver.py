@@ -68,12 +68,16 @@ class Redriver:
         refused = _refusal(delivery)
         if refused is not None:
             return refused
+        now_ms = int(self._clock() * _MILLISECONDS)
         # The execution of one that is exhausted sends its message before it ends, and may be seen
-        # as running for a moment longer. It attempts nothing any more; the new generation does.
-        if delivery.status is not Status.EXHAUSTED and self._scheduler.running(delivery):
+        # as running for a moment longer. It attempts nothing any more; the new generation does. So
+        # it does where the sweep's only waits, up to a day, for a fault that may be over by now.
+        ended = delivery.status is Status.EXHAUSTED
+        waits = delivery.restarts and (delivery.next_attempt_at_ms or 0) > now_ms
+        if not (ended or waits) and self._scheduler.running(delivery):
             return Redriven.UNDER_WAY
         again = replace(
-            delivery.resumed(int(self._clock() * _MILLISECONDS)),
+            delivery.resumed(now_ms),
             status=Status.RETRYING,
             reason=None,
             earlier_attempts=delivery.earlier_attempts + delivery.scheduled_attempts,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from webhooks.domain.health import RecoveryKey
+from webhooks.domain.retry import restart_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,11 +91,12 @@ class Sweeper:
             return False
         if self._scheduler.running(delivery):
             return False
-        again = delivery.resumed(int(self._clock() * _MILLISECONDS))
+        delay = restart_delay(delivery.restarts)
+        again = delivery.restarted(int((self._clock() + delay) * _MILLISECONDS))
         if not self._deliveries.update(again, before=delivery):
             return False
         self._observer.log("error", "delivery_overdue", **key._asdict(), status=delivery.status)
-        self._scheduler.start(again, delay_seconds=0)
+        self._scheduler.start(again, delay_seconds=delay)
         return True
 
     def _replace(self, key: RecoveryKey) -> bool:
