@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
+from support.stores import overdue_keys
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import (
     CLEAN,
@@ -392,15 +393,32 @@ def test_what_was_due_before_a_time_is_found_whatever_its_id(stores: Stores) -> 
     for delivery in [*late, *(_due(100 + number, NOW_MS) for number in range(32))]:
         stores.deliveries.create(delivery)
     assert len({delivery.id[-1] for delivery in late}) == 16
-    found = stores.overdue.find(NOW_MS, 500)
+    found = overdue_keys(stores, NOW_MS)
     assert sorted(found) == sorted(delivery.key for delivery in late)
 
 
-def test_how_much_overdue_work_is_found_is_bounded(stores: Stores) -> None:
-    for number in range(128):
-        stores.deliveries.create(_due(number, NOW_MS - 1))
-    assert len(stores.overdue.find(NOW_MS, 32)) <= 32
-    assert len(stores.overdue.find(NOW_MS, 500)) == 128
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_overdue_work_is_found_page_by_page_the_longest_overdue_first(
+    stores: Stores, limit: int
+) -> None:
+    """Also where many were due at the same moment."""
+    due = [_due(number, NOW_MS - 1 - number // 32) for number in range(128)]
+    for delivery in due:
+        stores.deliveries.create(delivery)
+    found = overdue_keys(stores, NOW_MS, limit=limit)
+    assert sorted(found) == sorted(delivery.key for delivery in due)
+    times = {delivery.key: delivery.next_attempt_at_ms for delivery in due}
+    for partition in stores.overdue.partitions:
+        mine = [times[key] for key in found if key.delivery_id.endswith(partition)]
+        assert mine == sorted(mine, key=lambda at: at or 0)
+
+
+def test_overdue_work_is_found_from_a_time_on(stores: Stores) -> None:
+    due = [_due(number, NOW_MS - number) for number in range(1, 65)]
+    for delivery in due:
+        stores.deliveries.create(delivery)
+    found = overdue_keys(stores, NOW_MS - 2, since_ms=NOW_MS - 40, limit=2)
+    assert sorted(found) == sorted(delivery.key for delivery in due[2:40])
 
 
 @pytest.mark.parametrize(
@@ -414,9 +432,9 @@ def test_how_much_overdue_work_is_found_is_bounded(stores: Stores) -> None:
 def test_what_is_due_no_more_is_overdue_no_more(stores: Stores, changes: dict[str, Any]) -> None:
     delivery = _due(1, NOW_MS - 1)
     stores.deliveries.create(delivery)
-    assert list(stores.overdue.find(NOW_MS, 10)) == [delivery.key]
+    assert overdue_keys(stores, NOW_MS) == [delivery.key]
     assert stores.deliveries.update(replace(delivery, **changes), before=delivery)
-    assert list(stores.overdue.find(NOW_MS, 10)) == []
+    assert overdue_keys(stores, NOW_MS) == []
 
 
 def test_a_success_put_over_an_overdue_delivery_is_overdue_no_more(stores: Stores) -> None:
@@ -424,10 +442,10 @@ def test_a_success_put_over_an_overdue_delivery_is_overdue_no_more(stores: Store
     stores.deliveries.create(delivery)
     success = replace(delivery, status=Status.SUCCEEDED, next_attempt_at_ms=None)
     assert stores.deliveries.put_settled([success]) == []
-    assert list(stores.overdue.find(NOW_MS, 10)) == []
+    assert overdue_keys(stores, NOW_MS) == []
 
 
 def test_an_exhausted_delivery_that_nobody_told_of_is_overdue(stores: Stores) -> None:
     untold = _due(1, NOW_MS - 1, status=Status.EXHAUSTED)
     stores.deliveries.create(untold)
-    assert list(stores.overdue.find(NOW_MS, 10)) == [untold.key]
+    assert overdue_keys(stores, NOW_MS) == [untold.key]

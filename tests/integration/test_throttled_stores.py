@@ -56,7 +56,7 @@ CALLS: dict[str, Callable[[Stores], object]] = {
     "deliveries.get_many": lambda on: on.deliveries.get_many([DELIVERY.key]),
     "deliveries.create": lambda on: on.deliveries.create(DELIVERY),
     "deliveries.update": lambda on: on.deliveries.update(DELIVERY, before=DELIVERY),
-    "overdue.find": lambda on: on.overdue.find(0, 1),
+    "overdue.page": lambda on: on.overdue.page("0", 0, 1, 1),
     "log.page": lambda on: on.log.page(DeliveryQuery(*OWNER), 1),
     "walk.batch": lambda on: on.walk.batch(*OWNER, SELECTION, 1),
     "walk.batch of others": lambda on: on.walk.batch(*OWNER, SUCCEEDED, 1),

@@ -9,6 +9,7 @@ import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -26,12 +27,14 @@ from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import UnreadableRecord
 from webhooks.domain.health import Circuit
 from webhooks.domain.replay import Selection
+from webhooks.observability import PowertoolsObserver
 from webhooks.ports import DeliveryBatch, DeliveryQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.stores import Stores
+    from webhooks.wiring import Services
 
 NOW_MS = int(time.time() * 1000)
 """The real time: what these handlers read expires by the real clock."""
@@ -172,6 +175,13 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+def services_of(aws: Backend, function: str) -> Services:
+    """Return a function's services; a logger keeps the output that it was made with, so its own."""
+    services = aws.services(function)
+    services.observer = PowertoolsObserver(f"recorded-{uuid4()}")
+    return services
+
+
 def register(aws: Backend, receiver: Receiver, account: str) -> None:
     webhook = samples.webhook(1, url=receiver.url, account_id=account)
     item = webhook_items.webhook_item(webhook, samples.SECRET)
@@ -202,7 +212,7 @@ def test_an_event_that_comes_again_for_one_fails_its_own_message_alone(
 ) -> None:
     for account in ("acc_odd", "acc_good"):
         register(aws, receiver, account)
-    services = aws.services("dispatcher")
+    services = services_of(aws, "dispatcher")
     odd = samples.event_text(account_id="acc_odd")
     good = samples.event_text(account_id="acc_good")
     assert dispatcher.handler.handle(sqs_event(odd), lambda_context(), services) == {
@@ -238,7 +248,7 @@ def test_a_recovery_sends_what_waits_behind_one(
         "webhook_id": samples.WEBHOOK_ID,
         "recovery_id": "r0",
     }
-    services = aws.services("retrier")
+    services = services_of(aws, "retrier")
     assert retrier.handler.handle(state, lambda_context(45), services)["decision"] == "wait"
     sent = {request.headers["x-sendcomms-delivery"] for request in receiver.requests}
     assert sent == {delivery.id for delivery in others}
@@ -250,6 +260,38 @@ def test_a_recovery_sends_what_waits_behind_one(
     assert receiver.requests[-1].headers["x-sendcomms-delivery"] == probed.id
 
 
+def test_a_sweep_starts_the_others_again_and_a_recovery_too(
+    aws: Backend, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = put(aws, 0, breaks=True, account_id="acc_odd", next_attempt_at_ms=1)
+    lost = [put(aws, number, next_attempt_at_ms=NOW_MS - 3_600_000) for number in range(1, 30)]
+    item = webhook_items.webhook_item(samples.webhook(1, url=receiver.url), samples.SECRET)
+    recovering = webhook_items.recovering("dead", 5) | {"circuit": {"S": Circuit.OPEN.value}}
+    aws.clients["dynamodb"].put_item(TableName="WebhooksTable", Item=item | recovering)
+    services = services_of(aws, "retrier")
+    sweep = {"version": 1, "action": "sweep"}
+    capsys.readouterr()
+    assert retrier.handler.handle(sweep, lambda_context(45), services) == {
+        "overdue_deliveries": len(lost),
+        "overdue_recoveries": 1,
+    }
+    assert {state["delivery_id"] for state in aws.executions()} == {one.id for one in lost}
+    assert told(capsys) == ([broken.id], 1)
+
+
+def test_a_sweep_that_finds_nothing_asks_seventeen_times(aws: Backend) -> None:
+    """Once for recoveries, and once a partition of the deliveries that are due some time."""
+    services = services_of(aws, "retrier")
+    put(aws, 1, next_attempt_at_ms=NOW_MS)
+    aws.calls.clear()
+    sweep = {"version": 1, "action": "sweep"}
+    assert retrier.handler.handle(sweep, lambda_context(45), services) == {
+        "overdue_deliveries": 0,
+        "overdue_recoveries": 0,
+    }
+    assert aws.calls == {"Query": 17}
+
+
 def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) -> None:
     """Not as Unavailable, which is tried for hours: after half an hour it is a dead letter."""
     register(aws, receiver, "acc_1")
@@ -257,7 +299,7 @@ def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) 
     state = {"version": 1, **broken.key._asdict(), "attempt": 2}
     for action in ({}, {"action": "resend"}):
         with pytest.raises(UnreadableRecord, match=broken.id):
-            retrier.handler.handle(state | action, lambda_context(45), aws.services("retrier"))
+            retrier.handler.handle(state | action, lambda_context(45), services_of(aws, "retrier"))
     assert receiver.requests == []
 
 
@@ -266,7 +308,7 @@ def test_its_owner_sees_the_others_and_an_error_for_it_alone(
 ) -> None:
     register(aws, receiver, "acc_1")
     broken, whole = put(aws, 1, breaks=True), put(aws, 2)
-    services = aws.services("api")
+    services = services_of(aws, "api")
     acme = ApiClient(Api(services), services.keyring.issue("acc_1").text)
     path = f"/api/v1/webhooks/{samples.WEBHOOK_ID}/deliveries"
     capsys.readouterr()

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from webhooks.domain.delivery import DeliveryKey
     from webhooks.ports import (
         AllowanceStore,
         ApiKeyStore,
@@ -171,6 +172,21 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
         allowances=DynamoDBAllowanceStore(client, table),
     )
+
+
+def overdue_keys(
+    stores: Stores, before_ms: int, *, since_ms: int = 0, limit: int = 100
+) -> list[DeliveryKey]:
+    """Return all deliveries that are overdue, page by page of every partition."""
+    found: list[DeliveryKey] = []
+    for partition in stores.overdue.partitions:
+        page = stores.overdue.page(partition, since_ms, before_ms, limit)
+        found += page.keys
+        while page.next_after is not None:
+            assert len(page.keys) == limit
+            page = stores.overdue.page(partition, since_ms, before_ms, limit, page.next_after)
+            found += page.keys
+    return found
 
 
 def webhook_store(

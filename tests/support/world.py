@@ -166,6 +166,7 @@ class World:
             recoveries=self.recoveries,
             observer=self.observer,
             clock=self.clock,
+            random=lambda: self.random,
             new_id=self.new_id,
         )
 

@@ -9,6 +9,7 @@ from support.world import World as Services
 from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
 from webhooks.domain.errors import Unavailable
 from webhooks.domain.health import Circuit, Health, RecoveryKey
+from webhooks.ports import OverduePage
 from webhooks.services.redriver import Redriven, Redriver
 from webhooks.services.sweeper import GRACE_SECONDS
 
@@ -142,7 +143,7 @@ def test_one_of_the_sweeps_whose_attempt_is_due_is_left_to_it_by_a_redrive(world
 def test_one_that_changed_since_the_index_was_written_is_left_alone(world: World) -> None:
     world.put(replace(world.delivery, status=Status.WAITING, next_attempt_at_ms=None))
     found = world.sweeper._overdue
-    found.find = lambda *_: [world.delivery.key]  # type: ignore[method-assign]
+    found.page = lambda *_: OverduePage([world.delivery.key], None)  # type: ignore[method-assign]
     assert world.sweep() == (0, 0)
     del world.deliveries.deliveries[world.delivery.key]
     assert world.sweep() == (0, 0)
@@ -201,9 +202,17 @@ def test_what_does_not_fit_in_the_time_left_is_the_next_sweeps(world: World) -> 
     assert world.sweep() == (1, 1)
 
 
-@pytest.mark.parametrize("count_of", ["OverdueDeliveries", "OverdueRecoveries"])
-def test_a_sweep_that_our_own_side_breaks_off_still_counts(world: World, count_of: str) -> None:
-    world.health_store.failures.plan("overdue", True)
-    with pytest.raises(Unavailable):
-        world.sweep()
-    assert world.observer.counts[count_of] == (count_of == "OverdueDeliveries")
+def test_one_that_its_execution_ended_just_now_is_left_as_that_left_it(world: World) -> None:
+    """Told of its dead letter, it has the same status, attempts and generation as before."""
+    untold = world.put(replace(world.delivery, status=Status.EXHAUSTED))
+    told = replace(untold, next_attempt_at_ms=None)
+
+    def ends(delivery: Delivery) -> bool:
+        assert delivery == untold
+        world.put(told)
+        return False
+
+    world.scheduler.running = ends  # type: ignore[method-assign]
+    assert world.sweep() == (0, 0)
+    assert world.stored() == told
+    assert world.scheduler.calls == 0

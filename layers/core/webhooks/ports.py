@@ -255,11 +255,39 @@ class DeliveryStore(Protocol):
         """
 
 
-class OverdueDeliveries(Protocol):
-    """The deliveries that an execution should have worked on by now."""
+class OverduePlace(NamedTuple):
+    """Where in a partition of the overdue deliveries one lies: they are in the order of time."""
 
-    def find(self, before_ms: int, limit: int) -> Sequence[DeliveryKey]:
-        """Return about `limit` of the deliveries that were due before a time."""
+    due_ms: int
+    key: DeliveryKey
+
+
+class OverduePage(NamedTuple):
+    """Part of a partition of the overdue deliveries; `next_after` is None at the end."""
+
+    keys: Sequence[DeliveryKey]
+    next_after: OverduePlace | None
+
+
+class OverdueDeliveries(Protocol):
+    """The deliveries that an execution should have worked on by now, in partitions."""
+
+    @property
+    def partitions(self) -> Sequence[str]:
+        """Every partition."""
+
+    def page(
+        self,
+        partition: str,
+        since_ms: int,
+        before_ms: int,
+        limit: int,
+        after: OverduePlace | None = None,
+    ) -> OverduePage:
+        """Return up to `limit` that were due from a time on and before another.
+
+        The longest overdue first, of those behind `after`, which lies in that time too.
+        """
 
 
 class DeliveryLog(Protocol):

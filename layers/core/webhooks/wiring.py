@@ -335,6 +335,7 @@ class Services:
             recoveries=self._recovery_scheduler,
             observer=self.observer,
             clock=time.time,
+            random=random.random,
             new_id=_new_id,
         )
 

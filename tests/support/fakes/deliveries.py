@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from support.fakes.failures import Failures
 from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
 from webhooks.domain.errors import UnreadableRecord
-from webhooks.ports import DeliveryBatch, DeliveryPage
+from webhooks.ports import DeliveryBatch, DeliveryPage, OverduePage, OverduePlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -111,16 +111,33 @@ def _version(delivery: Delivery) -> tuple[Status, int, int, int | None]:
 class FakeOverdueDeliveries:
     """`OverdueDeliveries` over a fake store's deliveries."""
 
+    partitions = tuple("0123456789abcdef")
+
     def __init__(self, store: FakeDeliveryStore) -> None:
         self.store = store
+        self.failures = Failures()
 
-    def find(self, before_ms: int, limit: int) -> Sequence[DeliveryKey]:
+    def page(
+        self,
+        partition: str,
+        since_ms: int,
+        before_ms: int,
+        limit: int,
+        after: OverduePlace | None = None,
+    ) -> OverduePage:
+        self.failures.check("page")
         due = sorted(
-            (delivery.next_attempt_at_ms, delivery.key)
+            OverduePlace(delivery.next_attempt_at_ms, delivery.key)
             for delivery in self.store.deliveries.values()
-            if delivery.next_attempt_at_ms is not None and delivery.next_attempt_at_ms < before_ms
+            if delivery.next_attempt_at_ms is not None
+            and since_ms <= delivery.next_attempt_at_ms < before_ms
+            and delivery.id.endswith(partition)
         )
-        return [key for _, key in due[:limit]]
+        behind = [place for place in due if after is None or place > after]
+        page = behind[:limit]
+        return OverduePage(
+            [place.key for place in page], page[-1] if len(behind) > len(page) else None
+        )
 
 
 class FakeDeliveryWalk:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.ports import OverduePage, OverduePlace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mypy_boto3_dynamodb import DynamoDBClient
-
-    from webhooks.domain.delivery import DeliveryKey
 
 _DUE_INDEX = "due"
 
@@ -23,28 +20,45 @@ class DynamoDBOverdueDeliveries:
     Looking costs as much as what is found: with nothing overdue, a half read unit a partition.
     """
 
+    partitions = tuple(delivery_items.DUE_KEYS)
+
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
-    def find(self, before_ms: int, limit: int) -> Sequence[DeliveryKey]:
-        """Return about `limit` of the deliveries that were due before a time.
-
-        The longest overdue of each partition, so that none is kept from its turn.
-        """
-        found: list[DeliveryKey] = []
-        for partition in delivery_items.DUE_KEYS:
-            with unavailable_on_failure("finding overdue deliveries"):
-                answer = self._client.query(
-                    TableName=self._table,
-                    IndexName=_DUE_INDEX,
-                    KeyConditionExpression="due = :due AND next_attempt_at < :before",
-                    ExpressionAttributeValues={
-                        ":due": {"S": partition},
-                        ":before": {"N": str(before_ms)},
-                    },
-                    Limit=-(-limit // len(delivery_items.DUE_KEYS)),
-                )
-            found += [items.read_delivery_key(item) for item in answer["Items"]]
-        return found
+    def page(
+        self,
+        partition: str,
+        since_ms: int,
+        before_ms: int,
+        limit: int,
+        after: OverduePlace | None = None,
+    ) -> OverduePage:
+        """Return up to `limit` that were due from a time on and before another."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": _DUE_INDEX,
+            "KeyConditionExpression": "due = :due AND next_attempt_at BETWEEN :since AND :until",
+            "ExpressionAttributeValues": {
+                ":due": {"S": partition},
+                ":since": items.number(since_ms),
+                ":until": items.number(before_ms - 1),
+            },
+            "Limit": limit,
+        }
+        if after is not None:
+            query["ExclusiveStartKey"] = {
+                **items.delivery_key(after.key),
+                "due": {"S": partition},
+                "next_attempt_at": items.number(after.due_ms),
+            }
+        with unavailable_on_failure("finding overdue deliveries"):
+            answer = self._client.query(**query)
+        last = answer.get("LastEvaluatedKey")
+        return OverduePage(
+            [items.read_delivery_key(item) for item in answer["Items"]],
+            OverduePlace(int(last["next_attempt_at"]["N"]), items.read_delivery_key(last))
+            if last
+            else None,
+        )

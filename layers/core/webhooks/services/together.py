@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from webhooks.domain.errors import Unavailable
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
+Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,11 +50,19 @@ def begin(
     """
     if len(items) != 1:
         return [threads.submit(work, item) for item in items]
-    done: Future[Result] = Future()
+    return [done(work, items[0])]
+
+
+def done(
+    work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Future[Result]:
+    """Do `work` here and now, and keep what it came to as a thread does: an error too.
+
+    But what ends this thread, as Ctrl-C, ends it here too.
+    """
+    future: Future[Result] = Future()
     try:
-        done.set_result(work(items[0]))
+        future.set_result(work(*args, **kwargs))
     except Exception as error:
-        # As a thread has it: whoever asks for the result gets it. But what ends this thread, as
-        # Ctrl-C, ends it here too.
-        done.set_exception(error)
-    return [done]
+        future.set_exception(error)
+    return future

@@ -1,0 +1,233 @@
+"""Everything overdue has its turn in a sweep, or in one of the next, whatever else there is."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.world import World as Services
+from webhooks.domain.delivery import Delivery, Status, delivery_id
+from webhooks.domain.errors import Unavailable
+from webhooks.domain.health import Circuit, Health
+from webhooks.domain.webhook import Secrets
+from webhooks.services.sweeper import SWEPT_AT_ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOUR_MS = 3_600_000
+SECONDS_A_CALL = 0.02
+FUNCTION_SECONDS = 45.0
+"""What the template gives the retrier."""
+
+
+class World(Services):
+    """A sweeper among fakes, of which each call takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add()
+        self.used = 0.0
+        self.sweeper._random = random.Random(1).random  # noqa: S311 (a test's)
+        for on, methods in {
+            self.deliveries: ("get", "get_many", "update"),
+            self.scheduler: ("start", "running"),
+            self.sweeper._overdue: ("page",),
+            self.health_store: ("overdue", "replace"),
+            self.recoveries: ("start",),
+        }.items():
+            for method in methods:
+                setattr(on, method, self.taking_time(getattr(on, method)))
+
+    def taking_time(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*args: Any, **kwargs: Any) -> Any:
+            self.used += SECONDS_A_CALL
+            return call(*args, **kwargs)
+
+        return slow
+
+    def sweep(self) -> tuple[int, int]:
+        self.used = 0.0
+        return self.sweeper.sweep(lambda: FUNCTION_SECONDS - self.used)
+
+    def overdue(self, number: int, ago_ms: int = HOUR_MS, *, works: bool = False) -> Delivery:
+        """Store a delivery that was due some time ago, and whose execution may go on."""
+        event_id = f"evt_{number}"
+        delivery = self.put(
+            samples.delivery(
+                id=delivery_id(event_id, samples.NOW_MS + number, samples.WEBHOOK_ID),
+                event_id=event_id,
+                next_attempt_at_ms=self.now_ms - ago_ms,
+            )
+        )
+        if works:
+            self.scheduler.start(delivery, delay_seconds=0)
+        return delivery
+
+    def overdue_recoveries(self, count: int) -> None:
+        """Add webhooks whose recoveries stand still."""
+        for number in range(1, count + 1):
+            health = Health(
+                circuit=Circuit.OPEN,
+                recovery_id=f"old-{number}",
+                recovery_due_at_ms=self.now_ms - HOUR_MS,
+            )
+            self.store.add(samples.webhook(number, health=health), Secrets(samples.SECRET))
+
+    def started(self, delivery: Delivery) -> bool:
+        return self.deliveries.deliveries[delivery.key].generation > 0
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_sweep_that_finds_nothing_asks_each_partition_once(world: World) -> None:
+    assert world.sweep() == (0, 0)
+    assert world.used == pytest.approx(17 * SECONDS_A_CALL)
+    assert world.observer.counts == {"OverdueDeliveries": 0, "OverdueRecoveries": 0}
+
+
+def test_thousands_that_are_worked_on_keep_nothing_from_its_turn(world: World) -> None:
+    """As in an outage of ours, through which Step Functions tries the steps again."""
+    for number in range(2000):
+        world.overdue(number, HOUR_MS + number, works=True)
+    lost = [world.overdue(3000 + number, HOUR_MS // 2) for number in range(200)]
+    world.overdue_recoveries(1)
+    assert world.sweep()[1] == 1
+    for _ in range(11):
+        world.now_ms += 300_000
+        world.sweep()
+        assert world.used < 9.1
+    assert all(world.started(delivery) for delivery in lost)
+
+
+def test_what_lies_among_thousands_that_are_worked_on_is_found_in_half_a_day(
+    world: World,
+) -> None:
+    lost = [world.overdue(number, HOUR_MS + number * 1000) for number in range(0, 2000, 100)]
+    for number in range(2000):
+        world.overdue(5000 + number, HOUR_MS + number * 1000, works=True)
+    for _ in range(144):
+        world.sweep()
+        world.now_ms += 300_000
+    assert sum(world.started(delivery) for delivery in lost) == len(lost)
+
+
+def test_all_that_is_overdue_is_looked_at_where_there_is_time(world: World) -> None:
+    """Behind the first page it begins anywhere, and comes to what is before that too."""
+    lost = [world.overdue(number, HOUR_MS + number // 20) for number in range(100)]
+    assert world.sweep() == (len(lost), 0)
+    assert all(world.started(delivery) for delivery in lost)
+
+
+def test_recoveries_leave_deliveries_half_of_the_time(world: World) -> None:
+    lost = [world.overdue(number) for number in range(20)]
+    world.overdue_recoveries(400)
+    deliveries, recoveries = world.sweep()
+    assert deliveries == len(lost)
+    assert 100 < recoveries < 120
+    for _ in range(3):
+        recoveries += world.sweep()[1]
+    assert recoveries == 400
+
+
+def test_no_partition_is_the_last_each_time(world: World) -> None:
+    lost = [world.overdue(number) for number in range(400)]
+    first: set[str] = set()
+    for _ in range(20):
+        before = {delivery.id for delivery in lost if world.started(delivery)}
+        world.sweeper.sweep(lambda: 36.1 - world.used)
+        world.used = 0.0
+        now = {delivery.id for delivery in lost if world.started(delivery)}
+        first.update(found[-1] for found in now - before)
+    assert len(first) > 8
+
+
+def test_a_sweep_starts_no_more_than_so_many_again(world: World) -> None:
+    for number in range(2 * SWEPT_AT_ONCE):
+        world.overdue(number)
+    restarted, _ = world.sweeper.sweep(lambda: 60)
+    assert SWEPT_AT_ONCE <= restarted < SWEPT_AT_ONCE + 8
+
+
+def test_what_cannot_be_read_is_gone_past_and_told_each_time(world: World) -> None:
+    broken = [world.overdue(number, 2 * HOUR_MS) for number in range(20)]
+    world.deliveries.unreadable = {delivery.key for delivery in broken}
+    lost = [world.overdue(100 + number) for number in range(20)]
+    world.overdue_recoveries(1)
+    assert world.sweep() == (len(lost), 1)
+    named = {line["delivery_id"] for line in world.observer.logged("record_unreadable")}
+    assert named == {delivery.id for delivery in broken}
+    assert world.observer.counts["UnreadableRecords"] == len(broken)
+    assert world.sweep() == (0, 0)
+    assert world.observer.counts["UnreadableRecords"] == 2 * len(broken)
+
+
+def test_one_that_fails_keeps_no_other_from_its_turn_and_is_raised(world: World) -> None:
+    lost = [world.overdue(number) for number in range(20)]
+    world.overdue_recoveries(1)
+    update = world.deliveries.update
+
+    def broken(delivery: Delivery, *, before: Delivery) -> bool:
+        if delivery.key == lost[7].key:
+            raise KeyError("what it quotes")
+        return update(delivery, before=before)
+
+    world.deliveries.update = broken  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        world.sweep()
+    assert [world.started(delivery) for delivery in lost].count(False) == 1
+    assert world.observer.counts["OverdueDeliveries"] == len(lost) - 1
+    assert world.observer.counts["OverdueRecoveries"] == 1
+    [line] = world.observer.logged("sweep_failed")
+    assert line["error"] == "KeyError"
+
+
+@pytest.mark.parametrize("part", ["recoveries", "a recovery", "a page", "deliveries", "a start"])
+def test_a_part_that_our_own_side_fails_leaves_the_others_their_turn(
+    world: World, part: str
+) -> None:
+    world.overdue_recoveries(2)
+    lost = [world.overdue(number) for number in range(40)]
+    on: Any = {
+        "recoveries": (world.health_store, "overdue"),
+        "a recovery": (world.recoveries, "start"),
+        "a page": (world.sweeper._overdue, "page"),
+        "deliveries": (world.deliveries, "get_many"),
+        "a start": (world.scheduler, "start"),
+    }[part]
+    on[0].failures.plan(on[1], True)
+    with pytest.raises(Unavailable):
+        world.sweep()
+    counts = world.observer.counts
+    assert counts["OverdueDeliveries"] >= len(lost) - 8
+    expected = {"recoveries": 0, "a recovery": 1}.get(part, 2)
+    assert counts.get("OverdueRecoveries", 0) == expected
+
+
+@pytest.mark.parametrize("method", ["overdue", "page"])
+def test_a_sweep_that_does_not_come_to_its_end_counts_no_zero(world: World, method: str) -> None:
+    """The alarm on sweeps that are missing is to see it."""
+    on: Any = world.health_store if method == "overdue" else world.sweeper._overdue
+    on.failures.plan(method, True)
+    with pytest.raises(Unavailable):
+        world.sweep()
+    assert world.observer.counts == {}
+
+
+def test_one_whose_restart_was_written_and_not_started_is_not_counted_twice(world: World) -> None:
+    delivery = world.overdue(1)
+    world.scheduler.failures.plan("start", True)
+    with pytest.raises(Unavailable):
+        world.sweep()
+    assert world.deliveries.deliveries[delivery.key] == replace(
+        delivery, generation=1, restarts=1, next_attempt_at_ms=world.now_ms
+    )
+    assert delivery.status is Status.RETRYING
+    assert world.observer.counts == {}
