@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
-    "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health"),
-    "retrier": ("retrier", "deliverer", "health", "recovery", "sweeper", "checker"),
+    "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health", "trouble"),
+    "retrier": ("retrier", "deliverer", "health", "recovery", "sweeper", "checker", "trouble"),
 }
 """The modules whose metrics a function tells."""
 
@@ -178,9 +178,9 @@ def test_the_dashboard_has_what_a_free_one_may_have_and_nothing_overlaps() -> No
         assert widget["x"] % widget["width"] == widget["y"] % widget["height"] == 0
 
 
-def test_every_alarms_metric_is_on_the_dashboard_or_is_of_records_without_a_secret() -> None:
+def test_every_alarms_metric_is_on_the_dashboard_or_is_of_broken_records() -> None:
     missing = {metric.name for metric in set(watched_metrics()) - set(shown_metrics())}
-    assert missing == {"SecretMissing"}
+    assert missing == {"SecretMissing", "UnreadableRecords"}
 
 
 def test_an_expression_uses_the_metrics_beside_it() -> None:
@@ -232,6 +232,27 @@ def test_the_latency_counts_where_there_is_traffic(taken: int, latency: int, fir
     slowest = evaluated("LatencyAlarm", taken=taken, latency=latency)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert (slowest > alarm["Threshold"]) is fires
+
+
+@pytest.mark.parametrize(("sweeps", "fires"), [(None, True), (0, True), (1, False), (2, False)])
+def test_a_sweep_that_is_missing_is_seen_and_one_that_finds_nothing_is_none(
+    sweeps: int | None, fires: bool
+) -> None:
+    """A data point of zero counts as one, and so is a whole alarm without any."""
+    alarm = of_type("AWS::CloudWatch::Alarm")["SweepMissingAlarm"]
+    [schedule] = [
+        properties["ScheduleExpression"]
+        for properties in of_type("AWS::Events::Rule").values()
+        if "sweep" in json.dumps(properties)
+    ]
+    counted = evaluated("SweepMissingAlarm", counted=sweeps)  # type: ignore[arg-type]
+    [sample] = [part["MetricStat"] for part in alarm["Metrics"] if "MetricStat" in part]
+    assert (sample["Stat"], sample["Period"]) == ("SampleCount", 300)
+    assert schedule == "rate(5 minutes)"
+    assert alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert (counted < alarm["Threshold"]) is fires
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["EvaluationPeriods"] * sample["Period"] == 20 * 60
 
 
 @pytest.fixture
