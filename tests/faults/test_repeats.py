@@ -100,6 +100,37 @@ def test_row_09_two_payloads_under_one_id_in_one_batch(case: Case, receiver: Mak
     case.webhook(hook)
     messages = [case.message(id="evt-twice", data={"status": text}) for text in ("a", "b")]
     assert case.dispatch(*messages) == []
-    assert len(hook.requests) == 1
-    assert case.delivery().body == hook.requests[0].body
+    [request] = hook.requests
+    assert request.json["data"]["status"] == "a"
+    assert case.delivery().body == request.body
+    [line] = case.log.lines("event_conflict")
+    assert line["delivery_id"] == case.delivery().id
     assert '"Conflicts":[1.0]' in case.log.text
+
+
+def test_row_09_two_payloads_under_one_id_at_two_workers_at_once(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    """Both are sent, since neither finds the other's record; the first to be written stands."""
+    both = threading.Barrier(2)
+
+    def fail(_: Request) -> Answer:
+        both.wait(10)
+        return Answer(500)
+
+    hook = receiver(fail)
+    case.webhook(hook)
+    with ThreadPoolExecutor(2) as threads:
+        answers = [
+            threads.submit(
+                case.dispatch,
+                case.message(id="evt-at-once", data={"status": text}),
+                services=case.stand.fresh("dispatcher"),
+            )
+            for text in ("a", "b")
+        ]
+        assert [answer.result() for answer in answers] == [[], []]
+    assert sorted(request.json["data"]["status"] for request in hook.requests) == ["a", "b"]
+    [line] = case.log.lines("event_conflict")
+    assert line["delivery_id"] == case.delivery().id
+    assert len(case.executions()) == 1

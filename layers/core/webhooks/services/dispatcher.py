@@ -236,7 +236,9 @@ class Dispatcher:
         if after.status is Status.WAITING:
             self._observer.count("PutBy")
         if after.status is not Status.SUCCEEDED:
-            self._schedule(self._deliveries.create(after))
+            stored = self._deliveries.create(after)
+            self._compare(stored, after)
+            self._schedule(stored)
         return after
 
     def _schedule(self, delivery: Delivery) -> None:
