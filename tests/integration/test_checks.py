@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from support.receiver import Request
     from support.stores import Clock, Stores
 
-NOW_MS = int(time.time() * 1000)
 """The real time: what these handlers write expires by the real clock."""
 
 DAY_SECONDS = 86_400
@@ -106,8 +105,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 def begun(aws: Backend, receiver: Receiver) -> Check:
     stores = on_dynamodb(aws.clients["dynamodb"], time.time)
     stores.webhooks.create(samples.webhook(url=receiver.url), samples.SECRET, limit=50)
+    now_ms = int(time.time() * 1000)
     check = check_of(
-        id=check_id(NOW_MS * 1_000_000, bytes(8)), created_at_ms=NOW_MS, updated_at_ms=NOW_MS
+        id=check_id(now_ms * 1_000_000, bytes(8)), created_at_ms=now_ms, updated_at_ms=now_ms
     )
     stores.checks.create(check)
     return check

@@ -207,7 +207,7 @@ def test_a_slow_step_goes_on_only_while_it_is_its_recoverys(change: str) -> None
             if change == "deleted":
                 world.store.delete("acc_1", samples.WEBHOOK_ID)
         world.now_ms = samples.NOW_MS + 1000
-        return Outcome(status_code=200)
+        return Outcome(status_code=200, duration_ms=1000)
 
     world.sender.answer = slow
     world.step()

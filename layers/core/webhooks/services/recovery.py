@@ -215,12 +215,11 @@ class Recovery:
         them go down with the batch it refuses and come back with the next.
         """
         attempts: list[Attempt] = []
-        began = self._clock()
         try:
             for start in range(0, len(deliveries), MAX_RATE):
                 if start and remaining_seconds() < SECONDS_FOR_A_STEP:
                     break
-                if self._clock() - began >= PAUSE_SECONDS and self._is_over(key):
+                if any(map(_slow, attempts)) and self._is_over(key):
                     break
                 batch = deliveries[start : start + MAX_RATE]
                 made = together(self._threads, partial(self._retrier.drain, destination), batch)
@@ -236,7 +235,7 @@ class Recovery:
     def _is_over(self, key: RecoveryKey) -> bool:
         """Tell whether another recovery took this one's place, or the webhook was switched off.
 
-        A step of a slow receiver's lasts long enough for that, and the two would send the same.
+        A slow receiver leaves time for that, and the two would send the same.
         """
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None or not destination.webhook.active:
@@ -298,3 +297,8 @@ class Recovery:
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)
+
+
+def _slow(attempt: Attempt) -> bool:
+    """Tell whether an attempt took as long as another recovery takes to begin."""
+    return attempt.duration_ms >= PAUSE_SECONDS * _MILLISECONDS
