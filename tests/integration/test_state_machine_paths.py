@@ -136,6 +136,16 @@ WALKS = {
         [error("Lambda.TooManyRequestsException"), DONE],
         [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Decide", "Decide: done -> Done"],
     ),
+    "an attempt that never answers": Walk(
+        RETRY,
+        [error("States.Timeout"), DONE],
+        [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Decide", "Decide: done -> Done"],
+    ),
+    "an attempt that Lambda ends": Walk(
+        RETRY,
+        [error("Lambda.Unknown"), DONE],
+        [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Decide", "Decide: done -> Done"],
+    ),
     "a bug that is rolled back": Walk(
         RETRY,
         [BUG, DONE],
@@ -186,6 +196,11 @@ WALKS = {
     "a step that our own side breaks off": Walk(
         RECOVERY,
         [Unavailable("x"), DONE],
+        [TO_STEP, "Step: retry 1", "Step -> Decide", "Decide: done -> Done"],
+    ),
+    "a step that never answers": Walk(
+        RECOVERY,
+        [error("States.Timeout"), DONE],
         [TO_STEP, "Step: retry 1", "Step -> Decide", "Decide: done -> Done"],
     ),
     "a step with a bug that is rolled back": Walk(

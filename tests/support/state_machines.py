@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from local import resources, template
 from local.aws import aws_client, aws_server, invoking
@@ -81,8 +82,27 @@ def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]
     with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
         made = resources.create(_hurried(template.load(), machine), endpoint)
         name = made.functions["RetrierFunction"].name
-        with invoking([LocalFunction(name=name, handler=task)]):
+        with invoking([LocalFunction(name=name, handler=task)]), _timing_out():
             yield endpoint, made
+
+
+@contextmanager
+def _timing_out() -> Iterator[None]:
+    """Have a task whose error is named `States.Timeout` be one that does not answer in its time.
+
+    No function can raise an error of that name, and nobody has a minute.
+    """
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task import state_task_lambda
+
+    task: Any = state_task_lambda.StateTaskLambda
+    original = task._from_error
+
+    def from_error(state: Any, env: Any, ex: Exception) -> Any:
+        late = '"States.Timeout"' in getattr(ex, "payload", "")
+        return original(state, env, TimeoutError() if late else ex)
+
+    with mock.patch.object(task, "_from_error", from_error):
+        yield
 
 
 def _hurried(translated: dict[str, Any], machine: str) -> dict[str, Any]:

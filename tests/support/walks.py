@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 States = dict[str, Any]
 
+_UNDONE = ("FailedEventDetails", "TimedOutEventDetails")
+
 
 def transitions(states: States) -> set[str]:
     """Return every way of going on that a definition has, each by a name.
@@ -33,8 +35,8 @@ def walked(states: States, history: Iterable[Mapping[str, Any]]) -> list[str]:
             if state is not None:
                 made += _left(state, states[state], errors, failed, entered)
             state, errors, failed = entered, [], False
-        elif kind in {"LambdaFunctionFailed", "TaskFailed"}:
-            [details] = (event[key] for key in event if key.endswith("FailedEventDetails"))
+        elif kind in {"LambdaFunctionFailed", "LambdaFunctionTimedOut", "TaskFailed"}:
+            [details] = (event[key] for key in event if key.endswith(_UNDONE))
             errors.append(details["error"])
             failed = True
         elif kind in {"LambdaFunctionSucceeded", "TaskSucceeded"}:
@@ -80,8 +82,10 @@ def _retries(name: str, state: States, errors: Sequence[str]) -> Iterator[str]:
 
 def _rule(rules: Sequence[States], error: str) -> int:
     """Return the number of the first rule that takes an error, from 1 on."""
+    names = {error, "States.ALL"}
+    if error != "States.Timeout":
+        # What any error of a task is called, but for that one (Amazon States Language).
+        names.add("States.TaskFailed")
     return next(
-        number
-        for number, rule in enumerate(rules, start=1)
-        if {error, "States.ALL", "States.TaskFailed"} & {*rule["ErrorEquals"]}
+        number for number, rule in enumerate(rules, start=1) if names & {*rule["ErrorEquals"]}
     )
