@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
     MakeReceiver = Callable[..., Receiver]
 
+SENT_AT_MS = 1_766_313_000_000
+"""When the first message of a batch was put on the queue; each next one, a millisecond later."""
+
+LONGEST_PAUSES = [0.1, 0.2, 0.4, 0.8, 1.6]
+"""Seconds between the six tries of a batch, of which jitter takes a half at most."""
+
 TROUBLE = [
     pytest.param(refused("ProvisionedThroughputExceededException"), id="throttled"),
     pytest.param(refused("InternalServerError", 500), id="server error"),
@@ -132,8 +138,24 @@ def test_row_18_the_answer_to_the_record_is_lost(case: Case, receiver: MakeRecei
 def test_row_18_the_answer_to_the_claim_is_lost(case: Case, receiver: MakeReceiver) -> None:
     hook = receiver()
     case.webhook(hook)
-    case.stand.faults.on("PutItem", answer_lost(), about=f"{case.account}#event", times=1)
-    assert case.dispatch(case.message(timestamp=None)) == []
+    claim = f"{case.account}#event"
+    faults = case.stand.faults
+    without_time = case.message(timestamp=None)
+    faults.on("PutItem", answer_lost(), about=claim, times=1)
+    assert case.dispatch(without_time) == []
+    # The second try found the first one's claim, and knew it.
+    assert faults.count("PutItem", claim) == 2
+    delivery = case.delivery()
+
+    # A copy that was sent a millisecond later is refused its own time, twice here too.
+    faults.on("PutItem", answer_lost(), about=claim, times=1)
+    assert case.dispatch("poison", without_time) == []
+    claims = [body for name, body in faults.sent if name == "PutItem" and claim in str(body)]
+    assert [int(one["Item"]["occurred_at"]["N"]) for one in claims] == [
+        *[SENT_AT_MS] * 2,
+        *[SENT_AT_MS + 1] * 2,
+    ]
+    assert case.deliveries() == [delivery]
     assert len(hook.requests) == 1
 
 
@@ -316,7 +338,10 @@ def test_row_59_writes_that_stay_unprocessed_fail_their_own_messages_alone(
     hook = receiver()
     case.webhook(hook)
     case.stand.faults.on("BatchWriteItem", unprocessed(case.account))
+    case.stand.pauses.clear()
     assert case.dispatch(case.message()) == ["m0"]
+    assert case.stand.faults.count("BatchWriteItem", case.account) == 6
+    assert_they_grow(case.stand.pauses)
     case.stand.faults.clear()
     assert case.dispatch(case.message()) == []
     assert len(hook.requests) == 2
@@ -334,5 +359,17 @@ def test_row_59_unprocessed_reads_are_no_absent_deliveries(
     assert len(hook.requests) == 1
     assert case.stand.faults.count("BatchGetItem") >= 3
     case.stand.faults.on("BatchGetItem", unprocessed(f"{case.account}#"))
+    before = case.stand.faults.count("BatchGetItem", f"{case.account}#")
+    case.stand.pauses.clear()
     assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
+    assert case.stand.faults.count("BatchGetItem", f"{case.account}#") == before + 6
+    assert_they_grow(case.stand.pauses)
     assert len(hook.requests) == 1
+
+
+def assert_they_grow(pauses: list[float]) -> None:
+    """Hold the pauses of a batch that stays unprocessed against what they are to be."""
+    assert len(pauses) == len(LONGEST_PAUSES)
+    for pause, longest in zip(pauses, LONGEST_PAUSES, strict=True):
+        assert longest / 2 <= pause <= longest
+    assert pauses not in (LONGEST_PAUSES, [longest / 2 for longest in LONGEST_PAUSES])

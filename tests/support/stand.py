@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import dispatcher.handler
@@ -53,6 +55,8 @@ class Stand:
     aws: Backend
     faults: Faults
     bystander: Receiver
+    pauses: list[float] = field(default_factory=list)
+    """The seconds that the store of deliveries waited before what a batch left."""
     _warm: dict[str, Services] = field(default_factory=dict)
 
     def services(self, function: str) -> Services:
@@ -73,11 +77,12 @@ class Stand:
 
 @contextmanager
 def stand(patch: pytest.MonkeyPatch) -> Iterator[Stand]:
-    """Set everything up; what a batch leaves is asked for again without a pause."""
-    patch.setattr(deliveries, "_FIRST_PAUSE_SECONDS", 0.0)
+    """Set everything up; a pause before what a batch left is noted, and nobody waits for it."""
+    pauses: list[float] = []
+    patch.setattr(deliveries, "time", SimpleNamespace(time=time.time, sleep=pauses.append))
     faults = Faults()
     with backend(patch) as aws, faults.installed(), Receiver(path=PATH) as bystander:
-        yield Stand(aws, faults, bystander)
+        yield Stand(aws, faults, bystander, pauses)
 
 
 class Case:
