@@ -7,6 +7,7 @@ and time. The executions of Step Functions are kept here; the services are the r
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -31,7 +32,7 @@ from webhooks.services.registry import Registry
 from webhooks.services.retrier import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from webhooks.domain.health import RecoveryKey
 
@@ -109,6 +110,15 @@ class LossyDeliveryStore(FakeDeliveryStore):
         self.watched = Watched(attempts)
         self.deliveries = self.watched
         self.lost_answers = 0
+        self.unrecorded: list[Delivery] = []
+
+    def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
+        unwritten = super().put_settled(deliveries)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            unwritten = [delivery.key for delivery in deliveries]
+        self.unrecorded += [delivery for delivery in deliveries if delivery.key in unwritten]
+        return unwritten
 
     def create(self, delivery: Delivery) -> Delivery:
         created = super().create(delivery)
@@ -259,8 +269,11 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     def messages_are_received(self) -> None:
         texts, self.unfinished = self.unfinished[:10], self.unfinished[10:]
-        failed = self.world.send(*texts)
-        self.unfinished += [texts[int(message_id[1:])] for message_id in failed]
+        self.store.unrecorded.clear()
+        failed = [texts[int(message_id[1:])] for message_id in self.world.send(*texts)]
+        self.unfinished += failed
+        # A success that is not recorded must have its message come again.
+        assert {*map(_of_delivery, self.store.unrecorded)} <= {*map(_of_message, failed)}
 
     @rule(number=webhooks, outcome=outcomes)
     def a_receiver_changes(self, number: int, outcome: Outcome) -> None:
@@ -459,7 +472,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(
         where=st.sampled_from(
-            [("store", method) for method in ("get", "get_many", "create", "update")]
+            [("store", method) for method in ("get", "get_many", "create", "update", "put_settled")]
             + [("health", method) for method in ("failed", "open", "succeeded", "keep", "end")]
             + [("executions", "start"), ("recoveries", "start"), ("walk", "batch")]
             + [("webhooks", "destination"), ("webhooks", "destinations")]
@@ -566,6 +579,15 @@ def _pick(of: Any, index: int) -> Any:
 
 def _owner(number: int) -> tuple[str, str]:
     return f"acc_{number}", samples.webhook(number).id
+
+
+def _of_delivery(delivery: Delivery) -> tuple[str, str]:
+    return delivery.account_id, json.loads(delivery.body)["transaction_id"]
+
+
+def _of_message(text: str) -> tuple[str, str]:
+    document = json.loads(text)
+    return document["account_id"], document["transaction_id"]
 
 
 def _delivery_id(headers: Mapping[str, str]) -> str:

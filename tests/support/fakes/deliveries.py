@@ -46,12 +46,16 @@ class FakeDeliveryStore:
         }
 
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
+        """Write what may be written: each delivery is a call of its own that may fail."""
         self.writes.append("put_settled")
+        unwritten = []
         for delivery in deliveries:
-            if delivery.key not in self.unwritable:
-                self.deliveries[delivery.key] = delivery
-                self.unreadable.discard(delivery.key)
-        return [delivery.key for delivery in deliveries if delivery.key in self.unwritable]
+            if delivery.key in self.unwritable or self.failures.due("put_settled"):
+                unwritten.append(delivery.key)
+                continue
+            self.deliveries[delivery.key] = delivery
+            self.unreadable.discard(delivery.key)
+        return unwritten
 
     def create(self, delivery: Delivery) -> Delivery:
         self.failures.check("create")

@@ -17,7 +17,11 @@ class Failures:
 
     def check(self, method: str) -> None:
         """Fail where the plan says so."""
-        planned = self._planned.get(method)
-        if planned and planned.pop(0):
+        if self.due(method):
             msg = f"{method}: planned failure"
             raise Unavailable(msg)
+
+    def due(self, method: str) -> bool:
+        """Tell whether the plan says that this call of `method` fails."""
+        planned = self._planned.get(method)
+        return planned.pop(0) if planned else False
