@@ -16,7 +16,7 @@ from support.faults import (
     unprocessed,
 )
 from support.receiver import Answer
-from support.stand import one_event
+from support.stand import one_event, signed
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import Unavailable
 
@@ -238,21 +238,37 @@ def test_row_20_the_record_of_a_later_failure_fails_and_is_counted_once(
 
 
 @pytest.mark.parametrize("trouble", KEY_TROUBLE)
+@pytest.mark.parametrize(
+    ("call", "answer", "requests"),
+    [
+        pytest.param("Query", 200, 0, id="reading the webhooks"),
+        pytest.param("BatchGetItem", 200, 0, id="reading the deliveries"),
+        pytest.param("PutItem", 500, 2, id="recording a failure"),
+        pytest.param("BatchWriteItem", 200, 2, id="recording a success"),
+    ],
+)
 def test_row_28_the_tables_key_is_throttled_or_denied_for_a_first_attempt(
-    case: Case, receiver: MakeReceiver, trouble: Act
+    case: Case, receiver: MakeReceiver, *, trouble: Act, call: str, answer: int, requests: int
 ) -> None:
-    hook = receiver()
+    hook = receiver(Answer(answer))
     case.webhook(hook)
-    case.stand.faults.on("Query", trouble, about=case.account)
+    before = case.health()
+    case.stand.faults.on(call, trouble, about=case.account)
     for _ in range(2):
-        assert case.dispatch(case.message()) == ["m0"]
-    assert hook.requests == []
+        assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
+    assert len(hook.requests) == requests
     assert case.deliveries() == []
+    assert case.executions() == []
 
     case.stand.faults.clear()
+    # What could not be recorded is no failure of the receiver's either.
+    assert case.health() == before
+    hook.answer_with(Answer(200))
     assert case.dispatch(case.message()) == []
-    assert case.delivery().attempts[0].number == 1
-    assert "x-sendcomms-signature" in hook.requests[0].headers
+    assert [one.number for one in case.delivery().attempts] == [1]
+    assert len(hook.requests) == requests + 1
+    assert one_event(*hook.requests)
+    assert all(signed(one) for one in hook.requests)
 
 
 @pytest.mark.parametrize("trouble", KEY_TROUBLE)
@@ -263,7 +279,8 @@ def test_row_28_the_tables_key_is_throttled_or_denied_for_a_later_attempt(
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    before = case.delivery()
+    before, health = case.delivery(), case.health()
+    assert health.health.failures == 1
     case.stand.faults.on("GetItem", trouble, about=table)
     with pytest.raises(Unavailable):
         case.retry()
@@ -271,8 +288,10 @@ def test_row_28_the_tables_key_is_throttled_or_denied_for_a_later_attempt(
     assert case.delivery() == before
 
     case.stand.faults.clear()
+    assert case.health() == health
     assert case.retry()["decision"] == "done"
-    assert all("x-sendcomms-signature" in one.headers for one in hook.requests)
+    assert len(hook.requests) == 2
+    assert all(signed(one) for one in hook.requests)
 
 
 def test_row_29_a_webhook_without_a_secret_is_sent_nothing(

@@ -15,7 +15,7 @@ from local import template
 from local.aws import aws_client
 from local.redrive import Stack, Wanted, redrive_deliveries
 from support.backend import Backend, lambda_context
-from support.faults import Faults, refused
+from support.faults import SDK_TRIES, Faults, refused
 from support.receiver import Answer, Receiver
 from support.stack import eventually
 from support.stand import PATH, Case, Stand, one_event
@@ -154,6 +154,23 @@ def test_row_24_lambda_itself_fails_and_the_receiver_is_not_blamed(
     assert len(hook.requests) == 2
     assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
     assert world.dead_letters() == []
+
+
+def test_row_24_what_fails_on_our_side_leaves_the_webhooks_health_alone(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    # Of the machine's three tries of its two attempts the first ends before anything is sent.
+    case.stand.faults.on(
+        "GetItem", refused("InternalServerError", 500), about=case.account, times=SDK_TRIES
+    )
+    assert case.dispatch(case.message()) == []
+    assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+    assert [state["attempt"] for state in world.task.states] == [2, 2, 3]
+    assert len(hook.requests) == 3
+    assert len(case.delivery().attempts) == 3
+    assert case.health().health.failures == 3
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ with: it must arrive, whatever becomes of the others.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import itertools
 import json
 import time
@@ -14,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import standardwebhooks
 
 import dispatcher.handler
 import retrier.handler
@@ -316,3 +320,18 @@ def one_event(*requests: Request) -> bool:
         for one in requests
     }
     return len(named) == 1
+
+
+def signed(request: Request, secret: str = watch.SECRET) -> bool:
+    """Tell whether a request's signatures, both of them, are this secret's and right.
+
+    As a receiver does: by the Standard Webhooks library, and by the contract's three lines.
+    """
+    digest = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+    if request.headers["x-sendcomms-signature"] != f"sha256={digest}":
+        return False
+    try:
+        standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
+    except standardwebhooks.WebhookVerificationError:
+        return False
+    return True
