@@ -218,13 +218,15 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
     dispatcher = case.stand.fresh("dispatcher", retry_schedule=(5.0,))
     retrier = case.stand.fresh("retrier", retry_schedule=(5.0,))
     hook = receiver(Answer(500))
-    case.webhook(hook)
+    webhook = case.webhook(hook)
     messages = [case.message(f"txn_{number}") for number in range(count)]
     assert case.dispatch(*messages, services=dispatcher) == []
     states = case.executions()
     assert len(states) == count
 
     has_failed_for(case, SIX_DAYS_MS)
+    # No failure changes what its owner set.
+    assert case.health().updated_at_ms == webhook.updated_at_ms
     with ThreadPoolExecutor(16) as threads:
         decisions = list(threads.map(lambda state: case.retry(state, services=retrier), states))
     assert {one["decision"] for one in decisions} <= {"dead_letter", "done"}
@@ -238,6 +240,7 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
     [told] = case.announced("webhook.disabled")
     assert told["reason"] == "failing"
     assert (case.health().active, case.health().disabled_reason) == (False, "failing")
+    assert case.health().updated_at_ms > webhook.updated_at_ms
     assert len(case.announced("webhook.down")) == 1
     assert len(case.recoveries()) == 1
 
