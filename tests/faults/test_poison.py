@@ -133,6 +133,78 @@ def test_row_05_numbers_and_keys_are_what_javascript_makes_of_them(
     assert case.delivery().status is Status.SUCCEEDED
 
 
+def twice(message: str, field: str, value: object) -> str:
+    """Return a message with a field that comes twice: this first, and its own later."""
+    return "{" + f"{json.dumps(field)}: {json.dumps(value)}, " + message[1:]
+
+
+@pytest.mark.parametrize(
+    ("field", "first"),
+    [
+        ("account_id", "acc_of_another"),
+        ("account_id", 7),
+        ("event", "email.opened"),
+        ("event", "no_event"),
+        ("data", {"to": "another@example.com", "subject": "Another", "left": "over"}),
+        ("data", "no object"),
+    ],
+    ids=str,
+)
+def test_row_05_of_a_field_that_comes_twice_the_last_counts(
+    case: Case, receiver: MakeReceiver, field: str, first: object
+) -> None:
+    """It is the very event without the first one: it has its id, and is not sent again as it."""
+    hook = receiver()
+    case.webhook(hook)
+    message = case.message()
+    assert case.dispatch(twice(message, field, first)) == []
+    [request] = hook.requests
+    assert request.json["event"] == json.loads(message)["event"]
+    # Of the first `data` nothing is left, and nothing of the two is merged.
+    assert request.json["data"].items() >= json.loads(message)["data"].items()
+    assert "left" not in request.json["data"]
+
+    assert case.dispatch(message) == []
+    assert len(hook.requests) == 1
+    assert case.delivery().status is Status.SUCCEEDED
+    assert '"event_conflict"' not in case.log.text
+
+
+def test_row_05_an_account_that_comes_twice_is_the_last_one_alone(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    before = len(case.stand.bystander.requests)
+    assert case.dispatch(twice(case.message(), "account_id", case.bystander)) == []
+    assert len(hook.requests) == 1
+    # Its own message of the batch, and no more.
+    assert len(case.stand.bystander.requests) == before + 1
+
+    message = case.message("txn_2", account_id=case.bystander)
+    for _ in range(2):
+        assert case.dispatch(twice(message, "account_id", case.account)) == []
+    assert len(hook.requests) == 1
+    # That event once, and its own message of each of the batches.
+    assert len(case.stand.bystander.requests) == before + 1 + 1 + 2
+
+
+@pytest.mark.parametrize(
+    ("field", "last", "reason"),
+    [
+        ("account_id", None, "no_account"),
+        ("event", "no_event", "unknown_event"),
+        ("data", "no object", "invalid_field"),
+    ],
+)
+def test_row_05_a_field_whose_last_value_is_none_is_put_by(
+    case: Case, receiver: MakeReceiver, field: str, last: object, reason: str
+) -> None:
+    case.webhook(receiver())
+    message = case.message()[:-1] + f', "{field}": {json.dumps(last)}}}'
+    assert_put_by(case, message, reason)
+
+
 @pytest.mark.parametrize("size", [70_000, 100_000, 260_000, 900_000])
 def test_row_06_a_payload_past_the_limit_is_put_by_whole(
     case: Case, receiver: MakeReceiver, size: int

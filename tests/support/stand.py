@@ -97,9 +97,9 @@ class Case:
         self.log = log
         number = next(_NUMBERS)
         self.account = f"acc_case_{number}"
-        self._bystander = f"bystander_{number}"
+        self.bystander = f"bystander_{number}"
         self._batches = itertools.count(1)
-        self._owners: dict[str, set[str]] = {self.account: set(), self._bystander: set()}
+        self._owners: dict[str, set[str]] = {self.account: set(), self.bystander: set()}
         # Through a client that waits longer than the functions' do: a test's beginning is no race.
         self._store = DynamoDBWebhookStore(
             stand.aws.clients["dynamodb"],
@@ -107,7 +107,7 @@ class Case:
             deliveries_table=stand.aws.settings.deliveries_table,
             retention_days=stand.aws.settings.retention_days,
         )
-        self._add(stand.bystander.url, 1, self._bystander, {})
+        self._add(stand.bystander.url, 1, self.bystander, {})
 
     @cached_property
     def acme(self) -> ApiClient:
@@ -153,8 +153,8 @@ class Case:
         With a `shared_fate` the bystander's message may fail too, but be neither lost nor sent
         without a record: then it is to be received again.
         """
-        transaction = f"txn_{self._bystander}_{next(self._batches)}"
-        bystander = samples.event_text(account_id=self._bystander, transaction_id=transaction)
+        transaction = f"txn_{self.bystander}_{next(self._batches)}"
+        bystander = samples.event_text(account_id=self.bystander, transaction_id=transaction)
         batch = sqs_event(*messages, bystander)
         answer = dispatcher.handler.handle(
             batch, context or lambda_context(), services or self.stand.services("dispatcher")
@@ -171,7 +171,7 @@ class Case:
 
     def bystander_arrived(self, transaction: str = "") -> bool:
         """Tell whether the bystander's delivery is recorded: that of a batch, or any."""
-        return any(transaction in str(one.transaction_id) for one in self._stored(self._bystander))
+        return any(transaction in str(one.transaction_id) for one in self._stored(self.bystander))
 
     def retry(self, state: dict[str, Any] | None = None, services: Services | None = None) -> Any:
         """Have the retrier do what a state asks for, else the only execution's; its answer.
