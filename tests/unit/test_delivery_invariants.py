@@ -161,6 +161,7 @@ class Executions(FakeScheduler):
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         name = Name(delivery.key, delivery.generation)
         known = name in self.generations
+        assert delay_seconds >= 0
         super().start(delivery, delay_seconds=delay_seconds)
         if not known:
             due_ms = int((self._clock() + delay_seconds) * 1000)
@@ -188,6 +189,7 @@ class Recoveries(FakeRecoveryScheduler):
         self._clock = clock
 
     def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+        assert delay_seconds >= 0
         super().start(key, delay_seconds=delay_seconds)
         if key.recovery_id not in self._names:
             self._names.add(key.recovery_id)
@@ -270,8 +272,16 @@ class Deliveries(RuleBasedStateMachine):
     def messages_are_received(self) -> None:
         texts, self.unfinished = self.unfinished[:10], self.unfinished[10:]
         self.store.unrecorded.clear()
+        before = len(self.world.sender.posts)
+        down = {
+            webhook.url
+            for webhook, _ in self.world.store.webhooks.values()
+            if webhook.health.circuit is Circuit.OPEN
+        }
         failed = [texts[int(message_id[1:])] for message_id in self.world.send(*texts)]
         self.unfinished += failed
+        # A first attempt is not for a webhook that is known to be down: its event is put by.
+        assert not down & {url for url, _, _ in self.world.sender.posts[before:]}
         # A success that is not recorded must have its message come again.
         assert {*map(_of_delivery, self.store.unrecorded)} <= {*map(_of_message, failed)}
 
@@ -301,11 +311,17 @@ class Deliveries(RuleBasedStateMachine):
     def run_execution(self, name: Name, answers_lost: int = 0) -> None:
         execution = self.executions.live[name]
         before = len(self.world.sender.posts)
+        waiting = self.store.watched[name.key].status is Status.WAITING
         with suppress(Unavailable):
             verdict = self.world.retrier.retry(name.key, execution.attempt, name.generation)
+            assert verdict.seconds >= 0
+            # It may be left where an answer was lost, or its start: there is nothing for it to do.
+            assert not waiting or verdict.decision is Decision.DONE
+            assert not waiting or len(self.world.sender.posts) == before
             for _ in range(answers_lost):
                 again = self.world.retrier.retry(name.key, execution.attempt, name.generation)
                 assert again.decision == verdict.decision
+                assert again.seconds >= 0
             assert len(self.world.sender.posts) <= before + 1
             self.answered.append((name, execution.attempt))
             if verdict.decision is Decision.WAIT:
@@ -358,6 +374,7 @@ class Deliveries(RuleBasedStateMachine):
             if step is None:
                 del self.recoveries.live[one.key.recovery_id]
             else:
+                assert step.seconds >= 0
                 one.step = step
                 one.due_ms = self.world.now_ms + int(step.seconds * 1000)
 
