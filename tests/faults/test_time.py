@@ -138,6 +138,33 @@ def test_row_54_the_timestamp_is_that_of_the_attempt(case: Case, receiver: MakeR
         assert abs(int(request.headers["webhook-timestamp"]) - request.received_at) < 60
 
 
+def test_row_54_the_timestamp_of_a_late_attempt_is_late_too(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    later = with_clock(case.stand, "retrier", off_by(7200.0))
+    assert case.retry(services=later)["decision"] == "done"
+    first, second = (int(request.headers["webhook-timestamp"]) for request in hook.requests)
+    assert second - first >= 7000
+
+
+def test_row_54_a_step_that_comes_again_late_waits_no_negative_time(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    [state] = case.executions()
+    after = case.retry(state)
+    assert (after["decision"], after["attempt"]) == ("wait", 3)
+    later = with_clock(case.stand, "retrier", off_by(3600.0))
+    again = case.retry(state, services=later)
+    assert (again["decision"], again["attempt"], again["seconds"]) == ("wait", 3, 0)
+    assert len(hook.requests) == 2
+
+
 def expire(case: Case) -> None:
     """Put the delivery past its time to live, and leave it in the table as DynamoDB may."""
     case.stand.aws.clients["dynamodb"].update_item(

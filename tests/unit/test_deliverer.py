@@ -82,6 +82,19 @@ def test_both_secrets_sign_the_standard_header_the_new_one_first(world: World) -
     )
 
 
+def test_the_timestamp_is_that_of_the_attempt_and_not_of_the_delivery(world: World) -> None:
+    world.now_ms += 7_200_000
+    after = world.attempt()
+    [(_, body, headers)] = world.posts
+    seconds = world.now_ms // 1000
+    assert int(headers["webhook-timestamp"]) == seconds
+    assert int(headers["webhook-timestamp"]) - DELIVERY.created_at_ms // 1000 >= 7000
+    assert headers["webhook-signature"] == signing.standard_signature(
+        NEW, DELIVERY.event_id, seconds, body
+    )
+    assert after.attempts[0].started_at_ms == world.now_ms
+
+
 def test_a_receiver_that_has_not_moved_is_sent_the_old_signature_and_keeps_the_overlap(
     world: World,
 ) -> None:
