@@ -289,6 +289,43 @@ def test_row_27_a_redriven_delivery_that_fails_has_a_whole_schedule_again(
     assert len(hook.requests) == 6
 
 
+def test_row_27_each_of_two_redrives_has_a_whole_schedule_and_a_dead_letter_of_its_own(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    for redrives in range(3):
+        assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+        delivery = case.delivery()
+        assert (delivery.status, delivery.generation) == (Status.EXHAUSTED, redrives)
+        assert len(delivery.attempts) == len(hook.requests) == 3 * (redrives + 1)
+        if redrives < 2:
+            assert redrive(case, world) == {"started": 1}
+    [letter] = world.dead_letters()
+    assert (letter["delivery_id"], letter["attempts"]) == (case.delivery().id, 9)
+    assert one_event(*hook.requests)
+
+
+def test_row_27_an_attempt_by_hand_is_none_of_a_redriven_schedule(
+    case: Case, world: World, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+    assert not case.stand.services("retrier").retrier.resend(case.delivery().key)
+    assert case.delivery().attempts[3].manual
+    assert redrive(case, world) == {"started": 1}
+    assert world.ended(execution_of(case))[0] == "SUCCEEDED"
+    delivery = case.delivery()
+    assert delivery.status is Status.EXHAUSTED
+    # Three before, the one by hand, and three again.
+    assert [one.number for one in delivery.attempts if one.scheduled] == [1, 2, 3, 5, 6, 7]
+    assert len(hook.requests) == 7
+    assert len(world.dead_letters()) == 1
+
+
 def test_row_60_a_state_of_another_version_is_dead_lettered_and_not_retried(
     case: Case, world: World, receiver: MakeReceiver
 ) -> None:
