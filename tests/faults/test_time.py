@@ -15,6 +15,7 @@ from webhooks import wiring
 from webhooks.adapters import items
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
+from webhooks.domain.timestamps import to_text
 from webhooks.services.recovery import SETTLE_SECONDS
 
 if TYPE_CHECKING:
@@ -193,6 +194,29 @@ def test_row_55_an_expired_delivery_ends_its_execution(case: Case, receiver: Mak
     expire(case)
     assert case.retry()["decision"] == "done"
     assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("status", ["succeeded", "retrying", None])
+def test_row_55_an_expired_delivery_is_not_replayed(
+    case: Case, receiver: MakeReceiver, status: str | None
+) -> None:
+    """What the table still holds of it is found by its status, and by its time alone."""
+    hook = receiver(Answer(200 if status == "succeeded" else 500))
+    path = f"/api/v1/webhooks/{case.webhook(hook).id}"
+    now = int(time.time() * 1000)
+    assert case.dispatch(case.message(timestamp=to_text(now))) == []
+    assert len(hook.requests) == 1
+    expire(case)
+    since = to_text(now - 3_600_000)
+    request = {"since": since} | ({"status": status} if status else {})
+    started = case.acme.call("POST", f"{path}/replay", json=request)
+    assert started.status == 202
+    [state] = case.recoveries()
+    assert case.retry(state)["decision"] == "done"
+    replay = case.acme.call("GET", f"{path}/replays/{started.data['id']}").data
+    assert (replay["status"], replay["sent"]) == ("completed", 0)
+    assert len(hook.requests) == 1
+    assert len(case.delivery().attempts) == 1
 
 
 @pytest.mark.parametrize("status", [200, 500])

@@ -193,6 +193,20 @@ def test_a_replay_past_its_time_to_live_is_gone_and_in_nobodys_way(
     assert replays.create(later)
 
 
+def test_a_walk_goes_past_what_is_past_its_time_to_live(
+    dynamodb_stores: Stores, clock: Clock
+) -> None:
+    stores = dynamodb_stores
+    for ago, status in enumerate(Status, start=1):
+        stores.deliveries.create(delivery(ago, status))
+    everything = ALL_DAY._replace(statuses=tuple(Status))
+    assert len(walk(stores, everything, 2)) == len(Status)
+    clock.seconds += 31 * 86_400
+    assert walk(stores, everything, 2) == []
+    for status in Status:
+        assert walk(stores, ALL_DAY._replace(statuses=(status,)), 2) == []
+
+
 def test_a_walk_through_few_matches_ends_its_batches_early(dynamodb_stores: Stores) -> None:
     stores = dynamodb_stores
     crowd = [delivery(ago, Status.CANCELLED) for ago in range(1, 1300)]
