@@ -1,4 +1,4 @@
-"""Rows 44 and 45: what a name server can say, and where a delivery may not go."""
+"""Rows 43 to 45: whose certificate counts, what a name server can say, where none may go."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.certificates import client_context
+from support.certificates import client_context, server_context
 from support.receiver import Answer, local_sender
 from webhooks.adapters import dialer
 from webhooks.adapters.http import GuardedSender
 from webhooks.domain.delivery import AttemptError, Status
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
     from support.receiver import Receiver
@@ -59,6 +60,29 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
 
 def url_of(hook: Receiver) -> str:
     return hook.url.replace("127.0.0.1", HOST)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [(HOST, None), ("127.0.0.1", AttemptError.TLS), (PUBLIC, AttemptError.TLS)]
+)
+def test_row_43_a_certificate_is_held_against_the_urls_name_and_not_its_address(
+    case: Case, receiver: MakeReceiver, names: NameServer, name: str, error: AttemptError | None
+) -> None:
+    asked_for: list[str | None] = []
+
+    def note(_connection: ssl.SSLObject, asked: str | None, _context: ssl.SSLContext) -> None:
+        asked_for.append(asked)
+
+    context = server_context((name,))
+    context.sni_callback = note
+    hook = receiver(tls=context)
+    names.answer = ["127.0.0.1"]
+    case.webhook(url_of(hook))
+    assert case.dispatch(case.message()) == []
+    [attempt] = case.delivery().attempts
+    assert (attempt.error, attempt.status_code) == (error, None if error else 200)
+    assert asked_for == [HOST]
+    assert len(hook.requests) == (0 if error else 1)
 
 
 @pytest.mark.parametrize(
