@@ -20,6 +20,8 @@ from webhooks.adapters.http import TIMEOUT_SECONDS
 from webhooks.domain.delivery import AttemptError, Status
 
 if TYPE_CHECKING:
+    import socket
+    import threading
     from collections.abc import Callable
 
     from support.receiver import Receiver, Script, Wire
@@ -318,6 +320,35 @@ def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
     else:
         succeeds(case, hook)
     next_one_arrives(case, hook)
+
+
+def half_read(head: bytes, more: bytes) -> Wire:
+    """Send as much of a body as is read of one; what another request would read comes later."""
+
+    def act(connection: socket.socket, stop: threading.Event) -> None:
+        connection.sendall(head + b"x" * 4096)
+        if connection.recv(1):
+            connection.sendall(more)
+            stop.wait(10)
+
+    return act
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "framing",
+    [b"Content-Length: 8192\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2000\r\n"],
+    ids=["length", "chunk"],
+)
+def test_row_41_what_is_left_of_a_body_is_no_answer_to_the_next_request(
+    case: Case, receiver: MakeReceiver, framing: bytes, tls: bool
+) -> None:
+    forged = HEAD + b"Content-Length: 6\r\n\r\nforged"
+    hook = receiver(Raw(half_read(HEAD + framing, forged)), tls=tls)
+    delivery = succeeds(case, hook)
+    assert delivery.attempts[0].answer == "x" * 1024
+    next_one_arrives(case, hook)
+    assert [one.connection for one in hook.requests] == [1, 2]
 
 
 @pytest.mark.parametrize(
