@@ -10,7 +10,6 @@ import pytest
 
 from support.certificates import client_context, server_context
 from support.receiver import Answer, local_sender
-from webhooks.adapters import dialer
 from webhooks.adapters.http import GuardedSender
 from webhooks.domain.delivery import AttemptError, Status
 
@@ -104,7 +103,8 @@ def test_row_44_a_name_that_is_not_found_is_a_failed_attempt(
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
     assert attempt.error is AttemptError.DNS
-    assert attempt.duration_ms < dialer.LOOK_UP_SECONDS * 1000 + 1500
+    # Two seconds for the look-up, and what a busy machine adds.
+    assert (2000 if answer == "silence" else 0) <= attempt.duration_ms < 3500
     assert case.delivery().status is Status.RETRYING
     assert len(case.executions()) == 1
     assert hook.connections == 0

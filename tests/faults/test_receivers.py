@@ -15,7 +15,6 @@ from support import watch
 from support.certificates import server_context, unknown_authority
 from support.hostile import INTERIM, drips, for_ever, resets, says, silent
 from support.receiver import Answer, Raw, local_sender
-from webhooks.adapters.http import TIMEOUT_SECONDS
 from webhooks.domain.delivery import AttemptError, Status
 
 if TYPE_CHECKING:
@@ -95,10 +94,10 @@ def test_row_30_a_silent_receiver_is_given_up_after_five_seconds(
     case.webhook(after_tls, 2)
     started = time.monotonic()
     assert case.dispatch(case.message()) == []
-    assert time.monotonic() - started < TIMEOUT_SECONDS + 3
+    assert 5 <= time.monotonic() - started < 8
     for delivery in case.deliveries():
         assert_failed(delivery, AttemptError.TIMEOUT)
-        assert TIMEOUT_SECONDS * 1000 <= delivery.attempts[0].duration_ms < 6500
+        assert 5000 <= delivery.attempts[0].duration_ms < 6500
     assert_scheduled(case)
     assert (len(before_tls.requests), len(after_tls.requests)) == (0, 1)
 
