@@ -218,24 +218,33 @@ def test_row_34_a_redirect_is_not_followed(
     assert other.connections == 0
 
 
+JUDGED_AT_ONCE = [
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+    b"HTTP/1.1 000 Zero\r\n\r\n",
+    b"HTTP/1.1 99999 Many\r\n\r\n",
+    b"HTTP/0.9 200 OK\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x00\xff\x00garbage\r\n\r\n",
+]
+WAITED_FOR = [
+    b"HTTP/1.1 103 Early Hints\r\n\r\n",
+    b"HTTP/1.1 199 Odd\r\n\r\n",
+    b"<html>200 OK</html>",
+]
+
+
 @pytest.mark.parametrize(
-    "said",
+    ("said", "stays"),
     [
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
-        b"HTTP/1.1 103 Early Hints\r\n\r\n",
-        b"HTTP/1.1 199 Odd\r\n\r\n",
-        b"HTTP/1.1 000 Zero\r\n\r\n",
-        b"HTTP/1.1 99999 Many\r\n\r\n",
-        b"HTTP/0.9 200 OK\r\n\r\n",
-        b"<html>200 OK</html>",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x00\xff\x00garbage\r\n\r\n",
+        *((said, stays) for said in JUDGED_AT_ONCE for stays in (False, True)),
+        *((said, False) for said in WAITED_FOR),
     ],
 )
 def test_row_35_what_is_no_final_http_answer_is_a_failed_attempt(
-    case: Case, receiver: MakeReceiver, said: bytes
+    case: Case, receiver: MakeReceiver, said: bytes, stays: bool
 ) -> None:
-    hook = receiver(Raw(says(said)))
+    """Of one that `stays` the connection is there still, and must not be used again."""
+    hook = receiver(Raw(says(said, then_silent=stays)))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     delivery = case.delivery()
@@ -246,6 +255,7 @@ def test_row_35_what_is_no_final_http_answer_is_a_failed_attempt(
     assert delivery.status is Status.RETRYING
     assert_scheduled(case)
     next_one_arrives(case, hook)
+    assert [one.connection for one in hook.requests] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 205, 206, 299])
@@ -309,6 +319,7 @@ def test_row_40_5xx_are_retried_by_the_schedule(
     assert 5 <= state["seconds"] <= 6
 
 
+@pytest.mark.parametrize("stays", [False, True], ids=["hangs up", "stays"])
 @pytest.mark.parametrize(
     ("said", "error"),
     [
@@ -318,7 +329,10 @@ def test_row_40_5xx_are_retried_by_the_schedule(
             HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
             AttemptError.CONNECTION,
         ),
-        (HEAD + b"Content-Length: 0\r\n", AttemptError.CONNECTION),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", None),
+        (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", None),
+        (HEAD + b"Content-Length: +2\r\n\r\nok", None),
+        (HEAD + b"Content-Length: 2\r\n\r\nok" + HEAD + b"\r\n", None),
         (HEAD + b"Content-Length: -5\r\n\r\nok", None),
         (HEAD + b"Content-Length: 99\r\n\r\nok", None),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", None),
@@ -328,7 +342,10 @@ def test_row_40_5xx_are_retried_by_the_schedule(
         "long line",
         "101 headers",
         "two lengths",
-        "half a head",
+        "one length twice",
+        "length and chunks",
+        "signed length",
+        "two answers",
         "negative length",
         "truncated",
         "bad chunk",
@@ -336,13 +353,21 @@ def test_row_40_5xx_are_retried_by_the_schedule(
     ],
 )
 def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
-    case: Case, receiver: MakeReceiver, said: bytes, error: AttemptError | None
+    case: Case, receiver: MakeReceiver, said: bytes, error: AttemptError | None, stays: bool
 ) -> None:
-    hook = receiver(Raw(says(said)))
+    """Of one that `stays` the connection is there still, and must not be used again."""
+    hook = receiver(Raw(says(said, then_silent=stays)))
     if error:
         fails(case, hook, error)
     else:
         succeeds(case, hook)
+    next_one_arrives(case, hook)
+    assert [one.connection for one in hook.requests] == [1, 2]
+
+
+def test_row_41_a_head_that_breaks_off_is_no_answer(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Raw(says(HEAD + b"Content-Length: 0\r\n")))
+    fails(case, hook, AttemptError.CONNECTION)
     next_one_arrives(case, hook)
 
 
