@@ -7,20 +7,24 @@ import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from ssl import TLSVersion
 from typing import TYPE_CHECKING
 
+import certifi
 import pytest
 
 from support import watch
-from support.certificates import server_context, unknown_authority
+from support.certificates import authority, server_context, unknown_authority
 from support.hostile import INTERIM, drips, for_ever, resets, says, silent
 from support.receiver import Answer, Raw, local_sender
+from webhooks.adapters.connection import new_ssl_context
 from webhooks.domain.delivery import AttemptError, Status
 
 if TYPE_CHECKING:
     import socket
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support.receiver import Receiver, Script, Wire
     from support.stand import Case, Stand
@@ -424,22 +428,70 @@ def test_row_42_a_connection_that_is_reset_before_tls(case: Case, receiver: Make
     assert hook.requests == []
 
 
+@pytest.fixture
+def with_own_context(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Services]:
+    """A dispatcher with the TLS context of every deployed one, but for whom it trusts."""
+    trusted = tmp_path / "authorities.pem"
+    trusted.write_text(authority().pem)
+    monkeypatch.setattr(certifi, "where", lambda: str(trusted))
+    made = stand.fresh("dispatcher")
+    sender = made._sender = local_sender(ssl_context=None)
+    yield made
+    sender.close()
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the tests' context", "our own context"])
 @pytest.mark.parametrize(
     "options",
     [
         {"signed_by": unknown_authority},
+        {"self_signed": True},
         {"names": ("other.example.com",)},
         {"expired": True},
+        {"only_tls_1_0": True},
         {"only_tls_1_1": True},
     ],
-    ids=["unknown authority", "wrong name", "expired", "TLS 1.1"],
+    ids=["unknown authority", "self-signed", "wrong name", "expired", "TLS 1.0", "TLS 1.1"],
 )
 def test_row_43_a_certificate_that_proves_nothing(
-    case: Case, receiver: MakeReceiver, options: dict[str, object]
+    case: Case,
+    receiver: MakeReceiver,
+    with_own_context: Services,
+    options: dict[str, object],
+    own: bool,
 ) -> None:
     made = {name: one() if callable(one) else one for name, one in options.items()}
     hook = receiver(tls=server_context(**made))
-    fails(case, hook, AttemptError.TLS)
+    case.webhook(hook)
+    assert case.dispatch(case.message(), services=with_own_context if own else None) == []
+    assert_failed(case.delivery(), AttemptError.TLS)
+    assert_scheduled(case)
+    assert hook.requests == []
+
+
+def test_row_43_a_certificate_of_an_authority_that_is_known(
+    case: Case, receiver: MakeReceiver, with_own_context: Services
+) -> None:
+    hook = receiver(tls=True)
+    case.webhook(hook)
+    assert case.dispatch(case.message(), services=with_own_context) == []
+    assert case.delivery().status is Status.SUCCEEDED
+    # It takes nothing older itself, whatever the machine's OpenSSL would.
+    assert new_ssl_context().minimum_version is TLSVersion.TLSv1_2
+
+
+def test_row_43_a_self_signed_certificate_with_the_authorities_of_the_deployed(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    deployed = case.stand.fresh("dispatcher")
+    sender = deployed._sender = local_sender(ssl_context=None)
+    hook = receiver(tls=server_context(self_signed=True))
+    case.webhook(hook)
+    assert case.dispatch(case.message(), services=deployed) == []
+    sender.close()
+    assert_failed(case.delivery(), AttemptError.TLS)
     assert hook.requests == []
 
 

@@ -48,25 +48,30 @@ def server_context(
     names: tuple[str, ...] = DEFAULT_NAMES,
     *,
     signed_by: Authority | None = None,
+    self_signed: bool = False,
     expired: bool = False,
+    only_tls_1_0: bool = False,
     only_tls_1_1: bool = False,
 ) -> ssl.SSLContext:
     """Return a receiver's TLS context with a certificate for these names and addresses."""
     issuer = signed_by or authority()
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    issued_by = subject if self_signed else issuer.certificate.subject
     certificate = (
-        _builder(names[0], issuer.certificate.subject, key.public_key())
+        _builder(names[0], issued_by, key.public_key())
         .not_valid_before(now - timedelta(days=30))
         .not_valid_after(now + timedelta(days=-1 if expired else 30))
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), False)
-        .sign(issuer.key, hashes.SHA256())
+        .sign(key if self_signed else issuer.key, hashes.SHA256())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if only_tls_1_1:
+    if only_tls_1_0 or only_tls_1_1:
         context.set_ciphers("ALL:@SECLEVEL=0")
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-            context.maximum_version = ssl.TLSVersion.TLSv1_1
+            newest = ssl.TLSVersion.TLSv1 if only_tls_1_0 else ssl.TLSVersion.TLSv1_1
+            context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, newest
     with tempfile.TemporaryDirectory() as directory:
         chain = Path(directory) / "chain.pem"
         chain.write_bytes(
