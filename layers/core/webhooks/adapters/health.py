@@ -45,10 +45,10 @@ class DynamoDBHealthStore:
     ) -> Health | None:
         """Count failures in a row; returns the health as it then is, None where absent."""
         condition = "attribute_exists(webhook_id)"
-        values = {":now": _number(now_ms), ":count": _number(count)}
+        values = {":now": items.number(now_ms), ":count": items.number(count)}
         if updated_at_ms is not None:
             condition = _UNCHANGED
-            values[":updated_at"] = _number(updated_at_ms)
+            values[":updated_at"] = items.number(updated_at_ms)
         after = self._update(
             account_id,
             webhook_id,
@@ -67,7 +67,7 @@ class DynamoDBHealthStore:
             webhook_id,
             f"SET circuit = :draining, draining_since = :now {cleared}",
             "circuit = :open",
-            is_open | {":draining": {"S": Circuit.DRAINING.value}, ":now": _number(now_ms)},
+            is_open | {":draining": {"S": Circuit.DRAINING.value}, ":now": items.number(now_ms)},
         )
         if taken_from_open is not None:
             return True
@@ -102,10 +102,10 @@ class DynamoDBHealthStore:
             {f":{name}": value for name, value in webhook_items.recovering(key[2], due_ms).items()}
             | {
                 ":open": {"S": Circuit.OPEN.value},
-                ":now": _number(now_ms),
+                ":now": items.number(now_ms),
                 ":draining": {"S": Circuit.DRAINING.value},
                 ":on": {"BOOL": True},
-                ":enough": _number(FAILURES_TO_OPEN),
+                ":enough": items.number(FAILURES_TO_OPEN),
             },
         )
         return None if opened is None else webhook_items.read_health(opened).recovery_id
@@ -117,7 +117,11 @@ class DynamoDBHealthStore:
             webhook_id,
             "SET warned_at = :now",
             "active = :on AND failing_since <= :since AND attribute_not_exists(warned_at)",
-            {":now": _number(now_ms), ":on": {"BOOL": True}, ":since": _number(failing_since_ms)},
+            {
+                ":now": items.number(now_ms),
+                ":on": {"BOOL": True},
+                ":since": items.number(failing_since_ms),
+            },
         )
         return warned is not None
 
@@ -138,15 +142,15 @@ class DynamoDBHealthStore:
             ":off": {"BOOL": False},
             ":on": {"BOOL": True},
             ":reason": {"S": reason},
-            ":now": _number(now_ms),
+            ":now": items.number(now_ms),
         }
         if failing_since_ms is not None:
             # A success in the meantime has cleared it.
             condition += " AND failing_since <= :since"
-            values[":since"] = _number(failing_since_ms)
+            values[":since"] = items.number(failing_since_ms)
         if updated_at_ms is not None:
             condition += f" AND {_UNCHANGED}"
-            values[":updated_at"] = _number(updated_at_ms)
+            values[":updated_at"] = items.number(updated_at_ms)
         disabled = self._update(
             account_id,
             webhook_id,
@@ -163,7 +167,7 @@ class DynamoDBHealthStore:
             key.webhook_id,
             "SET recovery_due_at = :due",
             "recovery_id = :id",
-            {":due": _number(due_ms), ":id": {"S": key.recovery_id}},
+            {":due": items.number(due_ms), ":id": {"S": key.recovery_id}},
         )
 
     def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
@@ -176,7 +180,7 @@ class DynamoDBHealthStore:
             "((circuit = :draining AND draining_since = :since) OR active = :off)",
             {
                 ":id": {"S": key.recovery_id},
-                ":since": _number(draining_since_ms),
+                ":since": items.number(draining_since_ms),
                 ":draining": {"S": Circuit.DRAINING.value},
                 ":off": {"BOOL": False},
             },
@@ -193,7 +197,7 @@ class DynamoDBHealthStore:
             {
                 ":id": {"S": key.recovery_id},
                 ":new": {"S": new_id},
-                ":due": _number(due_ms),
+                ":due": items.number(due_ms),
             },
         )
         return replaced is not None
@@ -207,7 +211,7 @@ class DynamoDBHealthStore:
                 KeyConditionExpression="recovering = :recovering AND recovery_due_at < :before",
                 ExpressionAttributeValues={
                     ":recovering": {"S": webhook_items.RECOVERING},
-                    ":before": _number(before_ms),
+                    ":before": items.number(before_ms),
                 },
                 Limit=limit,
             )
@@ -242,7 +246,3 @@ class DynamoDBHealthStore:
                     raise
                 return None
         return answer.get("Attributes", {})
-
-
-def _number(value: int) -> dict[str, str]:
-    return {"N": str(value)}

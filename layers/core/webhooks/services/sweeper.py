@@ -180,14 +180,14 @@ class Sweeper:
         before_ms: int,
         after: OverduePlace | None,
     ) -> Iterator[Sequence[DeliveryKey]]:
-        more = True
-        while more:
+        while True:
             page = turn.attempt(self._overdue.page, partition, since_ms, before_ms, _PAGE, after)
             if page is None:
                 return
             yield page.keys
             after = page.next_after
-            more = after is not None
+            if after is None:
+                return
 
     def _restart_those(self, turn: _Turn, keys: Sequence[DeliveryKey], before_ms: int) -> int:
         found = turn.attempt(self._deliveries.get_many, keys) if keys else None
