@@ -104,6 +104,14 @@ class World:
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
 
+def failing(case: Case, receiver: MakeReceiver) -> Receiver:
+    """Have a delivery's first attempt refused; returns its receiver, which refuses all others."""
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    assert case.dispatch(case.message()) == []
+    return hook
+
+
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     task = Task()
@@ -208,9 +216,7 @@ def test_row_26_a_dead_letter_that_cannot_be_sent_fails_in_sight(
     case: Case, world: World, receiver: MakeReceiver
 ) -> None:
     case.stand.faults.on("SendMessage", refused("AccessDenied"), about=case.account)
-    hook = receiver(Answer(500))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
+    failing(case, receiver)
     status, entered = world.ended(execution_of(case))
     assert (status, entered[-1]) == ("FAILED", "DeadLetter")
     assert case.stand.faults.count("SendMessage", case.account) == 2
@@ -272,9 +278,7 @@ def test_row_27_a_redriven_delivery_is_a_new_generation_that_reads_the_webhook_a
 def test_row_27_a_redriven_delivery_that_fails_has_a_whole_schedule_again(
     case: Case, world: World, receiver: MakeReceiver
 ) -> None:
-    hook = receiver(Answer(500))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
+    hook = failing(case, receiver)
     assert world.ended(execution_of(case))[0] == "SUCCEEDED"
     redrive(case, world)
     status, entered = world.ended(execution_of(case))
@@ -292,9 +296,7 @@ def test_row_27_a_redriven_delivery_that_fails_has_a_whole_schedule_again(
 def test_row_27_each_of_two_redrives_has_a_whole_schedule_and_a_dead_letter_of_its_own(
     case: Case, world: World, receiver: MakeReceiver
 ) -> None:
-    hook = receiver(Answer(500))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
+    hook = failing(case, receiver)
     for redrives in range(3):
         assert world.ended(execution_of(case))[0] == "SUCCEEDED"
         delivery = case.delivery()
@@ -310,9 +312,7 @@ def test_row_27_each_of_two_redrives_has_a_whole_schedule_and_a_dead_letter_of_i
 def test_row_27_an_attempt_by_hand_is_none_of_a_redriven_schedule(
     case: Case, world: World, receiver: MakeReceiver
 ) -> None:
-    hook = receiver(Answer(500))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
+    hook = failing(case, receiver)
     assert world.ended(execution_of(case))[0] == "SUCCEEDED"
     assert not case.stand.services("retrier").retrier.resend(case.delivery().key)
     assert case.delivery().attempts[3].manual
