@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import machines
 from support import samples
 from support.world import World
-from webhooks.domain.delivery import AttemptError, Outcome, Status
+from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
 from webhooks.services.recovery import Step
 from webhooks.services.retrier import Decision
@@ -122,7 +122,7 @@ class Simulation:
         self.posts += 1
         tenant = self.tenants[int(url.removeprefix("https://t").removesuffix(".example"))]
         if tenant.down[0] <= self._second < tenant.down[1]:
-            return Outcome(AttemptError.TIMEOUT, duration_ms=int(TIMEOUT_SECONDS * 1000))
+            return Outcome(FailureReason.TIMEOUT, duration_ms=int(TIMEOUT_SECONDS * 1000))
         return Outcome(status_code=200, duration_ms=int(tenant.answer_seconds * 1000))
 
     def _dispatch(self) -> None:

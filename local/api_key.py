@@ -61,8 +61,8 @@ def issue(
 ) -> str:
     """Make and store a key, with all scopes where none are named, and return its text.
 
-    The text is kept nowhere. Raises InvalidInput for a bad account, name or scope, and Unavailable
-    where the table does not answer.
+    The text is kept nowhere. Raises InvalidInputError for a bad account, name or scope, and
+    UnavailableError where the table does not answer.
     """
     from webhooks.adapters.api_keys import DynamoDBApiKeyStore
     from webhooks.domain.api_key import ALL_SCOPES, parse_scopes

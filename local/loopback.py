@@ -10,7 +10,7 @@ import re
 from ipaddress import AddressValueError, IPv4Address
 
 from webhooks.domain import targets
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target
 
 _LOOPBACK_URL = re.compile(
@@ -23,13 +23,13 @@ _MAX_PORT = 65535
 
 
 def parse_url(url: str) -> Target:
-    """Return where a url leads, `http` and `https` to loopback included; InvalidTarget if not."""
+    """Return where a url leads, loopback and `http` included, or raise InvalidTargetError."""
     found = _LOOPBACK_URL.fullmatch(url)
     if found is None or len(url) > targets.MAX_URL_CHARACTERS:
         return targets.parse_url(url)
     port = int(found["port"] or _DEFAULT_PORTS[found["scheme"]])
     if port > _MAX_PORT:
-        raise InvalidTarget("use a port from 1 to 65535")
+        raise InvalidTargetError("use a port from 1 to 65535")
     return Target(found["scheme"], found["host"], port, found["rest"] or "/")
 
 

@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(str(_CORE))
     import boto3
 
-    from webhooks.domain.errors import Unavailable
+    from webhooks.domain.errors import UnavailableError
     from webhooks.settings import Settings
     from webhooks.wiring import Services
 
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             counts = redrive_deliveries(sqs, stack, redriver, wanted, tell)
         else:
             counts = redrive_events(sqs, stack, wanted, tell)
-    except (NoStackError, Unavailable, BotoCoreError, ClientError) as error:
+    except (NoStackError, UnavailableError, BotoCoreError, ClientError) as error:
         print(
             f"The redrive stopped; what it did not do is still in the queue. {error}",
             file=sys.stderr,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from local.handlers import live_secrets
 from local.receiver import PATHS, Received, Receiver
-from local.serving import LOOPBACK, PortTaken, docker_bridge_address, listen
+from local.serving import LOOPBACK, PortTakenError, docker_bridge_address, listen
 from local.stack import ROOT, LocalStack, StackOptions
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _PARAMETERS = {"RETRY_SCHEDULE": "RetrySchedule", "RECOVERY_SCHEDULE": "Recovery
 _MAX_PORT = 65535
 
 
-class WrongSetting(Exception):
+class WrongSettingError(Exception):
     """An environment variable has a value that cannot be used; the message says which and why."""
 
 
@@ -43,7 +43,7 @@ def main() -> int:
             _run(running, sys.stdout, time.monotonic())
     except KeyboardInterrupt:
         return 0
-    except (PortTaken, WrongSetting) as error:
+    except (PortTakenError, WrongSettingError) as error:
         print(f"make run: {error}", file=sys.stderr)
         return 1
     return 0
@@ -111,7 +111,7 @@ def _port(name: str, environment: Mapping[str, str]) -> int:
     text = environment.get(name) or str(_DEFAULT_PORTS[name])
     if not text.isdecimal() or int(text) > _MAX_PORT:
         msg = f"{name} must be a port number, or 0 for any free one"
-        raise WrongSetting(msg)
+        raise WrongSettingError(msg)
     return int(text)
 
 
@@ -126,7 +126,7 @@ def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
         if value and name in declared:
             if not re.search(declared[name].get("AllowedPattern", ""), value):
                 msg = f"{variable} {declared[name]['ConstraintDescription']}"
-                raise WrongSetting(msg)
+                raise WrongSettingError(msg)
             chosen[name] = value
     return chosen
 

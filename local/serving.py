@@ -22,14 +22,14 @@ _SIOCGIFADDR = 0x8915
 _INTERFACE_REQUEST = "40s"
 
 
-class PortTaken(Exception):
+class PortTakenError(Exception):
     """A port that the stack needs is in use; the message says which, and what to do."""
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:
     """Return a socket that listens; port 0 is any free one.
 
-    `setting` is the environment variable that chooses this port, for the message of PortTaken.
+    `setting` is the environment variable that chooses this port, for the message of PortTakenError.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +43,7 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
             f"port {port} is taken: stop the program that uses it, "
             f"or choose another port with {setting}={port + 1} (0 is any free one)"
         )
-        raise PortTaken(msg) from error
+        raise PortTakenError(msg) from error
     listener.listen(socket.SOMAXCONN)
     return listener
 

@@ -64,8 +64,8 @@ class StackOptions:
 class LocalStack:
     """The stack as a context manager: ready when entered, gone without a trace when left.
 
-    There can be one at a time in a process (RuntimeError). Entering raises PortTaken where a port
-    is in use, and ValueError for a parameter that the template does not have.
+    There can be one at a time in a process (RuntimeError). Entering raises PortTakenError where a
+    port is in use, and ValueError for a parameter that the template does not have.
     """
 
     def __init__(

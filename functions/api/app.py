@@ -34,7 +34,7 @@ from api.routes import (
     replays,
     webhooks,
 )
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.payload import serialize
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Api:
                 "error",
                 "request_failed",
                 request_id=call.request_id,
-                error=str(error) if isinstance(error, Unavailable) else type(error).__name__,
+                error=str(error) if isinstance(error, UnavailableError) else type(error).__name__,
                 stack=traceback.format_tb(error.__traceback__),
             )
         return api_error.response()

@@ -9,27 +9,27 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 
 from api.schemas.base import ErrorOut, Failure, ProblemOut
 from webhooks.domain.errors import (
-    AllowanceUsed,
-    DeliveryErased,
-    HostLimitReached,
-    IdempotencyConflict,
-    IdempotencyInProgress,
-    InvalidEvent,
-    InvalidInput,
-    LastApiKey,
-    LimitReached,
-    ReplayRunning,
-    ScopeExceeded,
-    TooManyAttempts,
-    TooManyCalls,
-    TooManyErasures,
-    TooManyReplays,
-    TooManyResends,
-    TooManyTests,
-    Unavailable,
-    WebhookDisabled,
+    DeliveryErasedError,
+    HostLimitReachedError,
+    IdempotencyConflictError,
+    IdempotencyInProgressError,
+    InvalidEventError,
+    InvalidInputError,
+    LastApiKeyError,
+    LimitReachedError,
+    RateLimitExceededError,
+    ReplayRunningError,
+    ScopeExceededError,
+    TooManyAttemptsError,
+    TooManyCallsError,
+    TooManyErasuresError,
+    TooManyReplaysError,
+    TooManyResendsError,
+    TooManyTestsError,
+    UnavailableError,
+    WebhookDisabledError,
 )
-from webhooks.domain.webhook import InvalidWebhook
+from webhooks.domain.webhook import InvalidWebhookError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -194,7 +194,7 @@ def problem(field: str, message: str) -> ProblemOut:
     return ProblemOut(field=clean, message=message)
 
 
-def event_problem(error: InvalidEvent, index: int | None = None) -> ProblemOut:
+def event_problem(error: InvalidEventError, index: int | None = None) -> ProblemOut:
     """Return what is wrong with an event, at its place in a list where it came in one."""
     if index is None:
         field = error.field
@@ -209,12 +209,12 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, RequestValidationError):
         return validation_failed(_schema_problem(each) for each in error.errors())
-    if isinstance(error, InvalidEvent):
+    if isinstance(error, InvalidEventError):
         return validation_failed([event_problem(error)])
-    if isinstance(error, InvalidInput):
-        problems = error.problems if isinstance(error, InvalidWebhook) else (error,)
+    if isinstance(error, InvalidInputError):
+        problems = error.problems if isinstance(error, InvalidWebhookError) else (error,)
         return validation_failed(problem(each.field, each.message) for each in problems)
-    if isinstance(error, AllowanceUsed):
+    if isinstance(error, RateLimitExceededError):
         return _allowance_used(error)
     answers = (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind))
     return next(answers, _internal_error)()
@@ -242,7 +242,7 @@ def _delivery_erased() -> ApiError:
     )
 
 
-def _allowance_used(error: AllowanceUsed) -> ApiError:
+def _allowance_used(error: RateLimitExceededError) -> ApiError:
     code, message = _ALLOWANCES[type(error)]
     return ApiError(429, code, message, headers={"Retry-After": str(error.retry_after_seconds)})
 
@@ -318,37 +318,37 @@ def _internal_error() -> ApiError:
     )
 
 
-_ALLOWANCES: Mapping[type[AllowanceUsed], tuple[str, str]] = {
-    TooManyCalls: (
+_ALLOWANCES: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
+    TooManyCallsError: (
         "too_many_calls",
         "Wait: the account has made as many calls as it may within a minute.",
     ),
-    TooManyTests: (
+    TooManyTestsError: (
         "too_many_tests",
         "Wait: the webhook has had as many test events as it may have within an hour.",
     ),
-    TooManyResends: (
+    TooManyResendsError: (
         "too_many_resends",
         "Wait, or start a replay: the webhook has had as many resends as an hour allows.",
     ),
-    TooManyErasures: (
+    TooManyErasuresError: (
         "too_many_erasures",
         "Wait: the account has begun as many erasures as it may within a day.",
     ),
 }
 _ANSWERS = {
-    HostLimitReached: _host_limit_reached,
-    LimitReached: _limit_reached,
-    TooManyAttempts: _too_many_attempts,
-    DeliveryErased: _delivery_erased,
-    WebhookDisabled: _webhook_disabled,
-    LastApiKey: _last_api_key,
-    ScopeExceeded: _scope_exceeded,
-    IdempotencyConflict: _idempotency_conflict,
-    IdempotencyInProgress: _idempotency_in_progress,
-    ReplayRunning: _replay_running,
-    TooManyReplays: _too_many_replays,
-    Unavailable: _unavailable,
+    HostLimitReachedError: _host_limit_reached,
+    LimitReachedError: _limit_reached,
+    TooManyAttemptsError: _too_many_attempts,
+    DeliveryErasedError: _delivery_erased,
+    WebhookDisabledError: _webhook_disabled,
+    LastApiKeyError: _last_api_key,
+    ScopeExceededError: _scope_exceeded,
+    IdempotencyConflictError: _idempotency_conflict,
+    IdempotencyInProgressError: _idempotency_in_progress,
+    ReplayRunningError: _replay_running,
+    TooManyReplaysError: _too_many_replays,
+    UnavailableError: _unavailable,
 }
 
 

@@ -21,22 +21,22 @@ from api.idempotency import HEADER, REPLAYED_HEADER
 from api.requests import MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES, SCOPE_EXTENSION, required_scope
 from api.schemas.base import Failure
 from webhooks.domain.errors import (
-    DeliveryErased,
-    HostLimitReached,
-    IdempotencyConflict,
-    IdempotencyInProgress,
-    LastApiKey,
-    LimitReached,
-    ReplayRunning,
-    ScopeExceeded,
-    TooManyAttempts,
-    TooManyCalls,
-    TooManyErasures,
-    TooManyReplays,
-    TooManyResends,
-    TooManyTests,
-    Unavailable,
-    WebhookDisabled,
+    DeliveryErasedError,
+    HostLimitReachedError,
+    IdempotencyConflictError,
+    IdempotencyInProgressError,
+    LastApiKeyError,
+    LimitReachedError,
+    ReplayRunningError,
+    ScopeExceededError,
+    TooManyAttemptsError,
+    TooManyCallsError,
+    TooManyErasuresError,
+    TooManyReplaysError,
+    TooManyResendsError,
+    TooManyTestsError,
+    UnavailableError,
+    WebhookDisabledError,
 )
 
 if TYPE_CHECKING:
@@ -64,21 +64,21 @@ _COMPONENT = "#/components/{}/{}"
 
 # What no rule below says: the errors of single operations.
 _OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
-    "register_webhook": [LimitReached(), HostLimitReached()],
-    "change_webhook": [HostLimitReached()],
+    "register_webhook": [LimitReachedError(), HostLimitReachedError()],
+    "change_webhook": [HostLimitReachedError()],
     "delete_webhook_by_query": [errors.webhook_not_found()],
     "resend_delivery": [
-        WebhookDisabled(),
-        DeliveryErased(),
-        TooManyAttempts(),
-        TooManyResends(),
+        WebhookDisabledError(),
+        DeliveryErasedError(),
+        TooManyAttemptsError(),
+        TooManyResendsError(),
     ],
-    "send_test_event": [WebhookDisabled(), TooManyTests()],
-    "start_check": [WebhookDisabled(), TooManyTests()],
-    "start_replay": [WebhookDisabled(), ReplayRunning(), TooManyReplays()],
-    "erase_recipient": [TooManyErasures()],
-    "create_api_key": [ScopeExceeded()],
-    "revoke_api_key": [LastApiKey()],
+    "send_test_event": [WebhookDisabledError(), TooManyTestsError()],
+    "start_check": [WebhookDisabledError(), TooManyTestsError()],
+    "start_replay": [WebhookDisabledError(), ReplayRunningError(), TooManyReplaysError()],
+    "erase_recipient": [TooManyErasuresError()],
+    "create_api_key": [ScopeExceededError()],
+    "revoke_api_key": [LastApiKeyError()],
 }
 _OF_PATH = {
     "webhook_id": errors.webhook_not_found,
@@ -259,16 +259,16 @@ def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[A
     if scope is not None:
         yield errors.unauthorized()
         yield errors.insufficient_scope(scope)
-        yield as_api_error(TooManyCalls())
-        yield as_api_error(Unavailable())
+        yield as_api_error(TooManyCallsError())
+        yield as_api_error(UnavailableError())
     if "requestBody" in operation:
         yield errors.malformed_json("Send a body that is valid JSON.")
         publishes = name == "publish_events"
         yield errors.body_too_large(MAX_EVENTS_BODY_BYTES if publishes else MAX_BODY_BYTES)
         yield errors.unsupported_media_type()
     if route.method == "POST":
-        yield as_api_error(IdempotencyConflict())
-        yield as_api_error(IdempotencyInProgress())
+        yield as_api_error(IdempotencyConflictError())
+        yield as_api_error(IdempotencyInProgressError())
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             if parameter["name"] in _OF_PATH:

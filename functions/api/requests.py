@@ -227,7 +227,7 @@ def read_documents(event: BaseProxyEvent) -> dict[str, object] | list[object]:
     """
     try:
         value = payload.parse(read_text(event, MAX_EVENTS_BODY_BYTES))
-    except payload.TooDeep:
+    except payload.TooDeepError:
         message = f"Nest the body no deeper than {payload.MAX_DEPTH} levels."
         raise errors.malformed_json(message) from None
     except ValueError:

@@ -23,7 +23,7 @@ PAGE_SIZE = 100
 _TIMEOUT_SECONDS = 30.0
 
 
-class NotConfigured(Exception):
+class NotConfiguredError(Exception):
     """There is no API to talk to; the message says what to set."""
 
 
@@ -65,25 +65,26 @@ class Access(NamedTuple):
 def find_access(environment: Mapping[str, str], outputs_file: Path = OUTPUTS) -> Access:
     """Return what the environment says, else the stack that runs on this machine.
 
-    Raises NotConfigured for neither, and for half of it: a key goes only where it was meant to.
+    Raises NotConfiguredError for neither, and for half of it: a key goes only where it was meant
+    to.
     """
     url, key = environment.get(URL_VARIABLE, ""), environment.get(KEY_VARIABLE, "")
     if url and key:
         address = urlsplit(url)
         if address.scheme not in {"http", "https"} or not address.netloc:
             msg = f"{URL_VARIABLE} must be an address as https://api.sendcomms.com"
-            raise NotConfigured(msg)
+            raise NotConfiguredError(msg)
         return Access(url.rstrip("/"), key)
     if url or key:
         missing = KEY_VARIABLE if url else URL_VARIABLE
         msg = f"set {missing} too, or neither of the two to use the stack of `make run`"
-        raise NotConfigured(msg)
+        raise NotConfiguredError(msg)
     try:
         outputs = json.loads(outputs_file.read_text(encoding="utf-8"))
         return Access(outputs["ApiUrl"], outputs["ApiKey"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"set {URL_VARIABLE} and {KEY_VARIABLE}, or start a stack here with `make run`"
-        raise NotConfigured(msg) from error
+        raise NotConfiguredError(msg) from error
 
 
 class Page(NamedTuple):

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.cli import arguments, jobs, tables
-from local.cli.client import KEY_VARIABLE, URL_VARIABLE, Api, ApiError, NotConfigured, find_access
+from local.cli.client import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    Api,
+    ApiError,
+    NotConfiguredError,
+    find_access,
+)
 from local.cli.screen import Screen, cell
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
         api = Api(find_access(os.environ))
         run: Callable[[Api, Screen, argparse.Namespace], int | None] = options.run
         return run(api, screen, options) or 0
-    except NotConfigured as error:
+    except NotConfiguredError as error:
         _complain(str(error))
         return 2
     except ApiError as error:

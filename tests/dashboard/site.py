@@ -15,7 +15,7 @@ from local.gateway import Gateway, GatewayRoute
 from local.serving import LOOPBACK, listen, serve
 from support import samples
 from support.http_api import ApiOnFakes
-from webhooks.domain.delivery import Attempt, AttemptError, Delivery, Status, delivery_id
+from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status, delivery_id
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import Secrets
@@ -90,7 +90,7 @@ def taken(number: int, at_ms: int, duration_ms: int = 84, **changes: Any) -> Att
 
 def refused(number: int, at_ms: int, answer: str = "no", **changes: Any) -> Attempt:
     """Return an attempt that was answered 503."""
-    error = AttemptError.HTTP_STATUS
+    error = FailureReason.HTTP_STATUS
     return Attempt(number, at_ms, 41, status_code=503, error=error, answer=answer, **changes)
 
 
@@ -193,7 +193,7 @@ def _retrying(place: Site, billing: Webhook) -> Delivery:
     at_ms = place.now_ms - 4 * MINUTE_MS
     attempts = [
         refused(1, at_ms + 300, answer="upstream connect error"),
-        Attempt(2, at_ms + 6_000, 5_003, error=AttemptError.TIMEOUT),
+        Attempt(2, at_ms + 6_000, 5_003, error=FailureReason.TIMEOUT),
         refused(3, at_ms + 90_000, answer='{"error":"maintenance"}', manual=True),
     ]
     return place.delivery(

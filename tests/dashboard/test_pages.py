@@ -16,7 +16,7 @@ from dashboard.test_access import CONTRASTS, PROBLEMS
 from support.http_api import http_api_event
 from webhooks.domain.api_key import Scope
 from webhooks.domain.check import Probe
-from webhooks.domain.delivery import AttemptError, Outcome, Status
+from webhooks.domain.delivery import FailureReason, Outcome, Status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -317,9 +317,9 @@ def test_a_check_tells_what_the_receiver_accepted(
         [check] = place.fakes.check_store.checks.values()
         accepted = Outcome(status_code=200, duration_ms=41)
         answers = {
-            **dict.fromkeys(Probe, Outcome(AttemptError.HTTP_STATUS, 401, duration_ms=38)),
+            **dict.fromkeys(Probe, Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=38)),
             **dict.fromkeys((Probe.VALID, Probe.DUPLICATE, Probe.UNSIGNED), accepted),
-            Probe.STALE_TIMESTAMP: Outcome(AttemptError.TIMEOUT, duration_ms=5000),
+            Probe.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
         }
         place.fakes.check_store.end(check.completed(answers, place.now_ms))
         expect(report.locator(".state")).to_contain_text("Not verified")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support.receiver import Answer, Raw, Receiver
-from webhooks.domain.delivery import AttemptError, Status
+from webhooks.domain.delivery import FailureReason, Status
 
 if TYPE_CHECKING:
     import socket
@@ -108,7 +108,7 @@ def test_a_receiver_that_does_not_answer_is_cut_off_and_delays_nobody(
             "succeeded", webhook["id"], again.headers["x-sendcomms-delivery"]
         )
         first, _ = delivery.attempts
-        assert first.error is AttemptError.TIMEOUT
+        assert first.error is FailureReason.TIMEOUT
         assert 4_900 <= first.duration_ms < 6_500
         assert prompt.received_at < first.started_at_ms / 1000 + first.duration_ms / 1000
 

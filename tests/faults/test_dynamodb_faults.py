@@ -18,7 +18,7 @@ from support.faults import (
 from support.receiver import Answer
 from support.stand import one_event, signed
 from webhooks.domain.delivery import Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,7 +209,7 @@ def test_row_19_the_record_of_a_later_success_fails_and_it_is_sent_again(
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     case.stand.faults.on("UpdateItem", timed_out(), about=f"{case.account}#", times=SDK_TRIES)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         case.retry()
     assert len(case.delivery().attempts) == 1
 
@@ -227,7 +227,7 @@ def test_row_20_the_record_of_a_later_failure_fails_and_is_counted_once(
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     case.stand.faults.on("UpdateItem", trouble, about=f"{case.account}#", times=SDK_TRIES)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         case.retry()
 
     state = case.retry()
@@ -282,7 +282,7 @@ def test_row_28_the_tables_key_is_throttled_or_denied_for_a_later_attempt(
     before, health = case.delivery(), case.health()
     assert health.health.failures == 1
     case.stand.faults.on("GetItem", trouble, about=table)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         case.retry()
     assert len(hook.requests) == 1
     assert case.delivery() == before

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MACHINE = "RetryStateMachine"
 OUR_OWN_SIDE = {
-    "Unavailable": "the function says so itself: a table, a queue, a key or our resolver",
+    "UnavailableError": "the function says so itself: a table, a queue, a key or our resolver",
     "Lambda.ServiceException": "Lambda's own error, a 500",
     "Lambda.AWSLambdaException": "any other answer of Lambda's that is none of the function's",
     "Lambda.SdkClientException": "Step Functions did not reach Lambda, or not in time",
@@ -347,7 +347,7 @@ def test_row_60_an_execution_from_before_there_were_generations_goes_on(
 ) -> None:
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
-    world.task.fails_always = "Unavailable"
+    world.task.fails_always = "UnavailableError"
     assert case.dispatch(case.message()) == []
     [state] = case.executions()
     old = {name: value for name, value in state.items() if name != "generation"}

@@ -11,7 +11,7 @@ import pytest
 from support.certificates import client_context, server_context
 from support.receiver import Answer, local_sender
 from webhooks.adapters.http import GuardedSender
-from webhooks.domain.delivery import AttemptError, Status
+from webhooks.domain.delivery import FailureReason, Status
 
 if TYPE_CHECKING:
     import ssl
@@ -62,10 +62,10 @@ def url_of(hook: Receiver) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [(HOST, None), ("127.0.0.1", AttemptError.TLS), (PUBLIC, AttemptError.TLS)]
+    ("name", "error"), [(HOST, None), ("127.0.0.1", FailureReason.TLS), (PUBLIC, FailureReason.TLS)]
 )
 def test_row_43_a_certificate_is_held_against_the_urls_name_and_not_its_address(
-    case: Case, receiver: MakeReceiver, names: NameServer, name: str, error: AttemptError | None
+    case: Case, receiver: MakeReceiver, names: NameServer, name: str, error: FailureReason | None
 ) -> None:
     asked_for: list[str | None] = []
 
@@ -102,7 +102,7 @@ def test_row_44_a_name_that_is_not_found_is_a_failed_attempt(
     case.webhook(url_of(hook))
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
-    assert attempt.error is AttemptError.DNS
+    assert attempt.error is FailureReason.DNS
     # Two seconds for the look-up, and what a busy machine adds.
     assert (2000 if answer == "silence" else 0) <= attempt.duration_ms < 3500
     assert case.delivery().status is Status.RETRYING
@@ -135,7 +135,7 @@ def test_row_44_of_fifty_answers_no_more_than_two_are_tried(
     case.webhook(url_of(hook))
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
-    assert attempt.error is (AttemptError.CONNECTION if refusing else None)
+    assert attempt.error is (FailureReason.CONNECTION if refusing else None)
     assert len(tried) == (2 if refusing else 1)
 
 
@@ -195,7 +195,7 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
     names.answer = [PUBLIC, address]
     assert case.retry(services=retrier)["decision"] == "wait"
     second = case.delivery().attempts[1]
-    assert second.error is AttemptError.BLOCKED_ADDRESS
+    assert second.error is FailureReason.BLOCKED_ADDRESS
     # The same words whatever is there, and none of the address.
     assert (second.status_code, second.answer) == (None, "")
     assert len(connects) == before

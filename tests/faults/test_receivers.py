@@ -18,7 +18,7 @@ from support.certificates import authority, server_context, unknown_authority
 from support.hostile import INTERIM, drips, for_ever, resets, says, silent
 from support.receiver import Answer, Raw, local_sender
 from webhooks.adapters.connection import new_ssl_context
-from webhooks.domain.delivery import AttemptError, Status
+from webhooks.domain.delivery import FailureReason, Status
 
 if TYPE_CHECKING:
     import socket
@@ -48,7 +48,7 @@ def hasty(stand: Stand) -> Services:
     return made
 
 
-def assert_failed(delivery: Delivery, error: AttemptError, status_code: int | None = None) -> None:
+def assert_failed(delivery: Delivery, error: FailureReason, status_code: int | None = None) -> None:
     """Assert that the delivery failed once, for this reason, and is to be tried again."""
     [attempt] = delivery.attempts
     assert (attempt.error, attempt.status_code) == (error, status_code)
@@ -62,7 +62,7 @@ def assert_scheduled(case: Case) -> None:
     assert waiting == {(one.id, 2) for one in failed}
 
 
-def fails(case: Case, hook: Receiver, error: AttemptError, status_code: int | None = None) -> None:
+def fails(case: Case, hook: Receiver, error: FailureReason, status_code: int | None = None) -> None:
     """Have an event sent to a receiver and assert that it failed, and what follows from that."""
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
@@ -100,7 +100,7 @@ def test_row_30_a_silent_receiver_is_given_up_after_five_seconds(
     assert case.dispatch(case.message()) == []
     assert 5 <= time.monotonic() - started < 8
     for delivery in case.deliveries():
-        assert_failed(delivery, AttemptError.TIMEOUT)
+        assert_failed(delivery, FailureReason.TIMEOUT)
         assert 5000 <= delivery.attempts[0].duration_ms < 6500
     assert_scheduled(case)
     assert (len(before_tls.requests), len(after_tls.requests)) == (0, 1)
@@ -113,7 +113,7 @@ def test_row_31_a_handshake_that_trickles_is_given_up(
     hook = receiver(on_connect=trickle, tls=True)
     case.webhook(hook)
     assert case.dispatch(case.message(), services=hasty) == []
-    assert_failed(case.delivery(), AttemptError.TIMEOUT)
+    assert_failed(case.delivery(), FailureReason.TIMEOUT)
     assert HASTY_SECONDS * 1000 <= case.delivery().attempts[0].duration_ms < 3000
     assert_scheduled(case)
     assert hook.requests == []
@@ -122,15 +122,15 @@ def test_row_31_a_handshake_that_trickles_is_given_up(
 @pytest.mark.parametrize(
     ("act", "error"),
     [
-        (drips(HEAD + b"X-Header: ", DRIP), AttemptError.TIMEOUT),
-        (drips(b"", [INTERIM] * 200, 0.1), AttemptError.TIMEOUT),
-        (for_ever(b"", INTERIM), AttemptError.ANSWER_TOO_LARGE),
+        (drips(HEAD + b"X-Header: ", DRIP), FailureReason.TIMEOUT),
+        (drips(b"", [INTERIM] * 200, 0.1), FailureReason.TIMEOUT),
+        (for_ever(b"", INTERIM), FailureReason.ANSWER_TOO_LARGE),
         (drips(HEAD + b"Content-Length: 999\r\n\r\n", DRIP, 0.1), None),
     ],
     ids=["header drip", "100 Continue drip", "endless 100 Continue", "body drip"],
 )
 def test_row_32_a_drip_ends_in_time(
-    case: Case, receiver: MakeReceiver, hasty: Services, act: Wire, error: AttemptError | None
+    case: Case, receiver: MakeReceiver, hasty: Services, act: Wire, error: FailureReason | None
 ) -> None:
     hook = receiver(Raw(act), tls=True)
     case.webhook(hook)
@@ -217,7 +217,7 @@ def test_row_34_a_redirect_is_not_followed(
     hook = receiver()
     where = location.replace("{other}", other.url).replace("{self}", hook.url)
     hook.answer_with(Answer(status, {"Location": where}))
-    fails(case, hook, AttemptError.HTTP_STATUS, status)
+    fails(case, hook, FailureReason.HTTP_STATUS, status)
     assert len(hook.requests) == 1
     assert other.connections == 0
 
@@ -254,7 +254,7 @@ def test_row_35_what_is_no_final_http_answer_is_a_failed_attempt(
     delivery = case.delivery()
     [attempt] = delivery.attempts
     switching = b" 101 " in said
-    assert attempt.error is (AttemptError.HTTP_STATUS if switching else AttemptError.CONNECTION)
+    assert attempt.error is (FailureReason.HTTP_STATUS if switching else FailureReason.CONNECTION)
     assert attempt.status_code == (101 if switching else None)
     assert delivery.status is Status.RETRYING
     assert_scheduled(case)
@@ -274,7 +274,7 @@ def test_row_36_any_2xx_is_success(case: Case, receiver: MakeReceiver, status: i
 def test_row_37_3xx_and_4xx_are_retried_by_the_schedule(
     case: Case, receiver: MakeReceiver, status: int
 ) -> None:
-    fails(case, receiver(Answer(status)), AttemptError.HTTP_STATUS, status)
+    fails(case, receiver(Answer(status)), FailureReason.HTTP_STATUS, status)
     [state] = case.executions()
     assert 5 <= state["seconds"] <= 6
 
@@ -304,7 +304,7 @@ def test_row_39_retry_after_moves_the_next_attempt_later_only(
     case: Case, receiver: MakeReceiver, status: int, asked: Callable[[], str], seconds: range
 ) -> None:
     hook = receiver(Answer(status, {"Retry-After": asked()}))
-    fails(case, hook, AttemptError.HTTP_STATUS, status)
+    fails(case, hook, FailureReason.HTTP_STATUS, status)
     [state] = case.executions()
     assert state["seconds"] in seconds
 
@@ -316,7 +316,7 @@ def test_row_40_5xx_are_retried_by_the_schedule(
     fails(
         case,
         receiver(Answer(status, {"Retry-After": "600"})),
-        AttemptError.HTTP_STATUS,
+        FailureReason.HTTP_STATUS,
         status,
     )
     [state] = case.executions()
@@ -327,11 +327,11 @@ def test_row_40_5xx_are_retried_by_the_schedule(
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", AttemptError.ANSWER_TOO_LARGE),
-        (HEAD + b"X: y\r\n" * 101 + b"\r\n", AttemptError.ANSWER_TOO_LARGE),
+        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", FailureReason.ANSWER_TOO_LARGE),
+        (HEAD + b"X: y\r\n" * 101 + b"\r\n", FailureReason.ANSWER_TOO_LARGE),
         (
             HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
-            AttemptError.CONNECTION,
+            FailureReason.CONNECTION,
         ),
         (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", None),
         (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", None),
@@ -357,7 +357,7 @@ def test_row_40_5xx_are_retried_by_the_schedule(
     ],
 )
 def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
-    case: Case, receiver: MakeReceiver, said: bytes, error: AttemptError | None, stays: bool
+    case: Case, receiver: MakeReceiver, said: bytes, error: FailureReason | None, stays: bool
 ) -> None:
     """Of one that `stays` the connection is there still, and must not be used again."""
     hook = receiver(Raw(says(said, then_silent=stays)))
@@ -371,7 +371,7 @@ def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
 
 def test_row_41_a_head_that_breaks_off_is_no_answer(case: Case, receiver: MakeReceiver) -> None:
     hook = receiver(Raw(says(HEAD + b"Content-Length: 0\r\n")))
-    fails(case, hook, AttemptError.CONNECTION)
+    fails(case, hook, FailureReason.CONNECTION)
     next_one_arrives(case, hook)
 
 
@@ -412,7 +412,7 @@ def test_row_42_a_connection_that_breaks_after_the_request(
     case: Case, receiver: MakeReceiver, act: Wire, requests: int, tls: bool
 ) -> None:
     hook = receiver(Raw(act), tls=tls)
-    fails(case, hook, AttemptError.CONNECTION)
+    fails(case, hook, FailureReason.CONNECTION)
     assert len(hook.requests) == requests
 
 
@@ -422,7 +422,7 @@ def test_row_42_a_connection_that_is_reset_before_tls(case: Case, receiver: Make
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
     # The reset meets the handshake before or after its first byte.
-    assert attempt.error in {AttemptError.CONNECTION, AttemptError.TLS}
+    assert attempt.error in {FailureReason.CONNECTION, FailureReason.TLS}
     assert case.delivery().status is Status.RETRYING
     assert_scheduled(case)
     assert hook.requests == []
@@ -466,7 +466,7 @@ def test_row_43_a_certificate_that_proves_nothing(
     hook = receiver(tls=server_context(**made))
     case.webhook(hook)
     assert case.dispatch(case.message(), services=with_own_context if own else None) == []
-    assert_failed(case.delivery(), AttemptError.TLS)
+    assert_failed(case.delivery(), FailureReason.TLS)
     assert_scheduled(case)
     assert hook.requests == []
 
@@ -491,7 +491,7 @@ def test_row_43_a_self_signed_certificate_with_the_authorities_of_the_deployed(
     case.webhook(hook)
     assert case.dispatch(case.message(), services=deployed) == []
     sender.close()
-    assert_failed(case.delivery(), AttemptError.TLS)
+    assert_failed(case.delivery(), FailureReason.TLS)
     assert hook.requests == []
 
 
@@ -500,7 +500,7 @@ def test_row_43_plain_http_on_the_port_of_tls(case: Case, receiver: MakeReceiver
     case.webhook(hook.url.replace("http:", "https:"))
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
-    assert attempt.error in {AttemptError.TLS, AttemptError.CONNECTION, AttemptError.TIMEOUT}
+    assert attempt.error in {FailureReason.TLS, FailureReason.CONNECTION, FailureReason.TIMEOUT}
     assert case.delivery().status is Status.RETRYING
     assert_scheduled(case)
     assert not any(one.method == "POST" for one in hook.requests)
@@ -544,12 +544,12 @@ def test_row_57_an_odd_body_is_stored_escaped_and_capped(
     [
         (b"X: a\x00b", None),
         (b"X: \xff\xfe", None),
-        (b"X: " + b"y" * 100_000, AttemptError.ANSWER_TOO_LARGE),
+        (b"X: " + b"y" * 100_000, FailureReason.ANSWER_TOO_LARGE),
     ],
     ids=["NUL", "no UTF-8", "100 KB"],
 )
 def test_row_57_an_odd_header_keeps_no_record_from_being_written(
-    case: Case, receiver: MakeReceiver, header: bytes, error: AttemptError | None
+    case: Case, receiver: MakeReceiver, header: bytes, error: FailureReason | None
 ) -> None:
     said = HEAD + header + b"\r\nContent-Length: 2\r\n\r\nok"
     case.webhook(receiver(Raw(says(said))))

@@ -11,7 +11,7 @@ from support import watch
 from support.receiver import Answer
 from support.stand import one_event
 from webhooks.adapters.http import GuardedSender
-from webhooks.domain.delivery import AttemptError, Status
+from webhooks.domain.delivery import FailureReason, Status
 from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS
 from webhooks.domain.signing import sendcomms_signature, standard_signature
 
@@ -154,7 +154,7 @@ def test_row_49_the_new_url_is_checked_at_the_attempt_too(
     # The rule of every deployed function, which takes no url on loopback.
     retrier._sender = GuardedSender()
     assert case.retry(services=retrier)["decision"] == "wait"
-    assert case.delivery().attempts[1].error is AttemptError.BLOCKED_ADDRESS
+    assert case.delivery().attempts[1].error is FailureReason.BLOCKED_ADDRESS
     assert private.connections == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.fuzzing import CASES, SEED
 from support.hostile import says
 from support.receiver import Answer, Raw, Receiver, local_sender
-from webhooks.domain.delivery import AttemptError
+from webhooks.domain.delivery import FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def test_any_answer_is_an_outcome_and_harms_no_other_delivery(
     tls: bool, sender: GuardedSender
 ) -> None:
     source = Answers(SEED)
-    outcomes: Counter[AttemptError | None] = Counter()
+    outcomes: Counter[FailureReason | None] = Counter()
     with Receiver(Answer(202), tls=tls) as receiver:
         for number in range(ROUNDS):
             raw = source.one()
@@ -89,5 +89,5 @@ def test_any_answer_is_an_outcome_and_harms_no_other_delivery(
             assert (following.status_code, following.answer) == (202, str(number)), raw
         # One request for each post: a bent answer is never asked for twice.
         assert len(receiver.requests) == 2 * ROUNDS
-    assert outcomes.keys() <= {None, AttemptError.CONNECTION, AttemptError.HTTP_STATUS}
-    assert min(outcomes[None], outcomes[AttemptError.CONNECTION]) > ROUNDS // 10
+    assert outcomes.keys() <= {None, FailureReason.CONNECTION, FailureReason.HTTP_STATUS}
+    assert min(outcomes[None], outcomes[FailureReason.CONNECTION]) > ROUNDS // 10

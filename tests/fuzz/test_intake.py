@@ -15,7 +15,7 @@ from support.fuzzing import EXAMPLES
 from support.samples import event_document
 from webhooks.domain.account import is_account_id
 from webhooks.domain.delivery import delivery_id
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES, Event, EventType, accept
 from webhooks.domain.intake import read_message
 from webhooks.domain.payload import parse, serialize
@@ -100,7 +100,7 @@ def events_of(text: str) -> tuple[Event, ...] | str:
     accounts = SesAccounts(default="acc_ses")
     try:
         message = read_message(text, sent_at_ms=SENT_AT_MS, ses_accounts=accounts)
-    except InvalidEvent as error:
+    except InvalidEventError as error:
         assert error.reason in REASONS
         assert error.message.isascii()
         return error.reason

@@ -17,7 +17,7 @@ from pydantic import HttpUrl, TypeAdapter
 from support.fuzzing import SEED, batches
 from support.node import Node
 from webhooks.adapters.names import check_name
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target, parse_url
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def judged(url: str) -> Target | None:
     try:
         target = parse_url(url)
         check_name(target)
-    except InvalidTarget:
+    except InvalidTargetError:
         return None
     return target
 

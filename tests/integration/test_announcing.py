@@ -13,7 +13,7 @@ from moto import mock_aws
 from support import samples
 from webhooks.adapters.eventbridge import EventBridgeAnnouncer
 from webhooks.domain.announcement import Announcement, AnnouncementType
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,5 +96,5 @@ def test_a_rule_can_take_one_type_alone() -> None:
 def test_an_announcement_that_is_not_taken_is_our_own_trouble(
     answer: dict[str, Any] | Exception,
 ) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         EventBridgeAnnouncer(Answering(answer), "my-stack").announce(DOWN)

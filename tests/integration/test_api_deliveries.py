@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from support import samples
 from support.http_api import ApiClient, ApiOnFakes
 from webhooks.domain.catalog import schema_of
-from webhooks.domain.delivery import AttemptError, Delivery, Status, delivery_id
+from webhooks.domain.delivery import Delivery, FailureReason, Status, delivery_id
 from webhooks.domain.event import EventType
 from webhooks.domain.webhook import Secrets
 
@@ -92,7 +92,7 @@ def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
 ) -> None:
     attempts = (
         samples.attempt(1, answer="<b>no</b>\\x00"),
-        samples.attempt(2, status_code=None, error=AttemptError.TIMEOUT, answer=""),
+        samples.attempt(2, status_code=None, error=FailureReason.TIMEOUT, answer=""),
         samples.attempt(3, status_code=200, error=None, answer="ok", manual=True),
     )
     delivery = recorded(

@@ -8,7 +8,7 @@ import pytest
 
 from support.http_api import LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
 from support.samples import event_document
-from webhooks.domain.errors import IdempotencyInProgress
+from webhooks.domain.errors import IdempotencyInProgressError
 
 WEBHOOKS = "/api/v1/webhooks"
 BODY = {"url": "https://hooks.acme.com/", "events": ["email.sent"]}
@@ -135,7 +135,7 @@ def test_a_call_under_way_is_told_so(
     on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_progress(*_: Any, **__: Any) -> Any:
-        raise IdempotencyInProgress
+        raise IdempotencyInProgressError
 
     monkeypatch.setattr(on_fakes.kept_answers, "once", in_progress)
     answer = acme.call("POST", json=BODY, headers=MINE)

@@ -15,8 +15,8 @@ from support.receiver import Answer, Receiver
 from support.stores import on_dynamodb
 from webhooks.domain.allowance import Kind
 from webhooks.domain.check import Check, CheckStatus, Probe, check_id, judge
-from webhooks.domain.delivery import AttemptError, Outcome
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.signing import sendcomms_signature
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86_400
 OUTCOMES = {
     Probe.VALID: Outcome(status_code=204, duration_ms=12),
-    Probe.UNSIGNED: Outcome(AttemptError.HTTP_STATUS, 401, 3),
-    Probe.STALE_TIMESTAMP: Outcome(AttemptError.TIMEOUT, duration_ms=5000),
+    Probe.UNSIGNED: Outcome(FailureReason.HTTP_STATUS, 401, 3),
+    Probe.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
 }
 
 
@@ -92,7 +92,7 @@ def test_a_missing_table_is_unavailable(dynamodb: Any, clock: Clock) -> None:
         lambda: stores.checks.get(check_of().key),
         lambda: stores.checks.end(check_of()),
     ):
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             call()
 
 
@@ -176,7 +176,7 @@ def test_an_address_that_is_not_public_is_blocked_as_for_a_delivery(aws: Backend
         retrier.handler.handle(state_of(check), lambda_context(45.0), services)
         assert receiver.requests == []
     outcomes = stored(aws, check).outcomes
-    assert [each.error for each in outcomes.values()] == [AttemptError.BLOCKED_ADDRESS]
+    assert [each.error for each in outcomes.values()] == [FailureReason.BLOCKED_ADDRESS]
 
 
 def test_what_the_state_machine_gives_up_has_failed(aws: Backend) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from webhooks.domain.delivery import AttemptError, DeliveryKey, Status, delivery_id
+from webhooks.domain.delivery import DeliveryKey, FailureReason, Status, delivery_id
 from webhooks.domain.event import Event, EventType
 from webhooks.ports import DeliveryQuery
 
@@ -30,7 +30,7 @@ DAY_MS = 86_400_000
         {"attempts": (), "status": Status.WAITING, "next_attempt_at_ms": None},
         {
             "attempts": (
-                samples.attempt(1, status_code=None, error=AttemptError.TIMEOUT, answer=""),
+                samples.attempt(1, status_code=None, error=FailureReason.TIMEOUT, answer=""),
                 samples.attempt(2, answer="é\\x00 " + "y" * 1000),
             )
         },

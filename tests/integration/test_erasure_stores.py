@@ -12,7 +12,7 @@ from support.stores import on_dynamodb, overdue_keys
 from webhooks.domain.allowance import ACCOUNT, Allowance, Kind
 from webhooks.domain.delivery import Status
 from webhooks.domain.erasure import Erasure, ErasureKey, ErasureStatus, digest, erasure_id
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from support.stores import Clock, Stores
@@ -174,5 +174,5 @@ def test_a_missing_table_is_unavailable(dynamodb: Any, clock: Clock) -> None:
         lambda: stores.erasures.running("acc_1", 0),
         lambda: stores.trail.next("acc_1", None),
     ):
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             call()

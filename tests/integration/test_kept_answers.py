@@ -11,10 +11,10 @@ from support.fakes import FakeKeptAnswers
 from support.stores import BACKENDS, FAKE, open_dynamodb
 from webhooks.adapters.idempotency import KEPT_SECONDS, PowertoolsKeptAnswers
 from webhooks.domain.errors import (
-    IdempotencyConflict,
-    IdempotencyInProgress,
-    LimitReached,
-    Unavailable,
+    IdempotencyConflictError,
+    IdempotencyInProgressError,
+    LimitReachedError,
+    UnavailableError,
 )
 from webhooks.ports import KeptAnswer
 
@@ -90,7 +90,7 @@ def test_an_answer_that_asks_for_another_try_is_not_kept(answers: KeptAnswers) -
 def test_another_request_with_the_same_key_is_a_conflict(answers: KeptAnswers) -> None:
     answer = Answering()
     once(answers, answer)
-    with pytest.raises(IdempotencyConflict):
+    with pytest.raises(IdempotencyConflictError):
         once(answers, answer, fingerprint="g")
     assert answer.calls == 1
     assert once(answers, answer).replayed
@@ -103,17 +103,17 @@ def test_a_request_while_the_first_is_answered_is_told_so(answers: KeptAnswers) 
         for fingerprint in ("f", "g"):
             try:
                 once(answers, Answering(), fingerprint=fingerprint)
-            except (IdempotencyInProgress, IdempotencyConflict) as error:
+            except (IdempotencyInProgressError, IdempotencyConflictError) as error:
                 raised.append(type(error))
         return ANSWER
 
     assert once(answers, answer) == ANSWER
-    assert raised == [IdempotencyInProgress, IdempotencyConflict]
+    assert raised == [IdempotencyInProgressError, IdempotencyConflictError]
 
 
 def test_a_request_that_failed_is_made_again_even_if_corrected(answers: KeptAnswers) -> None:
-    failing = Answering(LimitReached("full"))
-    with pytest.raises(LimitReached, match="full"):
+    failing = Answering(LimitReachedError("full"))
+    with pytest.raises(LimitReachedError, match="full"):
         once(answers, failing)
     assert once(answers, Answering(), fingerprint="corrected") == ANSWER
 
@@ -153,7 +153,7 @@ def test_a_process_that_ended_amid_its_answer_holds_its_key_no_longer_than_it_ha
         with pytest.raises(Killed):
             once(answers, killed, remaining_ms=remaining_ms)
         if remaining_ms > 0:
-            with pytest.raises(IdempotencyInProgress):
+            with pytest.raises(IdempotencyInProgressError):
                 once(answers, Answering())
         else:
             assert once(answers, Answering()) == ANSWER
@@ -171,12 +171,12 @@ def create_idempotency_table(dynamodb: Any) -> None:
 def test_without_its_table_nothing_is_done(dynamodb: Any) -> None:
     dynamodb.delete_table(TableName=TABLE)
     answer = Answering()
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         once(PowertoolsKeptAnswers(dynamodb, TABLE), answer)
     assert answer.calls == 0
 
 
-@pytest.mark.parametrize("error", [None, LimitReached("full")])
+@pytest.mark.parametrize("error", [None, LimitReachedError("full")])
 def test_what_was_done_is_answered_though_it_cannot_be_kept(
     dynamodb: Any, error: Exception | None
 ) -> None:
@@ -190,6 +190,6 @@ def test_what_was_done_is_answered_though_it_cannot_be_kept(
     if error is None:
         assert once(answers, answer) == ANSWER
     else:
-        with pytest.raises(LimitReached):
+        with pytest.raises(LimitReachedError):
             once(answers, answer)
     assert answering.calls == 1

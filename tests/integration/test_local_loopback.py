@@ -11,7 +11,7 @@ import local
 from local import loopback
 from webhooks import wiring
 from webhooks.domain import targets
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target
 
 
@@ -52,7 +52,7 @@ def test_loopback_and_public_urls_are_taken_apart(url: str, target: Target) -> N
     ],
 )
 def test_every_other_url_is_refused_as_in_a_deployed_stack(url: str) -> None:
-    with pytest.raises(InvalidTarget):
+    with pytest.raises(InvalidTargetError):
         loopback.parse_url(url)
 
 

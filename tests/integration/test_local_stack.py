@@ -16,7 +16,7 @@ import pytest
 
 from local.aws import aws_client
 from local.stack import LocalStack, StackOptions
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +97,7 @@ States:
     Type: Task
     Resource: ${TaskArn}
     Retry:
-      - { ErrorEquals: [Unavailable], IntervalSeconds: 1, MaxAttempts: 2, BackoffRate: 1 }
+      - { ErrorEquals: [UnavailableError], IntervalSeconds: 1, MaxAttempts: 2, BackoffRate: 1 }
     Catch:
       - { ErrorEquals: [States.ALL], ResultPath: $.error, Next: Dead }
     End: true
@@ -341,7 +341,7 @@ class TestTheMapping:
         self, stack: LocalStack, functions: Functions
     ) -> None:
         def crash(_event: Any, _context: Context) -> Any:
-            raise Unavailable("the table")
+            raise UnavailableError("the table")
 
         functions.does["work"] = crash
         send(stack, "a", "b")
@@ -381,7 +381,7 @@ class TestTheStateMachine:
     ) -> None:
         def task(event: Any, _context: Context) -> Any:
             if len(functions.given["task"]) < 3:
-                raise Unavailable("the table")
+                raise UnavailableError("the table")
             return {"done": event["id"]}
 
         functions.does["task"] = task

@@ -16,7 +16,7 @@ import pytest
 from local import template
 from support import samples
 from support.world import World
-from webhooks.domain.delivery import AttemptError, Outcome
+from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.observability import NAMESPACE, PowertoolsObserver
 from webhooks.services.deliverer import LATENCY
 
@@ -415,8 +415,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     observer: Any = PowertoolsObserver(f"recorded-{uuid4()}")
     world = World(observer=observer)
     world.add(1, 2)
-    blocked = Outcome(AttemptError.BLOCKED_ADDRESS)
-    refused = Outcome(AttemptError.HTTP_STATUS, status_code=500, duration_ms=12)
+    blocked = Outcome(FailureReason.BLOCKED_ADDRESS)
+    refused = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=12)
     first = samples.webhook(1).url
     with observer.invocation(CONTEXT):
         world.sender.answer = lambda url, _: blocked if url == first else refused

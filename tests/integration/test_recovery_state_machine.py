@@ -10,7 +10,7 @@ import pytest
 from local import template
 from retrier import recovery
 from support.state_machines import ScriptedTask, StateMachine, made_for
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def test_a_new_execution_that_cannot_be_started_is_abandoned(
 def test_our_own_side_being_unavailable_is_tried_again(
     machine: Machine, retrier: ScriptedTask
 ) -> None:
-    retrier.answers = [Unavailable("reading a replay"), {"decision": "done"}]
+    retrier.answers = [UnavailableError("reading a replay"), {"decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
     assert len(retrier.states) == 2

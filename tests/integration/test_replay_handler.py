@@ -17,7 +17,7 @@ from support.stores import webhook_store
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.adapters.replays import DynamoDBReplayStore
 from webhooks.domain.delivery import Status, delivery_id
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection, replay_id
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_an_execution_hands_over_after_so_many_steps(aws: Backend) -> None:
 def test_too_little_time_for_a_step_is_our_own_fault(aws: Backend) -> None:
     with Receiver() as receiver:
         replay = missed(aws, receiver)
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             call(aws, state_of(replay.key), remaining_seconds=5.0)
         assert receiver.requests == []
 

@@ -15,7 +15,7 @@ from support.backend import Backend, backend, lambda_context, sqs_event
 from support.http_api import ApiClient
 from support.receiver import Answer, Receiver
 from webhooks.adapters.stepfunctions import StepFunctionsRetryScheduler
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,5 +172,5 @@ def test_the_same_resend_twice_is_one_execution_and_another_is_another(aws: Back
 def test_a_state_machine_that_is_not_there_is_our_own_trouble(aws: Backend) -> None:
     arn = aws.settings.retry_state_machine_arn.replace(":retry", ":absent")
     scheduler = StepFunctionsRetryScheduler(aws.clients["stepfunctions"], arn)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         scheduler.resend(samples.delivery().key, attempt=2, request_id="a")

@@ -10,7 +10,7 @@ import pytest
 from local import template
 from local.aws import aws_client
 from support.state_machines import ScriptedTask, StateMachine, made_for
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.retry import parse_schedule
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def test_facts_that_nobody_knows_are_null_in_the_message(
 def test_our_own_side_being_unavailable_is_tried_again_and_is_no_attempt(
     machine: Machine, retrier: ScriptedTask
 ) -> None:
-    retrier.answers = [Unavailable("reading a delivery"), {"attempt": 2, "decision": "done"}]
+    retrier.answers = [UnavailableError("reading a delivery"), {"attempt": 2, "decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "Done"])
     assert [state["attempt"] for state in retrier.states] == [2, 2]

@@ -17,7 +17,7 @@ from support.hostile import resets, says
 from support.receiver import Answer, Raw, Receiver, local_sender
 from webhooks.adapters import connection
 from webhooks.adapters.http import printable, retry_after_seconds
-from webhooks.domain.delivery import AttemptError
+from webhooks.domain.delivery import FailureReason
 
 if TYPE_CHECKING:
     import ssl
@@ -66,7 +66,7 @@ def test_every_2xx_is_success(status: int) -> None:
 def test_every_other_status_is_a_failed_attempt(status: int) -> None:
     with Receiver(Answer(status, body=b"no")) as receiver, sender() as guarded:
         outcome = guarded.post(receiver.url, BODY, HEADERS)
-    assert outcome.error == AttemptError.HTTP_STATUS
+    assert outcome.error == FailureReason.HTTP_STATUS
     assert outcome.status_code == status
     assert len(receiver.requests) == 1
 
@@ -156,14 +156,14 @@ def test_a_kept_connection_found_dead_is_replaced_once_in_the_same_attempt(endin
 )
 def test_a_fresh_connection_that_fails_is_not_replaced(ending: Any) -> None:
     with Receiver(Raw(ending)) as receiver, sender() as guarded:
-        assert guarded.post(receiver.url, BODY, HEADERS).error == AttemptError.CONNECTION
+        assert guarded.post(receiver.url, BODY, HEADERS).error == FailureReason.CONNECTION
     assert len(receiver.requests) == 1
 
 
 def test_an_answer_that_has_begun_is_never_asked_for_twice() -> None:
     with Receiver(Answer(), Raw(says(b"HTTP/1.1 2"))) as receiver, sender() as guarded:
         assert guarded.post(receiver.url, BODY, HEADERS).succeeded
-        assert guarded.post(receiver.url, BODY, HEADERS).error == AttemptError.CONNECTION
+        assert guarded.post(receiver.url, BODY, HEADERS).error == FailureReason.CONNECTION
     assert len(receiver.requests) == 2
 
 
@@ -179,27 +179,27 @@ def test_an_answer_that_has_begun_is_never_asked_for_twice() -> None:
 )
 def test_a_receiver_that_cannot_prove_its_name_is_told_nothing(context: ssl.SSLContext) -> None:
     with Receiver(tls=context) as receiver, sender() as guarded:
-        assert guarded.post(receiver.url, BODY, HEADERS).error == AttemptError.TLS
+        assert guarded.post(receiver.url, BODY, HEADERS).error == FailureReason.TLS
     assert receiver.requests == []
 
 
 def test_plain_http_behind_an_https_url_is_a_tls_failure() -> None:
     plain = says(Answer().encode())
     with Receiver(on_connect=plain, tls=True) as receiver, sender() as guarded:
-        assert guarded.post(receiver.url, BODY, HEADERS).error == AttemptError.TLS
+        assert guarded.post(receiver.url, BODY, HEADERS).error == FailureReason.TLS
     assert receiver.requests == []
 
 
 def test_a_reset_before_tls_is_a_failed_connection() -> None:
     with Receiver(on_connect=resets(), tls=True) as receiver, sender() as guarded:
-        assert guarded.post(receiver.url, BODY, HEADERS).error == AttemptError.CONNECTION
+        assert guarded.post(receiver.url, BODY, HEADERS).error == FailureReason.CONNECTION
 
 
 def test_a_port_where_nobody_listens_is_a_failed_connection() -> None:
     with Receiver() as receiver:
         pass
     with sender() as guarded:
-        assert guarded.post(receiver.url, BODY, HEADERS).error == AttemptError.CONNECTION
+        assert guarded.post(receiver.url, BODY, HEADERS).error == FailureReason.CONNECTION
 
 
 def test_many_threads_share_one_sender() -> None:

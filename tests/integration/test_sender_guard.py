@@ -21,8 +21,8 @@ from support.hostile import says
 from support.receiver import Answer, Raw, Receiver
 from webhooks.adapters import dialer
 from webhooks.adapters.http import GuardedSender
-from webhooks.domain.delivery import AttemptError, Outcome
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def test_a_resolvers_answer_is_judged_as_published(
     assert set(network.connects) <= set(vector.get("connect_to", []))
     if not outcome.succeeded:
         unresolved = vector["id"] in {"dns-022", "dns-024", "dns-025"}
-        assert outcome.error == (AttemptError.DNS if unresolved else AttemptError.BLOCKED_ADDRESS)
+        assert outcome.error == (FailureReason.DNS if unresolved else FailureReason.BLOCKED_ADDRESS)
         assert outcome.status_code is None
         assert outcome.answer == ""
         assert network.connects == []
@@ -144,7 +144,7 @@ def test_the_senders_own_tls_context_heeds_no_environment(
     with network.receiver:
         outcome = guarded.post(URL, b"{}", {})
     guarded.close()
-    assert outcome.error == AttemptError.TLS
+    assert outcome.error == FailureReason.TLS
     assert not (tmp_path / "file").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_redirect_is_judged_by_its_status_and_never_followed(
     outcome = post(network)
     assert outcome.succeeded == (vector["expected"] == "accept"), vector["why"]
     assert outcome.status_code == given["status"]
-    assert outcome.error in {None, AttemptError.HTTP_STATUS}
+    assert outcome.error in {None, FailureReason.HTTP_STATUS}
     assert network.connects == [ADDRESS]
     assert len(network.receiver.requests) == 1
     assert "authorization" not in network.receiver.requests[0].headers
@@ -171,7 +171,7 @@ def test_a_redirect_is_judged_by_its_status_and_never_followed(
 @pytest.mark.parametrize("url", ["http://example.com/", "https://127.0.0.1/", "https://[::1]/x"])
 def test_a_url_is_checked_again_at_every_post(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(monkeypatch, [ADDRESS])
-    assert post(network, url) == Outcome(error=AttemptError.BLOCKED_ADDRESS)
+    assert post(network, url) == Outcome(error=FailureReason.BLOCKED_ADDRESS)
     assert network.look_ups == []
     assert network.connects == []
 
@@ -186,12 +186,12 @@ def test_a_second_address_is_tried_where_the_first_refuses(monkeypatch: pytest.M
 def test_no_more_than_two_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(monkeypatch, [ADDRESS, "8.8.8.8", "1.1.1.1"])
     network.refused = {ADDRESS, "8.8.8.8", "1.1.1.1"}
-    assert post(network).error == AttemptError.CONNECTION
+    assert post(network).error == FailureReason.CONNECTION
     assert network.connects == [ADDRESS, "8.8.8.8"]
 
 
 def test_an_empty_answer_is_a_dns_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert post(Network(monkeypatch, [])).error == AttemptError.DNS
+    assert post(Network(monkeypatch, [])).error == FailureReason.DNS
 
 
 def test_a_silent_resolver_costs_no_more_than_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_silent_resolver_costs_no_more_than_its_cap(monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: released.wait(30) and [])
     outcome = post(network)
     released.set()
-    assert outcome.error == AttemptError.DNS
+    assert outcome.error == FailureReason.DNS
     assert 100 <= outcome.duration_ms < 5000
 
 
@@ -217,7 +217,7 @@ def test_our_own_resolvers_trouble_is_not_the_receivers_failure(
     failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = Network(monkeypatch, failure)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(UnavailableError) as caught:
         post(network)
     assert "example" not in str(caught.value)
     assert network.connects == []
@@ -232,7 +232,7 @@ def test_running_out_of_sockets_is_not_the_receivers_failure(
         raise OSError(errno.EMFILE, "too many open files")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         post(network)
 
 
@@ -241,6 +241,6 @@ def test_running_out_of_look_ups_is_not_the_receivers_failure(
 ) -> None:
     network = Network(monkeypatch, [ADDRESS])
     monkeypatch.setattr(dialer, "MAX_LOOK_UPS", 0)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         post(network)
     assert network.look_ups == []

@@ -14,7 +14,7 @@ import pytest
 from support.hostile import INTERIM, drips, for_ever, says, silent
 from support.receiver import Answer, Raw, Receiver, local_sender
 from webhooks.adapters.http import TIMEOUT_SECONDS
-from webhooks.domain.delivery import AttemptError
+from webhooks.domain.delivery import FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def test_the_deadline_is_five_seconds_in_total(sender: GuardedSender) -> None:
         started = time.monotonic()
         outcome = sender.post(receiver.url, b"{}", {})
         took = time.monotonic() - started
-    assert outcome.error == AttemptError.TIMEOUT
+    assert outcome.error == FailureReason.TIMEOUT
     assert outcome.status_code is None
     assert TIMEOUT_SECONDS <= took < TIMEOUT_SECONDS + 1.5
     assert TIMEOUT_SECONDS * 1000 <= outcome.duration_ms < TIMEOUT_SECONDS * 1000 + 1500
@@ -69,7 +69,7 @@ def test_a_head_that_does_not_end_in_time_is_a_timeout(
 ) -> None:
     with Receiver(Raw(act), tls=tls) as receiver:
         outcome = hasty_sender.post(receiver.url, b"{}", {})
-    assert outcome.error == AttemptError.TIMEOUT
+    assert outcome.error == FailureReason.TIMEOUT
     assert outcome.duration_ms >= SHORT_SECONDS * 1000
 
 
@@ -83,7 +83,7 @@ def test_a_handshake_that_does_not_end_in_time_is_a_timeout(
 ) -> None:
     with Receiver(on_connect=act, tls=True) as receiver:
         outcome = hasty_sender.post(receiver.url, b"{}", {})
-    assert outcome.error == AttemptError.TIMEOUT
+    assert outcome.error == FailureReason.TIMEOUT
     assert receiver.requests == []
 
 
@@ -93,7 +93,7 @@ def test_a_kept_connection_that_stalls_is_a_timeout_and_not_asked_again(
 ) -> None:
     with Receiver(Answer(), Raw(act), tls=True) as receiver:
         assert hasty_sender.post(receiver.url, b"{}", {}).succeeded
-        assert hasty_sender.post(receiver.url, b"{}", {}).error == AttemptError.TIMEOUT
+        assert hasty_sender.post(receiver.url, b"{}", {}).error == FailureReason.TIMEOUT
     assert len(receiver.requests) == 2
 
 
@@ -128,7 +128,7 @@ def test_one_watchdog_ends_many_requests_at_once(hasty_sender: GuardedSender) ->
     with Receiver(Raw(silent()), tls=True) as receiver, ThreadPoolExecutor(20) as threads:
         posts = [threads.submit(hasty_sender.post, receiver.url, b"{}", {}) for _ in range(20)]
         outcomes = [post.result() for post in posts]
-    assert {outcome.error for outcome in outcomes} == {AttemptError.TIMEOUT}
+    assert {outcome.error for outcome in outcomes} == {FailureReason.TIMEOUT}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_one_watchdog_ends_many_requests_at_once(hasty_sender: GuardedSender) ->
 def test_a_head_without_bounds_is_too_large(act: Wire, sender: GuardedSender) -> None:
     with Receiver(Raw(act)) as receiver:
         outcome = sender.post(receiver.url, b"{}", {})
-    assert outcome.error == AttemptError.ANSWER_TOO_LARGE
+    assert outcome.error == FailureReason.ANSWER_TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_is_not_http_is_a_failed_connection_and_harms_nobody_else(
 ) -> None:
     with Receiver(Raw(says(said)), Answer(202)) as receiver:
         outcome = sender.post(receiver.url, b"{}", {})
-        assert outcome.error == AttemptError.CONNECTION
+        assert outcome.error == FailureReason.CONNECTION
         assert sender.post(receiver.url, b"{}", {}).status_code == 202
     assert len(receiver.requests) == 2
 

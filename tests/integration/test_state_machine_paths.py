@@ -20,7 +20,7 @@ from local.aws import aws_client
 from support.faults import Faults, refused
 from support.state_machines import ScriptedTask, StateMachine, made_for
 from support.walks import States, transitions, walked
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ WALKS = {
     ),
     "an attempt that our own side breaks off": Walk(
         RETRY,
-        [Unavailable("x"), DONE],
+        [UnavailableError("x"), DONE],
         [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Decide", "Decide: done -> Done"],
     ),
     "an attempt that Lambda has no room for": Walk(
@@ -156,7 +156,7 @@ WALKS = {
     ),
     "our own side away for all of its tries": Walk(
         RETRY,
-        [Unavailable("x"), Unavailable("x")],
+        [UnavailableError("x"), UnavailableError("x")],
         [TO_ATTEMPT, "Attempt: retry 1", *UNREAD],
         status="FAILED",
     ),
@@ -195,7 +195,7 @@ WALKS = {
     ),
     "a step that our own side breaks off": Walk(
         RECOVERY,
-        [Unavailable("x"), DONE],
+        [UnavailableError("x"), DONE],
         [TO_STEP, "Step: retry 1", "Step -> Decide", "Decide: done -> Done"],
     ),
     "a step that never answers": Walk(
@@ -216,7 +216,7 @@ WALKS = {
     ),
     "an abandonment that our own side breaks off": Walk(
         RECOVERY,
-        [BUG, BUG, Unavailable("x"), {}],
+        [BUG, BUG, UnavailableError("x"), {}],
         [TO_STEP, "Step: retry 2", "Step: catch 1 -> Abandon", "Abandon: retry 1", *ABANDONED],
         status="FAILED",
     ),

@@ -11,7 +11,7 @@ from support import samples
 from support.stores import MOTO, on_dynamodb, open_dynamodb
 from webhooks.domain.api_key import ApiKey
 from webhooks.domain.delivery import Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection
 from webhooks.ports import DeliveryQuery, WebhookChanges
@@ -92,7 +92,7 @@ def throttled(clock: Clock) -> Iterator[Stores]:
 def test_a_throttled_call_is_our_own_trouble_and_never_an_absence(
     throttled: Stores, name: str
 ) -> None:
-    with pytest.raises(Unavailable, match="ThrottlingException"):
+    with pytest.raises(UnavailableError, match="ThrottlingException"):
         CALLS[name](throttled)
 
 

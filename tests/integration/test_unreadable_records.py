@@ -24,7 +24,7 @@ from support.receiver import Receiver
 from support.stores import on_dynamodb
 from webhooks.adapters import webhook_items
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import UnreadableRecord
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit
 from webhooks.domain.replay import Selection
 from webhooks.observability import PowertoolsObserver
@@ -69,7 +69,7 @@ def test_a_record_that_cannot_be_read_is_told_from_one_that_is_absent(
         lambda: stores.deliveries.create(broken),
         lambda: stores.deliveries.update(broken, before=replace(broken, generation=9)),
     ):
-        with pytest.raises(UnreadableRecord, match=broken.id) as raised:
+        with pytest.raises(UnreadableRecordError, match=broken.id) as raised:
             read()
         assert raised.value.key == broken.key
         # What reading came to may quote the record.
@@ -293,12 +293,12 @@ def test_a_sweep_that_finds_nothing_asks_seventeen_times(aws: Backend) -> None:
 
 
 def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) -> None:
-    """Not as Unavailable, which is tried for hours: after half an hour it is a dead letter."""
+    """Not as UnavailableError, which is tried for hours: after half an hour it is a dead letter."""
     register(aws, receiver, "acc_1")
     broken = put(aws, 1, breaks=True)
     state = {"version": 1, **broken.key._asdict(), "attempt": 2}
     for action in ({}, {"action": "resend"}):
-        with pytest.raises(UnreadableRecord, match=broken.id):
+        with pytest.raises(UnreadableRecordError, match=broken.id):
             retrier.handler.handle(state | action, lambda_context(45), services_of(aws, "retrier"))
     assert receiver.requests == []
 

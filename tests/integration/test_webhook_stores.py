@@ -10,7 +10,7 @@ import pytest
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
 from webhooks.adapters import items
-from webhooks.domain.errors import LimitReached
+from webhooks.domain.errors import LimitReachedError
 from webhooks.domain.shard import Shard, divide
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
@@ -88,7 +88,7 @@ def test_a_full_last_page_has_no_next_one(stores: Stores) -> None:
 def test_the_limit_holds_and_a_deletion_makes_room(stores: Stores) -> None:
     for number in (1, 2):
         stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=2)
-    with pytest.raises(LimitReached):
+    with pytest.raises(LimitReachedError):
         stores.webhooks.create(samples.webhook(3), samples.SECRET, limit=2)
     assert stores.webhooks.delete("acc_1", samples.webhook(1).id)
     assert not stores.webhooks.delete("acc_1", samples.webhook(1).id)

@@ -36,11 +36,11 @@ from webhooks.adapters.stepfunctions import (
 from webhooks.domain.delivery import (
     MAX_ANSWER_BYTES,
     MAX_ATTEMPTS,
-    AttemptError,
     Delivery,
+    FailureReason,
     Status,
 )
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.intake import RejectedMessage, read_message
@@ -159,7 +159,7 @@ def largest_delivery() -> Delivery:
             place,
             started_at_ms=9_999_999_999_999,
             duration_ms=99_999,
-            error=AttemptError.ANSWER_TOO_LARGE,
+            error=FailureReason.ANSWER_TOO_LARGE,
             answer=answer,
             manual=True,
         )
@@ -327,7 +327,7 @@ def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) 
     body = before + text
     try:
         read_message(body, sent_at_ms=0, ses_accounts=SesAccounts())
-    except InvalidEvent as error:
+    except InvalidEventError as error:
         rejected = RejectedMessage("m", body, error.reason, str(error))
     else:
         return

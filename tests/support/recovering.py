@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from support import samples
 from support.world import World as Services
-from webhooks.domain.delivery import AttemptError, Outcome, Status, delivery_id
+from webhooks.domain.delivery import FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
 from webhooks.domain.webhook import Secrets
 from webhooks.services.recovery import Step
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery
 
-REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
 FIRST = Step(0)
 DRAINING = Step(1, probe=0)
 RECOVERY_ID = "recovery-0"

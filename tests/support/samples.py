@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from webhooks.domain.delivery import Attempt, AttemptError, Delivery, Status, delivery_id
+from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status, delivery_id
 from webhooks.domain.webhook import Destination, Secrets, Webhook
 
 NOW_MS = 1_766_313_000_000
@@ -67,7 +67,7 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
         "started_at_ms": NOW_MS,
         "duration_ms": 35,
         "status_code": 500,
-        "error": AttemptError.HTTP_STATUS,
+        "error": FailureReason.HTTP_STATUS,
         "answer": "no",
         **changes,
     }

@@ -8,11 +8,11 @@ from support import samples
 from support.fakes import FakeAllowanceStore, FakeObserver
 from webhooks.domain.allowance import ACCOUNT, Kind, allowance
 from webhooks.domain.errors import (
-    AllowanceUsed,
-    TooManyCalls,
-    TooManyResends,
-    TooManyTests,
-    Unavailable,
+    RateLimitExceededError,
+    TooManyCallsError,
+    TooManyResendsError,
+    TooManyTestsError,
+    UnavailableError,
 )
 from webhooks.services.allowances import CALLS_AT_ONCE, Allowances
 
@@ -41,7 +41,7 @@ def let_through(allowances: list[Allowances], tries: int, account_id: str = "acm
     for number in range(tries):
         try:
             allowances[number % len(allowances)].call(account_id)
-        except TooManyCalls:
+        except TooManyCallsError:
             continue
         passed += 1
     return passed
@@ -51,7 +51,10 @@ def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() 
     stand = Stand()
     allowances = stand.process()
     webhook = samples.webhook()
-    for ask, error in ((allowances.test, TooManyTests), (allowances.resend, TooManyResends)):
+    for ask, error in (
+        (allowances.test, TooManyTestsError),
+        (allowances.resend, TooManyResendsError),
+    ):
         for _ in range(5):
             ask(webhook)
         with pytest.raises(error) as refused:
@@ -60,7 +63,7 @@ def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() 
         ask(samples.webhook(2))
         ask(samples.webhook(account_id="acc_2"))
     stand.now += 1799.5
-    with pytest.raises(TooManyTests) as refused_late:
+    with pytest.raises(TooManyTestsError) as refused_late:
         allowances.test(webhook)
     assert refused_late.value.retry_after_seconds == 1
     stand.now += 0.5
@@ -70,7 +73,7 @@ def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() 
 def test_an_allowance_is_not_had_where_it_cannot_be_counted() -> None:
     stand = Stand()
     stand.store.failures.plan("take", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         stand.process().test(samples.webhook())
 
 
@@ -109,7 +112,7 @@ def test_accounts_are_counted_apart_and_minutes_too() -> None:
     process = stand.process()
     assert let_through([process], 10) == 3
     assert let_through([process], 10, "globex") == 3
-    with pytest.raises(TooManyCalls) as refused:
+    with pytest.raises(TooManyCallsError) as refused:
         process.call("acme")
     assert refused.value.retry_after_seconds == 60
     stand.now += 60
@@ -125,7 +128,7 @@ def test_a_call_that_cannot_be_counted_goes_through() -> None:
 
 
 def test_an_error_says_when_to_come_again() -> None:
-    assert "in 7 seconds" in str(AllowanceUsed(7))
+    assert "in 7 seconds" in str(RateLimitExceededError(7))
 
 
 def test_a_count_lasts_for_a_stretch_of_the_clock() -> None:

@@ -19,7 +19,7 @@ from support.tables import create_tables
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.domain import api_key
 from webhooks.domain.api_key import Scope
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 from webhooks.services.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ def test_every_key_is_another(keyring: Keyring) -> None:
 def test_an_account_has_a_plain_name(
     store: FakeApiKeyStore, keyring: Keyring, account_id: str
 ) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         keyring.issue(account_id)
     assert not store.keys
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "two\nlines"])
 def test_a_keys_name_is_a_short_line(keyring: Keyring, name: str) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         keyring.issue("acme", name)
 
 

@@ -14,7 +14,7 @@ from jsonschema.exceptions import ValidationError
 
 from support import samples
 from webhooks.domain.catalog import catalog, sample_document, sample_event, schema_of
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import EventType, accept, load
 from webhooks.domain.ses import to_events
 
@@ -105,6 +105,6 @@ def test_sample_events_are_the_accounts_own_and_each_another_event() -> None:
 
 @pytest.mark.parametrize("event_type", ["", "*", "email", "email.eaten", "EMAIL.SENT"])
 def test_there_is_no_sample_of_an_unknown_type(event_type: str) -> None:
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         sample_event(event_type, account_id="acme", event_id="evt_1", now_ms=0)
     assert refusal.value.field == "event"

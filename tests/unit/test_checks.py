@@ -20,8 +20,8 @@ from support.fakes import (
 from support.http_api import LIMITS
 from webhooks.domain.allowance import Kind
 from webhooks.domain.check import AFTER_VALID, Check, CheckStatus, Probe, Verdict, judge
-from webhooks.domain.delivery import AttemptError, Outcome
-from webhooks.domain.errors import TooManyTests, Unavailable, WebhookDisabled
+from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.errors import TooManyTestsError, UnavailableError, WebhookDisabledError
 from webhooks.domain.forgery import Signers, forged, genuine, sample, unlive_secret
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.signing import sendcomms_signature, standard_signature
@@ -42,7 +42,7 @@ NOW = samples.NOW_MS // 1000
 OTHER_SECRET = "whsec_" + "cd" * 32
 TOLERANCE_SECONDS = 300
 ACCEPTED = Outcome(status_code=200, duration_ms=3)
-REFUSED = Outcome(AttemptError.HTTP_STATUS, 401, duration_ms=3)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=3)
 
 
 def by_contract(secret: str, body: bytes, headers: Headers) -> bool:
@@ -243,7 +243,7 @@ def test_what_a_verified_receiver_had_better_do_is_in_the_first_sentence_too(
 ) -> None:
     genuine = dict.fromkeys((probe for probe in Probe if probe.genuine), ACCEPTED)
     refused = {
-        probe: Outcome(AttemptError.HTTP_STATUS, status) for probe, status in changes.items()
+        probe: Outcome(FailureReason.HTTP_STATUS, status) for probe, status in changes.items()
     }
     report = judge({**dict.fromkeys(Probe, REFUSED), **genuine, **refused})
     assert report.verified
@@ -281,14 +281,14 @@ def test_during_a_rotation_both_secrets_are_fine_and_nothing_else_is(
 def test_what_is_not_accepted_counts_as_refused_unless_nobody_looked_at_it(
     status: int, verdict: Verdict
 ) -> None:
-    outcome = Outcome(AttemptError.HTTP_STATUS, status)
+    outcome = Outcome(FailureReason.HTTP_STATUS, status)
     answers = {**dict.fromkeys(Probe, REFUSED), Probe.VALID: ACCEPTED, Probe.UNSIGNED: outcome}
     assert verdicts(answers)[Probe.UNSIGNED] is verdict
     assert judge(answers).verified is (verdict is Verdict.PASSED)
 
 
-@pytest.mark.parametrize("error", [error for error in AttemptError if error != "http_status"])
-def test_what_got_no_answer_proves_nothing(error: AttemptError) -> None:
+@pytest.mark.parametrize("error", [error for error in FailureReason if error != "http_status"])
+def test_what_got_no_answer_proves_nothing(error: FailureReason) -> None:
     silent = Outcome(error)
     assert failed({Probe.VALID: silent}) == {Probe.VALID}
     answers: dict[Probe, Outcome] = {Probe.VALID: ACCEPTED, **dict.fromkeys(AFTER_VALID, silent)}
@@ -391,14 +391,14 @@ def test_a_check_is_started_with_a_record_and_counts_as_a_test_event() -> None:
     assert world.checks.get(samples.webhook(2), check.id) is None
     assert world.checks.get(world.webhook, "x") is None
     world.checks.start(world.webhook)
-    with pytest.raises(TooManyTests):
+    with pytest.raises(TooManyTestsError):
         world.checks.start(world.webhook)
     assert len(world.scheduler.started) == 2
 
 
 def test_a_webhook_that_is_off_is_not_checked() -> None:
     world = World(active=False)
-    with pytest.raises(WebhookDisabled):
+    with pytest.raises(WebhookDisabledError):
         world.checks.start(world.webhook)
     assert not world.store.checks
 
@@ -406,7 +406,7 @@ def test_a_webhook_that_is_off_is_not_checked() -> None:
 def test_a_check_that_could_not_be_started_says_so() -> None:
     world = World()
     world.scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.checks.start(world.webhook)
     [check] = world.store.checks.values()
     assert (check.status, check.reason) == (CheckStatus.FAILED, "not_started")
@@ -453,7 +453,7 @@ def test_a_step_without_the_time_for_it_sends_nothing() -> None:
     world = World()
     check = world.checks.start(world.webhook)
     world.remaining = SECONDS_FOR_A_CHECK - 1
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.carry_out(check)
     assert world.receiver.came == []
     assert world.now(check).running
@@ -463,7 +463,7 @@ def test_a_fault_of_ours_amid_a_check_has_all_of_it_made_again() -> None:
     world = World()
     check = world.checks.start(world.webhook)
     world.receiver.failures.plan("post", False, False, True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.carry_out(check)
     assert world.now(check).running
     assert set(world.carry_out(check).outcomes) == set(Probe)

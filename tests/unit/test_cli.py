@@ -14,7 +14,7 @@ import requests
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
 from local.cli import client, commands
-from local.cli.client import Access, Api, ApiError, NotConfigured, find_access
+from local.cli.client import Access, Api, ApiError, NotConfiguredError, find_access
 from local.cli.listening import Arrived, Forwarder, Listener
 from local.cli.screen import Screen, cell
 from support import samples
@@ -202,7 +202,7 @@ def test_an_api_that_does_not_answer_is_an_error(
 
 def test_the_address_and_the_key_come_together_or_from_the_local_stack(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs.json"
-    with pytest.raises(NotConfigured, match="make run"):
+    with pytest.raises(NotConfiguredError, match="make run"):
         find_access({}, outputs)
     outputs.write_text(json.dumps({"ApiUrl": "http://127.0.0.1:8080", "ApiKey": "local"}))
     assert find_access({}, outputs) == Access("http://127.0.0.1:8080", "local")
@@ -210,9 +210,9 @@ def test_the_address_and_the_key_come_together_or_from_the_local_stack(tmp_path:
     assert find_access(both, outputs) == Access(API_URL, "key")
     for name in both:
         half = {other: value for other, value in both.items() if other != name}
-        with pytest.raises(NotConfigured, match=name):
+        with pytest.raises(NotConfiguredError, match=name):
             find_access(half, outputs)
-    with pytest.raises(NotConfigured, match="address"):
+    with pytest.raises(NotConfiguredError, match="address"):
         find_access(both | {client.URL_VARIABLE: "api.example.com"}, outputs)
 
 

@@ -14,7 +14,7 @@ from local.cli.progress import Progress
 from support.api_wire import WEBHOOK
 from support.terminal import Terminal
 from webhooks.domain.check import Probe
-from webhooks.domain.delivery import AttemptError, Outcome
+from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.erasure import ErasureStatus
 from webhooks.domain.replay import ReplayStatus
 
@@ -144,7 +144,7 @@ def test_a_webhook_is_edited_and_what_is_not_given_stays(
 def answered(unsigned: Outcome) -> dict[Probe, Outcome]:
     """Return the answers of a receiver that refuses what is forged, but for what is unsigned."""
     accepted = Outcome(status_code=200, duration_ms=3)
-    refused = Outcome(AttemptError.HTTP_STATUS, 401, duration_ms=3)
+    refused = Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=3)
     return {
         **{probe: accepted if probe.genuine else refused for probe in Probe},
         Probe.UNSIGNED: unsigned,
@@ -153,7 +153,7 @@ def answered(unsigned: Outcome) -> dict[Probe, Outcome]:
 
 @pytest.mark.parametrize(
     ("unsigned", "code"),
-    [(Outcome(AttemptError.HTTP_STATUS, 403), 0), (Outcome(status_code=204), 1)],
+    [(Outcome(FailureReason.HTTP_STATUS, 403), 0), (Outcome(status_code=204), 1)],
 )
 def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
     wire: Wire,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import samples
 from support.world import World as Services
 from webhooks.domain import signing
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
 
@@ -62,7 +62,7 @@ def knowing(secret: str, refusal: int = 401) -> Callable[[str, Mapping[str, str]
     def answer(_url: str, headers: Mapping[str, str]) -> Outcome:
         if headers["X-SendComms-Signature"] == genuine:
             return Outcome(status_code=200, duration_ms=10)
-        return Outcome(AttemptError.HTTP_STATUS, status_code=refusal, duration_ms=10)
+        return Outcome(FailureReason.HTTP_STATUS, status_code=refusal, duration_ms=10)
 
     return answer
 
@@ -156,7 +156,7 @@ def test_a_receiver_that_refuses_both_fails_one_attempt_and_keeps_the_overlap(wo
 
 @pytest.mark.parametrize("status_code", [400, 404, 407, 410, 500])
 def test_no_other_refusal_is_asked_again(world: World, status_code: int) -> None:
-    world.sender.answer = lambda *_: Outcome(AttemptError.HTTP_STATUS, status_code=status_code)
+    world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=status_code)
     assert world.attempt().status is not Status.SUCCEEDED
     assert len(world.posts) == 1
 
@@ -217,7 +217,7 @@ def test_a_webhooks_own_headers_are_sent_and_never_stand_in_for_ours(world: Worl
 
 def test_a_webhooks_own_headers_are_not_logged(world: World) -> None:
     world.store.add(replace(WEBHOOK, headers={"X-Canary": "canary"}), Secrets(NEW))
-    world.sender.answer = lambda *_: Outcome(AttemptError.HTTP_STATUS, status_code=500)
+    world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=500)
     world.attempt()
     assert "canary" not in repr(world.observer.lines).lower()
     assert "canary" not in repr(world.store.webhooks).lower()
@@ -231,7 +231,7 @@ def changed_meanwhile(world: World, **changes: Any) -> Delivery:
             WEBHOOK.account_id, WEBHOOK.id, WebhookChanges(**changes), world.now_ms + 1
         )
         assert webhook is not None
-        return Outcome(AttemptError.HTTP_STATUS, status_code=410)
+        return Outcome(FailureReason.HTTP_STATUS, status_code=410)
 
     world.sender.answer = answer
     return world.attempt()
@@ -260,7 +260,7 @@ def test_gone_of_a_webhook_that_was_deleted_meanwhile_is_left_to_the_schedule(
 ) -> None:
     def answer(*_: object) -> Outcome:
         world.store.delete(WEBHOOK.account_id, WEBHOOK.id)
-        return Outcome(AttemptError.HTTP_STATUS, status_code=410)
+        return Outcome(FailureReason.HTTP_STATUS, status_code=410)
 
     world.sender.answer = answer
     assert world.attempt().status is Status.RETRYING

@@ -21,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support import samples
 from support.fakes import FakeDeliveryStore, FakeRecoveryScheduler, FakeScheduler
 from support.world import World
-from webhooks.domain.delivery import AttemptError, Delivery, DeliveryKey, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import Delivery, DeliveryKey, FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
@@ -47,9 +47,9 @@ MOVES = {
     Status.SUCCEEDED: {Status.SUCCEEDED},
     Status.CANCELLED: {Status.CANCELLED},
 }
-REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
-BUSY = Outcome(AttemptError.HTTP_STATUS, status_code=503, retry_after_seconds=900)
-GONE = Outcome(AttemptError.HTTP_STATUS, status_code=410)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
+BUSY = Outcome(FailureReason.HTTP_STATUS, status_code=503, retry_after_seconds=900)
+GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410)
 TAKEN = Outcome(status_code=200)
 
 indexes = st.integers(0, 30)
@@ -134,7 +134,7 @@ class LossyDeliveryStore(FakeDeliveryStore):
         if self.lost_answers:
             self.lost_answers -= 1
             msg = "the answer was lost"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
 
 
 class Name(NamedTuple):
@@ -254,7 +254,7 @@ class Deliveries(RuleBasedStateMachine):
         if stored and stored[0].status.settled and not self.by_hand:
             self.store.watched.wrong.append(f"sent although {stored[0].status}")
         while self.meanwhile:
-            with suppress(Unavailable):
+            with suppress(UnavailableError):
                 self.meanwhile.pop()()
         return self.answers[1 if url == samples.webhook(1).url else 2]
 
@@ -312,7 +312,7 @@ class Deliveries(RuleBasedStateMachine):
         execution = self.executions.live[name]
         before = len(self.world.sender.posts)
         waiting = self.store.watched[name.key].status is Status.WAITING
-        with suppress(Unavailable):
+        with suppress(UnavailableError):
             verdict = self.world.retrier.retry(name.key, execution.attempt, name.generation)
             assert verdict.seconds >= 0
             # It may be left where an answer was lost, or its start: there is nothing for it to do.
@@ -341,7 +341,7 @@ class Deliveries(RuleBasedStateMachine):
         if self.answered:
             name, attempt = self.answered[index % len(self.answered)]
             before = len(self.world.sender.posts)
-            with suppress(Unavailable):
+            with suppress(UnavailableError):
                 verdict = self.world.retrier.retry(name.key, attempt, name.generation)
                 # However long ago what it is told to wait for was due.
                 assert verdict.seconds >= 0
@@ -352,7 +352,7 @@ class Deliveries(RuleBasedStateMachine):
         if self.store.watched:
             key = _pick(self.store.watched, index)
             before, posts = self.store.watched[key], len(self.world.sender.posts)
-            with suppress(Unavailable):
+            with suppress(UnavailableError):
                 self.world.retrier.retry(key, attempt, before.generation + away)
             assert self.store.watched[key] == before
             assert len(self.world.sender.posts) == posts
@@ -374,7 +374,7 @@ class Deliveries(RuleBasedStateMachine):
                 self.run_recovery(one)
 
     def run_recovery(self, one: Recovering) -> None:
-        with suppress(Unavailable):
+        with suppress(UnavailableError):
             step = self.world.recovery.step(one.key, one.step, lambda: self.world.remaining)
             if step is None:
                 del self.recoveries.live[one.key.recovery_id]
@@ -402,7 +402,7 @@ class Deliveries(RuleBasedStateMachine):
             for key, delivery in self.store.watched.items()
             if Name(key, delivery.generation) in self.executions.live
         ]
-        with suppress(Unavailable):
+        with suppress(UnavailableError):
             self.world.sweeper.sweep(lambda: self.world.remaining)
         for delivery in worked_on:
             assert self.store.watched[delivery.key] == delivery
@@ -412,7 +412,7 @@ class Deliveries(RuleBasedStateMachine):
         answers, self.answers, self.by_hand = self.answers, {1: outcome, 2: outcome}, True
         for number in range(times):
             if self.store.watched:
-                with suppress(Unavailable):
+                with suppress(UnavailableError):
                     self.world.retrier.resend(_pick(self.store.watched, index + number))
         self.answers, self.by_hand = answers, False
 
@@ -425,25 +425,25 @@ class Deliveries(RuleBasedStateMachine):
             # One of the sweep's that only waits does not keep an operator from it.
             due_ms = delivery.next_attempt_at_ms or 0
             busy = busy and not (delivery.restarts and due_ms > self.world.now_ms)
-            with suppress(Unavailable):
+            with suppress(UnavailableError):
                 self.redriver.redrive(name.key)
             assert not busy or self.store.watched[name.key] == delivery
 
     @rule(number=webhooks, active=st.booleans())
     def an_owner_switches(self, number: int, active: bool) -> None:
-        with suppress(Unavailable):
+        with suppress(UnavailableError):
             self.registry.update(*_owner(number), WebhookChanges(active=active))
 
     @rule(number=webhooks)
     def an_owner_moves(self, number: int) -> None:
-        with suppress(Unavailable):
+        with suppress(UnavailableError):
             changes = WebhookChanges(url=samples.webhook(number).url)
             self.registry.update(*_owner(number), changes)
 
     @rule(number=webhooks, really=st.sampled_from([False] * 5 + [True]))
     def an_owner_deletes(self, number: int, really: bool) -> None:
         if really:
-            with suppress(Unavailable):
+            with suppress(UnavailableError):
                 self.registry.delete(*_owner(number))
 
     @rule(number=webhooks, event=st.integers(41, 45))
@@ -455,7 +455,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(number=webhooks)
     def an_owner_rotates_the_secret(self, number: int) -> None:
-        with suppress(Unavailable):
+        with suppress(UnavailableError):
             self.registry.rotate_secret(*_owner(number))
 
     @rule(

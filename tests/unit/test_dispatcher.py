@@ -10,8 +10,8 @@ import pytest
 from support import samples
 from support.world import World as Services
 from webhooks.domain import signing
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.event import MAX_BODY_BYTES, accept
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
@@ -20,8 +20,8 @@ from webhooks.services.reader import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500, duration_ms=7, answer="no")
-GONE = Outcome(AttemptError.HTTP_STATUS, status_code=410, duration_ms=7)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=7, answer="no")
+GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410, duration_ms=7)
 
 
 class World(Services):
@@ -83,7 +83,7 @@ def test_a_failure_is_recorded_then_scheduled(world: World) -> None:
     assert delivery.status is Status.RETRYING
     assert delivery.next_attempt_at_ms == samples.NOW_MS + 5_000
     assert [(a.number, a.error, a.answer) for a in delivery.attempts] == [
-        (1, AttemptError.HTTP_STATUS, "no")
+        (1, FailureReason.HTTP_STATUS, "no")
     ]
     assert world.scheduler.executions == {delivery.key: (2, 5.0)}
 
@@ -142,8 +142,8 @@ def test_a_clock_that_is_behind_measures_no_negative_latency(world: World) -> No
 
 def test_a_failure_has_no_latency_and_tells_whether_anybody_answered(world: World) -> None:
     world.add(1, 2, 3)
-    unanswered = {samples.webhook(1).url: AttemptError.TIMEOUT}
-    world.sender.answer = lambda url, _: Outcome(unanswered.get(url, AttemptError.HTTP_STATUS))
+    unanswered = {samples.webhook(1).url: FailureReason.TIMEOUT}
+    world.sender.answer = lambda url, _: Outcome(unanswered.get(url, FailureReason.HTTP_STATUS))
     world.send(samples.event_text())
     assert world.observer.times == {}
     assert world.observer.counts["FailedAttempts"] == 3
@@ -359,7 +359,7 @@ def test_our_own_trouble_is_not_the_receivers_failure(world: World) -> None:
 
     def unavailable(_url: str, _headers: Mapping[str, str]) -> Outcome:
         msg = "out of file descriptors"
-        raise Unavailable(msg)
+        raise UnavailableError(msg)
 
     world.sender.answer = unavailable
     assert world.send(samples.event_text()) == ["m0"]

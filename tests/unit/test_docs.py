@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from webhooks.domain.catalog import catalog
-from webhooks.domain.delivery import AttemptError, Status
+from webhooks.domain.delivery import FailureReason, Status
 from webhooks.domain.retry import DEFAULT_SCHEDULE
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +189,7 @@ def test_the_page_on_retries_has_the_schedule_and_every_error() -> None:
     assert seconds_of(" | ".join(after)) == list(DEFAULT_SCHEDULE)
     assert f"{sum(DEFAULT_SCHEDULE) / 3600:.1f} hours" in text_of(page)
     first_cells = {code for row in rows_of(page) for code in in_code(row[0])}
-    assert first_cells >= set(AttemptError)
+    assert first_cells >= set(FailureReason)
 
 
 def test_whoever_else_tells_the_schedule_tells_it_alike() -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.recovering import DRAINING, FIRST, REFUSED, World
-from webhooks.domain.delivery import AttemptError, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit
 from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
 from webhooks.services.recovery import Step
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HOUR = 3600
 RATE = 50
 TAKEN = Outcome(status_code=200)
-LIMITED = Outcome(AttemptError.HTTP_STATUS, status_code=429)
+LIMITED = Outcome(FailureReason.HTTP_STATUS, status_code=429)
 
 
 @pytest.fixture
@@ -185,11 +185,11 @@ def test_what_a_step_sent_before_our_own_side_failed_counts(world: World) -> Non
 
     def lost(destination: object, delivery: object) -> object:
         if delivery.id in later:  # type: ignore[attr-defined]
-            raise Unavailable("lost")
+            raise UnavailableError("lost")
         return drain(destination, delivery)  # type: ignore[arg-type]
 
     world.retrier.drain = lost  # type: ignore[assignment,method-assign]
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step()
     assert world.webhook().health.failures == 0
 

@@ -13,9 +13,9 @@ from support.fakes import FakeAllowanceStore, FakeErasureScheduler
 from support.http_api import LIMITS
 from support.world import World as Services
 from webhooks.domain.allowance import Kind
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.erasure import Erasure, ErasureStatus
-from webhooks.domain.errors import InvalidInput, TooManyErasures, Unavailable
+from webhooks.domain.errors import InvalidInputError, TooManyErasuresError, UnavailableError
 from webhooks.services import eraser
 from webhooks.services.allowances import Allowances
 from webhooks.services.eraser import PAUSE_SECONDS, SECONDS_FOR_A_BATCH
@@ -207,7 +207,7 @@ def test_an_attempt_under_way_records_no_payload_and_no_answer(world: World) -> 
 
     def answer(_url: str, _headers: Mapping[str, str]) -> Outcome:
         world.finish(world.start())
-        return Outcome(AttemptError.HTTP_STATUS, status_code=500, answer=f"no {ANNA}")
+        return Outcome(FailureReason.HTTP_STATUS, status_code=500, answer=f"no {ANNA}")
 
     world.sender.answer = answer
     assert world.retrier.resend(delivery.key) is False
@@ -239,7 +239,7 @@ def test_a_fault_of_ours_is_tried_again_and_counts_nothing_twice(world: World) -
     mine = [world.about(ANNA, seconds_ago=number) for number in range(3)]
     erasure = world.start()
     world.deliveries.failures.plan("update", False, True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step(erasure)
     assert world.erasures.erasures[erasure.key] == erasure
     world.finish(erasure)
@@ -250,7 +250,7 @@ def test_a_fault_of_ours_is_tried_again_and_counts_nothing_twice(world: World) -
 def test_too_little_time_for_a_step_is_our_own_fault(world: World) -> None:
     delivery = world.about(ANNA)
     world.remaining = SECONDS_FOR_A_BATCH - 1
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step(world.start())
     assert world.now(delivery) == delivery
 
@@ -303,7 +303,7 @@ def test_the_same_address_again_is_the_same_erasure_until_its_second_pass(world:
 def test_an_account_begins_only_so_many_erasures_a_day(world: World) -> None:
     for number in range(3):
         world.start(f"{number}@example.com")
-    with pytest.raises(TooManyErasures) as refused:
+    with pytest.raises(TooManyErasuresError) as refused:
         world.start()
     # 10:30 in the morning.
     assert refused.value.retry_after_seconds == 13.5 * 3600
@@ -311,14 +311,14 @@ def test_an_account_begins_only_so_many_erasures_a_day(world: World) -> None:
 
 
 def test_what_is_no_address_begins_nothing(world: World) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         world.start("anna")
     assert world.erasures.erasures == {}
 
 
 def test_one_that_could_not_be_started_has_failed_and_forgotten(world: World) -> None:
     world.erasure_scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.start()
     [failed] = world.erasures.erasures.values()
     assert (failed.status, failed.reason, failed.digest) == ("failed", "not_started", b"")

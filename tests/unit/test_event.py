@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import Event, EventType, accept, load, parse_timestamp
 
 SENT_AT_MS = 1766313000123
@@ -48,8 +48,8 @@ def body_of(event: Event) -> dict[str, Any]:
     return body
 
 
-def refusal(document: object, account_id: str | None = None) -> InvalidEvent:
-    with pytest.raises(InvalidEvent) as caught:
+def refusal(document: object, account_id: str | None = None) -> InvalidEventError:
+    with pytest.raises(InvalidEventError) as caught:
         read(document, account_id=account_id)
     return caught.value
 
@@ -293,7 +293,7 @@ def test_a_given_timestamp_is_read_and_passed_on_as_it_was_given(text: str, unix
     ],
 )
 def test_a_timestamp_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         parse_timestamp(text, "bounce.timestamp")
     assert (caught.value.reason, caught.value.field) == ("invalid_field", "bounce.timestamp")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.intake import Message, read_message
 from webhooks.domain.ses import SesAccounts
 
@@ -43,7 +43,7 @@ def in_sns(text: str) -> str:
 
 
 def reason(text: str) -> str:
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         read(text)
     return caught.value.reason
 
@@ -180,7 +180,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
     for one in (text, in_sns(text)):
         try:
             message = read(one)
-        except InvalidEvent as error:
+        except InvalidEventError as error:
             assert error.reason in REASONS
         else:
             assert message.events or message.ignored_type

@@ -9,7 +9,12 @@ import pytest
 
 from support.fakes import FakeApiKeyStore
 from webhooks.domain.api_key import ALL_SCOPES, Scope
-from webhooks.domain.errors import InvalidInput, LastApiKey, ScopeExceeded, Unavailable
+from webhooks.domain.errors import (
+    InvalidInputError,
+    LastApiKeyError,
+    ScopeExceededError,
+    UnavailableError,
+)
 from webhooks.services.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ def test_a_key_passes_on_its_own_scopes_where_none_are_named(keyring: Keyring) -
 
 def test_a_key_passes_on_no_more_than_it_has(store: FakeApiKeyStore, keyring: Keyring) -> None:
     narrow = keyring.issue("acme", "ci", {Scope.WRITE}).key
-    with pytest.raises(ScopeExceeded):
+    with pytest.raises(ScopeExceededError):
         keyring.create(narrow, "more", ["write", "publish"])
     assert keyring.create(narrow, "as much", ["write"]).key.scopes == {Scope.WRITE}
     assert active(store) == ["ci", "as much"]
@@ -78,7 +83,7 @@ def test_a_key_that_breaks_a_rule_is_not_made(
     store: FakeApiKeyStore, keyring: Keyring, name: str, scopes: list[str] | None, field: str
 ) -> None:
     by = keyring.issue("acme", "first").key
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         keyring.create(by, name, scopes)
     assert caught.value.field == field
     assert active(store) == ["first"]
@@ -93,7 +98,7 @@ def test_the_list_is_newest_first_and_goes_on_where_it_stopped(keyring: Keyring)
     rest = keyring.page("acme", 2, page.next_cursor)
     assert [key.name for key in (*page.keys, *rest.keys)] == ["third", "second", "first"]
     assert rest.next_cursor is None
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         keyring.page("globex", 2, page.next_cursor)
 
 
@@ -123,7 +128,7 @@ def test_the_last_key_that_may_write_is_protected(store: FakeApiKeyStore, keyrin
     keyring.issue("acme", "reader", {Scope.READ, Scope.PUBLISH})
     revoked = keyring.issue("acme", "revoked").key
     keyring.revoke(revoked.id, by=by)
-    with pytest.raises(LastApiKey):
+    with pytest.raises(LastApiKeyError):
         keyring.revoke(by.id, by=by)
     assert active(store) == ["last", "reader"]
 
@@ -144,7 +149,7 @@ def test_a_key_with_fewer_scopes_cannot_revoke_the_last_with_more(
 ) -> None:
     last = keyring.issue("acme", "last").key
     writer = keyring.issue("acme", "writer", {Scope.WRITE}).key
-    with pytest.raises(LastApiKey):
+    with pytest.raises(LastApiKeyError):
         keyring.revoke(last.id, by=writer)
     assert "last" in active(store)
 
@@ -176,7 +181,7 @@ def test_two_keys_that_revoke_each_other_leave_one(clock: Clock) -> None:
     one = keyring.issue("acme", "one").key
     two = keyring.issue("acme", "two").key
     store.victim = one
-    with pytest.raises(LastApiKey):
+    with pytest.raises(LastApiKeyError):
         keyring.revoke(two.id, by=one)
     assert active(store) == ["two"]
 
@@ -229,6 +234,6 @@ def test_a_failed_revocation_is_not_taken_for_done(
     by = keyring.issue("acme", "by").key
     key = keyring.issue("acme", "key").key
     store.failures.plan("revoke", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         keyring.revoke(key.id, by=by)
     assert active(store) == ["by", "key"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webhooks.adapters.names import check_name
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target, parse_url
 
 
@@ -19,5 +19,5 @@ def test_a_name_that_every_parser_takes_is_taken(host: str) -> None:
 @pytest.mark.parametrize("label", ["xn--ssaa", "xn--1-zmc", "xn--hhbx"])
 def test_a_name_whose_letters_are_not_allowed_together_is_refused(label: str) -> None:
     target = Target("https", f"{label}.example.com", 443, "/")
-    with pytest.raises(InvalidTarget, match="international name"):
+    with pytest.raises(InvalidTargetError, match="international name"):
         check_name(target)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import samples
-from webhooks.domain.delivery import AttemptError
+from webhooks.domain.delivery import FailureReason
 from webhooks.domain.pace import SLOWEST, at_once, next_pace, pause, slower, too_much
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 RATES = st.integers(1, 200)
 PACES = st.floats(SLOWEST, 200)
 TAKEN = samples.attempt(error=None, status_code=200)
-UNANSWERED = samples.attempt(error=AttemptError.TIMEOUT, status_code=None)
+UNANSWERED = samples.attempt(error=FailureReason.TIMEOUT, status_code=None)
 
 
 def failed(status_code: int) -> Attempt:
-    return samples.attempt(error=AttemptError.HTTP_STATUS, status_code=status_code)
+    return samples.attempt(error=FailureReason.HTTP_STATUS, status_code=status_code)
 
 
 LIMITED = failed(429)

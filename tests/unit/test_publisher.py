@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import samples
 from support.fakes import FakeEventQueue, FakeObserver
 from webhooks.domain import payload
-from webhooks.domain.errors import InvalidEvent, InvalidInput, Unavailable
+from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
 from webhooks.domain.event import accept
 from webhooks.domain.intake import read_message
 from webhooks.domain.ses import SesAccounts
@@ -119,7 +119,7 @@ def test_what_is_no_event_is_named_and_the_others_go_on(
     ]
     results = publisher.publish("acc_1", documents)
     reasons = [
-        result.error.reason if isinstance(result.error, InvalidEvent) else None
+        result.error.reason if isinstance(result.error, InvalidEventError) else None
         for result in results
     ]
     assert reasons == [
@@ -144,14 +144,14 @@ def test_what_the_queue_does_not_take_is_told_at_its_place(
         "acc_1", [document(event="email.lost"), document(id="a"), document(id="b")]
     )
     assert [result.event_id for result in results] == [None, "a", None]
-    assert isinstance(results[2].error, Unavailable)
+    assert isinstance(results[2].error, UnavailableError)
 
 
 @pytest.mark.parametrize("count", [0, 101])
 def test_a_list_has_one_to_a_hundred_events(
     publisher: Publisher, queue: FakeEventQueue, count: int
 ) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         publisher.publish("acc_1", [document()] * count)
     assert queue.messages == []
 

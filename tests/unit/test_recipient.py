@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.recipient import (
     MAX_ADDRESS_CHARACTERS,
     addresses_in,
@@ -113,7 +113,7 @@ def test_letters_are_the_same_however_they_are_composed() -> None:
     ],
 )
 def test_what_is_no_address_is_refused_without_repeating_it(text: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInputError) as refused:
         parse_address(text)
     assert refused.value.field == "address"
     assert refused.value.message == "Use one email address, as recipient@example.com."

@@ -7,8 +7,8 @@ import pytest
 
 from support import samples
 from support.recovering import DRAINING, FIRST, KEY, RECOVERY_ID, REFUSED, World, waiting
-from webhooks.domain.delivery import AttemptError, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import (
     FAILURES_TO_OPEN,
     NOTICE_MS,
@@ -24,7 +24,7 @@ from webhooks.services.recovery import SECONDS_FOR_A_STEP, SETTLE_SECONDS, Step
 if TYPE_CHECKING:
     from typing import Any
 
-GONE = Outcome(AttemptError.HTTP_STATUS, status_code=410)
+GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_receiver_that_is_down_again_is_left_in_peace_though_no_schedule_can_b
     world.sender.answer = lambda *_: REFUSED
     world.scheduler.failures.plan("start", *[True] * 1_000)
     for _ in range(40):
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(UnavailableError):
             world.step()
     assert world.webhook().health.circuit is Circuit.OPEN
     attempts = [one for each in deliveries for one in world.stored(each).attempts]
@@ -430,7 +430,7 @@ def test_a_webhook_without_a_secret_is_waited_for_unsent(world: World) -> None:
 def test_too_little_time_is_our_own_trouble_and_sends_nothing(world: World) -> None:
     world.wait_for(1)
     world.remaining = SECONDS_FOR_A_STEP - 0.1
-    with pytest.raises(Unavailable, match="too few"):
+    with pytest.raises(UnavailableError, match="too few"):
         world.step()
     assert world.sent() == []
 
@@ -444,7 +444,7 @@ def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: 
         world.deliveries.failures.plan("update", True, True)
     else:
         world.walk.failures.plan("batch", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step()
     assert world.step() == DRAINING
     assert [len(world.stored(one).attempts) for one in deliveries] == [1, 1]
@@ -455,7 +455,7 @@ def test_one_whose_execution_could_not_be_started_is_found_by_the_sweeper(world:
     world.drain()
     world.sender.answer = lambda *_: REFUSED
     world.scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step()
     assert world.step() is not None
     world.now_ms += 700_000

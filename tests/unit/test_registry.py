@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 
 from support.fakes import FakeObserver, FakeRecoveryScheduler, FakeWebhookStore
 from webhooks.domain import cursor, targets
-from webhooks.domain.errors import InvalidInput, InvalidTarget, LimitReached, Unavailable
+from webhooks.domain.errors import (
+    InvalidInputError,
+    InvalidTargetError,
+    LimitReachedError,
+    UnavailableError,
+)
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import (
-    InvalidWebhook,
+    InvalidWebhookError,
     Registration,
     Secrets,
     generated_secret,
@@ -86,7 +91,7 @@ def test_neither_secret_nor_url_is_in_the_text_of_a_registration() -> None:
 
 def test_all_broken_rules_are_told_at_once(store: FakeWebhookStore) -> None:
     registration = Registration("http://acme.com", ("email.sent", "no"), "short", "two\nlines")
-    with pytest.raises(InvalidWebhook) as refusal:
+    with pytest.raises(InvalidWebhookError) as refusal:
         make_registry(store).register("acme", registration)
     fields = [problem.field for problem in refusal.value.problems]
     assert fields == ["url", "events[1]", "secret", "description"]
@@ -94,7 +99,7 @@ def test_all_broken_rules_are_told_at_once(store: FakeWebhookStore) -> None:
 
 
 def test_every_address_of_the_host_must_be_public(store: FakeWebhookStore) -> None:
-    with pytest.raises(InvalidTarget):
+    with pytest.raises(InvalidTargetError):
         make_registry(store, "93.184.216.34", "10.0.0.1").register("acme", REGISTRATION)
     assert not store.webhooks
     make_registry(store, "93.184.216.34").register("acme", REGISTRATION)
@@ -104,7 +109,7 @@ def test_every_address_of_the_host_must_be_public(store: FakeWebhookStore) -> No
 def test_the_limit_is_the_stores_to_keep(store: FakeWebhookStore) -> None:
     registry = make_registry(store, max_webhooks=1)
     registry.register("acme", REGISTRATION)
-    with pytest.raises(LimitReached):
+    with pytest.raises(LimitReachedError):
         registry.register("acme", REGISTRATION)
 
 
@@ -112,7 +117,7 @@ def test_a_store_that_does_not_answer_is_not_an_absent_webhook(store: FakeWebhoo
     registry = make_registry(store)
     webhook = registry.register("acme", REGISTRATION).webhook
     store.failures.plan("get", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         registry.get("acme", webhook.id)
     assert registry.get("acme", webhook.id) == webhook
 
@@ -147,7 +152,7 @@ def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
     webhook = registry.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active, health=Health(circuit=circuit)), Secrets("s"))
     recoveries.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         registry.delete("acme", webhook.id)
     assert registry.get("acme", webhook.id) is not None
     assert registry.delete("acme", webhook.id)
@@ -289,12 +294,12 @@ def test_a_cursor_is_refused_in_another_scope(
     scope: list[str], other: list[str], position: str
 ) -> None:
     assume(scope != other)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         cursor.unseal(KEY, other, cursor.seal(KEY, scope, position))
 
 
 def test_a_cursor_of_another_key_is_refused() -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         cursor.unseal(KEY, ["a"], cursor.seal(b"another", ["a"], "p"))
 
 
@@ -305,12 +310,12 @@ def test_a_cursor_with_any_character_changed_is_refused(data: st.DataObject) -> 
     character = data.draw(st.characters())
     assume(character != sealed[place])
     changed = sealed[:place] + character + sealed[place + 1 :]
-    with pytest.raises(InvalidInput) as refusal:
+    with pytest.raises(InvalidInputError) as refusal:
         cursor.unseal(KEY, ["acme"], changed)
     assert refusal.value.field == "cursor"
 
 
 @given(st.text(max_size=700))
 def test_a_made_up_cursor_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         cursor.unseal(KEY, ["acme"], text)

@@ -9,13 +9,13 @@ import pytest
 from support import samples
 from support.fakes import FakeReplayScheduler, FakeReplayStore
 from support.world import World as Services
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status, delivery_id
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.errors import (
-    InvalidInput,
-    ReplayRunning,
-    TooManyReplays,
-    Unavailable,
-    WebhookDisabled,
+    InvalidInputError,
+    ReplayRunningError,
+    TooManyReplaysError,
+    UnavailableError,
+    WebhookDisabledError,
 )
 from webhooks.domain.replay import NOT_ARRIVED, PAUSE_SECONDS, Replay, ReplayStatus, select
 from webhooks.services.replayer import SECONDS_FOR_A_STEP, Replayer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOW = samples.NOW_MS / 1000
 SINCE = "2025-12-21T00:00:00Z"
-REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
 RATE = 3
 
 
@@ -124,7 +124,7 @@ def test_a_replay_never_selects_what_is_yet_to_come() -> None:
 def test_what_no_replay_can_be_is_refused_by_field(
     world: World, request_: Mapping[str, str], field: str
 ) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInputError) as refused:
         world.start(**request_)
     assert refused.value.field == field
     assert world.replay_store.replays == {}
@@ -140,14 +140,14 @@ def test_a_disabled_webhook_has_no_replay(world: World) -> None:
     world.disable()
     disabled = world.webhooks.get("acc_1", samples.WEBHOOK_ID)
     assert disabled
-    with pytest.raises(WebhookDisabled):
+    with pytest.raises(WebhookDisabledError):
         world.replays.start(disabled, since=SINCE)
     assert world.replay_scheduler.started == []
 
 
 def test_a_second_replay_waits_for_the_first(world: World) -> None:
     first = world.start()
-    with pytest.raises(ReplayRunning):
+    with pytest.raises(ReplayRunningError):
         world.start()
     world.replays.cancel(samples.webhook(), first.id)
     world.start()
@@ -156,13 +156,13 @@ def test_a_second_replay_waits_for_the_first(world: World) -> None:
 def test_a_webhook_has_only_so_many_replays_a_day(world: World) -> None:
     for _ in range(2):
         world.replays.cancel(samples.webhook(), world.start().id)
-    with pytest.raises(TooManyReplays):
+    with pytest.raises(TooManyReplaysError):
         world.start()
 
 
 def test_a_replay_that_could_not_be_started_is_in_nobodys_way(world: World) -> None:
     world.replay_scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.start()
     [failed] = world.replay_store.replays.values()
     assert (failed.status, failed.reason) == (ReplayStatus.FAILED, "not_started")
@@ -217,7 +217,7 @@ def test_a_step_that_was_not_recorded_is_made_again_with_the_same_ids(world: Wor
     world.sender.answer = lambda *_: REFUSED
     replay = world.start()
     world.replay_store.failures.plan("save", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step(replay)
     assert world.step(replay) is None
     assert sorted(world.sent()) == sorted(ids * 2)
@@ -230,7 +230,7 @@ def test_a_replay_goes_on_behind_what_was_recorded_before_a_fault_of_ours(world:
     def answer(_: str, headers: Mapping[str, str]) -> Outcome:
         if headers["X-SendComms-Delivery"] == ids[1] and len(world.sender.posts) <= 3:
             msg = "the resolver"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         return Outcome(status_code=200)
 
     world.sender.answer = answer
@@ -248,18 +248,18 @@ def test_a_fault_of_ours_at_the_first_delivery_is_tried_again(world: World) -> N
 
     def answer(*_: object) -> Outcome:
         msg = "the resolver"
-        raise Unavailable(msg)
+        raise UnavailableError(msg)
 
     world.sender.answer = answer
     replay = world.start()
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step(replay)
     assert world.now(replay) == replay
 
 
 def test_too_little_time_for_a_step_sends_nothing(world: World) -> None:
     world.missed(1)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.step(world.start(), SECONDS_FOR_A_STEP - 1)
     assert world.sent() == []
 
@@ -332,7 +332,7 @@ def test_a_list_of_replays_goes_on_with_its_cursor(world: World) -> None:
     rest = world.replays.page(samples.webhook(), 1, page.next_cursor)
     assert [one.id for one in (*page.replays, *rest.replays)] == ids
     assert rest.next_cursor is None
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         world.replays.page(samples.webhook(2), 1, page.next_cursor)
 
 

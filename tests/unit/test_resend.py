@@ -10,15 +10,15 @@ import pytest
 from support import samples
 from support.world import World as Services
 from webhooks.domain import signing
-from webhooks.domain.delivery import MAX_ATTEMPTS, AttemptError, Delivery, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.webhook import Secrets
 from webhooks.services.retrier import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
 DELIVERY = samples.delivery()
 
 
@@ -108,7 +108,7 @@ def test_without_a_secret_a_delivery_that_succeeded_stays_so(world: World) -> No
 
 def test_our_own_trouble_is_raised_for_the_state_machine_to_try_again(world: World) -> None:
     world.deliveries.failures.plan("get", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.retrier.resend(DELIVERY.key)
     assert world.sender.posts == []
 
@@ -198,7 +198,7 @@ def test_a_secret_rotated_since_it_was_read_is_tried_when_the_known_one_is_refus
             now_ms=samples.NOW_MS,
         )
 
-    during(world, swapped, Outcome(AttemptError.HTTP_STATUS, status_code=401))
+    during(world, swapped, Outcome(FailureReason.HTTP_STATUS, status_code=401))
     assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
     assert world.stored.status is Status.SUCCEEDED
     headers = world.sender.posts[-1][2]
@@ -209,7 +209,7 @@ def test_a_secret_rotated_since_it_was_read_is_tried_when_the_known_one_is_refus
 def test_the_second_request_of_a_rotation_proves_that_the_receiver_moved(world: World) -> None:
     new = "whsec_" + "ef" * 32
     world.store.add(samples.webhook(), Secrets(new, samples.SECRET, samples.NOW_MS + 1000))
-    during(world, lambda: None, Outcome(AttemptError.HTTP_STATUS, status_code=403))
+    during(world, lambda: None, Outcome(FailureReason.HTTP_STATUS, status_code=403))
     world.retrier.retry(DELIVERY.key, 2)
     first, second = (headers["webhook-signature"] for _, _, headers in world.sender.posts)
     assert len(first.split()) == 2

@@ -7,13 +7,13 @@ import pytest
 from support import samples
 from support.world import World as Services
 from webhooks.domain import signing
-from webhooks.domain.delivery import MAX_ATTEMPTS, AttemptError, Delivery, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.webhook import Secrets
 from webhooks.services.redriver import Redriven, Redriver
 from webhooks.services.retrier import Decision
 
-REFUSED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
 NOW = samples.NOW_MS / 1000
 
 
@@ -81,7 +81,7 @@ def test_the_last_failure_exhausts_the_delivery(world: World) -> None:
 
 def test_retry_after_moves_the_next_attempt_later(world: World) -> None:
     world.sender.answer = lambda *_: Outcome(
-        AttemptError.HTTP_STATUS, status_code=503, retry_after_seconds=4_000
+        FailureReason.HTTP_STATUS, status_code=503, retry_after_seconds=4_000
     )
     assert world.retrier.retry(world.delivery.key, 2).seconds == pytest.approx(4_000)
 
@@ -116,7 +116,7 @@ def test_a_disabled_webhooks_delivery_waits(world: World) -> None:
 
 
 def test_gone_disables_the_webhook(world: World) -> None:
-    world.sender.answer = lambda *_: Outcome(AttemptError.HTTP_STATUS, status_code=410)
+    world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=410)
     assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
     webhook = world.store.get("acc_1", samples.webhook().id)
     assert webhook is not None
@@ -166,7 +166,7 @@ def test_our_own_trouble_is_raised_for_the_state_machine_to_try_again(
     world: World, method: str
 ) -> None:
     world.deliveries.failures.plan(method, True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.retrier.retry(world.delivery.key, 2)
     assert len(world.stored().attempts) == 1
 
@@ -215,7 +215,7 @@ def test_a_drained_delivery_whose_schedule_is_not_started_waits_for_the_next_ste
     world.sender.answer = lambda *_: REFUSED
     delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
     world.scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.retrier.drain(world.destination(), delivery)
     stored = world.stored()
     assert (stored.status, stored.reason) == (Status.WAITING, "webhook_down")

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.domain.delivery import AttemptError, Outcome
+from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.retry import DEFAULT_SCHEDULE, next_delay, parse_schedule, restart_delay
 
 SCHEDULES = st.lists(st.floats(0, 86_400), min_size=1, max_size=20)
 FRACTIONS = st.floats(0, 1)
-FAILED = Outcome(AttemptError.HTTP_STATUS, status_code=500)
+FAILED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
 
 
 def asking(seconds: float | None, status_code: int = 503) -> Outcome:
-    return Outcome(AttemptError.HTTP_STATUS, status_code=status_code, retry_after_seconds=seconds)
+    return Outcome(FailureReason.HTTP_STATUS, status_code=status_code, retry_after_seconds=seconds)
 
 
 def test_the_default_schedule_is_the_contracts() -> None:

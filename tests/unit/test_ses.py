@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.payload import MAX_DEPTH, parse
 from webhooks.domain.ses import SesAccounts, to_events
 
@@ -73,8 +73,8 @@ def body_of(event: Event) -> dict[str, Any]:
     return body
 
 
-def refusal(record: dict[str, Any]) -> InvalidEvent:
-    with pytest.raises(InvalidEvent) as caught:
+def refusal(record: dict[str, Any]) -> InvalidEventError:
+    with pytest.raises(InvalidEventError) as caught:
         to_events(record)
     return caught.value
 
@@ -374,7 +374,7 @@ def test_whatever_is_missing_or_of_another_type_a_record_is_events_or_refused(na
                 del parent[path[-1]]
             else:
                 parent[path[-1]] = value
-            with contextlib.suppress(InvalidEvent):
+            with contextlib.suppress(InvalidEventError):
                 to_events(record, accounts=TABLE)
             tried += 1
     assert tried > 100

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from support import samples
 from webhooks.adapters.sqs import MAX_BATCH_BYTES
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, compose
 from webhooks.domain.intake import Message, read_message
 from webhooks.domain.payload import parse, serialize
@@ -41,7 +41,7 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 def reason(text: str) -> str:
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         read(text)
     return caught.value.reason
 
@@ -171,7 +171,7 @@ def test_bytes_that_are_not_in_the_contracts_form_are_refused(
 def test_a_shard_is_none_inside_another_envelope_or_with_the_account_of_a_key() -> None:
     text = json.dumps(document())
     assert reason(json.dumps({"Type": "Notification", "Message": text})) == "unknown_event"
-    with pytest.raises(InvalidEvent, match="event: must be one of"):
+    with pytest.raises(InvalidEventError, match="event: must be one of"):
         read(text, account_id="acc_1")
 
 

@@ -11,7 +11,7 @@ import pytest
 from support import samples
 from support.world import World as Services
 from webhooks.domain.delivery import Delivery, Status, delivery_id
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
 from webhooks.services.sweeper import SWEPT_AT_ONCE
@@ -203,7 +203,7 @@ def test_a_part_that_our_own_side_fails_leaves_the_others_their_turn(
         "a start": (world.scheduler, "start"),
     }[part]
     on[0].failures.plan(on[1], True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.sweep()
     counts = world.observer.counts
     assert counts["OverdueDeliveries"] >= len(lost) - 8
@@ -216,7 +216,7 @@ def test_a_sweep_that_does_not_come_to_its_end_counts_no_zero(world: World, meth
     """The alarm on sweeps that are missing is to see it."""
     on: Any = world.health_store if method == "overdue" else world.sweeper._overdue
     on.failures.plan(method, True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.sweep()
     assert world.observer.counts == {}
 
@@ -224,7 +224,7 @@ def test_a_sweep_that_does_not_come_to_its_end_counts_no_zero(world: World, meth
 def test_one_whose_restart_was_written_and_not_started_is_not_counted_twice(world: World) -> None:
     delivery = world.overdue(1)
     world.scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.sweep()
     assert world.deliveries.deliveries[delivery.key] == replace(
         delivery, generation=1, restarts=1, next_attempt_at_ms=world.now_ms

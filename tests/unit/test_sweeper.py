@@ -6,8 +6,8 @@ import pytest
 
 from support import samples
 from support.world import World as Services
-from webhooks.domain.delivery import AttemptError, Delivery, Outcome, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health, RecoveryKey
 from webhooks.ports import OverduePage
 from webhooks.services.redriver import Redriven, Redriver
@@ -112,7 +112,7 @@ def test_after_an_attempt_the_first_restart_is_at_once_again(world: World) -> No
         assert world.sweep() == (1, 0)
         world.scheduler.stop(world.stored())
     assert world.stored().restarts == 3
-    world.sender.answer = lambda *_: Outcome(AttemptError.TIMEOUT)
+    world.sender.answer = lambda *_: Outcome(FailureReason.TIMEOUT)
     assert world.retrier.retry(world.delivery.key, 2, 3).decision == "wait"
     assert world.stored().restarts == 0
     world.now_ms = (world.stored().next_attempt_at_ms or 0) + GRACE_MS + 1
@@ -165,7 +165,7 @@ def test_somebody_who_was_faster_than_the_sweep_keeps_the_delivery(world: World)
 
 def test_a_start_that_fails_is_swept_again_when_that_is_overdue(world: World) -> None:
     world.scheduler.failures.plan("start", True)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         world.sweep()
     assert world.sweep() == (0, 0)
     world.now_ms += GRACE_MS + 1

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import HttpUrl, TypeAdapter
 
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import MAX_URL_CHARACTERS, Target, check_url, is_public, parse_url
 
 _PYDANTIC = TypeAdapter(HttpUrl)
@@ -28,7 +28,7 @@ def vectors(kind: str) -> list[Any]:
 def accepted(url: str) -> bool:
     try:
         check_url(url)
-    except InvalidTarget:
+    except InvalidTargetError:
         return False
     return True
 
@@ -49,7 +49,7 @@ def test_a_refusal_names_the_field_and_never_repeats_the_url(vector: dict[str, A
     if vector["expected"] == "accept":
         assert parse_url(url).host in url
         return
-    with pytest.raises(InvalidTarget) as caught:
+    with pytest.raises(InvalidTargetError) as caught:
         check_url(url)
     assert caught.value.field == "url"
     assert len(caught.value.message.split()) > 3
@@ -89,7 +89,7 @@ def test_an_accepted_url_is_taken_apart(url: str, target: Target) -> None:
     ],
 )
 def test_a_refusal_says_what_to_change(url: str, hint: str) -> None:
-    with pytest.raises(InvalidTarget) as caught:
+    with pytest.raises(InvalidTargetError) as caught:
         check_url(url)
     assert hint in caught.value.message
 
@@ -165,7 +165,7 @@ def test_pydantic_takes_every_international_name_that_the_rule_takes(labels: lis
     url = f"https://{'.'.join(labels)}.example.com/"
     try:
         target = parse_url(url)
-    except InvalidTarget:
+    except InvalidTargetError:
         return
     assert _PYDANTIC.validate_python(url).host == target.host
 
@@ -195,7 +195,7 @@ _ILL_MEANT = st.builds(
 def test_every_parser_finds_one_host_and_port_in_an_accepted_url(url: str) -> None:
     try:
         target = parse_url(url)
-    except InvalidTarget:
+    except InvalidTargetError:
         return
     plain = urlsplit(url)
     wide = urllib3.util.parse_url(url)

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.services.together import begin, together
 
 
-@pytest.mark.parametrize("failure", [Unavailable("the table"), KeyError("a bug")])
+@pytest.mark.parametrize("failure", [UnavailableError("the table"), KeyError("a bug")])
 def test_whatever_fails_the_others_are_waited_for(failure: Exception) -> None:
     """A thread that goes on after the function's answer is frozen in the middle of its work."""
     first_failed = threading.Event()
@@ -35,7 +35,7 @@ def test_the_results_are_those_up_to_where_our_own_side_failed() -> None:
     def work(item: int) -> int:
         if item == 2:
             msg = "the table"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         return item
 
     with ThreadPoolExecutor(4) as threads:

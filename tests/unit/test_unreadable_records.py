@@ -11,7 +11,7 @@ from support.fakes import FakeReplayStore
 from support.world import World
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.erasure import Erasure, ErasureStatus, digest, erasure_id
-from webhooks.domain.errors import UnreadableRecord
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit, Health, RecoveryKey
 from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection, replay_id
 from webhooks.domain.webhook import Secrets
@@ -152,6 +152,6 @@ def test_an_erasure_erases_the_others_and_does_not_say_that_it_erased_all(world:
 
 def test_an_attempt_of_its_own_is_not_made(world: World) -> None:
     broken = put(world, 0, Status.RETRYING, readable=False)
-    with pytest.raises(UnreadableRecord, match=broken.id):
+    with pytest.raises(UnreadableRecordError, match=broken.id):
         world.retrier.retry(broken.key, 2)
     assert sent(world) == []

@@ -10,7 +10,7 @@ from api.requests import SCOPE_EXTENSION
 from api.schemas.base import Success
 from api.schemas.events import REQUEST_BODY, PublishedOut
 from webhooks.domain.api_key import Scope
-from webhooks.domain.errors import InvalidEvent, Unavailable
+from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.services.publisher import Published
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ def publish_events(
     if all(each.error for each in published):
         raise _refusal(published, alone=alone)
     # What our own side did not take is to be sent again, also under the same Idempotency-Key.
-    call.final = not any(isinstance(each.error, Unavailable) for each in published)
+    call.final = not any(isinstance(each.error, UnavailableError) for each in published)
     results = [PublishedOut.of(index, each) for index, each in enumerate(published)]
     return Success(data=results[0] if alone else results)
 
@@ -49,7 +49,7 @@ def _refusal(published: Sequence[Published], *, alone: bool) -> Exception:
     """
     problems = []
     for index, each in enumerate(published):
-        if isinstance(each.error, InvalidEvent):
+        if isinstance(each.error, InvalidEventError):
             problems.append(errors.event_problem(each.error, None if alone else index))
         elif each.error is not None:
             return each.error

@@ -11,7 +11,7 @@ from api import errors
 from api.dependencies import AccountId, CurrentCall, RecipientErasures
 from api.schemas.base import Success
 from api.schemas.recipients import ErasureOut
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -57,5 +57,5 @@ def _decoded(address: str) -> str:
     if "@" not in address:
         return unquote(address)
     if _ESCAPE.search(address):
-        raise InvalidInput("address", "Percent-encode all of it, as recipient%40example.com.")
+        raise InvalidInputError("address", "Percent-encode all of it, as recipient%40example.com.")
     return address

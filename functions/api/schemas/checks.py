@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.schemas.base import Out
 from webhooks.domain.check import Check, CheckStatus, Finding, Probe, Report, Verdict, judge
-from webhooks.domain.delivery import AttemptError
+from webhooks.domain.delivery import FailureReason
 from webhooks.domain.timestamps import to_text
 
 
@@ -18,7 +18,7 @@ class FindingOut(Out):
     verdict: Verdict
     message: str = Field(description="What it means, and what to do about it.")
     status_code: int | None = None
-    error: AttemptError | None = None
+    error: FailureReason | None = None
     duration_ms: int
 
     @classmethod

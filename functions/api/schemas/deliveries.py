@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from api.schemas.base import In, Out
-from webhooks.domain.delivery import Attempt, AttemptError, Delivery, Status
+from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status
 from webhooks.domain.event import EventType
 from webhooks.domain.timestamps import to_text
 
@@ -32,7 +32,7 @@ class AttemptSummaryOut(Out):
     started_at: str
     duration_ms: int
     status_code: int | None = None
-    error: AttemptError | None = None
+    error: FailureReason | None = None
     manual: bool
     probe: bool
 

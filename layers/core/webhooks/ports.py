@@ -1,6 +1,6 @@
 """What the services need from outside, as protocols. Adapters and the tests' fakes implement them.
 
-Every method may raise `Unavailable`: our own side did not answer, and the work is to be tried
+Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
 again. No method raises anything else of its backend's.
 """
 
@@ -93,7 +93,7 @@ class WebhookStore(Protocol):
     """The webhooks, for their owners: no method of it reads a secret."""
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
-        """Add a webhook; LimitReached where its account has `limit` already, however parallel."""
+        """Add a webhook; LimitReachedError if its account has `limit`, however parallel."""
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook, None where this account has none of that id."""
@@ -217,8 +217,8 @@ class HealthStore(Protocol):
 class DeliveryStore(Protocol):
     """The deliveries.
 
-    A method that reads a single one raises UnreadableRecord where its record is broken, or of a
-    newer version of ours.
+    A method that reads a single one raises UnreadableRecordError where its record is broken, or of
+    a newer version of ours.
     """
 
     def claim(self, event: Event) -> int:
@@ -433,7 +433,7 @@ class Sender(Protocol):
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send one request and return what it came to, within 5 seconds, never an exception.
 
-        Unavailable is raised only where our own side failed before a byte was sent.
+        UnavailableError is raised only where our own side failed before a byte was sent.
         """
 
 
@@ -552,7 +552,7 @@ class KeptAnswers(Protocol):
     ) -> KeptAnswer:
         """Return the answer kept under `key`, else make one with `answer` and keep it.
 
-        Where `answer` raises, nothing is kept. `fingerprint` stands for what was asked: another
-        one under the same key raises IdempotencyConflict. A key whose answer is being made raises
-        IdempotencyInProgress, for as long as the milliseconds that its maker had left.
+        Where `answer` raises, nothing is kept. `fingerprint` stands for what was asked: another one
+        under the same key raises IdempotencyConflictError. A key whose answer is being made raises
+        IdempotencyInProgressError, for as long as the milliseconds that its maker had left.
         """

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
-from webhooks.domain.errors import IdempotencyConflict, IdempotencyInProgress
+from webhooks.domain.errors import IdempotencyConflictError, IdempotencyInProgressError
 from webhooks.ports import ApiKeyPage, KeptAnswer
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class FakeKeptAnswers:
         known = self.kept.get(tuple(key))
         if known is not None:
             if known[0] != fingerprint:
-                raise IdempotencyConflict
+                raise IdempotencyConflictError
             if known[1] is None:
-                raise IdempotencyInProgress
+                raise IdempotencyInProgressError
             return known[1]._replace(replayed=True)
         self.kept[tuple(key)] = (fingerprint, None)
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
 from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
-from webhooks.domain.errors import UnreadableRecord
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.ports import DeliveryBatch, DeliveryPage, OverduePage, OverduePlace
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class FakeDeliveryStore:
 
     def _read(self, key: DeliveryKey) -> Delivery | None:
         if key in self.unreadable:
-            raise UnreadableRecord(key, "KeyError")
+            raise UnreadableRecordError(key, "KeyError")
         return self.deliveries.get(key)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 
 class Failures:
-    """Lets a test make the next calls of a method fail with `Unavailable`, or at a chosen call."""
+    """Lets a test make a method's next calls, or a chosen one, fail with `UnavailableError`."""
 
     def __init__(self) -> None:
         self._planned: dict[str, list[bool]] = {}
@@ -19,7 +19,7 @@ class Failures:
         """Fail where the plan says so."""
         if self.due(method):
             msg = f"{method}: planned failure"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
 
     def due(self, method: str) -> bool:
         """Tell whether the plan says that this call of `method` fails."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
-from webhooks.domain.errors import LimitReached
+from webhooks.domain.errors import LimitReachedError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Destination, Secrets, Webhook
 from webhooks.ports import WebhookPage
@@ -35,7 +35,7 @@ class FakeWebhookStore:
         self.failures.check("create")
         if sum(account == webhook.account_id for account, _ in self.webhooks) >= limit:
             msg = f"the account has its {limit} webhooks already"
-            raise LimitReached(msg)
+            raise LimitReachedError(msg)
         self.add(webhook, Secrets(secret))
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:

@@ -10,7 +10,7 @@ from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDiscon
 from typing import TYPE_CHECKING
 
 from webhooks.adapters.dialer import AttemptFailedError
-from webhooks.domain.delivery import AttemptError
+from webhooks.domain.delivery import FailureReason
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,7 @@ class _Stream(io.BufferedReader):
         self._bytes_left -= len(line)
         self._lines_left -= 1
         if self._bytes_left < 0 or self._lines_left < 0:
-            raise AttemptFailedError(AttemptError.ANSWER_TOO_LARGE)
+            raise AttemptFailedError(FailureReason.ANSWER_TOO_LARGE)
         if not line.endswith(b"\n"):
             # http.client takes a head that breaks off, also by the watchdog's hand, for a whole.
             raise RemoteDisconnected("the answer's head broke off")

@@ -11,7 +11,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def error_code(error: ClientError) -> str:
 
 @contextmanager
 def unavailable_on_failure(operation: str) -> Iterator[None]:
-    """Turn what AWS raises within into `Unavailable`, which carries the code and no message.
+    """Turn what AWS raises within into `UnavailableError`, which carries the code and no message.
 
     AWS's messages can hold keys and values of the request; codes cannot.
     """
@@ -84,7 +84,7 @@ def unavailable_on_failure(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         msg = f"{operation}: {error_code(error)}"
-        raise Unavailable(msg) from error
+        raise UnavailableError(msg) from error
     except BotoCoreError as error:
         msg = f"{operation}: {type(error).__name__}"
-        raise Unavailable(msg) from error
+        raise UnavailableError(msg) from error

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from webhooks.adapters import items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.domain.check import Check, CheckKey, CheckStatus, Probe
-from webhooks.domain.delivery import AttemptError, Outcome
+from webhooks.domain.delivery import FailureReason, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,7 +111,7 @@ def _read(key: CheckKey, item: Mapping[str, Any]) -> Check:
 def _read_outcome(text: str) -> tuple[Probe, Outcome]:
     probe, status_code, error, duration_ms = json.loads(text)
     outcome = Outcome(
-        error=AttemptError(error) if error else None,
+        error=FailureReason(error) if error else None,
         status_code=status_code,
         duration_ms=duration_ms,
     )

@@ -21,7 +21,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from webhooks.adapters.answer import Answer
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     import socket
@@ -160,7 +160,7 @@ class _GuardedPool(HTTPConnectionPool):
         try:
             self._guard.watch.hold(conn.sock)
         except OSError as error:
-            raise Unavailable("no descriptor is left to watch a request with") from error
+            raise UnavailableError("no descriptor is left to watch a request with") from error
         try:
             return super()._make_request(conn, *args, **options)
         except (OSError, HTTPException) as error:

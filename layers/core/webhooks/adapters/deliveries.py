@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,7 +135,7 @@ class DynamoDBDeliveryStore:
                     writes = answer.get("UnprocessedItems")
                     if not writes:
                         break
-            except Unavailable:
+            except UnavailableError:
                 pass
             unwritten += [
                 items.read_delivery_key(write["PutRequest"]["Item"])
@@ -234,7 +234,7 @@ def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def _tries() -> Iterator[int]:
     """Number the tries of a batch with a jittered pause between, longer each time.
 
-    What a batch leaves unprocessed was throttled. Raises Unavailable after the last try.
+    What a batch leaves unprocessed was throttled. Raises UnavailableError after the last try.
     """
     for number in range(_BATCH_TRIES):
         if number:
@@ -242,4 +242,4 @@ def _tries() -> Iterator[int]:
             time.sleep(random.uniform(longest / 2, longest))  # noqa: S311 (spreads load)
         yield number
     msg = "a batch stayed unprocessed: throttled"
-    raise Unavailable(msg)
+    raise UnavailableError(msg)

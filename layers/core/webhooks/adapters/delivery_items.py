@@ -7,8 +7,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.items import delivery_key, item_size, number, owner, read_delivery_key
-from webhooks.domain.delivery import Attempt, AttemptError, Delivery, Status
-from webhooks.domain.errors import UnreadableRecord
+from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status
+from webhooks.domain.errors import UnreadableRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,7 +122,7 @@ def read_living(
         if lives(item, now):
             try:
                 delivery = read_delivery(item)
-            except UnreadableRecord as error:
+            except UnreadableRecordError as error:
                 read[error.key] = None
             else:
                 read[delivery.key] = delivery
@@ -130,7 +130,7 @@ def read_living(
 
 
 def read_delivery(item: Mapping[str, Any]) -> Delivery:
-    """Return the delivery of an item. Raises UnreadableRecord.
+    """Return the delivery of an item. Raises UnreadableRecordError.
 
     What an item lacks, or what this version does not know, as a status after a rollback, is known
     here by the errors that reading it comes to.
@@ -140,7 +140,7 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
         return _read_delivery(key, item)
     except (AttributeError, LookupError, TypeError, ValueError, zlib.error) as error:
         # Without the error itself, whose text may quote the record.
-        raise UnreadableRecord(key, type(error).__name__) from None
+        raise UnreadableRecordError(key, type(error).__name__) from None
 
 
 def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
@@ -207,7 +207,7 @@ def _read_attempt(text: str) -> Attempt:
         started_at_ms=started_at_ms,
         duration_ms=duration_ms,
         status_code=status_code,
-        error=AttemptError(error) if error else None,
+        error=FailureReason(error) if error else None,
         answer=answer or "",
         manual=bool(manual),
         probe=bool(probe),

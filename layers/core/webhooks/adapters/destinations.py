@@ -27,7 +27,7 @@ class DynamoDBDestinationStore:
         self._table = table
 
     def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
-        """Return every webhook of an account or a shard; all of its pages, or Unavailable."""
+        """Return every webhook of an account or a shard; all of its pages, or UnavailableError."""
         if shard is None:
             condition = "webhook_id < :end"
             values = {":end": {"S": items.AFTER_ALL_WEBHOOKS}}

@@ -8,8 +8,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from webhooks.domain.delivery import AttemptError
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import FailureReason
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ _Answers: TypeAlias = "Sequence[tuple[Any, ...]]"
 class AttemptFailedError(Exception):
     """The receiver failed, in a way that only the one who noticed can name."""
 
-    def __init__(self, error: AttemptError) -> None:
+    def __init__(self, error: FailureReason) -> None:
         """Carry the attempt's error and nothing of the receiver's."""
         super().__init__(error.value)
         self.error = error
@@ -52,33 +52,33 @@ class Dialer:
         """Look the name up once and connect to a number that it gave, within the watch.
 
         Raises AttemptFailedError for `dns`, `blocked_address`, `connection` and `timeout`, and
-        Unavailable where this process ran out of something.
+        UnavailableError where this process ran out of something.
         """
         addresses = self._vetted_addresses(host, port, watch)
         for tries_left in range(len(addresses), 0, -1):
             # An address that swallows packets must leave time for the next.
             seconds = watch.remaining() / tries_left
             if seconds <= 0:
-                raise AttemptFailedError(AttemptError.TIMEOUT)
+                raise AttemptFailedError(FailureReason.TIMEOUT)
             try:
                 return _connect(addresses[-tries_left], port, seconds, watch)
             except OSError as error:
                 if error.errno in _OUR_ERRNOS:
-                    raise Unavailable("no socket is left to reach a receiver with") from error
+                    raise UnavailableError("no socket is left to reach a receiver with") from error
                 timed_out = isinstance(error, TimeoutError)
-        raise AttemptFailedError(AttemptError.TIMEOUT if timed_out else AttemptError.CONNECTION)
+        raise AttemptFailedError(FailureReason.TIMEOUT if timed_out else FailureReason.CONNECTION)
 
     def _vetted_addresses(self, host: str, port: int, watch: Watch) -> list[str]:
         """Return one or two IPv4 addresses, or raise: one closed address spoils the answer."""
         if watch.remaining() <= 0:
-            raise AttemptFailedError(AttemptError.TIMEOUT)
+            raise AttemptFailedError(FailureReason.TIMEOUT)
         answers = self._look_up(host, port, min(LOOK_UP_SECONDS, max(watch.remaining(), 0)))
         if not all(self._allowed(address[0]) for *_, address in answers):
-            raise AttemptFailedError(AttemptError.BLOCKED_ADDRESS)
+            raise AttemptFailedError(FailureReason.BLOCKED_ADDRESS)
         open_addresses = (address[0] for family, *_, address in answers if family == socket.AF_INET)
         addresses = list(dict.fromkeys(open_addresses))[:MAX_TRIES]
         if not addresses:
-            raise AttemptFailedError(AttemptError.DNS)
+            raise AttemptFailedError(FailureReason.DNS)
         return addresses
 
     def _look_up(self, host: str, port: int, seconds: float) -> _Answers:
@@ -99,30 +99,30 @@ class Dialer:
                 self._look_ups.release()
 
         if not self._look_ups.acquire(blocking=False):
-            raise Unavailable("too many look-ups of receivers' names are under way")
+            raise UnavailableError("too many look-ups of receivers' names are under way")
         try:
             threading.Thread(target=work, name="look-up", daemon=True).start()
         except RuntimeError as error:
             self._look_ups.release()
-            raise Unavailable("no thread is left to look up a receiver's name in") from error
+            raise UnavailableError("no thread is left to look up a receiver's name in") from error
         try:
             answers = box.get(timeout=seconds)
         except queue.Empty:
-            raise AttemptFailedError(AttemptError.DNS) from None
+            raise AttemptFailedError(FailureReason.DNS) from None
         if isinstance(answers, Exception):
             raise _named(answers) from answers
         return answers
 
 
-def _named(error: OSError | UnicodeError) -> AttemptFailedError | Unavailable:
+def _named(error: OSError | UnicodeError) -> AttemptFailedError | UnavailableError:
     ours = (
         error.errno in _OUR_RESOLVER_ERRORS
         if isinstance(error, socket.gaierror)
         else isinstance(error, OSError)
     )
     if ours:
-        return Unavailable("our resolver could not be asked for a receiver's address")
-    return AttemptFailedError(AttemptError.DNS)
+        return UnavailableError("our resolver could not be asked for a receiver's address")
+    return AttemptFailedError(FailureReason.DNS)
 
 
 def _connect(address: str, port: int, seconds: float, watch: Watch) -> socket.socket:

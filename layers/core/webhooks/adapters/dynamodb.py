@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
-from webhooks.domain.errors import LimitReached, Unavailable
+from webhooks.domain.errors import LimitReachedError, UnavailableError
 from webhooks.ports import WebhookPage
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ class DynamoDBWebhookStore:
         )
         if reasons and reasons[1] == CONDITION_FAILED:
             msg = f"the account has {limit} webhooks, as many as it may: delete one first"
-            raise LimitReached(msg)
+            raise LimitReachedError(msg)
         if reasons:
             msg = f"creating a webhook: {reasons[0]}"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook, None where this account has none of that id."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.domain.announcement import VERSION
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.timestamps import to_text
 
 if TYPE_CHECKING:
@@ -47,4 +47,4 @@ class EventBridgeAnnouncer:
             )
         if answer["FailedEntryCount"]:
             msg = f"announcing: {answer['Entries'][0].get('ErrorCode')}"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)

@@ -19,8 +19,8 @@ from urllib3.exceptions import HTTPError
 from webhooks.adapters.connection import Guard, GuardedAdapter, Post
 from webhooks.adapters.dialer import AttemptFailedError, Dialer
 from webhooks.adapters.watchdog import Watchdog
-from webhooks.domain.delivery import MAX_ANSWER_BYTES, AttemptError, Outcome
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.delivery import MAX_ANSWER_BYTES, FailureReason, Outcome
+from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import is_public, parse_url
 
 if TYPE_CHECKING:
@@ -69,15 +69,15 @@ class GuardedSender:
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send one request and return what it came to, within the timeout.
 
-        The name's look-up counts towards it. Raises Unavailable where this process ran out of
+        The name's look-up counts towards it. Raises UnavailableError where this process ran out of
         sockets, threads or memory before a byte was sent, and ValueError for a header that HTTP
         does not allow.
         """
         started = time.monotonic()
         try:
             target = self._check(url)
-        except InvalidTarget:
-            return Outcome(error=AttemptError.BLOCKED_ADDRESS)
+        except InvalidTargetError:
+            return Outcome(error=FailureReason.BLOCKED_ADDRESS)
         with self._watchdog.watch(started + self._timeout_seconds) as watch:
             self._guard.watch = watch
             try:
@@ -108,12 +108,12 @@ def _beginning_of_body(response: requests.Response) -> bytes:
     return taken
 
 
-def _error_of(failure: Exception, watch: Watch) -> AttemptError:
+def _error_of(failure: Exception, watch: Watch) -> FailureReason:
     if watch.expired or watch.remaining() <= 0 or isinstance(failure, requests.Timeout):
-        return AttemptError.TIMEOUT
+        return FailureReason.TIMEOUT
     if isinstance(failure, requests.exceptions.SSLError):
-        return AttemptError.TLS
-    return AttemptError.CONNECTION
+        return FailureReason.TLS
+    return FailureReason.CONNECTION
 
 
 def _outcome(response: requests.Response, taken: bytes, duration_ms: int) -> Outcome:
@@ -121,7 +121,7 @@ def _outcome(response: requests.Response, taken: bytes, duration_ms: int) -> Out
     succeeded = 200 <= status_code < 300
     asked = response.headers.get("Retry-After")
     return Outcome(
-        error=None if succeeded else AttemptError.HTTP_STATUS,
+        error=None if succeeded else FailureReason.HTTP_STATUS,
         status_code=status_code,
         duration_ms=duration_ms,
         retry_after_seconds=None if asked is None else retry_after_seconds(asked, time.time()),

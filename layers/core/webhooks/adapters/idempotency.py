@@ -17,7 +17,11 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyValidationError,
 )
 
-from webhooks.domain.errors import IdempotencyConflict, IdempotencyInProgress, Unavailable
+from webhooks.domain.errors import (
+    IdempotencyConflictError,
+    IdempotencyInProgressError,
+    UnavailableError,
+)
 from webhooks.ports import KeptAnswer
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ KEPT_SECONDS = 24 * 60 * 60
 _KEY_PREFIX = "api"
 
 
-class _NotKept(Exception):
+class _NotKeptError(Exception):
     """The answer is not one to give again."""
 
 
@@ -59,7 +63,7 @@ class PowertoolsKeptAnswers:
                 raised.append(error)
                 raise
             if not made[0].final:
-                raise _NotKept
+                raise _NotKeptError
             return {"status": made[0].status, "body": made[0].body}
 
         idempotent = idempotent_function(
@@ -71,12 +75,12 @@ class PowertoolsKeptAnswers:
         )
         try:
             kept = idempotent(request={"key": list(key), "fingerprint": fingerprint})
-        except _NotKept:
+        except _NotKeptError:
             return made[0]
         except IdempotencyValidationError as error:
-            raise IdempotencyConflict from error
+            raise IdempotencyConflictError from error
         except IdempotencyAlreadyInProgressError as error:
-            raise IdempotencyInProgress from error
+            raise IdempotencyInProgressError from error
         except (IdempotencyPersistenceLayerError, IdempotencyInconsistentStateError) as error:
             # What was done cannot be undone, and the caller must not lose its answer because it
             # could not be kept.
@@ -85,7 +89,7 @@ class PowertoolsKeptAnswers:
             if raised:
                 raise raised[0] from error
             msg = f"keeping an answer: {type(error).__name__}"
-            raise Unavailable(msg) from error
+            raise UnavailableError(msg) from error
         return made[0] if made else KeptAnswer(kept["status"], kept["body"], replayed=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 
 if TYPE_CHECKING:
     from webhooks.domain.targets import Target
@@ -19,7 +19,7 @@ def _urls() -> TypeAdapter[HttpUrl]:
 
 
 def check_name(target: Target) -> None:
-    """Raise InvalidTarget unless pydantic finds the same host in a url that the rule accepts.
+    """Raise InvalidTargetError unless pydantic finds the same host in a url that the rule accepts.
 
     The url rule judges an A-label (`xn--...`) by the interpreter's edition of Unicode and strictly;
     pydantic judges it by UTS 46 with tables of its own, as browsers do, which would be too much to
@@ -30,6 +30,6 @@ def check_name(target: Target) -> None:
     except ValidationError:
         host = None
     if host != target.host:
-        raise InvalidTarget(
+        raise InvalidTargetError(
             "Use a valid international name: an xn-- label of the host breaks the rules of UTS 46."
         )

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.aws import unavailable_on_failure
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,7 @@ class SQSEventQueue:
                 for batch in list(_batches(pending, messages)):
                     sent = self._send(account_id, batch, messages)
                     pending = [place for place in pending if place not in sent]
-            except Unavailable:
+            except UnavailableError:
                 return pending
             if not pending or attempt == _TRIES:
                 break
@@ -120,7 +120,7 @@ class SQSRejectedMessages:
                     MessageBody=body,
                     MessageAttributes=attributes,
                 )
-        except Unavailable:
+        except UnavailableError:
             return False
         return True
 

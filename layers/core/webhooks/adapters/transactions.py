@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from webhooks.adapters.aws import error_code, unavailable_on_failure
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,7 +39,7 @@ def transact(client: DynamoDBClient, writes: list[Any], operation: str) -> list[
             return reasons
         time.sleep(_CONFLICT_PAUSE_SECONDS * attempt)
     msg = f"{operation}: too many writes to this account at once"
-    raise Unavailable(msg)
+    raise UnavailableError(msg)
 
 
 def _cancellation_reasons(error: ClientError) -> list[str]:

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Self
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 
 class Watch:
@@ -93,7 +93,7 @@ class Watchdog:
     def watch(self, deadline: float) -> Watch:
         """Watch a request until `deadline`, a time of `time.monotonic`.
 
-        Raises Unavailable where no thread is left for watching.
+        Raises UnavailableError where no thread is left for watching.
         """
         watch = Watch(deadline, self._changed)
         with self._changed:
@@ -119,7 +119,7 @@ class Watchdog:
         try:
             thread.start()
         except RuntimeError as error:
-            raise Unavailable("no thread is left to watch requests in") from error
+            raise UnavailableError("no thread is left to watch requests in") from error
         return thread
 
     def _run(self) -> None:

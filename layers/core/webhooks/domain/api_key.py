@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 
 PREFIX = "sc_live_"
 _KEY_ID_DIGITS = 16
@@ -98,12 +98,12 @@ def key_id(text: str) -> str:
 
 
 def parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
-    """Return the scopes of these names; InvalidInput for none, an unknown or a repeated one."""
+    """Return the scopes of these names; InvalidInputError for none, unknown or repeated ones."""
     if not names:
-        raise InvalidInput("scopes", f"Name at least one of {', '.join(Scope)}.")
+        raise InvalidInputError("scopes", f"Name at least one of {', '.join(Scope)}.")
     for index, name in enumerate(names):
         if name not in ALL_SCOPES:
-            raise InvalidInput(f"scopes[{index}]", f"Use one of {', '.join(Scope)}.")
+            raise InvalidInputError(f"scopes[{index}]", f"Use one of {', '.join(Scope)}.")
         if name in names[:index]:
-            raise InvalidInput(f"scopes[{index}]", "Name each scope only once.")
+            raise InvalidInputError(f"scopes[{index}]", "Name each scope only once.")
     return frozenset(Scope(name) for name in names)

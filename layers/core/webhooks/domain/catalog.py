@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import Event, EventType, accept
 from webhooks.domain.timestamps import to_text
 
@@ -91,10 +91,10 @@ def sample_event(
 
     It has a transaction id of its own too, so that a receiver that goes by those does not take it
     for a duplicate of the sample before. `subject` is the email's, where it is to tell what the
-    sample is for. Raises InvalidInput for an unknown type.
+    sample is for. Raises InvalidInputError for an unknown type.
     """
     if event_type not in set(EventType):
-        raise InvalidInput("event", f"Use one of {', '.join(EventType)}.")
+        raise InvalidInputError("event", f"Use one of {', '.join(EventType)}.")
     document = sample_document(EventType(event_type))
     if subject is not None:
         document["data"]["subject"] = subject

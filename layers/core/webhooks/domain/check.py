@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from webhooks.domain.delivery import AttemptError, Outcome
+from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.webhook import webhook_id
 
 
@@ -179,7 +179,7 @@ def _of_valid(outcome: Outcome) -> tuple[Verdict, str]:
         return Verdict.FAILED, _VALID_REFUSED
     if outcome.status_code is not None:
         return Verdict.FAILED, _VALID_FAILED.format(outcome.status_code)
-    return Verdict.FAILED, _UNREACHED[outcome.error or AttemptError.CONNECTION]
+    return Verdict.FAILED, _UNREACHED[outcome.error or FailureReason.CONNECTION]
 
 
 def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> str:
@@ -247,16 +247,16 @@ _VALID_REFUSED = (
     "it, and verifies the body's bytes as they came."
 )
 _VALID_FAILED = "Answered {}, though it is genuine: answer any 2xx to what you take."
-_UNREACHED: Mapping[AttemptError, str] = {
-    AttemptError.HTTP_STATUS: "Not accepted: answer any 2xx to what you take.",
-    AttemptError.TIMEOUT: "No answer within 5 seconds: answer first, and work on it afterwards.",
-    AttemptError.CONNECTION: "The connection failed: look whether your server runs, and is reached "
-    "from outside.",
-    AttemptError.TLS: "The TLS handshake failed: look at your server's certificate and its chain.",
-    AttemptError.DNS: "The url's host has no address: look at its DNS records.",
-    AttemptError.BLOCKED_ADDRESS: "The url leads to an address that is not public: use one that "
+_UNREACHED: Mapping[FailureReason, str] = {
+    FailureReason.HTTP_STATUS: "Not accepted: answer any 2xx to what you take.",
+    FailureReason.TIMEOUT: "No answer within 5 seconds: answer first, and work on it afterwards.",
+    FailureReason.CONNECTION: "The connection failed: check that your server runs and can be "
+    "reached from outside.",
+    FailureReason.TLS: "The TLS handshake failed: look at your server's certificate and its chain.",
+    FailureReason.DNS: "The url's host has no address: look at its DNS records.",
+    FailureReason.BLOCKED_ADDRESS: "The url leads to an address that is not public: use one that "
     "is.",
-    AttemptError.ANSWER_TOO_LARGE: "The answer has too large a head: answer with fewer headers.",
+    FailureReason.ANSWER_TOO_LARGE: "The answer has too large a head: answer with fewer headers.",
 }
 _DUPLICATE_ACCEPTED = (
     "Accepted, as it should be. Only you can see whether it was worked on once: remember each "

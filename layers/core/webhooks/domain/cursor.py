@@ -14,7 +14,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, overload
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +44,11 @@ def seal(key: bytes, scope: Sequence[str], position: str | None) -> str | None:
 def unseal(key: bytes, scope: Sequence[str], cursor: str | None) -> str | None:
     """Return the position in a cursor, None without one: the beginning of the list.
 
-    Raises InvalidInput unless the cursor was sealed for this scope.
+    Raises InvalidInputError unless the cursor was sealed for this scope.
     """
     if cursor is None:
         return None
-    problem = InvalidInput(
+    problem = InvalidInputError(
         "cursor", "Use the next_cursor of the same list unchanged, or start again without one."
     )
     if len(cursor) > _MAX_CURSOR_LENGTH:

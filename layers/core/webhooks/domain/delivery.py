@@ -34,7 +34,7 @@ class Status(StrEnum):
         return self in {Status.SUCCEEDED, Status.EXHAUSTED, Status.CANCELLED}
 
 
-class AttemptError(StrEnum):
+class FailureReason(StrEnum):
     """Why an attempt failed (contract 2.5)."""
 
     HTTP_STATUS = "http_status"
@@ -55,7 +55,7 @@ class Outcome:
     printable, at most 1,024 bytes.
     """
 
-    error: AttemptError | None = None
+    error: FailureReason | None = None
     status_code: int | None = None
     duration_ms: int = 0
     retry_after_seconds: float | None = None
@@ -79,7 +79,7 @@ class Attempt:
     started_at_ms: int
     duration_ms: int
     status_code: int | None = None
-    error: AttemptError | None = None
+    error: FailureReason | None = None
     answer: str = ""
     manual: bool = False
     probe: bool = False

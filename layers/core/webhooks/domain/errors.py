@@ -3,28 +3,28 @@
 ::
 
     WebhooksError
-    ├── InvalidInput          the caller's input breaks a rule; says which field and what to do
-    │   ├── InvalidTarget     a url that no webhook may have
-    │   ├── InvalidWebhook    a registration that breaks rules, every one of them listed
-    │   └── InvalidEvent      an event message that can never be processed; has a reason code
-    ├── LimitReached          the account has as many as it may have
-    │   └── HostLimitReached  as many of its webhooks lead to one host
-    ├── TooManyAttempts       the delivery's log is full
-    ├── DeliveryErased        the delivery has no payload any more
-    ├── WebhookDisabled       nothing is sent to this webhook until its owner switches it on
-    ├── ReplayRunning         the webhook has a replay that goes on
-    ├── TooManyReplays        the webhook has had as many replays as a day allows
-    ├── AllowanceUsed         enough was asked for in this stretch of time; says when to go on
-    │   ├── TooManyCalls      calls of an account in a minute
-    │   ├── TooManyTests      test events of a webhook in an hour
-    │   ├── TooManyResends    resends of a webhook in an hour
-    │   └── TooManyErasures   erasures of an account in a day
-    ├── LastApiKey            revoking this key would lock its account out
-    ├── ScopeExceeded         a key would pass on more than it may do itself
-    ├── IdempotencyConflict   an idempotency key comes again with another request
-    ├── IdempotencyInProgress the first request with this idempotency key is not answered yet
-    ├── UnreadableRecord      a delivery's record is there, and this version cannot read it
-    └── Unavailable           our own side (a table, a queue, a key) did not answer: try again
+    ├── InvalidInputError               the input breaks a rule; says which field and what to do
+    │   ├── InvalidTargetError          a url that no webhook may have
+    │   ├── InvalidWebhookError         a registration that breaks rules, every one of them listed
+    │   └── InvalidEventError           an event message that is never processable; has a reason
+    ├── LimitReachedError               the account has as many as it may have
+    │   └── HostLimitReachedError       as many of its webhooks lead to one host
+    ├── TooManyAttemptsError            the delivery's log is full
+    ├── DeliveryErasedError             the delivery has no payload any more
+    ├── WebhookDisabledError            nothing is sent to it until its owner enables it
+    ├── ReplayRunningError              the webhook has a replay that goes on
+    ├── TooManyReplaysError             the webhook has had as many replays as a day allows
+    ├── RateLimitExceededError          too much was asked for at a time; says when to go on
+    │   ├── TooManyCallsError           calls of an account in a minute
+    │   ├── TooManyTestsError           test events of a webhook in an hour
+    │   ├── TooManyResendsError         resends of a webhook in an hour
+    │   └── TooManyErasuresError        erasures of an account in a day
+    ├── LastApiKeyError                 revoking this key would lock its account out
+    ├── ScopeExceededError              a key would pass on more than it may do itself
+    ├── IdempotencyConflictError        an idempotency key comes again with another request
+    ├── IdempotencyInProgressError      the first request with this key is not answered yet
+    ├── UnreadableRecordError           this version cannot read a delivery's record
+    └── UnavailableError                our own side (a table, a queue, a key) failed: try again
 
 A receiver that fails is never an exception: it is an `Outcome` (see `delivery`). An absent webhook
 or delivery is `None`.
@@ -42,7 +42,7 @@ class WebhooksError(Exception):
     """The root of this package's errors."""
 
 
-class InvalidInput(WebhooksError):
+class InvalidInputError(WebhooksError):
     """A value breaks a rule of the contract.
 
     `field` is the path of the value, as `events[1]`; `message` is one sentence for a person that
@@ -56,7 +56,7 @@ class InvalidInput(WebhooksError):
         self.message = message
 
 
-class InvalidTarget(InvalidInput):
+class InvalidTargetError(InvalidInputError):
     """A url, or an address that it leads to, that no delivery may go to."""
 
     def __init__(self, message: str, field: str = "url") -> None:
@@ -64,7 +64,11 @@ class InvalidTarget(InvalidInput):
         super().__init__(field, message)
 
 
-class InvalidEvent(InvalidInput):
+InvalidTarget = InvalidTargetError
+"""The former name, which checks outside the project catch."""
+
+
+class InvalidEventError(InvalidInputError):
     """An event message that no number of tries will make processable.
 
     `reason` is a stable code for metrics and for the events dead-letter queue: `not_json`,
@@ -77,35 +81,35 @@ class InvalidEvent(InvalidInput):
         self.reason = reason
 
 
-class LimitReached(WebhooksError):
+class LimitReachedError(WebhooksError):
     """The account already has as many as it may have; the message says of what, and the limit."""
 
 
-class HostLimitReached(LimitReached):
+class HostLimitReachedError(LimitReachedError):
     """As many of the account's webhooks lead to this host as may."""
 
 
-class WebhookDisabled(WebhooksError):
+class WebhookDisabledError(WebhooksError):
     """The webhook is switched off, so nothing is sent to it."""
 
 
-class TooManyAttempts(WebhooksError):
+class TooManyAttemptsError(WebhooksError):
     """The delivery's log is full: it gets no more attempts by hand."""
 
 
-class DeliveryErased(WebhooksError):
+class DeliveryErasedError(WebhooksError):
     """The delivery's payload was erased with a recipient, so there is nothing to send."""
 
 
-class ReplayRunning(WebhooksError):
+class ReplayRunningError(WebhooksError):
     """The webhook has a replay already that has not come to its end."""
 
 
-class TooManyReplays(WebhooksError):
+class TooManyReplaysError(WebhooksError):
     """The webhook has had as many replays within a day as it may have."""
 
 
-class AllowanceUsed(WebhooksError):
+class RateLimitExceededError(WebhooksError):
     """As much was asked for in this stretch of time as may be."""
 
     def __init__(self, retry_after_seconds: int = 1) -> None:
@@ -114,39 +118,39 @@ class AllowanceUsed(WebhooksError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TooManyCalls(AllowanceUsed):
+class TooManyCallsError(RateLimitExceededError):
     """The account has made as many calls within a minute as it may."""
 
 
-class TooManyTests(AllowanceUsed):
+class TooManyTestsError(RateLimitExceededError):
     """The webhook has had as many test events within an hour as it may have."""
 
 
-class TooManyResends(AllowanceUsed):
+class TooManyResendsError(RateLimitExceededError):
     """The webhook has had as many resends within an hour as it may have."""
 
 
-class TooManyErasures(AllowanceUsed):
+class TooManyErasuresError(RateLimitExceededError):
     """The account has begun as many erasures within a day as it may."""
 
 
-class LastApiKey(WebhooksError):
+class LastApiKeyError(WebhooksError):
     """The account has no other valid key that may write, so this one is not revoked."""
 
 
-class ScopeExceeded(WebhooksError):
+class ScopeExceededError(WebhooksError):
     """A key may not make one that may do more than itself."""
 
 
-class IdempotencyConflict(WebhooksError):
+class IdempotencyConflictError(WebhooksError):
     """The idempotency key was used for another request in the last 24 hours."""
 
 
-class IdempotencyInProgress(WebhooksError):
+class IdempotencyInProgressError(WebhooksError):
     """The first request with this idempotency key is being answered."""
 
 
-class UnreadableRecord(WebhooksError):
+class UnreadableRecordError(WebhooksError):
     """A delivery's record is broken, or of a newer version: trying again is of no use.
 
     It concerns that delivery alone. The text names it and the kind of trouble, nothing of what the
@@ -160,5 +164,5 @@ class UnreadableRecord(WebhooksError):
         self.key = key
 
 
-class Unavailable(WebhooksError):
+class UnavailableError(WebhooksError):
     """Something of ours was throttled, timed out or refused us; the work is to be tried again."""

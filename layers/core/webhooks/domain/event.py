@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
-from webhooks.domain.errors import InvalidEvent
-from webhooks.domain.payload import MAX_DEPTH, TooDeep, check_depth, parse, serialize
+from webhooks.domain.errors import InvalidEventError
+from webhooks.domain.payload import MAX_DEPTH, TooDeepError, check_depth, parse, serialize
 from webhooks.domain.timestamps import LATEST_MS, to_text
 
 MAX_BODY_BYTES = 65_536
@@ -76,16 +76,16 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
     `sent_at_ms` is when SQS took the message, in Unix milliseconds; it fills in a missing
     timestamp. `account_id` is the account that the key of an HTTP request gives: the document then
     need not name one, and may not name another. An optional field that is null counts as absent.
-    Raises InvalidEvent, whose reason tells why no number of tries will help.
+    Raises InvalidEventError, whose reason tells why no number of tries will help.
     """
     if not isinstance(document, dict):
-        raise InvalidEvent("not_an_object", "body", "must be a JSON object")
+        raise InvalidEventError("not_an_object", "body", "must be a JSON object")
     given = {name: value for name, value in document.items() if value is not None}
     event_type = checked_event_type(given.get("event"))
     account = _account(given.get("account_id"), account_id)
     for name in document:
         if name not in _FIELDS:
-            raise InvalidEvent(
+            raise InvalidEventError(
                 "invalid_field", _printable(name), "is not a field of an event; remove it"
             )
     data = checked_data(given.get("data"))
@@ -121,8 +121,8 @@ def compose(
 ) -> Event:
     """Make an event of checked values: fill in its data, and write its body once and for all.
 
-    Raises InvalidEvent where the body is over 64 KiB, holds what is not JSON, or nests too deep to
-    be read again: a record of SES becomes a level deeper here and there.
+    Raises InvalidEventError where the body is over 64 KiB, holds what is not JSON, or nests too
+    deep to be read again: a record of SES becomes a level deeper here and there.
     """
     filled: dict[str, object] = {"id": transaction_id, "type": "email", "status": event_type.status}
     filled |= {
@@ -139,13 +139,15 @@ def compose(
         body = serialize(document)
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
             check_depth(document)
-    except TooDeep as error:
-        raise InvalidEvent("too_deep", "body", str(error)) from error
+    except TooDeepError as error:
+        raise InvalidEventError("too_deep", "body", str(error)) from error
     except (TypeError, ValueError) as error:
-        raise InvalidEvent("invalid_field", "data", "holds a value that is not JSON") from error
+        raise InvalidEventError(
+            "invalid_field", "data", "holds a value that is not JSON"
+        ) from error
     if len(body) > MAX_BODY_BYTES:
         message = f"is {len(body)} bytes once serialised; at most {MAX_BODY_BYTES} are taken"
-        raise InvalidEvent("too_large", "body", message)
+        raise InvalidEventError("too_large", "body", message)
     return Event(
         account_id=account_id,
         id=event_id,
@@ -159,15 +161,15 @@ def compose(
 
 
 def load(text: str) -> dict[str, object]:
-    """Read a message's text as a JSON object; InvalidEvent says why it is none."""
+    """Read a message's text as a JSON object; InvalidEventError says why it is none."""
     try:
         document = parse(text)
-    except TooDeep as error:
-        raise InvalidEvent("too_deep", "body", str(error)) from error
+    except TooDeepError as error:
+        raise InvalidEventError("too_deep", "body", str(error)) from error
     except ValueError as error:
-        raise InvalidEvent("not_json", "body", "must be JSON") from error
+        raise InvalidEventError("not_json", "body", "must be JSON") from error
     if not isinstance(document, dict):
-        raise InvalidEvent("not_an_object", "body", "must be a JSON object")
+        raise InvalidEventError("not_an_object", "body", "must be a JSON object")
     return document
 
 
@@ -175,7 +177,7 @@ def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
     """Return the Unix milliseconds of an RFC 3339 text from 1970 to 9999.
 
     Digits past the millisecond are dropped; a leap second counts as the one before it. Raises
-    InvalidEvent, naming the field.
+    InvalidEventError, naming the field.
     """
     match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
@@ -191,7 +193,7 @@ def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
         if 0 <= unix_ms <= LATEST_MS:
             return unix_ms
     message = "must be an RFC 3339 time from 1970 to 9999, as 2025-12-21T10:30:00Z"
-    raise InvalidEvent("invalid_field", field_name, message)
+    raise InvalidEventError("invalid_field", field_name, message)
 
 
 def derived_transaction_id(milliseconds: int, hex_digits: str) -> str:
@@ -200,57 +202,57 @@ def derived_transaction_id(milliseconds: int, hex_digits: str) -> str:
 
 
 def checked_transaction_id(value: object, field_name: str) -> str:
-    """Return a producer's transaction id; InvalidEvent unless it is a text of the right kind."""
+    """Return a producer's transaction id; InvalidEventError unless it is valid text."""
     if isinstance(value, str) and 1 <= len(value) <= 256 and value.isprintable():
         return value
-    raise InvalidEvent("invalid_field", field_name, "must be 1 to 256 printable characters")
+    raise InvalidEventError("invalid_field", field_name, "must be 1 to 256 printable characters")
 
 
 def checked_account_id(value: object, field_name: str = "account_id") -> str:
-    """Return an account's id; InvalidEvent unless it has the form of one."""
+    """Return an account's id; InvalidEventError unless it has the form of one."""
     if isinstance(value, str) and is_account_id(value):
         return value
-    raise InvalidEvent("invalid_field", field_name, ACCOUNT_ID_RULE)
+    raise InvalidEventError("invalid_field", field_name, ACCOUNT_ID_RULE)
 
 
 def checked_event_type(value: object) -> EventType:
-    """Return a type by its name; InvalidEvent unless it is one of the six."""
+    """Return a type by its name; InvalidEventError unless it is one of the six."""
     event_type = _TYPES.get(value) if isinstance(value, str) else None
     if event_type is None:
-        raise InvalidEvent("unknown_event", "event", f"must be one of {', '.join(_TYPES)}")
+        raise InvalidEventError("unknown_event", "event", f"must be one of {', '.join(_TYPES)}")
     return event_type
 
 
 def checked_event_id(value: object) -> str:
-    """Return an event's id; InvalidEvent unless it has the form of one."""
+    """Return an event's id; InvalidEventError unless it has the form of one."""
     if isinstance(value, str) and _EVENT_ID.fullmatch(value):
         return value
     message = "must be 1 to 128 visible ASCII characters, without spaces"
-    raise InvalidEvent("invalid_field", "id", message)
+    raise InvalidEventError("invalid_field", "id", message)
 
 
 def _account(named: object, authenticated: str | None) -> str:
     if named is None:
         named = authenticated
     if named is None:
-        raise InvalidEvent("no_account", "account_id", "is required")
+        raise InvalidEventError("no_account", "account_id", "is required")
     account_id = checked_account_id(named)
     if authenticated is not None and account_id != authenticated:
         message = "must be left out, or be the account that the API key belongs to"
-        raise InvalidEvent("invalid_field", "account_id", message)
+        raise InvalidEventError("invalid_field", "account_id", message)
     return account_id
 
 
 def checked_data(value: object) -> dict[str, object]:
-    """Return an event's data; InvalidEvent unless it is an object that names a recipient."""
+    """Return an event's data; InvalidEventError unless it is an object that names a recipient."""
     if not isinstance(value, dict):
-        raise InvalidEvent("invalid_field", "data", "must be an object with at least `to`")
+        raise InvalidEventError("invalid_field", "data", "must be an object with at least `to`")
     recipients = value.get("to")
     if not isinstance(recipients, list):
         recipients = [recipients]
     if not recipients or not all(isinstance(one, str) and one for one in recipients):
         message = "must be a recipient, or a list of at least one"
-        raise InvalidEvent("invalid_field", "data.to", message)
+        raise InvalidEventError("invalid_field", "data.to", message)
     return value
 
 
@@ -259,7 +261,9 @@ def _digest(given: Mapping[str, object]) -> str:
     try:
         content = _CANONICAL.encode(given)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidEvent("invalid_field", "data", "holds a value that is not JSON") from error
+        raise InvalidEventError(
+            "invalid_field", "data", "holds a value that is not JSON"
+        ) from error
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 
 MAX_HEADERS = 20
 MAX_HEADER_NAME_LENGTH = 128
@@ -60,13 +60,13 @@ def is_reserved(name: str) -> bool:
     return spelled in _RESERVED or spelled.startswith(_RESERVED_PREFIXES)
 
 
-def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInput]:
+def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a webhook's headers; nothing repeats a value."""
     if len(headers) > MAX_HEADERS:
-        yield InvalidInput("headers", f"Give at most {MAX_HEADERS} headers.")
+        yield InvalidInputError("headers", f"Give at most {MAX_HEADERS} headers.")
         return
     if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_LENGTH:
-        yield InvalidInput(
+        yield InvalidInputError(
             "headers", f"Use at most {MAX_HEADERS_LENGTH:,} characters for all headers together."
         )
     seen: set[str] = set()
@@ -75,7 +75,7 @@ def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInput]:
         if message is None and name.lower() in seen:
             message = "Name each header only once: upper and lower case are the same."
         if message is not None:
-            yield InvalidInput(f"headers.{name}", message)
+            yield InvalidInputError(f"headers.{name}", message)
         seen.add(name.lower())
 
 

@@ -40,8 +40,9 @@ def read_message(
 
     Or a part of a wide event, as dispatchers send them to each other: bare, its account inside.
     `sent_at_ms` is when SQS took the message, in Unix milliseconds. `account_id`, where given, is
-    the account of the API key that published it, and no other may be named. Raises InvalidEvent,
-    and nothing else, for a message that no number of tries will make processable.
+    the account of the API key that published it, and no other may be named. Raises
+    InvalidEventError, and nothing else, for a message that no number of tries will make
+    processable.
     """
     if ses.is_topic_validation(text):
         return Message(ignored_type="topic_validation")

@@ -24,17 +24,17 @@ _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-class TooDeep(ValueError):
+class TooDeepError(ValueError):
     """A JSON text whose arrays and objects nest deeper than `MAX_DEPTH`."""
 
 
 def parse(text: str | bytes) -> object:
     """Return the value of a JSON text as JavaScript's JSON.parse reads it; bytes must be UTF-8.
 
-    Numbers are what a double makes of them: an int where that is whole and exact, else a float,
-    and None past the largest double (JSON.parse gives Infinity there, which JSON.stringify writes
-    as null). Of a repeated key the last value counts, at the first one's place. Raises ValueError
-    for what is not JSON (RFC 8259), a byte order mark and NaN included, TooDeep past `MAX_DEPTH`.
+    Numbers are what a double makes of them: an int where that is whole and exact, else a float, and
+    None past the largest double (JSON.parse gives Infinity there, which JSON.stringify writes as
+    null). Of a repeated key the last value counts, at the first one's place. Raises ValueError for
+    what is not JSON (RFC 8259), a byte order mark and NaN included, TooDeepError past `MAX_DEPTH`.
     """
     if isinstance(text, bytes):
         text = text.decode()
@@ -48,7 +48,7 @@ def parse(text: str | bytes) -> object:
 
 
 def check_depth(value: object) -> None:
-    """Raise TooDeep for a value that `parse` would not read again, once it is written."""
+    """Raise TooDeepError for a value that `parse` would not read again, once it is written."""
     if _is_too_deep(value):
         raise _too_deep()
 
@@ -237,5 +237,5 @@ def _is_too_deep(value: object) -> bool:
     return True
 
 
-def _too_deep() -> TooDeep:
-    return TooDeep(f"arrays and objects nest deeper than {MAX_DEPTH}")
+def _too_deep() -> TooDeepError:
+    return TooDeepError(f"arrays and objects nest deeper than {MAX_DEPTH}")

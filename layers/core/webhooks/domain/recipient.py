@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from urllib.parse import unquote
 
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 
 MAX_ADDRESS_CHARACTERS = 254
 """The longest that a mail server takes (RFC 5321, section 4.5.3.1.3, without its brackets)."""
@@ -26,13 +26,13 @@ _DELIMITERS = re.compile(r"[/=?&#{}|]")
 
 
 def parse_address(text: str) -> str:
-    """Return an address in the form that `addresses_in` finds it in; InvalidInput if it is none.
+    """Return an address in the form that `addresses_in` finds it in, or raise InvalidInputError.
 
     A quoted local part and an address literal, which hardly anybody has, are refused.
     """
     whole = _WHOLE.fullmatch(unicodedata.normalize("NFC", text))
     if whole is None or len(text) > MAX_ADDRESS_CHARACTERS:
-        raise InvalidInput("address", "Use one email address, as recipient@example.com.")
+        raise InvalidInputError("address", "Use one email address, as recipient@example.com.")
     return next(addresses_in(text))
 
 

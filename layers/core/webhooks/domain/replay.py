@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from webhooks.domain.delivery import Status
-from webhooks.domain.errors import InvalidInput
+from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.webhook import webhook_id
 
@@ -115,20 +115,20 @@ class Replay:
 
 
 def select(since: str, until: str | None, status: str | None, now_ms: int) -> Selection:
-    """Return what a replay is asked for; InvalidInput names the value that breaks a rule.
+    """Return what a replay is asked for; InvalidInputError names the value that breaks a rule.
 
     Times are RFC 3339. What happens from now on is never part of it: a replay comes to an end.
     """
     since_ms = parse_timestamp(since, "since")
     until_ms = now_ms if until is None else min(parse_timestamp(until, "until"), now_ms)
     if since_ms > now_ms:
-        raise InvalidInput("since", "Use a time in the past.")
+        raise InvalidInputError("since", "Use a time in the past.")
     if since_ms > until_ms:
-        raise InvalidInput("until", "Use a time that is not before since.")
+        raise InvalidInputError("until", "Use a time that is not before since.")
     if status is None:
         return Selection(since_ms, until_ms, NOT_ARRIVED)
     if status not in REPLAYABLE:
-        raise InvalidInput("status", f"Use one of {', '.join(REPLAYABLE)}, or leave it out.")
+        raise InvalidInputError("status", f"Use one of {', '.join(REPLAYABLE)}, or leave it out.")
     return Selection(since_ms, until_ms, (Status(status),))
 
 

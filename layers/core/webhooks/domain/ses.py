@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import (
     Event,
     EventType,
@@ -102,19 +102,19 @@ def type_of(record: Mapping[str, object]) -> str:
     """Return SES's word for what a record tells, as `Bounce` or `DeliveryDelay`.
 
     EventBridge's bus also carries what SES says of the sending account, which has no such word:
-    then it is the `detail-type`. Raises InvalidEvent for a record that is not of SES.
+    then it is the `detail-type`. Raises InvalidEventError for a record that is not of SES.
     """
     bare, fallback = record, None
     if "detail-type" in record:
         if record.get("source") != "aws.ses":
-            raise InvalidEvent("invalid_field", "source", "must be aws.ses")
+            raise InvalidEventError("invalid_field", "source", "must be aws.ses")
         fallback = record["detail-type"]
         of_an_email = isinstance(fallback, str) and fallback.startswith("Email ")
         detail = record.get("detail")
         bare = _object(detail, "detail") if of_an_email or isinstance(detail, dict) else {}
     name = bare.get("eventType", bare.get("notificationType", fallback))
     if not isinstance(name, str) or not name:
-        raise InvalidEvent("invalid_field", "eventType", "must be the type of an SES record")
+        raise InvalidEventError("invalid_field", "eventType", "must be the type of an SES record")
     return name
 
 
@@ -129,7 +129,7 @@ def to_events(
     One event a recipient where SES tells them apart. An open or a click does not say who it was:
     it is one event, whose `to` is the list of recipients where the email had several. The same
     record twice, in whatever envelopes, gives events of the same ids. `account_id`, where given,
-    owns the events whatever the record says. Raises InvalidEvent for what only looks like SES.
+    owns the events whatever the record says. Raises InvalidEventError for what only looks like SES.
     """
     text = sns_text(record)
     if text is not None:
@@ -276,7 +276,7 @@ def _configuration_set(resources: object) -> str | None:
 def _addresses(listed: object, path: str) -> dict[str, dict[str, object]]:
     """Return each address of a list once, with its entry where the list holds objects."""
     if not isinstance(listed, list) or not listed:
-        raise InvalidEvent("invalid_field", path, "must be a list of at least one recipient")
+        raise InvalidEventError("invalid_field", path, "must be a list of at least one recipient")
     addresses: dict[str, dict[str, object]] = {}
     for index, item in enumerate(listed):
         entry = item if isinstance(item, dict) else {"emailAddress": item}
@@ -299,13 +299,13 @@ def _tags(value: object) -> dict[str, list[str]]:
 
 def _object(value: object, path: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise InvalidEvent("invalid_field", path, "must be an object")
+        raise InvalidEventError("invalid_field", path, "must be an object")
     return value
 
 
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidEvent("invalid_field", path, "must be a text")
+        raise InvalidEventError("invalid_field", path, "must be a text")
     return value
 
 

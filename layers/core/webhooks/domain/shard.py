@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from webhooks.domain.errors import InvalidEvent
+from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import (
     MAX_BODY_BYTES,
     Event,
@@ -92,13 +92,13 @@ def is_part(document: Mapping[str, object]) -> bool:
 
 
 def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
-    """Read a part. Raises InvalidEvent for what `to_message` never makes.
+    """Read a part. Raises InvalidEventError for what `to_message` never makes.
 
     Whoever may send to the queue can write one, so that it can do nothing which an event could
     not: its bytes are those that an event of what they say would have.
     """
     if document.keys() != _FIELDS:
-        raise InvalidEvent("invalid_field", "shard", "must come with the fields of a shard")
+        raise InvalidEventError("invalid_field", "shard", "must come with the fields of a shard")
     body, content = _body(document["body"])
     parse_timestamp(content["timestamp"])
     event = compose(
@@ -111,7 +111,7 @@ def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
         data=checked_data(content["data"]),
     )
     if event.body != body:
-        raise InvalidEvent("invalid_field", "body", "must be an event's")
+        raise InvalidEventError("invalid_field", "body", "must be an event's")
     arrived_at_ms = min(_milliseconds(document, "arrived_at_ms"), sent_at_ms)
     return Part(event, _shard(document["shard"]), arrived_at_ms)
 
@@ -121,12 +121,12 @@ def _body(text: object) -> tuple[bytes, dict[str, object]]:
     try:
         body = text.encode() if isinstance(text, str) else b""
         if len(body) > MAX_BODY_BYTES:
-            raise InvalidEvent("too_large", "body", f"is over {MAX_BODY_BYTES} bytes")
+            raise InvalidEventError("too_large", "body", f"is over {MAX_BODY_BYTES} bytes")
         content = parse(body)
     except ValueError as error:
-        raise InvalidEvent("invalid_field", "body", "must be an event's") from error
+        raise InvalidEventError("invalid_field", "body", "must be an event's") from error
     if not isinstance(content, dict) or content.keys() != _BODY_FIELDS:
-        raise InvalidEvent("invalid_field", "body", "must be an event's")
+        raise InvalidEventError("invalid_field", "body", "must be an event's")
     return body, content
 
 
@@ -134,11 +134,13 @@ def _milliseconds(document: Mapping[str, object], name: str) -> int:
     value = document[name]
     if type(value) is int and 0 <= value <= LATEST_MS:
         return value
-    raise InvalidEvent("invalid_field", name, "must be Unix milliseconds")
+    raise InvalidEventError("invalid_field", name, "must be Unix milliseconds")
 
 
 def _shard(value: object) -> Shard:
     match value:
         case [str(first), str(last)] if is_uuid(first) and is_uuid(last) and first <= last:
             return Shard(first, last)
-    raise InvalidEvent("invalid_field", "shard", "must be two webhooks' ids, the lower one first")
+    raise InvalidEventError(
+        "invalid_field", "shard", "must be two webhooks' ids, the lower one first"
+    )

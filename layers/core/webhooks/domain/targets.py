@@ -12,7 +12,7 @@ import unicodedata
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from webhooks.domain.errors import InvalidTarget
+from webhooks.domain.errors import InvalidTargetError
 
 MAX_URL_CHARACTERS = 2048
 DEFAULT_PORT = 443
@@ -87,7 +87,7 @@ _SERVICE_PORTS = frozenset(
 
 
 def check_url(url: str) -> None:
-    """Raise InvalidTarget, saying what to change, unless a webhook may have this url.
+    """Raise InvalidTargetError, saying what to change, unless a webhook may have this url.
 
     Judges the text only; what its name resolves to is judged at every attempt.
     """
@@ -95,17 +95,17 @@ def check_url(url: str) -> None:
 
 
 def parse_url(url: str) -> Target:
-    """Take apart a url that a webhook may have; raise InvalidTarget if none may have it."""
+    """Take apart a url that a webhook may have; raise InvalidTargetError if none may have it."""
     if len(url) > MAX_URL_CHARACTERS:
-        raise InvalidTarget(f"Use at most {MAX_URL_CHARACTERS:,} characters.")
+        raise InvalidTargetError(f"Use at most {MAX_URL_CHARACTERS:,} characters.")
     match = _URL.fullmatch(url)
     if match is None:
-        raise InvalidTarget(_what_is_wrong(url))
+        raise InvalidTargetError(_what_is_wrong(url))
     host = match["host"].lower()
     _check_host(host)
     port = int(match["port"] or DEFAULT_PORT)
     if port > 65535 or port in _SERVICE_PORTS or (port < 1024 and port not in _LOW_PORTS):
-        raise InvalidTarget(
+        raise InvalidTargetError(
             "Use port 443, 8443 or another from 1024 to 65535 that no database or the like uses."
         )
     return Target("https", host, port, match["rest"] or "/")
@@ -120,21 +120,23 @@ def _what_is_wrong(url: str) -> str:
 def _check_host(host: str) -> None:
     labels = host.split(".")
     if len(host) > _MAX_HOST_CHARACTERS or not all(map(_LABEL.fullmatch, labels)):
-        raise InvalidTarget("Use a valid DNS name as the host.")
+        raise InvalidTargetError("Use a valid DNS name as the host.")
     if len(labels) < 2 or not _LAST_LABEL.fullmatch(labels[-1]):
-        raise InvalidTarget(
+        raise InvalidTargetError(
             "Use a full public DNS name as the host, not an address or a local name."
         )
     if any(label.startswith(_PUNYCODE) for label in labels):
         texts = [_decoded(label) for label in labels]
         if not (all(texts) and _reads_in_order(texts)):
-            raise InvalidTarget(
+            raise InvalidTargetError(
                 "Use a valid international name: an xn-- label of the host does not decode."
             )
     if host.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)):
-        raise InvalidTarget("Use a public name: the host's belongs to private networks.")
+        raise InvalidTargetError("Use a public name: the host's belongs to private networks.")
     if _API_GATEWAY_HOST.fullmatch(host):
-        raise InvalidTarget("Use a custom domain instead of an API's default execute-api name.")
+        raise InvalidTargetError(
+            "Use a custom domain instead of an API's default execute-api name."
+        )
 
 
 def _decoded(label: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from webhooks.domain.errors import InvalidInput, WebhookDisabled
+from webhooks.domain.errors import InvalidInputError, WebhookDisabledError
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import header_problems
 from webhooks.domain.health import CLEAN, Health
@@ -42,10 +42,10 @@ class Webhook:
     health: Health = CLEAN
 
     def require_active(self) -> None:
-        """Raise WebhookDisabled where the webhook is switched off: nothing is sent to it then."""
+        """Raise WebhookDisabledError if the webhook is disabled: nothing is sent to it then."""
         if not self.active:
-            msg = "nothing is sent to a webhook that is switched off"
-            raise WebhookDisabled(msg)
+            msg = "nothing is sent to a disabled webhook"
+            raise WebhookDisabledError(msg)
 
     def wants(self, event_type: str) -> bool:
         """Tell whether the webhook is subscribed to this type of event."""
@@ -81,10 +81,10 @@ class Destination:
     secrets: Secrets
 
 
-class InvalidWebhook(InvalidInput):
-    """A registration breaks rules; `problems` has one `InvalidInput` for each, in field order."""
+class InvalidWebhookError(InvalidInputError):
+    """A registration breaks rules; `problems` has an `InvalidInputError` for each, by field."""
 
-    def __init__(self, problems: Sequence[InvalidInput]) -> None:
+    def __init__(self, problems: Sequence[InvalidInputError]) -> None:
         """Take every broken rule, at least one; the first also stands for all of them."""
         super().__init__(problems[0].field, problems[0].message)
         self.problems = tuple(problems)
@@ -101,9 +101,9 @@ class Registration:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def check(self, check_url: Callable[[str], object]) -> None:
-        """Raise InvalidWebhook with every rule of contract 2.2 that this breaks.
+        """Raise InvalidWebhookError with every rule of contract 2.2 that this breaks.
 
-        `check_url` raises InvalidTarget for a url that no webhook may have.
+        `check_url` raises InvalidTargetError for a url that no webhook may have.
         """
         problems = [
             *url_problems(self.url, check_url),
@@ -113,51 +113,53 @@ class Registration:
             *header_problems(self.headers),
         ]
         if problems:
-            raise InvalidWebhook(problems)
+            raise InvalidWebhookError(problems)
 
 
-def url_problems(url: str, check_url: Callable[[str], object]) -> Iterator[InvalidInput]:
+def url_problems(url: str, check_url: Callable[[str], object]) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a url, going by the rule that is handed in."""
     try:
         check_url(url)
-    except InvalidInput as error:
+    except InvalidInputError as error:
         yield error
 
 
-def event_problems(events: Sequence[str]) -> Iterator[InvalidInput]:
+def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
     if not events:
-        yield InvalidInput("events", 'Name at least one event type, or ["*"] for all of them.')
+        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of them.')
     seen: set[str] = set()
     for index, event_type in enumerate(events):
         if event_type in seen:
-            yield InvalidInput(f"events[{index}]", "Name each event type only once.")
+            yield InvalidInputError(f"events[{index}]", "Name each event type only once.")
         elif event_type == ALL_EVENTS:
             if len(events) > 1:
-                yield InvalidInput(f"events[{index}]", 'Use "*" alone: it stands for every type.')
+                yield InvalidInputError(
+                    f"events[{index}]", 'Use "*" alone: it stands for every type.'
+                )
         elif event_type not in _KNOWN_EVENT_TYPES:
-            yield InvalidInput(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")
+            yield InvalidInputError(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")
         seen.add(event_type)
 
 
-def secret_problems(secret: str) -> Iterator[InvalidInput]:
+def secret_problems(secret: str) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a secret that a customer brought along."""
     if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH:
-        yield InvalidInput(
+        yield InvalidInputError(
             "secret",
             f"Use {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} characters, or leave the secret out "
             "to have one generated.",
         )
     elif not secret.isprintable():
-        yield InvalidInput("secret", "Use printable characters only.")
+        yield InvalidInputError("secret", "Use printable characters only.")
 
 
-def description_problems(description: str) -> Iterator[InvalidInput]:
+def description_problems(description: str) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a description: one printable line of at most 256 characters."""
     if len(description) > MAX_DESCRIPTION_LENGTH:
-        yield InvalidInput("description", f"Use at most {MAX_DESCRIPTION_LENGTH} characters.")
+        yield InvalidInputError("description", f"Use at most {MAX_DESCRIPTION_LENGTH} characters.")
     elif not description.isprintable():
-        yield InvalidInput("description", "Use printable characters only, on one line.")
+        yield InvalidInputError("description", "Use printable characters only, on one line.")
 
 
 def generated_secret(random_bytes: bytes) -> str:

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.allowance import ACCOUNT, Kind, allowance
 from webhooks.domain.errors import (
-    TooManyCalls,
-    TooManyErasures,
-    TooManyResends,
-    TooManyTests,
-    Unavailable,
+    TooManyCallsError,
+    TooManyErasuresError,
+    TooManyResendsError,
+    TooManyTestsError,
+    UnavailableError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from webhooks.domain.errors import AllowanceUsed
+    from webhooks.domain.errors import RateLimitExceededError
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import AllowanceStore, Observer
 
 CALLS_AT_ONCE = 20
 """Calls that a process takes of an account's allowance in one write, to hand them out itself."""
 
-_ERRORS: Mapping[Kind, type[AllowanceUsed]] = {
-    Kind.CALLS: TooManyCalls,
-    Kind.TESTS: TooManyTests,
-    Kind.RESENDS: TooManyResends,
-    Kind.ERASURES: TooManyErasures,
+_ERRORS: Mapping[Kind, type[RateLimitExceededError]] = {
+    Kind.CALLS: TooManyCallsError,
+    Kind.TESTS: TooManyTestsError,
+    Kind.RESENDS: TooManyResendsError,
+    Kind.ERASURES: TooManyErasuresError,
 }
 
 
@@ -57,7 +57,7 @@ class Allowances:
         self._lots: dict[str, int | None] = {}
 
     def call(self, account_id: str) -> None:
-        """Count a call of an account; raises TooManyCalls.
+        """Count a call of an account; raises TooManyCallsError.
 
         Where the count cannot be had the call goes through: it would hardly get further.
         """
@@ -70,23 +70,23 @@ class Allowances:
         if left == 0:
             try:
                 left = self._lot(account_id, now)
-            except Unavailable as error:
+            except UnavailableError as error:
                 self._observer.log("warning", "calls_not_counted", error=str(error))
                 return
         self._lots[account_id] = None if left is None else left - 1
         if left is None:
-            raise TooManyCalls(math.ceil(minute.ends_at - now))
+            raise TooManyCallsError(math.ceil(minute.ends_at - now))
 
     def test(self, webhook: Webhook) -> None:
-        """Count a test event of a webhook; raises TooManyTests, Unavailable."""
+        """Count a test event of a webhook; raises TooManyTestsError, UnavailableError."""
         self._take(webhook.account_id, webhook.id, Kind.TESTS)
 
     def resend(self, webhook: Webhook) -> None:
-        """Count a resend of a webhook; raises TooManyResends, Unavailable."""
+        """Count a resend of a webhook; raises TooManyResendsError, UnavailableError."""
         self._take(webhook.account_id, webhook.id, Kind.RESENDS)
 
     def erasure(self, account_id: str) -> None:
-        """Count an erasure of an account; raises TooManyErasures, Unavailable."""
+        """Count an erasure of an account; raises TooManyErasuresError, UnavailableError."""
         self._take(account_id, ACCOUNT, Kind.ERASURES)
 
     def _lot(self, account_id: str, now: float) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import forgery
 from webhooks.domain.check import AFTER_VALID, Probe, judge
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
 from webhooks.services.together import together
 
@@ -68,7 +68,7 @@ class Checker:
     def run(self, key: CheckKey, remaining_seconds: Callable[[], float]) -> None:
         """Make a check and record what came of it, unless that was done.
 
-        Raises Unavailable where our own side failed, or the invocation's time is too short.
+        Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
         check = self._store.get(key)
         if check is None or not check.running:
@@ -91,7 +91,7 @@ class Checker:
             return
         if remaining_seconds() < SECONDS_FOR_A_CHECK:
             msg = f"a check: {remaining_seconds():.0f} seconds are too few for it"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         self._complete(check, self._outcomes(destination, forgery.Signers.of(live)))
 
     def abandon(self, key: CheckKey) -> None:
@@ -122,7 +122,7 @@ class Checker:
         rest = together(self._threads, send, AFTER_VALID)
         if len(rest) < len(AFTER_VALID):
             msg = "a check: not all of its requests could be sent"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         return {Probe.VALID: first.outcome, **dict(zip(AFTER_VALID, rest, strict=True))}
 
     def _send_valid(self, webhook: Webhook, valid: Delivery, signers: Signers) -> _Accepted:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from webhooks.domain.check import Check, CheckKey, check_id
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ids import is_uuid
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class Checks:
         self._random_bytes = random_bytes
 
     def start(self, webhook: Webhook) -> Check:
-        """Have a webhook's receiver checked. Raises WebhookDisabled, TooManyTests, Unavailable."""
+        """Start a check of a webhook's receiver.
+
+        Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
+        """
         webhook.require_active()
         self._allowances.test(webhook)
         now_ns = self._now_ns()
@@ -56,7 +59,7 @@ class Checks:
         self._store.create(check)
         try:
             self._scheduler.start(check.key)
-        except Unavailable:
+        except UnavailableError:
             # Without an execution it would seem to run for ever.
             self._store.end(check.failed("not_started", now_ms))
             raise

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from webhooks.domain import signing
-from webhooks.domain.delivery import Attempt, AttemptError, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.delivery import Attempt, FailureReason, Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
 from webhooks.domain.retry import next_delay
 
@@ -28,7 +28,7 @@ _UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
 
 _UNANSWERED = frozenset(
-    {AttemptError.CONNECTION, AttemptError.DNS, AttemptError.TIMEOUT, AttemptError.TLS}
+    {FailureReason.CONNECTION, FailureReason.DNS, FailureReason.TIMEOUT, FailureReason.TLS}
 )
 """What one receiver's trouble looks like, and what ours does at all of them at once."""
 
@@ -68,7 +68,7 @@ class Deliverer:
 
         A `manual` one or a `probe` that fails leaves the schedule, and so the status, as they were.
         A webhook without a secret is never sent an unsigned request: its delivery waits. Raises
-        Unavailable where our own side failed, which is not an attempt.
+        UnavailableError where our own side failed, which is not an attempt.
         """
         started_at = self._clock()
         secrets = destination.secrets.live(int(started_at * _MILLISECONDS))
@@ -141,7 +141,7 @@ class Deliverer:
         """Return the secret that took the place of the one known since that was read, if any."""
         try:
             found = self._destinations.destination(delivery.account_id, delivery.webhook_id)
-        except Unavailable:
+        except UnavailableError:
             return None
         current = found.secrets.current if found else None
         return None if current == known else current
@@ -149,7 +149,7 @@ class Deliverer:
     def _end_overlap(self, delivery: Delivery, secret: str) -> None:
         try:
             self._destinations.end_overlap(delivery.account_id, delivery.webhook_id, secret)
-        except Unavailable as error:
+        except UnavailableError as error:
             # The delivery succeeded all the same; the next one ends the overlap.
             self._observer.log("warning", "overlap_not_ended", **_names(delivery), error=str(error))
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain import cursor as cursors
 from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import DeliveryErased, InvalidInput, TooManyAttempts
+from webhooks.domain.errors import DeliveryErasedError, InvalidInputError, TooManyAttemptsError
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.ids import is_uuid
-from webhooks.domain.webhook import InvalidWebhook
+from webhooks.domain.webhook import InvalidWebhookError
 from webhooks.ports import DeliveryQuery
 from webhooks.services.trouble import tell_unreadable
 
@@ -77,8 +77,8 @@ class Logbook:
     ) -> LogPage:
         """Return up to `limit` deliveries that are wanted, newest first.
 
-        `cursor` is the `next_cursor` of the page before, of the same filter. Raises InvalidInput
-        for a time or a cursor that is none.
+        `cursor` is the `next_cursor` of the page before, of the same filter. Raises
+        InvalidInputError for a time or a cursor that is none.
         """
         query = _query(webhook, wanted)
         scope = ("deliveries", *("" if part is None else str(part) for part in query))
@@ -96,17 +96,17 @@ class Logbook:
     def resend(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
         """Have one more attempt of a delivery made, whatever its status, beside its schedule.
 
-        Returns the delivery as it was, None where it is absent. Raises WebhookDisabled,
-        DeliveryErased, TooManyAttempts, TooManyResends, Unavailable.
+        Returns the delivery as it was, None where it is absent. Raises WebhookDisabledError,
+        DeliveryErasedError, TooManyAttemptsError, TooManyResendsError, UnavailableError.
         """
         delivery = self.get(webhook, delivery_id)
         if delivery is None:
             return None
         webhook.require_active()
         if delivery.erased:
-            raise DeliveryErased
+            raise DeliveryErasedError
         if len(delivery.attempts) >= MAX_ATTEMPTS:
-            raise TooManyAttempts
+            raise TooManyAttemptsError
         self._allowances.resend(webhook)
         self._scheduler.resend(
             delivery.key,
@@ -118,8 +118,8 @@ class Logbook:
     def test(self, webhook: Webhook, event_type: str) -> Delivery:
         """Have a sample event of this type delivered, subscribed to or not, marked as a test.
 
-        Returns the delivery, pending. Raises InvalidInput for an unknown type, WebhookDisabled,
-        TooManyTests, Unavailable.
+        Returns the delivery, pending. Raises InvalidInputError for an unknown type,
+        WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
         now_ms = self._now_ns() // 1_000_000
         event = sample_event(
@@ -149,19 +149,19 @@ class Logbook:
 
 
 def _query(webhook: Webhook, wanted: DeliveryFilter) -> DeliveryQuery:
-    problems: list[InvalidInput] = []
+    problems: list[InvalidInputError] = []
     times: list[int | None] = []
     for field, text in (("since", wanted.since), ("until", wanted.until)):
         try:
             times.append(None if text is None else parse_timestamp(text, field))
-        except InvalidInput:
+        except InvalidInputError:
             message = "Use an RFC 3339 time from 1970 to 9999, as 2025-12-21T10:30:00Z."
-            problems.append(InvalidInput(field, message))
+            problems.append(InvalidInputError(field, message))
     if problems:
-        raise InvalidWebhook(problems)
+        raise InvalidWebhookError(problems)
     since_ms, until_ms = times
     if since_ms is not None and until_ms is not None and since_ms > until_ms:
-        raise InvalidInput("until", "Use a time that is not before since.")
+        raise InvalidInputError("until", "Use a time that is not before since.")
     return DeliveryQuery(
         webhook.account_id, webhook.id, wanted.status, wanted.event_type, since_ms, until_ms
     )

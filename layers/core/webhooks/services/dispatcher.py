@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import Unavailable, UnreadableRecord
+from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 from webhooks.domain.health import Circuit
 from webhooks.services.deliverer import LATENCY
 from webhooks.services.health import is_news
@@ -163,7 +163,7 @@ class Dispatcher:
             return []
         try:
             existing = self._deliveries.get_many([work.delivery.key for work in works])
-        except Unavailable as error:
+        except UnavailableError as error:
             for work in works:
                 failures.add(work.message_ids, error)
             return []
@@ -173,7 +173,7 @@ class Dispatcher:
                 self._repeat(work, stored, failures)
             elif work.delivery.key in existing:
                 # What became of it is not known, so it is not sent; the others of its batch are.
-                failures.add(work.message_ids, UnreadableRecord(work.delivery.key))
+                failures.add(work.message_ids, UnreadableRecordError(work.delivery.key))
         return [work for work in works if work.delivery.key not in existing]
 
     def _repeat(self, work: _Work, stored: Delivery, failures: Failures) -> None:
@@ -182,7 +182,7 @@ class Dispatcher:
         try:
             self._schedule(stored)
             self._health.ensure_recovery(work.destination.webhook)
-        except Unavailable as error:
+        except UnavailableError as error:
             failures.add(work.message_ids, error)
 
     def _attempt_all(
@@ -230,7 +230,7 @@ class Dispatcher:
             after = work.delivery.put_by(Status.WAITING, "webhook_down")
         elif remaining_seconds() < SECONDS_FOR_ONE_ATTEMPT:
             msg = "no time left in this invocation"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         else:
             after = self._deliverer.attempt(work.destination, work.delivery)
         if after.status is Status.WAITING:

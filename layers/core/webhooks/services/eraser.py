@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Status
 from webhooks.domain.erasure import ErasureStatus
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.replay import Selection
 from webhooks.services.trouble import tell_unreadable
 
@@ -69,7 +69,7 @@ class Eraser:
     def step(self, key: ErasureKey, remaining_seconds: Callable[[], float]) -> float | None:
         """Look at the next deliveries; returns the seconds to the next step, None: no more.
 
-        Raises Unavailable where our own side failed, or the invocation's time is too short.
+        Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
         before = self._store.get(key)
         if before is None or not before.running:
@@ -79,7 +79,7 @@ class Eraser:
             return left
         if remaining_seconds() < SECONDS_FOR_A_BATCH:
             msg = f"an erasure's step: {remaining_seconds():.0f} seconds are too few for it"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         after = before
         for _ in range(_BATCHES_A_STEP):
             after = self._batch(after)
@@ -127,7 +127,7 @@ class Eraser:
                 return after.erased
             found = self._deliveries.get(delivery.key)
         msg = "a delivery could not be erased: it keeps changing"
-        raise Unavailable(msg)
+        raise UnavailableError(msg)
 
     def _seconds_to_settle(self, erasure: Erasure) -> float:
         if not erasure.between_passes:

@@ -14,7 +14,7 @@ from webhooks.domain.erasure import (
     digest,
     erasure_id,
 )
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.recipient import parse_address
 
@@ -53,7 +53,7 @@ class Erasures:
         """Have every payload of the account that mentions the address erased.
 
         One of the same address that began a moment ago, and is yet to go through all of them once
-        more, is as good. Raises InvalidInput, TooManyErasures, Unavailable.
+        more, is as good. Raises InvalidInputError, TooManyErasuresError, UnavailableError.
         """
         wanted = parse_address(address)
         now_ns = self._now_ns()
@@ -74,7 +74,7 @@ class Erasures:
         self._store.create(erasure)
         try:
             self._scheduler.start(erasure.key)
-        except Unavailable:
+        except UnavailableError:
             # Without an execution it would seem to run for ever.
             ended = erasure.ended(ErasureStatus.FAILED, now_ms, "not_started")
             self._store.save(erasure, ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from webhooks.domain.announcement import Announcement, AnnouncementType
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
     FAILURES_TO_OPEN,
@@ -74,7 +74,7 @@ class HealthKeeper:
                 self._succeeded(webhook)
             else:
                 self._failed(webhook, len(attempts))
-        except Unavailable as error:
+        except UnavailableError as error:
             self._observer.count("UnrecordedHealth")
             self._observer.log(
                 "warning",
@@ -88,12 +88,13 @@ class HealthKeeper:
         """Warn of a webhook that has failed for four days, switch it off after five.
 
         One that nobody looked at for longer, since it has few events, is warned of all the same,
-        and is switched off a day after that. True where it is switched off now. Raises Unavailable.
+        and is switched off a day after that. True where it is switched off now. Raises
+        UnavailableError.
         """
         return self._review(webhook, webhook.health)
 
     def gone(self, webhook: Webhook) -> bool:
-        """Switch off a webhook whose receiver says that it is gone for good. Raises Unavailable.
+        """Disable a webhook whose receiver says that it is gone for good. Raises UnavailableError.
 
         `webhook` is as it was read before the attempt. One that was changed since is not meant: it
         may lead somewhere else by now. True where this call switched it off.
@@ -105,7 +106,7 @@ class HealthKeeper:
 
         Whoever opened the circuit may have been killed before starting it. Costs nothing where it
         goes on: each of its steps is written down as due some time later. `health` is the
-        webhook's, where it was read later than the webhook. Raises Unavailable.
+        webhook's, where it was read later than the webhook. Raises UnavailableError.
         """
         health = health or webhook.health
         if health.recovery_id is not None and health.recovery_due_at_ms <= self._now_ms():
@@ -224,7 +225,7 @@ class HealthKeeper:
             self._announcer.announce(
                 Announcement(what, account_id, webhook_id, self._now_ms(), facts)
             )
-        except Unavailable as error:
+        except UnavailableError as error:
             self._observer.count("UnheardAnnouncements")
             self._observer.log("error", "announcement_lost", **ids, type=what, error=str(error))
 

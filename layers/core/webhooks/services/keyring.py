@@ -11,7 +11,12 @@ from webhooks.domain import api_key
 from webhooks.domain import cursor as cursors
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
-from webhooks.domain.errors import InvalidInput, LastApiKey, ScopeExceeded, Unavailable
+from webhooks.domain.errors import (
+    InvalidInputError,
+    LastApiKeyError,
+    ScopeExceededError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -64,11 +69,11 @@ class Keyring:
     def issue(
         self, account_id: str, name: str = "", scopes: AbstractSet[Scope] = ALL_SCOPES
     ) -> IssuedKey:
-        """Make and store a key; InvalidInput says what is wrong with the account or the name."""
+        """Make and store a key; InvalidInputError names the account or the name as the fault."""
         if not is_account_id(account_id):
-            raise InvalidInput("account_id", ACCOUNT_ID_RULE)
+            raise InvalidInputError("account_id", ACCOUNT_ID_RULE)
         if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-            raise InvalidInput("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
+            raise InvalidInputError("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
         now_ms = self._now_ms()
         # The id begins with the time, so that the index by account lists the newest first.
         random = now_ms.to_bytes(_TIME_BYTES) + self._random_bytes(_RANDOM_BYTES)
@@ -88,19 +93,20 @@ class Keyring:
     def create(self, by: ApiKey, name: str, scopes: Sequence[str] | None = None) -> IssuedKey:
         """Make another key for the account of the key `by`; with its scopes where none are named.
 
-        Raises InvalidInput, and ScopeExceeded for a scope that `by` has not.
+        Raises InvalidInputError, and ScopeExceededError for a scope that `by` has not.
         """
         if not name.strip():
-            raise InvalidInput("name", "Give the key a name.")
+            raise InvalidInputError("name", "Give the key a name.")
         asked = by.scopes if scopes is None else api_key.parse_scopes(scopes)
         if not asked <= by.scopes:
-            raise ScopeExceeded
+            raise ScopeExceededError
         return self.issue(by.account_id, name, asked)
 
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> KeyPage:
         """Return up to `limit` keys of an account, newest first, revoked ones too.
 
-        `cursor` is the `next_cursor` of the page before; InvalidInput for one not of this list.
+        `cursor` is the `next_cursor` of the page before; InvalidInputError for one not of this
+        list.
         """
         scope = ("api-keys", account_id)
         before = cursors.unseal(self._cursor_key, scope, cursor)
@@ -110,11 +116,10 @@ class Keyring:
     def revoke(self, key_id: str, *, by: ApiKey) -> ApiKey | None:
         """Revoke a key of the account of `by`; it stops at once, and stays in the list.
 
-        Returns the key as it then is, also where it was revoked before, and None where the
-        account has none of that id. Raises LastApiKey where a key that may write is the last with
-        its scopes, which the account could never have again. No number of calls at the same time
-        gets around it: each revocation is one transaction with the check that another such key is
-        valid.
+        Returns the key as it then is, also where it was revoked before, and None where the account
+        has none of that id. Raises LastApiKeyError where a key that may write is the last with its
+        scopes, which the account could never have again. No number of calls at the same time gets
+        around it: each revocation is one transaction with the check that another such key is valid.
         """
         key = self._keys.find(by.account_id, key_id)
         if key is None or key.revoked_at_ms is not None:
@@ -128,7 +133,7 @@ class Keyring:
             if stored is None or stored.revoked_at_ms is not None:
                 return stored
         else:
-            raise LastApiKey
+            raise LastApiKeyError
         return self._keys.get(key.key_hash)
 
     def _others(self, key: ApiKey, by: ApiKey) -> Iterator[str]:
@@ -169,7 +174,7 @@ class Keyring:
             return
         try:
             self._keys.touch(key.key_hash, now_ms)
-        except Unavailable:
+        except UnavailableError:
             # The note is for its owner's eyes only; no request fails for want of it.
             return
 

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from webhooks.domain.errors import InvalidEvent, InvalidInput, Unavailable
+from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
 from webhooks.domain.event import accept
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Published(NamedTuple):
 
     event_id: str | None = None
     transaction_id: str | None = None
-    error: InvalidEvent | Unavailable | None = None
+    error: InvalidEventError | UnavailableError | None = None
 
 
 class Publisher:
@@ -49,11 +49,11 @@ class Publisher:
 
         The account is left out of a document, or is this one. A document is checked here and goes
         on to the queue with nothing filled in but its account: what is derived of it later is the
-        same as for a producer that sends it to the queue itself. Raises InvalidInput where there
-        are none or too many.
+        same as for a producer that sends it to the queue itself. Raises InvalidInputError where
+        there are none or too many.
         """
         if not 1 <= len(documents) <= MAX_EVENTS:
-            raise InvalidInput("body", f"Send 1 to {MAX_EVENTS} events.")
+            raise InvalidInputError("body", f"Send 1 to {MAX_EVENTS} events.")
         now_ms = int(self._clock() * 1000)
         results = [_checked(document, account_id, now_ms) for document in documents]
         places = [place for place, result in enumerate(results) if result.error is None]
@@ -61,7 +61,7 @@ class Publisher:
         not_taken = self._queue.put(account_id, messages) if messages else ()
         for index in not_taken:
             results[places[index]] = Published(
-                error=Unavailable("the events queue did not take it")
+                error=UnavailableError("the events queue did not take it")
             )
         self._observer.log(
             "info",
@@ -77,7 +77,7 @@ class Publisher:
 def _checked(document: object, account_id: str, now_ms: int) -> Published:
     try:
         event = accept(document, sent_at_ms=now_ms, account_id=account_id)
-    except InvalidEvent as error:
+    except InvalidEventError as error:
         return Published(error=error)
     fields = _fields(document)
     if fields.get("timestamp") is None and fields.get("transaction_id") is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain.errors import InvalidEvent, Unavailable
+from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.domain.intake import RejectedMessage, read_message
 from webhooks.services.trouble import tell
 
@@ -81,7 +81,7 @@ class Reader:
         for message in messages:
             try:
                 reads += self._reads(message)
-            except InvalidEvent as error:
+            except InvalidEventError as error:
                 rejected.append(_rejected(message, error))
             self._observer.trace("message_ids", message.id)
         for event_id in dict.fromkeys(read.event.id for read in reads):
@@ -127,14 +127,14 @@ class Reader:
         for read, claim in claims:
             try:
                 first_ms = read.event.occurred_at_ms if claim is None else claim.result()
-            except Unavailable as error:
+            except UnavailableError as error:
                 failures.add([read.message.id], error)
                 continue
             event = read.event
             if first_ms != event.occurred_at_ms:
                 try:
                     [event] = self._content(read.message, first_ms).events
-                except InvalidEvent as error:
+                except InvalidEventError as error:
                     rejected.append(_rejected(read.message, error))
                     continue
                 event = replace(event, occurred_at_ms=first_ms)
@@ -142,5 +142,5 @@ class Reader:
         return settled
 
 
-def _rejected(message: Message, error: InvalidEvent) -> RejectedMessage:
+def _rejected(message: Message, error: InvalidEventError) -> RejectedMessage:
     return RejectedMessage(message.id, message.body, error.reason, str(error))

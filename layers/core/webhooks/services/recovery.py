@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.pace import at_once, next_pace, pause, slower, too_much
 from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, Selection
@@ -109,7 +109,7 @@ class Recovery:
     ) -> Step | None:
         """Make a recovery's next step, with what the one before it returned; None: it is over.
 
-        Raises Unavailable where our own side failed, or the invocation's time is too short.
+        Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
@@ -123,7 +123,7 @@ class Recovery:
             return None
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         if not destination.secrets.live(self._now_ms()):
             self._observer.count("SecretMissing")
             self._observer.log("error", "secret_missing", **key._asdict())

@@ -60,7 +60,7 @@ class Redriver:
     def redrive(self, key: DeliveryKey) -> Redriven:
         """Have a delivery attempted again at once, unless that is not for an operator to do.
 
-        Done twice it is one redrive. Raises Unavailable.
+        Done twice it is one redrive. Raises UnavailableError.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:

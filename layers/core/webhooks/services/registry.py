@@ -9,13 +9,18 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from webhooks.domain import cursor as cursors
-from webhooks.domain.errors import HostLimitReached, InvalidInput, InvalidTarget, Unavailable
+from webhooks.domain.errors import (
+    HostLimitReachedError,
+    InvalidInputError,
+    InvalidTargetError,
+    UnavailableError,
+)
 from webhooks.domain.headers import header_problems
 from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.replay import PAUSE_SECONDS
 from webhooks.domain.webhook import (
-    InvalidWebhook,
+    InvalidWebhookError,
     Registration,
     Webhook,
     description_problems,
@@ -82,7 +87,7 @@ class Registry:
     ) -> None:
         """Take the store, the rules for urls and addresses, and the account's limits.
 
-        `check_url` raises InvalidTarget. `resolve` returns the addresses of a host name, none
+        `check_url` raises InvalidTargetError. `resolve` returns the addresses of a host name, none
         where it has none or they cannot be had within about 2 seconds; it never raises.
         `cursor_key` seals the lists' cursors and must be the same in every process.
         """
@@ -101,8 +106,9 @@ class Registry:
     def register(self, account_id: str, registration: Registration) -> Registered:
         """Add a webhook, active from now on.
 
-        Raises InvalidWebhook with every broken rule, InvalidTarget where the url's host resolves
-        to an address that is not public, LimitReached, HostLimitReached, Unavailable.
+        Raises InvalidWebhookError with every broken rule, InvalidTargetError where the url's host
+        resolves to an address that is not public, LimitReachedError, HostLimitReachedError,
+        UnavailableError.
         """
         registration.check(self._check_url)
         self._check_addresses(registration.url)
@@ -126,7 +132,7 @@ class Registry:
             # Others may have been registered at the same time. They all look again, so that too
             # many never stay.
             self._check_host(account_id, webhook.url, besides=webhook.id)
-        except HostLimitReached:
+        except HostLimitReachedError:
             self._store.delete(account_id, webhook.id)
             raise
         return Registered(webhook, secret)
@@ -136,7 +142,7 @@ class Registry:
         return self._store.get(account_id, webhook_id) if is_uuid(webhook_id) else None
 
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page:
-        """Return up to `limit` webhooks, newest first; InvalidInput for a cursor not of this list.
+        """Return up to `limit` webhooks, newest first; InvalidInputError for a foreign cursor.
 
         `cursor` is the `next_cursor` of the page before.
         """
@@ -149,12 +155,13 @@ class Registry:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
         Switched on, or given another url while it was down, it begins with a clean record, and what
-        waits for it is sent. Raises InvalidWebhook with every broken rule, InvalidTarget where the
-        new url's host resolves to an address that is not public, HostLimitReached, Unavailable.
+        waits for it is sent. Raises InvalidWebhookError with every broken rule, InvalidTargetError
+        where the new url's host resolves to an address that is not public, HostLimitReachedError,
+        UnavailableError.
         """
         problems = [*self._problems(changes)]
         if problems:
-            raise InvalidWebhook(problems)
+            raise InvalidWebhookError(problems)
         if changes.url is not None:
             self._check_addresses(changes.url)
         if not is_uuid(webhook_id):
@@ -184,15 +191,15 @@ class Registry:
 
         Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: rotating
         again within the overlap ends the older one. Where the old one went missing, what waits for
-        want of it is sent from now on. Raises InvalidWebhook, Unavailable.
+        want of it is sent from now on. Raises InvalidWebhookError, UnavailableError.
         """
         problems = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
             problems.append(
-                InvalidInput("overlap_seconds", f"Use 0 to {MAX_OVERLAP_SECONDS:,} seconds.")
+                InvalidInputError("overlap_seconds", f"Use 0 to {MAX_OVERLAP_SECONDS:,} seconds.")
             )
         if problems:
-            raise InvalidWebhook(problems)
+            raise InvalidWebhookError(problems)
         if not is_uuid(webhook_id):
             return None
         now_ms = self._now_ns() // 1_000_000
@@ -229,7 +236,7 @@ class Registry:
     def delete(self, account_id: str, webhook_id: str) -> bool:
         """Remove a webhook of the account; False where it has none of that id.
 
-        What waits for it is cancelled a little later. Raises Unavailable.
+        What waits for it is cancelled a little later. Raises UnavailableError.
         """
         if self.get(account_id, webhook_id) is None:
             return False
@@ -255,13 +262,13 @@ class Registry:
         """
         try:
             self._recoveries.start(key, delay_seconds=PAUSE_SECONDS)
-        except Unavailable as error:
+        except UnavailableError as error:
             # The change is made, and the sweeper starts a recovery that has no execution.
             self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
 
-    def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInput]:
+    def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInputError]:
         if all(value is None for value in changes):
-            yield InvalidInput("body", f"Give at least one of {', '.join(changes._fields)}.")
+            yield InvalidInputError("body", f"Give at least one of {', '.join(changes._fields)}.")
         if changes.url is not None:
             yield from url_problems(changes.url, self._check_url)
         if changes.events is not None:
@@ -275,7 +282,7 @@ class Registry:
         return generated_secret(self._random_bytes(32)) if given is None else given
 
     def _check_host(self, account_id: str, url: str, besides: str | None = None) -> None:
-        """Raise HostLimitReached where enough other webhooks of the account lead to a url's host.
+        """Raise HostLimitReachedError if enough of the account's webhooks lead to a url's host.
 
         Looks only where that is less than what the account may have at all.
         """
@@ -288,7 +295,7 @@ class Registry:
         )
         if others >= self._max_webhooks_per_host:
             msg = f"the account has {others} webhooks of this host, as many as it may"
-            raise HostLimitReached(msg)
+            raise HostLimitReachedError(msg)
 
     def _every(self, account_id: str) -> Iterator[Webhook]:
         before: str | None = None
@@ -303,4 +310,4 @@ class Registry:
         # name without addresses is let through, since it may be about to get its first.
         host = urlsplit(url).hostname or ""
         if not all(self._is_public(address) for address in self._resolve(host)):
-            raise InvalidTarget("Use a host whose every address is public.")
+            raise InvalidTargetError("Use a host whose every address is public.")

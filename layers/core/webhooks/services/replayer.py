@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, ReplayStatus
 from webhooks.services.together import together
 from webhooks.services.trouble import tell_unreadable
@@ -56,8 +56,8 @@ class Replayer:
     def step(self, key: ReplayKey, remaining_seconds: float) -> float | None:
         """Send the next second's deliveries; returns the seconds to the next step, None: no more.
 
-        Raises Unavailable where our own side failed, or the invocation's time is too short, before
-        anything more was sent and recorded.
+        Raises UnavailableError where our own side failed, or the invocation's time is too short,
+        before anything more was sent and recorded.
         """
         replay = self._store.get(key)
         if replay is None or not replay.running:
@@ -71,7 +71,7 @@ class Replayer:
             return None
         if remaining_seconds < SECONDS_FOR_A_STEP:
             msg = f"a replay's step: {remaining_seconds:.0f} seconds are too few for it"
-            raise Unavailable(msg)
+            raise UnavailableError(msg)
         deliveries, next_after, unreadable = self._walk.batch(
             *key[:2], replay.selection, self._batch_size, replay.position
         )

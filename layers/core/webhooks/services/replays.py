@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import cursor as cursors
-from webhooks.domain.errors import ReplayRunning, TooManyReplays, Unavailable
+from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, UnavailableError
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
 
@@ -62,7 +62,8 @@ class Replays:
     ) -> Replay:
         """Have a webhook's deliveries sent again: those that `domain.replay.select` says.
 
-        Raises InvalidInput, WebhookDisabled, ReplayRunning, TooManyReplays, Unavailable.
+        Raises InvalidInputError, WebhookDisabledError, ReplayRunningError, TooManyReplaysError,
+        UnavailableError.
         """
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
@@ -71,7 +72,7 @@ class Replays:
         today = self._store.count_since(webhook.account_id, webhook.id, now_ms - _DAY_MS)
         if today >= self._max_replays_per_day:
             msg = f"the webhook had {today} replays within a day"
-            raise TooManyReplays(msg)
+            raise TooManyReplaysError(msg)
         replay = Replay(
             account_id=webhook.account_id,
             webhook_id=webhook.id,
@@ -82,7 +83,7 @@ class Replays:
         )
         if not self._store.create(replay):
             msg = "the webhook has a replay that is running"
-            raise ReplayRunning(msg)
+            raise ReplayRunningError(msg)
         self._schedule(replay)
         return replay
 
@@ -95,7 +96,7 @@ class Replays:
     def page(self, webhook: Webhook, limit: int, cursor: str | None = None) -> Page:
         """Return up to `limit` of a webhook's replays, newest first.
 
-        `cursor` is the `next_cursor` of the page before; InvalidInput for one of another list.
+        `cursor` is the `next_cursor` of the page before; InvalidInputError for one of another list.
         """
         scope = ("replays", webhook.account_id, webhook.id)
         before = cursors.unseal(self._cursor_key, scope, cursor)
@@ -115,12 +116,12 @@ class Replays:
             if self._store.save(replay, cancelled):
                 return cancelled
         msg = "a replay could not be cancelled: it keeps making steps"
-        raise Unavailable(msg)
+        raise UnavailableError(msg)
 
     def _schedule(self, replay: Replay) -> None:
         try:
             self._scheduler.start(replay.key)
-        except Unavailable:
+        except UnavailableError:
             # Without an execution it would run for ever, and be in the way of the next one.
             ended = replay.ended(ReplayStatus.FAILED, self._now_ms(), "not_started")
             self._store.save(replay, ended)

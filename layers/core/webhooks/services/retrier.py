@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Retrier:
 
         Called again with the same number, after a crash or a lost answer, it sends nothing that
         was recorded and decides the same. An execution of another generation than the delivery's
-        comes to its end. Raises Unavailable where our own side failed.
+        comes to its end. Raises UnavailableError where our own side failed.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
@@ -99,7 +99,7 @@ class Retrier:
         """Make one attempt besides the schedule, whatever the status; True where it succeeded.
 
         Nothing is sent where the delivery or its webhook is gone, or the webhook is disabled.
-        Raises Unavailable where our own side failed; called again, it sends again.
+        Raises UnavailableError where our own side failed; called again, it sends again.
         """
         delivery = self._deliveries.get(key)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
@@ -111,8 +111,8 @@ class Retrier:
     def attempt_by_hand(self, destination: Destination, delivery: Delivery) -> bool:
         """Make and record one attempt besides the schedule; True where it succeeded.
 
-        `delivery` and `destination` are as they were read a moment ago. Raises Unavailable where
-        our own side failed.
+        `delivery` and `destination` are as they were read a moment ago. Raises UnavailableError
+        where our own side failed.
         """
         if len(delivery.attempts) >= MAX_ATTEMPTS or delivery.erased:
             self._observer.log("warning", "resend_dropped", **delivery.key._asdict())
@@ -127,8 +127,8 @@ class Retrier:
     def probe(self, destination: Destination, delivery: Delivery) -> bool:
         """Try a waiting delivery on a webhook that is down; True where it was taken.
 
-        One whose log is full is tried all the same, without another line in it. Raises Unavailable
-        where our own side failed.
+        One whose log is full is tried all the same, without another line in it. Raises
+        UnavailableError where our own side failed.
         """
         after = self._attempt(destination, delivery, probe=True)
         if after.status is Status.SUCCEEDED or len(after.attempts) <= MAX_ATTEMPTS:
@@ -140,9 +140,9 @@ class Retrier:
 
         One that fails gets an execution of its own again, one that is exhausted by it the one that
         sends it to the dead-letter queue. The caller reports the attempt to the webhook's health.
-        Raises Unavailable where our own side failed; a delivery whose schedule could not be started
-        then waits for the next step again, and its attempt is reported here: a receiver that is
-        down again must not be asked in each of them.
+        Raises UnavailableError where our own side failed; a delivery whose schedule could not be
+        started then waits for the next step again, and its attempt is reported here: a receiver
+        that is down again must not be asked in each of them.
         """
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
@@ -155,7 +155,7 @@ class Retrier:
         if stored is not None and stored.next_attempt_at_ms is not None:
             try:
                 self.schedule(stored)
-            except Unavailable:
+            except UnavailableError:
                 self._health.report(destination.webhook, made)
                 if stored.status is Status.RETRYING:
                     # An execution that was started all the same finds nothing to do.
@@ -165,7 +165,7 @@ class Retrier:
         return made[0] if made else None
 
     def schedule(self, delivery: Delivery) -> None:
-        """See that a delivery which is due some time has its execution. Raises Unavailable."""
+        """See that a delivery which is due some time has its execution. Raises UnavailableError."""
         self._scheduler.start(delivery, delay_seconds=self._seconds_left(delivery))
 
     def _attempt(
@@ -200,7 +200,7 @@ class Retrier:
             if after == stored:
                 return stored
         msg = "an attempt could not be recorded: its delivery keeps changing"
-        raise Unavailable(msg)
+        raise UnavailableError(msg)
 
     def _tell(self, before: Status, after: Delivery) -> None:
         """Measure a delivery that got there in the end, and count one that is put by."""

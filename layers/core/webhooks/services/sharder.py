@@ -6,7 +6,7 @@ from concurrent.futures import wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide, to_message
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Sharding:
             if errors:
                 failures.add(wide.message_ids, errors[0])
             elif any(sending.result() for sending in wide.sending):
-                failures.add(wide.message_ids, Unavailable("the events queue took not every shard"))
+                failures.add(
+                    wide.message_ids, UnavailableError("the events queue took not every shard")
+                )
 
     def _send(self, read: Read, matching: Sequence[Destination]) -> Iterator[Future[Sequence[int]]]:
         shards = divide([destination.webhook.id for destination in matching])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from webhooks.domain.errors import UnreadableRecord
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.retry import restart_delay
 from webhooks.services.together import done
@@ -73,7 +73,7 @@ class _Turn:
         if error is None:
             return future.result()
         tell(self._observer, "sweep_failed", error)
-        if not isinstance(error, UnreadableRecord):
+        if not isinstance(error, UnreadableRecordError):
             self.failure = self.failure or error
         return None
 
@@ -200,7 +200,7 @@ class Sweeper:
 
     def _restart(self, key: DeliveryKey, delivery: Delivery | None, before_ms: int) -> bool:
         if delivery is None:
-            raise UnreadableRecord(key)
+            raise UnreadableRecordError(key)
         if (delivery.next_attempt_at_ms or before_ms) >= before_ms:
             # What the index still had is no more so.
             return False

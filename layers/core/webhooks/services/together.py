@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from webhooks.domain.errors import Unavailable
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,17 +21,18 @@ def together(
 ) -> list[Result]:
     """Do `work` on all items at once; returns the results up to where our own side failed.
 
-    Raises Unavailable where that was the first one already, and in any case what is a bug of ours.
+    Raises UnavailableError where that was the first one already, and in any case what is a bug of
+    ours.
     """
     started: list[Future[Result]] = [threads.submit(work, item) for item in items]
     # Every one is waited for: a thread that goes on would be frozen with the function.
     wait(started)
     results: list[Result] = []
-    failure: Unavailable | None = None
+    failure: UnavailableError | None = None
     for one in started:
         try:
             result = one.result()
-        except Unavailable as error:
+        except UnavailableError as error:
             failure = failure or error
         else:
             if failure is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from webhooks.domain.errors import Unavailable, UnreadableRecord
+from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def tell(observer: Observer, event: str, error: BaseException, **fields: object) -> None:
     """Log what something failed with; the log tells our side's trouble from a bug of ours."""
-    if isinstance(error, UnreadableRecord):
+    if isinstance(error, UnreadableRecordError):
         tell_unreadable(observer, [error.key])
-    if isinstance(error, Unavailable | UnreadableRecord):
+    if isinstance(error, UnavailableError | UnreadableRecordError):
         observer.log("warning", event, **fields, error=str(error))
     else:
         # Where it happened and what kind it is, but not its text, which may quote the input.
