@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STATE_MACHINES = TEMPLATE.parent / "statemachines"
-_RETRIER = "${RetrierFunctionArn}"
+_RETRIER = "${WorkerFunctionArn}"
 
 
 def definition(name: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _USED_SERVICES = {
         "kept_answers",
     ),
     "dispatcher": ("dispatcher",),
-    "retrier": ("retrier", "replayer", "recovery", "eraser", "sweeper"),
+    "worker": ("retrier", "recovery_job", "replay_job", "erasure_job", "check_job", "sweep_job"),
 }
 
 

@@ -1,15 +1,16 @@
-"""The state machine's task: the state in, the next state out."""
+"""The state machines' task: the state in, the next state out; and the sweep of a schedule."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from retrier import recovery
 from webhooks import wiring
 from webhooks.domain.delivery import DeliveryKey
+from webhooks.domain.jobs import Action
 from webhooks.domain.timestamps import to_text
 from webhooks.services.retrier import Decision, Verdict
+from worker import jobs
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -20,8 +21,6 @@ _MILLISECONDS = 1000
 
 VERSION = 1
 """The version of the state that this function understands."""
-
-_IDS = ("account_id", "webhook_id", "delivery_id", *recovery.WORKS)
 
 _UNKNOWN_VERSION = {
     "event_id": None,
@@ -35,38 +34,34 @@ _UNKNOWN_VERSION = {
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Make a later attempt of a delivery (`RetryStateMachine`'s state)."""
-    return handle(event, context, wiring.services("retrier"))
+    """Make a later attempt of a delivery, a step of a job, or a sweep."""
+    return handle(event, context, wiring.services("worker"))
 
 
 def handle(
     event: dict[str, Any], context: LambdaContext, services: wiring.Services
 ) -> dict[str, Any]:
-    """Make the attempt that the state asks for; the answer is the state machine's next state.
+    """Do what the state asks for; the answer is the state machine's next state.
 
-    With the action `resend` that is one besides the schedule, after which the execution is done;
-    the recovery state machine's actions are steps of that one (see `recovery`), and `sweep` is a
-    schedule's, for what nobody works on any more.
+    Without an action that is a scheduled attempt of a delivery, and with `resend` one besides the
+    schedule, after which the execution is done. The job state machine's actions are steps of jobs
+    (see `jobs`), and `sweep` is a schedule's, for what nobody works on any more.
 
     A state of a version that this function does not know goes to the dead-letter queue as it is,
     instead of failing again and again.
     """
-    with services.observer.invocation(context, **_ids(event)):
+    about = {name: str(value) for name, value in jobs.ids(event).items()}
+    with services.observer.invocation(context, **about):
         action = event.get("action")
-        if action in recovery.ACTIONS:
-            return recovery.handle(event, context, services)
-        if action == "sweep":
+        if action == Action.ABANDON or services.jobs.knows(action):
+            return jobs.handle(event, context, services)
+        if action == Action.SWEEP:
             return _sweep(context, services)
         return _attempt(event, services)
 
 
-def _ids(event: dict[str, Any]) -> dict[str, str]:
-    """Return what the invocation is about: its execution is named after the last of these ids."""
-    return {name: str(event[name]) for name in _IDS if name in event}
-
-
 def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
-    deliveries, recoveries = services.sweeper.sweep(
+    deliveries, recoveries = services.sweep_job.sweep(
         lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
     )
     return {"overdue_deliveries": deliveries, "overdue_recoveries": recoveries}
@@ -80,7 +75,7 @@ def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]
     attempt_number = int(event["attempt"])
     generation = int(event.get("generation", 0))
     key = DeliveryKey(**names)
-    if event.get("action") == "resend":
+    if event.get("action") == Action.RESEND:
         services.retrier.resend(key)
         verdict = Verdict(Decision.DONE)
     else:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BUILD = template.TEMPLATE.parent / ".aws-sam" / "build"
 
-PACKAGES = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierFunction": "retrier"}
+PACKAGES = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "WorkerFunction": "worker"}
 ARTIFACTS = [*PACKAGES, "CoreLayer"]
 
 UNCHECKED_HASH = (1).to_bytes(4, "little")

@@ -41,7 +41,7 @@ def kill_retrier(case: Case, when: str, state: dict[str, Any], about: str = "") 
     """Have a state handled by a retrier that is killed on the way."""
     settings = case.stand.aws.settings
     about = about or f"{case.account}#"
-    case.log.add(run_victim(settings, state, when, about=about, function="retrier"))
+    case.log.add(run_victim(settings, state, when, about=about, function="worker"))
 
 
 def assert_settled(case: Case, status: int) -> None:

@@ -181,7 +181,7 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
         return connect(connection, ("127.0.0.1", hook.port))
 
     monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
-    retrier = case.stand.fresh("retrier")
+    retrier = case.stand.fresh("worker")
     # The rule of every deployed function.
     retrier._sender = GuardedSender(ssl_context=client_context())
     dispatcher = case.stand.fresh("dispatcher")

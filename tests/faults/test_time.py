@@ -15,8 +15,8 @@ from webhooks import wiring
 from webhooks.adapters import items
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
+from webhooks.domain.health import SETTLE_SECONDS
 from webhooks.domain.timestamps import to_text
-from webhooks.services.recovery import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
     hook = receiver(Answer(500), Answer(500), Answer(200))
     case.webhook(hook)
     dispatcher = with_clock(case.stand, "dispatcher", off_by(first))
-    retrier = with_clock(case.stand, "retrier", off_by(-first))
+    retrier = with_clock(case.stand, "worker", off_by(-first))
     assert case.dispatch(case.message(), services=dispatcher) == []
     [state] = case.executions()
     # From the record on, so that a slow machine has used some of it up.
@@ -145,7 +145,7 @@ def test_row_54_the_timestamp_of_a_late_attempt_is_late_too(
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    later = with_clock(case.stand, "retrier", off_by(7200.0))
+    later = with_clock(case.stand, "worker", off_by(7200.0))
     assert case.retry(services=later)["decision"] == "done"
     first, second = (int(request.headers["webhook-timestamp"]) for request in hook.requests)
     assert second - first >= 7000
@@ -160,7 +160,7 @@ def test_row_54_a_step_that_comes_again_late_waits_no_negative_time(
     [state] = case.executions()
     after = case.retry(state)
     assert (after["decision"], after["attempt"]) == ("wait", 3)
-    later = with_clock(case.stand, "retrier", off_by(3600.0))
+    later = with_clock(case.stand, "worker", off_by(3600.0))
     again = case.retry(state, services=later)
     assert (again["decision"], again["attempt"], again["seconds"]) == ("wait", 3, 0)
     assert len(hook.requests) == 2

@@ -150,7 +150,7 @@ def test_row_49_the_new_url_is_checked_at_the_attempt_too(
     webhook = case.webhook(old)
     assert case.dispatch(case.message()) == []
     change(case, webhook.id, url=private.url)
-    retrier = case.stand.fresh("retrier")
+    retrier = case.stand.fresh("worker")
     # The rule of every deployed function, which takes no url on loopback.
     retrier._sender = GuardedSender()
     assert case.retry(services=retrier)["decision"] == "wait"
@@ -216,7 +216,7 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
 ) -> None:
     count = 40
     dispatcher = case.stand.fresh("dispatcher", retry_schedule=(5.0,))
-    retrier = case.stand.fresh("retrier", retry_schedule=(5.0,))
+    retrier = case.stand.fresh("worker", retry_schedule=(5.0,))
     hook = receiver(Answer(500))
     webhook = case.webhook(hook)
     messages = [case.message(f"txn_{number}") for number in range(count)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
@@ -166,13 +166,13 @@ def test_a_state_of_an_unknown_version_goes_to_the_dead_letter_queue(aws: Backen
 
 
 def retry(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    answer = retrier.handler.handle(state, lambda_context(), aws.services("retrier"))
+    answer = worker.handler.handle(state, lambda_context(), aws.services("worker"))
     # Step Functions gets the answer as JSON.
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed
 
 
-@pytest.mark.parametrize("function", ["dispatcher", "retrier"])
+@pytest.mark.parametrize("function", ["dispatcher", "worker"])
 def test_the_senders_functions_load_nothing_that_they_can_do_without(function: str) -> None:
     code = (
         f"import {function}.handler, sys\n"

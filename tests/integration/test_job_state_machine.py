@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local import template
-from retrier import recovery
 from support.state_machines import ScriptedTask, StateMachine, made_for
 from webhooks.domain.errors import UnavailableError
+from worker import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ IDS = {
     "webhook_id": "w",
     "replay_id": "r",
 }
-MACHINE = "RecoveryStateMachine"
+MACHINE = "JobStateMachine"
 
 
 class Machine(StateMachine):
@@ -175,7 +175,7 @@ def test_a_history_never_reaches_its_limit() -> None:
     retries = sum(rule["MaxAttempts"] for rule in states["Step"]["Retry"])
     events_a_step = 2 + 2 + 2 + 3 * (1 + retries)  # Wait, Decide, Step; a try is three events
 
-    assert recovery.STEPS_AN_EXECUTION * events_a_step < 25_000 - 1_000
+    assert jobs.STEPS_AN_EXECUTION * events_a_step < 25_000 - 1_000
 
 
 def test_each_task_outlives_hours_of_our_own_trouble() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
     "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health", "trouble"),
-    "retrier": ("retrier", "deliverer", "health", "recovery", "sweeper", "checker", "trouble"),
+    "worker": ("worker", "deliverer", "health", "recovery", "sweeper", "checker", "trouble"),
 }
 """The modules whose metrics a function tells."""
 
@@ -270,14 +270,14 @@ ALARMS = {
         Sample("Sum", "ExecutionsFailed", "${RetryStateMachine}", "AWS/States"), ABOVE, 0
     ),
     "FailedRecoveriesAlarm": Alarm(
-        Sample("Sum", "ExecutionsFailed", "${RecoveryStateMachine}", "AWS/States"), ABOVE, 0
+        Sample("Sum", "ExecutionsFailed", "${JobStateMachine}", "AWS/States"), ABOVE, 0
     ),
     "SecretMissingAlarm": Alarm(
         *(None, ABOVE, 0),
         expression=EITHER,
         samples=(
             ("dispatcher", Sample("Sum", "SecretMissing", "dispatcher")),
-            ("retrier", Sample("Sum", "SecretMissing", "retrier")),
+            ("worker", Sample("Sum", "SecretMissing", "worker")),
         ),
     ),
     "UnreadableRecordsAlarm": Alarm(
@@ -285,17 +285,17 @@ ALARMS = {
         expression=EITHER,
         samples=(
             ("dispatcher", Sample("Sum", "UnreadableRecords", "dispatcher")),
-            ("retrier", Sample("Sum", "UnreadableRecords", "retrier")),
+            ("worker", Sample("Sum", "UnreadableRecords", "worker")),
         ),
     ),
-    "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "retrier"), ABOVE, 0),
-    "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "retrier"), ABOVE, 0),
+    "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "worker"), ABOVE, 0),
+    "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "worker"), ABOVE, 0),
     "SweepMissingAlarm": Alarm(
         *(None, BELOW, 1),
         periods=4,
         missing="breaching",
         expression="FILL(counted, 0)",
-        samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "retrier")),),
+        samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "worker")),),
     ),
 }
 """Every alarm, and when it goes off. A change of one is a change of this table."""

@@ -14,17 +14,12 @@ from api.app import Api
 from support.fakes import (
     FakeAllowanceStore,
     FakeApiKeyStore,
-    FakeCheckScheduler,
-    FakeCheckStore,
     FakeDeliveryStore,
-    FakeErasureScheduler,
-    FakeErasureStore,
     FakeEventQueue,
+    FakeJobScheduler,
+    FakeJobStore,
     FakeKeptAnswers,
     FakeObserver,
-    FakeRecoveryScheduler,
-    FakeReplayScheduler,
-    FakeReplayStore,
     FakeScheduler,
     FakeWebhookStore,
 )
@@ -32,17 +27,21 @@ from webhooks.domain import targets
 from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import ALL_SCOPES, Scope
 from webhooks.services.allowances import Allowances
-from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
-from webhooks.services.erasures import Erasures
+from webhooks.services.jobs.check import CheckService
+from webhooks.services.jobs.erasure import ErasureService
+from webhooks.services.jobs.replay import ReplayService
 from webhooks.services.keyring import Keyring
 from webhooks.services.publisher import Publisher
 from webhooks.services.registry import Registry
-from webhooks.services.replays import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from webhooks.domain.jobs.check import Check
+    from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.jobs.replay import Replay
 
 CURSOR_KEY = b"a key for the cursors of tests"
 LIMITS = {Kind.CALLS: 10_000, Kind.TESTS: 100, Kind.RESENDS: 100, Kind.ERASURES: 100}
@@ -162,13 +161,15 @@ class ApiOnFakes:
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     max_replays_per_day: int = 50
     allowance_store: FakeAllowanceStore = field(default_factory=FakeAllowanceStore)
-    check_store: FakeCheckStore = field(default_factory=FakeCheckStore)
-    check_scheduler: FakeCheckScheduler = field(default_factory=FakeCheckScheduler)
-    erasure_store: FakeErasureStore = field(default_factory=FakeErasureStore)
-    erasure_scheduler: FakeErasureScheduler = field(default_factory=FakeErasureScheduler)
-    replay_store: FakeReplayStore = field(default_factory=FakeReplayStore)
-    replay_scheduler: FakeReplayScheduler = field(default_factory=FakeReplayScheduler)
-    recovery_scheduler: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
+    check_store: FakeJobStore[Check] = field(default_factory=FakeJobStore)
+    check_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
+    erasure_store: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
+    erasure_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
+    replay_store: FakeJobStore[Replay] = field(
+        default_factory=lambda: FakeJobStore(one_at_a_time=True)
+    )
+    replay_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
+    recovery_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
     events: FakeEventQueue = field(default_factory=FakeEventQueue)
     kept_answers: FakeKeptAnswers = field(default_factory=FakeKeptAnswers)
@@ -198,15 +199,15 @@ class ApiOnFakes:
             observer=self.observer,
             cursor_key=CURSOR_KEY,
         )
-        self.checks = Checks(
+        self.checks = CheckService(
             store=self.check_store, scheduler=self.check_scheduler, allowances=self.allowances
         )
-        self.erasures = Erasures(
+        self.erasures = ErasureService(
             store=self.erasure_store, scheduler=self.erasure_scheduler, allowances=self.allowances
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
         self.publisher = Publisher(self.events, self.observer)
-        self.replays = Replays(
+        self.replays = ReplayService(
             store=self.replay_store,
             scheduler=self.replay_scheduler,
             max_replays_per_day=self.max_replays_per_day,

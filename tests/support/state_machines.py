@@ -81,7 +81,7 @@ def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]
     """Make the template's resources, `machine` hurried; yields AWS's endpoint and them."""
     with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
         made = resources.create(_hurried(template.load(), machine), endpoint)
-        name = made.functions["RetrierFunction"].name
+        name = made.functions["WorkerFunction"].name
         with invoking([LocalFunction(name=name, handler=task)]), _timing_out():
             yield endpoint, made
 

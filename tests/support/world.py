@@ -11,12 +11,12 @@ from support.fakes import (
     FakeAnnouncer,
     FakeDeliveryStore,
     FakeDeliveryWalk,
-    FakeErasureStore,
     FakeEventQueue,
     FakeHealthStore,
+    FakeJobScheduler,
+    FakeJobStore,
     FakeObserver,
     FakeOverdueDeliveries,
-    FakeRecoveryScheduler,
     FakeRejectedMessages,
     FakeScheduler,
     FakeSender,
@@ -27,17 +27,18 @@ from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher
-from webhooks.services.eraser import Eraser
 from webhooks.services.health import HealthKeeper
+from webhooks.services.jobs.erasure import ErasureJob
+from webhooks.services.jobs.recovery import RecoveryJob
+from webhooks.services.jobs.sweep import SweepJob
 from webhooks.services.reader import Message
-from webhooks.services.recovery import Recovery
 from webhooks.services.retrier import Retrier
-from webhooks.services.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from typing import Any
 
     from webhooks.domain.delivery import Delivery
+    from webhooks.domain.jobs.erasure import Erasure
     from webhooks.domain.webhook import Destination, Webhook
 
 
@@ -55,12 +56,12 @@ class World:
     deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
     sender: FakeSender = field(default_factory=FakeSender)
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
-    recoveries: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
+    recoveries: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     announcer: FakeAnnouncer = field(default_factory=FakeAnnouncer)
     queue: FakeEventQueue = field(default_factory=FakeEventQueue)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
-    erasures: FakeErasureStore = field(default_factory=FakeErasureStore)
+    erasures: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
     settle_seconds: float = 90.0
     ids: int = 0
 
@@ -129,8 +130,8 @@ class World:
         )
 
     @cached_property
-    def recovery(self) -> Recovery:
-        return Recovery(
+    def recovery_job(self) -> RecoveryJob:
+        return RecoveryJob(
             store=self.health_store,
             health=self.health,
             walk=self.walk,
@@ -145,8 +146,8 @@ class World:
         )
 
     @cached_property
-    def eraser(self) -> Eraser:
-        return Eraser(
+    def erasure_job(self) -> ErasureJob:
+        return ErasureJob(
             store=self.erasures,
             trail=FakeWebhookTrail(self.store),
             walk=self.walk,
@@ -157,8 +158,8 @@ class World:
         )
 
     @cached_property
-    def sweeper(self) -> Sweeper:
-        return Sweeper(
+    def sweep_job(self) -> SweepJob:
+        return SweepJob(
             overdue=FakeOverdueDeliveries(self.deliveries),
             deliveries=self.deliveries,
             scheduler=self.scheduler,

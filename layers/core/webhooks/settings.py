@@ -30,7 +30,7 @@ class Settings:
     events_queue_url: str = ""
     events_dead_letter_queue_url: str = ""
     retry_state_machine_arn: str = ""
-    recovery_state_machine_arn: str = ""
+    job_state_machine_arn: str = ""
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     recovery_schedule: tuple[float, ...] = DEFAULT_RECOVERY_SCHEDULE
     recovery_rate: int = 50
@@ -73,7 +73,7 @@ class Settings:
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
             events_dead_letter_queue_url=environment.get("EVENTS_DEAD_LETTER_QUEUE_URL", ""),
             retry_state_machine_arn=environment.get("RETRY_STATE_MACHINE_ARN", ""),
-            recovery_state_machine_arn=environment.get("RECOVERY_STATE_MACHINE_ARN", ""),
+            job_state_machine_arn=environment.get("JOB_STATE_MACHINE_ARN", ""),
             retry_schedule=schedule("RETRY_SCHEDULE", default.retry_schedule),
             recovery_schedule=schedule("RECOVERY_SCHEDULE", default.recovery_schedule),
             recovery_rate=integer("RECOVERY_RATE", default.recovery_rate),

@@ -9,7 +9,7 @@ from support.fakes.failures import Failures
 from webhooks.domain.errors import LimitReachedError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Destination, Secrets, Webhook
-from webhooks.ports import WebhookPage
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class FakeWebhookStore:
         found = self.webhooks.get((account_id, webhook_id))
         return found[0] if found else None
 
-    def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
         self.failures.check("page")
         ids = sorted(
             (
@@ -54,7 +54,7 @@ class FakeWebhookStore:
             reverse=True,
         )
         page = [self.webhooks[account_id, webhook_id][0] for webhook_id in ids[:limit]]
-        return WebhookPage(page, page[-1].id if len(ids) > limit else None)
+        return Page(page, page[-1].id if len(ids) > limit else None)
 
     def update(
         self,

@@ -11,7 +11,7 @@ from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import LimitReachedError, UnavailableError
-from webhooks.ports import WebhookPage
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ class DynamoDBWebhookStore:
         item = answer.get("Item")
         return webhook_items.read_webhook(item) if item else None
 
-    def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
         """Return up to `limit` webhooks, newest first: ids are ordered by time."""
         with unavailable_on_failure("listing webhooks"):
             answer = self._client.query(
@@ -130,7 +130,7 @@ class DynamoDBWebhookStore:
         page = webhooks[:limit]
         # A query stops at a megabyte too, before the page is full.
         more = len(webhooks) > limit or "LastEvaluatedKey" in answer
-        return WebhookPage(page, page[-1].id if more else None)
+        return Page(page, page[-1].id if more else None)
 
     def update(
         self,

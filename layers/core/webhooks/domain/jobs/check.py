@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.jobs import Action
 from webhooks.domain.webhook import webhook_id
 
 
@@ -62,6 +63,11 @@ class CheckKey(NamedTuple):
     account_id: str
     webhook_id: str
     check_id: str
+
+    @property
+    def action(self) -> Action:
+        """The action of its steps."""
+        return Action.CHECK
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from webhooks.domain.catalog import sample_event
-from webhooks.domain.check import Probe
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.event import EventType
+from webhooks.domain.jobs.check import Probe
 from webhooks.domain.signing import delivery_headers
 from webhooks.domain.webhook import ALL_EVENTS, Secrets, Webhook, generated_secret
 

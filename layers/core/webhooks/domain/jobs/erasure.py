@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from webhooks.domain.delivery import Delivery, Status
+from webhooks.domain.jobs import Action
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.recipient import addresses_of
 from webhooks.domain.webhook import webhook_id
@@ -40,6 +41,11 @@ class ErasureKey(NamedTuple):
 
     account_id: str
     erasure_id: str
+
+    @property
+    def action(self) -> Action:
+        """The action of its steps."""
+        return Action.ERASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,9 @@ from uuid import UUID
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import parse_timestamp
+from webhooks.domain.jobs import Action
+from webhooks.domain.selection import Selection
 from webhooks.domain.webhook import webhook_id
-
-PAUSE_SECONDS = 1
-"""What lies between two batches: with a second's batch at once, a second never holds two."""
-
-MAX_RATE = 16
-"""Deliveries sent at once at most: what 256 MB of function memory does without false time-outs."""
 
 NOT_ARRIVED = (Status.RETRYING, Status.WAITING, Status.EXHAUSTED)
 """What a replay without a status sends: all that the receiver has missed."""
@@ -45,13 +41,10 @@ class ReplayKey(NamedTuple):
     webhook_id: str
     replay_id: str
 
-
-class Selection(NamedTuple):
-    """Which deliveries are replayed: by the events' times, inclusive, and by status."""
-
-    since_ms: int
-    until_ms: int
-    statuses: tuple[Status, ...]
+    @property
+    def action(self) -> Action:
+        """The action of its steps."""
+        return Action.REPLAY
 
 
 @dataclass(frozen=True, slots=True)

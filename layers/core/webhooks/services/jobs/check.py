@@ -1,25 +1,28 @@
-"""What carries a check out: a task of the recovery state machine."""
+"""Checks of receivers: started and read by a webhook's owner, and carried out in one step."""
 
 from __future__ import annotations
 
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain import forgery
-from webhooks.domain.check import AFTER_VALID, Probe, judge
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
+from webhooks.domain.ids import is_uuid
+from webhooks.domain.jobs import check_requests
+from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
+from webhooks.services.jobs.starting import start
 from webhooks.services.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhooks.domain.check import Check, CheckKey
     from webhooks.domain.delivery import Delivery, Outcome
-    from webhooks.domain.forgery import Request, Signers
+    from webhooks.domain.jobs.check_requests import Request, Signers
     from webhooks.domain.webhook import Destination, Webhook
-    from webhooks.ports import CheckStore, DestinationStore, Observer, Sender
+    from webhooks.ports import DestinationStore, JobScheduler, JobStore, Observer, Sender
+    from webhooks.services.allowances import Allowances
 
 SECONDS_FOR_A_CHECK = 3 * 5.0 + 9.0
 """The valid request, one more during a secret's rotation, all others at once, of 5 seconds each,
@@ -39,17 +42,68 @@ class _Accepted(NamedTuple):
     signers: Signers
 
 
-class Checker:
+class CheckService:
+    """Starts and shows checks of one webhook at a time, which its caller found to be its own.
+
+    Sends nothing itself and knows no secret: it writes a record and starts the state machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Check],
+        scheduler: JobScheduler,
+        allowances: Allowances,
+        now_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """Count each check as a test event: one that fails makes about as many requests."""
+        self._store = store
+        self._scheduler = scheduler
+        self._allowances = allowances
+        self._now_ns = now_ns
+        self._random_bytes = random_bytes
+
+    def start(self, webhook: Webhook) -> Check:
+        """Start a check of a webhook's receiver.
+
+        Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
+        """
+        webhook.require_active()
+        self._allowances.test(webhook)
+        now_ns = self._now_ns()
+        now_ms = now_ns // 1_000_000
+        check = Check(
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            id=check_id(now_ns, self._random_bytes(8)),
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        failed = check.failed("not_started", now_ms)
+        start(self._store, self._scheduler, check, not_started=failed)
+        return check
+
+    def get(self, webhook: Webhook, check_id: str) -> Check | None:
+        """Return one check of a webhook, None where it has none of that id, or no longer."""
+        if not is_uuid(check_id):
+            return None
+        return self._store.get(CheckKey(webhook.account_id, webhook.id, check_id))
+
+
+class CheckJob:
     """Sends a receiver the requests of a check, and keeps what it answered.
 
     Nothing of it is a delivery: the log has none of it, and the webhook's health, its circuit and
     its secrets stay as they are. A check that was interrupted is made again, with other ids.
     """
 
+    key_type = CheckKey
+
     def __init__(
         self,
         *,
-        store: CheckStore,
+        store: JobStore[Check],
         destinations: DestinationStore,
         sender: Sender,
         observer: Observer,
@@ -65,8 +119,10 @@ class Checker:
         self._random_bytes = random_bytes
         self._threads = ThreadPoolExecutor(len(AFTER_VALID), thread_name_prefix="check")
 
-    def run(self, key: CheckKey, remaining_seconds: Callable[[], float]) -> None:
-        """Make a check and record what came of it, unless that was done.
+    def step(
+        self, key: CheckKey, remaining_seconds: Callable[[], float], _state: object = None, /
+    ) -> None:
+        """Make a check, in one step, and record what came of it, unless that was done.
 
         Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
@@ -92,7 +148,7 @@ class Checker:
         if remaining_seconds() < SECONDS_FOR_A_CHECK:
             msg = f"a check: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        self._complete(check, self._outcomes(destination, forgery.Signers.of(live)))
+        self._complete(check, self._outcomes(destination, check_requests.Signers.of(live)))
 
     def abandon(self, key: CheckKey) -> None:
         """Mark a check as failed that the state machine gives up, through a fault of ours."""
@@ -107,16 +163,16 @@ class Checker:
         if not first.outcome.succeeded:
             return {Probe.VALID: first.outcome}
         seconds = int(self._clock())
-        old_secret = forgery.unlive_secret(
+        old_secret = check_requests.unlive_secret(
             destination.secrets, self._now_ms(), self._random_bytes(32)
         )
 
         def send(probe: Probe) -> Outcome:
             if probe is Probe.DUPLICATE:
-                request = forgery.genuine(valid, first.signers, seconds, attempt_number=2)
+                request = check_requests.genuine(valid, first.signers, seconds, attempt_number=2)
             else:
                 sample = self._sample(webhook, probe)
-                request = forgery.forged(probe, sample, first.signers, seconds, old_secret)
+                request = check_requests.forged(probe, sample, first.signers, seconds, old_secret)
             return self._post(webhook, request)
 
         rest = together(self._threads, send, AFTER_VALID)
@@ -128,10 +184,10 @@ class Checker:
     def _send_valid(self, webhook: Webhook, valid: Delivery, signers: Signers) -> _Accepted:
         """Send the valid request as a delivery is sent: in a rotation, once more where refused."""
         seconds = int(self._clock())
-        outcome = self._post(webhook, forgery.genuine(valid, signers, seconds))
+        outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
         if outcome.status_code in _UNAUTHORIZED and len(signers.standard) > 1:
-            signers = forgery.Signers.of(signers.standard[:1])
-            outcome = self._post(webhook, forgery.genuine(valid, signers, seconds))
+            signers = check_requests.Signers.of(signers.standard[:1])
+            outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
         return _Accepted(outcome, signers)
 
     def _post(self, webhook: Webhook, request: Request) -> Outcome:
@@ -140,15 +196,15 @@ class Checker:
 
     def _sample(self, webhook: Webhook, probe: Probe) -> Delivery:
         event_id = f"evt_{self._random_bytes(16).hex()}"
-        return forgery.sample(webhook, probe, event_id, self._now_ms())
+        return check_requests.sample(webhook, probe, event_id, self._now_ms())
 
     def _complete(self, check: Check, outcomes: dict[Probe, Outcome]) -> None:
-        if self._store.end(check.completed(outcomes, self._now_ms())):
+        if self._store.save(check, check.completed(outcomes, self._now_ms())):
             verified = judge(outcomes).verified
             self._observer.log("info", "check_completed", **check.key._asdict(), verified=verified)
 
     def _fail(self, check: Check, reason: str) -> None:
-        if self._store.end(check.failed(reason, self._now_ms())):
+        if self._store.save(check, check.failed(reason, self._now_ms())):
             self._observer.log("info", "check_failed", **check.key._asdict(), reason=reason)
 
     def _now_ms(self) -> int:

@@ -1,33 +1,43 @@
-"""The steps of a recovery: a webhook that was down or off is brought back, bit by bit."""
+"""Recoveries: a webhook that was down or off is brought back, step by step."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.health import Circuit
-from webhooks.domain.pace import at_once, next_pace, pause, slower, too_much
-from webhooks.domain.replay import MAX_RATE, PAUSE_SECONDS, Selection
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, RecoveryKey
+from webhooks.domain.jobs.recovery import RecoveryState
+from webhooks.domain.pace import (
+    MAX_RATE,
+    PAUSE_SECONDS,
+    at_once,
+    next_pace,
+    pause,
+    slower,
+    too_much,
+)
 from webhooks.domain.retry import probe_delay
+from webhooks.domain.selection import Selection
+from webhooks.services.jobs.runner import NextStep
 from webhooks.services.together import together
 from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from webhooks.domain.delivery import Attempt, Delivery
-    from webhooks.domain.health import RecoveryKey
     from webhooks.domain.webhook import Destination
     from webhooks.ports import (
-        DeliveryBatch,
         DeliveryStore,
         DeliveryWalk,
         DestinationStore,
         HealthStore,
         Observer,
+        Page,
     )
     from webhooks.services.health import HealthKeeper
     from webhooks.services.retrier import Retrier
@@ -36,44 +46,22 @@ SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
 """Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
 at its slowest (see `adapters.aws`)."""
 
-SETTLE_SECONDS = 90.0
-"""For so long after a circuit ceased to be open may a function that still saw it open put a
-delivery by: the dispatcher's 60 seconds, and some for an index's delay."""
-
 _KEEP_SECONDS = 300.0
 """A recovery's due time is written so far ahead that most steps need not write it again."""
 
 _CANCELLED_AT_ONCE = 50
 _MILLISECONDS = 1000
-_EVER = Selection(0, (1 << 48) - 1, (Status.WAITING,))
+_EVER = Selection.of_all_time(Status.WAITING)
 
 
-class Step(NamedTuple):
-    """What follows a step: when the next one is due, which probe it is, and after which delivery.
-
-    While it drains that is probe 0, so that a webhook which goes down again, whoever found out, is
-    left alone before its first. `after` is the id of the delivery that the last probe was made
-    with. `past` is the id up to which draining found nothing that waits, where that took more than
-    a step. `settled` says of which draining, by the time since when, no function can hold the old
-    state any more: it was waited for by the state machine's clock, so that nobody else's need be
-    right. `pace` is the deliveries a second to drain with, None for as many as are allowed: also
-    kept from probe to probe, or each draining would begin with too much.
-    """
-
-    seconds: float
-    probe: int = 1
-    after: str | None = None
-    past: str | None = None
-    settled: int | None = None
-    pace: float | None = None
-
-
-class Recovery:
+class RecoveryJob:
     """Probes a webhook that is down; sends what waits for one that is back, oldest first.
 
     Every step reads the webhook again. One that was interrupted is made again, which sends nothing
     that was recorded.
     """
+
+    key_type = RecoveryKey
 
     def __init__(
         self,
@@ -105,8 +93,18 @@ class Recovery:
         self._threads = ThreadPoolExecutor(MAX_RATE, thread_name_prefix="recover")
 
     def step(
-        self, key: RecoveryKey, probe: Step, remaining_seconds: Callable[[], float]
-    ) -> Step | None:
+        self, key: RecoveryKey, remaining_seconds: Callable[[], float], state: Mapping[str, Any], /
+    ) -> NextStep | None:
+        """Make the next step, from the state that the one before it left; see `advance`."""
+        after = self.advance(key, RecoveryState.read(state), remaining_seconds)
+        return None if after is None else NextStep(after.seconds, after.written())
+
+    def abandon(self, key: RecoveryKey, /) -> None:
+        """Leave a recovery to the sweep: one that is given up is soon overdue, and begun anew."""
+
+    def advance(
+        self, key: RecoveryKey, probe: RecoveryState, remaining_seconds: Callable[[], float]
+    ) -> RecoveryState | None:
         """Make a recovery's next step, with what the one before it returned; None: it is over.
 
         Raises UnavailableError where our own side failed, or the invocation's time is too short.
@@ -127,7 +125,7 @@ class Recovery:
         if not destination.secrets.live(self._now_ms()):
             self._observer.count("SecretMissing")
             self._observer.log("error", "secret_missing", **key._asdict())
-            step: Step | None = probe._replace(seconds=self._schedule[-1])
+            step: RecoveryState | None = probe._replace(seconds=self._schedule[-1])
         elif webhook.health.circuit is Circuit.OPEN:
             if probe.probe:
                 step = self._probe(key, destination, probe, remaining_seconds)
@@ -145,51 +143,51 @@ class Recovery:
         self,
         key: RecoveryKey,
         destination: Destination,
-        probe: Step,
+        probe: RecoveryState,
         remaining_seconds: Callable[[], float],
-    ) -> Step:
+    ) -> RecoveryState:
         """Try the oldest waiting delivery, each time another: one that a receiver cannot take must
         not keep all the others from it.
         """
         webhook = destination.webhook
         if self._health.review(webhook):
             # Switched off: the next step ends the recovery.
-            return Step(PAUSE_SECONDS)
+            return RecoveryState(PAUSE_SECONDS)
         found = self._waiting(key, 1, remaining_seconds, probe.after)
-        if probe.after is not None and not found.deliveries:
+        if probe.after is not None and not found.items:
             found = self._waiting(key, 1, remaining_seconds)
-        if found.deliveries and self._retrier.probe(destination, found.deliveries[0]):
-            return self._paced(Step(PAUSE_SECONDS, probe=0), self._pace(probe))
+        if found.items and self._retrier.probe(destination, found.items[0]):
+            return self._paced(RecoveryState(PAUSE_SECONDS, probe=0), self._pace(probe))
         number = probe.probe + 1
-        after = found.deliveries[0].id if found.deliveries else None
+        after = found.items[0].id if found.items else None
         seconds = probe_delay(self._schedule, number, self._random)
-        return Step(seconds, number, after, pace=probe.pace)
+        return RecoveryState(seconds, number, after, pace=probe.pace)
 
-    def _leave_alone(self, before: Step) -> Step:
+    def _leave_alone(self, before: RecoveryState) -> RecoveryState:
         """Wait for the first probe of a webhook that is down again while it drains.
 
         The draining, or what else is sent to it, was too much for it: so it is slower next time.
         """
         seconds = probe_delay(self._schedule, 1, self._random)
-        return Step(seconds, pace=slower(self._pace(before)))
+        return RecoveryState(seconds, pace=slower(self._pace(before)))
 
     def _drain(
         self,
         key: RecoveryKey,
         destination: Destination,
-        before: Step,
+        before: RecoveryState,
         remaining_seconds: Callable[[], float],
-    ) -> Step | None:
+    ) -> RecoveryState | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
         again = before._replace(seconds=PAUSE_SECONDS, probe=0, after=None)
         pace = self._pace(before)
         count = at_once(pace)
         found = self._waiting(key, count, remaining_seconds, before.past)
-        if found.deliveries:
-            attempts = self._send(key, destination, found.deliveries[:count], remaining_seconds)
+        if found.items:
+            attempts = self._send(key, destination, found.items[:count], remaining_seconds)
             return self._paced(again, next_pace(pace, attempts, self._rate))
-        if found.next_after is not None:
-            return again._replace(past=found.next_after)
+        if found.next is not None:
+            return again._replace(past=found.next)
         if before.past is not None:
             # Older ones may have been put by meanwhile, so all of it once more; but not at once,
             # since what makes the way so long is removed in its own time.
@@ -242,26 +240,26 @@ class Recovery:
             return True
         return destination.webhook.health.recovery_id != key.recovery_id
 
-    def _pace(self, step: Step) -> float:
+    def _pace(self, step: RecoveryState) -> float:
         return self._rate if step.pace is None else min(step.pace, self._rate)
 
-    def _paced(self, step: Step, pace: float) -> Step:
+    def _paced(self, step: RecoveryState, pace: float) -> RecoveryState:
         """Return a step that follows another one at this pace."""
         return step._replace(seconds=pause(pace), pace=pace if pace < self._rate else None)
 
     def _cancel(
         self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]
-    ) -> Step | None:
+    ) -> RecoveryState | None:
         """Cancel what waits for a webhook that was deleted."""
         found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
-        for delivery in found.deliveries:
+        for delivery in found.items:
             self._deliveries.update(
                 delivery.put_by(Status.CANCELLED, "webhook_deleted"), before=delivery
             )
-        if found.deliveries:
-            return Step(PAUSE_SECONDS, past=past)
-        if found.next_after is not None:
-            return Step(PAUSE_SECONDS, past=found.next_after)
+        if found.items:
+            return RecoveryState(PAUSE_SECONDS, past=past)
+        if found.next is not None:
+            return RecoveryState(PAUSE_SECONDS, past=found.next)
         return None
 
     def _waiting(
@@ -270,22 +268,22 @@ class Recovery:
         limit: int,
         remaining_seconds: Callable[[], float],
         after: str | None = None,
-    ) -> DeliveryBatch:
+    ) -> Page[Delivery]:
         """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
 
         Goes past what the index still has and is no more so: an item past its time to live may be
         there for days, and must keep no later one from its turn. So must none that cannot be read.
         """
         found = self._batch(key, limit, after)
-        while not found.deliveries and found.next_after is not None:
+        while not found.items and found.next is not None:
             if remaining_seconds() < SECONDS_FOR_A_STEP:
                 break
             # Not one by one any more: it may be a long way.
             page = max(limit, self._rate)
-            found = self._batch(key, page, found.next_after)
+            found = self._batch(key, page, found.next)
         return found
 
-    def _batch(self, key: RecoveryKey, limit: int, after: str | None) -> DeliveryBatch:
+    def _batch(self, key: RecoveryKey, limit: int, after: str | None) -> Page[Delivery]:
         found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
         tell_unreadable(self._observer, found.unreadable)
         return found

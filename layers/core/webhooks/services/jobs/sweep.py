@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from webhooks.ports import (
         DeliveryStore,
         HealthStore,
+        JobScheduler,
         Observer,
         OverdueDeliveries,
-        OverduePlace,
-        RecoveryScheduler,
+        OverdueDelivery,
+        Page,
         RetryScheduler,
     )
 
@@ -78,7 +79,7 @@ class _Turn:
         return None
 
 
-class Sweeper:
+class SweepJob:
     """Finds overdue deliveries and recoveries, and gives them a new execution."""
 
     def __init__(
@@ -88,7 +89,7 @@ class Sweeper:
         deliveries: DeliveryStore,
         scheduler: RetryScheduler,
         health: HealthStore,
-        recoveries: RecoveryScheduler,
+        recoveries: JobScheduler,
         observer: Observer,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -163,10 +164,10 @@ class Sweeper:
         first = turn.attempt(self._overdue.page, partition, 0, before_ms, _PAGE)
         if first is None:
             return
-        yield first.keys
-        place = first.next_after
-        if place is None:
+        yield _keys(first)
+        if first.next is None:
             return
+        place = first.items[-1]
         middle_ms = place.due_ms + int((before_ms - place.due_ms) * self._random() ** 3)
         yield from self._rest(turn, partition, middle_ms, before_ms, None)
         if place.due_ms < middle_ms:
@@ -178,16 +179,16 @@ class Sweeper:
         partition: str,
         since_ms: int,
         before_ms: int,
-        after: OverduePlace | None,
+        after: OverdueDelivery | None,
     ) -> Iterator[Sequence[DeliveryKey]]:
         while True:
             page = turn.attempt(self._overdue.page, partition, since_ms, before_ms, _PAGE, after)
             if page is None:
                 return
-            yield page.keys
-            after = page.next_after
-            if after is None:
+            yield _keys(page)
+            if page.next is None:
                 return
+            after = page.items[-1]
 
     def _restart_those(self, turn: _Turn, keys: Sequence[DeliveryKey], before_ms: int) -> int:
         found = turn.attempt(self._deliveries.get_many, keys) if keys else None
@@ -225,3 +226,7 @@ class Sweeper:
         self._observer.log("error", "recovery_overdue", **key._asdict())
         self._recoveries.start(new, delay_seconds=0)
         return True
+
+
+def _keys(page: Page[OverdueDelivery]) -> list[DeliveryKey]:
+    return [overdue.key for overdue in page.items]
