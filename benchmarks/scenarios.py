@@ -115,7 +115,7 @@ class Stand:
         self.meter.units.sqs_requests += 2
 
     def retry(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Have the retrier do what a state asks for; returns the next state."""
+        """Have the worker do what a state asks for; returns the next state."""
         answer = worker.handler.handle(state, lambda_context(), self._services["worker"])
         self.meter.units.invocations += 1
         return answer

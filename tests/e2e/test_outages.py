@@ -129,7 +129,7 @@ def test_the_sweep_starts_again_what_nobody_works_on_and_finds_nothing_else(
 ) -> None:
     del account, receiver
     functions = stack.client("lambda").list_functions()["Functions"]
-    [name] = [one["FunctionName"] for one in functions if "Retrier" in one["FunctionName"]]
+    [name] = [one["FunctionName"] for one in functions if "WorkerFunction" in one["FunctionName"]]
     sample = (ROOT / "events" / "worker-sweep.json").read_bytes()
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=sample)
     assert json.load(answer["Payload"]) == {"overdue_deliveries": 0, "overdue_recoveries": 0}

@@ -46,7 +46,7 @@ OUR_OWN_SIDE = {
 
 
 class Task:
-    """The machine's task: the real retrier, unless a test has it fail first."""
+    """The machine's task: the real worker, unless a test has it fail first."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []

@@ -55,16 +55,16 @@ def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
     hook = receiver(Answer(500), Answer(500), Answer(200))
     case.webhook(hook)
     dispatcher = with_clock(case.stand, "dispatcher", off_by(first))
-    retrier = with_clock(case.stand, "worker", off_by(-first))
+    worker_services = with_clock(case.stand, "worker", off_by(-first))
     assert case.dispatch(case.message(), services=dispatcher) == []
     [state] = case.executions()
     # From the record on, so that a slow machine has used some of it up.
     assert 0 <= state["seconds"] <= 6
     # What was recorded under one clock has not expired under the other.
-    state = case.retry(state, services=retrier)
+    state = case.retry(state, services=worker_services)
     assert state["attempt"] == 3
     assert 270 <= state["seconds"] <= 331
-    assert case.retry(state, services=retrier)["decision"] == "done"
+    assert case.retry(state, services=worker_services)["decision"] == "done"
     delivery = case.delivery()
     assert delivery.status is Status.SUCCEEDED
     assert [attempt.number for attempt in delivery.attempts] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""The dispatcher's and the retrier's handlers with real adapters and a real receiver."""
+"""The dispatcher's and the worker's handlers with real adapters and a real receiver."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_poison_lands_in_the_dead_letter_queue_with_its_reason(aws: Backend) -> 
     assert reasons == {"{": "not_json", " ": "not_json"}
 
 
-def test_the_retrier_makes_the_attempts_that_the_state_asks_for(aws: Backend) -> None:
+def test_the_worker_makes_the_attempts_that_the_state_asks_for(aws: Backend) -> None:
     with Receiver(Answer(500), Answer(503), Answer(200)) as receiver:
         register(aws, receiver)
         dispatch(aws, samples.event_text())

@@ -1,4 +1,4 @@
-"""The recovery state machine, really run on each of its paths; its task does as it is told."""
+"""The job state machine, really run on each of its paths; its task does as it is told."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MACHINE = "JobStateMachine"
 
 
 class Machine(StateMachine):
-    """The recovery state machine."""
+    """The job state machine."""
 
     def __init__(self, endpoint: str, made: Resources) -> None:
         super().__init__(endpoint, made, MACHINE)
@@ -47,29 +47,27 @@ class Machine(StateMachine):
 
 
 @pytest.fixture
-def retrier() -> ScriptedTask:
+def task() -> ScriptedTask:
     return ScriptedTask(IDS)
 
 
 @pytest.fixture
-def machine(retrier: ScriptedTask) -> Iterator[Machine]:
-    with made_for(retrier, MACHINE) as (endpoint, made):
+def machine(task: ScriptedTask) -> Iterator[Machine]:
+    with made_for(task, MACHINE) as (endpoint, made):
         yield Machine(endpoint, made)
 
 
-def test_a_work_of_one_step_takes_three_transitions(
-    machine: Machine, retrier: ScriptedTask
-) -> None:
-    retrier.answers = [{"decision": "done"}]
+def test_a_work_of_one_step_takes_three_transitions(machine: Machine, task: ScriptedTask) -> None:
+    task.answers = [{"decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
-    assert retrier.states == [IDS | {"seconds": 0}]
+    assert task.states == [IDS | {"seconds": 0}]
 
 
 def test_each_further_step_takes_three_more_and_knows_the_state_before_it(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [
+    task.answers = [
         {"decision": "wait", "seconds": 0, "steps": 1},
         {"decision": "wait", "seconds": 1, "steps": 2},
         {"decision": "done"},
@@ -79,38 +77,38 @@ def test_each_further_step_takes_three_more_and_knows_the_state_before_it(
 
     assert status == "SUCCEEDED"
     assert entered == [*["Wait", "Step", "Decide"] * 3, "Done"]
-    assert [state.get("steps") for state in retrier.states] == [None, 1, 2]
+    assert [state.get("steps") for state in task.states] == [None, 1, 2]
 
 
-def test_a_long_work_goes_on_in_a_new_execution(machine: Machine, retrier: ScriptedTask) -> None:
+def test_a_long_work_goes_on_in_a_new_execution(machine: Machine, task: ScriptedTask) -> None:
     after = IDS | {"seconds": 0, "steps": 100}
-    retrier.answers = [
+    task.answers = [
         {"decision": "continue", "name": "r-100", "input": after},
         {"decision": "done"},
     ]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Continue", "Done"])
     assert machine.next_ended("r-100") == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
-    assert retrier.states[1] == after
+    assert task.states[1] == after
 
 
 def test_a_new_execution_that_was_started_already_is_not_started_again(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [
+    task.answers = [
         {"decision": "done"},
         {"decision": "continue", "name": "r-100", "input": IDS | {"seconds": 0}},
     ]
     machine.take_the_name("r-100")
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Continue", "Done"])
-    assert len(retrier.states) == 2
+    assert len(task.states) == 2
 
 
 def test_a_new_execution_that_cannot_be_started_is_abandoned(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [
+    task.answers = [
         {"decision": "continue", "name": "r-100", "input": "not a JSON text"},
         {},
     ]
@@ -119,38 +117,38 @@ def test_a_new_execution_that_cannot_be_started_is_abandoned(
 
     assert status == "FAILED"
     assert entered[3:] == ["Continue", "Abandon", "Interrupted"]
-    assert retrier.states[1]["action"] == "abandon"
-    assert retrier.states[1]["state"].items() >= IDS.items()
+    assert task.states[1]["action"] == "abandon"
+    assert task.states[1]["state"].items() >= IDS.items()
 
 
 def test_our_own_side_being_unavailable_is_tried_again(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [UnavailableError("reading a replay"), {"decision": "done"}]
+    task.answers = [UnavailableError("reading a replay"), {"decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Step", "Decide", "Done"])
-    assert len(retrier.states) == 2
+    assert len(task.states) == 2
 
 
 def test_a_bug_is_tried_again_then_abandoned_and_fails_in_sight(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [KeyError("x"), KeyError("x"), {}]
+    task.answers = [KeyError("x"), KeyError("x"), {}]
 
     status, entered = machine.run()
 
     assert status == "FAILED"
     assert entered == ["Wait", "Step", "Abandon", "Interrupted"]
-    abandoned = retrier.states[2]
+    abandoned = task.states[2]
     assert (abandoned["version"], abandoned["action"]) == (1, "abandon")
     assert abandoned["state"].items() >= IDS.items()
     assert abandoned["state"]["error"]["Error"] == "KeyError"
 
 
-def test_a_retrier_that_cannot_even_abandon_fails_in_sight(
-    machine: Machine, retrier: ScriptedTask
+def test_a_worker_that_cannot_even_abandon_fails_in_sight(
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [KeyError("x")] * 4
+    task.answers = [KeyError("x")] * 4
 
     status, entered = machine.run()
 
@@ -158,15 +156,15 @@ def test_a_retrier_that_cannot_even_abandon_fails_in_sight(
 
 
 def test_a_decision_that_the_machine_does_not_know_is_abandoned(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [{"decision": "ponder"}, {}]
+    task.answers = [{"decision": "ponder"}, {}]
 
     status, entered = machine.run()
 
     assert status == "FAILED"
     assert entered[3:] == ["UnknownDecision", "Abandon", "Interrupted"]
-    assert retrier.states[1]["state"]["error"] == {"Error": "UnknownDecision"}
+    assert task.states[1]["state"]["error"] == {"Error": "UnknownDecision"}
 
 
 def test_a_history_never_reaches_its_limit() -> None:

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
     "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health", "trouble"),
-    "worker": ("worker", "deliverer", "health", "recovery", "sweeper", "checker", "trouble"),
+    "worker": (
+        "retrier",
+        "deliverer",
+        "health",
+        "jobs/recovery",
+        "jobs/sweep",
+        "jobs/check",
+        "trouble",
+    ),
 }
 """The modules whose metrics a function tells."""
 
@@ -222,7 +230,7 @@ class Alarm(NamedTuple):
 
 
 ON_THE_QUEUE = "ApproximateNumberOfMessagesVisible"
-EITHER = "FILL(dispatcher, 0) + FILL(retrier, 0)"
+EITHER = "FILL(dispatcher, 0) + FILL(worker, 0)"
 DISPATCHER = "${DispatcherFunction}"
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 
@@ -269,7 +277,7 @@ ALARMS = {
     "FailedRetriesAlarm": Alarm(
         Sample("Sum", "ExecutionsFailed", "${RetryStateMachine}", "AWS/States"), ABOVE, 0
     ),
-    "FailedRecoveriesAlarm": Alarm(
+    "FailedJobsAlarm": Alarm(
         Sample("Sum", "ExecutionsFailed", "${JobStateMachine}", "AWS/States"), ABOVE, 0
     ),
     "SecretMissingAlarm": Alarm(

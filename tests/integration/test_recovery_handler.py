@@ -1,4 +1,4 @@
-"""The retrier's handler as the task that brings a webhook back, on real adapters."""
+"""The worker's handler as the task that brings a webhook back, on real adapters."""
 
 from __future__ import annotations
 

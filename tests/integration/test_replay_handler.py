@@ -1,4 +1,4 @@
-"""The retrier's handler as the task of the recovery state machine, on real adapters."""
+"""The worker's handler as the task of the job state machine, on real adapters."""
 
 from __future__ import annotations
 

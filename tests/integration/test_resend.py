@@ -49,7 +49,7 @@ def dispatch(aws: Backend) -> None:
 
 
 def run(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    """Give the retrier an execution's state as Step Functions does; returns its answer."""
+    """Give the worker an execution's state as Step Functions does; returns its answer."""
     answer = worker.handler.handle(state, lambda_context(), aws.services("worker"))
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed

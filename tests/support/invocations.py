@@ -59,7 +59,7 @@ class World:
         assert answer == {"batchItemFailures": []}
 
     def retry(self, **state: Any) -> dict[str, Any]:
-        """Have the retrier do what a state asks for."""
+        """Have the worker do what a state asks for."""
         with self._recorder.by("WorkerFunction"):
             return worker.handler.handle(
                 {"version": 1, **state}, lambda_context(), self.services("worker")

@@ -174,7 +174,7 @@ class Case:
         return any(transaction in str(one.transaction_id) for one in self._stored(self.bystander))
 
     def retry(self, state: dict[str, Any] | None = None, services: Services | None = None) -> Any:
-        """Have the retrier do what a state asks for, else the only execution's; its answer.
+        """Have the worker do what a state asks for, else the only execution's; its answer.
 
         What the handler raises is in the logs as Lambda's runtime writes it there.
         """

@@ -23,10 +23,9 @@ from support.fakes import FakeDeliveryStore, FakeJobScheduler, FakeScheduler
 from support.world import World
 from webhooks.domain.delivery import Delivery, DeliveryKey, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.health import Circuit
+from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.webhook import Secrets
-from webhooks.domain.health import RecoveryKey
 from webhooks.ports import JobKey, WebhookChanges
 from webhooks.services.redriver import Redriver
 from webhooks.services.registry import Registry
@@ -180,7 +179,7 @@ class Recovering:
 
 
 class Recoveries(FakeJobScheduler):
-    """The executions of the recovery state machine that go on."""
+    """The executions of the job state machine that go on."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 SECONDS_A_CALL = 0.02
 FUNCTION_SECONDS = 45.0
-"""What the template gives the retrier."""
+"""What the template gives the worker."""
 
 
 class World(Services):

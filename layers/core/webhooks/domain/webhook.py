@@ -56,7 +56,7 @@ class Webhook:
 class Secrets:
     """The signing secrets of a webhook: the current one and, while a rotation overlaps, the old.
 
-    Read by the dispatcher and the retrier only. `current` is None where the record has none, which
+    Read by the dispatcher and the worker only. `current` is None where the record has none, which
     never happens unless somebody edits the table: such a webhook is never sent an unsigned request.
     """
 
