@@ -172,13 +172,17 @@ def retry(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-@pytest.mark.parametrize("function", ["dispatcher", "worker"])
-def test_the_senders_functions_load_nothing_that_they_can_do_without(function: str) -> None:
+@pytest.mark.parametrize(
+    ("function", "service"), [("dispatcher", "dispatcher"), ("worker", "retrier")]
+)
+def test_the_senders_functions_load_nothing_that_they_can_do_without(
+    function: str, service: str
+) -> None:
     code = (
         f"import {function}.handler, sys\n"
         "from webhooks.settings import Settings\n"
         "from webhooks.wiring import Services\n"
-        f"Services('{function}', Settings(events_dead_letter_queue_url='q')).{function}\n"
+        f"Services('{function}', Settings(events_dead_letter_queue_url='q')).{service}\n"
         "print(' '.join(sys.modules))\n"
     )
     environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}

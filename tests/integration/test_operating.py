@@ -15,6 +15,7 @@ import pytest
 
 from local import template
 from support import samples
+from support.former import without_former_names
 from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.observability import NAMESPACE, PowertoolsObserver
@@ -92,7 +93,7 @@ class Metric(NamedTuple):
 
 @cache
 def resources() -> dict[str, Any]:
-    found: dict[str, Any] = template.load()["Resources"]
+    found: dict[str, Any] = without_former_names(template.load())["Resources"]
     return found
 
 
