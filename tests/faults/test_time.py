@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import pytest
 
 from support.receiver import Answer
 from support.stand import one_event
-from webhooks import wiring
 from webhooks.adapters import items
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
@@ -39,8 +36,7 @@ def with_clock(stand: Stand, function: str, clock: Callable[[], float]) -> Servi
         retention_days=made.settings.retention_days,
         clock=clock,
     )
-    with mock.patch.object(wiring, "time", SimpleNamespace(time=clock)):
-        getattr(made, function)
+    made._clock = clock
     return made
 
 

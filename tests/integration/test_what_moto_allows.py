@@ -12,7 +12,7 @@ import re
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -42,8 +42,10 @@ from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.intake import RejectedMessage, read_message
+from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.replay import ReplayKey
 from webhooks.domain.ses import SesAccounts
+from webhooks.services.jobs.runner import JobRunner, NextStep
 from webhooks.services.publisher import Publisher
 from webhooks.services.retrier import Decision, Verdict
 from worker.jobs import STEPS_AN_EXECUTION
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.stores import Stores
+    from webhooks.services.jobs.runner import Job
 
 LONGEST_SCHEDULE = 51
 """The attempts of a schedule with as many delays as the template's parameter takes."""
@@ -125,8 +128,9 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
         "steps": executions * STEPS_AN_EXECUTION - 1,
         "seconds": 1,
     }
-    replayer = SimpleNamespace(step=lambda *_: 1.0)
-    services: Any = SimpleNamespace(observer=_observer(), replayer=replayer)
+    replay_job = SimpleNamespace(key_type=ReplayKey, step=lambda *_: NextStep(1.0))
+    jobs = JobRunner({Action.REPLAY: lambda: cast("Job", replay_job)})
+    services: Any = SimpleNamespace(observer=_observer(), jobs=jobs)
     after = worker.handler.handle(state, lambda_context(), services)
     assert after["decision"] == "continue"
     assert_startable(after["name"], json.dumps(after["input"]))
@@ -135,7 +139,7 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
 def test_the_state_of_the_largest_delivery_is_small() -> None:
     verdict = Verdict(Decision.DEAD_LETTER, largest_delivery())
     decided = SimpleNamespace(retry=lambda *_: verdict)
-    services: Any = SimpleNamespace(observer=_observer(), retrier=decided)
+    services: Any = SimpleNamespace(observer=_observer(), retrier=decided, jobs=JobRunner({}))
     state = {"version": 1, **largest_delivery().key._asdict(), "attempt": 10, "seconds": 5}
     after = worker.handler.handle(state, lambda_context(), services)
     assert after["dead_letter"]["attempts"] == len(largest_delivery().attempts)

@@ -51,6 +51,7 @@ class Base:
         self.function = function
         self.settings = settings
         self._rules = rules
+        self._clock: Callable[[], float] = time.time
 
     @cached_property
     def observer(self) -> PowertoolsObserver:
@@ -70,7 +71,7 @@ class Base:
             announcer=EventBridgeAnnouncer(self._client("events"), self.settings.stack_name),
             observer=self.observer,
             recovery_schedule=self.settings.recovery_schedule,
-            clock=time.time,
+            clock=self._clock,
             random=random.random,
             new_id=new_id,
         )

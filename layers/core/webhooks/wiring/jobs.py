@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ class JobServices(OwnersServices, SendingServices):
             destinations=self._destinations,
             retrier=self.retrier,
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
             deliveries_per_second=self.settings.replay_rate,
         )
 
@@ -96,7 +95,7 @@ class JobServices(OwnersServices, SendingServices):
             walk=self._walk,
             deliveries=self._deliveries,
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
             settle_seconds=SETTLE_SECONDS,
         )
 
@@ -121,7 +120,7 @@ class JobServices(OwnersServices, SendingServices):
             destinations=self._destinations,
             sender=self._sender,
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
         )
 
     @cached_property
@@ -137,7 +136,7 @@ class JobServices(OwnersServices, SendingServices):
             destinations=self._destinations,
             retrier=self.retrier,
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
             random=random.random,
             schedule=self.settings.recovery_schedule,
             deliveries_per_second=self.settings.recovery_rate,
@@ -156,7 +155,7 @@ class JobServices(OwnersServices, SendingServices):
             health=self._health_store,
             recoveries=self._job_scheduler,
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
             random=random.random,
             new_id=new_id,
         )

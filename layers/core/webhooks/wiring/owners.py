@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -78,7 +77,7 @@ class OwnersServices(Base):
                 Kind.ERASURES: settings.max_erasures_per_day,
             },
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
         )
 
     @cached_property

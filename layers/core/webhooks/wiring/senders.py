@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ class SendingServices(Base):
             ses_accounts=SesAccounts(
                 settings.configuration_set_accounts, settings.default_account_id
             ),
-            clock=time.time,
+            clock=self._clock,
             max_threads=_THREADS,
         )
 
@@ -59,7 +58,7 @@ class SendingServices(Base):
             health=self._health,
             scheduler=self._scheduler,
             observer=self.observer,
-            clock=time.time,
+            clock=self._clock,
         )
 
     @cached_property
@@ -67,7 +66,7 @@ class SendingServices(Base):
         """What an operator's command gives deliveries another chance with."""
         from webhooks.services.redriver import Redriver
 
-        return Redriver(self._deliveries, self._scheduler, time.time)
+        return Redriver(self._deliveries, self._scheduler, self._clock)
 
     @cached_property
     def _deliverer(self) -> Deliverer:
@@ -79,7 +78,7 @@ class SendingServices(Base):
             health=self._health,
             observer=self.observer,
             schedule=self.settings.retry_schedule,
-            clock=time.time,
+            clock=self._clock,
             random=random.random,
         )
 
