@@ -309,7 +309,7 @@ def test_the_mapping_reports_the_items_that_failed_and_is_bounded() -> None:
     }
 
 
-def test_the_api_is_throttled_and_takes_every_call() -> None:
+def test_the_api_is_throttled_and_takes_every_route() -> None:
     stage = properties("HttpApiApiGatewayDefaultStage")
     routes = {(route.method, route.path) for route in template.routes(template.read())}
 
