@@ -20,7 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from webhooks.adapters.answer import Answer
+from webhooks.adapters.response import Answer
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
