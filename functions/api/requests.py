@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.ports import KeptAnswers, Observer
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import Allowances
     from webhooks.services.checks import Checks
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.erasures import Erasures
@@ -151,7 +151,7 @@ def count_calls(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) ->
     """Refuse a call of an account that has made as many in this minute as it may."""
     call = current_call(app)
     if call.key is not None:
-        call.services.allowances.call(call.key.account_id)
+        call.services.rate_limits.call(call.key.account_id)
     return next_middleware(app)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.http_api import LIMITS, ApiClient, ApiOnFakes, http_api_event
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import Kind
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:

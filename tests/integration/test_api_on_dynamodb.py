@@ -24,7 +24,7 @@ from webhooks import wiring
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.domain import targets
-from webhooks.services.allowances import Allowances
+from webhooks.services.rate_limits import Allowances
 from webhooks.services.keyring import Keyring
 from webhooks.services.registry import Registry
 

@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.http_api import ApiOnFakes
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import Kind
 from webhooks.domain.api_key import Scope
 from webhooks.domain.erasure import ErasureStatus
 from webhooks.domain.recipient import parse_address

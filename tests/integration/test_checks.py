@@ -13,7 +13,7 @@ from support.backend import Backend, backend, lambda_context
 from support.http_api import ApiOnFakes
 from support.receiver import Answer, Receiver
 from support.stores import on_dynamodb
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import Kind
 from webhooks.domain.check import Check, CheckStatus, Probe, check_id, judge
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError

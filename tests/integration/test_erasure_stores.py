@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.stores import on_dynamodb, overdue_keys
-from webhooks.domain.allowance import ACCOUNT, Allowance, Kind
+from webhooks.domain.rate_limit import ACCOUNT, Allowance, Kind
 from webhooks.domain.delivery import Status
 from webhooks.domain.erasure import Erasure, ErasureKey, ErasureStatus, digest, erasure_id
 from webhooks.domain.errors import UnavailableError

@@ -29,9 +29,9 @@ from support.fakes import (
     FakeWebhookStore,
 )
 from webhooks.domain import targets
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import Kind
 from webhooks.domain.api_key import ALL_SCOPES, Scope
-from webhooks.services.allowances import Allowances
+from webhooks.services.rate_limits import Allowances
 from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
 from webhooks.services.erasures import Erasures

@@ -31,7 +31,7 @@ from support.fakes import (
     FakeWebhookTrail,
 )
 from support.tables import create_tables
-from webhooks.adapters.allowances import DynamoDBAllowanceStore
+from webhooks.adapters.rate_limits import DynamoDBAllowanceStore
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.checks import DynamoDBCheckStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore

@@ -18,7 +18,7 @@ from support.fakes import (
     FakeWebhookStore,
 )
 from support.http_api import LIMITS
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import Kind
 from webhooks.domain.check import AFTER_VALID, Check, CheckStatus, Probe, Verdict, judge
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import TooManyTestsError, UnavailableError, WebhookDisabledError
@@ -26,7 +26,7 @@ from webhooks.domain.forgery import Signers, forged, genuine, sample, unlive_sec
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.signing import sendcomms_signature, standard_signature
 from webhooks.domain.webhook import Secrets
-from webhooks.services.allowances import Allowances
+from webhooks.services.rate_limits import Allowances
 from webhooks.services.checker import PATIENCE_SECONDS, SECONDS_FOR_A_CHECK, Checker
 from webhooks.services.checks import Checks
 

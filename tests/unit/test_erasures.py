@@ -12,12 +12,12 @@ from support import samples
 from support.fakes import FakeAllowanceStore, FakeErasureScheduler
 from support.http_api import LIMITS
 from support.world import World as Services
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import Kind
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.erasure import Erasure, ErasureStatus
 from webhooks.domain.errors import InvalidInputError, TooManyErasuresError, UnavailableError
 from webhooks.services import eraser
-from webhooks.services.allowances import Allowances
+from webhooks.services.rate_limits import Allowances
 from webhooks.services.eraser import PAUSE_SECONDS, SECONDS_FOR_A_BATCH
 from webhooks.services.erasures import Erasures
 from webhooks.services.redriver import Redriven, Redriver

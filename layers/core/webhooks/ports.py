@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.rate_limit import Allowance
     from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.check import Check, CheckKey

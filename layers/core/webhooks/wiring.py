@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         RetryScheduler,
         Sender,
     )
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import Allowances
     from webhooks.services.checker import Checker
     from webhooks.services.checks import Checks
     from webhooks.services.deliverer import Deliverer
@@ -174,9 +174,9 @@ class Services:
     @cached_property
     def allowances(self) -> Allowances:
         """How much may be asked for."""
-        from webhooks.adapters.allowances import DynamoDBAllowanceStore
-        from webhooks.domain.allowance import Kind
-        from webhooks.services.allowances import Allowances
+        from webhooks.adapters.rate_limits import DynamoDBAllowanceStore
+        from webhooks.domain.rate_limit import Kind
+        from webhooks.services.rate_limits import Allowances
 
         settings = self.settings
         return Allowances(

@@ -12,7 +12,7 @@ from webhooks.ports import ApiKeyPage, KeptAnswer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.rate_limit import Allowance
     from webhooks.domain.api_key import ApiKey
 
 

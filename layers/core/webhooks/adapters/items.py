@@ -14,7 +14,7 @@ from webhooks.domain.delivery import DeliveryKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.rate_limit import Allowance
 
 Item = dict[str, dict[str, Any]]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import CheckScheduler, CheckStore
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import Allowances
 
 
 class Checks:

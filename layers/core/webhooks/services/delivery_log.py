@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import DeliveryLog, DeliveryStore, Observer, RetryScheduler
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import Allowances
 
 
 class DeliveryFilter(NamedTuple):

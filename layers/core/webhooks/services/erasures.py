@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.ports import ErasureScheduler, ErasureStore
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import Allowances
 
 _DAY_MS = 86_400_000
 

@@ -12,7 +12,7 @@ from webhooks.adapters.aws import error_code, unavailable_on_failure
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.rate_limit import Allowance
 
 
 class DynamoDBAllowanceStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from webhooks.domain.allowance import ACCOUNT, Kind, allowance
+from webhooks.domain.rate_limit import ACCOUNT, Kind, allowance
 from webhooks.domain.errors import (
     TooManyCallsError,
     TooManyErasuresError,

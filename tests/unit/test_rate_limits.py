@@ -6,7 +6,7 @@ import pytest
 
 from support import samples
 from support.fakes import FakeAllowanceStore, FakeObserver
-from webhooks.domain.allowance import ACCOUNT, Kind, allowance
+from webhooks.domain.rate_limit import ACCOUNT, Kind, allowance
 from webhooks.domain.errors import (
     RateLimitExceededError,
     TooManyCallsError,
@@ -14,7 +14,7 @@ from webhooks.domain.errors import (
     TooManyTestsError,
     UnavailableError,
 )
-from webhooks.services.allowances import CALLS_AT_ONCE, Allowances
+from webhooks.services.rate_limits import CALLS_AT_ONCE, Allowances
 
 NOW = samples.NOW_MS / 1000
 """Half past ten, to the second."""
