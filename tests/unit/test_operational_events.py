@@ -13,7 +13,7 @@ import pytest
 from support import samples
 from support.world import World
 from webhooks.adapters.eventbridge import EventBridgeAnnouncer
-from webhooks.domain.announcement import AnnouncementType
+from webhooks.domain.operational_event import AnnouncementType
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS
 

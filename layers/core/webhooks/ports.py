@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from webhooks.domain.rate_limit import Allowance
-    from webhooks.domain.announcement import Announcement
-    from webhooks.domain.api_key import ApiKey
+        from webhooks.domain.api_key import ApiKey
     from webhooks.domain.check import Check, CheckKey
     from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
     from webhooks.domain.erasure import Erasure, ErasureKey

@@ -12,7 +12,7 @@ from webhooks.domain.delivery import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from webhooks.domain.announcement import Announcement
+    from webhooks.domain.operational_event import Announcement
     from webhooks.domain.intake import RejectedMessage
 
 

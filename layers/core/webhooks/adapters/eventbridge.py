@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.aws import unavailable_on_failure
-from webhooks.domain.announcement import VERSION
+from webhooks.domain.operational_event import VERSION
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.timestamps import to_text
 
 if TYPE_CHECKING:
-    from webhooks.domain.announcement import Announcement
+    from webhooks.domain.operational_event import Announcement
 
 SOURCE = "sendcomms.webhooks"
 

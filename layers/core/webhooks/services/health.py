@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from webhooks.domain.announcement import Announcement, AnnouncementType
+from webhooks.domain.operational_event import Announcement, AnnouncementType
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from support import samples
 from webhooks.adapters.eventbridge import EventBridgeAnnouncer
-from webhooks.domain.announcement import Announcement, AnnouncementType
+from webhooks.domain.operational_event import Announcement, AnnouncementType
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
