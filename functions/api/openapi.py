@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, made from the routes: their signatures, and the errors themselves.
 
-Powertools writes parameters, bodies and successes. What every answer has besides is added here:
+Powertools writes parameters, bodies and successes. What every response has in common is added here:
 the errors as the API words them, the headers, the key and its scope. It costs a tenth of a second,
 so it is made when it is first asked for.
 """
@@ -18,25 +18,21 @@ from pydantic_core import to_jsonable_python
 from api import errors
 from api.errors import ApiError, as_api_error
 from api.idempotency import HEADER, REPLAYED_HEADER
-from api.requests import MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES, SCOPE_EXTENSION, required_scope
+from api.operations import (
+    SCOPE_EXTENSION,
+    missing,
+    refusals,
+    required_scope,
+    routes,
+    sample,
+)
+from api.requests import MAX_BODY_BYTES
 from api.schemas.base import Failure
 from webhooks.domain.errors import (
-    DeliveryErasedError,
-    HostLimitReachedError,
     IdempotencyConflictError,
     IdempotencyInProgressError,
-    LastApiKeyError,
-    LimitReachedError,
-    ReplayRunningError,
-    ScopeExceededError,
-    TooManyAttemptsError,
     TooManyCallsError,
-    TooManyErasuresError,
-    TooManyReplaysError,
-    TooManyResendsError,
-    TooManyTestsError,
     UnavailableError,
-    WebhookDisabledError,
 )
 
 if TYPE_CHECKING:
@@ -48,58 +44,20 @@ if TYPE_CHECKING:
 TITLE = "SendComms Webhooks"
 VERSION = "1.0.0"
 DESCRIPTION = """\
-Webhooks for email events. Every answer but this document and its page is JSON in one envelope: \
+Webhooks for email events. Every response but this document and its page is JSON in one envelope: \
 `{"success": true, "data": ...}` or `{"success": false, "error": {"code", "message"}}`. Programs \
 read `code`, people `message`; a 422 lists what is wrong in `details`. A path that is not listed \
-answers 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
+returns 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
 
-An account that calls too often, or asks for too much of one kind, is answered 429 with \
-`Retry-After`. The gateway in front of the API answers calls above the whole stack's rate itself, \
-with 429 and `{"message": "Too Many Requests"}`: try those again later.
+An account that calls too often, or exceeds another rate limit, gets 429 with `Retry-After`. \
+The gateway in front of the API refuses calls above the whole stack's rate itself, with 429 and \
+`{"message": "Too Many Requests"}`: try those again later.
 """
 
 _SCHEME = "apiKey"
 _POWERTOOLS_OWN = ("HTTPValidationError", "ValidationError", "ResponseValidationError")
 _COMPONENT = "#/components/{}/{}"
 
-# What no rule below says: the errors of single operations.
-_OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
-    "register_webhook": [LimitReachedError(), HostLimitReachedError()],
-    "change_webhook": [HostLimitReachedError()],
-    "delete_webhook_by_query": [errors.webhook_not_found()],
-    "resend_delivery": [
-        WebhookDisabledError(),
-        DeliveryErasedError(),
-        TooManyAttemptsError(),
-        TooManyResendsError(),
-    ],
-    "send_test_event": [WebhookDisabledError(), TooManyTestsError()],
-    "start_check": [WebhookDisabledError(), TooManyTestsError()],
-    "start_replay": [WebhookDisabledError(), ReplayRunningError(), TooManyReplaysError()],
-    "erase_recipient": [TooManyErasuresError()],
-    "create_api_key": [ScopeExceededError()],
-    "revoke_api_key": [LastApiKeyError()],
-}
-_OF_PATH = {
-    "webhook_id": errors.webhook_not_found,
-    "delivery_id": errors.delivery_not_found,
-    "replay_id": errors.replay_not_found,
-    "erasure_id": errors.erasure_not_found,
-    "check_id": errors.check_not_found,
-    "key_id": errors.api_key_not_found,
-    "file": errors.file_not_found,
-}
-_BODIES: Mapping[str, Any] = {
-    "register_webhook": {
-        "url": "https://your-server.com/webhooks/email",
-        "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
-    },
-    "change_webhook": {"active": False},
-    "rotate_secret": {"overlap_seconds": 86_400},
-    "send_test_event": {"event": "email.bounced"},
-    "start_replay": {"since": "2025-12-21T00:00:00Z", "status": "exhausted"},
-    "create_api_key": {"name": "billing", "scopes": ["publish"]},
-}
 _TAGS = {
     "Webhooks": "Where events are sent.",
     "Deliveries": "What was sent, and how it went.",
@@ -113,12 +71,12 @@ _TAGS = {
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("What to name when you ask about the call.", {"type": "string"}),
     "Cache-Control": (
-        "Answers are for their caller alone, and kept nowhere; the dashboard's files may be kept.",
+        "Responses are for their caller alone, and not stored; the dashboard's files may be.",
         {"enum": ["no-store", "no-cache"]},
     ),
     "X-Content-Type-Options": ("The type is what Content-Type says.", {"const": "nosniff"}),
     REPLAYED_HEADER: (
-        "Present where the answer is that of an earlier call with the same Idempotency-Key.",
+        "Present where the response is that of an earlier call with the same Idempotency-Key.",
         {"const": "true"},
     ),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
@@ -129,7 +87,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "Content-Security-Policy": ("What the page may load: nothing of others.", {"type": "string"}),
     "ETag": ("The version of the file, for If-None-Match.", {"type": "string"}),
-    "Referrer-Policy": ("Nobody is told of the page.", {"const": "no-referrer"}),
+    "Referrer-Policy": ("Other sites are not told the page's address.", {"const": "no-referrer"}),
 }
 _EVERYWHERE = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
 _IDEMPOTENCY_KEY = {
@@ -137,7 +95,8 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": (
-        "Makes the call safe to repeat: within 24 hours the same key and body give the same answer."
+        "Makes the call safe to repeat: within 24 hours the same key and body give the same "
+        "response."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "example": "9b2f0c52-order-1001",
@@ -154,14 +113,14 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
         schemas.pop(name, None)
     for name, schema in schemas.items():
         if not name.endswith("In"):
-            _describe_answer(schema)
+            _describe_response(schema)
     failure = Failure.model_json_schema(
         mode="serialization", ref_template=_COMPONENT.format("schemas", "{model}")
     )
     schemas |= failure.pop("$defs")
     schemas["Failure"] = failure
     for name in ("Failure", "ErrorOut", "ProblemOut"):
-        _describe_answer(schemas[name])
+        _describe_response(schemas[name])
     components["responses"] = responses = {
         "NotFound": _failure([errors.not_found()]),
         "MethodNotAllowed": _failure([errors.method_not_allowed(["GET", "POST"])]),
@@ -196,23 +155,18 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
     }
 
 
-def routes(app: APIGatewayHttpResolver) -> Sequence[Route]:
-    """Return the routes; Powertools has no public list of them."""
-    return app._static_routes + app._dynamic_routes
-
-
 def text(made: Mapping[str, Any]) -> str:
-    """Return a document as it is committed and answered."""
+    """Return a document as it is committed and served."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
 def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]) -> None:
     scope = required_scope(route)
-    name = operation["operationId"] = route.func.__name__
+    operation["operationId"] = route.func.__name__
     operation["description"] = inspect.getdoc(route.func)
     operation["security"] = [{_SCHEME: [scope.value]}] if scope else []
     operation.pop(SCOPE_EXTENSION, None)
-    _complete_input(name, route.method, operation)
+    _complete_input(route, operation)
     success = operation["responses"][str(route.status_code)]
     success["description"] = HTTPStatus(route.status_code).phrase
     idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
@@ -228,31 +182,32 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
             "description": unchanged["description"],
             "headers": success["headers"],
         }
-    answered = sorted(_errors(name, route, operation), key=lambda error: error.status)
-    for status, group in groupby(answered, key=lambda error: error.status):
+    refusals = sorted(_errors(route, operation), key=lambda error: error.status)
+    for status, group in groupby(refusals, key=lambda error: error.status):
         alike = list({error.code: error for error in group}.values())
         component = "Or".join(error.code.title().replace("_", "") for error in alike)
         responses.setdefault(component, _failure(alike))
         operation["responses"][str(status)] = {"$ref": _COMPONENT.format("responses", component)}
 
 
-def _complete_input(name: str, method: str, operation: dict[str, Any]) -> None:
+def _complete_input(route: Route, operation: dict[str, Any]) -> None:
     parameters = operation.get("parameters", [])
     for parameter in parameters:
         _without_null(parameter["schema"])
         if parameter["in"] == "path":
             parameter["schema"]["minLength"] = 1
-    if method == "POST":
+    if route.method == "POST":
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
-    if name in _BODIES:
+    body = sample(route)
+    if body is not None:
         content = operation["requestBody"]["content"]["application/json"]
-        content["example"] = _BODIES[name]
+        content["example"] = dict(body)
         content["schema"].pop("default", None)
 
 
-def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
+def _errors(route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
     yield errors.validation_failed([errors.problem("limit", "Use at most 100.")])
     yield as_api_error(Exception())
     scope = required_scope(route)
@@ -263,19 +218,19 @@ def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[A
         yield as_api_error(UnavailableError())
     if "requestBody" in operation:
         yield errors.malformed_json("Send a body that is valid JSON.")
-        publishes = name == "publish_events"
-        yield errors.body_too_large(MAX_EVENTS_BODY_BYTES if publishes else MAX_BODY_BYTES)
+        yield errors.body_too_large(MAX_BODY_BYTES)
         yield errors.unsupported_media_type()
     if route.method == "POST":
         yield as_api_error(IdempotencyConflictError())
         yield as_api_error(IdempotencyInProgressError())
+    absent = missing(route)
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
-            if parameter["name"] in _OF_PATH:
-                yield _OF_PATH[parameter["name"]]()
+            if parameter["name"] in absent:
+                yield absent[parameter["name"]]
             # An id with characters that no path part may have is no route at all.
             yield errors.not_found()
-    yield from map(as_api_error, _OF_OPERATION.get(name, ()))
+    yield from map(as_api_error, refusals(route))
 
 
 def _failure(alike: Sequence[ApiError]) -> dict[str, Any]:
@@ -306,8 +261,8 @@ def _header_refs(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": _COMPONENT.format("headers", name)} for name in names}
 
 
-def _describe_answer(schema: dict[str, Any]) -> None:
-    """Say of a shape of an answer what pydantic cannot know: None is left out, constants stay."""
+def _describe_response(schema: dict[str, Any]) -> None:
+    """Say of a response's shape what pydantic cannot know: None is left out, constants stay."""
     fields = schema.get("properties", {})
     for field in fields.values():
         _without_null(field)

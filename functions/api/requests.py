@@ -1,7 +1,7 @@
 """What happens to every request before its route: found, authenticated, read, validated.
 
-Powertools validates before it runs any middleware when its own switch is on, and would tell
-strangers what is wrong with their input before asking for a key. So the switch stays off and its
+Powertools validates before it runs any middleware when its own setting is on, and would tell
+strangers what is wrong with their input before asking for a key. So the setting stays off and its
 validation is the last of these middlewares; the OpenAPI document comes from the same signatures
 either way.
 """
@@ -18,8 +18,8 @@ from aws_lambda_powertools.event_handler.middlewares.openapi_validation import (
 )
 
 from api import errors
+from api.operations import required_scope, route_key, routes
 from webhooks.domain import payload
-from webhooks.domain.api_key import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.ports import KeptAnswers, Observer
-    from webhooks.services.allowances import Allowances
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.jobs.check import CheckService
     from webhooks.services.jobs.erasure import ErasureService
     from webhooks.services.jobs.replay import ReplayService
     from webhooks.services.keyring import Keyring
     from webhooks.services.publisher import Publisher
+    from webhooks.services.rate_limits import RateLimits
     from webhooks.services.registry import Registry
 
 MAX_BODY_BYTES = 16 * 1024
@@ -47,8 +47,6 @@ MAX_EVENTS_BODY_BYTES = 1024 * 1024
 takes of API Gateway (6 MB, escapes and headers included), so that 413 is always ours."""
 
 MAX_DEPTH = 32
-SCOPE_EXTENSION = "x-required-scope"
-"""Where a route says of itself which scope it needs, if not the usual one of its method."""
 
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -77,7 +75,7 @@ class Services(Protocol):
         """The account's erasures."""
 
     @property
-    def allowances(self) -> Allowances:
+    def rate_limits(self) -> RateLimits:
         """How much an account may ask for."""
 
     @property
@@ -101,8 +99,9 @@ class Services(Protocol):
 class Call:
     """One request on its way through: what its middlewares found out, for routes and the log.
 
-    A route sets `final` to false where the same request, sent again, may have more done, and puts
-    ids in `noted` that the log's line should have besides.
+    `route` has the route's own path, as `GET /api/v1/webhooks/{webhook_id}`, never the request's,
+    in which there are ids and addresses. A route sets `final` to false where the same request, sent
+    again, may have more done, and puts ids in `noted` that the log's line should have besides.
     """
 
     services: Services
@@ -124,14 +123,14 @@ def refuse_unknown_routes(
     app: APIGatewayHttpResolver, next_middleware: NextMiddleware
 ) -> Response[Any]:
     """Answer 404 where no route has the path, 405 where one has it for other methods."""
-    # Powertools has no public list of routes, and no 405.
-    routes = app._static_routes + app._dynamic_routes
-    here = [route for route in routes if route.rule.match(app.current_event.path)]
+    # Powertools has no 405, and takes a path with a line's end behind it for the one without.
+    path, method = app.current_event.path, app.current_event.http_method.upper()
+    here = [route for route in routes(app) if route.rule.fullmatch(path)]
     allowed = {route.method for route in here}
     if not allowed:
         raise errors.not_found()
-    current_call(app).route = here[0].openapi_path
-    if app.current_event.http_method.upper() not in allowed:
+    current_call(app).route = route_key(method, here[0])
+    if method not in allowed:
         raise errors.method_not_allowed(allowed)
     return next_middleware(app)
 
@@ -152,7 +151,7 @@ def count_calls(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) ->
     """Refuse a call of an account that has made as many in this minute as it may."""
     call = current_call(app)
     if call.key is not None:
-        call.services.allowances.call(call.key.account_id)
+        call.services.rate_limits.call(call.key.account_id)
     return next_middleware(app)
 
 
@@ -163,18 +162,6 @@ def authorize(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> R
     if key is not None and scope is not None and scope not in key.scopes:
         raise errors.insufficient_scope(scope)
     return next_middleware(app)
-
-
-def required_scope(route: Route) -> Scope | None:
-    """Return what a key needs for a route: what it names, else what its method says.
-
-    None: the route needs no key.
-    """
-    extensions = route.openapi_extensions or {}
-    if SCOPE_EXTENSION in extensions:
-        named = extensions[SCOPE_EXTENSION]
-        return None if named is None else Scope(named)
-    return Scope.READ if route.method == "GET" else Scope.WRITE
 
 
 def refuse_unknown_parameters(

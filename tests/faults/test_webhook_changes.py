@@ -232,7 +232,7 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
             threads.map(lambda state: case.retry(state, services=worker_services), states)
         )
     assert {one["decision"] for one in decisions} <= {"dead_letter", "done"}
-    # Those that found it switched off are kept: nothing is given up that was not attempted.
+    # Those that found it disabled are kept: nothing is given up that was not attempted.
     exhausted = [one for one in case.deliveries() if one.status is Status.EXHAUSTED]
     waiting = [one for one in case.deliveries() if one.status is Status.WAITING]
     assert exhausted

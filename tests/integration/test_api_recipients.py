@@ -8,9 +8,9 @@ import pytest
 
 from support import samples
 from support.http_api import ApiOnFakes
-from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import Scope
 from webhooks.domain.jobs.erasure import ErasureStatus
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.webhook import Secrets
 
@@ -96,7 +96,7 @@ def test_nothing_tells_the_address(api: ApiOnFakes) -> None:
     told += [repr(api.erasure_scheduler.keys), json.dumps(answers[0].headers)]
     assert "anna" not in "".join(told).lower()
     [line] = [line for line in api.observer.logged("request") if line["status"] == 202]
-    assert line["route"] == "/api/v1/recipients/{address}"
+    assert line["route"] == "DELETE /api/v1/recipients/{address}"
 
 
 def test_the_log_says_which_key_asked_for_an_erasure(api: ApiOnFakes) -> None:
@@ -134,7 +134,7 @@ def test_a_failed_erasure_says_why(api: ApiOnFakes) -> None:
 
 
 def test_more_than_a_day_allows_are_told_to_wait() -> None:
-    api = ApiOnFakes(limits={Kind.CALLS: 100, Kind.ERASURES: 1})
+    api = ApiOnFakes(limits={RateLimit.CALLS: 100, RateLimit.ERASURES: 1})
     assert api.acme.call("DELETE", ANNA).status == 202
     answer = api.acme.call("DELETE", f"{RECIPIENTS}/bob@example.com")
     assert (answer.status, answer.error["code"]) == (429, "too_many_erasures")
@@ -159,7 +159,7 @@ def test_an_erased_delivery_is_shown_without_its_payload_and_not_sent_again(
     shown = api.acme.call("GET", DELIVERY).data
     assert (shown["erased"], shown["status"]) == (True, "cancelled")
     assert shown["reason"] == "recipient_erased"
-    assert shown["attempts"][0]["answer"] == ""
+    assert shown["attempts"][0]["response_body"] == ""
     assert not {"payload", "body"} & set(shown)
     listed = api.acme.call("GET", DELIVERY.rpartition("/")[0]).data
     assert [each["erased"] for each in listed] == [True]

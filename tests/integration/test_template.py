@@ -15,6 +15,7 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
+from api import dashboard_page
 from local import template
 from support.former import without_former_names
 from webhooks import wiring
@@ -24,8 +25,8 @@ from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
 from webhooks.adapters.job_items import JobCodec
 from webhooks.domain import targets
-from webhooks.domain.allowance import Allowance, Kind
 from webhooks.domain.pace import MAX_RATE
+from webhooks.domain.rate_limit import RateLimit, RateLimitWindow
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
 from webhooks.services.jobs.erasure import SECONDS_FOR_A_BATCH
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
 FUNCTIONS = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "WorkerFunction": "worker"}
 
 EVERYTHING_ALLOWED = {
-    ("Key", "IamDecides"): "a key policy's resource is always its own key, the account its root",
+    (
+        "EncryptionKey",
+        "DelegateToIam",
+    ): "a key policy's resource is always its own key, the account its root",
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("JobStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
-    ("FunctionsTracing", "TellXRay"): "X-Ray has no resources",
-    ("StateMachinesTracing", "TellXRay"): "X-Ray has no resources",
+    ("FunctionsTracing", "WriteTraces"): "X-Ray has no resources",
+    ("StateMachinesTracing", "WriteTraces"): "X-Ray has no resources",
 }
 """The statements that may say `*`, each with its reason."""
 
@@ -282,7 +286,7 @@ def test_a_message_stays_hidden_for_six_times_the_dispatchers_timeout() -> None:
     assert visibility >= 6 * properties("DispatcherFunction")["Timeout"]
 
 
-def test_an_event_is_received_five_times_before_it_is_put_by() -> None:
+def test_an_event_is_received_five_times_before_it_is_dead_lettered() -> None:
     assert properties("EventsQueue")["RedrivePolicy"] == {
         "deadLetterTargetArn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]},
         "maxReceiveCount": 5,
@@ -311,45 +315,74 @@ def test_the_mapping_reports_the_items_that_failed_and_is_bounded() -> None:
 
 
 def test_the_api_is_throttled_and_takes_every_route() -> None:
-    stage = properties("HttpApiApiGatewayDefaultStage")["DefaultRouteSettings"]
+    stage = properties("HttpApiApiGatewayDefaultStage")
     routes = {(route.method, route.path) for route in template.routes(template.read())}
 
-    assert stage == {
+    assert stage["DefaultRouteSettings"] == {
         "ThrottlingRateLimit": {"Ref": "ApiRate"},
         "ThrottlingBurstLimit": {"Ref": "ApiBurst"},
     }
-    assert routes == {
-        ("POST", "/api/v1/webhooks"),
-        ("GET", "/api/v1/webhooks"),
-        ("DELETE", "/api/v1/webhooks"),
-        ("GET", "/api/v1/webhooks/{id}"),
-        ("DELETE", "/api/v1/webhooks/{id}"),
-        ("PATCH", "/api/v1/webhooks/{id}"),
-        ("POST", "/api/v1/webhooks/{id}/rotate-secret"),
-        ("POST", "/api/v1/webhooks/{id}/test"),
-        ("POST", "/api/v1/webhooks/{id}/check"),
-        ("GET", "/api/v1/webhooks/{id}/checks/{check_id}"),
-        ("GET", "/api/v1/webhooks/{id}/deliveries"),
-        ("GET", "/api/v1/webhooks/{id}/deliveries/{delivery_id}"),
-        ("POST", "/api/v1/webhooks/{id}/deliveries/{delivery_id}/resend"),
-        ("GET", "/api/v1/event-types"),
-        ("POST", "/api/v1/webhooks/{id}/replay"),
-        ("GET", "/api/v1/webhooks/{id}/replays"),
-        ("GET", "/api/v1/webhooks/{id}/replays/{replay_id}"),
-        ("DELETE", "/api/v1/webhooks/{id}/replays/{replay_id}"),
-        ("POST", "/api/v1/events"),
-        ("POST", "/api/v1/api-keys"),
-        ("GET", "/api/v1/api-keys"),
-        ("DELETE", "/api/v1/api-keys/{id}"),
-        ("DELETE", "/api/v1/recipients/{address}"),
-        ("GET", "/api/v1/recipients/erasures/{id}"),
-        ("GET", "/api/v1/openapi.json"),
-        ("GET", "/docs"),
-        ("GET", "/dashboard"),
-        ("GET", "/dashboard/{file}"),
-        ("ANY", "/{proxy+}"),
-        ("ANY", "/"),
+    assert {("ANY", "/{proxy+}"), ("ANY", "/")} < routes
+
+
+def test_each_route_that_needs_no_key_has_a_rate_of_its_own() -> None:
+    explicit = {
+        f"{route.method} {route.path}"
+        for route in template.routes(template.read())
+        if route.method != "ANY"
     }
+    settings = properties("HttpApiApiGatewayDefaultStage")["RouteSettings"]
+
+    # Whatever else is called, by whomever, has the default rate alone: that of the API.
+    assert set(settings) == explicit
+    for key, limits in settings.items():
+        # JSON, in which CloudFormation would put a parameter as a string; both, since what a
+        # route's settings leave out is not taken from the default ones.
+        assert set(limits) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}, key
+        assert all(isinstance(limit, int) and limit > 0 for limit in limits.values()), key
+
+
+def test_a_page_of_the_dashboard_is_within_the_rate_of_its_files() -> None:
+    limits = properties("HttpApiApiGatewayDefaultStage")["RouteSettings"]["GET /dashboard/{file}"]
+    at_once = len(dashboard_page.files()) - 1
+
+    assert limits["ThrottlingBurstLimit"] >= 10 * at_once
+
+
+def test_the_functions_resource_policies_stay_far_below_lambdas_limit() -> None:
+    """20 KB a function, of which `AddPermission` says when it is too late (Lambda's quotas)."""
+    policies: dict[str, list[str]] = {}
+    for logical_id, resource in template.of_type(translated(), "AWS::Lambda::Permission").items():
+        permission = resource["Properties"]
+        function = permission["FunctionName"]["Ref"]
+        policies.setdefault(function, []).append(policy_statement(logical_id, permission))
+
+    sizes = {name: sum(map(len, statements)) for name, statements in policies.items()}
+    assert sizes["ApiFunction"] > 6 * 400
+    assert max(sizes.values()) < 20 * 1024 / 4
+
+
+def policy_statement(logical_id: str, permission: dict[str, Any]) -> str:
+    """Return a permission as a function's policy has it, with names as long as they may be."""
+    stack = "s" * 128
+    arn = json.dumps(permission["SourceArn"])
+    for pattern, value in (
+        (r"\$\{AWS::Region\}", "ap-southeast-99"),
+        (r"\$\{AWS::AccountId\}", "1" * 12),
+        (r"\$\{AWS::Partition\}", "aws-us-gov"),
+        (r"\$\{__ApiId__\}", "a" * 10),
+    ):
+        arn = re.sub(pattern, value, arn)
+    return json.dumps(
+        {
+            "Sid": f"{stack}-{logical_id}-{'A' * 13}",
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": f"arn:aws-us-gov:lambda:ap-southeast-99:{'1' * 12}:function:{'f' * 64}",
+            "Condition": {"ArnLike": {"AWS:SourceArn": arn}},
+        }
+    )
 
 
 def test_nothing_is_allowed_everything_but_where_aws_leaves_no_choice() -> None:
@@ -379,8 +412,8 @@ def test_only_the_functions_that_sign_may_read_secrets() -> None:
     }
 
     assert readers == {
-        ("DispatcherRole", "FindWebhooksAndKeepTheirHealth"),
-        ("WorkerRole", "FindWebhookAndKeepItsHealth"),
+        ("DispatcherRole", "ReadWebhooksAndUpdateHealth"),
+        ("WorkerRole", "ReadWebhookAndUpdateHealth"),
     }
 
 
@@ -416,7 +449,7 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
     }
     assert {sid for sid, names in named.items() if names & SECRETS} == {
         "RegisterWebhooks",
-        "RotateSecretsBlindly",
+        "RotateSecretsWithoutReading",
     }
 
 
@@ -452,7 +485,7 @@ def test_the_api_lists_keys_through_the_index_and_never_scans() -> None:
 
 
 def test_kept_answers_may_be_what_powertools_writes_and_go_after_a_day() -> None:
-    statement = statements("ApiRole")["KeepAnswers"]
+    statement = statements("ApiRole")["StoreIdempotentResponses"]
     table = properties("IdempotencyTable")
 
     assert statement["Resource"] == {"Fn::GetAtt": ["IdempotencyTable", "Arn"]}
@@ -471,12 +504,14 @@ def test_every_table_is_on_demand_encrypted_with_the_stacks_key_and_recoverable(
     for name, table in tables.items():
         settings = table["Properties"]
         assert settings["BillingMode"] == "PAY_PER_REQUEST", name
-        assert settings["SSESpecification"]["KMSMasterKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}
+        assert settings["SSESpecification"]["KMSMasterKeyId"] == {
+            "Fn::GetAtt": ["EncryptionKey", "Arn"]
+        }
         assert settings["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
 def test_what_customers_own_outlives_the_stack_and_so_does_its_key() -> None:
-    for name in ("WebhooksTable", "DeliveriesTable", "ApiKeysTable", "Key"):
+    for name in ("WebhooksTable", "DeliveriesTable", "ApiKeysTable", "EncryptionKey"):
         resource = translated()["Resources"][name]
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert resource["UpdateReplacePolicy"] == "Retain", name
@@ -542,19 +577,19 @@ def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> 
     kinds = [each.kind for each in vars(job_items).values() if isinstance(each, JobCodec)]
     assert bound == {
         ("ApiRole", "EndReplays"): "*#replay",
-        ("ApiRole", "CountWhatIsAskedFor"): f"*{items.ALLOWANCES}",
-        ("WorkerRole", "KeepJobs"): [f"*#{kind}" for kind in kinds],
+        ("ApiRole", "CountRateLimits"): f"*{items.RATE_LIMITS}",
+        ("WorkerRole", "RecordJobs"): [f"*#{kind}" for kind in kinds],
         ("WorkerRole", "EndReplays"): "*#replay",
     }
     assert [each for each in kinds if each == "replay"], "a replay is the kind that is removed"
-    counted = items.allowance_key(Allowance("acc_1", "w", Kind.TESTS, 1))["owner"]["S"]
-    assert counted.endswith(items.ALLOWANCES)
+    counted = items.rate_limit_key(RateLimitWindow("acc_1", "w", RateLimit.TESTS, 1))["owner"]["S"]
+    assert counted.endswith(items.RATE_LIMITS)
     for kind in kinds:
         assert items.job_key(kind, "acc_1", "w", "j")["owner"]["S"].endswith(f"#{kind}")
 
 
 def test_the_worker_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:
-    condition = statements("WorkerRole")["FindAnAccountsWebhooks"]["Condition"]
+    condition = statements("WorkerRole")["ListWebhookIds"]["Condition"]
 
     assert condition == {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": ["account_id", "webhook_id"]},
@@ -611,7 +646,7 @@ def test_what_the_rule_for_ses_cannot_send_waits_with_the_rejected_events() -> N
     assert target["Arn"] == {"Fn::GetAtt": ["EventsQueue", "Arn"]}
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}}
     allowed = {statement["Sid"]: statement for _, statement in every_allowed_statement()}
-    statement = allowed["WhatTheSesRuleCouldNotSend"]
+    statement = allowed["SesRuleDeadLetters"]
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Action"] == "sqs:SendMessage"
@@ -623,7 +658,7 @@ def test_what_the_rule_for_ses_cannot_send_waits_with_the_rejected_events() -> N
 
 def test_only_the_stacks_own_rule_may_publish_where_ses_is_connected() -> None:
     allowed = {statement["Sid"]: statement for _, statement in every_allowed_statement()}
-    statement = allowed["SesThroughSnsOrEventBridge"]
+    statement = allowed["PublishSesEvents"]
     condition, services, otherwise = statement["Principal"]["Service"]["Fn::If"]
     assert (condition, services) == ("ConnectsSes", ["events.amazonaws.com"])
     assert otherwise == ["sns.amazonaws.com", "events.amazonaws.com"]

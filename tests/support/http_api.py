@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlencode
 
 from api.app import Api
 from support.fakes import (
-    FakeAllowanceStore,
     FakeApiKeyStore,
     FakeDeliveryStore,
     FakeEventQueue,
@@ -20,19 +19,20 @@ from support.fakes import (
     FakeJobStore,
     FakeKeptAnswers,
     FakeObserver,
+    FakeRateLimitStore,
     FakeScheduler,
     FakeWebhookStore,
 )
 from webhooks.domain import targets
-from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import ALL_SCOPES, Scope
-from webhooks.services.allowances import Allowances
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.services.delivery_log import Logbook
 from webhooks.services.jobs.check import CheckService
 from webhooks.services.jobs.erasure import ErasureService
 from webhooks.services.jobs.replay import ReplayService
 from webhooks.services.keyring import Keyring
 from webhooks.services.publisher import Publisher
+from webhooks.services.rate_limits import RateLimits
 from webhooks.services.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,8 +43,16 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.erasure import Erasure
     from webhooks.domain.jobs.replay import Replay
 
+PROXY_ROUTE = "ANY /{proxy+}"
+"""The route of the template's that takes every call but those which need no key."""
+
 CURSOR_KEY = b"a key for the cursors of tests"
-LIMITS = {Kind.CALLS: 10_000, Kind.TESTS: 100, Kind.RESENDS: 100, Kind.ERASURES: 100}
+LIMITS = {
+    RateLimit.CALLS: 10_000,
+    RateLimit.TESTS: 100,
+    RateLimit.RESENDS: 100,
+    RateLimit.ERASURES: 100,
+}
 """What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
 
 LAMBDA_CONTEXT = SimpleNamespace(
@@ -65,7 +73,7 @@ def http_api_event(
     raw_query = query if isinstance(query, str) else urlencode(query)
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": "$default",
+        "routeKey": PROXY_ROUTE,
         "rawPath": path,
         "rawQueryString": raw_query,
         "headers": {name.lower(): value for name, value in (headers or {}).items()},
@@ -80,10 +88,11 @@ def http_api_event(
                 "sourceIp": "192.0.2.1",
                 "userAgent": "test",
             },
-            "routeKey": "$default",
+            "routeKey": PROXY_ROUTE,
             "stage": "$default",
             "timeEpoch": 1766359512006,
         },
+        "pathParameters": {"proxy": path.removeprefix("/")},
         "isBase64Encoded": isinstance(body, bytes),
     }
     if request_id is not None:
@@ -155,12 +164,12 @@ class ApiOnFakes:
     addresses: dict[str, Sequence[str]] = field(default_factory=dict)
     max_webhooks: int = 50
     max_webhooks_per_host: int = 10_000
-    limits: dict[Kind, int] = field(default_factory=LIMITS.copy)
+    limits: dict[RateLimit, int] = field(default_factory=LIMITS.copy)
     webhooks: FakeWebhookStore = field(default_factory=FakeWebhookStore)
     deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     max_replays_per_day: int = 50
-    allowance_store: FakeAllowanceStore = field(default_factory=FakeAllowanceStore)
+    rate_limit_store: FakeRateLimitStore = field(default_factory=FakeRateLimitStore)
     check_store: FakeJobStore[Check] = field(default_factory=FakeJobStore)
     check_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     erasure_store: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
@@ -188,22 +197,22 @@ class ApiOnFakes:
             max_webhooks_per_host=self.max_webhooks_per_host,
             cursor_key=CURSOR_KEY,
         )
-        self.allowances = Allowances(
-            self.allowance_store, limits=self.limits, observer=self.observer, clock=time.time
+        self.rate_limits = RateLimits(
+            self.rate_limit_store, limits=self.limits, observer=self.observer, clock=time.time
         )
         self.logbook = Logbook(
             self.deliveries,
             self.deliveries,
             self.scheduler,
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
             observer=self.observer,
             cursor_key=CURSOR_KEY,
         )
         self.checks = CheckService(
-            store=self.check_store, scheduler=self.check_scheduler, allowances=self.allowances
+            store=self.check_store, scheduler=self.check_scheduler, rate_limits=self.rate_limits
         )
         self.erasures = ErasureService(
-            store=self.erasure_store, scheduler=self.erasure_scheduler, allowances=self.allowances
+            store=self.erasure_store, scheduler=self.erasure_scheduler, rate_limits=self.rate_limits
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
         self.publisher = Publisher(self.events, self.observer)

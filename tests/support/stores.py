@@ -18,18 +18,17 @@ from moto import mock_aws
 from local.atomic import one_at_a_time
 from support import samples
 from support.fakes import (
-    FakeAllowanceStore,
     FakeApiKeyStore,
     FakeDeliveryStore,
     FakeDeliveryWalk,
     FakeHealthStore,
     FakeJobStore,
     FakeOverdueDeliveries,
+    FakeRateLimitStore,
     FakeWebhookStore,
     FakeWebhookTrail,
 )
 from support.tables import create_tables
-from webhooks.adapters.allowances import DynamoDBAllowanceStore
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
@@ -40,6 +39,7 @@ from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
 from webhooks.adapters.jobs import DynamoDBJobStore
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
 from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.erasure import Erasure
     from webhooks.domain.jobs.replay import Replay
     from webhooks.ports import (
-        AllowanceStore,
         ApiKeyStore,
         DeliveryLog,
         DeliveryStore,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
         HealthStore,
         JobStore,
         OverdueDeliveries,
+        RateLimitStore,
         WebhookStore,
         WebhookTrail,
     )
@@ -91,7 +91,7 @@ class Stores(NamedTuple):
     checks: JobStore[Check]
     erasures: JobStore[Erasure]
     trail: WebhookTrail
-    allowances: AllowanceStore
+    rate_limits: RateLimitStore
 
 
 class Clock:
@@ -149,7 +149,7 @@ def on_fakes() -> Stores:
         checks=FakeJobStore(),
         erasures=FakeJobStore(),
         trail=FakeWebhookTrail(webhooks),
-        allowances=FakeAllowanceStore(),
+        rate_limits=FakeRateLimitStore(),
     )
 
 
@@ -169,7 +169,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         checks=DynamoDBJobStore(client, table, CHECKS, retention_days=30, clock=clock),
         erasures=DynamoDBJobStore(client, table, ERASURES, retention_days=30, clock=clock),
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
-        allowances=DynamoDBAllowanceStore(client, table),
+        rate_limits=DynamoDBRateLimitStore(client, table),
     )
 
 

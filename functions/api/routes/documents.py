@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import docs_page, openapi
-from api.requests import SCOPE_EXTENSION
+from api.operations import SCOPE_EXTENSION
 
 _PUBLIC: dict[str, Any] = {SCOPE_EXTENSION: None}
 
@@ -34,7 +34,7 @@ def make_router(app: APIGatewayHttpResolver) -> APIGatewayHttpRouter:
         },
     )
     def get_openapi_document() -> Response[str]:
-        """OpenAPI 3.1: every call, every answer."""
+        """OpenAPI 3.1: every call, every response."""
         return Response(200, content_types.APPLICATION_JSON, document())
 
     @router.get(

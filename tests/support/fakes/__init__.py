@@ -1,14 +1,14 @@
 """The ports in memory: what the stores' conformance suite says of the real ones holds here too."""
 
-from support.fakes.accounts import FakeAllowanceStore, FakeApiKeyStore, FakeKeptAnswers
+from support.fakes.accounts import FakeApiKeyStore, FakeKeptAnswers, FakeRateLimitStore
 from support.fakes.deliveries import FakeDeliveryStore, FakeDeliveryWalk, FakeOverdueDeliveries
 from support.fakes.failures import Failures
 from support.fakes.health import FakeHealthStore
 from support.fakes.jobs import FakeJobStore
 from support.fakes.outside import (
-    FakeAnnouncer,
     FakeEventQueue,
     FakeObserver,
+    FakeOperationalEvents,
     FakeRejectedMessages,
     FakeSender,
 )
@@ -17,8 +17,6 @@ from support.fakes.webhooks import FakeWebhookStore, FakeWebhookTrail
 
 __all__ = [
     "Failures",
-    "FakeAllowanceStore",
-    "FakeAnnouncer",
     "FakeApiKeyStore",
     "FakeDeliveryStore",
     "FakeDeliveryWalk",
@@ -28,7 +26,9 @@ __all__ = [
     "FakeJobStore",
     "FakeKeptAnswers",
     "FakeObserver",
+    "FakeOperationalEvents",
     "FakeOverdueDeliveries",
+    "FakeRateLimitStore",
     "FakeRejectedMessages",
     "FakeScheduler",
     "FakeSender",

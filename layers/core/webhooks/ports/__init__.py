@@ -1,6 +1,6 @@
 """What the services need from outside, as protocols; adapters and the tests' fakes have them."""
 
-from webhooks.ports.accounts import AllowanceStore, ApiKeyStore, KeptAnswer, KeptAnswers
+from webhooks.ports.accounts import ApiKeyStore, KeptAnswer, KeptAnswers, RateLimitStore
 from webhooks.ports.deliveries import (
     DeliveryLog,
     DeliveryQuery,
@@ -11,7 +11,7 @@ from webhooks.ports.deliveries import (
     RetryScheduler,
 )
 from webhooks.ports.jobs import JobKey, JobOwner, JobRecord, JobScheduler, JobStore, Record
-from webhooks.ports.outside import Announcer, EventQueue, Observer, RejectedMessages, Sender
+from webhooks.ports.outside import EventQueue, Observer, OperationalEvents, RejectedMessages, Sender
 from webhooks.ports.pages import Page
 from webhooks.ports.webhooks import (
     DestinationStore,
@@ -22,8 +22,6 @@ from webhooks.ports.webhooks import (
 )
 
 __all__ = [
-    "AllowanceStore",
-    "Announcer",
     "ApiKeyStore",
     "DeliveryLog",
     "DeliveryQuery",
@@ -40,9 +38,11 @@ __all__ = [
     "KeptAnswer",
     "KeptAnswers",
     "Observer",
+    "OperationalEvents",
     "OverdueDeliveries",
     "OverdueDelivery",
     "Page",
+    "RateLimitStore",
     "Record",
     "RejectedMessages",
     "RetryScheduler",

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from webhooks.domain.allowance import Allowance
     from webhooks.domain.api_key import ApiKey
+    from webhooks.domain.rate_limit import RateLimitWindow
     from webhooks.ports.pages import Page
 
 
-class AllowanceStore(Protocol):
-    """How much of each allowance is used."""
+class RateLimitStore(Protocol):
+    """The counts of rate limits, one for each window."""
 
-    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
-        """Use `count` of an allowance; False, with none used, where that passes the limit.
+    def consume(self, window: RateLimitWindow, *, limit: int, count: int = 1) -> bool:
+        """Add `count` to a window; False, with nothing added, where that exceeds the limit.
 
-        Never passes it, however parallel the calls; where an answer is lost, some are used twice.
+        Holds for parallel calls too; where a response is lost, some are counted twice.
         """
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from webhooks.domain.announcement import Announcement
     from webhooks.domain.delivery import Outcome
     from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.operational_event import OperationalEvent
 
 
 class Sender(Protocol):
@@ -45,11 +45,11 @@ class Observer(Protocol):
         """Have the invocation's one line name what it was about, as `event_ids` and an id."""
 
 
-class Announcer(Protocol):
+class OperationalEvents(Protocol):
     """Where operational events go."""
 
-    def announce(self, announcement: Announcement) -> None:
-        """Tell whoever listens."""
+    def publish(self, event: OperationalEvent) -> None:
+        """Publish an event. Raises UnavailableError."""
 
 
 class RejectedMessages(Protocol):

@@ -72,7 +72,7 @@ class DestinationStore(Protocol):
     """The webhooks, for the senders: with their secrets."""
 
     def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
-        """Return every webhook of an account, read consistently, inactive ones too.
+        """Return every webhook of an account, read consistently, disabled ones too.
 
         In the order of their ids; of a `shard`, where given, and no others.
         """
@@ -130,7 +130,7 @@ class HealthStore(Protocol):
         failing_since_ms: int | None = None,
         updated_at_ms: int | None = None,
     ) -> bool:
-        """Switch a webhook off; True only for the one call that did it.
+        """Disable a webhook; True only for the one call that did it.
 
         With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
         `updated_at_ms` only where nobody has changed it since.
@@ -140,9 +140,9 @@ class HealthStore(Protocol):
         """Note when the next step of a recovery is due, unless another has taken its place."""
 
     def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
-        """End a recovery that drains since this very time, or whose webhook is off.
+        """End a recovery that drains since this very time, or whose webhook is disabled.
 
-        False where it is not so: one that was open again in between has others put by again.
+        False where it is not so: one that was open again in between has others deferred again.
         """
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:

@@ -62,13 +62,15 @@ class Base:
 
     @cached_property
     def _health(self) -> HealthKeeper:
-        from webhooks.adapters.eventbridge import EventBridgeAnnouncer
+        from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
         from webhooks.services.health import HealthKeeper
 
         return HealthKeeper(
             store=self._health_store,
             scheduler=self._job_scheduler,
-            announcer=EventBridgeAnnouncer(self._client("events"), self.settings.stack_name),
+            operational_events=EventBridgeOperationalEvents(
+                self._client("events"), self.settings.stack_name
+            ),
             observer=self.observer,
             recovery_schedule=self.settings.recovery_schedule,
             clock=self._clock,

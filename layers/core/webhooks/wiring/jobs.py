@@ -77,7 +77,7 @@ class JobServices(OwnersServices, SendingServices):
         return ErasureService(
             store=self._erasure_store,
             scheduler=self._job_scheduler,
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
         )
 
     @cached_property
@@ -107,7 +107,7 @@ class JobServices(OwnersServices, SendingServices):
         return CheckService(
             store=self._check_store,
             scheduler=self._job_scheduler,
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
         )
 
     @cached_property
@@ -125,7 +125,7 @@ class JobServices(OwnersServices, SendingServices):
 
     @cached_property
     def recovery_job(self) -> RecoveryJob:
-        """What brings back webhooks that were down or off."""
+        """What brings back webhooks that were down or disabled."""
         from webhooks.services.jobs.recovery import RecoveryJob
 
         return RecoveryJob(

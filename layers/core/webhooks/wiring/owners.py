@@ -9,10 +9,10 @@ from webhooks.wiring.base import Base
 
 if TYPE_CHECKING:
     from webhooks.ports import KeptAnswers
-    from webhooks.services.allowances import Allowances
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.keyring import Keyring
     from webhooks.services.publisher import Publisher
+    from webhooks.services.rate_limits import RateLimits
     from webhooks.services.registry import Registry
 
 
@@ -55,26 +55,26 @@ class OwnersServices(Base):
             log,
             self._deliveries,
             self._scheduler,
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
             observer=self.observer,
             cursor_key=self._cursor_key,
         )
 
     @cached_property
-    def allowances(self) -> Allowances:
+    def rate_limits(self) -> RateLimits:
         """How much may be asked for."""
-        from webhooks.adapters.allowances import DynamoDBAllowanceStore
-        from webhooks.domain.allowance import Kind
-        from webhooks.services.allowances import Allowances
+        from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+        from webhooks.domain.rate_limit import RateLimit
+        from webhooks.services.rate_limits import RateLimits
 
         settings = self.settings
-        return Allowances(
-            DynamoDBAllowanceStore(self._dynamodb, settings.deliveries_table),
+        return RateLimits(
+            DynamoDBRateLimitStore(self._dynamodb, settings.deliveries_table),
             limits={
-                Kind.CALLS: settings.max_calls_per_minute,
-                Kind.TESTS: settings.max_tests_per_hour,
-                Kind.RESENDS: settings.max_resends_per_hour,
-                Kind.ERASURES: settings.max_erasures_per_day,
+                RateLimit.CALLS: settings.max_calls_per_minute,
+                RateLimit.TESTS: settings.max_tests_per_hour,
+                RateLimit.RESENDS: settings.max_resends_per_hour,
+                RateLimit.ERASURES: settings.max_erasures_per_day,
             },
             observer=self.observer,
             clock=self._clock,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.check_requests import Request, Signers
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import DestinationStore, JobScheduler, JobStore, Observer, Sender
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import RateLimits
 
 SECONDS_FOR_A_CHECK = 3 * 5.0 + 9.0
 """The valid request, one more during a secret's rotation, all others at once, of 5 seconds each,
@@ -53,14 +53,14 @@ class CheckService:
         *,
         store: JobStore[Check],
         scheduler: JobScheduler,
-        allowances: Allowances,
+        rate_limits: RateLimits,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         """Count each check as a test event: one that fails makes about as many requests."""
         self._store = store
         self._scheduler = scheduler
-        self._allowances = allowances
+        self._rate_limits = rate_limits
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
@@ -70,7 +70,7 @@ class CheckService:
         Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
         webhook.require_active()
-        self._allowances.test(webhook)
+        self._rate_limits.test(webhook)
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
         check = Check(

@@ -1,4 +1,4 @@
-"""Recoveries: a webhook that was down or off is brought back, step by step."""
+"""Recoveries: a webhook that was down or disabled is brought back, step by step."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class RecoveryJob:
             return self._cancel(key, probe.past, remaining_seconds)
         webhook = destination.webhook
         if webhook.health.recovery_id != key.recovery_id:
-            # Its owner switched the webhook off and on again, which began another recovery.
+            # Its owner disabled and enabled the webhook, which began another recovery.
             return None
         if not webhook.active:
             self._store.end(key, webhook.health.draining_since_ms)
@@ -151,7 +151,7 @@ class RecoveryJob:
         """
         webhook = destination.webhook
         if self._health.review(webhook):
-            # Switched off: the next step ends the recovery.
+            # Disabled: the next step ends the recovery.
             return RecoveryState(PAUSE_SECONDS)
         found = self._waiting(key, 1, remaining_seconds, probe.after)
         if probe.after is not None and not found.items:
@@ -189,7 +189,7 @@ class RecoveryJob:
         if found.next is not None:
             return again._replace(past=found.next)
         if before.past is not None:
-            # Older ones may have been put by meanwhile, so all of it once more; but not at once,
+            # Older ones may have been deferred meanwhile, so all of it once more; but not at once,
             # since what makes the way so long is removed in its own time.
             return again._replace(seconds=self._schedule[-1], past=None)
         since_ms = destination.webhook.health.draining_since_ms
@@ -231,7 +231,7 @@ class RecoveryJob:
         return attempts
 
     def _is_over(self, key: RecoveryKey) -> bool:
-        """Tell whether another recovery took this one's place, or the webhook was switched off.
+        """Tell whether another recovery took this one's place, or the webhook was disabled.
 
         A slow receiver leaves time for that, and the two would send the same.
         """
@@ -253,9 +253,7 @@ class RecoveryJob:
         """Cancel what waits for a webhook that was deleted."""
         found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
         for delivery in found.items:
-            self._deliveries.update(
-                delivery.put_by(Status.CANCELLED, "webhook_deleted"), before=delivery
-            )
+            self._deliveries.update(delivery.cancel("webhook_deleted"), before=delivery)
         if found.items:
             return RecoveryState(PAUSE_SECONDS, past=past)
         if found.next is not None:
