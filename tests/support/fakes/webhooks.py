@@ -68,7 +68,7 @@ class FakeWebhookStore:
         found = self.webhooks.get((account_id, webhook_id))
         if found is None:
             return None
-        values = {name: value for name, value in changes._asdict().items() if value is not None}
+        values = dict(changes)
         if "events" in values:
             values["events"] = tuple(values["events"])
         if "active" in values:

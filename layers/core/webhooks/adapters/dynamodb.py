@@ -11,10 +11,11 @@ from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import LimitReachedError, UnavailableError
+from webhooks.domain.webhook_fields import READABLE
 from webhooks.ports import WebhookPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -23,18 +24,7 @@ if TYPE_CHECKING:
 
 SHOWN_ATTRIBUTES = (
     "account_id",
-    "webhook_id",
-    "url",
-    "events",
-    "active",
-    "disabled_reason",
-    "description",
-    "headers",
-    "created_at",
-    "updated_at",
-    "failures",
-    "failing_since",
-    "circuit",
+    *(attribute for field in READABLE for attribute in field.attributes),
 )
 """What the api's role may read of a webhook: every attribute but the secrets."""
 
@@ -145,14 +135,16 @@ class DynamoDBWebhookStore:
         Switching a webhook on forgets why it was off. With a `recovery_id` its health begins anew.
         """
         values = webhook_items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
-        forgotten = ["disabled_reason"] if changes.active is not None else []
+        forgotten = webhook_items.cleared_attributes(changes)
+        if "active" in changes:
+            forgotten.append("disabled_reason")
         if recovery_id is not None:
             values |= webhook_items.draining(recovery_id, now_ms)
             forgotten += webhook_items.FAILURE_ATTRIBUTES
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if forgotten:
-            expression += f" REMOVE {', '.join(forgotten)}"
-        if not self._update(account_id, webhook_id, expression, values):
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in forgotten)
+        if not self._update(account_id, webhook_id, expression, values, named=forgotten):
             return None
         return self.get(account_id, webhook_id)
 
@@ -191,6 +183,8 @@ class DynamoDBWebhookStore:
         expression: str,
         values: items.Item,
         condition: str = "attribute_exists(webhook_id)",
+        *,
+        named: Iterable[str] = (),
     ) -> bool:
         with unavailable_on_failure("changing a webhook"):
             try:
@@ -200,7 +194,7 @@ class DynamoDBWebhookStore:
                     UpdateExpression=expression,
                     ConditionExpression=condition,
                     ExpressionAttributeNames={
-                        f"#{name}": name for name in values if f"#{name}" in expression
+                        f"#{name}": name for name in (*values, *named) if f"#{name}" in expression
                     },
                     ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
                 )

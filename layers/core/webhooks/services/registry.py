@@ -15,21 +15,18 @@ from webhooks.domain.errors import (
     InvalidTargetError,
     UnavailableError,
 )
-from webhooks.domain.headers import header_problems
 from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.replay import PAUSE_SECONDS
 from webhooks.domain.webhook import (
-    InvalidWebhookError,
     Registration,
     Webhook,
-    description_problems,
-    event_problems,
     generated_secret,
-    secret_problems,
-    url_problems,
+    refuse,
     webhook_id,
 )
+from webhooks.domain.webhook_fields import problems
+from webhooks.domain.webhook_rules import secret_problems
 from webhooks.ports import WebhookChanges
 from webhooks.services.recovery import SETTLE_SECONDS
 
@@ -119,13 +116,10 @@ class Registry:
         webhook = Webhook(
             account_id=account_id,
             id=webhook_id(now_ns, self._random_bytes(8)),
-            url=registration.url,
-            events=registration.events,
             active=True,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
-            description=registration.description,
-            headers=registration.headers,
+            **registration.settings(),
         )
         self._store.create(webhook, secret, limit=self._max_webhooks)
         try:
@@ -159,17 +153,15 @@ class Registry:
         where the new url's host resolves to an address that is not public, HostLimitReachedError,
         UnavailableError.
         """
-        problems = [*self._problems(changes)]
-        if problems:
-            raise InvalidWebhookError(problems)
-        if changes.url is not None:
-            self._check_addresses(changes.url)
+        refuse(self._problems(changes))
+        if "url" in changes:
+            self._check_addresses(changes["url"])
         if not is_uuid(webhook_id):
             return None
-        if changes.url is not None:
-            self._check_host(account_id, changes.url, besides=webhook_id)
-        anew = changes.active
-        if anew is None and changes.url is not None:
+        if "url" in changes:
+            self._check_host(account_id, changes["url"], besides=webhook_id)
+        anew = changes.get("active")
+        if anew is None and "url" in changes:
             anew = self._is_down(account_id, webhook_id)
         recovery_id = self._new_recovery_id() if anew else None
         now_ms = self._now_ns() // 1_000_000
@@ -193,13 +185,12 @@ class Registry:
         again within the overlap ends the older one. Where the old one went missing, what waits for
         want of it is sent from now on. Raises InvalidWebhookError, UnavailableError.
         """
-        problems = [*secret_problems(secret)] if secret is not None else []
+        broken = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
-            problems.append(
+            broken.append(
                 InvalidInputError("overlap_seconds", f"Use 0 to {MAX_OVERLAP_SECONDS:,} seconds.")
             )
-        if problems:
-            raise InvalidWebhookError(problems)
+        refuse(broken)
         if not is_uuid(webhook_id):
             return None
         now_ms = self._now_ns() // 1_000_000
@@ -267,16 +258,9 @@ class Registry:
             self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
 
     def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInputError]:
-        if all(value is None for value in changes):
+        if not changes:
             yield InvalidInputError("body", f"Give at least one of {', '.join(changes._fields)}.")
-        if changes.url is not None:
-            yield from url_problems(changes.url, self._check_url)
-        if changes.events is not None:
-            yield from event_problems(changes.events)
-        if changes.description is not None:
-            yield from description_problems(changes.description)
-        if changes.headers is not None:
-            yield from header_problems(changes.headers)
+        yield from problems(changes, self._check_url)
 
     def _secret(self, given: str | None) -> str:
         return generated_secret(self._random_bytes(32)) if given is None else given
