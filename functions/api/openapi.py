@@ -22,6 +22,7 @@ from api.requests import MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES, SCOPE_EXTENSION,
 from api.schemas.base import Failure
 from webhooks.domain.errors import (
     DeliveryErasedError,
+    ExternalIdTakenError,
     HostLimitReachedError,
     IdempotencyConflictError,
     IdempotencyInProgressError,
@@ -64,8 +65,10 @@ _COMPONENT = "#/components/{}/{}"
 
 # What no rule below says: the errors of single operations.
 _OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
-    "register_webhook": [LimitReachedError(), HostLimitReachedError()],
-    "change_webhook": [HostLimitReachedError()],
+    "register_webhook": [LimitReachedError(), HostLimitReachedError(), ExternalIdTakenError()],
+    "change_webhook": [HostLimitReachedError(), ExternalIdTakenError()],
+    "put_webhook_by_external_id": [LimitReachedError(), HostLimitReachedError()],
+    "get_webhook_by_external_id": [errors.webhook_not_found()],
     "delete_webhook_by_query": [errors.webhook_not_found()],
     "resend_delivery": [
         WebhookDisabledError(),
@@ -95,6 +98,11 @@ _BODIES: Mapping[str, Any] = {
         "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
     },
     "change_webhook": {"active": False},
+    "put_webhook_by_external_id": {
+        "url": "https://your-server.com/webhooks/email",
+        "events": ["email.delivered", "email.bounced"],
+        "metadata": {"team": "billing"},
+    },
     "rotate_secret": {"overlap_seconds": 86_400},
     "send_test_event": {"event": "email.bounced"},
     "start_replay": {"since": "2025-12-21T00:00:00Z", "status": "exhausted"},
@@ -213,20 +221,23 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
     operation["security"] = [{_SCHEME: [scope.value]}] if scope else []
     operation.pop(SCOPE_EXTENSION, None)
     _complete_input(name, route.method, operation)
-    success = operation["responses"][str(route.status_code)]
-    success["description"] = HTTPStatus(route.status_code).phrase
     idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
-    is_page = "text/html" in success["content"]
+    statuses = sorted({str(route.status_code), *_more_successes(route)})
+    successes = {status: operation["responses"][status] for status in statuses}
+    is_page = "text/html" in successes[str(route.status_code)]["content"]
     page = ("Content-Security-Policy", "Referrer-Policy") if is_page else ()
     unchanged = operation["responses"].get("304")
     version = ("ETag",) if unchanged else ()
-    success["headers"] = _header_refs((*_EVERYWHERE, *idempotent, *page, *version))
-    operation["responses"] = {str(route.status_code): success}
+    headers = _header_refs((*_EVERYWHERE, *idempotent, *page, *version))
+    operation["responses"] = successes
+    for status, success in successes.items():
+        success["description"] = HTTPStatus(int(status)).phrase
+        success["headers"] = headers
     if unchanged:
         # Without the content that Powertools gives it: it has none.
         operation["responses"]["304"] = {
             "description": unchanged["description"],
-            "headers": success["headers"],
+            "headers": headers,
         }
     answered = sorted(_errors(name, route, operation), key=lambda error: error.status)
     for status, group in groupby(answered, key=lambda error: error.status):
@@ -234,6 +245,10 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
         component = "Or".join(error.code.title().replace("_", "") for error in alike)
         responses.setdefault(component, _failure(alike))
         operation["responses"][str(status)] = {"$ref": _COMPONENT.format("responses", component)}
+
+
+def _more_successes(route: Route) -> set[str]:
+    return {str(status) for status in route.responses or {} if status in {200, 201, 202}}
 
 
 def _complete_input(name: str, method: str, operation: dict[str, Any]) -> None:

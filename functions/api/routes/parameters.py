@@ -8,6 +8,7 @@ from api import errors
 from webhooks.domain.webhook import Webhook
 from webhooks.services.registry import Registry
 
+ExternalId = Annotated[str, Path(description="Your own id of the webhook.")]
 WebhookId = Annotated[str, Path(description="The webhook's id.")]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]

@@ -1,13 +1,15 @@
 """The webhooks of an account: register, list, show, change, rotate, delete."""
 
+from dataclasses import replace
 from typing import Annotated
 
+from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry
-from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
+from api.routes.parameters import Cursor, ExternalId, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
 from api.schemas.webhooks import (
     RegisteredWebhookOut,
@@ -16,8 +18,10 @@ from api.schemas.webhooks import (
     WebhookChangesIn,
     WebhookIn,
     WebhookOut,
+    WebhookPutIn,
 )
-from webhooks.services.registry import Registry
+from webhooks.services.registry import Registered, Registry
+from webhooks.services.upsert import put_webhook
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -43,6 +47,59 @@ def list_webhooks(
         data=[WebhookOut.of(webhook) for webhook in page.webhooks],
         pagination=Pagination(next_cursor=page.next_cursor),
     )
+
+
+@router.put(
+    "/external/<external_id>",
+    summary="Create or change a webhook by your own id",
+    tags=["Webhooks"],
+    responses={
+        200: {
+            "description": "OK",
+            "content": {"application/json": {"model": Success[WebhookOut]}},
+        },
+        201: {
+            "description": "Created",
+            "content": {"application/json": {"model": Success[RegisteredWebhookOut]}},
+        },
+    },
+)
+def put_webhook_by_external_id(
+    external_id: ExternalId,
+    webhook: Annotated[WebhookPutIn, Body()],
+    account_id: AccountId,
+    registry: WebhookRegistry,
+) -> Response[Success[RegisteredWebhookOut] | Success[WebhookOut]]:
+    """Repeat it as often as you like: where nothing is to change, nothing does.
+
+    Save the secret of a 201: it is shown only this once. What is left out gets its default, but for
+    active, which stays as it is.
+    """
+    registration = webhook.registration()
+    if registration.external_id not in {"", external_id}:
+        message = "Leave it out, or give the id that the path has."
+        raise errors.validation_failed([errors.problem("external_id", message)])
+    put = put_webhook(
+        registry,
+        account_id,
+        replace(registration, external_id=external_id),
+        active=webhook.active_if_given(),
+    )
+    if isinstance(put, Registered):
+        created = Success(data=RegisteredWebhookOut.of(put.webhook, put.secret))
+        return Response(201, content_types.APPLICATION_JSON, created)
+    return Response(200, content_types.APPLICATION_JSON, Success(data=WebhookOut.of(put)))
+
+
+@router.get("/external/<external_id>", summary="Show a webhook by your own id", tags=["Webhooks"])
+def get_webhook_by_external_id(
+    external_id: ExternalId, account_id: AccountId, registry: WebhookRegistry
+) -> Success[WebhookOut]:
+    """Everything but the secret."""
+    webhook = registry.find(account_id, external_id)
+    if webhook is None:
+        raise errors.webhook_not_found()
+    return Success(data=WebhookOut.of(webhook))
 
 
 @router.get("/<webhook_id>", summary="Show a webhook", tags=["Webhooks"])

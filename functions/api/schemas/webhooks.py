@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, WithJsonSchema, create_model
+from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema, create_model
 from pydantic import Field as Shape
 
 from api.schemas.base import In, Out
@@ -21,7 +21,15 @@ from webhooks.domain.webhook_fields import (
     Kind,
     May,
 )
-from webhooks.domain.webhook_rules import ALL_EVENTS, MAX_SECRET_LENGTH, MIN_SECRET_LENGTH
+from webhooks.domain.webhook_rules import (
+    ALL_EVENTS,
+    MAX_EXTERNAL_ID_LENGTH,
+    MAX_METADATA_KEY_LENGTH,
+    MAX_METADATA_PAIRS,
+    MAX_METADATA_VALUE_LENGTH,
+    MAX_SECRET_LENGTH,
+    MIN_SECRET_LENGTH,
+)
 from webhooks.ports import WebhookChanges
 from webhooks.services.registry import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Rotated
 
@@ -57,6 +65,20 @@ _FORMS: dict[str, dict[str, Any]] = {
         },
         "examples": [{"X-Team": "billing"}],
     },
+    "external_id": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_EXTERNAL_ID_LENGTH,
+        "pattern": "^[0-9A-Za-z_.:@-]*[0-9A-Za-z][0-9A-Za-z_.:@-]*$",
+        "examples": ["billing-production"],
+    },
+    "metadata": {
+        "type": "object",
+        "maxProperties": MAX_METADATA_PAIRS,
+        "propertyNames": {"minLength": 1, "maxLength": MAX_METADATA_KEY_LENGTH},
+        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE_LENGTH},
+        "examples": [{"team": "billing", "environment": "production"}],
+    },
 }
 _GIVEN: dict[Kind, Any] = {
     Kind.URL: str,
@@ -65,6 +87,7 @@ _GIVEN: dict[Kind, Any] = {
     Kind.FLAG: bool,
     Kind.SECRET: str,
     Kind.HEADERS: dict[str, str],
+    Kind.PAIRS: dict[str, str],
 }
 _HIDDEN = (Kind.SECRET, Kind.HEADERS)
 """Kinds whose values are in no text of a shape."""
@@ -89,12 +112,15 @@ def _with(shapes: dict[str, Any]) -> Callable[[type[_Model]], type[_Model]]:
 
 def _given(field: Field) -> Any:
     """Return the type of a value that an owner gives, with what the document says of it."""
+    given = _GIVEN[field.kind]
+    if field.filled:
+        given = Annotated[given, StringConstraints(min_length=1)]
     form = _FORMS.get(field.name)
     if form is None and field.kind is Kind.TEXT:
         form = {"type": "string", "maxLength": field.max_length}
     if form is None:
-        return _GIVEN[field.kind]
-    return Annotated[_GIVEN[field.kind], WithJsonSchema({**form, "description": field.meaning})]
+        return given
+    return Annotated[given, WithJsonSchema({**form, "description": field.meaning})]
 
 
 def _to_register(field: Field) -> Any:
@@ -121,7 +147,20 @@ class WebhookIn(In):
 
     def registration(self) -> Registration:
         """Return the same as the domain's value."""
-        return Registration(**_values(self, set(type(self).model_fields)))
+        return Registration(**_values(self, {field.name for field in REGISTERED}))
+
+
+@_with({field.name: _to_change(field) for field in FIELDS if field.name == "active"})
+class WebhookPutIn(WebhookIn):
+    """A webhook to register, or all that the existing one is to have; only its secret stays.
+
+    `external_id` may be left out, since the path has it. An existing webhook stays enabled or
+    disabled where `active` is left out.
+    """
+
+    def active_if_given(self) -> bool | None:
+        """Return whether events are sent, None where that is left out."""
+        return getattr(self, "active") if "active" in self.model_fields_set else None  # noqa: B009
 
 
 @_with({field.name: _to_change(field) for field in CHANGEABLE})
@@ -212,6 +251,7 @@ _SHOWN: dict[Kind, tuple[Any, Callable[[Any], Any]]] = {
     Kind.TIME: (str, to_text),
     # Names alone: a value may be a credential of the receiver's.
     Kind.HEADERS: (list[str], list),
+    Kind.PAIRS: (dict[str, str], dict),
     Kind.HEALTH: (HealthOut, HealthOut.of),
 }
 """How each kind is shown: its type, and how a value becomes one of it."""

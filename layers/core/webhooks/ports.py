@@ -117,10 +117,16 @@ class WebhookStore(Protocol):
     """The webhooks, for their owners: no method of it reads a secret."""
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
-        """Add a webhook; LimitReachedError if its account has `limit`, however parallel."""
+        """Add a webhook; LimitReachedError if its account has `limit`, however parallel.
+
+        ExternalIdTakenError where another webhook has its external id, however parallel.
+        """
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook, None where this account has none of that id."""
+
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        """Return the account's webhook with this external id, None where none has it."""
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
         """Return up to `limit` webhooks, newest first, from those older than id `before`."""
@@ -136,6 +142,7 @@ class WebhookStore(Protocol):
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
         With a `recovery_id` its health begins anew, draining: that recovery is to send what waits.
+        ExternalIdTakenError where another webhook has the external id, however parallel.
         """
 
     def rotate_secret(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,8 @@ _ENCODERS: dict[Kind, Callable[[Any], dict[str, Any]]] = {
     Kind.FLAG: lambda flag: {"BOOL": flag},
     Kind.TIME: number,
     Kind.HEADERS: lambda texts: {"M": {name: {"S": text} for name, text in texts.items()}},
+    # As one text, since a map's parts come back in any order.
+    Kind.PAIRS: lambda texts: {"S": json.dumps(texts, ensure_ascii=False, separators=(",", ":"))},
 }
 _DECODERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.URL: itemgetter("S"),
@@ -53,6 +56,7 @@ _DECODERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.FLAG: itemgetter("BOOL"),
     Kind.TIME: lambda value: int(value["N"]),
     Kind.HEADERS: lambda value: {name: text["S"] for name, text in value["M"].items()},
+    Kind.PAIRS: lambda value: json.loads(value["S"]),
 }
 
 

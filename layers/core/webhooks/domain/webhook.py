@@ -24,6 +24,8 @@ class Settings:
     events: tuple[str, ...]
     description: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    external_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

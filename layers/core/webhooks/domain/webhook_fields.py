@@ -17,6 +17,8 @@ from webhooks.domain.webhook_rules import (
     MAX_DESCRIPTION_LENGTH,
     CheckUrl,
     event_problems,
+    external_id_problems,
+    metadata_problems,
     secret_problems,
     text_problems,
     url_problems,
@@ -40,6 +42,9 @@ class Kind(Enum):
 
     HEADERS = "headers"
     """Texts by name, of which an owner sees the names again and not the values."""
+
+    PAIRS = "pairs"
+    """Texts by name, shown as they were given and in that order."""
 
     SECRET = "secret"  # noqa: S105  a kind
     """It is written and never read: no part of a `Webhook`."""
@@ -74,7 +79,8 @@ _OWNERS = May.READ | May.REGISTER | May.CHANGE
 class Field:
     """One field of a webhook.
 
-    `name` is the API's. `rule` yields what is wrong with a value; without one, a text keeps to
+    `name` is the API's. `filled`: a text that is given is not empty, and only null clears it.
+    `rule` yields what is wrong with a value; without one, a text keeps to
     `max_length` on one line. `meaning` is a sentence for owners. `required`: every webhook has it;
     any other field is left out of items and answers where it is empty. `listed`: it has a column
     where webhooks are listed. `stored_as` names its attributes in the table, else `name` does.
@@ -87,6 +93,7 @@ class Field:
     rule: Callable[[Any], Iterable[InvalidInputError]] | None = None
     max_length: int = 0
     required: bool = False
+    filled: bool = False
     listed: bool = False
     written: Written = Written.NEVER
     stored_as: tuple[str, ...] = ()
@@ -119,7 +126,7 @@ class Field:
     @property
     def empty(self) -> Any:
         """The value that clears the field."""
-        return {} if self.kind is Kind.HEADERS else ""
+        return {} if self.kind in {Kind.HEADERS, Kind.PAIRS} else ""
 
     def problems(self, value: Any, check_url: CheckUrl) -> Iterable[InvalidInputError]:
         """Return what is wrong with a value that an owner gave."""
@@ -192,6 +199,22 @@ FIELDS = (
         "Headers to add to each delivery, by name. Values are sent, and never shown again. Those "
         "of HTTP itself, Authorization, Cookie and the delivery's own are refused.",
         rule=header_problems,
+    ),
+    Field(
+        "external_id",
+        Kind.TEXT,
+        _OWNERS | May.CLEAR,
+        "Your own id of the webhook, unique in the account and not a UUID.",
+        rule=external_id_problems,
+        filled=True,
+        listed=True,
+    ),
+    Field(
+        "metadata",
+        Kind.PAIRS,
+        _OWNERS | May.CLEAR,
+        "Texts by keys of your own, for your own use. They are shown to you and never sent.",
+        rule=metadata_problems,
     ),
     Field("disabled_reason", Kind.TEXT, May.READ, written=Written.AT_CHANGE),
     Field(

@@ -26,7 +26,7 @@ from webhooks.domain.webhook import (
     webhook_id,
 )
 from webhooks.domain.webhook_fields import problems
-from webhooks.domain.webhook_rules import secret_problems
+from webhooks.domain.webhook_rules import external_id_problems, secret_problems
 from webhooks.ports import WebhookChanges
 from webhooks.services.recovery import SETTLE_SECONDS
 
@@ -100,14 +100,20 @@ class Registry:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
-    def register(self, account_id: str, registration: Registration) -> Registered:
-        """Add a webhook, active from now on.
+    def check(self, registration: Registration) -> None:
+        """Raise InvalidWebhookError with every rule that a registration breaks."""
+        registration.check(self._check_url)
+
+    def register(
+        self, account_id: str, registration: Registration, *, active: bool = True
+    ) -> Registered:
+        """Add a webhook.
 
         Raises InvalidWebhookError with every broken rule, InvalidTargetError where the url's host
         resolves to an address that is not public, LimitReachedError, HostLimitReachedError,
-        UnavailableError.
+        ExternalIdTakenError, UnavailableError.
         """
-        registration.check(self._check_url)
+        self.check(registration)
         self._check_addresses(registration.url)
         self._check_host(account_id, registration.url)
         now_ns = self._now_ns()
@@ -116,7 +122,7 @@ class Registry:
         webhook = Webhook(
             account_id=account_id,
             id=webhook_id(now_ns, self._random_bytes(8)),
-            active=True,
+            active=active,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
             **registration.settings(),
@@ -135,6 +141,12 @@ class Registry:
         """Return one webhook of the account, None where it has none of that id."""
         return self._store.get(account_id, webhook_id) if is_uuid(webhook_id) else None
 
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        """Return the webhook of the account with this external id, None where none has it."""
+        if [*external_id_problems(external_id)]:
+            return None
+        return self._store.find(account_id, external_id)
+
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page:
         """Return up to `limit` webhooks, newest first; InvalidInputError for a foreign cursor.
 
@@ -151,7 +163,7 @@ class Registry:
         Switched on, or given another url while it was down, it begins with a clean record, and what
         waits for it is sent. Raises InvalidWebhookError with every broken rule, InvalidTargetError
         where the new url's host resolves to an address that is not public, HostLimitReachedError,
-        UnavailableError.
+        ExternalIdTakenError, UnavailableError.
         """
         refuse(self._problems(changes))
         if "url" in changes:
