@@ -6,6 +6,7 @@ says which line is missing and where.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api import dashboard_page
 from api.schemas.webhooks import RegisteredWebhookOut, WebhookChangesIn, WebhookIn, WebhookOut
 from local import template
+from local.cli import commands, webhook_options
 from support import samples
 from webhooks.adapters import webhook_items
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
@@ -146,7 +149,7 @@ def test_the_shapes_of_the_api_are_those_of_the_table() -> None:
 def test_null_clears_what_the_table_says_and_nothing_else(field: Field) -> None:
     body = {field.name: None}
     if May.CLEAR in field.may:
-        assert dict(WebhookChangesIn.model_validate(body).changes()) == {field.name: field.empty}  # type: ignore[attr-defined,unused-ignore]
+        assert dict(WebhookChangesIn.model_validate(body).changes()) == {field.name: field.empty}
     else:
         with pytest.raises(ValueError, match=field.name):
             WebhookChangesIn.model_validate(body)
@@ -226,6 +229,45 @@ def test_the_role_changes_every_attribute_that_a_change_may_name_and_no_other() 
     )
     where = "ChangeAndDeleteWebhooks of ApiRole in template.yaml"
     compare(where, in_template("ChangeAndDeleteWebhooks"), {"account_id", *changed, *others})
+
+
+@pytest.mark.parametrize("field", CHANGEABLE, ids=lambda field: field.name)
+def test_the_command_line_changes_and_clears_every_field(field: Field) -> None:
+    if field.kind is Kind.FLAG:
+        return  # By commands of its own, enable and disable.
+    option = "--header" if field.kind is Kind.HEADERS else f"--{field.name.replace('_', '-')}"
+    word, value = {
+        Kind.NAMES: ("email.sent, email.opened", ["email.sent", "email.opened"]),
+        Kind.HEADERS: ("a=b=c", {"a": "b=c"}),
+        Kind.PAIRS: ("a=b=c", {"a": "b=c"}),
+    }.get(field.kind, ("text", "text"))
+    parser = commands.parser()
+    changes = webhook_options.given(parser.parse_args(["edit", "x", option, word]))
+    assert changes == {field.name: value}, f"take {field.kind} in local/cli/webhook_options.py"
+    if field.kind is not Kind.URL:
+        created = webhook_options.given(parser.parse_args(["create", "url", option, word]))
+        assert created == {"url": "url", "events": ["*"]} | changes
+    if May.CLEAR in field.may:
+        cleared = parser.parse_args(["edit", "x", "--clear", field.name])
+        assert webhook_options.given(cleared) == {field.name: None}
+
+
+def test_the_dashboard_shows_and_edits_every_field() -> None:
+    files = dashboard_page.files()
+    data = json.loads(files["fields.js"].text.partition("FIELDS = ")[2].rstrip(";\n"))
+    made = [each["name"] for each in data]
+    by_hand = {
+        "url": "forms.js",
+        "events": "forms.js",
+        "headers": "forms.js",
+        "active": "webhook.js",
+    }
+    for field in CHANGEABLE:
+        assert (field.name in made) is not (field.name in by_hand), (
+            f"edit {field.kind} by its kind in functions/api/dashboard_page.py and forms.js"
+        )
+    for name, file in by_hand.items():
+        assert re.search(rf"\b{name}\b", files[file].text)
 
 
 def test_the_documents_name_every_field_that_an_owner_writes() -> None:
