@@ -118,6 +118,14 @@ def test_an_external_id_may_be_any_word_of_a_path(acme: ApiClient, name: str) ->
     assert acme.call("GET", path).data["external_id"] == name
 
 
+def test_a_percent_encoded_external_id_is_the_same(acme: ApiClient) -> None:
+    created = put(acme, f"{WEBHOOKS}/external/a%3Ab%40c").data
+    assert created["external_id"] == "a:b@c"
+    assert put(acme, f"{WEBHOOKS}/external/a:b@c", external_id="a:b@c").data["id"] == created["id"]
+    assert put(acme, f"{WEBHOOKS}/external/a%2Fb").status == 422
+    assert acme.call("GET", f"{WEBHOOKS}/external/a%3ab@c").data["id"] == created["id"]
+
+
 def test_a_taken_external_id_is_a_conflict_at_post_and_patch(acme: ApiClient) -> None:
     put(acme)
     taken = acme.call("POST", json={**BODY, "external_id": "billing"})

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Annotated
+from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
@@ -98,6 +99,7 @@ def put_webhook_by_external_id(
     Save the secret of a 201: it is shown only this once. What is left out gets its default, but for
     active, which stays as it is.
     """
+    external_id = _decoded(external_id)
     registration = webhook.registration()
     if registration.external_id not in {"", external_id}:
         message = "Leave it out, or give the id that the path has."
@@ -120,7 +122,7 @@ def get_webhook_by_external_id(
     external_id: ExternalId, account_id: AccountId, registry: WebhookRegistry
 ) -> Success[WebhookOut]:
     """Everything but the secret."""
-    webhook = registry.find(account_id, external_id)
+    webhook = registry.find(account_id, _decoded(external_id))
     if webhook is None:
         raise errors.webhook_not_found()
     return Success(data=WebhookOut.of(webhook))
@@ -184,6 +186,14 @@ def delete_webhook(
 ) -> Success[DeletedOut]:
     """Deliveries that are under way are cancelled."""
     return _delete(registry, account_id, webhook_id)
+
+
+def _decoded(external_id: str) -> str:
+    """Return the external id of a path, whether or not the gateway has decoded it.
+
+    None has a percent sign in it, so that one which is decoded stays as it is.
+    """
+    return unquote(external_id)
 
 
 def _delete(registry: Registry, account_id: str, webhook_id: str) -> Success[DeletedOut]:
