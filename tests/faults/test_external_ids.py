@@ -108,3 +108,30 @@ def test_row_61_a_webhook_that_is_renamed_meanwhile_is_not_found(
     answer = case.acme.call("GET", f"{EXTERNAL}/billing")
     assert (answer.status, answer.error["code"]) == (404, "webhook_not_found")
     assert case.acme.call("GET", f"{EXTERNAL}/crm").data["id"] == created["id"]
+
+
+@pytest.mark.parametrize("before", [None, "billing"])
+@pytest.mark.parametrize("call", ["PATCH", "DELETE"])
+def test_row_61_an_id_that_another_call_gives_meanwhile_is_not_left_behind(
+    case: Case, body: dict[str, Any], before: str | None, call: str
+) -> None:
+    created = case.acme.call("POST", WEBHOOKS, json={**body, "external_id": before}).data
+    one = f"{WEBHOOKS}/{created['id']}"
+    services = case.stand.services("api")
+
+    def renamed_meanwhile(send: Callable[[Any], Any], request: Any) -> Any:
+        with case.stand.faults.out_of_the_way():
+            changes = WebhookChanges(external_id="meanwhile")
+            services.registry.update(case.account, created["id"], changes)
+        return send(request)
+
+    # Between the call's look at the webhook and its write.
+    case.stand.faults.on("TransactWriteItems", renamed_meanwhile, about=created["id"], times=1)
+    if call == "PATCH":
+        answer = case.acme.call("PATCH", one, json={"external_id": "crm"})
+        assert ids_of(case) == ["crm"]
+    else:
+        answer = case.acme.call("DELETE", one)
+    assert answer.status == 200, answer.text
+    for external_id in ("billing", "meanwhile"):
+        assert case.acme.call("PUT", f"{EXTERNAL}/{external_id}", json=body).status == 201

@@ -8,6 +8,7 @@ import pytest
 
 from support.fakes import FakeHealthStore
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
+from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
     from support.http_api import Answer, ApiClient, ApiOnFakes
@@ -197,6 +198,23 @@ def test_a_put_at_the_limit_changes_what_another_made_meanwhile(
     monkeypatch.setattr(on_fakes.webhooks, "find", found_late)
     monkeypatch.setattr(on_fakes.webhooks, "create", full)
     assert put(acme, description="second").status == 200
+
+
+def test_a_put_takes_no_external_id_back_from_a_change_that_is_made_meanwhile(
+    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook_id = put(acme).data["id"]
+    find = on_fakes.webhooks.find
+
+    def renamed_meanwhile(account_id: str, external_id: str) -> Webhook | None:
+        webhook = find(account_id, external_id)
+        changes = WebhookChanges(external_id="crm")
+        on_fakes.webhooks.update("acme", webhook_id, changes, 1)
+        return webhook
+
+    monkeypatch.setattr(on_fakes.webhooks, "find", renamed_meanwhile)
+    assert put(acme, description="new").data["id"] == webhook_id
+    assert (stored(on_fakes).external_id, stored(on_fakes).description) == ("crm", "new")
 
 
 def test_a_put_that_loses_every_race_is_told_to_come_again(

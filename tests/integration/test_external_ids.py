@@ -64,6 +64,17 @@ def test_an_external_id_that_is_taken_is_refused_and_nothing_is_made(stores: Sto
         create(stores, 5, limit=3)
 
 
+def test_a_creation_that_is_tried_again_is_one_webhook(stores: Stores) -> None:
+    webhook = create(stores, 1, "billing", limit=2)
+    stores.webhooks.create(webhook, "another-secret-16", limit=2)
+    assert stores.webhooks.page("acc_1", 9).webhooks == [webhook]
+    [destination] = stores.destinations.destinations("acc_1")
+    assert destination.secrets.current == samples.SECRET
+    create(stores, 2, limit=2)
+    # The limit is reached, which the first one's own try again does not hear of.
+    stores.webhooks.create(webhook, samples.SECRET, limit=2)
+
+
 def test_two_accounts_may_have_the_same_external_id(stores: Stores) -> None:
     create(stores, 1, "billing")
     other = samples.webhook(2, account_id="acc_2", external_id="billing")

@@ -119,7 +119,8 @@ class WebhookStore(Protocol):
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
         """Add a webhook; LimitReachedError if its account has `limit`, however parallel.
 
-        ExternalIdTakenError where another webhook has its external id, however parallel.
+        ExternalIdTakenError where another webhook has its external id, however parallel. One that
+        is there already is left as it is: an earlier try has made it.
         """
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:

@@ -33,6 +33,8 @@ class FakeWebhookStore:
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
         self.failures.check("create")
+        if (webhook.account_id, webhook.id) in self.webhooks:
+            return
         self._check_external_id(webhook.account_id, webhook.external_id, webhook.id)
         if sum(account == webhook.account_id for account, _ in self.webhooks) >= limit:
             msg = f"the account has its {limit} webhooks already"
