@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from support import samples
 from support.fakes import FakeObserver, FakeRecoveryScheduler, FakeWebhookStore
 from webhooks.domain import cursor, targets
 from webhooks.domain.errors import (
@@ -113,7 +114,7 @@ def test_every_address_of_the_host_must_be_public(store: FakeWebhookStore) -> No
 
 def test_the_limit_is_the_stores_to_keep(store: FakeWebhookStore) -> None:
     registry = make_registry(store, max_webhooks=1)
-    registry.register("acme", REGISTRATION)
+    store.add(samples.webhook(account_id="acme"), Secrets(samples.SECRET))
     with pytest.raises(LimitReachedError):
         registry.register("acme", REGISTRATION)
 
