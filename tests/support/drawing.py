@@ -1,8 +1,8 @@
-"""Events' data as hypothesis draws it: data that is taken, whatever else it holds.
+"""Events' data as hypothesis draws it, and words that mean something in a message.
 
 Hypothesis draws words of the product's own code too, so that sooner or later a field is called
-`to` and holds no recipient. Here `to` has its recipients by construction, and the other fields
-that mean something come up in one example of a few, instead of in one of thousands.
+`to` and holds no recipient. Here `to` has its recipients by construction, and the other words
+that mean something come up in each run, instead of in one of thousands.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from hypothesis import strategies as st
 
 from webhooks.domain.payload import parse, serialize
 
-FIELDS = st.sampled_from(
-    ("id", "email_id", "type", "status", "subject", "from", "event", "shard", "__proto__", "0")
+WORDS = st.sampled_from(
+    (
+        *("account_id", "event", "id", "transaction_id", "timestamp", "data", "email.sent"),
+        *("to", "email_id", "type", "status", "subject", "from", "__proto__", "0"),
+        *("shard", "body", "occurred_at_ms", "Type", "Notification", "Message"),
+        *("eventType", "notificationType", "detail-type", "detail", "mail", "Bounce", "aws.ses"),
+    )
 )
-"""Names in an event's data that we fill in or move, and some that mean something elsewhere."""
+"""Fields of an event and its data, and all that tells one kind of message from another."""
 
 
 def json_values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -37,7 +42,7 @@ def event_data(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any
     recipients = texts.filter(bool)
     return st.builds(
         lambda more, to: {**more, "to": to},
-        st.dictionaries(texts | FIELDS, json_values(texts), max_size=4),
+        st.dictionaries(texts | WORDS, json_values(texts), max_size=4),
         recipients | st.lists(recipients, min_size=1, max_size=3),
     )
 
