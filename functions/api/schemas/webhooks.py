@@ -212,7 +212,7 @@ class RotatedSecretOut(Out):
 
     @classmethod
     def of(cls, webhook_id: str, rotated: Rotated) -> "RotatedSecretOut":
-        """Return a rotation as it is answered."""
+        """Return a rotation as the API shows it."""
         until_ms = rotated.previous_until_ms
         return cls(
             id=webhook_id,
@@ -283,7 +283,7 @@ class RegisteredWebhookOut(Out):
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
-        """Return a new webhook as its registration answers it."""
+        """Return a new webhook as its registration shows it."""
         return cls(**_show(webhook, set(cls.model_fields)) | {"secret": secret})
 
 
