@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from webhooks.domain.health import Health, RecoveryKey
     from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.replay import Replay, ReplayKey, Selection
+    from webhooks.domain.ses import SesAccounts
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
 
@@ -515,6 +516,13 @@ class RejectedMessages(Protocol):
 
     def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
         """Put messages by; returns the ids of those that could not be."""
+
+
+class SesAccountStore(Protocol):
+    """The table of whose the mail of SES's configuration sets and tenants is."""
+
+    def read(self, default: str) -> SesAccounts:
+        """Return the whole table, with `default` for all other mail."""
 
 
 class EventQueue(Protocol):

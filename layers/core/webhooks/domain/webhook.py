@@ -13,7 +13,10 @@ from webhooks.domain.health import CLEAN, Health
 from webhooks.domain.signing import GENERATED_PREFIX
 
 ALL_EVENTS = "*"
-"""The subscription to every type, those to come included."""
+"""The subscription to every type of mail, those to come included; others are named."""
+
+_MAIL = "email."
+"""The beginning of the types of mail."""
 
 MIN_SECRET_LENGTH = 16
 MAX_SECRET_LENGTH = 256
@@ -49,7 +52,9 @@ class Webhook:
 
     def wants(self, event_type: str) -> bool:
         """Tell whether the webhook is subscribed to this type of event."""
-        return ALL_EVENTS in self.events or event_type in self.events
+        return event_type in self.events or (
+            ALL_EVENTS in self.events and event_type.startswith(_MAIL)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def url_problems(url: str, check_url: Callable[[str], object]) -> Iterator[Inval
 def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
     if not events:
-        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of them.')
+        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of mail.')
     seen: set[str] = set()
     for index, event_type in enumerate(events):
         if event_type in seen:
@@ -135,7 +140,7 @@ def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
         elif event_type == ALL_EVENTS:
             if len(events) > 1:
                 yield InvalidInputError(
-                    f"events[{index}]", 'Use "*" alone: it stands for every type.'
+                    f"events[{index}]", 'Use "*" alone: it stands for every type of mail.'
                 )
         elif event_type not in _KNOWN_EVENT_TYPES:
             yield InvalidInputError(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")
