@@ -528,8 +528,8 @@ def test_a_rotation_signs_with_both_secrets(world: World) -> None:
     assert headers["X-SendComms-Signature"] == old
 
 
-def test_a_ses_record_outside_the_six_is_counted_and_dropped(world: World) -> None:
-    record = {"eventType": "Reject", "mail": {"messageId": "m", "timestamp": "x"}, "reject": {}}
+def test_a_ses_record_that_is_no_event_is_counted_and_dropped(world: World) -> None:
+    record = {"eventType": "Received", "mail": {"messageId": "m", "timestamp": "x"}, "receipt": {}}
     assert world.send(json.dumps(record)) == []
     assert world.observer.counts["IgnoredEvents"] == 1
     assert world.rejected.messages == []

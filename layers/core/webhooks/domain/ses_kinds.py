@@ -118,7 +118,7 @@ def particulars(
     match kind.event_type:
         case EventType.BOUNCED:
             return _bounce(found, detail, entry)
-        case EventType.COMPLAINED if detail.get("complaintSubType") in _SUPPRESSED:
+        case EventType.COMPLAINED if found.get("ses_subtype") in _SUPPRESSED:
             return {**found, "suppressed": True}
         case EventType.OPENED | EventType.CLICKED:
             return {**found, **_bot(detail.get("isBotEvent"))}
@@ -135,14 +135,14 @@ def _bounce(
     found: dict[str, object], detail: Mapping[str, object], entry: Mapping[str, object]
 ) -> dict[str, object]:
     # Permanent is what SES will not try again; it is as sure of nothing else.
-    hard = detail.get("bounceType") == "Permanent"
+    hard = found.get("ses_type") == "Permanent"
     bounce: dict[str, object] = {"type": "hard" if hard else "soft", **found}
-    if detail.get("bounceSubType") in _SUPPRESSED:
+    if found.get("ses_subtype") in _SUPPRESSED:
         bounce["suppressed"] = True
     # Somebody's reply, not a server's report: neither status nor server is told.
     if (
-        detail.get("bounceType") == "Transient"
-        and detail.get("bounceSubType") == "General"
+        found.get("ses_type") == "Transient"
+        and found.get("ses_subtype") == "General"
         and not any(detail.get(name) for name in _OF_THE_SERVER)
         and not any(entry.get(name) for name in _OF_A_REPORT)
     ):

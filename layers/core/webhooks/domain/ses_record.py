@@ -153,7 +153,7 @@ class Reading:
         optional = {
             "subject": next(iter(_texts(common.get("subject"))), None),
             "from": next(iter(senders), None),
-            "message_id": sent.get("message-id") or _message_id(common.get("messageId")),
+            "message_id": _message_id(sent.get("message-id"), common.get("messageId")),
             "headers": {name: sent[name.lower()] for name in self.headers if name.lower() in sent},
             self.kind.name: self._particulars(recipient),
             "tags": self._own_tags(),
@@ -237,9 +237,9 @@ def _headers(listed: object) -> dict[str, str]:
     return found
 
 
-def _message_id(value: object) -> str | None:
-    """Return a common header's Message-ID, None for SES's own id, which often stands there."""
-    return value if isinstance(value, str) and "@" in value else None
+def _message_id(*values: object) -> str | None:
+    """Return the first that is a Message-ID; SES's own id, which may stand there, is none."""
+    return next((one for one in values if isinstance(one, str) and "@" in one), None)
 
 
 def _object(value: object, path: str) -> dict[str, object]:
