@@ -63,6 +63,7 @@ class World:
     observer: FakeObserver = field(default_factory=FakeObserver)
     erasures: FakeErasureStore = field(default_factory=FakeErasureStore)
     ses_accounts: AccountChooser = field(default_factory=SesAccounts)
+    ses_headers: tuple[str, ...] = ()
     settle_seconds: float = 90.0
     ids: int = 0
 
@@ -126,6 +127,7 @@ class World:
             rejected=self.rejected,
             observer=self.observer,
             ses_accounts=self.ses_accounts,
+            ses_headers=self.ses_headers,
             clock=self.clock,
             max_threads=8,
         )

@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from local import ses_account
 from support.samples import event_text
 from support.tables import create_tables
 from support.world import World
@@ -147,3 +148,46 @@ def test_a_table_of_many_accounts_is_read_in_all_its_pages(table: DynamoDBSesAcc
         table.put(SourceKind.CONFIGURATION_SET, name, name[-5:])
     found: dict[str, Any] = dict(table.read("d").configuration_sets)
     assert found == {name: name[-5:] for name in names}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, table: DynamoDBSesAccountStore, *options: str) -> int:
+    monkeypatch.setattr(ses_account, "of_local", dict)
+    monkeypatch.setattr(ses_account, "store_of", lambda _: table)
+    return ses_account.main(options)
+
+
+def test_the_command_gives_lists_and_takes_away(
+    table: DynamoDBSesAccountStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, table, "--set", "shop-mail", "--account", "acc_1") == 0
+    assert run(monkeypatch, table, "--tenant", "acme", "--account", "acc_2") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, table, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"kind": "tenant", "name": "acme", "account_id": "acc_2"},
+        {"kind": "set", "name": "shop-mail", "account_id": "acc_1"},
+    ]
+    assert run(monkeypatch, table, "--set", "shop-mail", "--remove") == 0
+    assert run(monkeypatch, table, "--set", "shop-mail", "--remove") == 1
+    assert run(monkeypatch, table, "--set", "other", "--account", "no#account") == 1
+    assert table.read("d") == SesAccounts({}, "d", {"acme": "acc_2"})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--account", "acc_1"],
+        ["--remove"],
+        ["--set", "a"],
+        ["--set", "a", "--account", "acc_1", "--remove"],
+        ["--set", "a", "--tenant", "b", "--account", "acc_1"],
+    ],
+)
+def test_half_a_command_is_wrong_usage(
+    table: DynamoDBSesAccountStore, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, table, *options)
+    assert caught.value.code == 2

@@ -231,7 +231,7 @@ RECIPIENT_LISTS = {
     "delay-mailboxfull": ("deliveryDelay", "delayedRecipients"),
     "send-eventbridge": ("mail", "destination"),
 }
-NO_ADDRESS = (
+NO_ADDRESS: tuple[Any, ...] = (
     None,
     "",
     "text",
