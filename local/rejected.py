@@ -9,7 +9,8 @@
 Without a directory it lists the messages, with the reason of each and what is wrong. `--save`
 writes the body of each into a file that is named after the message, and leaves the message where it
 is. `--send` takes the files, once somebody has corrected them: each that can be read now is put on
-the events queue, and only then is its message deleted; one that still cannot is told and left.
+the events queue, and only then is its message deleted; one that still cannot is told and left. The
+message of a file that was emptied is deleted, and nothing is sent for it.
 """
 
 from __future__ import annotations
@@ -96,6 +97,12 @@ def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -
             counts["left"] += 1
             continue
         text = file.read_text(encoding="utf-8")
+        if not text.strip():
+            sqs.delete_message(
+                QueueUrl=stack.events_dead_letter_queue_url, ReceiptHandle=one.handle
+            )
+            counts["given up"] += 1
+            continue
         trouble = _trouble(text)
         if trouble is not None:
             counts["still rejected"] += 1

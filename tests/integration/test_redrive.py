@@ -283,6 +283,17 @@ def test_a_rejected_message_is_saved_corrected_and_sent_again(world: World, tmp_
     assert sorted(world.left(dead)) == ["failed through our fault", "hello"]
 
 
+def test_a_message_whose_file_is_emptied_is_given_up(world: World, tmp_path: Path) -> None:
+    dead = world.stack.events_dead_letter_queue_url
+    world.send(dead, '{"Type": "SubscriptionConfirmation"}', reason="confirmation")
+    rejected.save(world.sqs, world.stack, tmp_path, None, world.told.append)
+    [file] = tmp_path.iterdir()
+    file.write_text("\n", encoding="utf-8")
+    counts = rejected.send(world.sqs, world.stack, tmp_path, world.told.append)
+    assert counts == {"given up": 1}
+    assert world.left(dead) == world.left(world.stack.events_queue_url) == []
+
+
 def test_an_array_of_which_one_would_be_rejected_is_not_sent(world: World, tmp_path: Path) -> None:
     world.send(world.stack.events_dead_letter_queue_url, "x", reason="not_json")
     [one] = of_dead_letters(world)

@@ -33,7 +33,7 @@ _EVENTS_SCHEMA: dict[str, Any] = {
     "minItems": 1,
     "uniqueItems": True,
     "items": {"type": "string", "enum": [*EventType, ALL_EVENTS]},
-    "description": 'The event types to send, or ["*"] for all, those to come included.',
+    "description": 'The event types to send, or ["*"] for all of mail, those to come included.',
     "examples": [["email.sent", "email.delivered", "email.bounced", "email.complained"]],
 }
 _SECRET_SCHEMA: dict[str, Any] = {

@@ -86,7 +86,7 @@ def unwrap(document: object) -> object:
                 "confirmation",
                 "Type",
                 f"is SNS's {kind}, which nothing here answers: confirm it yourself with `aws sns "
-                "confirm-subscription`, its TopicArn and its Token, and delete it",
+                "confirm-subscription`, its TopicArn and its Token",
             )
         if kind != "Notification" or not isinstance(inner, str | dict | list):
             break
