@@ -56,7 +56,9 @@ def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: ApiClient) 
     assert detail["message"].startswith("This must be one of email.sent, ")
 
 
-def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(acme: ApiClient) -> None:
+def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
     shared = [document(event=f"email.{word}") for word in ("sent", "delivered")]
     answer = acme.call("POST", EVENTS, json=[shared[0], document(transaction_id=None), shared[1]])
     assert answer.status == 202
@@ -64,6 +66,10 @@ def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(acme: Ap
     fields = [warning["field"] for warning in answer.json["warnings"]]
     assert fields == ["[0].transaction_id", "[2].transaction_id"]
     assert all("or leave it out" in warning["message"] for warning in answer.json["warnings"])
+    # The function's metrics are written when the call ends.
+    ids, counts = on_fakes.observer.flushed[-1]
+    assert ids == {"request_id": answer.headers["X-Request-Id"]}
+    assert counts["SharedTransactionIds"] == 2
 
 
 def test_an_answer_without_warnings_has_no_such_field(acme: ApiClient) -> None:

@@ -456,6 +456,9 @@ class Observer(Protocol):
     def trace(self, field: str, name: str) -> None:
         """Have the invocation's one line name what it was about, as `event_ids` and an id."""
 
+    def flush(self, **ids: str) -> None:
+        """Write what was counted and measured, with `ids`, at an invocation's end."""
+
 
 class RetryScheduler(Protocol):
     """Starts the state machine that makes a delivery's later attempts."""
