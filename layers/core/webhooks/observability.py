@@ -89,4 +89,5 @@ class PowertoolsObserver:
         for name, milliseconds in times.items():
             for value in milliseconds:
                 metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
-        metrics.flush_metrics()
+        if metrics.metric_set:
+            metrics.flush_metrics()
