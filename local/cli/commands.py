@@ -80,7 +80,11 @@ def parser() -> argparse.ArgumentParser:
     _add_ids(edit)
     edit.add_argument("--url", metavar="URL")
     for changing, default in ((create, "*"), (edit, None)):
-        changing.add_argument("--events", default=default, help="types with commas between, or *")
+        changing.add_argument(
+            "--events",
+            default=default,
+            help="types with commas between, or * for all of mail, those to come included",
+        )
         changing.add_argument("--description")
         changing.add_argument(
             "--header", action="append", metavar="NAME=VALUE", type=arguments.header

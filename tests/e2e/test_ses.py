@@ -36,7 +36,11 @@ SENT_AT = "2016-10-14T05:02:16.645Z"
 
 def ses_record(name: str, account_id: str | None, message_id: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    record["mail"] |= {"messageId": message_id, "timestamp": SENT_AT}
+    record["mail"] |= {
+        "messageId": message_id,
+        "timestamp": SENT_AT,
+        "destination": ["recipient@example.com"],
+    }
     if account_id is not None:
         record["mail"].setdefault("tags", {})["account_id"] = [account_id]
     return record
@@ -101,7 +105,7 @@ def test_the_records_become_the_events_of_their_types(
     for name in TYPES:
         record = ses_record(name, account.id, message_id)
         stack.events.send(ENVELOPES[envelope](record))
-    requests = receiver.wait_for(len(TYPES))
+    requests = receiver.wait_for(len(TYPES), timeout=60)
     types = Counter(request.headers["x-sendcomms-event"] for request in requests)
     assert types == Counter(TYPES.values())
     for request in requests:
