@@ -579,6 +579,9 @@ def test_sns_may_have_been_put_around_sns(times: int) -> None:
     for _ in range(times):
         text = in_sns(text)
     assert read(text) == whole
+    # What reads messages on their way may have made an object of the text in the envelope.
+    document = {"Type": "Notification", "Message": json.loads(text)}
+    assert read(json.dumps(document)) == whole
     assert read(in_sns(in_sns("Successfully validated SNS topic for Amazon SES event publishing.")))
 
 
