@@ -124,7 +124,7 @@ def test_row_31_a_handshake_that_trickles_is_given_up(
     [
         (drips(HEAD + b"X-Header: ", DRIP), FailureReason.TIMEOUT),
         (drips(b"", [INTERIM] * 200, 0.1), FailureReason.TIMEOUT),
-        (for_ever(b"", INTERIM), FailureReason.ANSWER_TOO_LARGE),
+        (for_ever(b"", INTERIM), FailureReason.RESPONSE_TOO_LARGE),
         (drips(HEAD + b"Content-Length: 999\r\n\r\n", DRIP, 0.1), None),
     ],
     ids=["header drip", "100 Continue drip", "endless 100 Continue", "body drip"],
@@ -196,7 +196,7 @@ def test_row_33_of_a_huge_body_only_the_beginning_is_read(
     assert peak_bytes < 32 << 20
     for delivery in case.deliveries():
         assert delivery.status is Status.SUCCEEDED
-        assert len(delivery.attempts[0].answer.encode()) <= 1024
+        assert len(delivery.attempts[0].response_body.encode()) <= 1024
 
 
 @pytest.mark.parametrize(
@@ -327,8 +327,8 @@ def test_row_40_5xx_are_retried_by_the_schedule(
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", FailureReason.ANSWER_TOO_LARGE),
-        (HEAD + b"X: y\r\n" * 101 + b"\r\n", FailureReason.ANSWER_TOO_LARGE),
+        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", FailureReason.RESPONSE_TOO_LARGE),
+        (HEAD + b"X: y\r\n" * 101 + b"\r\n", FailureReason.RESPONSE_TOO_LARGE),
         (
             HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
             FailureReason.CONNECTION,
@@ -399,7 +399,7 @@ def test_row_41_what_is_left_of_a_body_is_no_answer_to_the_next_request(
     forged = HEAD + b"Content-Length: 6\r\n\r\nforged"
     hook = receiver(Raw(half_read(HEAD + framing, forged)), tls=tls)
     delivery = succeeds(case, hook)
-    assert delivery.attempts[0].answer == "x" * 1024
+    assert delivery.attempts[0].response_body == "x" * 1024
     next_one_arrives(case, hook)
     assert [one.connection for one in hook.requests] == [1, 2]
 
@@ -536,7 +536,7 @@ def test_row_57_an_odd_body_is_stored_escaped_and_capped(
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
     assert attempt.status_code == status
-    assert attempt.answer == shown
+    assert attempt.response_body == shown
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_row_57_an_odd_body_is_stored_escaped_and_capped(
     [
         (b"X: a\x00b", None),
         (b"X: \xff\xfe", None),
-        (b"X: " + b"y" * 100_000, FailureReason.ANSWER_TOO_LARGE),
+        (b"X: " + b"y" * 100_000, FailureReason.RESPONSE_TOO_LARGE),
     ],
     ids=["NUL", "no UTF-8", "100 KB"],
 )

@@ -34,8 +34,8 @@ from webhooks.adapters.stepfunctions import (
     StepFunctionsRetryScheduler,
 )
 from webhooks.domain.delivery import (
-    MAX_ANSWER_BYTES,
     MAX_ATTEMPTS,
+    MAX_RESPONSE_BODY_BYTES,
     Delivery,
     FailureReason,
     Status,
@@ -150,17 +150,17 @@ def _observer() -> Any:
 def largest_delivery() -> Delivery:
     """Return a delivery whose every value is as large as our own rules let it become.
 
-    Its log was one short of full when the longest schedule began anew, its answers are all of a
-    character that takes two bytes to store, its body cannot be compressed.
+    Its log was one short of full when the longest schedule began anew, its response bodies are
+    all of a character that takes two bytes to store, its body cannot be compressed.
     """
-    answer = '"' * MAX_ANSWER_BYTES
+    response_body = '"' * MAX_RESPONSE_BODY_BYTES
     attempts = tuple(
         samples.attempt(
             place,
             started_at_ms=9_999_999_999_999,
             duration_ms=99_999,
-            error=FailureReason.ANSWER_TOO_LARGE,
-            answer=answer,
+            error=FailureReason.RESPONSE_TOO_LARGE,
+            response_body=response_body,
             manual=True,
         )
         for place in range(1, MAX_ATTEMPTS + LONGEST_SCHEDULE)
@@ -172,7 +172,7 @@ def largest_delivery() -> Delivery:
         event_type="email.complained",
         body=bytes(noise),
         attempts=attempts,
-        reason="answer_too_large",
+        reason="response_too_large",
         generation=10**6,
         earlier_attempts=len(attempts),
     )
@@ -323,7 +323,7 @@ def test_published_events_are_messages_that_sqs_takes(data: dict[str, str], to: 
 
 @given(any_text)
 @pytest.mark.parametrize("before", ["", '{"event":'], ids=["anything", "almost an event"])
-def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) -> None:
+def test_a_message_that_is_dead_lettered_is_one_that_sqs_takes(before: str, text: str) -> None:
     body = before + text
     try:
         read_message(body, sent_at_ms=0, ses_accounts=SesAccounts())
@@ -343,7 +343,7 @@ def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("came", "put_by"),
+    ("came", "kept"),
     [
         ("", " "),
         ("a\x00b", r"a\u0000b"),
@@ -353,10 +353,10 @@ def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) 
     ],
     ids=["nothing", "NUL", "a lone surrogate", "no characters", "what SQS takes"],
 )
-def test_what_sqs_refuses_is_put_by_as_an_escape(came: str, put_by: str) -> None:
+def test_what_sqs_refuses_is_dead_lettered_as_an_escape(came: str, kept: str) -> None:
     client: Any = Recorder()
     rejected = RejectedMessage("m", came, "not_json", f"body: {came}")
     assert SQSRejectedMessages(client, "url").put([rejected]) == []
-    assert client.asked[0]["MessageBody"] == put_by
+    assert client.asked[0]["MessageBody"] == kept
     detail = client.asked[0]["MessageAttributes"]["detail"]["StringValue"]
-    assert detail == f"body: {put_by if came else ''}"
+    assert detail == f"body: {kept if came else ''}"

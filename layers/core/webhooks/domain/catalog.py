@@ -172,7 +172,7 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
     for name, fields in _PARTICULARS.get(event_type, {}).items():
         data[name] = {
             "type": "object",
-            "description": "What is known besides; each field only where it is known.",
+            "description": "Further facts; each field only where it is known.",
             "properties": {
                 **{field: _type_of(value) for field, value in fields.items()},
                 **_MORE_FIELDS.get(event_type, {}),
