@@ -318,7 +318,8 @@ def test_the_users_tags_are_passed_on_without_ours_and_without_amazons() -> None
     record["mail"]["tags"] |= {"account_id": ["acc_1"], "transaction_id": ["order 17"], "odd": 1}
     event = only(record)
     body = body_of(event)
-    assert event.transaction_id == body["transaction_id"] == body["data"]["id"] == "order 17"
+    assert body["data"]["id"] == "order 17"
+    assert event.transaction_id == body["transaction_id"] != "order 17"
     assert body["data"]["tags"] == {
         "myCustomTag1": ["myCustomTagValue1"],
         "myCustomTag2": ["myCustomTagValue2"],

@@ -133,14 +133,11 @@ class Reading:
             client = self.detail.get("ipAddress"), self.detail.get("userAgent")
             identity += client if any(client) else ()
         digest = _hash(identity)
-        transaction_id = self.email_transaction_id
-        if "transaction_id" not in self.tags:
-            transaction_id = derived_transaction_id(self.occurred_at_ms, digest[-12:])
         return compose(
             account_id=account_id,
             event_id=f"evt_{digest[:32]}",
             event_type=self.kind.event_type,
-            transaction_id=transaction_id,
+            transaction_id=derived_transaction_id(self.occurred_at_ms, digest[-12:]),
             timestamp=self.timestamp,
             occurred_at_ms=self.occurred_at_ms,
             data=self._data(recipient),
