@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from webhooks.domain.operational_event import OperationalEvent
     from webhooks.domain.rate_limit import RateLimitWindow
     from webhooks.domain.replay import Replay, ReplayKey, Selection
+    from webhooks.domain.ses import SesAccounts
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
 
@@ -487,6 +488,9 @@ class Observer(Protocol):
     def trace(self, field: str, name: str) -> None:
         """Have the invocation's one line name what it was about, as `event_ids` and an id."""
 
+    def flush(self, **ids: str) -> None:
+        """Write what was counted and measured, with `ids`, at an invocation's end."""
+
 
 class RetryScheduler(Protocol):
     """Starts the state machine that makes a delivery's later attempts."""
@@ -547,6 +551,13 @@ class RejectedMessages(Protocol):
 
     def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
         """Put messages by; returns the ids of those that could not be."""
+
+
+class SesAccountStore(Protocol):
+    """The table of whose the mail of SES's configuration sets and tenants is."""
+
+    def read(self, default: str) -> SesAccounts:
+        """Return the whole table, with `default` for all other mail."""
 
 
 class EventQueue(Protocol):

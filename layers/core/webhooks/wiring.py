@@ -219,9 +219,10 @@ class Services:
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """What handles batches of event messages."""
+        from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
         from webhooks.adapters.sqs import SQSRejectedMessages
-        from webhooks.domain.ses import SesAccounts
         from webhooks.services.dispatcher import Dispatcher
+        from webhooks.services.ses_accounts import KeptSesAccounts
 
         settings = self.settings
         return Dispatcher(
@@ -233,9 +234,12 @@ class Services:
             queue=self._event_queue,
             rejected=SQSRejectedMessages(self._sqs, settings.events_dead_letter_queue_url),
             observer=self.observer,
-            ses_accounts=SesAccounts(
-                settings.configuration_set_accounts, settings.default_account_id
+            ses_accounts=KeptSesAccounts(
+                DynamoDBSesAccountStore(self._dynamodb, settings.webhooks_table),
+                default=settings.default_account_id,
+                clock=time.monotonic,
             ),
+            ses_headers=settings.ses_headers,
             clock=time.time,
             max_threads=_THREADS,
         )

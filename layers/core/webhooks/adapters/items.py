@@ -47,6 +47,10 @@ RUNNING = "running"
 AFTER_ALL_KEYS = "l"
 """Sorts after every API key's id, which begins with `key_`."""
 
+SES_ACCOUNTS = "#ses"
+"""The partition of whose the mail of SES's configuration sets and tenants is, in the webhooks'
+table. No account's id holds a `#`."""
+
 
 def webhook_key(account_id: str, webhook_id: str) -> Item:
     """Return the key of a webhook, or of its account's quota."""
@@ -128,6 +132,11 @@ def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
 def api_key_key(key_hash: str) -> Item:
     """Return the key of an API key's item."""
     return {"key_hash": {"S": key_hash}}
+
+
+def ses_account_key(kind: str, name: str) -> Item:
+    """Return the key of the account of a configuration set (`set`) or of a tenant (`tenant`)."""
+    return {"account_id": {"S": SES_ACCOUNTS}, "webhook_id": {"S": f"{kind}#{name}"}}
 
 
 def item_size(item: Item) -> int:

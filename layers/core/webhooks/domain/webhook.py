@@ -13,6 +13,9 @@ from webhooks.domain.signing import GENERATED_PREFIX
 from webhooks.domain.webhook_fields import REGISTERED, problems
 from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
 
+_MAIL = "email."
+"""The beginning of the types of mail."""
+
 _SECRET_BYTES = 32
 
 
@@ -52,7 +55,9 @@ class Webhook(Settings):
 
     def wants(self, event_type: str) -> bool:
         """Tell whether the webhook is subscribed to this type of event."""
-        return ALL_EVENTS in self.events or event_type in self.events
+        return event_type in self.events or (
+            ALL_EVENTS in self.events and event_type.startswith(_MAIL)
+        )
 
 
 @dataclass(frozen=True, slots=True)
