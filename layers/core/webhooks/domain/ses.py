@@ -85,8 +85,8 @@ def unwrap(document: object) -> object:
             raise InvalidEventError(
                 "confirmation",
                 "Type",
-                f"is SNS's {kind}, which is never confirmed here: confirm it yourself with `aws sns "
-                "confirm-subscription`, its TopicArn and its Token",
+                f"is SNS's {kind}, which is never confirmed here: confirm it yourself with "
+                "`aws sns confirm-subscription`, its TopicArn and its Token",
             )
         if kind != "Notification" or not isinstance(inner, str | dict | list):
             break
