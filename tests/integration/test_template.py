@@ -19,7 +19,7 @@ from api import dashboard_page
 from local import template
 from support.former import without_former_names
 from webhooks import wiring
-from webhooks.adapters import aws, items, job_items, webhook_items
+from webhooks.adapters import aws, external_ids, items, job_items, webhook_items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
@@ -59,8 +59,12 @@ SES_DETAIL_TYPES = {
     "complaint": "Email Complaint Received",
     "open": "Email Opened",
     "click": "Email Clicked",
+    "deliveryDelay": "Email Delivery Delayed",
+    "reject": "Email Rejected",
+    "renderingFailure": "Email Rendering Failed",
+    "subscription": "Email Subscribed",
 }
-"""What an event destination calls the six types, and what EventBridge calls them (AWS's guides)."""
+"""What an event destination calls the types, and what EventBridge calls them (AWS's guides)."""
 
 SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
 
@@ -187,7 +191,7 @@ def test_a_deployed_function_has_the_public_rules_whatever_its_environment_says(
     asked = ReadNames()
     Settings.from_environment(asked)
     for name in asked.names:
-        monkeypatch.setenv(name, "1=1" if name == "CONFIGURATION_SET_ACCOUNTS" else "1")
+        monkeypatch.setenv(name, "1")
 
     for function in FUNCTIONS.values():
         sender = wiring.services.__wrapped__(function)._sender
@@ -446,6 +450,7 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
         *webhook_items.FAILURE_ATTRIBUTES,
         *webhook_items.RECOVERY_ATTRIBUTES,
         "webhook_count",
+        external_ids.HELD_BY,
     }
     assert {sid for sid, names in named.items() if names & SECRETS} == {
         "RegisterWebhooks",
@@ -454,7 +459,7 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
 
 
 def test_no_update_of_the_apis_can_copy_a_secret_to_where_it_may_read_it() -> None:
-    readable = set(SHOWN_ATTRIBUTES)
+    readable = {*SHOWN_ATTRIBUTES, external_ids.HELD_BY}
     key = {"account_id", "webhook_id"}
     updates = [
         set(statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])
@@ -618,7 +623,7 @@ def test_ses_is_connected_only_where_that_was_asked_for() -> None:
     assert translated()["Parameters"]["ConnectSes"]["Default"] == "false"
 
 
-def test_ses_publishes_the_six_events_and_the_rule_takes_each_of_them() -> None:
+def test_ses_publishes_every_type_and_the_rule_takes_each_of_them() -> None:
     destination = properties("SesEventDestination")
     assert destination["ConfigurationSetName"] == {"Ref": "SesConfigurationSet"}
     published = destination["EventDestination"]
@@ -630,6 +635,18 @@ def test_ses_publishes_the_six_events_and_the_rule_takes_each_of_them() -> None:
     assert rule["EventPattern"]["source"] == ["aws.ses"]
     assert set(rule["EventPattern"]["detail-type"]) == set(SES_DETAIL_TYPES.values())
     assert "EventBusName" not in rule
+
+
+@pytest.mark.parametrize("text", ["", "X-Order-Id", "X-Order-Id,List-Id", ",".join(["A"] * 20)])
+def test_the_pattern_of_headers_takes_names(text: str) -> None:
+    pattern = translated()["Parameters"]["SesHeaders"]["AllowedPattern"]
+    assert re.fullmatch(pattern, text)
+
+
+@pytest.mark.parametrize("text", ["X Order", "X:Order", ",", "A,", "A, B", "É", ",".join("A" * 21)])
+def test_the_pattern_of_headers_takes_nothing_else(text: str) -> None:
+    pattern = translated()["Parameters"]["SesHeaders"]["AllowedPattern"]
+    assert not re.fullmatch(pattern, text)
 
 
 def test_the_rule_for_ses_goes_by_the_configuration_sets_of_this_stack() -> None:

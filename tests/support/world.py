@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery
     from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.ses import AccountChooser
     from webhooks.domain.webhook import Destination, Webhook
 
 
@@ -62,6 +63,8 @@ class World:
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
     erasures: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
+    ses_accounts: AccountChooser = field(default_factory=SesAccounts)
+    ses_headers: tuple[str, ...] = ()
     settle_seconds: float = 90.0
     ids: int = 0
 
@@ -124,7 +127,8 @@ class World:
             queue=self.queue,
             rejected=self.rejected,
             observer=self.observer,
-            ses_accounts=SesAccounts(),
+            ses_accounts=self.ses_accounts,
+            ses_headers=self.ses_headers,
             clock=self.clock,
             max_threads=8,
         )

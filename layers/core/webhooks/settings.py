@@ -44,7 +44,7 @@ class Settings:
     max_erasures_per_day: int = 100
     max_calls_per_minute: int = 3_000
     default_account_id: str = "default"
-    configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
+    ses_headers: tuple[str, ...] = ()
     cursor_key: bytes = field(default=b"", repr=False)
     stack_name: str = ""
     aws_endpoint_url: str | None = None
@@ -92,7 +92,7 @@ class Settings:
                 "DEFAULT_ACCOUNT_ID",
                 environment.get("DEFAULT_ACCOUNT_ID") or default.default_account_id,
             ),
-            configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
+            ses_headers=_names(environment.get("SES_HEADERS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),
             stack_name=environment.get("STACK_NAME", ""),
             aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
@@ -106,12 +106,5 @@ def _account_id(name: str, text: str) -> str:
     return text
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, account_id = item.partition("=")
-        if not (name and equals and account_id):
-            msg = "CONFIGURATION_SET_ACCOUNTS must be pairs as my-set=acc_1,other-set=acc_2"
-            raise ValueError(msg)
-        pairs[name] = _account_id("CONFIGURATION_SET_ACCOUNTS", account_id)
-    return pairs
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))

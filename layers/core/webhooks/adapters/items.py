@@ -24,6 +24,10 @@ QUOTA = "quota"
 AFTER_ALL_WEBHOOKS = "g"
 """Sorts after every webhook's id and before `QUOTA`."""
 
+EXTERNAL_IDS = "id#"
+"""The beginning of the sort keys of the items that hold external ids: after every webhook's id and
+`AFTER_ALL_WEBHOOKS`, so that no query for webhooks finds them, and before `QUOTA`."""
+
 RATE_LIMITS = "#rate_limit"
 """The end of the partitions of what an account and its webhooks may still ask for; the api's role
 may update no other."""
@@ -34,10 +38,19 @@ RUNNING = "running"
 AFTER_ALL_KEYS = "l"
 """Sorts after every API key's id, which begins with `key_`."""
 
+SES_ACCOUNTS = "#ses"
+"""The partition of whose the mail of SES's configuration sets and tenants is, in the webhooks'
+table. No account's id holds a `#`."""
+
 
 def webhook_key(account_id: str, webhook_id: str) -> Item:
     """Return the key of a webhook, or of its account's quota."""
     return {"account_id": {"S": account_id}, "webhook_id": {"S": webhook_id}}
+
+
+def external_id_key(account_id: str, external_id: str) -> Item:
+    """Return the key of the item that says which webhook has an external id."""
+    return webhook_key(account_id, f"{EXTERNAL_IDS}{external_id}")
 
 
 def owner(account_id: str, webhook_id: str) -> str:
@@ -102,6 +115,11 @@ def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
 def api_key_key(key_hash: str) -> Item:
     """Return the key of an API key's item."""
     return {"key_hash": {"S": key_hash}}
+
+
+def ses_account_key(kind: str, name: str) -> Item:
+    """Return the key of the account of a configuration set (`set`) or of a tenant (`tenant`)."""
+    return {"account_id": {"S": SES_ACCOUNTS}, "webhook_id": {"S": f"{kind}#{name}"}}
 
 
 def item_size(item: Item) -> int:

@@ -9,6 +9,7 @@
     │   └── InvalidEventError           an event message that is never processable; has a reason
     ├── LimitReachedError               the account has as many as it may have
     │   └── HostLimitReachedError       as many of its webhooks lead to one host
+    ├── ExternalIdTakenError            another of its webhooks has this external id
     ├── TooManyAttemptsError            the delivery's log is full
     ├── DeliveryErasedError             the delivery has no payload any more
     ├── WebhookDisabledError            nothing is sent to it until its owner enables it
@@ -72,7 +73,8 @@ class InvalidEventError(InvalidInputError):
     """An event message that no number of tries will make processable.
 
     `reason` is a stable code for metrics and for the events dead-letter queue: `not_json`,
-    `too_deep`, `not_an_object`, `unknown_event`, `no_account`, `invalid_field`, `too_large`.
+    `too_deep`, `not_an_object`, `unknown_event`, `no_account`, `invalid_field`, `too_large`,
+    `confirmation`.
     """
 
     def __init__(self, reason: str, field: str, message: str) -> None:
@@ -87,6 +89,10 @@ class LimitReachedError(WebhooksError):
 
 class HostLimitReachedError(LimitReachedError):
     """As many of the account's webhooks lead to this host as may."""
+
+
+class ExternalIdTakenError(WebhooksError):
+    """Another webhook of the account has this external id."""
 
 
 class WebhookDisabledError(WebhooksError):

@@ -1,6 +1,12 @@
 """What the services need from outside, as protocols; adapters and the tests' fakes have them."""
 
-from webhooks.ports.accounts import ApiKeyStore, KeptAnswer, KeptAnswers, RateLimitStore
+from webhooks.ports.accounts import (
+    ApiKeyStore,
+    KeptAnswer,
+    KeptAnswers,
+    RateLimitStore,
+    SesAccountStore,
+)
 from webhooks.ports.deliveries import (
     DeliveryLog,
     DeliveryQuery,
@@ -47,6 +53,7 @@ __all__ = [
     "RejectedMessages",
     "RetryScheduler",
     "Sender",
+    "SesAccountStore",
     "WebhookChanges",
     "WebhookStore",
     "WebhookTrail",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.rate_limit import RateLimitWindow
+    from webhooks.domain.ses import SesAccounts
     from webhooks.ports.pages import Page
 
 
@@ -83,3 +84,10 @@ class KeptAnswers(Protocol):
         under the same key raises IdempotencyConflictError. A key whose answer is being made raises
         IdempotencyInProgressError, for as long as the milliseconds that its maker had left.
         """
+
+
+class SesAccountStore(Protocol):
+    """The table of whose the mail of SES's configuration sets and tenants is."""
+
+    def read(self, default: str) -> SesAccounts:
+        """Return the whole table, with `default` for all other mail."""

@@ -44,6 +44,9 @@ class Observer(Protocol):
     def trace(self, field: str, name: str) -> None:
         """Have the invocation's one line name what it was about, as `event_ids` and an id."""
 
+    def flush(self, **ids: str) -> None:
+        """Write what was counted and measured, with `ids`, at an invocation's end."""
+
 
 class OperationalEvents(Protocol):
     """Where operational events go."""

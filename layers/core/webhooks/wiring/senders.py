@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,10 @@ class SendingServices(Base):
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """What handles batches of event messages."""
+        from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
         from webhooks.adapters.sqs import SQSRejectedMessages
-        from webhooks.domain.ses import SesAccounts
         from webhooks.services.dispatcher import Dispatcher
+        from webhooks.services.ses_accounts import KeptSesAccounts
 
         settings = self.settings
         return Dispatcher(
@@ -39,9 +41,12 @@ class SendingServices(Base):
             queue=self._event_queue,
             rejected=SQSRejectedMessages(self._sqs, settings.events_dead_letter_queue_url),
             observer=self.observer,
-            ses_accounts=SesAccounts(
-                settings.configuration_set_accounts, settings.default_account_id
+            ses_accounts=KeptSesAccounts(
+                DynamoDBSesAccountStore(self._dynamodb, settings.webhooks_table),
+                default=settings.default_account_id,
+                clock=time.monotonic,
             ),
+            ses_headers=settings.ses_headers,
             clock=self._clock,
             max_threads=_THREADS,
         )
