@@ -54,9 +54,7 @@ def test_an_external_id_that_is_taken_is_refused_and_nothing_is_made(stores: Sto
     create(stores, 1, "billing", limit=3)
     with pytest.raises(ExternalIdTakenError):
         create(stores, 2, "billing", limit=3)
-    assert [each.id for each in stores.webhooks.page("acc_1", 9).items] == [
-        samples.webhook(1).id
-    ]
+    assert [each.id for each in stores.webhooks.page("acc_1", 9).items] == [samples.webhook(1).id]
     # It was not counted either.
     create(stores, 3, limit=3)
     create(stores, 4, limit=3)

@@ -81,6 +81,27 @@ def test_the_former_names_exist_where_they_are_asked_for() -> None:
     assert set(with_them) - set(without) == FORMER_NAMES
 
 
+def test_no_other_resource_takes_a_name_that_one_had_in_the_version_before() -> None:
+    # CloudFormation makes what is new before it deletes what is gone: the update would fail.
+    taken: dict[str, str] = json.loads((FORMER / "names.json").read_text())
+    found = [
+        (taken[name], logical_id)
+        for logical_id, resource in template.read()["Resources"].items()
+        for name in custom_names(resource)
+        if name in taken
+    ]
+    assert len(found) > 4
+    assert [(former, now) for former, now in found if former != now] == []
+
+
+def custom_names(resource: dict[str, Any]) -> Iterator[str]:
+    for name in ("Name", "AliasName", "DashboardName", "LogGroupName"):
+        value = resource.get("Properties", {}).get(name)
+        if isinstance(value, dict):
+            value = value.get("Fn::Sub", f"${{{value.get('Ref')}}}")
+        yield f"{resource['Type']} {value}"
+
+
 def test_the_former_function_is_the_worker() -> None:
     former, now = properties("RetrierFunction"), properties("WorkerFunction")
     assert former.pop("Handler") == "retrier.handler.lambda_handler"
