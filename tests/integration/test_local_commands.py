@@ -85,6 +85,6 @@ def test_the_demo_fails_where_something_does_not_happen(
     (tmp_path / "statemachines").symlink_to(ROOT / "statemachines")
     assert demo.main(tmp_path / "template.yaml", patience_seconds=0.2) == 1
     shown = capsys.readouterr().out
-    assert "FAILED all seven arrive, verified" in shown
+    assert "FAILED all 10 arrive, verified" in shown
     assert "FAILED the failed delivery is in the dead-letter queue" in shown
     assert "5 of 9 steps happened" in shown
