@@ -48,7 +48,7 @@ java:
 	@touch $@
 
 .PHONY: run
-run: .venv/.ready ## Run the whole stack on this machine (PORT, AWS_PORT, RETRY_SCHEDULE)
+run: .venv/.ready ## Run the whole stack on this machine (PORT, AWS_PORT, RECEIVER_PORT, RETRY_SCHEDULE)
 	@exec $(BIN)/python -m local.run
 
 .PHONY: demo
@@ -57,6 +57,7 @@ demo: .venv/.ready ## Show it all at work in under a minute
 
 .PHONY: api-key
 api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
+	@test -n "$(ACCOUNT)" || { echo "No account is given: say whose key it is with make api-key ACCOUNT=acme" >&2; exit 2; }
 	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 .PHONY: ses-account

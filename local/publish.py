@@ -81,10 +81,14 @@ def main() -> int:
         _complain("nothing is running here; start the stack with make run")
         return 1
     sqs = aws_client("sqs", outputs["AwsEndpointUrl"])
-    if arguments.file is not None:
-        messages = bodies(arguments.file.read_text(encoding="utf-8"))
-    else:
+    if arguments.file is None:
         messages = [sample(arguments.event, outputs["AccountId"], arguments.to)]
+    else:
+        try:
+            messages = bodies(arguments.file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            _complain(f"the file cannot be read: {error}; give the path of a text file")
+            return 1
     published = []
     for message in messages:
         try:

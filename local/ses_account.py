@@ -57,9 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     name = options.set or options.tenant
     if name is None and (options.account or options.remove):
-        parser.error("name a configuration set (--set) or a tenant (--tenant)")
+        parser.error(
+            "name a configuration set (--set, SET= of make) or a tenant (--tenant, TENANT=)"
+        )
     if name is not None and bool(options.account) == options.remove:
-        parser.error("give an account (--account), or --remove")
+        parser.error("give an account (--account, ACCOUNT= of make), or --remove (REMOVE=1)")
 
     if str(_CORE) not in sys.path:
         sys.path.append(str(_CORE))

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.program import Program
 from support.stack import ROOT, Stack, checkout, run_module
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 FREE = {"PORT": "0", "AWS_PORT": "0", "RECEIVER_PORT": "0"}
 
@@ -70,6 +70,23 @@ def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
         assert command.wait() == 1
         assert "start the stack with make run" in command.errors
         assert command.output == ""
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "not-text"])
+def test_publishing_a_file_that_cannot_be_read_says_what_to_do(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    directory = checkout(tmp_path)
+    outputs = directory / ".local" / "outputs.json"
+    outputs.parent.mkdir(exist_ok=True)
+    outputs.write_text(json.dumps({"AwsEndpointUrl": "http://127.0.0.1:1"}), encoding="utf-8")
+    file = tmp_path / "bounce.json"
+    if content is not None:
+        file.write_bytes(content)
+    with run_module("local.publish", "--file", str(file), directory=directory) as command:
+        assert command.wait() == 1
+        assert "make publish: the file cannot be read" in command.errors
+        assert "Traceback" not in command.errors
 
 
 def test_the_demo_fails_where_something_does_not_happen(
