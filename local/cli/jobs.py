@@ -99,4 +99,7 @@ def _replayed(job: Job) -> str:
 
 
 def _erased(job: Job) -> str:
-    return f"{job['examined']} deliveries looked at, {job['erased']} erased"
+    return (
+        f"{job['examined']} deliveries looked at, {job['erased']} erased; "
+        "every log is gone through again 90 seconds later"
+    )

@@ -125,7 +125,9 @@ def test_an_erasure_is_followed_to_its_end(
     assert commands.main(["erase", "an+na@example.com"]) == code
     shown, told = capsys.readouterr()
     assert status in shown
-    assert told == "0 deliveries looked at, 0 erased\n"
+    assert told == (
+        "0 deliveries looked at, 0 erased; every log is gone through again 90 seconds later\n"
+    )
     assert wire.calls[0] == "DELETE /api/v1/recipients/an%2Bna%40example.com"
 
 
