@@ -146,6 +146,8 @@ def furnish(place: Site) -> dict[str, str]:
         events=("*",),
         description="Billing: receipts and invoices",
         headers={"X-Team": "billing"},
+        external_id="billing-production",
+        metadata={"team": "billing", "region": "eu"},
         health=Health(failures=1, failing_since_ms=place.now_ms - 4 * MINUTE_MS),
         created_at_ms=weeks_ago,
     )
