@@ -1,4 +1,4 @@
-"""Rows 30 to 43, 46 and 57: what a receiver can do, and what its delivery comes to."""
+"""Rows 30 to 43, 46, 57, 61 and 62: what a receiver can do, and what its delivery comes to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ssl import TLSVersion
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import certifi
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from support import watch
 from support.certificates import authority, server_context, unknown_authority
 from support.hostile import INTERIM, drips, for_ever, resets, says, silent
-from support.receiver import Answer, Raw, local_sender
+from support.receiver import Answer, Early, Raw, local_sender
 from webhooks.adapters.connection import new_ssl_context
 from webhooks.domain.delivery import FailureReason, Status
 
@@ -556,3 +556,81 @@ def test_row_57_an_odd_header_keeps_no_record_from_being_written(
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
     assert attempt.error is error
+
+
+LARGE = {"html": "x" * 60_000}
+"""More than a receiver's first read takes, so that the rest is unread when it closes."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tls": True}, {"tls": True, "window_bytes": 4096}, {}],
+    ids=["TLS", "slow", "plain"],
+)
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(401, Status.RETRYING), (410, Status.WAITING), (413, Status.RETRYING), (429, Status.RETRYING)],
+)
+def test_row_61_an_answer_before_the_body_is_read_counts(
+    case: Case,
+    receiver: MakeReceiver,
+    status: int,
+    expected: Status,
+    options: dict[str, Any],
+) -> None:
+    answer = Answer(status, {"Retry-After": "120", "Connection": "close"})
+    hook = receiver(Early(says(answer.encode())), **options)
+    case.webhook(hook)
+    assert case.dispatch(case.message(data=LARGE)) == []
+    delivery = case.delivery()
+    [attempt] = delivery.attempts
+    assert (attempt.error, attempt.status_code) == (FailureReason.HTTP_STATUS, status)
+    assert delivery.status is expected
+    if status == 429:
+        [state] = case.executions()
+        assert 119 <= state["seconds"] <= 121
+    assert len(hook.requests) == 1
+
+
+def test_row_61_an_early_answer_on_a_kept_connection_is_not_asked_for_again(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    early = Early(says(Answer(429, {"Connection": "close"}).encode()))
+    hook = receiver(Answer(), early, Answer(202), tls=True)
+    case.webhook(hook)
+    assert case.dispatch(case.message("txn_before")) == []
+    assert case.dispatch(case.message(data=LARGE)) == []
+    [refused] = [one for one in case.deliveries() if one.transaction_id == "txn_1"]
+    assert [attempt.status_code for attempt in refused.attempts] == [429]
+    assert [one.connection for one in hook.requests] == [1, 1]
+    next_one_arrives(case, hook)
+
+
+@pytest.mark.parametrize("act", [says(), resets()], ids=["closes", "resets"])
+def test_row_61_no_early_answer_is_a_failed_connection_and_not_one_of_tls(
+    case: Case, receiver: MakeReceiver, act: Wire
+) -> None:
+    hook = receiver(Early(act), tls=True)
+    case.webhook(hook)
+    assert case.dispatch(case.message(data=LARGE)) == []
+    assert_failed(case.delivery(), FailureReason.CONNECTION)
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("act", [says(), resets()], ids=["closed", "reset"])
+def test_row_62_a_kept_connection_that_has_ended_costs_no_attempt(
+    case: Case, receiver: MakeReceiver, act: Wire, tls: bool
+) -> None:
+    """Both requests are of attempt 1: the receiver may have worked on the first of them."""
+    hook = receiver(Answer(), Raw(act), Answer(202), tls=tls)
+    case.webhook(hook)
+    assert case.dispatch(case.message("txn_before")) == []
+    assert case.dispatch(case.message()) == []
+    [arrived] = [one for one in case.deliveries() if one.transaction_id == "txn_1"]
+    assert [attempt.status_code for attempt in arrived.attempts] == [202]
+    _, first, second = hook.requests
+    assert (first.connection, second.connection) == (1, 2)
+    assert first.headers == second.headers
+    assert first.body == second.body
+    assert second.headers["x-sendcomms-attempt"] == "1"
