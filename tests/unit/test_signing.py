@@ -59,6 +59,7 @@ def test_an_attempt_carries_every_header_of_the_contract() -> None:
     assert made == {
         "Content-Type": "application/json",
         "User-Agent": "SendComms-Webhooks/1.0",
+        "Accept": "*/*",
         "X-SendComms-Signature": sendcomms_signature(GENERATED, BODY),
         "X-SendComms-Event": "email.opened",
         "X-SendComms-Delivery": "019b4067-0b40-7b07-b12c-18ae47ea4cdb",

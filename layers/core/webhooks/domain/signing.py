@@ -74,6 +74,8 @@ def delivery_headers(
     return {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
+        # Rule sets of firewalls count its absence against a request.
+        "Accept": "*/*",
         "X-SendComms-Signature": sendcomms_signature(sendcomms_secret, delivery.body),
         "X-SendComms-Event": delivery.event_type,
         "X-SendComms-Delivery": delivery.id,
