@@ -51,6 +51,8 @@ def new_ssl_context() -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # As browsers do (RFC 9525, section 6.3): a common name may be anybody's label.
+    context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
     context.load_verify_locations(certifi.where())
     return context
