@@ -71,7 +71,7 @@ _NOT_BASE64 = (
 )
 _NOT_IN_FULL = (
     "This secret is base64 that is not written in full, which the Standard Webhooks libraries of "
-    "Go, Rust and .NET refuse. Hand it to them with its padding, as the page on verifying shows, or "
+    "Go, Rust and .NET refuse. Hand it over with its padding, as the page on verifying shows, or "
     "leave the secret out to have one generated. X-SendComms-Signature is not affected."
 )
 
