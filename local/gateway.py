@@ -61,7 +61,8 @@ class GatewayRoute:
         pattern = "".join(
             re.escape(part) if not part.startswith("{") else _part_pattern(part) for part in parts
         )
-        found = re.fullmatch(pattern, path)
+        # A path is decoded, so that there may be a line's end in it.
+        found = re.fullmatch(pattern, path, re.DOTALL)
         return None if found is None else found.groupdict()
 
 

@@ -98,7 +98,9 @@ class Api:
         self._services.observer.log(
             "info",
             "request",
+            # The gateway's, which is in its own line and in X-Request-Id; then Lambda's.
             request_id=call.request_id,
+            function_request_id=context.aws_request_id,
             method=event["requestContext"]["http"]["method"],
             route=call.route,
             status=answer["statusCode"],

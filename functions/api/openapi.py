@@ -18,25 +18,21 @@ from pydantic_core import to_jsonable_python
 from api import errors
 from api.errors import ApiError, as_api_error
 from api.idempotency import HEADER, REPLAYED_HEADER
-from api.requests import MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES, SCOPE_EXTENSION, required_scope
+from api.operations import (
+    SCOPE_EXTENSION,
+    missing,
+    refusals,
+    required_scope,
+    routes,
+    sample,
+)
+from api.requests import MAX_BODY_BYTES
 from api.schemas.base import Failure
 from webhooks.domain.errors import (
-    DeliveryErasedError,
-    HostLimitReachedError,
     IdempotencyConflictError,
     IdempotencyInProgressError,
-    LastApiKeyError,
-    LimitReachedError,
-    ReplayRunningError,
-    ScopeExceededError,
-    TooManyAttemptsError,
     TooManyCallsError,
-    TooManyErasuresError,
-    TooManyReplaysError,
-    TooManyResendsError,
-    TooManyTestsError,
     UnavailableError,
-    WebhookDisabledError,
 )
 
 if TYPE_CHECKING:
@@ -62,44 +58,6 @@ _SCHEME = "apiKey"
 _POWERTOOLS_OWN = ("HTTPValidationError", "ValidationError", "ResponseValidationError")
 _COMPONENT = "#/components/{}/{}"
 
-# What no rule below says: the errors of single operations.
-_OF_OPERATION: Mapping[str, Sequence[ApiError | Exception]] = {
-    "register_webhook": [LimitReachedError(), HostLimitReachedError()],
-    "change_webhook": [HostLimitReachedError()],
-    "delete_webhook_by_query": [errors.webhook_not_found()],
-    "resend_delivery": [
-        WebhookDisabledError(),
-        DeliveryErasedError(),
-        TooManyAttemptsError(),
-        TooManyResendsError(),
-    ],
-    "send_test_event": [WebhookDisabledError(), TooManyTestsError()],
-    "start_check": [WebhookDisabledError(), TooManyTestsError()],
-    "start_replay": [WebhookDisabledError(), ReplayRunningError(), TooManyReplaysError()],
-    "erase_recipient": [TooManyErasuresError()],
-    "create_api_key": [ScopeExceededError()],
-    "revoke_api_key": [LastApiKeyError()],
-}
-_OF_PATH = {
-    "webhook_id": errors.webhook_not_found,
-    "delivery_id": errors.delivery_not_found,
-    "replay_id": errors.replay_not_found,
-    "erasure_id": errors.erasure_not_found,
-    "check_id": errors.check_not_found,
-    "key_id": errors.api_key_not_found,
-    "file": errors.file_not_found,
-}
-_BODIES: Mapping[str, Any] = {
-    "register_webhook": {
-        "url": "https://your-server.com/webhooks/email",
-        "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
-    },
-    "change_webhook": {"active": False},
-    "rotate_secret": {"overlap_seconds": 86_400},
-    "send_test_event": {"event": "email.bounced"},
-    "start_replay": {"since": "2025-12-21T00:00:00Z", "status": "exhausted"},
-    "create_api_key": {"name": "billing", "scopes": ["publish"]},
-}
 _TAGS = {
     "Webhooks": "Where events are sent.",
     "Deliveries": "What was sent, and how it went.",
@@ -196,11 +154,6 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
     }
 
 
-def routes(app: APIGatewayHttpResolver) -> Sequence[Route]:
-    """Return the routes; Powertools has no public list of them."""
-    return app._static_routes + app._dynamic_routes
-
-
 def text(made: Mapping[str, Any]) -> str:
     """Return a document as it is committed and answered."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
@@ -208,11 +161,11 @@ def text(made: Mapping[str, Any]) -> str:
 
 def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]) -> None:
     scope = required_scope(route)
-    name = operation["operationId"] = route.func.__name__
+    operation["operationId"] = route.func.__name__
     operation["description"] = inspect.getdoc(route.func)
     operation["security"] = [{_SCHEME: [scope.value]}] if scope else []
     operation.pop(SCOPE_EXTENSION, None)
-    _complete_input(name, route.method, operation)
+    _complete_input(route, operation)
     success = operation["responses"][str(route.status_code)]
     success["description"] = HTTPStatus(route.status_code).phrase
     idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
@@ -228,7 +181,7 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
             "description": unchanged["description"],
             "headers": success["headers"],
         }
-    answered = sorted(_errors(name, route, operation), key=lambda error: error.status)
+    answered = sorted(_errors(route, operation), key=lambda error: error.status)
     for status, group in groupby(answered, key=lambda error: error.status):
         alike = list({error.code: error for error in group}.values())
         component = "Or".join(error.code.title().replace("_", "") for error in alike)
@@ -236,23 +189,24 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
         operation["responses"][str(status)] = {"$ref": _COMPONENT.format("responses", component)}
 
 
-def _complete_input(name: str, method: str, operation: dict[str, Any]) -> None:
+def _complete_input(route: Route, operation: dict[str, Any]) -> None:
     parameters = operation.get("parameters", [])
     for parameter in parameters:
         _without_null(parameter["schema"])
         if parameter["in"] == "path":
             parameter["schema"]["minLength"] = 1
-    if method == "POST":
+    if route.method == "POST":
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
-    if name in _BODIES:
+    body = sample(route)
+    if body is not None:
         content = operation["requestBody"]["content"]["application/json"]
-        content["example"] = _BODIES[name]
+        content["example"] = dict(body)
         content["schema"].pop("default", None)
 
 
-def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
+def _errors(route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
     yield errors.validation_failed([errors.problem("limit", "Use at most 100.")])
     yield as_api_error(Exception())
     scope = required_scope(route)
@@ -263,19 +217,19 @@ def _errors(name: str, route: Route, operation: Mapping[str, Any]) -> Iterator[A
         yield as_api_error(UnavailableError())
     if "requestBody" in operation:
         yield errors.malformed_json("Send a body that is valid JSON.")
-        publishes = name == "publish_events"
-        yield errors.body_too_large(MAX_EVENTS_BODY_BYTES if publishes else MAX_BODY_BYTES)
+        yield errors.body_too_large(MAX_BODY_BYTES)
         yield errors.unsupported_media_type()
     if route.method == "POST":
         yield as_api_error(IdempotencyConflictError())
         yield as_api_error(IdempotencyInProgressError())
+    absent = missing(route)
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
-            if parameter["name"] in _OF_PATH:
-                yield _OF_PATH[parameter["name"]]()
+            if parameter["name"] in absent:
+                yield absent[parameter["name"]]
             # An id with characters that no path part may have is no route at all.
             yield errors.not_found()
-    yield from map(as_api_error, _OF_OPERATION.get(name, ()))
+    yield from map(as_api_error, refusals(route))
 
 
 def _failure(alike: Sequence[ApiError]) -> dict[str, Any]:

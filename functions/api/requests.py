@@ -18,8 +18,8 @@ from aws_lambda_powertools.event_handler.middlewares.openapi_validation import (
 )
 
 from api import errors
+from api.operations import required_scope, route_key, routes
 from webhooks.domain import payload
-from webhooks.domain.api_key import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +47,6 @@ MAX_EVENTS_BODY_BYTES = 1024 * 1024
 takes of API Gateway (6 MB, escapes and headers included), so that 413 is always ours."""
 
 MAX_DEPTH = 32
-SCOPE_EXTENSION = "x-required-scope"
-"""Where a route says of itself which scope it needs, if not the usual one of its method."""
 
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -101,8 +99,9 @@ class Services(Protocol):
 class Call:
     """One request on its way through: what its middlewares found out, for routes and the log.
 
-    A route sets `final` to false where the same request, sent again, may have more done, and puts
-    ids in `noted` that the log's line should have besides.
+    `route` has the route's own path, as `GET /api/v1/webhooks/{webhook_id}`, never the request's,
+    in which there are ids and addresses. A route sets `final` to false where the same request, sent
+    again, may have more done, and puts ids in `noted` that the log's line should have besides.
     """
 
     services: Services
@@ -124,14 +123,14 @@ def refuse_unknown_routes(
     app: APIGatewayHttpResolver, next_middleware: NextMiddleware
 ) -> Response[Any]:
     """Answer 404 where no route has the path, 405 where one has it for other methods."""
-    # Powertools has no public list of routes, and no 405.
-    routes = app._static_routes + app._dynamic_routes
-    here = [route for route in routes if route.rule.match(app.current_event.path)]
+    # Powertools has no 405, and takes a path with a line's end behind it for the one without.
+    path, method = app.current_event.path, app.current_event.http_method.upper()
+    here = [route for route in routes(app) if route.rule.fullmatch(path)]
     allowed = {route.method for route in here}
     if not allowed:
         raise errors.not_found()
-    current_call(app).route = here[0].openapi_path
-    if app.current_event.http_method.upper() not in allowed:
+    current_call(app).route = route_key(method, here[0])
+    if method not in allowed:
         raise errors.method_not_allowed(allowed)
     return next_middleware(app)
 
@@ -163,18 +162,6 @@ def authorize(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> R
     if key is not None and scope is not None and scope not in key.scopes:
         raise errors.insufficient_scope(scope)
     return next_middleware(app)
-
-
-def required_scope(route: Route) -> Scope | None:
-    """Return what a key needs for a route: what it names, else what its method says.
-
-    None: the route needs no key.
-    """
-    extensions = route.openapi_extensions or {}
-    if SCOPE_EXTENSION in extensions:
-        named = extensions[SCOPE_EXTENSION]
-        return None if named is None else Scope(named)
-    return Scope.READ if route.method == "GET" else Scope.WRITE
 
 
 def refuse_unknown_parameters(

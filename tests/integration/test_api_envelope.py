@@ -267,15 +267,37 @@ def test_the_log_has_one_line_a_request_without_key_or_url(
     acme.call("POST", json=BODY | {"secret": "a-secret-of-the-caller"})
     acme.call("GET", f"{WEBHOOKS}/x")
     first, second = on_fakes.observer.logged("request")
-    assert (first["route"], first["status"], first["account_id"]) == (WEBHOOKS, 201, "acme")
+    assert (first["route"], first["status"]) == (f"POST {WEBHOOKS}", 201)
+    assert first["account_id"] == "acme"
     assert (second["route"], second["error_code"]) == (
-        f"{WEBHOOKS}/{{webhook_id}}",
+        f"GET {WEBHOOKS}/{{webhook_id}}",
         "webhook_not_found",
     )
     assert first["key_id"] == api_key.key_id(acme.key)
     logged = repr(on_fakes.observer.lines)
     for private in (acme.key, "a-secret-of-the-caller", "hooks.acme.com"):
         assert private not in logged
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("GET", WEBHOOKS, f"GET {WEBHOOKS}"),
+        ("PUT", f"{WEBHOOKS}/private-id", f"PUT {WEBHOOKS}/{{webhook_id}}"),
+        ("DELETE", "/api/v1/recipients/private%40id.com", "DELETE /api/v1/recipients/{address}"),
+        ("GET", "/docs", "GET /docs"),
+        ("GET", "/private-id", None),
+    ],
+)
+def test_the_log_names_the_route_and_the_ids_of_gateway_and_lambda_never_the_path(
+    on_fakes: ApiOnFakes, acme: ApiClient, method: str, path: str, route: str | None
+) -> None:
+    answer = acme.call(method, path)
+    [line] = on_fakes.observer.logged("request")
+    assert (line["method"], line["route"], line["status"]) == (method, route, answer.status)
+    assert line["request_id"] == answer.headers["X-Request-Id"] == "JKJaXmPLvHcESHA="
+    assert line["function_request_id"] == "lambda-request-id"
+    assert "private" not in repr(on_fakes.observer.lines)
 
 
 def test_requests_at_the_same_time_do_not_mix(on_fakes: ApiOnFakes) -> None:

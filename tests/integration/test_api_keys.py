@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from api.requests import required_scope
+from api.operations import required_scope, routes
 from support.http_api import ApiClient, ApiOnFakes
 from support.samples import event_document
 from webhooks.domain import api_key
@@ -166,10 +166,9 @@ def test_a_key_cannot_make_one_that_may_do_more(on_fakes: ApiOnFakes) -> None:
 
 
 def test_only_reading_is_free_of_write_and_only_events_need_publish(on_fakes: ApiOnFakes) -> None:
-    resolver = on_fakes.api.resolver
     scopes = {
         (route.method, route.openapi_path): required_scope(route)
-        for route in resolver._static_routes + resolver._dynamic_routes
+        for route in routes(on_fakes.api.resolver)
     }
     assert [call for call, scope in scopes.items() if scope is Scope.PUBLISH] == [("POST", EVENTS)]
     for (method, path), scope in scopes.items():

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from api.openapi import routes
-from local import openapi, template
+from api.operations import routes
+from local import openapi
 from support import samples
 from support.http_api import ApiOnFakes, http_api_event
 from webhooks.domain.api_key import ALL_SCOPES, Scope
@@ -214,15 +214,13 @@ def documented() -> Iterator[tuple[str, str]]:
             yield method.upper(), path
 
 
-def test_document_template_resolver_and_this_matrix_have_the_same_routes(world: World) -> None:
+def test_document_resolver_and_this_matrix_have_the_same_routes(world: World) -> None:
     in_document = {(method, shape(path)) for method, path in documented()}
-    declared = template.routes(template.read())
-    in_template = {(each.method, shape(each.path)) for each in declared if each.method != "ANY"}
     in_resolver = {
         (route.method, shape(route.openapi_path)) for route in routes(world.fakes.api.resolver)
     }
     in_matrix = {(case.method, shape(case.path)) for case in CASES}
-    assert in_document == in_template == in_resolver == in_matrix
+    assert in_document == in_resolver == in_matrix
     assert len(CASES) == len(in_matrix)
 
 

@@ -96,7 +96,7 @@ def test_nothing_tells_the_address(api: ApiOnFakes) -> None:
     told += [repr(api.erasure_scheduler.started), json.dumps(answers[0].headers)]
     assert "anna" not in "".join(told).lower()
     [line] = [line for line in api.observer.logged("request") if line["status"] == 202]
-    assert line["route"] == "/api/v1/recipients/{address}"
+    assert line["route"] == "DELETE /api/v1/recipients/{address}"
 
 
 def test_the_log_says_which_key_asked_for_an_erasure(api: ApiOnFakes) -> None:

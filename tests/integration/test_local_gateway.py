@@ -38,6 +38,8 @@ def client() -> Client:
         ("ANY", "/webhooks/{id}"),
         ("GET", "/webhooks/mine"),
         ("GET", "/webhooks/{id}/deliveries/{delivery_id}"),
+        ("GET", "/docs"),
+        ("ANY", "/"),
     ]
     return Client(
         Gateway(GatewayRoute(method, path, ECHO) for method, path in routes), use_cookies=False
@@ -62,6 +64,11 @@ def client_of(*routes: tuple[str, str, LocalFunction]) -> Client:
             {"id": "1", "delivery_id": "2"},
         ),
         ("POST", "/webhooks/1/x", "ANY /{proxy+}", {"proxy": "webhooks/1/x"}),
+        ("GET", "/docs", "GET /docs", None),
+        ("POST", "/docs", "ANY /{proxy+}", {"proxy": "docs"}),
+        ("GET", "/docs%0A", "ANY /{proxy+}", {"proxy": "docs\n"}),
+        ("GET", "/a%2Fb%0Ac", "ANY /{proxy+}", {"proxy": "a/b\nc"}),
+        ("GET", "/", "ANY /", None),
     ],
 )
 def test_the_most_specific_route_gets_the_request(

@@ -15,6 +15,7 @@ import pytest
 
 from local import template
 from support import samples
+from support.http_api import PROXY_ROUTE, ApiOnFakes
 from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.observability import NAMESPACE, PowertoolsObserver
@@ -426,6 +427,37 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.fixture
+def calls(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What the gateway and the function write of calls: the gateway's line, then the function's."""
+    observer: Any = PowertoolsObserver(f"recorded-{uuid4()}")
+    api = ApiOnFakes(observer=observer)
+    written = []
+    for number, (method, path) in enumerate([("GET", "/api/v1/webhooks"), ("GET", "/nowhere")]):
+        answer = api.acme.call(method, path, request_id=f"call-{number}")
+        written.append(gateways_line(f"call-{number}", answer.status))
+        written += [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return written
+
+
+def gateways_line(request_id: str, status: int) -> dict[str, Any]:
+    """Return what the stage's access log has of a call, by the template's format."""
+    [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
+    text = stage["AccessLogSettings"]["Format"]
+    known = {
+        "requestId": request_id,
+        "awsEndpointRequestId": "lambda-request-id",
+        "requestTime": "21/Dec/2025:23:25:12 +0000",
+        "routeKey": PROXY_ROUTE,
+        "status": str(status),
+        "responseLatency": "12",
+        "responseLength": "345",
+        "error.message": "-",
+    }
+    line: dict[str, Any] = json.loads(re.sub(r"\$context\.([\w.]+)", lambda m: known[m[1]], text))
+    return line
+
+
 def flat(line: dict[str, Any]) -> dict[str, Any]:
     """Return a line's fields as Logs Insights names them: an item of a list has a number."""
     fields: dict[str, Any] = {}
@@ -438,14 +470,17 @@ def flat(line: dict[str, Any]) -> dict[str, Any]:
 
 
 WORDS = re.compile(
-    r"\b(fields|filter|sort|stats|limit|by|asc|desc|like|and|or|count|max|ispresent)\b"
+    r"\b(fields|filter|sort|stats|limit|by|asc|desc|like|and|or|"
+    r"count|max|pct|sortsLast|ispresent)\b"
 )
 
 
 @pytest.mark.parametrize("name", sorted(of_type("AWS::Logs::QueryDefinition")))
-def test_a_query_asks_for_what_the_lines_have(name: str, lines: list[dict[str, Any]]) -> None:
+def test_a_query_asks_for_what_the_lines_have(
+    name: str, lines: list[dict[str, Any]], calls: list[dict[str, Any]]
+) -> None:
     query = of_type("AWS::Logs::QueryDefinition")[name]["QueryString"]
-    written = [flat(line) for line in lines]
+    written = [flat(line) for line in (*lines, *calls)]
     for field, value in re.findall(r'(\w+) = "(\w+)"', query):
         assert any(line.get(field) == value for line in written), (field, value)
     aliases = set(re.findall(r"\bas (\w+)", query))
@@ -457,7 +492,7 @@ def test_a_query_asks_for_what_the_lines_have(name: str, lines: list[dict[str, A
 
 
 def test_a_query_reads_log_groups_of_the_stack() -> None:
-    groups = set(of_type("AWS::Logs::LogGroup")) - {"HttpApiLogs"}
+    groups = set(of_type("AWS::Logs::LogGroup"))
     read = set()
     for query in of_type("AWS::Logs::QueryDefinition").values():
         read |= {group["Ref"] for group in query["LogGroupNames"]}
@@ -471,6 +506,32 @@ def test_one_events_id_leads_from_its_message_to_its_attempts(lines: list[dict[s
     assert {line["request_id"] for line in failed} == {counted["request_id"]}
     assert counted["message_ids"] == ["m0", "m1", "m0"]
     assert all(line["delivery_id"] for line in failed)
+
+
+def test_the_id_that_a_caller_is_told_finds_the_gateways_line_and_the_functions(
+    calls: list[dict[str, Any]],
+) -> None:
+    for request_id, route in (("call-0", "GET /api/v1/webhooks"), ("call-1", None)):
+        gateways, functions = (line for line in calls if request_id in json.dumps(line))
+        assert gateways["request_id"] == functions["request_id"] == request_id
+        assert gateways["function_request_id"] == functions["function_request_id"]
+        assert (gateways["gateway_route"], functions.get("route")) == (PROXY_ROUTE, route)
+        assert int(gateways["status"]) == functions["status"]
+        assert "gateway_route" not in functions
+        assert "route" not in gateways
+    everything = of_type("AWS::Logs::QueryDefinition")["EverythingAboutAnIdQuery"]
+    assert {"HttpApiLogs", "ApiLogs"} < {group["Ref"] for group in everything["LogGroupNames"]}
+
+
+def test_calls_are_counted_once_by_the_lines_of_both() -> None:
+    """Two `stats` are as many as there may be; what joins the lines is what both have."""
+    query = of_type("AWS::Logs::QueryDefinition")["CallsByRouteQuery"]
+    steps = query["QueryString"].split("\n| ")
+    first, second = (step for step in steps if step.startswith("stats "))
+    assert first.split()[-2:] == ["by", "request_id"]
+    made = set(re.findall(r"\bas (\w+)", first))
+    assert set(re.findall(r"\w+", second.partition("\n  by ")[2])) < made
+    assert [group["Ref"] for group in query["LogGroupNames"]] == ["HttpApiLogs", "ApiLogs"]
 
 
 def test_nothing_is_traced_unless_that_was_asked_for() -> None:

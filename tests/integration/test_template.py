@@ -15,6 +15,7 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
+from api import dashboard_page
 from local import template
 from webhooks import wiring
 from webhooks.adapters import aws, items, webhook_items
@@ -309,45 +310,74 @@ def test_the_mapping_reports_the_items_that_failed_and_is_bounded() -> None:
 
 
 def test_the_api_is_throttled_and_takes_every_route() -> None:
-    stage = properties("HttpApiApiGatewayDefaultStage")["DefaultRouteSettings"]
+    stage = properties("HttpApiApiGatewayDefaultStage")
     routes = {(route.method, route.path) for route in template.routes(template.read())}
 
-    assert stage == {
+    assert stage["DefaultRouteSettings"] == {
         "ThrottlingRateLimit": {"Ref": "ApiRate"},
         "ThrottlingBurstLimit": {"Ref": "ApiBurst"},
     }
-    assert routes == {
-        ("POST", "/api/v1/webhooks"),
-        ("GET", "/api/v1/webhooks"),
-        ("DELETE", "/api/v1/webhooks"),
-        ("GET", "/api/v1/webhooks/{id}"),
-        ("DELETE", "/api/v1/webhooks/{id}"),
-        ("PATCH", "/api/v1/webhooks/{id}"),
-        ("POST", "/api/v1/webhooks/{id}/rotate-secret"),
-        ("POST", "/api/v1/webhooks/{id}/test"),
-        ("POST", "/api/v1/webhooks/{id}/check"),
-        ("GET", "/api/v1/webhooks/{id}/checks/{check_id}"),
-        ("GET", "/api/v1/webhooks/{id}/deliveries"),
-        ("GET", "/api/v1/webhooks/{id}/deliveries/{delivery_id}"),
-        ("POST", "/api/v1/webhooks/{id}/deliveries/{delivery_id}/resend"),
-        ("GET", "/api/v1/event-types"),
-        ("POST", "/api/v1/webhooks/{id}/replay"),
-        ("GET", "/api/v1/webhooks/{id}/replays"),
-        ("GET", "/api/v1/webhooks/{id}/replays/{replay_id}"),
-        ("DELETE", "/api/v1/webhooks/{id}/replays/{replay_id}"),
-        ("POST", "/api/v1/events"),
-        ("POST", "/api/v1/api-keys"),
-        ("GET", "/api/v1/api-keys"),
-        ("DELETE", "/api/v1/api-keys/{id}"),
-        ("DELETE", "/api/v1/recipients/{address}"),
-        ("GET", "/api/v1/recipients/erasures/{id}"),
-        ("GET", "/api/v1/openapi.json"),
-        ("GET", "/docs"),
-        ("GET", "/dashboard"),
-        ("GET", "/dashboard/{file}"),
-        ("ANY", "/{proxy+}"),
-        ("ANY", "/"),
+    assert {("ANY", "/{proxy+}"), ("ANY", "/")} < routes
+
+
+def test_each_route_that_needs_no_key_has_a_rate_of_its_own() -> None:
+    explicit = {
+        f"{route.method} {route.path}"
+        for route in template.routes(template.read())
+        if route.method != "ANY"
     }
+    settings = properties("HttpApiApiGatewayDefaultStage")["RouteSettings"]
+
+    # Whatever else is called, by whomever, has the default rate alone: that of the API.
+    assert set(settings) == explicit
+    for key, limits in settings.items():
+        # JSON, in which CloudFormation would put a parameter as a string; both, since what a
+        # route's settings leave out is not taken from the default ones.
+        assert set(limits) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}, key
+        assert all(isinstance(limit, int) and limit > 0 for limit in limits.values()), key
+
+
+def test_a_page_of_the_dashboard_is_within_the_rate_of_its_files() -> None:
+    limits = properties("HttpApiApiGatewayDefaultStage")["RouteSettings"]["GET /dashboard/{file}"]
+    at_once = len(dashboard_page.files()) - 1
+
+    assert limits["ThrottlingBurstLimit"] >= 10 * at_once
+
+
+def test_the_functions_resource_policies_stay_far_below_lambdas_limit() -> None:
+    """20 KB a function, of which `AddPermission` says when it is too late (Lambda's quotas)."""
+    policies: dict[str, list[str]] = {}
+    for logical_id, resource in template.of_type(translated(), "AWS::Lambda::Permission").items():
+        permission = resource["Properties"]
+        function = permission["FunctionName"]["Ref"]
+        policies.setdefault(function, []).append(policy_statement(logical_id, permission))
+
+    sizes = {name: sum(map(len, statements)) for name, statements in policies.items()}
+    assert sizes["ApiFunction"] > 6 * 400
+    assert max(sizes.values()) < 20 * 1024 / 4
+
+
+def policy_statement(logical_id: str, permission: dict[str, Any]) -> str:
+    """Return a permission as a function's policy has it, with names as long as they may be."""
+    stack = "s" * 128
+    arn = json.dumps(permission["SourceArn"])
+    for pattern, value in (
+        (r"\$\{AWS::Region\}", "ap-southeast-99"),
+        (r"\$\{AWS::AccountId\}", "1" * 12),
+        (r"\$\{AWS::Partition\}", "aws-us-gov"),
+        (r"\$\{__ApiId__\}", "a" * 10),
+    ):
+        arn = re.sub(pattern, value, arn)
+    return json.dumps(
+        {
+            "Sid": f"{stack}-{logical_id}-{'A' * 13}",
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": f"arn:aws-us-gov:lambda:ap-southeast-99:{'1' * 12}:function:{'f' * 64}",
+            "Condition": {"ArnLike": {"AWS:SourceArn": arn}},
+        }
+    )
 
 
 def test_nothing_is_allowed_everything_but_where_aws_leaves_no_choice() -> None:

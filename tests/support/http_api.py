@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+PROXY_ROUTE = "ANY /{proxy+}"
+"""The route of the template's that takes every call but those which need no key."""
+
 CURSOR_KEY = b"a key for the cursors of tests"
 LIMITS = {Kind.CALLS: 10_000, Kind.TESTS: 100, Kind.RESENDS: 100, Kind.ERASURES: 100}
 """What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
@@ -66,7 +69,7 @@ def http_api_event(
     raw_query = query if isinstance(query, str) else urlencode(query)
     event: dict[str, Any] = {
         "version": "2.0",
-        "routeKey": "$default",
+        "routeKey": PROXY_ROUTE,
         "rawPath": path,
         "rawQueryString": raw_query,
         "headers": {name.lower(): value for name, value in (headers or {}).items()},
@@ -81,10 +84,11 @@ def http_api_event(
                 "sourceIp": "192.0.2.1",
                 "userAgent": "test",
             },
-            "routeKey": "$default",
+            "routeKey": PROXY_ROUTE,
             "stage": "$default",
             "timeEpoch": 1766359512006,
         },
+        "pathParameters": {"proxy": path.removeprefix("/")},
         "isBase64Encoded": isinstance(body, bytes),
     }
     if request_id is not None:

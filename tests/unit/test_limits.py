@@ -38,7 +38,7 @@ def rows() -> list[Row]:
     found = []
     for line in (ROOT / "docs" / "limits.md").read_text(encoding="utf-8").splitlines():
         cells = [part.strip() for part in line.strip("|").split("|")]
-        if line.startswith("|") and (source := re.fullmatch(r"`(\S+)`", cells[-1])):
+        if line.startswith("|") and (source := re.fullmatch(r"`([^`]+)`", cells[-1])):
             found.append(Row(cells[1], cells[2], source[1]))
     return found
 

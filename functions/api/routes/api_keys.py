@@ -7,19 +7,23 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, ApiKeyring, CallingKey
+from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit
 from api.schemas.api_keys import ApiKeyIn, ApiKeyOut, IssuedApiKeyOut, RevokedApiKeyOut
 from api.schemas.base import Pagination, Success, SuccessPage
+from webhooks.domain.errors import LastApiKeyError, ScopeExceededError
 from webhooks.domain.timestamps import to_text
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
-KeyId = Annotated[str, Path(description="The key's id.")]
+KeyId = Annotated[str, Path(description="The key's id."), Missing(errors.api_key_not_found)]
+_SAMPLE = Sample({"name": "billing", "scopes": ["publish"]})
 
 
 @router.post("/", status_code=201, summary="Make an API key", tags=["API keys"])
+@refuses(ScopeExceededError())
 def create_api_key(
-    api_key: Annotated[ApiKeyIn, Body()], calling_key: CallingKey, keyring: ApiKeyring
+    api_key: Annotated[ApiKeyIn, Body(), _SAMPLE], calling_key: CallingKey, keyring: ApiKeyring
 ) -> Success[IssuedApiKeyOut]:
     """Save the key of the answer: it is shown only this once."""
     issued = keyring.create(calling_key, api_key.name, api_key.scopes)
@@ -39,6 +43,7 @@ def list_api_keys(
 
 
 @router.delete("/<key_id>", summary="Revoke an API key", tags=["API keys"])
+@refuses(LastApiKeyError())
 def revoke_api_key(
     key_id: KeyId, calling_key: CallingKey, keyring: ApiKeyring
 ) -> Success[RevokedApiKeyOut]:

@@ -7,16 +7,19 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, ReceiverChecks, WebhookRegistry
+from api.operations import Missing, refuses
 from api.routes.parameters import WebhookId, own_webhook
 from api.schemas.base import Success
 from api.schemas.checks import CheckOut
+from webhooks.domain.errors import TooManyTestsError, WebhookDisabledError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
-CheckId = Annotated[str, Path(description="The check's id.")]
+CheckId = Annotated[str, Path(description="The check's id."), Missing(errors.check_not_found)]
 
 
 @router.post("/<webhook_id>/check", status_code=202, summary="Check a receiver", tags=["Checks"])
+@refuses(WebhookDisabledError(), TooManyTestsError())
 def start_check(
     webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry, checks: ReceiverChecks
 ) -> Success[CheckOut]:

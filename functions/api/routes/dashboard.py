@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 from api import dashboard_page, errors
 from api.dashboard_page import DashboardFile
 from api.dependencies import IfNoneMatch
-from api.requests import SCOPE_EXTENSION
+from api.operations import SCOPE_EXTENSION, Missing
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -50,7 +50,8 @@ def get_dashboard(known: IfNoneMatch) -> Response[str]:
     },
 )
 def get_dashboard_file(
-    file: Annotated[str, Path(description="The file's name.")], known: IfNoneMatch
+    file: Annotated[str, Path(description="The file's name."), Missing(errors.file_not_found)],
+    known: IfNoneMatch,
 ) -> Response[str]:
     """Its style sheet and its modules."""
     found = dashboard_page.files().get(file)

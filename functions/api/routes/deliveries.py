@@ -7,16 +7,26 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, DeliveryLogbook, WebhookRegistry
+from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
 from api.schemas.deliveries import DeliveryOut, DeliverySummaryOut, SampleEventIn
 from webhooks.domain.delivery import Status
+from webhooks.domain.errors import (
+    DeliveryErasedError,
+    TooManyAttemptsError,
+    TooManyResendsError,
+    TooManyTestsError,
+    WebhookDisabledError,
+)
 from webhooks.domain.event import EventType
 from webhooks.services.delivery_log import DeliveryFilter
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
-DeliveryId = Annotated[str, Path(description="The delivery's id.")]
+DeliveryId = Annotated[
+    str, Path(description="The delivery's id."), Missing(errors.delivery_not_found)
+]
 StatusFilter = Annotated[Status | None, Query(description="Only deliveries with this status.")]
 EventFilter = Annotated[EventType | None, Query(description="Only events of this type.")]
 Since = Annotated[
@@ -80,6 +90,9 @@ def get_delivery(
     summary="Resend one",
     tags=["Deliveries"],
 )
+@refuses(
+    WebhookDisabledError(), DeliveryErasedError(), TooManyAttemptsError(), TooManyResendsError()
+)
 def resend_delivery(
     webhook_id: WebhookId,
     delivery_id: DeliveryId,
@@ -95,9 +108,10 @@ def resend_delivery(
 
 
 @router.post("/<webhook_id>/test", status_code=202, summary="Try it out", tags=["Deliveries"])
+@refuses(WebhookDisabledError(), TooManyTestsError())
 def send_test_event(
     webhook_id: WebhookId,
-    sample: Annotated[SampleEventIn, Body()],
+    sample: Annotated[SampleEventIn, Body(), Sample({"event": "email.bounced"})],
     account_id: AccountId,
     registry: WebhookRegistry,
     logbook: DeliveryLogbook,

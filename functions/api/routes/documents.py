@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import docs_page, openapi
-from api.requests import SCOPE_EXTENSION
+from api.operations import SCOPE_EXTENSION
 
 _PUBLIC: dict[str, Any] = {SCOPE_EXTENSION: None}
 

@@ -6,7 +6,8 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, CurrentCall, EventPublisher, PublishedDocuments
-from api.requests import SCOPE_EXTENSION
+from api.operations import SCOPE_EXTENSION, refuses
+from api.requests import MAX_EVENTS_BODY_BYTES
 from api.schemas.base import Success
 from api.schemas.events import REQUEST_BODY, PublishedOut
 from webhooks.domain.api_key import Scope
@@ -23,6 +24,7 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
     tags=["Events"],
     openapi_extensions={SCOPE_EXTENSION: Scope.PUBLISH.value, "requestBody": REQUEST_BODY},
 )
+@refuses(errors.body_too_large(MAX_EVENTS_BODY_BYTES))
 def publish_events(
     documents: PublishedDocuments,
     account_id: AccountId,

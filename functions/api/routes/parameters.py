@@ -5,10 +5,11 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from api import errors
+from api.operations import Missing
 from webhooks.domain.webhook import Webhook
 from webhooks.services.registry import Registry
 
-WebhookId = Annotated[str, Path(description="The webhook's id.")]
+WebhookId = Annotated[str, Path(description="The webhook's id."), Missing(errors.webhook_not_found)]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 

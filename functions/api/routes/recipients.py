@@ -9,9 +9,10 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, CurrentCall, RecipientErasures
+from api.operations import Missing, refuses
 from api.schemas.base import Success
 from api.schemas.recipients import ErasureOut
-from webhooks.domain.errors import InvalidInputError
+from webhooks.domain.errors import InvalidInputError, TooManyErasuresError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -24,10 +25,11 @@ Address = Annotated[
         json_schema_extra={"format": "email"},
     ),
 ]
-ErasureId = Annotated[str, Path(description="The erasure's id.")]
+ErasureId = Annotated[str, Path(description="The erasure's id."), Missing(errors.erasure_not_found)]
 
 
 @router.delete("/<address>", status_code=202, summary="Erase a recipient", tags=["Recipients"])
+@refuses(TooManyErasuresError())
 def erase_recipient(
     address: Address, account_id: AccountId, erasures: RecipientErasures, call: CurrentCall
 ) -> Success[ErasureOut]:

@@ -7,19 +7,23 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry, WebhookReplays
+from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
 from api.schemas.replays import ReplayIn, ReplayOut
+from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, WebhookDisabledError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
-ReplayId = Annotated[str, Path(description="The replay's id.")]
+ReplayId = Annotated[str, Path(description="The replay's id."), Missing(errors.replay_not_found)]
+_SAMPLE = Sample({"since": "2025-12-21T00:00:00Z", "status": "exhausted"})
 
 
 @router.post("/<webhook_id>/replay", status_code=202, summary="Start a replay", tags=["Replays"])
+@refuses(WebhookDisabledError(), ReplayRunningError(), TooManyReplaysError())
 def start_replay(
     webhook_id: WebhookId,
-    replay: Annotated[ReplayIn, Body()],
+    replay: Annotated[ReplayIn, Body(), _SAMPLE],
     account_id: AccountId,
     registry: WebhookRegistry,
     replays: WebhookReplays,

@@ -7,6 +7,7 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry
+from api.operations import Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
 from api.schemas.webhooks import (
@@ -17,16 +18,26 @@ from api.schemas.webhooks import (
     WebhookIn,
     WebhookOut,
 )
+from webhooks.domain.errors import HostLimitReachedError, LimitReachedError
 from webhooks.services.registry import Registry
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
 _DEFAULT_ROTATION = RotationIn()
+_REGISTRATION = Sample(
+    {
+        "url": "https://your-server.com/webhooks/email",
+        "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
+    }
+)
 
 
 @router.post("/", status_code=201, summary="Register a webhook", tags=["Webhooks"])
+@refuses(LimitReachedError(), HostLimitReachedError())
 def register_webhook(
-    webhook: Annotated[WebhookIn, Body()], account_id: AccountId, registry: WebhookRegistry
+    webhook: Annotated[WebhookIn, Body(), _REGISTRATION],
+    account_id: AccountId,
+    registry: WebhookRegistry,
 ) -> Success[RegisteredWebhookOut]:
     """Save the secret of the answer: it is shown only this once."""
     registered = registry.register(account_id, webhook.registration())
@@ -54,9 +65,10 @@ def get_webhook(
 
 
 @router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])
+@refuses(HostLimitReachedError())
 def change_webhook(
     webhook_id: WebhookId,
-    changes: Annotated[WebhookChangesIn, Body()],
+    changes: Annotated[WebhookChangesIn, Body(), Sample({"active": False})],
     account_id: AccountId,
     registry: WebhookRegistry,
 ) -> Success[WebhookOut]:
@@ -72,7 +84,9 @@ def rotate_secret(
     webhook_id: WebhookId,
     account_id: AccountId,
     registry: WebhookRegistry,
-    rotation: Annotated[RotationIn, Body()] = _DEFAULT_ROTATION,
+    rotation: Annotated[
+        RotationIn, Body(), Sample({"overlap_seconds": 86_400})
+    ] = _DEFAULT_ROTATION,
 ) -> Success[RotatedSecretOut]:
     """Save the secret of the answer: it is shown only this once. The old one lives on a while."""
     rotated = registry.rotate_secret(
@@ -84,6 +98,7 @@ def rotate_secret(
 
 
 @router.delete("/", summary="Delete a webhook, by query", tags=["Webhooks"])
+@refuses(errors.webhook_not_found())
 def delete_webhook_by_query(
     webhook_id: Annotated[str, Query(alias="id", description="The webhook's id.")],
     account_id: AccountId,
