@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.erasures import Erasures
     from webhooks.services.keyring import Keyring
+    from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
     from webhooks.services.registry import Registry
     from webhooks.services.replays import Replays
@@ -53,6 +54,10 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 class Services(Protocol):
     """All that the API works with; `wiring.Services` is one, which builds each when first asked."""
+
+    @property
+    def own_api(self) -> OwnApi:
+        """What knows the API's own names."""
 
     @property
     def registry(self) -> Registry:

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from support.fakes import FakeHealthStore
-from support.http_api import Answer, ApiClient, ApiOnFakes
+from support.http_api import OWN_DOMAIN, Answer, ApiClient, ApiOnFakes
 from webhooks.domain.event import EventType
 
 WEBHOOKS = "/api/v1/webhooks"
@@ -191,6 +191,34 @@ def test_a_host_that_resolves_to_public_addresses_is_looked_up_once() -> None:
     on_fakes = ApiOnFakes(addresses={"hooks.acme.com": ["93.184.216.34"]})
     assert register(on_fakes.acme).status == 201
     assert on_fakes.looked_up == ["hooks.acme.com"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        # The one that the test's calls come by, others of the same API, and the API's own domain.
+        "api-id.execute-api.eu-central-1.amazonaws.com",
+        "API-ID.execute-api.eu-central-1.amazonaws.com",
+        "api-id.execute-api.eu-central-1.api.aws",
+        OWN_DOMAIN,
+    ],
+)
+def test_no_webhook_leads_to_the_service_itself(acme: ApiClient, host: str) -> None:
+    own = f"https://{host}/api/v1/events"
+    created = acme.call("POST", json={"url": f"https://other.{OWN_DOMAIN}/", "events": ["*"]})
+    assert created.status == 201
+    for answer in (
+        acme.call("POST", json={"url": own, "events": ["*"]}),
+        acme.call("PATCH", f"/api/v1/webhooks/{created.data['id']}", json={"url": own}),
+    ):
+        assert answer.status == 422
+        assert answer.fields == ["url"]
+        assert "this API itself" in answer.text
+
+
+def test_anybody_elses_api_on_api_gateway_is_a_receiver(acme: ApiClient) -> None:
+    url = "https://abc123.execute-api.eu-central-1.amazonaws.com/Prod/hooks"
+    assert acme.call("POST", json={"url": url, "events": ["*"]}).status == 201
 
 
 def test_a_host_without_an_address_yet_is_accepted(on_fakes: ApiOnFakes) -> None:

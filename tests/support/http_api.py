@@ -36,6 +36,7 @@ from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
 from webhooks.services.erasures import Erasures
 from webhooks.services.keyring import Keyring
+from webhooks.services.own_api import OwnApi
 from webhooks.services.publisher import Publisher
 from webhooks.services.registry import Registry
 from webhooks.services.replays import Replays
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 PROXY_ROUTE = "ANY /{proxy+}"
 """The route of the template's that takes every call but those which need no key."""
 
+OWN_DOMAIN = "hooks.api.sendcomms.com"
 CURSOR_KEY = b"a key for the cursors of tests"
 LIMITS = {Kind.CALLS: 10_000, Kind.TESTS: 100, Kind.RESENDS: 100, Kind.ERASURES: 100}
 """What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
@@ -180,11 +182,12 @@ class ApiOnFakes:
     looked_up: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.own_api = OwnApi(OWN_DOMAIN)
         self.registry = Registry(
             self.webhooks,
             recoveries=self.recovery_scheduler,
             observer=self.observer,
-            check_url=targets.check_url,
+            check_url=lambda url: self.own_api.check(targets.parse_url(url)),
             resolve=self.resolve,
             is_public=targets.is_public,
             max_webhooks=self.max_webhooks,

@@ -46,6 +46,7 @@ class Settings:
     default_account_id: str = "default"
     configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
     cursor_key: bytes = field(default=b"", repr=False)
+    domain_name: str = ""
     stack_name: str = ""
     aws_endpoint_url: str | None = None
 
@@ -94,6 +95,7 @@ class Settings:
             ),
             configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),
+            domain_name=environment.get("DOMAIN_NAME", ""),
             stack_name=environment.get("STACK_NAME", ""),
             aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
         )
