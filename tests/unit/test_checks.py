@@ -495,3 +495,40 @@ def test_no_secret_and_no_signature_is_kept_or_logged() -> None:
     assert world.webhook.id in told
     for told_nowhere in (samples.SECRET, *signatures):
         assert told_nowhere not in told
+
+
+def test_the_valid_request_has_what_parsers_change_or_refuse() -> None:
+    world = World()
+    world.check()
+    (body, _), *rest = world.receiver.came
+    data = json.loads(body)["data"]
+    odd = data["check"]
+    assert data["subject"] == data["subject"].strip() + "  "
+    assert odd["empty"] == ""
+    assert not odd["name"].isascii()
+    assert {"constructor", "__proto__"} <= set(odd)
+    assert serialize(parse(body.decode())) == body
+    # What is forged must be refused for that alone, and the duplicate is the valid one again.
+    others = {other for other, _ in rest} - {body}
+    assert len(others) == len(rest) - 1
+    assert all(b"__proto__" not in other and b"constructor" not in other for other in others)
+
+
+@pytest.mark.parametrize(
+    ("status", "named"),
+    [
+        (400, ["Nuxt", "Fastify", "Hapi", "Koa"]),
+        (406, ["firewall"]),
+        (415, ["parser"]),
+        (422, ["middy"]),
+        (401, ["AdonisJS", "xss-clean", "express-mongo-sanitize", "secret"]),
+        (403, ["firewall", "secret"]),
+    ],
+)
+def test_a_valid_request_that_is_refused_names_the_likely_framework(
+    status: int, named: list[str]
+) -> None:
+    refused = Outcome(error=FailureReason.HTTP_STATUS, status_code=status)
+    [finding] = judge({Probe.VALID: refused}).findings
+    assert finding.verdict is Verdict.FAILED
+    assert [name for name in named if name not in finding.message] == []
