@@ -18,7 +18,7 @@ from support.program import Program
 from support.stack import ROOT, call, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 PATH = "/webhooks/sendcomms"
@@ -137,6 +137,30 @@ class Running:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
+def framework_programs() -> tuple[str, dict[str, str]]:
+    """Return the module that the page of frameworks begins with, and each framework's program."""
+    page = ROOT / "docs" / "receivers" / "node-frameworks.md"
+    module, *sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    [genuine] = re.findall(r"^```js\n(.*?)^```$", module, re.M | re.S)
+    programs = {}
+    for section in sections:
+        [code] = re.findall(r"^```(?:js|ts)\n(.*?)^```$", section, re.M | re.S)
+        programs[section.partition("\n")[0]] = code
+    return genuine, programs
+
+
+@contextmanager
+def serving(command: Sequence[str], directory: Path, secret: str) -> Iterator[Running]:
+    """Run a program with a secret and a port of its own until the block ends."""
+    port = free_port()
+    words = [word.format(port=port) for word in command]
+    environment = {**os.environ, "WEBHOOK_SECRET": secret, "PORT": str(port)}
+    with Program(*words, cwd=directory, environment=environment) as program:
+        running = Running(program, port)
+        eventually(running.is_listening, f"{command[0]} in {directory.name} listens", timeout=60)
+        yield running
+
+
 def set_up(guide: Guide, directory: Path, code: str) -> str | None:
     """Put a program, which may be changed `code` of the guide, where it can run.
 
@@ -158,12 +182,7 @@ def set_up(guide: Guide, directory: Path, code: str) -> str | None:
 @contextmanager
 def listening(guide: Guide, directory: Path, secret: str) -> Iterator[Running]:
     """Run a program that is set up, with a secret, until the block ends."""
-    port = free_port()
-    command = [word.format(port=port) for word in LANGUAGES[guide.language].command]
-    environment = {**os.environ, "WEBHOOK_SECRET": secret, "PORT": str(port)}
-    with Program(*command, cwd=directory, environment=environment) as program:
-        running = Running(program, port)
-        eventually(running.is_listening, f"{guide.name} listens", timeout=60)
+    with serving(LANGUAGES[guide.language].command, directory, secret) as running:
         yield running
 
 
