@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.prices import billed_milliseconds, dollars, lambda_dollars
-from benchmarks.scenarios import DELIVERIES, DRAINED, GOLDEN, PUT_BY, SCENARIOS, Scenario
+from benchmarks.scenarios import DEFERRED, DELIVERIES, DRAINED, GOLDEN, SCENARIOS, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def waiting(units: Mapping[str, Any], memory_mb: int = MEMORY_MB) -> float:
 def of_scenarios(cpu_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Return each scenario's bill; `cpu_ms` is a delivery's, by `1` and `10` messages a batch.
 
-    With every delivery failing the million is one outage: put by, and drained when it is over.
+    With every delivery failing the million is one outage: deferred, and drained when it is over.
     """
     measured = golden()
     bills: dict[str, dict[str, float]] = {}
@@ -81,11 +81,11 @@ def of_scenarios(cpu_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
         if scenario.failing_percent == 100:
             continue
         bills[str(scenario)] = _total(lines(units, sends=sends, cpu_ms=cpu), units)
-    put_by, drained = measured[PUT_BY], measured[DRAINED]
-    first = lines(put_by, sends=DELIVERIES, cpu_ms=cpu_ms["10"])
+    deferred, drained = measured[DEFERRED], measured[DRAINED]
+    first = lines(deferred, sends=DELIVERIES, cpu_ms=cpu_ms["10"])
     later = lines(drained, sends=0, cpu_ms=cpu_ms["10"])
     both = {name: first[name] + later[name] for name in first}
-    bills["1 webhooks an event, 10 messages a batch, 100 % failing"] = _total(both, put_by)
+    bills["1 webhooks an event, 10 messages a batch, 100 % failing"] = _total(both, deferred)
     return bills
 
 

@@ -39,7 +39,7 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "data" / "units.json"
 DELIVERIES = 100
 """What each scenario makes, so that one failing is 1 %."""
 
-PUT_BY = "a hundred deliveries put by, 10 messages a batch"
+DEFERRED = "a hundred deferred deliveries, 10 messages a batch"
 DRAINED = "a hundred deliveries drained"
 EXHAUSTED = "nine later attempts, exhausted"
 WIDE = "an event to a thousand webhooks, in shards"
@@ -199,14 +199,14 @@ def exhausted(logs: LogMeter) -> Units:
 
 
 def recovery(logs: LogMeter) -> dict[str, Units]:
-    """Meter a webhook that is down: a hundred deliveries put by, a failing probe, the draining."""
+    """Meter a webhook that is down: a hundred deferred deliveries, a failing probe, the drain."""
     with stand(logs) as metered, Receiver(FAILING) as receiver:
         metered.register(receiver, 1)
         metered.dispatch(10)
         metered.take()
         for _ in range(DELIVERIES // 10):
             metered.dispatch(10)
-        put_by = metered.take()
+        deferred = metered.take()
         state = {"version": 1, "action": "recover", **_recovery_key(metered), "seconds": 30}
         metered.take()
         state = metered.retry(state)
@@ -218,7 +218,7 @@ def recovery(logs: LogMeter) -> dict[str, Units]:
             state = metered.retry(state)
             metered.meter.units.transitions += 3
         drained = metered.take()
-    return {PUT_BY: put_by, "a probe that fails": probed, DRAINED: drained}
+    return {DEFERRED: deferred, "a probe that fails": probed, DRAINED: drained}
 
 
 def sweep(logs: LogMeter) -> Units:

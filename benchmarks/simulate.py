@@ -64,7 +64,7 @@ class Simulation:
     transitions: int = 0
     probes: int = 0
     posts: int = 0
-    put_by: float = 0.0
+    deferred: float = 0.0
     peak_dispatchers: float = 0.0
     drained: dict[int, float] = field(default_factory=dict)
     """By tenant, the seconds that a recovery sent its backlog for, at its bounded rate."""
@@ -106,7 +106,7 @@ class Simulation:
             + BATCH * DISPATCHERS * sum(1 for tenant in self.tenants if any(tenant.down)),
             "transitions": self.transitions,
             "probes and drains": self.probes,
-            "put by": round(self.put_by),
+            "deferred": round(self.deferred),
             "dispatchers at once, at most": round(self.peak_dispatchers, 1),
             "hours to drain, at the recovery rate": {
                 str(number): round(backlog / RECOVERY_RATE / HOUR, 1)
@@ -137,7 +137,7 @@ class Simulation:
                 busy += TIMEOUT_SECONDS if down else tenant.answer_seconds
             else:
                 scaled = tenant.events_per_second * BATCH_EVERY_SECONDS
-                self.put_by += scaled
+                self.deferred += scaled
                 self._backlog[number] = self._backlog.get(number, 0.0) + scaled
             dispatchers += tenant.events_per_second / BATCH * busy
             self._follow()

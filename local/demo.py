@@ -66,7 +66,7 @@ class Demo:
         yield Step("one SES bounce published to the events queue", happened=True)
         yield self._wait("all seven arrive, verified", lambda r: len(_succeeded(r, "/ok")) == 7)
         yield self._wait(
-            "the flaky receiver fails twice and is retried until it answers 200",
+            "the flaky receiver fails twice and is retried until it returns 200",
             lambda r: [x.attempt for x in _succeeded(r, "/flaky")] == [_ATTEMPTS],
         )
         yield self._wait(

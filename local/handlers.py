@@ -20,7 +20,7 @@ _SOURCES = ("functions", "layers/core")
 _LONG_AGO_NS = 1_766_313_000_000_000_000
 _USED_SERVICES = {
     "api": (
-        *("registry", "logbook", "keyring", "replays", "erasures", "allowances", "publisher"),
+        *("registry", "logbook", "keyring", "replays", "erasures", "rate_limits", "publisher"),
         "kept_answers",
     ),
     "dispatcher": ("dispatcher",),

@@ -87,7 +87,7 @@ def main() -> int:
         try:
             message_id = publish(sqs, outputs, message)
         except EndpointConnectionError:
-            _complain("the stack does not answer; start it again with make run")
+            _complain("the stack does not respond; start it again with make run")
             return 1
         published.append({"message_id": message_id, "body": message})
         if not arguments.json:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 PATHS = {
-    "/ok": "answers 200",
-    "/fail": "always answers 500",
-    "/flaky": "answers 503 twice for each delivery, then 200",
-    "/gone": "answers 410, which disables the webhook",
-    "/slow": "answers after 6 seconds, one too late",
+    "/ok": "returns 200",
+    "/fail": "always returns 500",
+    "/flaky": "returns 503 twice for each delivery, then 200",
+    "/gone": "returns 410, which disables the webhook",
+    "/slow": "returns 200 after 6 seconds, one too late",
 }
 _FLAKY_FAILURES = 2
 _SLOW_SECONDS = 6.0
@@ -34,7 +34,7 @@ _SLOW_SECONDS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that came in, and how it was answered."""
+    """A request that came in, and the response to it."""
 
     path: str
     verified: bool
@@ -98,7 +98,7 @@ class Receiver:
             return self._changed.wait_for(lambda: condition(list(self._received)), timeout_seconds)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one delivery."""
+        """Respond to one delivery."""
         request = Request(environ)
         body = request.get_data()
         verified = verifies(request, body, self._secret) or any(
@@ -110,9 +110,9 @@ class Receiver:
         with self._changed:
             self._received.append(received)
             self._changed.notify_all()
-        answer = Response(json.dumps({"received": status < 300}), status)
-        answer.content_type = "application/json"
-        return answer(environ, start_response)
+        response = Response(json.dumps({"received": status < 300}), status)
+        response.content_type = "application/json"
+        return response(environ, start_response)
 
     def _status(self, request: Request) -> int:
         match request.path:

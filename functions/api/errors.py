@@ -1,4 +1,4 @@
-"""Every error that the API answers: its status, its stable code, its sentence."""
+"""Every error that the API returns: its status, its stable code, its sentence."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _OTHER_SENTENCE = "Use a value of the documented form."
 
 
 class ApiError(Exception):
-    """A request that is refused, and how: raised anywhere, answered in one place."""
+    """A request that is refused, and how: raised anywhere, turned into a response in one place."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ApiError(Exception):
         details: Iterable[ProblemOut] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Take the answer's status, code and sentence; `details` is for validation only."""
+        """Take the response's status, code and sentence; `details` is for validation only."""
         super().__init__(code)
         self.status = status
         self.code = code
@@ -81,7 +81,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response[Failure]:
-        """Return the answer in the envelope."""
+        """Return the response in the envelope."""
         error = ErrorOut(code=self.code, message=self.message, details=self.details or None)
         return Response(
             status_code=self.status,
@@ -204,7 +204,7 @@ def event_problem(error: InvalidEventError, index: int | None = None) -> Problem
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """Return how an exception is answered. What is not foreseen says nothing about itself."""
+    """Return the error that an exception is reported as. An unforeseen one gives nothing away."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestValidationError):
@@ -215,16 +215,16 @@ def as_api_error(error: Exception) -> ApiError:
         problems = error.problems if isinstance(error, InvalidWebhookError) else (error,)
         return validation_failed(problem(each.field, each.message) for each in problems)
     if isinstance(error, RateLimitExceededError):
-        return _allowance_used(error)
-    answers = (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind))
-    return next(answers, _internal_error)()
+        return _rate_limit_exceeded(error)
+    known = (refusal for kind, refusal in _REFUSALS.items() if isinstance(error, kind))
+    return next(known, _internal_error)()
 
 
 def _limit_reached() -> ApiError:
     return ApiError(
         409,
         "webhook_limit_reached",
-        "Delete a webhook first: the account has as many as it may have.",
+        "This account already has the maximum number of webhooks. Delete one first.",
     )
 
 
@@ -232,40 +232,47 @@ def _host_limit_reached() -> ApiError:
     return ApiError(
         409,
         "host_limit_reached",
-        "Use another host: as many of the account's webhooks lead to this one as may.",
+        "This account already has the maximum number of webhooks for this host. Delete one, or use "
+        "another host.",
     )
 
 
 def _delivery_erased() -> ApiError:
     return ApiError(
-        409, "delivery_erased", "Publish the event again: this payload was erased with a recipient."
+        409,
+        "delivery_erased",
+        "This payload was erased with its recipient. Publish the event again.",
     )
 
 
-def _allowance_used(error: RateLimitExceededError) -> ApiError:
-    code, message = _ALLOWANCES[type(error)]
+def _rate_limit_exceeded(error: RateLimitExceededError) -> ApiError:
+    code, message = _RATE_LIMITS[type(error)]
     return ApiError(429, code, message, headers={"Retry-After": str(error.retry_after_seconds)})
 
 
 def _webhook_disabled() -> ApiError:
-    return ApiError(409, "webhook_disabled", "Switch the webhook on first: change active to true.")
+    return ApiError(
+        409, "webhook_disabled", "This webhook is disabled. Enable it first: set active to true."
+    )
 
 
 def _too_many_attempts() -> ApiError:
     return ApiError(
-        409, "too_many_attempts", "Publish the event again: the delivery has all its attempts."
+        409, "too_many_attempts", "This delivery has no attempts left. Publish the event again."
     )
 
 
 def _replay_running() -> ApiError:
-    return ApiError(409, "replay_running", "Cancel the webhook's running replay, or let it end.")
+    return ApiError(
+        409, "replay_running", "This webhook has a running replay. Cancel it, or wait for its end."
+    )
 
 
 def _too_many_replays() -> ApiError:
     return ApiError(
         429,
         "too_many_replays",
-        "Wait: the webhook has had as many replays as it may have within a day.",
+        "This webhook has reached its limit of replays per day. Wait before you start another.",
         headers={"Retry-After": str(_HOUR_SECONDS)},
     )
 
@@ -274,13 +281,16 @@ def _last_api_key() -> ApiError:
     return ApiError(
         409,
         "last_api_key",
-        "Make another key with the scope write first: without one the account is locked out.",
+        "This is the account's last key that may manage it. Make another key with the scope write "
+        "first.",
     )
 
 
 def _scope_exceeded() -> ApiError:
     return ApiError(
-        403, "insufficient_scope", "Name only scopes that the key you call with has itself."
+        403,
+        "insufficient_scope",
+        "A key can only give scopes that it has itself. Use fewer scopes.",
     )
 
 
@@ -288,7 +298,7 @@ def _idempotency_conflict() -> ApiError:
     return ApiError(
         409,
         "idempotency_conflict",
-        "Use another Idempotency-Key: this one came with another body in the last 24 hours.",
+        "This Idempotency-Key was used with another body in the last 24 hours. Use a new key.",
     )
 
 
@@ -296,7 +306,7 @@ def _idempotency_in_progress() -> ApiError:
     return ApiError(
         409,
         "idempotency_in_progress",
-        "Try again in a moment: the first call with this Idempotency-Key is being answered.",
+        "The first call with this Idempotency-Key is still in progress. Try again in a moment.",
         headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
     )
 
@@ -305,7 +315,7 @@ def _unavailable() -> ApiError:
     return ApiError(
         503,
         "unavailable",
-        "Try again in a moment: the service did not answer in time.",
+        "The service did not respond in time. Try again in a moment.",
         headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
     )
 
@@ -314,29 +324,30 @@ def _internal_error() -> ApiError:
     return ApiError(
         500,
         "internal_error",
-        "Try again; if it goes on, report it with the answer's X-Request-Id.",
+        "Something failed on our side. Try again; if it keeps failing, report the response's "
+        "X-Request-Id.",
     )
 
 
-_ALLOWANCES: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
+_RATE_LIMITS: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
     TooManyCallsError: (
         "too_many_calls",
-        "Wait: the account has made as many calls as it may within a minute.",
+        "This account has reached its limit of calls per minute. Wait before you call again.",
     ),
     TooManyTestsError: (
         "too_many_tests",
-        "Wait: the webhook has had as many test events as it may have within an hour.",
+        "This webhook has reached its limit of test events per hour. Wait before you send another.",
     ),
     TooManyResendsError: (
         "too_many_resends",
-        "Wait, or start a replay: the webhook has had as many resends as an hour allows.",
+        "This webhook has reached its limit of resends per hour. Wait, or start a replay.",
     ),
     TooManyErasuresError: (
         "too_many_erasures",
-        "Wait: the account has begun as many erasures as it may within a day.",
+        "This account has reached its limit of erasures per day. Wait before you start another.",
     ),
 }
-_ANSWERS = {
+_REFUSALS = {
     HostLimitReachedError: _host_limit_reached,
     LimitReachedError: _limit_reached,
     TooManyAttemptsError: _too_many_attempts,

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, made from the routes: their signatures, and the errors themselves.
 
-Powertools writes parameters, bodies and successes. What every answer has besides is added here:
+Powertools writes parameters, bodies and successes. What every response has in common is added here:
 the errors as the API words them, the headers, the key and its scope. It costs a tenth of a second,
 so it is made when it is first asked for.
 """
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 TITLE = "SendComms Webhooks"
 VERSION = "1.0.0"
 DESCRIPTION = """\
-Webhooks for email events. Every answer but this document and its page is JSON in one envelope: \
+Webhooks for email events. Every response but this document and its page is JSON in one envelope: \
 `{"success": true, "data": ...}` or `{"success": false, "error": {"code", "message"}}`. Programs \
 read `code`, people `message`; a 422 lists what is wrong in `details`. A path that is not listed \
-answers 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
+returns 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
 
-An account that calls too often, or asks for too much of one kind, is answered 429 with \
-`Retry-After`. The gateway in front of the API answers calls above the whole stack's rate itself, \
-with 429 and `{"message": "Too Many Requests"}`: try those again later.
+An account that calls too often, or exceeds another rate limit, gets 429 with `Retry-After`. \
+The gateway in front of the API refuses calls above the whole stack's rate itself, with 429 and \
+`{"message": "Too Many Requests"}`: try those again later.
 """
 
 _SCHEME = "apiKey"
@@ -71,12 +71,12 @@ _TAGS = {
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("What to name when you ask about the call.", {"type": "string"}),
     "Cache-Control": (
-        "Answers are for their caller alone, and kept nowhere; the dashboard's files may be kept.",
+        "Responses are for their caller alone, and not stored; the dashboard's files may be.",
         {"enum": ["no-store", "no-cache"]},
     ),
     "X-Content-Type-Options": ("The type is what Content-Type says.", {"const": "nosniff"}),
     REPLAYED_HEADER: (
-        "Present where the answer is that of an earlier call with the same Idempotency-Key.",
+        "Present where the response is that of an earlier call with the same Idempotency-Key.",
         {"const": "true"},
     ),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
@@ -87,7 +87,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "Content-Security-Policy": ("What the page may load: nothing of others.", {"type": "string"}),
     "ETag": ("The version of the file, for If-None-Match.", {"type": "string"}),
-    "Referrer-Policy": ("Nobody is told of the page.", {"const": "no-referrer"}),
+    "Referrer-Policy": ("Other sites are not told the page's address.", {"const": "no-referrer"}),
 }
 _EVERYWHERE = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
 _IDEMPOTENCY_KEY = {
@@ -95,7 +95,8 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": (
-        "Makes the call safe to repeat: within 24 hours the same key and body give the same answer."
+        "Makes the call safe to repeat: within 24 hours the same key and body give the same "
+        "response."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "example": "9b2f0c52-order-1001",
@@ -112,14 +113,14 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
         schemas.pop(name, None)
     for name, schema in schemas.items():
         if not name.endswith("In"):
-            _describe_answer(schema)
+            _describe_response(schema)
     failure = Failure.model_json_schema(
         mode="serialization", ref_template=_COMPONENT.format("schemas", "{model}")
     )
     schemas |= failure.pop("$defs")
     schemas["Failure"] = failure
     for name in ("Failure", "ErrorOut", "ProblemOut"):
-        _describe_answer(schemas[name])
+        _describe_response(schemas[name])
     components["responses"] = responses = {
         "NotFound": _failure([errors.not_found()]),
         "MethodNotAllowed": _failure([errors.method_not_allowed(["GET", "POST"])]),
@@ -155,7 +156,7 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
 
 
 def text(made: Mapping[str, Any]) -> str:
-    """Return a document as it is committed and answered."""
+    """Return a document as it is committed and served."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -181,8 +182,8 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
             "description": unchanged["description"],
             "headers": success["headers"],
         }
-    answered = sorted(_errors(route, operation), key=lambda error: error.status)
-    for status, group in groupby(answered, key=lambda error: error.status):
+    refusals = sorted(_errors(route, operation), key=lambda error: error.status)
+    for status, group in groupby(refusals, key=lambda error: error.status):
         alike = list({error.code: error for error in group}.values())
         component = "Or".join(error.code.title().replace("_", "") for error in alike)
         responses.setdefault(component, _failure(alike))
@@ -260,8 +261,8 @@ def _header_refs(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": _COMPONENT.format("headers", name)} for name in names}
 
 
-def _describe_answer(schema: dict[str, Any]) -> None:
-    """Say of a shape of an answer what pydantic cannot know: None is left out, constants stay."""
+def _describe_response(schema: dict[str, Any]) -> None:
+    """Say of a response's shape what pydantic cannot know: None is left out, constants stay."""
     fields = schema.get("properties", {})
     for field in fields.values():
         _without_null(field)

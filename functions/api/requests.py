@@ -1,7 +1,7 @@
 """What happens to every request before its route: found, authenticated, read, validated.
 
-Powertools validates before it runs any middleware when its own switch is on, and would tell
-strangers what is wrong with their input before asking for a key. So the switch stays off and its
+Powertools validates before it runs any middleware when its own setting is on, and would tell
+strangers what is wrong with their input before asking for a key. So the setting stays off and its
 validation is the last of these middlewares; the OpenAPI document comes from the same signatures
 either way.
 """
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.ports import KeptAnswers, Observer
-    from webhooks.services.allowances import Allowances
     from webhooks.services.checks import Checks
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.erasures import Erasures
     from webhooks.services.keyring import Keyring
     from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
+    from webhooks.services.rate_limits import RateLimits
     from webhooks.services.registry import Registry
     from webhooks.services.replays import Replays
 
@@ -80,7 +80,7 @@ class Services(Protocol):
         """The account's erasures."""
 
     @property
-    def allowances(self) -> Allowances:
+    def rate_limits(self) -> RateLimits:
         """How much an account may ask for."""
 
     @property
@@ -156,7 +156,7 @@ def count_calls(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) ->
     """Refuse a call of an account that has made as many in this minute as it may."""
     call = current_call(app)
     if call.key is not None:
-        call.services.allowances.call(call.key.account_id)
+        call.services.rate_limits.call(call.key.account_id)
     return next_middleware(app)
 
 

@@ -28,9 +28,9 @@ class NotConfiguredError(Exception):
 
 
 class ApiError(Exception):
-    """The API refused a call, or did not answer; the message is for a person.
+    """The API refused a call, or did not respond; the message is for a person.
 
-    `status` is None where nothing was answered. `retry_after_seconds` is what the API asks for.
+    `status` is None where there was no response. `retry_after_seconds` is what the API asks for.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class ApiError(Exception):
         message: str,
         *,
         status: int | None = None,
-        code: str = "no_answer",
+        code: str = "no_response",
         details: list[dict[str, str]] | None = None,
         retry_after_seconds: float = 0.0,
     ) -> None:
-        """Take what was answered."""
+        """Take what the response says."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -88,7 +88,7 @@ def find_access(environment: Mapping[str, str], outputs_file: Path = OUTPUTS) ->
 
 
 class Page(NamedTuple):
-    """What one call answered; `next_cursor` is None for what has no more."""
+    """What one call returned; `next_cursor` is None for what has no more."""
 
     data: Any
     next_cursor: str | None
@@ -105,7 +105,7 @@ class Api:
         self._clock_offset = 0.0
 
     def now(self) -> float:
-        """Return the API's time in Unix seconds, as its last answer had it, to about a second."""
+        """Return the API's time in Unix seconds, as its last response had it, to about a second."""
         return time.time() + self._clock_offset
 
     def get(self, path: str) -> Any:
@@ -147,14 +147,14 @@ class Api:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            msg = f"The API at {self.url} does not answer: {_reason(error)}"
+            msg = f"The API at {self.url} does not respond: {_reason(error)}"
             raise ApiError(msg) from error
         self._learn_time(response.headers.get("Date"))
         try:
-            answer = response.json()
-            if answer["success"] is True:
-                return Page(answer["data"], answer.get("pagination", {}).get("next_cursor"))
-            refusal = answer["error"]
+            envelope = response.json()
+            if envelope["success"] is True:
+                return Page(envelope["data"], envelope.get("pagination", {}).get("next_cursor"))
+            refusal = envelope["error"]
             raise ApiError(
                 refusal["message"],
                 status=response.status_code,
@@ -163,11 +163,11 @@ class Api:
                 retry_after_seconds=_seconds(response.headers.get("Retry-After")),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # API Gateway's own answers, such as those of its throttle, have another shape.
+            # API Gateway's own responses, such as those of its throttle, have another shape.
             raise ApiError(
-                f"{self.url} answered {response.status_code}, not in the API's form.",
+                f"{self.url} returned {response.status_code}, not in the API's form.",
                 status=response.status_code,
-                code="unknown_answer",
+                code="unknown_response",
                 retry_after_seconds=_seconds(response.headers.get("Retry-After")),
             ) from error
 

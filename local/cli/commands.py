@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "them, the stack of `make run` is used.",
     )
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--json", action="store_true", help="answer in JSON, for scripts")
+    shared.add_argument("--json", action="store_true", help="print JSON, for scripts")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
@@ -89,8 +89,8 @@ def parser() -> argparse.ArgumentParser:
     _add_ids(show)
     show.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier, nargs="?")
     _add_ids(command("delete", _delete, "Delete a webhook."))
-    _add_ids(command("enable", _enable, "Switch a webhook on."))
-    _add_ids(command("disable", _disable, "Switch a webhook off."))
+    _add_ids(command("enable", _enable, "Enable a webhook: what waited for it is sent."))
+    _add_ids(command("disable", _disable, "Disable a webhook: its events wait."))
     rotate = command("rotate", _rotate, "Rotate a secret; the new one is shown this once.")
     _add_ids(rotate)
     rotate.add_argument("--overlap", type=int, metavar="SECONDS", help="how long the old one lives")
@@ -187,14 +187,14 @@ def _delete(api: Api, screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _enable(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    _switch(api, screen, options, active=True)
+    _set_active(api, screen, options, active=True)
 
 
 def _disable(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    _switch(api, screen, options, active=False)
+    _set_active(api, screen, options, active=False)
 
 
-def _switch(api: Api, screen: Screen, options: argparse.Namespace, *, active: bool) -> None:
+def _set_active(api: Api, screen: Screen, options: argparse.Namespace, *, active: bool) -> None:
     changed = api.call("PATCH", f"/webhooks/{options.webhook}", body={"active": active})
     tables.thing(screen, changed.data)
 

@@ -85,8 +85,8 @@ def _show(screen: Screen, arrived: Arrived, forwarded: Forwarded | None) -> None
     if forwarded is None:
         parts.append(screen.paint(cell(delivery["status"])))
     else:
-        answer = f"-> {forwarded.status or forwarded.problem}"
-        parts.append(screen.outcome(answer, good=forwarded.succeeded))
+        outcome = f"-> {forwarded.status or forwarded.problem}"
+        parts.append(screen.outcome(outcome, good=forwarded.succeeded))
         parts.append(f"{forwarded.duration_ms} ms")
     screen.line("  ".join(parts))
 

@@ -115,7 +115,7 @@ class Listener:
 
 
 class Forwarded(NamedTuple):
-    """What the program on this machine answered: a status, or why there is none."""
+    """The response of the program on this machine: a status, or why there is none."""
 
     status: int | None
     problem: str | None
@@ -156,9 +156,9 @@ class Forwarder:
             ) as response:
                 status = response.status_code
         except requests.Timeout:
-            problem = f"no answer within {_TIMEOUT_SECONDS:.0f} seconds"
+            problem = f"no response within {_TIMEOUT_SECONDS:.0f} seconds"
         except requests.ConnectionError:
-            problem = "nothing answers there"
+            problem = "nothing listens there"
         except requests.RequestException as error:
             problem = str(error)
         return Forwarded(status, problem, round((time.monotonic() - started) * 1000))

@@ -24,7 +24,7 @@ _COLOURS = {
     "running": _YELLOW,
     "information": _YELLOW,
     "failed": _RED,
-    "off": _RED,
+    "disabled": _RED,
     "exhausted": _RED,
     "cancelled": _RED,
 }

@@ -22,7 +22,7 @@ def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
         [
             (
                 webhook["id"],
-                webhook["health"]["state"] if webhook["active"] else "off",
+                webhook["health"]["state"] if webhook["active"] else "disabled",
                 webhook["health"].get("failing_since"),
                 webhook["url"],
                 webhook["events"],
@@ -82,7 +82,7 @@ def delivery(screen: Screen, found: Thing) -> None:
         return
     screen.line()
     screen.table(
-        ("ATTEMPT", "STARTED", "RESULT", "MS", "BY HAND", "ANSWER"),
+        ("ATTEMPT", "STARTED", "RESULT", "MS", "MANUAL", "RESPONSE"),
         [
             (
                 attempt["number"],
@@ -90,7 +90,7 @@ def delivery(screen: Screen, found: Thing) -> None:
                 _outcome(attempt),
                 attempt["duration_ms"],
                 attempt["manual"],
-                attempt["answer"],
+                attempt["response_body"],
             )
             for attempt in attempts
         ],
@@ -107,7 +107,7 @@ def check(screen: Screen, found: Thing) -> None:
         return
     screen.line()
     screen.table(
-        ("REQUEST", "TO BE", "ANSWER", "MS", "VERDICT", "MEANS"),
+        ("REQUEST", "EXPECTED", "RESPONSE", "MS", "VERDICT", "MEANS"),
         [
             (
                 each["request"],

@@ -84,14 +84,18 @@ class Site:
 
 def taken(number: int, at_ms: int, duration_ms: int = 84, **changes: Any) -> Attempt:
     """Return an attempt that arrived."""
-    answer = '{"received":true}'
-    return Attempt(number, at_ms, duration_ms, status_code=200, answer=answer, **changes)
+    response_body = '{"received":true}'
+    return Attempt(
+        number, at_ms, duration_ms, status_code=200, response_body=response_body, **changes
+    )
 
 
-def refused(number: int, at_ms: int, answer: str = "no", **changes: Any) -> Attempt:
-    """Return an attempt that was answered 503."""
+def refused(number: int, at_ms: int, response_body: str = "no", **changes: Any) -> Attempt:
+    """Return an attempt whose response was 503."""
     error = FailureReason.HTTP_STATUS
-    return Attempt(number, at_ms, 41, status_code=503, error=error, answer=answer, **changes)
+    return Attempt(
+        number, at_ms, 41, status_code=503, error=error, response_body=response_body, **changes
+    )
 
 
 @contextlib.contextmanager
@@ -192,9 +196,9 @@ def _fill_billing(place: Site, billing: Webhook, chance: random.Random) -> None:
 def _retrying(place: Site, billing: Webhook) -> Delivery:
     at_ms = place.now_ms - 4 * MINUTE_MS
     attempts = [
-        refused(1, at_ms + 300, answer="upstream connect error"),
+        refused(1, at_ms + 300, response_body="upstream connect error"),
         Attempt(2, at_ms + 6_000, 5_003, error=FailureReason.TIMEOUT),
-        refused(3, at_ms + 90_000, answer='{"error":"maintenance"}', manual=True),
+        refused(3, at_ms + 90_000, response_body='{"error":"maintenance"}', manual=True),
     ]
     return place.delivery(
         billing,

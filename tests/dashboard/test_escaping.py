@@ -57,7 +57,7 @@ def test_an_attack_in_any_field_is_only_text(guest: Visit, place: Site, attack: 
         webhook,
         1000,
         Status.EXHAUSTED,
-        [refused(1, place.now_ms, answer=attack)],
+        [refused(1, place.now_ms, response_body=attack)],
         event_id=attack,
         event_type=attack,
         reason=attack,
@@ -86,8 +86,8 @@ def test_an_attack_in_any_field_is_only_text(guest: Visit, place: Site, attack: 
     expect(guest.page.locator("section pre").last).to_contain_text(
         json.dumps(attack, ensure_ascii=False)[1:-1]
     )
-    guest.page.get_by_text("What your server answered").click()
-    expect(guest.page.get_by_label("Answer to attempt 1")).to_have_text(attack)
+    guest.page.get_by_text("Your server's response").click()
+    expect(guest.page.get_by_label("Response to attempt 1")).to_have_text(attack)
     guest.page.get_by_label("The exact bytes").check()
     expect(guest.page.locator("pre.wrapped")).to_have_text(delivery.body.decode())
     unbroken(guest)

@@ -61,7 +61,7 @@ def test_a_key_that_may_only_read_is_told_what_it_lacks(browser: Browser, place:
     with visit(browser, place.url) as guest:
         guest.sign_in(key)
         guest.page.get_by_role("link", name="https://hook1.example.com/events").click()
-        guest.press("Switch off")
+        guest.press("Disable")
         expect(guest.said).to_have_text("Use a key with the scope write.")
 
 
@@ -71,7 +71,7 @@ def test_the_list_shows_how_each_webhook_is(
     guest.page.reload()
     guest.settle()
     cards = guest.page.locator(".card")
-    expect(cards.locator(".pill")).to_have_text(["Failing", "Down", "Off"])
+    expect(cards.locator(".pill")).to_have_text(["Failing", "Down", "Disabled"])
     billing = cards.nth(0)
     expect(billing).to_contain_text("The last attempt failed, 4 minutes ago.")
     day = [
@@ -88,7 +88,7 @@ def test_the_list_shows_how_each_webhook_is(
     expect(cards.nth(2)).to_contain_text("Nothing was sent in the last 24 hours.")
 
 
-def test_a_webhooks_day_is_drawn_with_its_answer_times(
+def test_a_webhooks_day_is_drawn_with_its_response_times(
     guest: Visit, place: Site, furnished: dict[str, str]
 ) -> None:
     guest.go(furnished["webhook"])
@@ -96,7 +96,7 @@ def test_a_webhooks_day_is_drawn_with_its_answer_times(
     hours = times.locator(".median").count()
     words = times.get_attribute("aria-label") or ""
     assert re.fullmatch(
-        r"Median answers took from \d+ ms, at \d\d:00, to \d+ ms, at \d\d:00\.", words
+        r"Median responses took from \d+ ms, at \d\d:00, to \d+ ms, at \d\d:00\.", words
     )
     slow = guest.page.locator("dt", has_text="95 of 100 within").locator("~ dd").inner_text()
     taken = sorted(
@@ -112,7 +112,7 @@ def test_a_webhooks_day_is_drawn_with_its_answer_times(
     expect(guest.page.locator("dt", has_text="Failing since")).to_be_visible()
 
 
-def test_a_day_without_any_answer_has_no_chart_of_their_times(guest: Visit, place: Site) -> None:
+def test_a_day_without_any_response_has_no_chart_of_their_times(guest: Visit, place: Site) -> None:
     webhook = place.webhook(1)
     place.delivery(webhook, HOUR_MS, Status.WAITING, [])
     guest.go(f"#/webhooks/{webhook.id}")
@@ -283,9 +283,9 @@ def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[
     steps = guest.page.locator(".timeline > li")
     expect(steps).to_have_count(4)
     expect(steps.nth(0)).to_contain_text("HTTP 503")
-    expect(steps.nth(1)).to_contain_text("No answer within 5 seconds")
+    expect(steps.nth(1)).to_contain_text("No response within 5 seconds")
     expect(steps.nth(1)).to_contain_text("6 seconds after the one before, took 5 s")
-    expect(steps.nth(2)).to_contain_text("by hand")
+    expect(steps.nth(2)).to_contain_text("manual")
     expect(guest.page.locator(".state")).to_contain_text("more follow by the schedule")
     expect(steps.nth(3)).to_contain_text(re.compile("Next attempt.*in [23] minutes"))
     headers = guest.page.locator("table.headers")
@@ -330,7 +330,7 @@ def test_a_check_tells_what_the_receiver_accepted(
             + ["Passed"] * 2
         )
         expect(rows.nth(4)).to_contain_text("refuse what comes without one")
-        expect(rows.nth(6)).to_contain_text("No answer within 5 seconds")
+        expect(rows.nth(6)).to_contain_text("No response within 5 seconds")
         expect(guest.said).to_have_text("The check is done: not verified.")
         expect(guest.page.get_by_role("button", name="Check receiver")).to_be_focused()
         assert guest.page.evaluate("() => document.documentElement.scrollWidth") <= width
@@ -342,9 +342,9 @@ def test_a_check_that_is_refused_or_fails_is_said(guest: Visit, place: Site) -> 
     webhook = place.webhook(1, active=False)
     guest.go(f"#/webhooks/{webhook.id}")
     guest.press("Check receiver")
-    expect(guest.said).to_contain_text("Switch the webhook on first")
-    guest.press("Switch on")
-    expect(guest.page.get_by_role("button", name="Switch off")).to_be_visible()
+    expect(guest.said).to_contain_text("This webhook is disabled")
+    guest.press("Enable")
+    expect(guest.page.get_by_role("button", name="Disable")).to_be_visible()
     guest.press("Check receiver")
     expect(guest.said).to_have_text("The check is started.")
     [check] = place.fakes.check_store.checks.values()

@@ -1,4 +1,4 @@
-"""A receiver that is down and comes back, a webhook that is off and on again, and redrives."""
+"""A receiver that goes down and comes back, a webhook disabled and enabled, and redrives."""
 
 from __future__ import annotations
 

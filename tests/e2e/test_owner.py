@@ -111,7 +111,7 @@ def test_a_failed_delivery_is_found_in_the_log_and_sent_again(
     assert shown["body"].encode() == receiver.requests[0].body
     assert shown["payload"] == receiver.requests[0].json
     assert [attempt["status_code"] for attempt in shown["attempts"]] == [500] * 4
-    assert {attempt["answer"] for attempt in shown["attempts"]} == {"<out of order>\\x00"}
+    assert {attempt["response_body"] for attempt in shown["attempts"]} == {"<out of order>\\x00"}
 
     receiver.answer_with(Answer(200))
     assert account.call("POST", f"{path}/resend").status == 202

@@ -63,7 +63,7 @@ def test_a_failing_receiver_exhausts_the_schedule_and_leaves_one_dead_letter(
     assert delivery.status is Status.EXHAUSTED
     assert delivery.body == requests[0].body
     assert [attempt.status_code for attempt in delivery.attempts] == [500] * attempts
-    assert {attempt.answer for attempt in delivery.attempts} == {"out of order"}
+    assert {attempt.response_body for attempt in delivery.attempts} == {"out of order"}
     assert_never_early(delivery, DELAYS)
     stack.wait_for_execution(delivery_id)
     assert len(stack.dead_letters.matching(about(delivery_id))) == 1

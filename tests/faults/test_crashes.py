@@ -94,7 +94,7 @@ def test_row_10_killed_while_it_reads(case: Case, receiver: MakeReceiver, when: 
 def test_row_10_killed_while_it_puts_poison_by(
     case: Case, receiver: MakeReceiver, when: str
 ) -> None:
-    """Poison may be put by twice; its neighbours are sent once."""
+    """Poison may be dead-lettered twice; its neighbours are sent once."""
     hook = receiver()
     case.webhook(hook)
     poison = '{"account_id": "' + case.account + '", "event": "email.lost"}'

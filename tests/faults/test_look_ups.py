@@ -197,7 +197,7 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
     second = case.delivery().attempts[1]
     assert second.error is FailureReason.BLOCKED_ADDRESS
     # The same words whatever is there, and none of the address.
-    assert (second.status_code, second.answer) == (None, "")
+    assert (second.status_code, second.response_body) == (None, "")
     assert len(connects) == before
     assert len(hook.requests) == 1
     assert address not in case.log.text

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 FULL = '"account_id": "%s", "event": "email.sent", "data": {"to": "a@example.com"}'
 
 
-def assert_put_by(case: Case, message: str, reason: str) -> None:
-    """Have it handled once: it is put by with its reason, and never received again."""
+def assert_dead_lettered(case: Case, message: str, reason: str) -> None:
+    """Have it handled once: it is dead-lettered with its reason, and never received again."""
     assert case.dispatch(message) == []
     assert case.rejected() == {message: reason}
     assert case.deliveries() == []
@@ -31,15 +31,15 @@ def assert_put_by(case: Case, message: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("message", ["{", "email.sent", "\ufeff{}", '{"a": 1} {"b": 2}'])
-def test_row_01_a_body_that_is_not_json_is_put_by_at_once(case: Case, message: str) -> None:
-    assert_put_by(case, message, "not_json")
+def test_row_01_a_body_that_is_not_json_is_dead_lettered_at_once(case: Case, message: str) -> None:
+    assert_dead_lettered(case, message, "not_json")
 
 
-def test_row_01_poison_that_cannot_be_put_by_stays_in_the_queue(case: Case) -> None:
+def test_row_01_poison_that_cannot_be_dead_lettered_stays_in_the_queue(case: Case) -> None:
     case.stand.faults.on("SendMessage", refused("ServiceUnavailable", 503), about="broken")
     assert case.dispatch("{broken") == ["m0"]
     case.stand.faults.clear()
-    assert_put_by(case, "{broken", "not_json")
+    assert_dead_lettered(case, "{broken", "not_json")
 
 
 @pytest.mark.parametrize(
@@ -54,23 +54,23 @@ def test_row_01_poison_that_cannot_be_put_by_stays_in_the_queue(case: Case) -> N
         ({"extra": True}, "invalid_field"),
     ],
 )
-def test_row_02_json_of_another_shape_is_put_by_and_counted_by_its_reason(
+def test_row_02_json_of_another_shape_is_dead_lettered_and_counted_by_its_reason(
     case: Case, receiver: MakeReceiver, changes: dict[str, object], reason: str
 ) -> None:
     case.webhook(receiver())
     document = json.loads(case.message()) | changes
     message = json.dumps({name: value for name, value in document.items() if value is not None})
-    assert_put_by(case, message, reason)
+    assert_dead_lettered(case, message, reason)
     metric = "Rejected" + "".join(word.capitalize() for word in reason.split("_"))
     assert f'"{metric}":[1.0]' in case.log.text
 
 
 @pytest.mark.parametrize("event", ["email.lost", "EMAIL.SENT", "", 7, ["email.sent"], {}])
-def test_row_03_an_unknown_event_is_put_by(
+def test_row_03_an_unknown_event_is_dead_lettered(
     case: Case, receiver: MakeReceiver, event: object
 ) -> None:
     case.webhook(receiver())
-    assert_put_by(case, case.message(event=event), "unknown_event")
+    assert_dead_lettered(case, case.message(event=event), "unknown_event")
 
 
 @pytest.mark.parametrize(
@@ -93,22 +93,24 @@ def test_row_04_odd_characters_are_delivered_as_javascript_writes_them(
 
 
 @pytest.mark.parametrize("field", ["account_id", "transaction_id", "id", "event", "timestamp"])
-def test_row_04_odd_characters_where_no_text_is_free_are_put_by(case: Case, field: str) -> None:
+def test_row_04_odd_characters_where_no_text_is_free_are_dead_lettered(
+    case: Case, field: str
+) -> None:
     message = case.message(**{field: "\ud800\x00"})
-    assert_put_by(case, message, "unknown_event" if field == "event" else "invalid_field")
+    assert_dead_lettered(case, message, "unknown_event" if field == "event" else "invalid_field")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_row_05_what_only_python_calls_json_is_put_by(case: Case, number: str) -> None:
+def test_row_05_what_only_python_calls_json_is_dead_lettered(case: Case, number: str) -> None:
     message = case.message()[:-2] + f', "n": {number}' + "}}"
-    assert_put_by(case, message, "not_json")
+    assert_dead_lettered(case, message, "not_json")
 
 
 @pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
-def test_row_05_five_thousand_levels_are_put_by(case: Case, brackets: str) -> None:
+def test_row_05_five_thousand_levels_are_dead_lettered(case: Case, brackets: str) -> None:
     opening, closing = brackets[:-1], brackets[-1]
     deep = opening * 5000 + "1" + closing * 5000
-    assert_put_by(case, case.message()[:-2] + f', "n": {deep}' + "}}", "too_deep")
+    assert_dead_lettered(case, case.message()[:-2] + f', "n": {deep}' + "}}", "too_deep")
 
 
 @pytest.mark.parametrize(
@@ -197,23 +199,25 @@ def test_row_05_an_account_that_comes_twice_is_the_last_one_alone(
         ("data", "no object", "invalid_field"),
     ],
 )
-def test_row_05_a_field_whose_last_value_is_none_is_put_by(
+def test_row_05_a_field_whose_last_value_is_none_is_dead_lettered(
     case: Case, receiver: MakeReceiver, field: str, last: object, reason: str
 ) -> None:
     case.webhook(receiver())
     message = case.message()[:-1] + f', "{field}": {json.dumps(last)}}}'
-    assert_put_by(case, message, reason)
+    assert_dead_lettered(case, message, reason)
 
 
 @pytest.mark.parametrize("size", [70_000, 100_000, 260_000, 900_000])
-def test_row_06_a_payload_past_the_limit_is_put_by_whole(
+def test_row_06_a_payload_past_the_limit_is_dead_lettered_whole(
     case: Case, receiver: MakeReceiver, size: int
 ) -> None:
     case.webhook(receiver())
-    assert_put_by(case, case.message(data={"text": "x" * size}), "too_large")
+    assert_dead_lettered(case, case.message(data={"text": "x" * size}), "too_large")
 
 
-def test_row_06_a_message_that_leaves_no_room_for_its_reason_is_put_by_without(case: Case) -> None:
+def test_row_06_a_message_that_leaves_no_room_for_its_reason_is_dead_lettered_without(
+    case: Case,
+) -> None:
     message = case.message(data={"text": ""})
     message = message.replace('"text": ""', '"text": "' + "x" * ((1 << 20) - len(message)) + '"')
     assert len(message) == 1 << 20

@@ -196,7 +196,7 @@ def test_row_33_of_a_huge_body_only_the_beginning_is_read(
     assert peak_bytes < 32 << 20
     for delivery in case.deliveries():
         assert delivery.status is Status.SUCCEEDED
-        assert len(delivery.attempts[0].answer.encode()) <= 1024
+        assert len(delivery.attempts[0].response_body.encode()) <= 1024
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ def test_row_40_5xx_are_retried_by_the_schedule(
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", FailureReason.ANSWER_TOO_LARGE),
-        (HEAD + b"X: y\r\n" * 101 + b"\r\n", FailureReason.ANSWER_TOO_LARGE),
+        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n", FailureReason.RESPONSE_TOO_LARGE),
+        (HEAD + b"X: y\r\n" * 101 + b"\r\n", FailureReason.RESPONSE_TOO_LARGE),
         (
             HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
             FailureReason.CONNECTION,
@@ -415,7 +415,7 @@ def test_row_41_what_is_left_of_a_body_is_no_answer_to_the_next_request(
     forged = HEAD + b"Content-Length: 6\r\n\r\nforged"
     hook = receiver(Raw(half_read(HEAD + framing, forged)), tls=tls)
     delivery = succeeds(case, hook)
-    assert delivery.attempts[0].answer == "x" * 1024
+    assert delivery.attempts[0].response_body == "x" * 1024
     next_one_arrives(case, hook)
     assert [one.connection for one in hook.requests] == [1, 2]
 
@@ -552,7 +552,7 @@ def test_row_57_an_odd_body_is_stored_escaped_and_capped(
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
     assert attempt.status_code == status
-    assert attempt.answer == shown
+    assert attempt.response_body == shown
 
 
 @pytest.mark.parametrize(
@@ -560,7 +560,7 @@ def test_row_57_an_odd_body_is_stored_escaped_and_capped(
     [
         (b"X: a\x00b", None),
         (b"X: \xff\xfe", None),
-        (b"X: " + b"y" * 100_000, FailureReason.ANSWER_TOO_LARGE),
+        (b"X: " + b"y" * 100_000, FailureReason.RESPONSE_TOO_LARGE),
     ],
     ids=["NUL", "no UTF-8", "100 KB"],
 )
@@ -587,7 +587,7 @@ LARGE = {"html": "x" * 60_000}
     ("status", "expected"),
     [(401, Status.RETRYING), (410, Status.WAITING), (413, Status.RETRYING), (429, Status.RETRYING)],
 )
-def test_row_61_an_answer_before_the_body_is_read_counts(
+def test_row_61_a_response_before_the_body_is_read_counts(
     case: Case,
     receiver: MakeReceiver,
     status: int,
@@ -608,7 +608,7 @@ def test_row_61_an_answer_before_the_body_is_read_counts(
     assert len(hook.requests) == 1
 
 
-def test_row_61_an_early_answer_on_a_kept_connection_is_not_asked_for_again(
+def test_row_61_an_early_response_on_a_kept_connection_is_not_asked_for_again(
     case: Case, receiver: MakeReceiver
 ) -> None:
     early = Early(says(Answer(429, {"Connection": "close"}).encode()))
@@ -623,7 +623,7 @@ def test_row_61_an_early_answer_on_a_kept_connection_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("act", [says(), resets()], ids=["closes", "resets"])
-def test_row_61_no_early_answer_is_a_failed_connection_and_not_one_of_tls(
+def test_row_61_no_early_response_is_a_failed_connection_and_not_one_of_tls(
     case: Case, receiver: MakeReceiver, act: Wire
 ) -> None:
     hook = receiver(Early(act), tls=True)

@@ -108,7 +108,7 @@ def test_row_54_a_leap_in_time_makes_no_delay_negative(
 def test_row_54_a_recovery_waits_for_slow_dispatchers_whatever_their_clocks(
     case: Case, receiver: MakeReceiver, apart: float
 ) -> None:
-    """One whose clock is another noted since when the webhook drains; a third puts by late."""
+    """One whose clock is another noted since when the webhook drains; a third defers late."""
     hook = receiver()
     webhook = case.webhook(hook, active=False)
     path = f"/api/v1/webhooks/{webhook.id}"

@@ -230,7 +230,7 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
     with ThreadPoolExecutor(16) as threads:
         decisions = list(threads.map(lambda state: case.retry(state, services=retrier), states))
     assert {one["decision"] for one in decisions} <= {"dead_letter", "done"}
-    # Those that found it switched off are kept: nothing is given up that was not attempted.
+    # Those that found it disabled are kept: nothing is given up that was not attempted.
     exhausted = [one for one in case.deliveries() if one.status is Status.EXHAUSTED]
     waiting = [one for one in case.deliveries() if one.status is Status.WAITING]
     assert exhausted

@@ -91,9 +91,9 @@ def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
     on_fakes: ApiOnFakes, acme: ApiClient
 ) -> None:
     attempts = (
-        samples.attempt(1, answer="<b>no</b>\\x00"),
-        samples.attempt(2, status_code=None, error=FailureReason.TIMEOUT, answer=""),
-        samples.attempt(3, status_code=200, error=None, answer="ok", manual=True),
+        samples.attempt(1, response_body="<b>no</b>\\x00"),
+        samples.attempt(2, status_code=None, error=FailureReason.TIMEOUT, response_body=""),
+        samples.attempt(3, status_code=200, error=None, response_body="ok", manual=True),
     )
     delivery = recorded(
         on_fakes, attempts=attempts, status=Status.SUCCEEDED, next_attempt_at_ms=None
@@ -101,7 +101,11 @@ def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
     data = acme.call("GET", f"{LOG}/{delivery.id}").data
     assert data["body"] == BODY.decode()
     assert data["payload"] == json.loads(BODY)
-    assert [attempt["answer"] for attempt in data["attempts"]] == ["<b>no</b>\\x00", "", "ok"]
+    assert [attempt["response_body"] for attempt in data["attempts"]] == [
+        "<b>no</b>\\x00",
+        "",
+        "ok",
+    ]
     assert data["attempts"][1] == {
         "number": 2,
         "started_at": "2025-12-21T10:30:00.000Z",
@@ -109,7 +113,7 @@ def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
         "error": "timeout",
         "manual": False,
         "probe": False,
-        "answer": "",
+        "response_body": "",
     }
     assert data["last_attempt"]["manual"] is True
     assert data["attempt_count"] == 3
@@ -130,7 +134,7 @@ def test_a_body_that_has_no_utf_8_is_shown_all_the_same(
     assert "transaction_id" not in answer.data
 
 
-def test_why_a_delivery_was_put_by_is_said(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_why_a_delivery_was_deferred_is_said(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
     recorded(on_fakes, status=Status.WAITING, reason="gone", attempts=(), next_attempt_at_ms=None)
     [listed] = acme.call("GET", LOG).data
     assert (listed["status"], listed["reason"], listed["attempt_count"]) == ("waiting", "gone", 0)
@@ -243,7 +247,7 @@ class TestResend:
         assert on_fakes.scheduler.executions == {}
         assert on_fakes.deliveries.deliveries[delivery.key] == delivery
 
-    def test_nothing_is_sent_to_a_webhook_that_is_switched_off(
+    def test_nothing_is_sent_to_a_webhook_that_is_disabled(
         self, on_fakes: ApiOnFakes, acme: ApiClient
     ) -> None:
         delivery = recorded(on_fakes)
@@ -293,7 +297,7 @@ class TestATestEvent:
         assert (answer.status, answer.fields) == (422, ["event"])
         assert on_fakes.deliveries.deliveries == {}
 
-    def test_nothing_is_sent_to_a_webhook_that_is_switched_off(
+    def test_nothing_is_sent_to_a_webhook_that_is_disabled(
         self, on_fakes: ApiOnFakes, acme: ApiClient
     ) -> None:
         on_fakes.webhooks.add(replace(WEBHOOK, active=False), Secrets(samples.SECRET))

@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.http_api import LIMITS, ApiClient, ApiOnFakes, http_api_event
-from webhooks.domain.allowance import Kind
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ DELIVERY = f"{WEBHOOK}/deliveries/{samples.delivery().id}"
 
 def api_with(**limits: int) -> ApiOnFakes:
     """Return an API, its limits changed, on which acme has a webhook with a delivery."""
-    api = ApiOnFakes(limits=LIMITS | {Kind(kind): limit for kind, limit in limits.items()})
+    api = ApiOnFakes(limits=LIMITS | {RateLimit(kind): limit for kind, limit in limits.items()})
     api.webhooks.add(samples.webhook(account_id="acme"), Secrets(samples.SECRET))
     api.deliveries.create(samples.delivery(account_id="acme"))
     return api
@@ -88,7 +88,7 @@ def test_documents_and_strangers_count_for_nobody() -> None:
     for _ in range(3):
         assert api.acme.send(http_api_event("GET", "/api/v1/openapi.json")).status == 200
         assert ApiClient(api.api, "sc_live_nobody").call("GET", WEBHOOKS).status == 401
-    assert api.allowance_store.used == {}
+    assert api.rate_limit_store.used == {}
 
 
 def test_webhooks_of_an_account_that_lead_to_one_host_are_limited() -> None:

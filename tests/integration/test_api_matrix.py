@@ -128,7 +128,7 @@ class World:
     def watch_the_stores(self) -> list[str]:
         """Return a list to which every call of a store is added, by name.
 
-        Not those of the allowances: a call takes what is left, or asks for more, whatever its id.
+        Not those of the rate limits: a call takes what is left, or asks for more, whatever its id.
         """
         made: list[str] = []
         fakes = self.fakes

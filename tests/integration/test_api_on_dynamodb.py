@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from api import handler
 from api.app import Api
 from support.backend import backend
-from support.fakes import FakeAllowanceStore, FakeObserver, FakeRecoveryScheduler
+from support.fakes import FakeObserver, FakeRateLimitStore, FakeRecoveryScheduler
 from support.http_api import (
     CURSOR_KEY,
     LAMBDA_CONTEXT,
@@ -24,8 +24,8 @@ from webhooks import wiring
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.domain import targets
-from webhooks.services.allowances import Allowances
 from webhooks.services.keyring import Keyring
+from webhooks.services.rate_limits import RateLimits
 from webhooks.services.registry import Registry
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         max_webhooks_per_host=3,
         cursor_key=CURSOR_KEY,
     )
-    allowances = Allowances(
-        FakeAllowanceStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
+    rate_limits = RateLimits(
+        FakeRateLimitStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
     )
     services = SimpleNamespace(
-        registry=registry, keyring=keyring, allowances=allowances, observer=FakeObserver()
+        registry=registry, keyring=keyring, rate_limits=rate_limits, observer=FakeObserver()
     )
     return ApiClient(Api(services), keyring.issue(account_id).text)
 

@@ -8,9 +8,9 @@ import pytest
 
 from support import samples
 from support.http_api import ApiOnFakes
-from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import Scope
 from webhooks.domain.erasure import ErasureStatus
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.webhook import Secrets
 
@@ -134,7 +134,7 @@ def test_a_failed_erasure_says_why(api: ApiOnFakes) -> None:
 
 
 def test_more_than_a_day_allows_are_told_to_wait() -> None:
-    api = ApiOnFakes(limits={Kind.CALLS: 100, Kind.ERASURES: 1})
+    api = ApiOnFakes(limits={RateLimit.CALLS: 100, RateLimit.ERASURES: 1})
     assert api.acme.call("DELETE", ANNA).status == 202
     answer = api.acme.call("DELETE", f"{RECIPIENTS}/bob@example.com")
     assert (answer.status, answer.error["code"]) == (429, "too_many_erasures")
@@ -159,7 +159,7 @@ def test_an_erased_delivery_is_shown_without_its_payload_and_not_sent_again(
     shown = api.acme.call("GET", DELIVERY).data
     assert (shown["erased"], shown["status"]) == (True, "cancelled")
     assert shown["reason"] == "recipient_erased"
-    assert shown["attempts"][0]["answer"] == ""
+    assert shown["attempts"][0]["response_body"] == ""
     assert not {"payload", "body"} & set(shown)
     listed = api.acme.call("GET", DELIVERY.rpartition("/")[0]).data
     assert [each["erased"] for each in listed] == [True]

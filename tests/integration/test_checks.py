@@ -13,10 +13,10 @@ from support.backend import Backend, backend, lambda_context
 from support.http_api import ApiOnFakes
 from support.receiver import Answer, Receiver
 from support.stores import on_dynamodb
-from webhooks.domain.allowance import Kind
 from webhooks.domain.check import Check, CheckStatus, Probe, check_id, judge
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def test_an_owner_reads_the_report_as_soon_as_there_is_one(
 
 
 def test_a_check_is_refused_as_a_test_event_is() -> None:
-    on_fakes = ApiOnFakes(limits={Kind.CALLS: 100, Kind.TESTS: 1})
+    on_fakes = ApiOnFakes(limits={RateLimit.CALLS: 100, RateLimit.TESTS: 1})
     for number, active in ((1, True), (2, False)):
         webhook = samples.webhook(number, account_id="acme", active=active)
         on_fakes.webhooks.create(webhook, samples.SECRET, limit=50)

@@ -30,8 +30,8 @@ DAY_MS = 86_400_000
         {"attempts": (), "status": Status.WAITING, "next_attempt_at_ms": None},
         {
             "attempts": (
-                samples.attempt(1, status_code=None, error=FailureReason.TIMEOUT, answer=""),
-                samples.attempt(2, answer="é\\x00 " + "y" * 1000),
+                samples.attempt(1, status_code=None, error=FailureReason.TIMEOUT, response_body=""),
+                samples.attempt(2, response_body="é\\x00 " + "y" * 1000),
             )
         },
     ],
@@ -292,5 +292,5 @@ def _event(occurred_at_ms: int) -> Event:
 
 
 def _succeeded(delivery: Any) -> Any:
-    attempt = samples.attempt(1, status_code=200, error=None, answer="")
+    attempt = samples.attempt(1, status_code=200, error=None, response_body="")
     return replace(delivery, attempts=(attempt,), status=Status.SUCCEEDED, next_attempt_at_ms=None)

@@ -59,7 +59,7 @@ def begun(aws: Backend) -> Erasure:
                     event_id=event_id,
                     body=body.encode(),
                     created_at_ms=NOW_MS,
-                    attempts=(samples.attempt(started_at_ms=NOW_MS, answer=to),),
+                    attempts=(samples.attempt(started_at_ms=NOW_MS, response_body=to),),
                     status=Status.EXHAUSTED,
                     next_attempt_at_ms=None,
                 )

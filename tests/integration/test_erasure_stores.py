@@ -1,4 +1,4 @@
-"""What the stores of an erasure and of allowances promise, held against fakes and DynamoDB."""
+"""What the stores of an erasure and of rate limits promise, held against fakes and DynamoDB."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 
 from support import samples
 from support.stores import on_dynamodb, overdue_keys
-from webhooks.domain.allowance import ACCOUNT, Allowance, Kind
 from webhooks.domain.delivery import Status
 from webhooks.domain.erasure import Erasure, ErasureKey, ErasureStatus, digest, erasure_id
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow
 
 if TYPE_CHECKING:
     from support.stores import Clock, Stores
 
 DAY_SECONDS = 86_400
 SALT = bytes(range(32))
-TESTS = Allowance("acc_1", samples.WEBHOOK_ID, Kind.TESTS, 490_642)
+TESTS = RateLimitWindow("acc_1", samples.WEBHOOK_ID, RateLimit.TESTS, 490_642)
 
 
 def erasure(number: int = 1, **changes: Any) -> Erasure:
@@ -119,9 +119,9 @@ def test_an_erased_delivery_replaces_the_stored_one_whole(stores: Stores, status
     assert stores.deliveries.update(erased, before=before), "a lost answer"
     assert stores.deliveries.get(before.key) == erased
     assert (erased.erased, erased.event_id) == (True, "erased")
-    late = before.after(samples.attempt(2, answer="anna@example.com"), Status.RETRYING, 1)
+    late = before.after(samples.attempt(2, response_body="anna@example.com"), Status.RETRYING, 1)
     assert not stores.deliveries.update(late, before=before)
-    by_hand = erased.after(samples.attempt(2, answer=""), erased.status)
+    by_hand = erased.after(samples.attempt(2, response_body=""), erased.status)
     assert stores.deliveries.update(by_hand, before=erased)
     assert stores.deliveries.get(before.key) == by_hand
 
@@ -135,12 +135,12 @@ def test_an_erased_delivery_is_in_no_index_unless_it_is_exhausted(stores: Stores
     assert overdue_keys(stores, samples.NOW_MS) == []
 
 
-def test_an_allowance_is_had_up_to_its_limit_and_no_further(stores: Stores) -> None:
-    assert stores.allowances.take(TESTS, limit=5, count=3)
-    assert not stores.allowances.take(TESTS, limit=5, count=3)
-    assert stores.allowances.take(TESTS, limit=5, count=2)
-    assert not stores.allowances.take(TESTS, limit=5)
-    assert not stores.allowances.take(TESTS._replace(number=1), limit=5, count=6)
+def test_a_window_counts_up_to_its_limit_and_no_further(stores: Stores) -> None:
+    assert stores.rate_limits.consume(TESTS, limit=5, count=3)
+    assert not stores.rate_limits.consume(TESTS, limit=5, count=3)
+    assert stores.rate_limits.consume(TESTS, limit=5, count=2)
+    assert not stores.rate_limits.consume(TESTS, limit=5)
+    assert not stores.rate_limits.consume(TESTS._replace(number=1), limit=5, count=6)
 
 
 @pytest.mark.parametrize(
@@ -148,18 +148,18 @@ def test_an_allowance_is_had_up_to_its_limit_and_no_further(stores: Stores) -> N
     [
         TESTS._replace(account_id="acc_2"),
         TESTS._replace(scope=ACCOUNT),
-        TESTS._replace(kind=Kind.RESENDS),
+        TESTS._replace(kind=RateLimit.RESENDS),
         TESTS._replace(number=490_643),
     ],
 )
-def test_allowances_are_counted_apart(stores: Stores, other: Allowance) -> None:
-    assert stores.allowances.take(TESTS, limit=1)
-    assert stores.allowances.take(other, limit=1)
-    assert not stores.allowances.take(TESTS, limit=1)
+def test_windows_are_counted_apart(stores: Stores, other: RateLimitWindow) -> None:
+    assert stores.rate_limits.consume(TESTS, limit=1)
+    assert stores.rate_limits.consume(other, limit=1)
+    assert not stores.rate_limits.consume(TESTS, limit=1)
 
 
 def test_a_count_goes_when_its_time_is_over(dynamodb: Any, clock: Clock) -> None:
-    on_dynamodb(dynamodb, clock).allowances.take(TESTS, limit=1)
+    on_dynamodb(dynamodb, clock).rate_limits.consume(TESTS, limit=1)
     [item] = dynamodb.scan(TableName="DeliveriesTable")["Items"]
     assert int(item["expires_at"]["N"]) == TESTS.ends_at
 
@@ -168,7 +168,7 @@ def test_a_missing_table_is_unavailable(dynamodb: Any, clock: Clock) -> None:
     stores = on_dynamodb(dynamodb, clock)
     dynamodb.delete_table(TableName="DeliveriesTable")
     for call in (
-        lambda: stores.allowances.take(TESTS, limit=1),
+        lambda: stores.rate_limits.consume(TESTS, limit=1),
         lambda: stores.erasures.create(erasure()),
         lambda: stores.erasures.save(erasure(), erasure()),
         lambda: stores.erasures.running("acc_1", 0),

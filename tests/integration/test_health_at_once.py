@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import samples
-from support.fakes import FakeAnnouncer, FakeObserver, FakeRecoveryScheduler
+from support.fakes import FakeObserver, FakeOperationalEvents, FakeRecoveryScheduler
 from support.stores import MOTO
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
@@ -40,12 +40,12 @@ class World:
         self.count = count
         self.now_ms = samples.NOW_MS
         self.recoveries = FakeRecoveryScheduler()
-        self.announcer = FakeAnnouncer()
+        self.operational_events = FakeOperationalEvents()
         self.ids = iter(range(1_000_000))
         self.keeper = HealthKeeper(
             store=stores.health,
             scheduler=self.recoveries,
-            announcer=self.announcer,
+            operational_events=self.operational_events,
             observer=FakeObserver(),
             recovery_schedule=(30.0,),
             clock=lambda: self.now_ms / 1000,
@@ -79,7 +79,7 @@ def test_failures_open_the_circuit_once(world: World) -> None:
     assert (health.failures, health.circuit) == (world.count, Circuit.OPEN)
     [(key, _)] = world.recoveries.started
     assert key.recovery_id == health.recovery_id
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
 
 
 def test_successes_close_it_once(world: World) -> None:
@@ -88,7 +88,7 @@ def test_successes_close_it_once(world: World) -> None:
     world.at_once(lambda webhook: world.keeper.report(webhook, [TAKEN]))
     assert world.webhook().health.circuit is Circuit.DRAINING
     assert world.webhook().health.failures == 0
-    assert world.announcer.types == ["webhook.recovered"]
+    assert world.operational_events.types == ["webhook.recovered"]
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_a_webhook_that_fails_for_days_is_told_of_once(
     for passed_ms in days_ms:
         world.now_ms += passed_ms
         world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED]))
-    assert world.announcer.types == told
+    assert world.operational_events.types == told
     assert world.webhook().active == (told == ["webhook.failing"])
-    # Those that are reported after it was switched off, which changed it, do not count any more.
+    # Those that are reported after it was disabled, which changed it, do not count any more.
     before_the_last_day = FAILURES_TO_OPEN + (len(told) - 1) * world.count
     counted = world.webhook().health.failures - before_the_last_day
     assert counted == world.count if world.webhook().active else 0 < counted <= world.count
 
 
-def test_a_webhook_that_is_gone_is_switched_off_once(world: World) -> None:
+def test_a_webhook_that_is_gone_is_disabled_once(world: World) -> None:
     world.at_once(world.keeper.gone)
     assert world.webhook().disabled_reason == "gone"
-    assert world.announcer.types == ["webhook.disabled"]
+    assert world.operational_events.types == ["webhook.disabled"]

@@ -110,7 +110,7 @@ def test_an_open_circuit_is_not_opened_again(stores: Stores) -> None:
     assert health(stores).recovery_id == "recovery-1"
 
 
-def test_a_webhook_that_is_off_does_not_open(stores: Stores) -> None:
+def test_a_webhook_that_is_disabled_does_not_open(stores: Stores) -> None:
     stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS)
     assert stores.health.disable(*OWNER, "gone", NOW_MS)
     assert stores.health.open(KEY, DUE_MS, NOW_MS) is None
@@ -157,7 +157,7 @@ def test_a_warning_is_given_once_and_only_for_as_long_as_it_failed(stores: Store
     assert health(stores) == Health(1, NOW_MS, warned_at_ms=NOW_MS + 3)
 
 
-def test_a_webhook_that_is_off_is_not_warned_of(stores: Stores) -> None:
+def test_a_webhook_that_is_disabled_is_not_warned_of(stores: Stores) -> None:
     stores.health.failed(*OWNER, 1, NOW_MS)
     stores.health.disable(*OWNER, "gone", NOW_MS)
     assert not stores.health.warn(*OWNER, NOW_MS, NOW_MS)
@@ -215,7 +215,7 @@ def test_a_recovery_ends_when_it_drained_and_not_before(stores: Stores) -> None:
     assert not stores.health.end(KEY, NOW_MS)
 
 
-def test_a_recovery_of_a_webhook_that_is_off_ends(stores: Stores) -> None:
+def test_a_recovery_of_a_webhook_that_is_disabled_ends(stores: Stores) -> None:
     go_down(stores)
     stores.health.disable(*OWNER, "failing", NOW_MS)
     assert stores.health.end(KEY, 0)
@@ -309,14 +309,14 @@ def test_of_a_thousand_failures_at_once_none_is_lost(stores: Stores) -> None:
     assert health(stores) == Health(1000, NOW_MS)
 
 
-@pytest.mark.parametrize("before", ["closed", "open", "draining", "off"])
+@pytest.mark.parametrize("before", ["closed", "open", "draining", "disabled"])
 def test_a_new_recovery_begins_a_webhooks_health_anew(stores: Stores, before: str) -> None:
     if before != "closed":
         go_down(stores)
         stores.health.warn(*OWNER, NOW_MS, NOW_MS)
     if before == "draining":
         stores.health.succeeded(*OWNER, NOW_MS)
-    if before == "off":
+    if before == "disabled":
         stores.health.disable(*OWNER, "failing", NOW_MS)
     later_ms = NOW_MS + 5
     changed = stores.webhooks.update(
@@ -330,7 +330,7 @@ def test_a_new_recovery_begins_a_webhooks_health_anew(stores: Stores, before: st
         recovery_id="recovery-2",
         recovery_due_at_ms=later_ms,
         draining_since_ms=later_ms,
-        down_since_ms=NOW_MS if before in {"open", "off"} else None,
+        down_since_ms=NOW_MS if before in {"open", "disabled"} else None,
     )
     assert list(stores.health.overdue(later_ms + 1, 10)) == [KEY._replace(recovery_id="recovery-2")]
 

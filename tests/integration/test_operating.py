@@ -347,7 +347,7 @@ def test_an_alarm_goes_off_as_the_table_says_and_tells_of_both_its_ends(name: st
     made, left = as_in_the_table(alarm)
     assert made == ALARMS[name]
     assert left == {"AlarmDescription", "AlarmActions", "OKActions"}
-    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
 
 
 def evaluated(alarm: str, **metrics: float) -> float:
@@ -519,7 +519,7 @@ def test_the_id_that_a_caller_is_told_finds_the_gateways_line_and_the_functions(
         assert int(gateways["status"]) == functions["status"]
         assert "gateway_route" not in functions
         assert "route" not in gateways
-    everything = of_type("AWS::Logs::QueryDefinition")["EverythingAboutAnIdQuery"]
+    everything = of_type("AWS::Logs::QueryDefinition")["LogLinesByIdQuery"]
     assert {"HttpApiLogs", "ApiLogs"} < {group["Ref"] for group in everything["LogGroupNames"]}
 
 
@@ -602,8 +602,8 @@ def test_the_outputs_give_the_address_to_use() -> None:
 
 def test_a_domain_without_its_certificate_is_refused_before_anything_is_made() -> None:
     rules = template.load()["Rules"]
-    [assertion] = rules["ADomainHasACertificate"]["Assertions"]
+    [assertion] = rules["DomainNeedsCertificate"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "CertificateArn"}, ""]}]}
-    assert rules["ADomainHasACertificate"]["RuleCondition"] == {
+    assert rules["DomainNeedsCertificate"]["RuleCondition"] == {
         "Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]
     }

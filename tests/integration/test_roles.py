@@ -158,7 +158,7 @@ READ = {
             ),
             False,
         ),
-        (Call("kms:Decrypt", arn("Key")), False),
+        (Call("kms:Decrypt", arn("EncryptionKey")), False),
         (Call("states:StartExecution", arn("RetryStateMachine")), True),
         (Call("sqs:SendMessage", arn("EventsDeadLetterQueue")), False),
     ],

@@ -43,7 +43,7 @@ def test_the_receiver_gets_these_very_bytes_and_headers(tls: bool) -> None:
         outcome = guarded.post(f"{receiver.url}?a=%2Fb&c", BODY, HEADERS)
     assert outcome.succeeded
     assert outcome.status_code == 200
-    assert outcome.answer == '{"received":true}'
+    assert outcome.response_body == '{"received":true}'
     (request,) = receiver.requests
     assert (request.method, request.path, request.body) == ("POST", "/hook?a=%2Fb&c", BODY)
     assert request.headers["host"] == f"127.0.0.1:{receiver.port}"
@@ -115,7 +115,7 @@ def test_a_chunked_answer_read_to_its_end_leaves_the_connection_clean() -> None:
     with Receiver(chunked) as receiver, sender() as guarded:
         for _ in range(2):
             outcome = guarded.post(receiver.url, BODY, HEADERS)
-            assert (outcome.answer, outcome.status_code) == ("ok", 200)
+            assert (outcome.response_body, outcome.status_code) == ("ok", 200)
     assert receiver.connections == 1
 
 

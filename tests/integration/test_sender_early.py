@@ -80,7 +80,7 @@ def test_an_early_answer_is_read_wherever_the_request_is_cut_short(
                 assert sender.post(receiver.url, b"{}", {}).succeeded
             outcome = sender.post(receiver.url, b"x" * next(sizes), {})
             assert (outcome.status_code, outcome.retry_after_seconds) == (429, 7.0)
-            assert outcome.answer == "busy"
+            assert outcome.response_body == "busy"
     # What was answered is not sent again.
     assert len(receiver.requests) == TRIES * len(answers)
     assert receiver.connections == TRIES
@@ -94,7 +94,7 @@ def test_an_early_answer_is_read_where_the_rest_is_never_taken(
     with Receiver(stays, Answer(202), tls=tls) as receiver:
         sender = make_sender()
         outcome = sender.post(receiver.url, bytes(8 << 20), {})
-        assert (outcome.status_code, outcome.answer) == (413, "large")
+        assert (outcome.status_code, outcome.response_body) == (413, "large")
         assert outcome.duration_ms < 2000
         # The next request is no rest of this one.
         assert sender.post(receiver.url, b"{}", {}).status_code == 202

@@ -100,7 +100,7 @@ def test_a_resolvers_answer_is_judged_as_published(
         unresolved = vector["id"] in {"dns-022", "dns-024", "dns-025"}
         assert outcome.error == (FailureReason.DNS if unresolved else FailureReason.BLOCKED_ADDRESS)
         assert outcome.status_code is None
-        assert outcome.answer == ""
+        assert outcome.response_body == ""
         assert network.connects == []
 
 

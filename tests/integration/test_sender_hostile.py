@@ -116,7 +116,7 @@ def test_a_body_that_drips_behind_a_whole_2xx_head_is_success(
     with Receiver(Raw(drips(HEAD + framing + b"yes", DRIP, 0.1)), Answer(202), tls=tls) as receiver:
         outcome = hasty_sender.post(receiver.url, b"{}", {})
         assert outcome.succeeded
-        assert outcome.answer.startswith("yesx")
+        assert outcome.response_body.startswith("yesx")
         assert hasty_sender.post(receiver.url, b"{}", {}).status_code == 202
 
 
@@ -126,7 +126,7 @@ def test_a_body_that_never_ends_is_not_waited_for_as_an_answer_is(sender: Guarde
         started = time.monotonic()
         outcome = sender.post(receiver.url, b"{}", {})
         assert outcome.succeeded
-        assert outcome.answer == "yes"
+        assert outcome.response_body == "yes"
         # Far from the 5 seconds of a whole attempt, on the busiest machine.
         assert outcome.duration_ms < 2500
         assert time.monotonic() - started < 4
@@ -152,7 +152,7 @@ def test_one_watchdog_ends_many_requests_at_once(hasty_sender: GuardedSender) ->
 def test_a_head_without_bounds_is_too_large(act: Wire, sender: GuardedSender) -> None:
     with Receiver(Raw(act)) as receiver:
         outcome = sender.post(receiver.url, b"{}", {})
-    assert outcome.error == FailureReason.ANSWER_TOO_LARGE
+    assert outcome.error == FailureReason.RESPONSE_TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_broken_body_behind_a_whole_2xx_head_is_success(
     with Receiver(Raw(says(HEAD + said)), Answer(202)) as receiver:
         outcome = sender.post(receiver.url, b"{}", {})
         assert outcome.succeeded
-        assert outcome.answer == "yes"
+        assert outcome.response_body == "yes"
         assert sender.post(receiver.url, b"{}", {}).status_code == 202
 
 
@@ -218,7 +218,7 @@ def test_of_a_huge_body_only_the_beginning_is_read(
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert (outcome.succeeded, outcome.status_code) == (succeeded, status)
-    assert outcome.answer == "x" * 1024
+    assert outcome.response_body == "x" * 1024
     assert peak_bytes < 1 << 20
 
 
@@ -227,7 +227,7 @@ def test_a_compressed_body_is_never_unpacked(sender: GuardedSender) -> None:
     with Receiver(Answer(headers={"Content-Encoding": "gzip"}, body=bomb)) as receiver:
         outcome = sender.post(receiver.url, b"{}", {})
     assert outcome.succeeded
-    assert outcome.answer.startswith(r"\x1f\x8b\x08")
+    assert outcome.response_body.startswith(r"\x1f\x8b\x08")
 
 
 def test_a_post_with_a_forbidden_header_is_our_fault_and_sends_nothing(

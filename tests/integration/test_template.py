@@ -23,7 +23,7 @@ from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
 from webhooks.domain import targets
-from webhooks.domain.allowance import Allowance, Kind
+from webhooks.domain.rate_limit import RateLimit, RateLimitWindow
 from webhooks.domain.replay import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
 FUNCTIONS = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierFunction": "retrier"}
 
 EVERYTHING_ALLOWED = {
-    ("Key", "IamDecides"): "a key policy's resource is always its own key, the account its root",
+    (
+        "EncryptionKey",
+        "DelegateToIam",
+    ): "a key policy's resource is always its own key, the account its root",
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("RecoveryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
-    ("FunctionsTracing", "TellXRay"): "X-Ray has no resources",
-    ("StateMachinesTracing", "TellXRay"): "X-Ray has no resources",
+    ("FunctionsTracing", "WriteTraces"): "X-Ray has no resources",
+    ("StateMachinesTracing", "WriteTraces"): "X-Ray has no resources",
 }
 """The statements that may say `*`, each with its reason."""
 
@@ -281,7 +284,7 @@ def test_a_message_stays_hidden_for_six_times_the_dispatchers_timeout() -> None:
     assert visibility >= 6 * properties("DispatcherFunction")["Timeout"]
 
 
-def test_an_event_is_received_five_times_before_it_is_put_by() -> None:
+def test_an_event_is_received_five_times_before_it_is_dead_lettered() -> None:
     assert properties("EventsQueue")["RedrivePolicy"] == {
         "deadLetterTargetArn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]},
         "maxReceiveCount": 5,
@@ -407,8 +410,8 @@ def test_only_the_functions_that_sign_may_read_secrets() -> None:
     }
 
     assert readers == {
-        ("DispatcherRole", "FindWebhooksAndKeepTheirHealth"),
-        ("RetrierRole", "FindWebhookAndKeepItsHealth"),
+        ("DispatcherRole", "ReadWebhooksAndUpdateHealth"),
+        ("RetrierRole", "ReadWebhookAndUpdateHealth"),
     }
 
 
@@ -444,7 +447,7 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
     }
     assert {sid for sid, names in named.items() if names & SECRETS} == {
         "RegisterWebhooks",
-        "RotateSecretsBlindly",
+        "RotateSecretsWithoutReading",
     }
 
 
@@ -480,7 +483,7 @@ def test_the_api_lists_keys_through_the_index_and_never_scans() -> None:
 
 
 def test_kept_answers_may_be_what_powertools_writes_and_go_after_a_day() -> None:
-    statement = statements("ApiRole")["KeepAnswers"]
+    statement = statements("ApiRole")["StoreIdempotentResponses"]
     table = properties("IdempotencyTable")
 
     assert statement["Resource"] == {"Fn::GetAtt": ["IdempotencyTable", "Arn"]}
@@ -499,12 +502,14 @@ def test_every_table_is_on_demand_encrypted_with_the_stacks_key_and_recoverable(
     for name, table in tables.items():
         settings = table["Properties"]
         assert settings["BillingMode"] == "PAY_PER_REQUEST", name
-        assert settings["SSESpecification"]["KMSMasterKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}
+        assert settings["SSESpecification"]["KMSMasterKeyId"] == {
+            "Fn::GetAtt": ["EncryptionKey", "Arn"]
+        }
         assert settings["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
 def test_what_customers_own_outlives_the_stack_and_so_does_its_key() -> None:
-    for name in ("WebhooksTable", "DeliveriesTable", "ApiKeysTable", "Key"):
+    for name in ("WebhooksTable", "DeliveriesTable", "ApiKeysTable", "EncryptionKey"):
         resource = translated()["Resources"][name]
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert resource["UpdateReplacePolicy"] == "Retain", name
@@ -569,19 +574,19 @@ def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> 
 
     assert bound == {
         ("ApiRole", "EndReplays"): f"*{items.REPLAYS}",
-        ("ApiRole", "CountWhatIsAskedFor"): f"*{items.ALLOWANCES}",
-        ("RetrierRole", "KeepReplays"): f"*{items.REPLAYS}",
-        ("RetrierRole", "KeepErasures"): f"*{items.ERASURES}",
-        ("RetrierRole", "KeepChecks"): f"*{items.CHECKS}",
+        ("ApiRole", "CountRateLimits"): f"*{items.RATE_LIMITS}",
+        ("RetrierRole", "RecordReplays"): f"*{items.REPLAYS}",
+        ("RetrierRole", "RecordErasures"): f"*{items.ERASURES}",
+        ("RetrierRole", "RecordChecks"): f"*{items.CHECKS}",
     }
-    counted = items.allowance_key(Allowance("acc_1", "w", Kind.TESTS, 1))["owner"]["S"]
-    assert counted.endswith(items.ALLOWANCES)
+    counted = items.rate_limit_key(RateLimitWindow("acc_1", "w", RateLimit.TESTS, 1))["owner"]["S"]
+    assert counted.endswith(items.RATE_LIMITS)
     assert items.erasure_key("acc_1", "e")["owner"]["S"].endswith(items.ERASURES)
     assert items.check_key("acc_1", "w", "c")["owner"]["S"].endswith(items.CHECKS)
 
 
 def test_the_retrier_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:
-    condition = statements("RetrierRole")["FindAnAccountsWebhooks"]["Condition"]
+    condition = statements("RetrierRole")["ListWebhookIds"]["Condition"]
 
     assert condition == {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": ["account_id", "webhook_id"]},
@@ -638,7 +643,7 @@ def test_what_the_rule_for_ses_cannot_send_waits_with_the_rejected_events() -> N
     assert target["Arn"] == {"Fn::GetAtt": ["EventsQueue", "Arn"]}
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}}
     allowed = {statement["Sid"]: statement for _, statement in every_allowed_statement()}
-    statement = allowed["WhatTheSesRuleCouldNotSend"]
+    statement = allowed["SesRuleDeadLetters"]
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Action"] == "sqs:SendMessage"
@@ -650,7 +655,7 @@ def test_what_the_rule_for_ses_cannot_send_waits_with_the_rejected_events() -> N
 
 def test_only_the_stacks_own_rule_may_publish_where_ses_is_connected() -> None:
     allowed = {statement["Sid"]: statement for _, statement in every_allowed_statement()}
-    statement = allowed["SesThroughSnsOrEventBridge"]
+    statement = allowed["PublishSesEvents"]
     condition, services, otherwise = statement["Principal"]["Service"]["Fn::If"]
     assert (condition, services) == ("ConnectsSes", ["events.amazonaws.com"])
     assert otherwise == ["sns.amazonaws.com", "events.amazonaws.com"]

@@ -23,6 +23,7 @@ import retrier.handler
 from retrier.recovery import STEPS_AN_EXECUTION
 from support import samples
 from support.backend import lambda_context
+from support.drawing import as_read, event_data
 from support.fakes import FakeObserver
 from support.faults import Faults, answer_lost
 from support.stores import DYNAMODB_LOCAL
@@ -34,8 +35,8 @@ from webhooks.adapters.stepfunctions import (
     StepFunctionsRetryScheduler,
 )
 from webhooks.domain.delivery import (
-    MAX_ANSWER_BYTES,
     MAX_ATTEMPTS,
+    MAX_RESPONSE_BODY_BYTES,
     Delivery,
     FailureReason,
     Status,
@@ -150,17 +151,17 @@ def _observer() -> Any:
 def largest_delivery() -> Delivery:
     """Return a delivery whose every value is as large as our own rules let it become.
 
-    Its log was one short of full when the longest schedule began anew, its answers are all of a
-    character that takes two bytes to store, its body cannot be compressed.
+    Its log was one short of full when the longest schedule began anew, its response bodies are
+    all of a character that takes two bytes to store, its body cannot be compressed.
     """
-    answer = '"' * MAX_ANSWER_BYTES
+    response_body = '"' * MAX_RESPONSE_BODY_BYTES
     attempts = tuple(
         samples.attempt(
             place,
             started_at_ms=9_999_999_999_999,
             duration_ms=99_999,
-            error=FailureReason.ANSWER_TOO_LARGE,
-            answer=answer,
+            error=FailureReason.RESPONSE_TOO_LARGE,
+            response_body=response_body,
             manual=True,
         )
         for place in range(1, MAX_ATTEMPTS + LONGEST_SCHEDULE)
@@ -172,7 +173,7 @@ def largest_delivery() -> Delivery:
         event_type="email.complained",
         body=bytes(noise),
         attempts=attempts,
-        reason="answer_too_large",
+        reason="response_too_large",
         generation=10**6,
         earlier_attempts=len(attempts),
     )
@@ -309,21 +310,21 @@ def test_a_page_that_a_megabyte_cuts_short_says_that_there_is_more(
     assert len(dynamodb_stores.destinations.destinations("acc_1")) == len(numbers)
 
 
-@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), any_text.filter(bool))
-def test_published_events_are_messages_that_sqs_takes(data: dict[str, str], to: str) -> None:
+@given(event_data(any_text).map(as_read))
+def test_published_events_are_messages_that_sqs_takes(data: dict[str, Any]) -> None:
     client: Any = Recorder()
     publisher = Publisher(SQSEventQueue(client, "url"), FakeObserver(), clock=lambda: 1e9)
-    document = {"event": "email.sent", "data": {**data, "to": to}}
+    document = {"event": "email.sent", "data": data}
     [published] = publisher.publish("acc_1", [document])
     assert published.error is None
     [entry] = client.asked[0]["Entries"]
     assert SQS_TEXT.fullmatch(entry["MessageBody"])
-    assert json.loads(entry["MessageBody"])["data"] == document["data"]
+    assert json.loads(entry["MessageBody"])["data"] == data
 
 
 @given(any_text)
 @pytest.mark.parametrize("before", ["", '{"event":'], ids=["anything", "almost an event"])
-def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) -> None:
+def test_a_message_that_is_dead_lettered_is_one_that_sqs_takes(before: str, text: str) -> None:
     body = before + text
     try:
         read_message(body, sent_at_ms=0, ses_accounts=SesAccounts())
@@ -343,7 +344,7 @@ def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("came", "put_by"),
+    ("came", "kept"),
     [
         ("", " "),
         ("a\x00b", r"a\u0000b"),
@@ -353,10 +354,10 @@ def test_a_message_that_is_put_by_is_one_that_sqs_takes(before: str, text: str) 
     ],
     ids=["nothing", "NUL", "a lone surrogate", "no characters", "what SQS takes"],
 )
-def test_what_sqs_refuses_is_put_by_as_an_escape(came: str, put_by: str) -> None:
+def test_what_sqs_refuses_is_dead_lettered_as_an_escape(came: str, kept: str) -> None:
     client: Any = Recorder()
     rejected = RejectedMessage("m", came, "not_json", f"body: {came}")
     assert SQSRejectedMessages(client, "url").put([rejected]) == []
-    assert client.asked[0]["MessageBody"] == put_by
+    assert client.asked[0]["MessageBody"] == kept
     detail = client.asked[0]["MessageAttributes"]["detail"]["StringValue"]
-    assert detail == f"body: {put_by if came else ''}"
+    assert detail == f"body: {kept if came else ''}"

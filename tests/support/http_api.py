@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlencode
 
 from api.app import Api
 from support.fakes import (
-    FakeAllowanceStore,
     FakeApiKeyStore,
     FakeCheckScheduler,
     FakeCheckStore,
@@ -22,6 +21,7 @@ from support.fakes import (
     FakeEventQueue,
     FakeKeptAnswers,
     FakeObserver,
+    FakeRateLimitStore,
     FakeRecoveryScheduler,
     FakeReplayScheduler,
     FakeReplayStore,
@@ -29,15 +29,15 @@ from support.fakes import (
     FakeWebhookStore,
 )
 from webhooks.domain import targets
-from webhooks.domain.allowance import Kind
 from webhooks.domain.api_key import ALL_SCOPES, Scope
-from webhooks.services.allowances import Allowances
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
 from webhooks.services.erasures import Erasures
 from webhooks.services.keyring import Keyring
 from webhooks.services.own_api import OwnApi
 from webhooks.services.publisher import Publisher
+from webhooks.services.rate_limits import RateLimits
 from webhooks.services.registry import Registry
 from webhooks.services.replays import Replays
 
@@ -50,7 +50,12 @@ PROXY_ROUTE = "ANY /{proxy+}"
 
 OWN_DOMAIN = "hooks.api.sendcomms.com"
 CURSOR_KEY = b"a key for the cursors of tests"
-LIMITS = {Kind.CALLS: 10_000, Kind.TESTS: 100, Kind.RESENDS: 100, Kind.ERASURES: 100}
+LIMITS = {
+    RateLimit.CALLS: 10_000,
+    RateLimit.TESTS: 100,
+    RateLimit.RESENDS: 100,
+    RateLimit.ERASURES: 100,
+}
 """What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
 
 LAMBDA_CONTEXT = SimpleNamespace(
@@ -162,12 +167,12 @@ class ApiOnFakes:
     addresses: dict[str, Sequence[str]] = field(default_factory=dict)
     max_webhooks: int = 50
     max_webhooks_per_host: int = 10_000
-    limits: dict[Kind, int] = field(default_factory=LIMITS.copy)
+    limits: dict[RateLimit, int] = field(default_factory=LIMITS.copy)
     webhooks: FakeWebhookStore = field(default_factory=FakeWebhookStore)
     deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     max_replays_per_day: int = 50
-    allowance_store: FakeAllowanceStore = field(default_factory=FakeAllowanceStore)
+    rate_limit_store: FakeRateLimitStore = field(default_factory=FakeRateLimitStore)
     check_store: FakeCheckStore = field(default_factory=FakeCheckStore)
     check_scheduler: FakeCheckScheduler = field(default_factory=FakeCheckScheduler)
     erasure_store: FakeErasureStore = field(default_factory=FakeErasureStore)
@@ -194,22 +199,22 @@ class ApiOnFakes:
             max_webhooks_per_host=self.max_webhooks_per_host,
             cursor_key=CURSOR_KEY,
         )
-        self.allowances = Allowances(
-            self.allowance_store, limits=self.limits, observer=self.observer, clock=time.time
+        self.rate_limits = RateLimits(
+            self.rate_limit_store, limits=self.limits, observer=self.observer, clock=time.time
         )
         self.logbook = Logbook(
             self.deliveries,
             self.deliveries,
             self.scheduler,
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
             observer=self.observer,
             cursor_key=CURSOR_KEY,
         )
         self.checks = Checks(
-            store=self.check_store, scheduler=self.check_scheduler, allowances=self.allowances
+            store=self.check_store, scheduler=self.check_scheduler, rate_limits=self.rate_limits
         )
         self.erasures = Erasures(
-            store=self.erasure_store, scheduler=self.erasure_scheduler, allowances=self.allowances
+            store=self.erasure_store, scheduler=self.erasure_scheduler, rate_limits=self.rate_limits
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
         self.publisher = Publisher(self.events, self.observer)

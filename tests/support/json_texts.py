@@ -6,9 +6,10 @@ import random
 import re
 import struct
 
-STARTS_WITH_A_BACKSLASH = re.compile(r'"\\(\\|u005[cC])')
-"""V8 takes an escaped key for the last key it saw where that begins as the escape is spelled: after
-{"\\\\\\\\":0}, {"\\\\u0000":0} has the key of the first. So no key made here begins so."""
+KEY_WITH_A_BACKSLASH = re.compile(r'"(?:[^"\\]|\\.)*?\\(?:\\|u005[cC])(?:[^"\\]|\\.)*"\s*:')
+r"""V8 takes a key with an escape for the last key that it saw, in this text or in one before, where
+it is spelled as that one begins: after {"a\\":0}, {"a\n":0} has the key of the first, a backslash
+behind its a. So no key that V8 is asked for holds a backslash."""
 
 _LITERALS = ("true", "false", "null", '""', "[]", "{}")
 _EDGES = (
@@ -85,10 +86,10 @@ class JsonTexts:
         if kind < 0.5:
             return f'"{self._chance.randrange(10**6)}"'
         key = self._string()
-        return '"k"' if STARTS_WITH_A_BACKSLASH.match(key) else key
+        return '"k"' if KEY_WITH_A_BACKSLASH.match(f"{key}:") else key
 
     def _broken(self, text: str) -> str:
         at = self._chance.randrange(len(text) + 1)
         end = at + self._chance.randrange(2)
         broken = text[:at] + self._chance.choice(("", *_NOISE)) + text[end:]
-        return text if STARTS_WITH_A_BACKSLASH.search(broken) else broken
+        return text if KEY_WITH_A_BACKSLASH.search(broken) else broken

@@ -55,7 +55,7 @@ class World(Services):
 
 
 def waiting(second: int, **changes: Any) -> Delivery:
-    """Return a delivery that was put by, of an event at this second."""
+    """Return a delivery that was deferred, of an event at this second."""
     event_id = f"evt_{second}"
     occurred_at_ms = samples.NOW_MS + second * 1000
     values = {

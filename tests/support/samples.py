@@ -68,7 +68,7 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
         "duration_ms": 35,
         "status_code": 500,
         "error": FailureReason.HTTP_STATUS,
-        "answer": "no",
+        "response_body": "no",
         **changes,
     }
     return Attempt(**values)

@@ -57,7 +57,7 @@ def manage(world: World) -> None:
 
 
 def publish(world: World) -> None:
-    """Events are published one by one and together, and what nobody can process is put by."""
+    """Events are published one by one and together, and poison is dead-lettered."""
     body = json.loads(world.event())
     world.call("POST", "/api/v1/events", 202, json=body)
     world.call("POST", "/api/v1/events", 202, json=[json.loads(world.event()) for _ in range(12)])
@@ -159,7 +159,7 @@ def restore(world: World) -> None:
 
 
 def fail_for_days(world: World) -> None:
-    """A webhook that fails for four days is warned of, for five it is switched off."""
+    """A webhook that fails for four days is warned of, for five it is disabled."""
     with world.webhook(Answer(500)) as (webhook_id, _):
         for days in (0, 4.5, 5.5):
             world.dispatch(world.event())

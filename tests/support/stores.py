@@ -18,7 +18,6 @@ from moto import mock_aws
 from local.atomic import one_at_a_time
 from support import samples
 from support.fakes import (
-    FakeAllowanceStore,
     FakeApiKeyStore,
     FakeCheckStore,
     FakeDeliveryStore,
@@ -26,12 +25,12 @@ from support.fakes import (
     FakeErasureStore,
     FakeHealthStore,
     FakeOverdueDeliveries,
+    FakeRateLimitStore,
     FakeReplayStore,
     FakeWebhookStore,
     FakeWebhookTrail,
 )
 from support.tables import create_tables
-from webhooks.adapters.allowances import DynamoDBAllowanceStore
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.checks import DynamoDBCheckStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
@@ -42,6 +41,7 @@ from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.erasures import DynamoDBErasureStore, DynamoDBWebhookTrail
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
 from webhooks.adapters.replays import DynamoDBReplayStore
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import DeliveryKey
     from webhooks.ports import (
-        AllowanceStore,
         ApiKeyStore,
         CheckStore,
         DeliveryLog,
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
         ErasureStore,
         HealthStore,
         OverdueDeliveries,
+        RateLimitStore,
         ReplayStore,
         WebhookStore,
         WebhookTrail,
@@ -92,7 +92,7 @@ class Stores(NamedTuple):
     checks: CheckStore
     erasures: ErasureStore
     trail: WebhookTrail
-    allowances: AllowanceStore
+    rate_limits: RateLimitStore
 
 
 class Clock:
@@ -150,7 +150,7 @@ def on_fakes() -> Stores:
         checks=FakeCheckStore(),
         erasures=FakeErasureStore(),
         trail=FakeWebhookTrail(webhooks),
-        allowances=FakeAllowanceStore(),
+        rate_limits=FakeRateLimitStore(),
     )
 
 
@@ -170,7 +170,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         checks=DynamoDBCheckStore(client, table, retention_days=30, clock=clock),
         erasures=DynamoDBErasureStore(client, table, retention_days=30, clock=clock),
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
-        allowances=DynamoDBAllowanceStore(client, table),
+        rate_limits=DynamoDBRateLimitStore(client, table),
     )
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from support import samples
 from support.fakes import (
-    FakeAnnouncer,
     FakeDeliveryStore,
     FakeDeliveryWalk,
     FakeErasureStore,
     FakeEventQueue,
     FakeHealthStore,
     FakeObserver,
+    FakeOperationalEvents,
     FakeOverdueDeliveries,
     FakeRecoveryScheduler,
     FakeRejectedMessages,
@@ -56,7 +56,7 @@ class World:
     sender: FakeSender = field(default_factory=FakeSender)
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     recoveries: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
-    announcer: FakeAnnouncer = field(default_factory=FakeAnnouncer)
+    operational_events: FakeOperationalEvents = field(default_factory=FakeOperationalEvents)
     queue: FakeEventQueue = field(default_factory=FakeEventQueue)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
@@ -80,7 +80,7 @@ class World:
         return HealthKeeper(
             store=self.health_store,
             scheduler=self.recoveries,
-            announcer=self.announcer,
+            operational_events=self.operational_events,
             observer=self.observer,
             recovery_schedule=self.recovery_schedule,
             clock=self.clock,

@@ -1,4 +1,4 @@
-"""Checks of receivers: what is sent, what each answer proves, and what becomes of a check."""
+"""Checks of receivers: what is sent, what each response proves, and what becomes of a check."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pytest
 from support import samples
 from support.fakes import (
     Failures,
-    FakeAllowanceStore,
     FakeCheckScheduler,
     FakeCheckStore,
     FakeObserver,
+    FakeRateLimitStore,
     FakeWebhookStore,
 )
 from support.http_api import LIMITS
-from webhooks.domain.allowance import Kind
 from webhooks.domain.check import AFTER_VALID, Check, CheckStatus, Probe, Verdict, judge
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import TooManyTestsError, UnavailableError, WebhookDisabledError
 from webhooks.domain.forgery import Signers, forged, genuine, sample, unlive_secret
 from webhooks.domain.payload import parse, serialize
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature, standard_signature
 from webhooks.domain.webhook import Secrets
-from webhooks.services.allowances import Allowances
 from webhooks.services.checker import PATIENCE_SECONDS, SECONDS_FOR_A_CHECK, Checker
 from webhooks.services.checks import Checks
+from webhooks.services.rate_limits import RateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,9 +135,9 @@ class World:
         self.checks = Checks(
             store=self.store,
             scheduler=self.scheduler,
-            allowances=Allowances(
-                FakeAllowanceStore(),
-                limits=LIMITS | {Kind.TESTS: 2},
+            rate_limits=RateLimits(
+                FakeRateLimitStore(),
+                limits=LIMITS | {RateLimit.TESTS: 2},
                 observer=self.observer,
                 clock=self.clock,
             ),
@@ -233,8 +233,8 @@ def test_a_secret_that_was_rotated_away_is_found_where_the_receiver_still_takes_
     [
         ({}, {"nothing is left to do"}),
         ({Probe.DUPLICATE: 409}, {"duplicate"}),
-        ({Probe.UNSIGNED: 400}, {"answer 401"}),
-        ({Probe.UNSIGNED: 500, Probe.DUPLICATE: 409}, {"answer 401", "duplicate"}),
+        ({Probe.UNSIGNED: 400}, {"return 401"}),
+        ({Probe.UNSIGNED: 500, Probe.DUPLICATE: 409}, {"return 401", "duplicate"}),
         ({Probe.UNSIGNED: 403}, {"nothing is left to do"}),
     ],
 )
@@ -247,11 +247,11 @@ def test_what_a_verified_receiver_had_better_do_is_in_the_first_sentence_too(
     }
     report = judge({**dict.fromkeys(Probe, REFUSED), **genuine, **refused})
     assert report.verified
-    pieces = {"nothing is left to do", "answer 401", "duplicate"}
+    pieces = {"nothing is left to do", "return 401", "duplicate"}
     assert {piece for piece in pieces if piece in report.message} == said
     for finding in report.findings:
         if finding.probe in changes and finding.outcome.status_code != 403:
-            assert "nswer" in finding.message
+            assert "eturn" in finding.message
 
 
 @pytest.mark.parametrize("known", [samples.SECRET, OTHER_SECRET])
@@ -288,7 +288,7 @@ def test_what_is_not_accepted_counts_as_refused_unless_nobody_looked_at_it(
 
 
 @pytest.mark.parametrize("error", [error for error in FailureReason if error != "http_status"])
-def test_what_got_no_answer_proves_nothing(error: FailureReason) -> None:
+def test_what_got_no_response_proves_nothing(error: FailureReason) -> None:
     silent = Outcome(error)
     assert failed({Probe.VALID: silent}) == {Probe.VALID}
     answers: dict[Probe, Outcome] = {Probe.VALID: ACCEPTED, **dict.fromkeys(AFTER_VALID, silent)}
@@ -396,7 +396,7 @@ def test_a_check_is_started_with_a_record_and_counts_as_a_test_event() -> None:
     assert len(world.scheduler.started) == 2
 
 
-def test_a_webhook_that_is_off_is_not_checked() -> None:
+def test_a_webhook_that_is_disabled_is_not_checked() -> None:
     world = World(active=False)
     with pytest.raises(WebhookDisabledError):
         world.checks.start(world.webhook)

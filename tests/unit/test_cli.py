@@ -143,7 +143,7 @@ def test_the_log_is_filtered_and_a_delivery_is_shown_with_its_attempts(
     assert BODY.decode() in shown
     assert shown.splitlines()[-1].split()[2:] == ["500", "35", "no", "no"]
     assert commands.main(["show", WEBHOOK.id, failed.id, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["attempts"][0]["answer"] == "no"
+    assert json.loads(capsys.readouterr().out)["attempts"][0]["response_body"] == "no"
 
 
 def test_a_delivery_is_resent_a_sample_is_sent_and_types_are_listed(
@@ -190,14 +190,14 @@ def test_wrong_usage_exits_with_2_and_calls_nothing(wire: Wire, arguments: list[
     assert wire.calls == []
 
 
-def test_an_api_that_does_not_answer_is_an_error(
+def test_an_api_that_does_not_respond_is_an_error(
     wire: Wire, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wire.failures = [requests.ConnectionError("refused"), response(403, '{"message":"Forbidden"}')]
     assert commands.main(["list"]) == 1
-    assert f"The API at {API_URL} does not answer: refused" in capsys.readouterr().err
+    assert f"The API at {API_URL} does not respond: refused" in capsys.readouterr().err
     assert commands.main(["list"]) == 1
-    assert "answered 403" in capsys.readouterr().err
+    assert "returned 403" in capsys.readouterr().err
 
 
 def test_the_address_and_the_key_come_together_or_from_the_local_stack(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_refusal_and_a_closed_port_are_told_apart(
     assert (refused.status, refused.succeeded) == (302, False)
     assert len(receiver.requests) == 1
     silent = Forwarder("http://127.0.0.1:1/", None).forward(one)
-    assert (silent.status, silent.problem) == (None, "nothing answers there")
+    assert (silent.status, silent.problem) == (None, "nothing listens there")
 
 
 def test_listening_survives_an_api_that_is_away_and_ends_with_ctrl_c(

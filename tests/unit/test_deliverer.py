@@ -243,16 +243,16 @@ def test_the_old_receivers_gone_does_not_switch_off_what_was_changed_meanwhile(
 ) -> None:
     after = changed_meanwhile(world, **changes)
     assert world.webhook().active
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
     # Were it to wait, nobody would send it: the webhook is on, and no recovery of it begins.
     assert after.status is Status.RETRYING
     assert after.next_attempt_at_ms == samples.NOW_MS + 5_000
 
 
-def test_gone_of_a_webhook_that_its_owner_switched_off_meanwhile_waits(world: World) -> None:
+def test_gone_of_a_webhook_that_its_owner_disabled_meanwhile_waits(world: World) -> None:
     after = changed_meanwhile(world, active=False)
     assert (after.status, after.reason) == (Status.WAITING, "gone")
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
 
 
 def test_gone_of_a_webhook_that_was_deleted_meanwhile_is_left_to_the_schedule(

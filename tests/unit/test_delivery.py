@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 import pytest
@@ -60,5 +61,5 @@ def test_only_an_end_is_settled(status: Status, settled: bool) -> None:
 
 def test_a_deliverys_text_shows_neither_payload_nor_secret() -> None:
     assert "email.delivered" in repr(samples.delivery())
-    assert "body" not in repr(samples.delivery())
+    assert not re.search(r"\bbody=", repr(samples.delivery()))
     assert samples.SECRET not in repr(samples.destination())

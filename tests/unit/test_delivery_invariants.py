@@ -280,7 +280,7 @@ class Deliveries(RuleBasedStateMachine):
         }
         failed = [texts[int(message_id[1:])] for message_id in self.world.send(*texts)]
         self.unfinished += failed
-        # A first attempt is not for a webhook that is known to be down: its event is put by.
+        # A first attempt is not for a webhook that is known to be down: its event waits.
         assert not down & {url for url, _, _ in self.world.sender.posts[before:]}
         # A success that is not recorded must have its message come again.
         assert {*map(_of_delivery, self.store.unrecorded)} <= {*map(_of_message, failed)}
@@ -460,7 +460,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(
         number=webhooks,
-        what=st.sampled_from(["switches off", "switches on", "moves", "rotates", "deletes"]),
+        what=st.sampled_from(["disables", "enables", "moves", "rotates", "deletes"]),
         outcome=outcomes,
         event=st.integers(46, 59),
     )
@@ -470,8 +470,8 @@ class Deliveries(RuleBasedStateMachine):
         """What the sender knows of the webhook is then of the past; its answer is this one."""
         owner = _owner(number)
         changes = {
-            "switches off": WebhookChanges(active=False),
-            "switches on": WebhookChanges(active=True),
+            "disables": WebhookChanges(active=False),
+            "enables": WebhookChanges(active=True),
             "moves": WebhookChanges(url=samples.webhook(number).url),
         }
 

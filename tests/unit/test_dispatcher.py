@@ -20,7 +20,7 @@ from webhooks.services.reader import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=7, answer="no")
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=7, response_body="no")
 GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410, duration_ms=7)
 
 
@@ -82,7 +82,7 @@ def test_a_failure_is_recorded_then_scheduled(world: World) -> None:
     delivery = world.only()
     assert delivery.status is Status.RETRYING
     assert delivery.next_attempt_at_ms == samples.NOW_MS + 5_000
-    assert [(a.number, a.error, a.answer) for a in delivery.attempts] == [
+    assert [(a.number, a.error, a.response_body) for a in delivery.attempts] == [
         (1, FailureReason.HTTP_STATUS, "no")
     ]
     assert world.scheduler.executions == {delivery.key: (2, 5.0)}
@@ -106,7 +106,7 @@ def test_gone_disables_the_webhook_once_and_keeps_its_deliveries(world: World) -
     assert (webhook.active, webhook.disabled_reason) == (False, "gone")
     assert [delivery.status for delivery in world.stored()] == [Status.WAITING] * 3
     assert world.scheduler.calls == 0
-    assert world.announcer.types == ["webhook.disabled"]
+    assert world.operational_events.types == ["webhook.disabled"]
 
 
 def test_a_disabled_webhooks_deliveries_wait_without_an_attempt(world: World) -> None:
@@ -150,12 +150,12 @@ def test_a_failure_has_no_latency_and_tells_whether_anybody_answered(world: Worl
     assert world.observer.counts["UnansweredAttempts"] == 1
 
 
-def test_what_is_put_by_is_counted_and_a_failure_is_not(world: World) -> None:
+def test_deferred_deliveries_are_counted_and_failures_are_not(world: World) -> None:
     world.add(1, active=False)
     world.add(2)
     world.sender.answer = lambda *_: REFUSED
     world.send(samples.event_text())
-    assert world.observer.counts["PutBy"] == 1
+    assert world.observer.counts["DeferredDeliveries"] == 1
 
 
 def test_an_invocation_names_its_messages_and_their_events(world: World) -> None:
@@ -207,7 +207,7 @@ def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World)
     assert len(world.observer.logged("event_conflict")) == 1
 
 
-def test_an_event_that_its_first_copys_time_makes_too_large_is_put_by_and_its_batch_goes_on(
+def test_an_event_that_its_first_copys_time_makes_too_large_is_dead_lettered_and_its_batch_goes_on(
     world: World,
 ) -> None:
     world.add()
@@ -284,7 +284,7 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_harms_nobody(
     assert world.only().status is Status.SUCCEEDED
 
 
-def test_poison_that_cannot_be_put_by_is_received_again(world: World) -> None:
+def test_poison_that_cannot_be_dead_lettered_is_received_again(world: World) -> None:
     world.rejected.refuse = {"m0"}
     assert world.send("not json") == ["m0"]
 
@@ -477,7 +477,7 @@ def test_a_batchs_failures_change_a_webhooks_health_once(world: World) -> None:
     assert world.health_store.writes == ["failed", "failed"]
     assert [world.webhook(number).health.failures for number in (1, 2)] == [6, 6]
     assert world.send(*(samples.event_text(transaction_id=f"more_{n}") for n in range(6))) == []
-    assert world.announcer.types == ["webhook.down", "webhook.down"]
+    assert world.operational_events.types == ["webhook.down", "webhook.down"]
     assert len(world.recoveries.started) == 2
 
 
@@ -537,7 +537,7 @@ def test_a_ses_record_outside_the_six_is_counted_and_dropped(world: World) -> No
 
 def test_logs_name_no_url_address_payload_or_secret(world: World) -> None:
     world.add()
-    world.sender.answer = lambda *_: replace(REFUSED, answer="secret-answer")
+    world.sender.answer = lambda *_: replace(REFUSED, response_body="secret-answer")
     field = samples.event_text(**{"canary@example.com": 1})
     world.send(samples.event_text(), "not json canary", field)
     said = repr(world.observer.lines)

@@ -171,15 +171,15 @@ def test_the_page_on_the_api_has_every_error_with_its_status() -> None:
         if isinstance(call.args[1], ast.Constant)
     }
     codes = re.findall(r'^ {8}"(too_many_\w+)",$', text_of(ROOT / "functions/api/errors.py"), re.M)
-    allowances = {(429, code) for code in codes}
+    rate_limits = {(429, code) for code in codes}
     assert len(raised) >= 20
-    assert len(allowances) >= 5
+    assert len(rate_limits) >= 5
     assert {
         (int(row[0]), code)
         for row in rows_of(DOCS / "api.md")
         if row[0].isdecimal()
         for code in in_code(row[1])
-    } == raised | allowances
+    } == raised | rate_limits
 
 
 def test_the_page_on_retries_has_the_schedule_and_every_error() -> None:

@@ -83,7 +83,7 @@ class Hour:
     @property
     def told(self) -> Counter[str]:
         """What the webhook's owner was told, and how often."""
-        return Counter(self.world.announcer.types)
+        return Counter(self.world.operational_events.types)
 
     @property
     def statuses(self) -> Counter[Status]:
@@ -174,7 +174,7 @@ def test_what_a_step_sent_is_reported_together(world: World) -> None:
     assert world.step() == DRAINING._replace(pace=16.0)
     assert len(world.sent()) == 32
     assert world.webhook().health.circuit is Circuit.DRAINING
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
 
 
 def test_what_a_step_sent_before_our_own_side_failed_counts(world: World) -> None:

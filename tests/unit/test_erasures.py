@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.fakes import FakeAllowanceStore, FakeErasureScheduler
+from support.fakes import FakeErasureScheduler, FakeRateLimitStore
 from support.http_api import LIMITS
 from support.world import World as Services
-from webhooks.domain.allowance import Kind
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.erasure import Erasure, ErasureStatus
 from webhooks.domain.errors import InvalidInputError, TooManyErasuresError, UnavailableError
+from webhooks.domain.rate_limit import RateLimit
 from webhooks.services import eraser
-from webhooks.services.allowances import Allowances
 from webhooks.services.eraser import PAUSE_SECONDS, SECONDS_FOR_A_BATCH
 from webhooks.services.erasures import Erasures
+from webhooks.services.rate_limits import RateLimits
 from webhooks.services.redriver import Redriven, Redriver
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class World(Services):
         self.services = Erasures(
             store=self.erasures,
             scheduler=self.erasure_scheduler,
-            allowances=Allowances(
-                FakeAllowanceStore(),
-                limits=LIMITS | {Kind.ERASURES: 3},
+            rate_limits=RateLimits(
+                FakeRateLimitStore(),
+                limits=LIMITS | {RateLimit.ERASURES: 3},
                 observer=self.observer,
                 clock=self.clock,
             ),
@@ -63,7 +63,7 @@ class World(Services):
             "id": delivery_id(event_id, samples.NOW_MS - seconds_ago * 1000, webhook_id),
             "event_id": event_id,
             "body": json.dumps(body, separators=(",", ":")).encode(),
-            "attempts": (samples.attempt(answer=f"no such user: {to}"),),
+            "attempts": (samples.attempt(response_body=f"no such user: {to}"),),
         }
         return self.put(samples.delivery(webhook, **{**values, **changes}))
 
@@ -97,7 +97,7 @@ def test_a_settled_delivery_keeps_its_status_and_loses_its_payload(
     erased = world.now(delivery)
     assert (erased.status, erased.reason, erased.erased) == (status, "timeout", True)
     assert erased.body == b'{"event":"email.delivered","transaction_id":"txn_0"}'
-    assert [attempt.answer for attempt in erased.attempts] == [""]
+    assert [attempt.response_body for attempt in erased.attempts] == [""]
     assert [attempt.status_code for attempt in erased.attempts] == [500]
 
 
@@ -137,10 +137,10 @@ def test_an_event_id_that_tells_the_address_counts_too(world: World) -> None:
 
 
 def test_where_only_an_answer_tells_the_address_the_delivery_goes_on(world: World) -> None:
-    answer = samples.attempt(answer=f"<{ANNA}> is unknown")
+    answer = samples.attempt(response_body=f"<{ANNA}> is unknown")
     delivery = world.about("somebody", attempts=(answer,))
     assert world.finish(world.start()).erased == 0
-    assert world.now(delivery) == replace(delivery, attempts=(replace(answer, answer=""),))
+    assert world.now(delivery) == replace(delivery, attempts=(replace(answer, response_body=""),))
 
 
 def test_a_transaction_id_that_tells_the_address_goes_too(world: World) -> None:
@@ -207,13 +207,13 @@ def test_an_attempt_under_way_records_no_payload_and_no_answer(world: World) -> 
 
     def answer(_url: str, _headers: Mapping[str, str]) -> Outcome:
         world.finish(world.start())
-        return Outcome(FailureReason.HTTP_STATUS, status_code=500, answer=f"no {ANNA}")
+        return Outcome(FailureReason.HTTP_STATUS, status_code=500, response_body=f"no {ANNA}")
 
     world.sender.answer = answer
     assert world.retrier.resend(delivery.key) is False
     erased = world.now(delivery)
     assert erased.erased
-    assert [attempt.answer for attempt in erased.attempts] == ["", ""]
+    assert [attempt.response_body for attempt in erased.attempts] == ["", ""]
     assert b"anna" not in erased.body
 
 
@@ -221,7 +221,9 @@ def test_a_delivery_that_changes_meanwhile_is_read_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = world.about(ANNA)
-    changed = replace(delivery, attempts=(*delivery.attempts, samples.attempt(2, answer=ANNA)))
+    changed = replace(
+        delivery, attempts=(*delivery.attempts, samples.attempt(2, response_body=ANNA))
+    )
     original = world.walk.batch
 
     def batch(*arguments: Any) -> Any:
@@ -232,7 +234,7 @@ def test_a_delivery_that_changes_meanwhile_is_read_again(
 
     monkeypatch.setattr(world.walk, "batch", batch)
     world.finish(world.start())
-    assert [attempt.answer for attempt in world.now(delivery).attempts] == ["", ""]
+    assert [attempt.response_body for attempt in world.now(delivery).attempts] == ["", ""]
 
 
 def test_a_fault_of_ours_is_tried_again_and_counts_nothing_twice(world: World) -> None:

@@ -47,8 +47,8 @@ def test_a_dead_webhooks_executions_do_not_grow_with_its_events() -> None:
     dead = simulate.Simulation([simulate.Tenant(1000, down=(0, 300))]).run(300)
     for_longer = simulate.Simulation([simulate.Tenant(1000, down=(0, 900))]).run(900)
     assert dead["executions"] == for_longer["executions"] == 11
-    assert dead["put by"] == 290_000
-    assert for_longer["put by"] == 890_000
+    assert dead["deferred"] == 290_000
+    assert for_longer["deferred"] == 890_000
 
 
 def test_the_table_marks_what_is_over_its_budget_and_colours_only_when_asked() -> None:

@@ -58,7 +58,7 @@ def test_ten_failures_in_a_row_open_the_circuit_once(world: World) -> None:
     key = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-1")
     assert world.recoveries.started == [(key, 30.0)]
     assert health.recovery_due_at_ms == samples.NOW_MS + 30_000
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
     assert world.health_store.writes.count("open") == 1
 
 
@@ -87,7 +87,7 @@ def test_a_success_begins_the_count_anew(world: World) -> None:
     world.health.report(world.webhook(), [SUCCESS])
     fail(world, FAILURES_TO_OPEN - 1)
     assert world.webhook().health.circuit is Circuit.CLOSED
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
 
 
 def test_a_success_while_down_begins_to_drain_and_says_so_once(world: World) -> None:
@@ -104,25 +104,25 @@ def test_a_success_while_down_begins_to_drain_and_says_so_once(world: World) -> 
         recovery_due_at_ms=samples.NOW_MS + 30_000,
         draining_since_ms=world.now_ms,
     )
-    assert world.announcer.types == ["webhook.down", "webhook.recovered"]
-    facts = world.announcer.announcements[-1].facts
+    assert world.operational_events.types == ["webhook.down", "webhook.recovered"]
+    facts = world.operational_events.published[-1].facts
     assert facts == {"failing_since": "2025-12-21T10:30:00.000Z"}
 
 
 @pytest.mark.parametrize("disabled", [False, True])
 def test_that_it_is_back_is_told_whoever_set_it_right(world: World, disabled: bool) -> None:
-    """Its owner, who gave it another url or switched it on again: that began a clean record."""
+    """Its owner, who gave it another url or enabled it again: that began a clean record."""
     fail(world, FAILURES_TO_OPEN)
     if disabled:
         world.health_store.disable("acc_1", samples.WEBHOOK_ID, "failing", world.now_ms)
     world.now_ms += 60_000
     changes = WebhookChanges(url="https://new.example.com/hook", active=True)
     world.store.update("acc_1", samples.WEBHOOK_ID, changes, world.now_ms, "recovery-2")
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
     for _ in range(2):
         world.health.report(world.webhook(), [SUCCESS])
-    assert world.announcer.types == ["webhook.down", "webhook.recovered"]
-    facts = world.announcer.announcements[-1].facts
+    assert world.operational_events.types == ["webhook.down", "webhook.recovered"]
+    facts = world.operational_events.published[-1].facts
     assert facts == {"failing_since": "2025-12-21T10:30:00.000Z"}
     assert world.health_store.writes.count("succeeded") == 1
 
@@ -137,7 +137,7 @@ def test_a_webhook_that_fails_again_while_draining_goes_on_in_its_one_recovery(
     health = world.webhook().health
     assert (health.circuit, health.recovery_id) == (Circuit.OPEN, "recovery-1")
     assert len(world.recoveries.started) == 1
-    assert world.announcer.types == ["webhook.down", "webhook.recovered", "webhook.down"]
+    assert world.operational_events.types == ["webhook.down", "webhook.recovered", "webhook.down"]
 
 
 def test_a_thousand_failures_at_once_are_one_opening_one_recovery_one_notice(
@@ -149,7 +149,7 @@ def test_a_thousand_failures_at_once_are_one_opening_one_recovery_one_notice(
 
     assert world.webhook().health.failures == 1000
     assert len(world.recoveries.started) == 1
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
     assert world.observer.counts["WebhooksDown"] == 1
 
 
@@ -158,7 +158,7 @@ def test_a_recovery_that_nobody_started_is_started_by_the_next_failure(world: Wo
     fail(world, FAILURES_TO_OPEN)
     assert world.webhook().health.circuit is Circuit.OPEN
     assert world.recoveries.started == []
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
 
     fail(world)
     assert world.recoveries.started == []
@@ -180,21 +180,21 @@ def test_a_webhook_is_warned_of_once_after_four_days(world: World) -> None:
     fail(world)
     world.now_ms += WARN_AFTER_MS - 1
     fail(world)
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
 
     world.now_ms += 1
     for _ in range(3):
         fail(world)
 
-    assert world.announcer.types == ["webhook.failing"]
-    assert world.announcer.announcements[0].facts == {
+    assert world.operational_events.types == ["webhook.failing"]
+    assert world.operational_events.published[0].facts == {
         "failing_since": "2025-12-21T10:30:00.000Z",
         "disabled_at": "2025-12-26T10:30:00.000Z",
     }
     assert world.webhook().active
 
 
-def test_a_webhook_is_switched_off_once_after_five_days(world: World) -> None:
+def test_a_webhook_is_disabled_once_after_five_days(world: World) -> None:
     fail(world)
     world.now_ms += WARN_AFTER_MS
     fail(world)
@@ -208,8 +208,8 @@ def test_a_webhook_is_switched_off_once_after_five_days(world: World) -> None:
         list(pool.map(lambda _: world.health.report(webhook, failures(20)), range(100)))
 
     assert (world.webhook().active, world.webhook().disabled_reason) == (False, "failing")
-    assert world.announcer.types == ["webhook.failing", "webhook.disabled"]
-    assert world.announcer.announcements[-1].facts == {"reason": "failing"}
+    assert world.operational_events.types == ["webhook.failing", "webhook.disabled"]
+    assert world.operational_events.published[-1].facts == {"reason": "failing"}
     assert world.recoveries.started == []
 
 
@@ -217,7 +217,7 @@ def test_a_webhook_that_nobody_looked_at_in_five_days_is_warned_of_first(world: 
     fail(world)
     world.now_ms += DISABLE_AFTER_MS + DAY_MS
     fail(world)
-    [warning] = world.announcer.announcements
+    [warning] = world.operational_events.published
     assert (warning.type, warning.facts["disabled_at"]) == (
         "webhook.failing",
         "2025-12-28T10:30:00.000Z",
@@ -229,10 +229,10 @@ def test_a_webhook_that_nobody_looked_at_in_five_days_is_warned_of_first(world: 
     world.now_ms += 1
     fail(world)
     assert world.webhook().disabled_reason == "failing"
-    assert world.announcer.types == ["webhook.failing", "webhook.disabled"]
+    assert world.operational_events.types == ["webhook.failing", "webhook.disabled"]
 
 
-def test_a_webhook_that_was_warned_of_late_is_switched_off_a_day_later(world: World) -> None:
+def test_a_webhook_that_was_warned_of_late_is_disabled_a_day_later(world: World) -> None:
     fail(world)
     world.now_ms += WARN_AFTER_MS + NOTICE_MS // 2
     fail(world)
@@ -253,7 +253,7 @@ def test_a_success_in_five_days_of_failures_prevents_switching_off(world: World)
     world.now_ms += WARN_AFTER_MS - 1
     fail(world)
     assert world.webhook().active
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
 
 
 def test_a_success_between_the_last_failure_and_its_review_prevents_switching_off(
@@ -267,7 +267,7 @@ def test_a_success_between_the_last_failure_and_its_review_prevents_switching_of
     world.health.report(world.webhook(), [SUCCESS])
     assert not world.health.review(before_the_success)
     assert world.webhook().active
-    assert world.announcer.types == ["webhook.failing"]
+    assert world.operational_events.types == ["webhook.failing"]
 
 
 def test_a_success_between_the_last_failure_and_its_review_prevents_a_warning(
@@ -278,16 +278,16 @@ def test_a_success_between_the_last_failure_and_its_review_prevents_a_warning(
     before_the_success = world.webhook()
     world.health.report(world.webhook(), [SUCCESS])
     assert not world.health.review(before_the_success)
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
 
 
-def test_a_webhook_that_is_off_already_is_not_announced_again(world: World) -> None:
+def test_a_webhook_that_is_disabled_already_is_not_reported_again(world: World) -> None:
     world.health.gone(world.webhook())
     fail(world)
     world.now_ms += DISABLE_AFTER_MS
     fail(world)
     assert world.webhook().disabled_reason == "gone"
-    assert world.announcer.types == ["webhook.disabled"]
+    assert world.operational_events.types == ["webhook.disabled"]
 
 
 def test_what_failed_at_an_older_url_says_nothing_about_the_new_one(world: World) -> None:
@@ -296,9 +296,9 @@ def test_what_failed_at_an_older_url_says_nothing_about_the_new_one(world: World
     world.store.update("acc_1", samples.WEBHOOK_ID, changes, samples.NOW_MS + 1)
     world.health.report(before, failures(FAILURES_TO_OPEN))
     assert world.webhook().health == CLEAN
-    assert (world.announcer.types, world.recoveries.started) == ([], [])
+    assert (world.operational_events.types, world.recoveries.started) == ([], [])
     world.health.report(world.webhook(), failures(FAILURES_TO_OPEN))
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
 
 
 def test_a_webhook_that_was_deleted_is_not_made_again(world: World) -> None:
@@ -307,15 +307,15 @@ def test_a_webhook_that_was_deleted_is_not_made_again(world: World) -> None:
     world.health.report(deleted, failures(FAILURES_TO_OPEN))
     world.health.gone(deleted)
     assert world.store.webhooks == {}
-    assert world.announcer.types == []
+    assert world.operational_events.types == []
     assert world.recoveries.started == []
 
 
 def test_an_exhausted_delivery_is_told_with_what_an_owner_asks_first(world: World) -> None:
     exhausted = replace(samples.delivery(), status=Status.EXHAUSTED)
     world.health.exhausted(exhausted)
-    [announcement] = world.announcer.announcements
-    assert announcement.facts == {
+    [event] = world.operational_events.published
+    assert event.facts == {
         "delivery_id": exhausted.id,
         "event_id": exhausted.event_id,
         "event_type": "email.delivered",
@@ -327,13 +327,13 @@ def test_an_exhausted_delivery_is_told_with_what_an_owner_asks_first(world: Worl
 
 
 def test_what_nobody_could_be_told_is_in_the_log(world: World) -> None:
-    world.announcer.failures.plan("announce", True)
+    world.operational_events.failures.plan("publish", True)
     fail(world, FAILURES_TO_OPEN)
     assert world.webhook().health.circuit is Circuit.OPEN
     assert len(world.recoveries.started) == 1
     assert world.observer.logged("webhook.down")[0]["failures"] == FAILURES_TO_OPEN
-    assert world.observer.logged("announcement_lost")[0]["type"] == "webhook.down"
-    assert world.observer.counts["UnheardAnnouncements"] == 1
+    assert world.observer.logged("operational_event_lost")[0]["type"] == "webhook.down"
+    assert world.observer.counts["LostOperationalEvents"] == 1
 
 
 @pytest.mark.parametrize("method", ["failed", "open"])

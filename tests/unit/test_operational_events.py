@@ -1,4 +1,4 @@
-"""What the page about operational events says, held against what the code announces."""
+"""What the page about operational events says, held against what the code publishes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from support import samples
 from support.world import World
-from webhooks.adapters.eventbridge import EventBridgeAnnouncer
-from webhooks.domain.announcement import AnnouncementType
+from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS
+from webhooks.domain.operational_event import OperationalEventType
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "operational-events.schema.json").read_text())
@@ -33,10 +33,10 @@ class Bus:
 
 
 @pytest.fixture
-def announced() -> dict[str, dict[str, Any]]:
-    """The details of everything that a webhook's long decline announces."""
+def published() -> dict[str, dict[str, Any]]:
+    """The details of everything that a webhook's long decline publishes."""
     bus = Bus()
-    world = World(announcer=EventBridgeAnnouncer(bus, "stack"))  # type: ignore[arg-type]
+    world = World(operational_events=EventBridgeOperationalEvents(bus, "stack"))  # type: ignore[arg-type]
     world.add()
     failed = [samples.attempt(number) for number in range(1, 11)]
     world.health.report(world.webhook(), failed)
@@ -49,31 +49,31 @@ def announced() -> dict[str, dict[str, Any]]:
     return {entry["DetailType"]: json.loads(entry["Detail"]) for entry in bus.entries}
 
 
-def test_each_event_is_announced_as_its_schema_says(announced: dict[str, dict[str, Any]]) -> None:
-    assert set(announced) == {kind.value for kind in AnnouncementType}
-    for detail in announced.values():
+def test_each_event_is_published_as_its_schema_says(published: dict[str, dict[str, Any]]) -> None:
+    assert set(published) == {kind.value for kind in OperationalEventType}
+    for detail in published.values():
         jsonschema.validate(detail, SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
-def test_no_event_holds_a_url_a_secret_or_a_payload(announced: dict[str, dict[str, Any]]) -> None:
-    text = json.dumps(announced)
+def test_no_event_holds_a_url_a_secret_or_a_payload(published: dict[str, dict[str, Any]]) -> None:
+    text = json.dumps(published)
     assert samples.SECRET not in text
     assert samples.webhook().url not in text
     assert "@" not in text
 
 
-def test_the_page_lists_the_fields_of_each(announced: dict[str, dict[str, Any]]) -> None:
+def test_the_page_lists_the_fields_of_each(published: dict[str, dict[str, Any]]) -> None:
     page = (DOCS / "operational-events.md").read_text()
     rows = dict(re.findall(r"^\| `([a-z.]+)` \| [^|]+ \| (.+) \|$", page, re.MULTILINE))
     common = {"version", "stack", "type", "account_id", "webhook_id", "at"}
-    for kind, detail in announced.items():
+    for kind, detail in published.items():
         assert common | set(re.findall(r"`([a-z_]+)`", rows[kind])) - {"failing", "gone"} == set(
             detail
         )
 
 
-def test_the_pages_example_is_one(announced: dict[str, dict[str, Any]]) -> None:
+def test_the_pages_example_is_one(published: dict[str, dict[str, Any]]) -> None:
     page = (DOCS / "operational-events.md").read_text()
     example = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
     jsonschema.validate(example["detail"], SCHEMA)
-    assert example["detail"].keys() == announced[example["detail-type"]].keys()
+    assert example["detail"].keys() == published[example["detail-type"]].keys()

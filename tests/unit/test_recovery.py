@@ -40,7 +40,7 @@ def test_a_webhook_that_is_down_is_probed_with_the_oldest_that_waits(world: Worl
 
     assert world.sent() == [oldest.id]
     assert world.stored(oldest) == oldest.after(
-        samples.attempt(probe=True, duration_ms=0, answer=""), Status.WAITING
+        samples.attempt(probe=True, duration_ms=0, response_body=""), Status.WAITING
     )
     assert world.stored(second) == second
     assert world.webhook().health.failures == FAILURES_TO_OPEN + 1
@@ -84,10 +84,10 @@ def test_a_probe_that_is_taken_begins_to_drain_at_once(world: World) -> None:
     assert world.stored(oldest).status is Status.SUCCEEDED
     assert world.stored(oldest).reason is None
     assert world.webhook().health.circuit is Circuit.DRAINING
-    assert world.announcer.types == ["webhook.recovered"]
+    assert world.operational_events.types == ["webhook.recovered"]
 
 
-def test_a_probe_that_says_gone_ends_in_a_webhook_that_is_off(world: World) -> None:
+def test_a_probe_that_says_gone_ends_in_a_webhook_that_is_disabled(world: World) -> None:
     [oldest] = world.wait_for(1)
     world.sender.answer = lambda *_: GONE
     assert world.step() is not None
@@ -98,7 +98,7 @@ def test_a_probe_that_says_gone_ends_in_a_webhook_that_is_off(world: World) -> N
     assert len(world.sent()) == 1
 
 
-def test_a_webhook_that_was_down_for_five_days_is_switched_off_unprobed(world: World) -> None:
+def test_a_webhook_that_was_down_for_five_days_is_disabled_unprobed(world: World) -> None:
     world.wait_for(1)
     world.sender.answer = lambda *_: REFUSED
     world.now_ms += WARN_AFTER_MS
@@ -111,7 +111,7 @@ def test_a_webhook_that_was_down_for_five_days_is_switched_off_unprobed(world: W
     assert world.webhook().disabled_reason == "failing"
     assert world.step() is None
     assert world.sent() == []
-    assert world.announcer.types == ["webhook.failing", "webhook.disabled"]
+    assert world.operational_events.types == ["webhook.failing", "webhook.disabled"]
 
 
 def test_what_waits_is_sent_oldest_first_at_the_rate(world: World) -> None:
@@ -151,7 +151,7 @@ def test_draining_stops_where_every_one_of_a_batch_fails(world: World) -> None:
     health = world.webhook().health
     assert (health.circuit, health.recovery_id) == (Circuit.OPEN, RECOVERY_ID)
     assert world.recoveries.started == []
-    assert world.announcer.types == ["webhook.down"]
+    assert world.operational_events.types == ["webhook.down"]
 
 
 def test_draining_goes_on_past_some_that_fail(world: World) -> None:
@@ -193,7 +193,7 @@ def test_draining_stops_in_time(world: World) -> None:
     assert len(world.sent()) == 16
 
 
-@pytest.mark.parametrize("change", ["another recovery", "off", "deleted", "renamed"])
+@pytest.mark.parametrize("change", ["another recovery", "disabled", "deleted", "renamed"])
 def test_a_slow_step_goes_on_only_while_it_is_its_recoverys(change: str) -> None:
     world = World(recovery_rate=50)
     world.wait_for(50)
@@ -201,7 +201,7 @@ def test_a_slow_step_goes_on_only_while_it_is_its_recoverys(change: str) -> None
 
     def slow(*_: object) -> Outcome:
         if world.now_ms == samples.NOW_MS:
-            changes = WebhookChanges(active=change != "off", description="new")
+            changes = WebhookChanges(active=change != "disabled", description="new")
             another = "recovery-9" if change == "another recovery" else None
             world.store.update("acc_1", samples.WEBHOOK_ID, changes, world.now_ms, another)
             if change == "deleted":
@@ -262,7 +262,7 @@ def test_a_recovery_ends_only_when_no_function_can_hold_the_old_state(
     assert world.observer.logged("recovery_ended")
 
 
-def test_one_that_a_slow_dispatcher_put_by_late_is_sent(world: World) -> None:
+def test_one_that_a_slow_dispatcher_deferred_late_is_sent(world: World) -> None:
     world.drain()
     late = world.put(waiting(1))
     assert world.step(settled(world)) == settled(world)
@@ -381,7 +381,7 @@ def test_a_recovery_whose_place_was_taken_ends_and_touches_nothing(world: World)
     assert world.webhook().health.recovery_id == "another"
 
 
-def test_a_recovery_of_a_webhook_that_is_off_ends_and_keeps_what_waits(world: World) -> None:
+def test_a_recovery_of_a_webhook_that_is_disabled_ends_and_keeps_what_waits(world: World) -> None:
     [kept] = world.wait_for(1)
     changes = WebhookChanges(active=False)
     world.store.update("acc_1", samples.WEBHOOK_ID, changes, world.now_ms)

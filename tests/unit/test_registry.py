@@ -141,7 +141,7 @@ def test_only_its_own_account_deletes_a_webhook(store: FakeWebhookStore) -> None
 
 @pytest.mark.parametrize(
     ("active", "circuit"),
-    # A healthy one may go down, and its events be put by, between the look and the deletion.
+    # A healthy one may go down, and its events be deferred, between the look and the deletion.
     [(True, Circuit.CLOSED), (False, Circuit.CLOSED), (True, Circuit.OPEN)],
 )
 def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(

@@ -124,7 +124,7 @@ def during(world: World, happens: Callable[[], object], outcome: Outcome) -> Non
     world.sender.answer = answer
 
 
-def test_a_delivery_put_by_during_a_failed_resend_stays_put_by(world: World) -> None:
+def test_a_delivery_deferred_during_a_failed_resend_stays_deferred(world: World) -> None:
     def disabled() -> None:
         world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
         assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE

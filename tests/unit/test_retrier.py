@@ -198,7 +198,7 @@ def test_a_drained_delivery_that_fails_gets_the_next_generation_of_executions(
     world: World,
 ) -> None:
     world.sender.answer = lambda *_: REFUSED
-    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    delivery = world.put(world.delivery.defer("webhook_down"))
     attempt = world.retrier.drain(world.destination(), delivery)
     assert attempt is not None
     assert attempt.scheduled
@@ -213,7 +213,7 @@ def test_a_drained_delivery_whose_schedule_is_not_started_waits_for_the_next_ste
     world: World,
 ) -> None:
     world.sender.answer = lambda *_: REFUSED
-    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    delivery = world.put(world.delivery.defer("webhook_down"))
     world.scheduler.failures.plan("start", True)
     with pytest.raises(UnavailableError):
         world.retrier.drain(world.destination(), delivery)
@@ -230,7 +230,7 @@ def test_a_drained_delivery_whose_schedule_is_not_started_waits_for_the_next_ste
 
 
 def test_a_drained_delivery_that_arrives_needs_no_execution(world: World) -> None:
-    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    delivery = world.put(world.delivery.defer("webhook_down"))
     assert world.retrier.drain(world.destination(), delivery) == world.stored().attempts[-1]
     assert (world.stored().status, world.stored().generation) == (Status.SUCCEEDED, 0)
     assert world.scheduler.calls == 0
@@ -260,7 +260,7 @@ def test_a_delivery_exhausted_by_draining_goes_to_the_dead_letter_queue_once(
         verdict = world.retrier.retry(exhausted.key, 4, 1)
         assert verdict.decision is Decision.DEAD_LETTER
     assert world.stored() == replace(exhausted, next_attempt_at_ms=None)
-    assert world.announcer.types.count("delivery.exhausted") == 1
+    assert world.operational_events.types.count("delivery.exhausted") == 1
     assert len(world.sender.posts) == 1
 
 
@@ -308,12 +308,12 @@ def test_a_redrive_in_between_is_not_undone_by_the_older_execution(world: World)
     world.deliveries.update = after_a_redrive  # type: ignore[method-assign]
     assert world.retrier.retry(exhausted.key, 4, 1).decision is Decision.DONE
     assert (world.stored().status, world.stored().generation) == (Status.RETRYING, 2)
-    assert world.announcer.types.count("delivery.exhausted") == 1
+    assert world.operational_events.types.count("delivery.exhausted") == 1
 
 
 def test_a_probe_is_not_part_of_the_schedule(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
-    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    delivery = world.put(world.delivery.defer("webhook_down"))
     for _ in range(5):
         assert not world.retrier.probe(world.destination(), world.stored())
     probed = world.stored()
@@ -336,7 +336,7 @@ def test_a_full_log_is_probed_without_another_line(world: World) -> None:
 
 
 def test_two_that_drain_the_same_delivery_record_its_attempt_once(world: World) -> None:
-    delivery = world.put(world.delivery.put_by(Status.WAITING, "webhook_down"))
+    delivery = world.put(world.delivery.defer("webhook_down"))
     world.sender.answer = lambda *_: REFUSED
     for _ in range(2):
         world.retrier.drain(world.destination(), delivery)

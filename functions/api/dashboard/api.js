@@ -5,10 +5,10 @@ const KEY = "sendcomms-api-key";
 const TRIES = 3;
 const LONGEST_PAUSE_SECONDS = 5;
 
-/** An answer that is no success. `details` has what is wrong with which field. */
+/** A response that is no success. `details` has what is wrong with which field. */
 export class ApiError extends Error {
   constructor(status, { code = "unknown", message, details = [] }, requestId) {
-    super(message ?? `The API answered ${status}.`);
+    super(message ?? `The API returned ${status}.`);
     Object.assign(this, { status, code, details, requestId });
   }
 }
@@ -31,27 +31,27 @@ async function call(method, path, { body, idempotencyKey, signal } = {}) {
   const request = { method, headers, signal, cache: "no-store", redirect: "error" };
   if (body !== undefined) request.body = JSON.stringify(body);
   for (let number = 1; ; number++) {
-    let answer;
+    let response;
     try {
-      answer = await fetch(path, request);
+      response = await fetch(path, request);
     } catch (error) {
       if (error.name === "AbortError") throw error;
       const message = "The API cannot be reached. Check your connection and try again.";
       throw new ApiError(0, { code: "unreachable", message });
     }
-    const passing = answer.status === 429 || answer.status === 503;
-    if (!(passing && method === "GET" && number < TRIES)) return read(answer);
-    const asked = Number(answer.headers.get("Retry-After")) || number;
+    const passing = response.status === 429 || response.status === 503;
+    if (!(passing && method === "GET" && number < TRIES)) return read(response);
+    const asked = Number(response.headers.get("Retry-After")) || number;
     await pause(Math.min(asked, LONGEST_PAUSE_SECONDS) * 1000, signal);
   }
 }
 
-async function read(answer) {
-  const envelope = await answer.json().catch(() => ({}));
-  if (answer.ok && envelope.success) return envelope;
+async function read(response) {
+  const envelope = await response.json().catch(() => ({}));
+  if (response.ok && envelope.success) return envelope;
   // What the gateway refuses by itself has a message and no envelope.
-  const error = envelope.error ?? { code: `http_${answer.status}`, message: envelope.message };
-  throw new ApiError(answer.status, error, answer.headers.get("X-Request-Id"));
+  const error = envelope.error ?? { code: `http_${response.status}`, message: envelope.message };
+  throw new ApiError(response.status, error, response.headers.get("X-Request-Id"));
 }
 
 /** Wait; an AbortError as soon as `signal` says so. */

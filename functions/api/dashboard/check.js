@@ -6,7 +6,7 @@ import { duration, exactly, outcome } from "./format.js";
 
 const POLL_MS = 1000;
 const REASONS = {
-  webhook_disabled: "the webhook is switched off",
+  webhook_disabled: "the webhook is disabled",
   webhook_deleted: "the webhook is deleted",
   secret_missing: "the webhook has no secret: rotate it",
   not_started: "it could not be started",
@@ -17,7 +17,7 @@ const VERDICTS = {
   failed: ["Failed", "bad"],
   information: ["Information", "busy"],
 };
-const COLUMNS = ["Request", "To be", "Answer", "Verdict", "What it means"];
+const COLUMNS = ["Request", "Expected", "Response", "Verdict", "What it means"];
 const REQUESTS = {
   valid: "A genuine request",
   duplicate: "The same once more",

@@ -97,7 +97,7 @@ function timeline(delivery) {
 
 function attemptItem(attempt, before) {
   const good = succeeded(attempt);
-  const kinds = [attempt.manual && "by hand", attempt.probe && "probe"].filter(Boolean);
+  const kinds = [attempt.manual && "manual", attempt.probe && "probe"].filter(Boolean);
   return el("li", { class: good ? "good" : "bad" },
     el("p", { class: "attempt-head" },
       el("strong", {}, `Attempt ${attempt.number}`),
@@ -108,13 +108,13 @@ function attemptItem(attempt, before) {
     el("p", { class: "hint" }, exactly(attempt.started_at),
       before ? `, ${span(before.started_at, attempt.started_at)} after the one before` : null,
       `, took ${duration(attempt.duration_ms)}`),
-    attempt.answer ? answerOf(attempt) : null,
+    attempt.response_body ? responseBody(attempt) : null,
   );
 }
 
-function answerOf(attempt) {
-  return el("details", {}, el("summary", {}, "What your server answered"),
-    el("pre", { tabindex: "0", class: "foreign", "aria-label": `Answer to attempt ${attempt.number}` }, attempt.answer));
+function responseBody(attempt) {
+  return el("details", {}, el("summary", {}, "Your server's response"),
+    el("pre", { tabindex: "0", class: "foreign", "aria-label": `Response to attempt ${attempt.number}` }, attempt.response_body));
 }
 
 function payloadSection(delivery) {

@@ -40,7 +40,7 @@ export function foreign(text, attributes = {}) {
   return el("bdi", attributes, text);
 }
 
-/** Run something slow for a button, which is off until it is done. */
+/** Run something slow for a button, which is disabled until it is done. */
 export async function whileBusy(pressed, work) {
   const focused = document.activeElement === pressed;
   pressed.disabled = true;
@@ -50,7 +50,7 @@ export async function whileBusy(pressed, work) {
   } finally {
     pressed.disabled = false;
     pressed.removeAttribute("aria-busy");
-    // What is off loses the focus, and with it whoever works by keyboard.
+    // What is disabled loses the focus, and with it whoever works by keyboard.
     if (focused && document.activeElement === document.body) pressed.focus();
   }
 }

@@ -62,7 +62,7 @@ export function eventTime(delivery) {
 const STATUSES = {
   pending: ["Pending", "busy", "It is about to be sent."],
   retrying: ["Retrying", "warn", "An attempt failed; more follow by the schedule."],
-  waiting: ["Waiting", "warn", "It is kept until its webhook is on and its server answers."],
+  waiting: ["Waiting", "warn", "It is kept until its webhook is enabled and your server responds."],
   succeeded: ["Succeeded", "good", "Your server took it."],
   exhausted: ["Exhausted", "bad", "All attempts of the schedule failed. Resend or replay it."],
   cancelled: ["Cancelled", "off", "Its webhook was deleted."],
@@ -93,13 +93,13 @@ const HEALTH = {
 export function healthPill(webhook) {
   const [name, tone] = webhook.active
     ? (HEALTH[webhook.health.state] ?? [webhook.health.state, "off"])
-    : ["Off", "off"];
+    : ["Disabled", "off"];
   return el("span", { class: `pill ${tone}` }, name);
 }
 
-const SWITCHED_OFF = {
-  gone: "Your server answered 410 Gone, so the webhook was switched off.",
-  failing: "Nothing arrived for five days, so the webhook was switched off.",
+const DISABLED = {
+  gone: "Your server returned 410 Gone, so the webhook was disabled.",
+  failing: "Nothing arrived for five days, so the webhook was disabled.",
 };
 
 /** Return in a sentence what is the matter with a webhook, with how bad it is; null: nothing. */
@@ -114,27 +114,27 @@ export function ailment(webhook) {
 function inWords(webhook) {
   const { state, consecutive_failures: failures, failing_since: since } = webhook.health;
   if (!webhook.active) {
-    const why = SWITCHED_OFF[webhook.disabled_reason] ?? "The webhook is switched off.";
-    return `${why} Its events are kept, and sent when you switch it on.`;
+    const why = DISABLED[webhook.disabled_reason] ?? "The webhook is disabled.";
+    return `${why} Its events are kept, and sent when you enable it.`;
   }
   const first = since ? distance(since) : "just now";
   const tries = failures === 1
     ? `The last attempt failed, ${first}.`
     : `The last ${number(failures)} attempts failed, the first ${first}.`;
-  if (state === "down") return `${tries} Events are kept until your server answers again.`;
+  if (state === "down") return `${tries} Events are kept until your server responds again.`;
   if (state === "failing") return tries;
   if (state === "recovering") return "Your server is back. What waited for it is being sent.";
   return null;
 }
 
 const ATTEMPT_ERRORS = {
-  http_status: "The answer was not a success",
-  timeout: "No answer within 5 seconds",
-  connection: "The connection failed or broke off",
+  http_status: "The response was not a success",
+  timeout: "No response within 5 seconds",
+  connection: "The connection failed or was cut",
   tls: "The certificate or TLS handshake was refused",
   dns: "The host name was not found",
   blocked_address: "The address is not public",
-  answer_too_large: "The answer's head was too large",
+  response_too_large: "The response's headers were too large",
 };
 
 /** Return what an attempt came to, in a few words. */

@@ -8,7 +8,7 @@ import { filterForm } from "./forms.js";
 
 const PAGE = 20;
 const EMPTY_PAGES = 20;
-const COLUMNS = ["Event", "Status", "Happened", "Attempts", "Last answer", "Transaction"];
+const COLUMNS = ["Event", "Status", "Happened", "Attempts", "Last response", "Transaction"];
 
 /** Return the section and `load`, which reads it anew. */
 export function logSection(id, types, signal) {

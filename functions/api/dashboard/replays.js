@@ -6,7 +6,7 @@ import { DAY_MS, exactly, number, statusName, when } from "./format.js";
 
 const POLL_MS = 1500;
 const REASONS = {
-  webhook_disabled: "the webhook is switched off",
+  webhook_disabled: "the webhook is disabled",
   webhook_deleted: "the webhook is deleted",
   not_started: "it could not be started",
   internal_error: "something failed on our side",

@@ -8,7 +8,7 @@ const HOUR_MS = 3_600_000;
 const HOURS = 24;
 const PAGE = 100;
 
-/** The share of answers that the slow ones are slower than. */
+/** The share of responses that the slow ones are slower than. */
 export const SLOW = 0.95;
 
 /** A large chart's measures: charts below one another have their hours below one another. */
@@ -100,7 +100,7 @@ export function inWords(day) {
 export function figures(day, { all = false } = {}) {
   return el("dl", { class: "figures" },
     figure("Arrived", percent(day.arrived, day.total)),
-    figure("Median answer", duration(day.medianMs)),
+    figure("Median response", duration(day.medianMs)),
     all ? figure("95 of 100 within", duration(day.slowMs)) : null,
   );
 }
@@ -167,7 +167,7 @@ export function legend() {
   );
 }
 
-const COLUMNS = ["Hour", ...PARTS.map(({ label }) => label), "Median answer", "95 of 100 within"];
+const COLUMNS = ["Hour", ...PARTS.map(({ label }) => label), "Median response", "95 of 100 within"];
 
 /** Return the charts' numbers as a table, for who reads rather than looks. */
 export function table(day) {

@@ -1,10 +1,10 @@
-// How fast a webhook's server answered, hour by hour, drawn to be looked at.
+// How fast a webhook's server responded, hour by hour, drawn to be looked at.
 
 import { el, svg } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { BASE, FRAME, SLOW, STEP, hourLabels, quantile, scale } from "./stats.js";
 
-/** Return the chart of a day's answer times: each hour's median, and up to where most of it goes. */
+/** Return the chart of a day's response times: each hour's median, and up to where most of it goes. */
 export function timesChart(day) {
   const hours = day.hours.map(({ start, milliseconds }) => ({
     start,
@@ -35,9 +35,9 @@ function mark({ start, median, slow }, x, y) {
 function inWords(busy) {
   const slowest = busy.reduce((one, other) => (other.median > one.median ? other : one));
   const fastest = busy.reduce((one, other) => (other.median < one.median ? other : one));
-  if (slowest.median === fastest.median) return `The median answer took ${duration(slowest.median)}.`;
+  if (slowest.median === fastest.median) return `The median response took ${duration(slowest.median)}.`;
   return (
-    `Median answers took from ${duration(fastest.median)}, at ${clock(fastest.start)}, ` +
+    `Median responses took from ${duration(fastest.median)}, at ${clock(fastest.start)}, ` +
     `to ${duration(slowest.median)}, at ${clock(slowest.start)}.`
   );
 }
@@ -51,7 +51,7 @@ function round(value) {
 /** Return what the marks mean. */
 export function timesLegend() {
   return el("ul", { class: "legend" },
-    el("li", {}, el("span", { class: "swatch median" }), "Median answer"),
+    el("li", {}, el("span", { class: "swatch median" }), "Median response"),
     el("li", {}, el("span", { class: "swatch span" }), "up to what 95 of 100 took"),
   );
 }

@@ -55,9 +55,9 @@ export async function webhookView(id, signal) {
     replay: () => forms.replay(webhook, replays.follow),
     edit: () => forms.edit(webhook, (changed) => saved(changed, "Saved.")),
     rotate: () => forms.rotate(webhook, () => announce("The secret is rotated.")),
-    turn: async (event) => {
+    toggle: async (event) => {
       const active = !webhook.active;
-      const said = active ? "Switched on. What waited is being sent." : "Switched off. Its events are kept.";
+      const said = active ? "Enabled. What waited is being sent." : "Disabled. Its events are kept.";
       saved(await whileBusy(event.currentTarget, () => api.changeWebhook(id, { active })), said);
     },
     remove: () => forms.remove(webhook, () => (location.hash = "#/")),
@@ -92,7 +92,7 @@ function headOf(webhook, actions) {
       named("replay", "Replay…"),
       named("edit", "Edit…"),
       named("rotate", "Rotate secret…"),
-      named("turn", webhook.active ? "Switch off" : "Switch on"),
+      named("toggle", webhook.active ? "Disable" : "Enable"),
       named("remove", "Delete…", { class: "danger-quiet" }),
       named("refresh", "Refresh", { class: "quiet" }),
     ),
@@ -132,7 +132,7 @@ function dayContent(day) {
   if (!day.total) return [words];
   const times = day.medianMs === null
     ? []
-    : [el("h3", {}, "Answer times"), el("div", { class: "scroll" }, timesChart(day)), timesLegend()];
+    : [el("h3", {}, "Response times"), el("div", { class: "scroll" }, timesChart(day)), timesLegend()];
   return [
     stats.figures(day, { all: true }), words,
     el("div", { class: "scroll" }, stats.chart(day, { axis: true })), stats.legend(),

@@ -25,7 +25,7 @@ _SAMPLE = Sample({"name": "billing", "scopes": ["publish"]})
 def create_api_key(
     api_key: Annotated[ApiKeyIn, Body(), _SAMPLE], calling_key: CallingKey, keyring: ApiKeyring
 ) -> Success[IssuedApiKeyOut]:
-    """Save the key of the answer: it is shown only this once."""
+    """Save the key: it is shown only this once."""
     issued = keyring.create(calling_key, api_key.name, api_key.scopes)
     return Success(data=IssuedApiKeyOut.of_issued(issued))
 

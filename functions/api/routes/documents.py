@@ -34,7 +34,7 @@ def make_router(app: APIGatewayHttpResolver) -> APIGatewayHttpRouter:
         },
     )
     def get_openapi_document() -> Response[str]:
-        """OpenAPI 3.1: every call, every answer."""
+        """OpenAPI 3.1: every call, every response."""
         return Response(200, content_types.APPLICATION_JSON, document())
 
     @router.get(

@@ -10,7 +10,7 @@ from webhooks.domain.webhook import Webhook
 from webhooks.services.registry import Registry
 
 WebhookId = Annotated[str, Path(description="The webhook's id."), Missing(errors.webhook_not_found)]
-Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items on the page.")]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 
 

@@ -39,7 +39,7 @@ def register_webhook(
     account_id: AccountId,
     registry: WebhookRegistry,
 ) -> Success[RegisteredWebhookOut]:
-    """Save the secret of the answer: it is shown only this once."""
+    """Save the secret: it is shown only this once."""
     registered = registry.register(account_id, webhook.registration())
     return Success(data=RegisteredWebhookOut.of(registered.webhook, registered.secret))
 
@@ -88,7 +88,7 @@ def rotate_secret(
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
     ] = _DEFAULT_ROTATION,
 ) -> Success[RotatedSecretOut]:
-    """Save the secret of the answer: it is shown only this once. The old one lives on a while."""
+    """Save the secret: it is shown only this once. The old one stays valid for a while."""
     rotated = registry.rotate_secret(
         account_id, webhook_id, rotation.secret, overlap_seconds=rotation.overlap_seconds
     )

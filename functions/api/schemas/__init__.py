@@ -1,1 +1,1 @@
-"""What the API takes (`In`) and answers (`Out`), one module for each resource."""
+"""What the API takes (`In`) and returns (`Out`), one module for each resource."""

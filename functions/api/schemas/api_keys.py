@@ -57,7 +57,7 @@ class IssuedApiKeyOut(ApiKeyOut):
 
     @classmethod
     def of_issued(cls, issued: IssuedKey) -> "IssuedApiKeyOut":
-        """Return a new key as its creation answers it."""
+        """Return a new key as its creation shows it."""
         return cls(key=issued.text, **_shown(issued.key))
 
 

@@ -18,7 +18,7 @@ class In(BaseModel):
 
 
 class Out(BaseModel):
-    """What the API answers. A field that is None is left out."""
+    """What the API returns. A field that is None is left out."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,7 +31,7 @@ class DeletedOut(Out):
 
 
 class Success(Out, Generic[Data]):
-    """The envelope of an answer."""
+    """The envelope of a response."""
 
     success: Literal[True] = True
     data: Data

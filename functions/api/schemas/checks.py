@@ -11,7 +11,7 @@ from webhooks.domain.timestamps import to_text
 
 
 class FindingOut(Out):
-    """One request of a check, what was answered, and what that says of the receiver."""
+    """One request of a check, the receiver's response, and what it says of the receiver."""
 
     request: Probe
     expected: Literal["accepted", "refused"]

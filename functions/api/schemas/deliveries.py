@@ -38,10 +38,10 @@ class AttemptSummaryOut(Out):
 
 
 class AttemptOut(AttemptSummaryOut):
-    """One request of a delivery, with what was answered."""
+    """One request of a delivery, with the beginning of the receiver's response."""
 
-    answer: str = Field(
-        description="The answer's first 1,024 bytes; what is not printable is escaped."
+    response_body: str = Field(
+        description="The response body's first 1,024 bytes; unprintable characters are escaped."
     )
 
 
@@ -88,7 +88,7 @@ class DeliveryOut(DeliverySummaryOut):
             payload=None if delivery.erased else json.loads(delivery.body),
             body=None if delivery.erased else delivery.body.decode(),
             attempts=[
-                AttemptOut(**_attempt(attempt), answer=attempt.answer)
+                AttemptOut(**_attempt(attempt), response_body=attempt.response_body)
                 for attempt in delivery.attempts
             ],
         )

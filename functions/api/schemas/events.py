@@ -92,7 +92,7 @@ class PublishedOut(Out):
 
     @classmethod
     def of(cls, index: int, published: Published) -> "PublishedOut":
-        """Return what became of an event as the API answers it."""
+        """Return what became of an event as the API shows it."""
         if published.error is None:
             return cls(
                 index=index,

@@ -137,7 +137,7 @@ class RotatedSecretOut(Out):
 
     @classmethod
     def of(cls, webhook_id: str, rotated: Rotated) -> "RotatedSecretOut":
-        """Return a rotation as it is answered."""
+        """Return a rotation as the API shows it."""
         until_ms = rotated.previous_until_ms
         return cls(
             id=webhook_id,
@@ -160,7 +160,7 @@ class RegisteredWebhookOut(Out):
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
-        """Return a new webhook as its registration answers it."""
+        """Return a new webhook as its registration shows it."""
         return cls(
             id=webhook.id,
             url=webhook.url,

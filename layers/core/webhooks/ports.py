@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from webhooks.domain.allowance import Allowance
-    from webhooks.domain.announcement import Announcement
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.check import Check, CheckKey
     from webhooks.domain.delivery import Delivery, DeliveryKey, Outcome, Status
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from webhooks.domain.event import Event
     from webhooks.domain.health import Health, RecoveryKey
     from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.operational_event import OperationalEvent
+    from webhooks.domain.rate_limit import RateLimitWindow
     from webhooks.domain.replay import Replay, ReplayKey, Selection
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
@@ -134,7 +134,7 @@ class DestinationStore(Protocol):
     """The webhooks, for the senders: with their secrets."""
 
     def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
-        """Return every webhook of an account, read consistently, inactive ones too.
+        """Return every webhook of an account, read consistently, disabled ones too.
 
         In the order of their ids; of a `shard`, where given, and no others.
         """
@@ -192,7 +192,7 @@ class HealthStore(Protocol):
         failing_since_ms: int | None = None,
         updated_at_ms: int | None = None,
     ) -> bool:
-        """Switch a webhook off; True only for the one call that did it.
+        """Disable a webhook; True only for the one call that did it.
 
         With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
         `updated_at_ms` only where nobody has changed it since.
@@ -202,9 +202,9 @@ class HealthStore(Protocol):
         """Note when the next step of a recovery is due, unless another has taken its place."""
 
     def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
-        """End a recovery that drains since this very time, or whose webhook is off.
+        """End a recovery that drains since this very time, or whose webhook is disabled.
 
-        False where it is not so: one that was open again in between has others put by again.
+        False where it is not so: one that was open again in between has others deferred again.
         """
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
@@ -389,13 +389,13 @@ class WebhookTrail(Protocol):
         """
 
 
-class AllowanceStore(Protocol):
-    """How much of each allowance is used."""
+class RateLimitStore(Protocol):
+    """The counts of rate limits, one for each window."""
 
-    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
-        """Use `count` of an allowance; False, with none used, where that passes the limit.
+    def consume(self, window: RateLimitWindow, *, limit: int, count: int = 1) -> bool:
+        """Add `count` to a window; False, with nothing added, where that exceeds the limit.
 
-        Never passes it, however parallel the calls; where an answer is lost, some are used twice.
+        Holds for parallel calls too; where a response is lost, some are counted twice.
         """
 
 
@@ -503,11 +503,11 @@ class RecoveryScheduler(Protocol):
         """See that the recovery has its one execution; having one already is success."""
 
 
-class Announcer(Protocol):
+class OperationalEvents(Protocol):
     """Where operational events go."""
 
-    def announce(self, announcement: Announcement) -> None:
-        """Tell whoever listens."""
+    def publish(self, event: OperationalEvent) -> None:
+        """Publish an event. Raises UnavailableError."""
 
 
 class RejectedMessages(Protocol):

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         RetryScheduler,
         Sender,
     )
-    from webhooks.services.allowances import Allowances
     from webhooks.services.checker import Checker
     from webhooks.services.checks import Checks
     from webhooks.services.deliverer import Deliverer
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from webhooks.services.keyring import Keyring
     from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
+    from webhooks.services.rate_limits import RateLimits
     from webhooks.services.recovery import Recovery
     from webhooks.services.redriver import Redriver
     from webhooks.services.registry import Registry
@@ -137,7 +137,7 @@ class Services:
             log,
             self._deliveries,
             self._scheduler,
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
             observer=self.observer,
             cursor_key=self._cursor_key,
         )
@@ -168,7 +168,7 @@ class Services:
             scheduler=StepFunctionsErasureScheduler(
                 self._client("stepfunctions"), self.settings.recovery_state_machine_arn
             ),
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
         )
 
     @cached_property
@@ -182,24 +182,24 @@ class Services:
             scheduler=StepFunctionsCheckScheduler(
                 self._client("stepfunctions"), self.settings.recovery_state_machine_arn
             ),
-            allowances=self.allowances,
+            rate_limits=self.rate_limits,
         )
 
     @cached_property
-    def allowances(self) -> Allowances:
+    def rate_limits(self) -> RateLimits:
         """How much may be asked for."""
-        from webhooks.adapters.allowances import DynamoDBAllowanceStore
-        from webhooks.domain.allowance import Kind
-        from webhooks.services.allowances import Allowances
+        from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+        from webhooks.domain.rate_limit import RateLimit
+        from webhooks.services.rate_limits import RateLimits
 
         settings = self.settings
-        return Allowances(
-            DynamoDBAllowanceStore(self._dynamodb, settings.deliveries_table),
+        return RateLimits(
+            DynamoDBRateLimitStore(self._dynamodb, settings.deliveries_table),
             limits={
-                Kind.CALLS: settings.max_calls_per_minute,
-                Kind.TESTS: settings.max_tests_per_hour,
-                Kind.RESENDS: settings.max_resends_per_hour,
-                Kind.ERASURES: settings.max_erasures_per_day,
+                RateLimit.CALLS: settings.max_calls_per_minute,
+                RateLimit.TESTS: settings.max_tests_per_hour,
+                RateLimit.RESENDS: settings.max_resends_per_hour,
+                RateLimit.ERASURES: settings.max_erasures_per_day,
             },
             observer=self.observer,
             clock=time.time,
@@ -318,7 +318,7 @@ class Services:
 
     @cached_property
     def recovery(self) -> Recovery:
-        """What brings back webhooks that were down or off."""
+        """What brings back webhooks that were down or disabled."""
         from webhooks.services.recovery import Recovery
 
         return Recovery(
@@ -362,13 +362,15 @@ class Services:
 
     @cached_property
     def _health(self) -> HealthKeeper:
-        from webhooks.adapters.eventbridge import EventBridgeAnnouncer
+        from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
         from webhooks.services.health import HealthKeeper
 
         return HealthKeeper(
             store=self._health_store,
             scheduler=self._recovery_scheduler,
-            announcer=EventBridgeAnnouncer(self._client("events"), self.settings.stack_name),
+            operational_events=EventBridgeOperationalEvents(
+                self._client("events"), self.settings.stack_name
+            ),
             observer=self.observer,
             recovery_schedule=self.settings.recovery_schedule,
             clock=time.time,

@@ -1,14 +1,14 @@
 """The ports in memory: what the stores' conformance suite says of the real ones holds here too."""
 
-from support.fakes.accounts import FakeAllowanceStore, FakeApiKeyStore, FakeKeptAnswers
+from support.fakes.accounts import FakeApiKeyStore, FakeKeptAnswers, FakeRateLimitStore
 from support.fakes.deliveries import FakeDeliveryStore, FakeDeliveryWalk, FakeOverdueDeliveries
 from support.fakes.failures import Failures
 from support.fakes.health import FakeHealthStore
 from support.fakes.jobs import FakeCheckStore, FakeErasureStore, FakeReplayStore
 from support.fakes.outside import (
-    FakeAnnouncer,
     FakeEventQueue,
     FakeObserver,
+    FakeOperationalEvents,
     FakeRejectedMessages,
     FakeSender,
 )
@@ -23,8 +23,6 @@ from support.fakes.webhooks import FakeWebhookStore, FakeWebhookTrail
 
 __all__ = [
     "Failures",
-    "FakeAllowanceStore",
-    "FakeAnnouncer",
     "FakeApiKeyStore",
     "FakeCheckScheduler",
     "FakeCheckStore",
@@ -36,7 +34,9 @@ __all__ = [
     "FakeHealthStore",
     "FakeKeptAnswers",
     "FakeObserver",
+    "FakeOperationalEvents",
     "FakeOverdueDeliveries",
+    "FakeRateLimitStore",
     "FakeRecoveryScheduler",
     "FakeRejectedMessages",
     "FakeReplayScheduler",

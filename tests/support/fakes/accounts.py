@@ -1,4 +1,4 @@
-"""What an account has besides: API keys, allowances, kept answers."""
+"""What an account has too: API keys, rate limits, kept answers."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from webhooks.ports import ApiKeyPage, KeptAnswer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from webhooks.domain.allowance import Allowance
     from webhooks.domain.api_key import ApiKey
+    from webhooks.domain.rate_limit import RateLimitWindow
 
 
-class FakeAllowanceStore:
-    """`AllowanceStore` in a dictionary, with every write counted."""
+class FakeRateLimitStore:
+    """`RateLimitStore` in a dictionary, with every write counted."""
 
     def __init__(self) -> None:
-        self.used: dict[Allowance, int] = {}
+        self.used: dict[RateLimitWindow, int] = {}
         self.failures = Failures()
         self.writes = 0
 
-    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
-        self.failures.check("take")
+    def consume(self, window: RateLimitWindow, *, limit: int, count: int = 1) -> bool:
+        self.failures.check("consume")
         self.writes += 1
-        used = self.used.get(allowance, 0) + count
+        used = self.used.get(window, 0) + count
         if used > limit:
             return False
-        self.used[allowance] = used
+        self.used[window] = used
         return True
 
 

@@ -12,8 +12,8 @@ from webhooks.domain.delivery import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from webhooks.domain.announcement import Announcement
     from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.operational_event import OperationalEvent
 
 
 @dataclass
@@ -58,20 +58,20 @@ class FakeRejectedMessages:
         return [m.message_id for m in messages if m.message_id in self.refuse]
 
 
-class FakeAnnouncer:
-    """An `Announcer` that keeps what it was told."""
+class FakeOperationalEvents:
+    """An `OperationalEvents` that keeps what is published."""
 
     def __init__(self) -> None:
-        self.announcements: list[Announcement] = []
+        self.published: list[OperationalEvent] = []
         self.failures = Failures()
 
-    def announce(self, announcement: Announcement) -> None:
-        self.failures.check("announce")
-        self.announcements.append(announcement)
+    def publish(self, event: OperationalEvent) -> None:
+        self.failures.check("publish")
+        self.published.append(event)
 
     @property
     def types(self) -> list[str]:
-        return [announcement.type.value for announcement in self.announcements]
+        return [event.type.value for event in self.published]
 
 
 class FakeObserver:

@@ -22,7 +22,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from webhooks.adapters.answer import Answer
+from webhooks.adapters.response import BoundedResponse
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ MAX_CONNECTION_AGE_SECONDS = 60.0
 """After this long the name is looked up again: a receiver that moved is followed."""
 
 SECONDS_TO_READ = 0.2
-"""Left of an attempt when a receiver takes no more of the request: its answer may be there."""
+"""Left of an attempt when a receiver takes no more of the request: its response may be there."""
 
 _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 """How TLS says that the connection below it ended, which is no failure of TLS."""
@@ -94,7 +94,7 @@ class Guard:
 def _acknowledge(connection: socket.socket) -> None:
     """Tell the receiver at once what has come from it, rather than after 40 milliseconds.
 
-    TLS 1.3 sends tickets first. Where Nagle's algorithm is on, an early answer waits until they
+    TLS 1.3 sends tickets first. Where Nagle's algorithm is on, an early response waits until they
     are acknowledged, and is lost when the receiver closes before that.
     """
     if sys.platform == "linux":
@@ -108,32 +108,32 @@ class GuardedConnection(HTTPConnection):
     """
 
     guard: Guard
-    answer: Answer | None = None
+    response: BoundedResponse | None = None
     clean = False
     cut_short = False
     opened_at = 0.0
 
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, method: str | None = None
-    ) -> Answer:
-        """Make http.client read our kind of answer, and keep hold of it."""
-        self.answer = Answer(sock, method)
-        return self.answer
+    ) -> BoundedResponse:
+        """Make http.client read a bounded response, and keep hold of it."""
+        self.response = BoundedResponse(sock, method)
+        return self.response
 
     def _new_conn(self) -> socket.socket:
         self.opened_at = time.monotonic()
         return self.guard.dial(self.host, self.port)
 
-    def forget_answer(self) -> None:
+    def forget_response(self) -> None:
         """Get ready for the next request."""
-        self.answer = None
+        self.response = None
         self.clean = False
         self.cut_short = False
 
     def send(self, data: Any) -> None:
         """Send a part of the request; raises BrokenPipeError where the receiver takes no more.
 
-        It may have answered before it closed, and urllib3 goes on to read after that error alone.
+        It may have responded before it closed, and urllib3 goes on to read after that error alone.
         Of a connection that was closed with something unread, each version of Python and OpenSSL
         tells in a way of its own.
         """
@@ -148,20 +148,22 @@ class GuardedConnection(HTTPConnection):
         _acknowledge(self.sock)
 
     def getresponse(self) -> Any:
-        """Read the answer's head; raises ConnectionError where the connection ends before it."""
+        """Read the response's head; raises ConnectionError where the connection ends before it."""
         try:
             return super().getresponse()
         except _ENDED as error:
             raise ConnectionResetError from error
 
     def take_body(self, max_bytes: int) -> bytes:
-        """Read the answer's beginning, let go of it, and settle whether a next one may follow."""
-        answer = self.answer
-        if answer is None:
+        """Read the body's beginning, close the response, and settle whether another may follow."""
+        response = self.response
+        if response is None:
             return b""
-        body = answer.take(max_bytes)
-        self.clean = not self.cut_short and self.sock is not None and answer.leaves_clean(self.sock)
-        answer.close()
+        body = response.take(max_bytes)
+        self.clean = (
+            not self.cut_short and self.sock is not None and response.leaves_clean(self.sock)
+        )
+        response.close()
         return body
 
 
@@ -196,13 +198,13 @@ class _GuardedPool(HTTPConnectionPool):
         return connection
 
     def _put_conn(self, conn: Any) -> None:
-        # urllib3 would pool whatever is not closed: a 101, a half-read body, two answers in a row.
+        # urllib3 would pool whatever is not closed: a 101, a half-read body, two responses at once.
         if conn is not None and not conn.clean:
             conn.close()
         super()._put_conn(conn)
 
     def _make_request(self, conn: Any, *args: Any, **options: Any) -> Any:
-        conn.forget_answer()
+        conn.forget_response()
         if conn.is_closed:
             return super()._make_request(conn, *args, **options)
         try:
@@ -212,12 +214,12 @@ class _GuardedPool(HTTPConnectionPool):
         try:
             return super()._make_request(conn, *args, **options)
         except (OSError, HTTPException) as error:
-            began = conn.answer is not None and conn.answer.began
+            began = conn.response is not None and conn.response.began
             if began or isinstance(error, TimeoutError):
                 raise
         # The receiver closed its end while the connection lay idle: once more, on a new one.
         conn.close()
-        conn.forget_answer()
+        conn.forget_response()
         return super()._make_request(conn, *args, **options)
 
 
@@ -229,7 +231,7 @@ class Post(PreparedRequest):
     """A POST to a target, prepared by hand: these very bytes, and no header but these."""
 
     def __init__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> None:
-        """Add to the headers only what frames the body and keeps the answer readable."""
+        """Add to the headers only what frames the body and keeps the response readable."""
         super().__init__()
         self.method = "POST"
         self.target = target
@@ -279,7 +281,7 @@ class GuardedAdapter(HTTPAdapter):
         return str(request.target.path_and_query)
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """Wrap the answer without looking for cookies or an encoding in it."""
+        """Wrap the response without looking for cookies or an encoding in it."""
         response = Response()
         response.status_code = resp.status
         response.headers = CaseInsensitiveDict(resp.headers)

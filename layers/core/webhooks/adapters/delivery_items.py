@@ -95,7 +95,7 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
         attempt.duration_ms,
         attempt.status_code,
         attempt.error.value if attempt.error else None,
-        attempt.answer or None,
+        attempt.response_body or None,
         attempt.manual or None,
         attempt.probe or None,
     ]
@@ -201,14 +201,14 @@ def _read_body(value: Mapping[str, Any]) -> bytes:
 def _read_attempt(text: str) -> Attempt:
     fields = json.loads(text)
     fields += [None] * (8 - len(fields))
-    number, started_at_ms, duration_ms, status_code, error, answer, manual, probe = fields
+    number, started_at_ms, duration_ms, status_code, error, response_body, manual, probe = fields
     return Attempt(
         number=number,
         started_at_ms=started_at_ms,
         duration_ms=duration_ms,
         status_code=status_code,
         error=FailureReason(error) if error else None,
-        answer=answer or "",
+        response_body=response_body or "",
         manual=bool(manual),
         probe=bool(probe),
     )

@@ -142,7 +142,7 @@ class DynamoDBWebhookStore:
     ) -> Webhook | None:
         """Change what `changes` names, and read the webhook again; None where it is absent.
 
-        Switching a webhook on forgets why it was off. With a `recovery_id` its health begins anew.
+        Enabling a webhook clears `disabled_reason`. With a `recovery_id` its health begins anew.
         """
         values = webhook_items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
         forgotten = ["disabled_reason"] if changes.active is not None else []

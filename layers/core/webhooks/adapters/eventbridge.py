@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.aws import unavailable_on_failure
-from webhooks.domain.announcement import VERSION
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.operational_event import VERSION
 from webhooks.domain.timestamps import to_text
 
 if TYPE_CHECKING:
-    from webhooks.domain.announcement import Announcement
+    from webhooks.domain.operational_event import OperationalEvent
 
 SOURCE = "sendcomms.webhooks"
 
 
-class EventBridgeAnnouncer:
+class EventBridgeOperationalEvents:
     """Puts operational events on the AWS account's default bus, for rules to take from there."""
 
     def __init__(self, client: Any, stack: str) -> None:
@@ -24,27 +24,27 @@ class EventBridgeAnnouncer:
         self._client = client
         self._stack = stack
 
-    def announce(self, announcement: Announcement) -> None:
+    def publish(self, event: OperationalEvent) -> None:
         """Put one event on the bus."""
         detail = {
             "version": VERSION,
             "stack": self._stack,
-            "type": announcement.type.value,
-            "account_id": announcement.account_id,
-            "webhook_id": announcement.webhook_id,
-            "at": to_text(announcement.at_ms),
-            **announcement.facts,
+            "type": event.type.value,
+            "account_id": event.account_id,
+            "webhook_id": event.webhook_id,
+            "at": to_text(event.at_ms),
+            **event.facts,
         }
-        with unavailable_on_failure("announcing"):
+        with unavailable_on_failure("publishing an operational event"):
             answer = self._client.put_events(
                 Entries=[
                     {
                         "Source": SOURCE,
-                        "DetailType": announcement.type.value,
+                        "DetailType": event.type.value,
                         "Detail": json.dumps(detail),
                     }
                 ]
             )
         if answer["FailedEntryCount"]:
-            msg = f"announcing: {answer['Entries'][0].get('ErrorCode')}"
+            msg = f"publishing an operational event: {answer['Entries'][0].get('ErrorCode')}"
             raise UnavailableError(msg)

@@ -71,7 +71,7 @@ class DynamoDBHealthStore:
         )
         if taken_from_open is not None:
             return True
-        # Or its owner switched it on, or moved it, while it was down.
+        # Or its owner enabled it, or moved it, while it was down.
         before = self._update(
             account_id,
             webhook_id,
@@ -97,14 +97,14 @@ class DynamoDBHealthStore:
             "recovery_id = if_not_exists(recovery_id, :recovery_id), "
             "recovery_due_at = if_not_exists(recovery_due_at, :recovery_due_at) "
             "REMOVE draining_since",
-            "active = :on AND failures >= :enough AND "
+            "active = :enabled AND failures >= :enough AND "
             "(attribute_not_exists(circuit) OR circuit = :draining)",
             {f":{name}": value for name, value in webhook_items.recovering(key[2], due_ms).items()}
             | {
                 ":open": {"S": Circuit.OPEN.value},
                 ":now": items.number(now_ms),
                 ":draining": {"S": Circuit.DRAINING.value},
-                ":on": {"BOOL": True},
+                ":enabled": {"BOOL": True},
                 ":enough": items.number(FAILURES_TO_OPEN),
             },
         )
@@ -116,10 +116,10 @@ class DynamoDBHealthStore:
             account_id,
             webhook_id,
             "SET warned_at = :now",
-            "active = :on AND failing_since <= :since AND attribute_not_exists(warned_at)",
+            "active = :enabled AND failing_since <= :since AND attribute_not_exists(warned_at)",
             {
                 ":now": items.number(now_ms),
-                ":on": {"BOOL": True},
+                ":enabled": {"BOOL": True},
                 ":since": items.number(failing_since_ms),
             },
         )
@@ -135,12 +135,12 @@ class DynamoDBHealthStore:
         failing_since_ms: int | None = None,
         updated_at_ms: int | None = None,
     ) -> bool:
-        """Switch a webhook off; True only for the one call that did it."""
+        """Disable a webhook; True only for the one call that did it."""
         # An absent webhook has no `active`, so that nothing is made of a deleted one.
-        condition = "active = :on"
+        condition = "active = :enabled"
         values: items.Item = {
-            ":off": {"BOOL": False},
-            ":on": {"BOOL": True},
+            ":disabled": {"BOOL": False},
+            ":enabled": {"BOOL": True},
             ":reason": {"S": reason},
             ":now": items.number(now_ms),
         }
@@ -154,7 +154,7 @@ class DynamoDBHealthStore:
         disabled = self._update(
             account_id,
             webhook_id,
-            "SET active = :off, disabled_reason = :reason, updated_at = :now",
+            "SET active = :disabled, disabled_reason = :reason, updated_at = :now",
             condition,
             values,
         )
@@ -171,18 +171,18 @@ class DynamoDBHealthStore:
         )
 
     def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
-        """End a recovery that drains since this very time, or whose webhook is off."""
+        """End a recovery that drains since this very time, or whose webhook is disabled."""
         ended = self._update(
             key.account_id,
             key.webhook_id,
             f"REMOVE {', '.join(webhook_items.RECOVERY_ATTRIBUTES)}",
             "recovery_id = :id AND "
-            "((circuit = :draining AND draining_since = :since) OR active = :off)",
+            "((circuit = :draining AND draining_since = :since) OR active = :disabled)",
             {
                 ":id": {"S": key.recovery_id},
                 ":since": items.number(draining_since_ms),
                 ":draining": {"S": Circuit.DRAINING.value},
-                ":off": {"BOOL": False},
+                ":disabled": {"BOOL": False},
             },
         )
         return ended is not None

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from webhooks.adapters.connection import Guard, GuardedAdapter, Post
 from webhooks.adapters.dialer import AttemptFailedError, Dialer
 from webhooks.adapters.watchdog import Watchdog
-from webhooks.domain.delivery import MAX_ANSWER_BYTES, FailureReason, Outcome
+from webhooks.domain.delivery import MAX_RESPONSE_BODY_BYTES, FailureReason, Outcome
 from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import is_public, parse_url
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from webhooks.domain.targets import Target
 
 TIMEOUT_SECONDS = 5.0
-"""From the connection's first byte to the last of the answer's head (contract 2.3)."""
+"""From the connection's first byte to the last of the response's head (contract 2.3)."""
 
 MAX_BODY_BYTES = 4096
-"""How much of an answer's body is read. A longer one ends the connection, not the delivery."""
+"""How much of a response's body is read. A longer one ends the connection, not the delivery."""
 
 _YEAR_SECONDS = 31_536_000.0
 _FIRST_TIME = 1e9
@@ -127,7 +127,7 @@ def _outcome(response: requests.Response, taken: bytes, duration_ms: int) -> Out
         status_code=status_code,
         duration_ms=duration_ms,
         retry_after_seconds=None if asked is None else retry_after_seconds(asked, time.time()),
-        answer=printable(taken),
+        response_body=printable(taken),
     )
 
 
@@ -165,4 +165,4 @@ def printable(body: bytes) -> str:
     text = body.decode(errors="backslashreplace")
     if not text.isprintable():
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
+    return text.encode()[:MAX_RESPONSE_BODY_BYTES].decode(errors="ignore")

@@ -14,7 +14,7 @@ from webhooks.domain.delivery import DeliveryKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.rate_limit import RateLimitWindow
 
 Item = dict[str, dict[str, Any]]
 
@@ -33,7 +33,7 @@ ERASURES = "#erasure"
 CHECKS = "#check"
 """The end of the partition of a webhook's checks."""
 
-ALLOWANCES = "#allowance"
+RATE_LIMITS = "#rate_limit"
 """The end of the partitions of what an account and its webhooks may still ask for; the api's role
 may update no other."""
 
@@ -94,11 +94,11 @@ def check_key(account_id: str, webhook_id: str, check_id: str) -> Item:
     }
 
 
-def allowance_key(allowance: Allowance) -> Item:
-    """Return the key of an allowance's count, which lives beside the deliveries too."""
+def rate_limit_key(window: RateLimitWindow) -> Item:
+    """Return the key of a rate limit's count, which lives beside the deliveries too."""
     return {
-        "owner": {"S": f"{owner(allowance.account_id, allowance.scope)}{ALLOWANCES}"},
-        "delivery_id": {"S": f"{allowance.kind.value}#{allowance.number}"},
+        "owner": {"S": f"{owner(window.account_id, window.scope)}{RATE_LIMITS}"},
+        "delivery_id": {"S": f"{window.kind.value}#{window.number}"},
     }
 
 

@@ -18,7 +18,7 @@ RECOVERING = "yes"
 """The one partition of the sparse index of webhooks that have a recovery: they are few."""
 
 FAILURE_ATTRIBUTES = ("failures", "failing_since", "warned_at")
-"""What a success clears of a webhook's health, and so does an owner who switches it on."""
+"""What a success clears of a webhook's health, and so does an owner who enables it."""
 
 DOWN = "down_since"
 """What only a success clears: the failures that a webhook was told to be down for."""

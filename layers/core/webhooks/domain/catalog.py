@@ -137,7 +137,7 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
     for name, fields in _PARTICULARS.get(event_type, {}).items():
         data[name] = {
             "type": "object",
-            "description": "What is known besides; each field only where it is known.",
+            "description": "Further facts; each field only where it is known.",
             "properties": dict.fromkeys(fields, _TEXT),
         }
     return {

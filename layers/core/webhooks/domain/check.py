@@ -1,4 +1,4 @@
-"""A check of a receiver: what is sent to it, genuine and forged, and what its answers prove."""
+"""A check of a receiver: what is sent to it, genuine and forged, and what its responses prove."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _OF_TIME = frozenset({Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP, Probe.TAMPE
 """What `X-SendComms-Signature` cannot tell from a genuine request: it has no time in it."""
 
 _NO_VERDICT = frozenset({408, 429, 502, 503, 504})
-"""Answers of a receiver, or of what is in front of it, that has not looked at the request."""
+"""Responses of a receiver, or of a proxy in front of it, that has not read the request."""
 
 
 class Verdict(StrEnum):
-    """What an answer says of the receiver."""
+    """What a response says of the receiver."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -66,7 +66,7 @@ class CheckKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The record of a check: what was answered, from which `judge` draws the conclusions.
+    """The record of a check: the responses, from which `judge` draws the conclusions.
 
     Times are Unix milliseconds. `reason` is why one failed, which says nothing of the receiver.
     """
@@ -91,7 +91,7 @@ class Check:
         return self.status is CheckStatus.RUNNING
 
     def completed(self, outcomes: Mapping[Probe, Outcome], now_ms: int) -> Check:
-        """Return the check with all that was answered."""
+        """Return the check with all its responses."""
         return replace(
             self, status=CheckStatus.COMPLETED, outcomes=dict(outcomes), updated_at_ms=now_ms
         )
@@ -102,7 +102,7 @@ class Check:
 
 
 class Finding(NamedTuple):
-    """One request of a check, and what its answer says."""
+    """One request of a check, and what its response says."""
 
     probe: Probe
     outcome: Outcome
@@ -119,7 +119,7 @@ class Report(NamedTuple):
 
 
 def judge(outcomes: Mapping[Probe, Outcome]) -> Report:
-    """Draw the conclusions from a check's answers, which hold `VALID` at least.
+    """Draw the conclusions from a check's responses, which hold `VALID` at least.
 
     A receiver is verified where it accepts what is genuine and refuses what is not. What only the
     time gives away it need not refuse if it goes by `X-SendComms-Signature`, as the contract's own
@@ -213,37 +213,36 @@ def _left(findings: Sequence[Finding]) -> list[str]:
 
 
 _OF_SIGNATURES = frozenset({401, 403})
-"""Answers that say it was the signature: during a rotation the other secret is tried after them."""
+"""Responses that blame the signature: during a rotation the other secret is tried next."""
 
 _OF_PARSERS = frozenset({400, 406, 415, 422})
-"""Answers that come from in front of the receiver's own code: from a parser, or a firewall."""
+"""Responses that come from in front of the receiver's own code: from a parser, or a firewall."""
 
 _VERIFIED = "Your receiver accepts what we sign and refuses everything else."
 _NOTHING_LEFT = f"{_VERIFIED[:-1]}: nothing is left to do."
 _LEFT_DUPLICATE = (
-    "But it does not take a duplicate: answer 2xx to what you have already, or it is sent again by "
-    "the schedule."
+    "But it does not take a duplicate: return 2xx for what you have already, or it is retried."
 )
 _LEFT_STATUS = (
-    "But answer 401 to what does not verify: during a rotation that is how we learn which secret "
+    "But return 401 for what does not verify: during a rotation that is how we learn which secret "
     "you have, and without it deliveries fail."
 )
 _VERIFIED_WITHOUT_TIME = (
     "Your receiver accepts what we sign and refuses what we did not. X-SendComms-Signature has no "
-    "time in it: remember each webhook-id for some days, or verify webhook-signature, so that "
-    "nobody can send you a recorded delivery again."
+    "time in it: remember each webhook-id for some days, or verify webhook-signature, so that a "
+    "recorded delivery cannot be sent to you again."
 )
 _NOT_REACHED = (
     "Your receiver did not accept a genuine request. Nothing else was sent, since a refusal would "
     "prove nothing: correct this first, and check again."
 )
 _UNPROVEN = (
-    "Your receiver accepted nothing that is forged, but it did not answer everything: check again "
+    "Your receiver accepted nothing forged, but did not respond to every request: check again "
     "when it is less busy."
 )
 _UNVERIFIED = (
     "Your receiver takes anybody's requests for ours: verify the signature before you read the "
-    "body, answer 401 to what does not match, and check again."
+    "body, return 401 for what does not match, and check again."
 )
 _INCOMPLETE = "Your receiver accepts what it should refuse: correct what failed, and check again."
 
@@ -251,44 +250,44 @@ _VALID_REFUSED = (
     "Refused, though it is genuine: look whether your receiver has this webhook's secret, all of "
     "it, and verifies the body's bytes as they came. AdonisJS trims texts and makes null of empty "
     "ones before you see them, xss-clean and express-mongo-sanitize rewrite others, and a firewall "
-    "may answer 403: the page on verifying has the way around each."
+    "may respond 403: the page on verifying has the way around each."
 )
 _VALID_UNPARSED = (
-    "Answered {}, though it is genuine: a parser in front of your code refuses keys such as "
+    "Responded {}, though it is genuine: a parser in front of your code refuses keys such as "
     "constructor or __proto__, as those of Nuxt and h3 1, Fastify, Hapi, Koa and middy do, or a "
     "firewall refuses its text. Take the body's bytes as they came: the page on verifying has the "
     "way for each."
 )
-_VALID_FAILED = "Answered {}, though it is genuine: answer any 2xx to what you take."
+_VALID_FAILED = "Refused with {}, though it is genuine: return any 2xx for what you take."
 _UNREACHED: Mapping[FailureReason, str] = {
-    FailureReason.HTTP_STATUS: "Not accepted: answer any 2xx to what you take.",
-    FailureReason.TIMEOUT: "No answer within 5 seconds: answer first, and work on it afterwards.",
+    FailureReason.HTTP_STATUS: "Not accepted: return any 2xx for what you take.",
+    FailureReason.TIMEOUT: "No response within 5 seconds: respond first, and do the work later.",
     FailureReason.CONNECTION: "The connection failed: check that your server runs and can be "
     "reached from outside.",
     FailureReason.TLS: "The TLS handshake failed: look at your server's certificate and its chain.",
     FailureReason.DNS: "The url's host has no address: look at its DNS records.",
     FailureReason.BLOCKED_ADDRESS: "The url leads to an address that is not public: use one that "
     "is.",
-    FailureReason.ANSWER_TOO_LARGE: "The answer has too large a head: answer with fewer headers.",
+    FailureReason.RESPONSE_TOO_LARGE: "The response's headers are too large: send fewer of them.",
 }
 _DUPLICATE_ACCEPTED = (
     "Accepted, as it should be. Only you can see whether it was worked on once: remember each "
     "webhook-id."
 )
-_DUPLICATE_REFUSED = (
-    "Not accepted. Answer 2xx to what you have already, or it is sent again by the schedule."
-)
+_DUPLICATE_REFUSED = "Not accepted. Return 2xx for what you have already, or it is retried."
 _EXCUSED = (
     "Accepted, since your receiver goes by X-SendComms-Signature, which has no time in it: "
     "remember each webhook-id, or verify webhook-signature."
 )
-_UNCLEAR = "No answer that tells whether it was refused: check again when your receiver has time."
+_UNCLEAR = (
+    "No response that tells whether it was refused: check again when your receiver is less busy."
+)
 _REFUSED_AS_FAULT = (
-    "Refused, but as a fault of yours, with {}: answer 401, which tells us that it was the "
+    "Refused, but as a fault of yours, with {}: return 401, which tells us that it was the "
     "signature."
 )
 _REFUSED_OTHERWISE = (
-    "Refused, with {}: answer 401, by which we learn during a rotation which secret you have."
+    "Refused, with {}: return 401, by which we learn during a rotation which secret you have."
 )
 _ADVICE: Mapping[Probe, str] = {
     Probe.TAMPERED_BODY: "Accepted, though its body was changed after it was signed: compare the "

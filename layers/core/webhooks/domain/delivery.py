@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-MAX_ANSWER_BYTES = 1024
-"""How much of a receiver's answer the delivery log keeps (contract 2.2)."""
+MAX_RESPONSE_BODY_BYTES = 1024
+"""How much of a response's body the delivery log keeps (contract 2.2)."""
 
 
 MAX_ATTEMPTS = 100
@@ -43,7 +43,7 @@ class FailureReason(StrEnum):
     TLS = "tls"
     DNS = "dns"
     BLOCKED_ADDRESS = "blocked_address"
-    ANSWER_TOO_LARGE = "answer_too_large"
+    RESPONSE_TOO_LARGE = "response_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Outcome:
     """What one HTTP request came to. A success has no `error`.
 
     `retry_after_seconds` is the receiver's `Retry-After`, already turned from a date into seconds,
-    absent where it was garbage or in the past. `answer` is the beginning of the answer's body,
-    printable, at most 1,024 bytes.
+    absent where it was garbage or in the past. `response_body` is the beginning of the response's
+    body, printable, at most 1,024 bytes.
     """
 
     error: FailureReason | None = None
     status_code: int | None = None
     duration_ms: int = 0
     retry_after_seconds: float | None = None
-    answer: str = ""
+    response_body: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -80,7 +80,7 @@ class Attempt:
     duration_ms: int
     status_code: int | None = None
     error: FailureReason | None = None
-    answer: str = ""
+    response_body: str = ""
     manual: bool = False
     probe: bool = False
 
@@ -90,7 +90,7 @@ class Attempt:
         return not (self.manual or self.probe)
 
     def ended_after_ms(self, since_ms: int) -> int:
-        """How long after a time the receiver had answered: never below 0, since clocks differ."""
+        """How long after a time the response had come: never below 0, since clocks differ."""
         return max(0, self.started_at_ms + self.duration_ms - since_ms)
 
 
@@ -164,9 +164,13 @@ class Delivery:
             restarts=0,
         )
 
-    def put_by(self, status: Status, reason: str) -> Delivery:
-        """Return the delivery with nothing more to come for now, and why."""
-        return replace(self, status=status, next_attempt_at_ms=None, reason=reason)
+    def defer(self, reason: str) -> Delivery:
+        """Return the delivery as one that waits until its webhook can take it, and why."""
+        return replace(self, status=Status.WAITING, next_attempt_at_ms=None, reason=reason)
+
+    def cancel(self, reason: str) -> Delivery:
+        """Return the delivery as one that is never sent, and why."""
+        return replace(self, status=Status.CANCELLED, next_attempt_at_ms=None, reason=reason)
 
     def resumed(self, now_ms: int) -> Delivery:
         """Return the delivery as its next execution finds it, due at once."""

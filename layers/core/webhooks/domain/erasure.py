@@ -91,19 +91,19 @@ class Erasure:
         )
 
     def concerns(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery, or an answer to it, mentions the address and still has it."""
+        """Tell whether a delivery, or a response to it, mentions the address and still has it."""
         if delivery.erased:
             return False
-        answers = [attempt.answer for attempt in delivery.attempts]
-        return self._mentioned(delivery) or self.seeks(addresses_of(answers))
+        responses = [attempt.response_body for attempt in delivery.attempts]
+        return self._mentioned(delivery) or self.seeks(addresses_of(responses))
 
     def erase(self, delivery: Delivery) -> Delivery:
-        """Return a delivery as it stays: without the payload and what was answered to it.
+        """Return a delivery as it stays: without the payload and the responses to it.
 
         Its generation grows, so that what still works with the payload comes to its end. Where only
-        an answer mentions the address, the answers go and the delivery goes on.
+        a response mentions the address, the response bodies go and the delivery goes on.
         """
-        silent = tuple(replace(attempt, answer="") for attempt in delivery.attempts)
+        silent = tuple(replace(attempt, response_body="") for attempt in delivery.attempts)
         if not self._mentioned(delivery):
             return replace(delivery, attempts=silent)
         document: dict[str, object] = {"event": delivery.event_type}

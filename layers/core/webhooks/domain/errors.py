@@ -22,7 +22,7 @@
     ├── LastApiKeyError                 revoking this key would lock its account out
     ├── ScopeExceededError              a key would pass on more than it may do itself
     ├── IdempotencyConflictError        an idempotency key comes again with another request
-    ├── IdempotencyInProgressError      the first request with this key is not answered yet
+    ├── IdempotencyInProgressError      the first request with this key is still in progress
     ├── UnreadableRecordError           this version cannot read a delivery's record
     └── UnavailableError                our own side (a table, a queue, a key) failed: try again
 
@@ -90,7 +90,7 @@ class HostLimitReachedError(LimitReachedError):
 
 
 class WebhookDisabledError(WebhooksError):
-    """The webhook is switched off, so nothing is sent to it."""
+    """The webhook is disabled, so nothing is sent to it."""
 
 
 class TooManyAttemptsError(WebhooksError):
@@ -147,7 +147,7 @@ class IdempotencyConflictError(WebhooksError):
 
 
 class IdempotencyInProgressError(WebhooksError):
-    """The first request with this idempotency key is being answered."""
+    """The first request with this idempotency key is still in progress."""
 
 
 class UnreadableRecordError(WebhooksError):

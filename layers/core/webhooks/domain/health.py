@@ -12,20 +12,20 @@ FAILURES_TO_OPEN = 10
 _DAY_MS = 86_400_000
 
 WARN_AFTER_MS = 4 * _DAY_MS
-"""A webhook that failed for this long has a day left, and its owner is told."""
+"""A webhook that failed for this long is disabled in a day, and its owner is notified."""
 
 NOTICE_MS = _DAY_MS
-"""As long before it is switched off its owner is told, however late somebody looked at it."""
+"""Minimum warning before a webhook is disabled, even if its failure was noticed late."""
 
 DISABLE_AFTER_MS = WARN_AFTER_MS + NOTICE_MS
-"""A webhook whose every attempt failed for this long is switched off (contract 2.5)."""
+"""A webhook whose every attempt failed for this long is disabled (contract 2.5)."""
 
 
 class Circuit(StrEnum):
     """Whether events are sent to a webhook.
 
-    `closed`: at once. `open`: none, they are put by. `draining`: at once again, while those that
-    were put by are sent too.
+    `closed`: at once. `open`: none, they wait. `draining`: at once again, while those that waited
+    are sent too.
     """
 
     CLOSED = "closed"
@@ -58,7 +58,7 @@ class Health:
     whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
     `down_since_ms` is when the failures began that it was told to be down for: until a success,
     whatever its owner does meanwhile, since that is to be told too. `warned_at_ms` is when its
-    owner was told that it will be switched off.
+    owner was notified that it will be disabled.
     """
 
     failures: int = 0

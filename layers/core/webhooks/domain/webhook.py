@@ -26,7 +26,7 @@ class Webhook:
     """A registration, without its secrets: what its owner may see again.
 
     Times are Unix milliseconds. `disabled_reason` is set only while `active` is false and it was
-    not its owner who switched it off: `gone` (a 410 answer), `failing`.
+    not its owner who disabled it: `gone` (a 410 response), `failing`.
     """
 
     account_id: str

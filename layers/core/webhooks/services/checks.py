@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import CheckScheduler, CheckStore
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import RateLimits
 
 
 class Checks:
@@ -29,14 +29,14 @@ class Checks:
         *,
         store: CheckStore,
         scheduler: CheckScheduler,
-        allowances: Allowances,
+        rate_limits: RateLimits,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         """Count each check as a test event: one that fails makes about as many requests."""
         self._store = store
         self._scheduler = scheduler
-        self._allowances = allowances
+        self._rate_limits = rate_limits
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
@@ -46,7 +46,7 @@ class Checks:
         Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
         webhook.require_active()
-        self._allowances.test(webhook)
+        self._rate_limits.test(webhook)
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
         check = Check(

@@ -27,7 +27,7 @@ GONE = 410
 _UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
 
-_UNANSWERED = frozenset(
+_WITHOUT_RESPONSE = frozenset(
     {FailureReason.CONNECTION, FailureReason.DNS, FailureReason.TIMEOUT, FailureReason.TLS}
 )
 """What one receiver's trouble looks like, and what ours does at all of them at once."""
@@ -75,7 +75,7 @@ class Deliverer:
         if not secrets:
             self._observer.log("error", "secret_missing", **_names(delivery))
             self._observer.count("SecretMissing")
-            return delivery.put_by(Status.WAITING, "secret_missing")
+            return delivery.defer("secret_missing")
         number = len(delivery.attempts) + 1
         outcome = self._exchange(destination, delivery, number, int(started_at), secrets)
         attempt = Attempt(
@@ -84,7 +84,7 @@ class Deliverer:
             duration_ms=outcome.duration_ms,
             status_code=outcome.status_code,
             error=outcome.error,
-            answer=outcome.answer,
+            response_body=outcome.response_body,
             manual=manual,
             probe=probe,
         )
@@ -92,11 +92,11 @@ class Deliverer:
             self._observer.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
         self._report_failure(delivery, attempt)
-        # Before the delivery is put by: what waits for a webhook that is on is never sent.
-        off = outcome.status_code == GONE and self._switched_off(destination.webhook)
+        # Before the delivery is deferred: what waits for an enabled webhook is never sent.
+        disabled = outcome.status_code == GONE and self._disabled(destination.webhook)
         if not attempt.scheduled:
             return delivery.after(attempt, delivery.status, delivery.next_attempt_at_ms)
-        if off:
+        if disabled:
             return replace(delivery.after(attempt, Status.WAITING), reason="gone")
         return self._scheduled(delivery, attempt, outcome)
 
@@ -153,11 +153,11 @@ class Deliverer:
             # The delivery succeeded all the same; the next one ends the overlap.
             self._observer.log("warning", "overlap_not_ended", **_names(delivery), error=str(error))
 
-    def _switched_off(self, webhook: Webhook) -> bool:
-        """See that a webhook which is gone is off; False where it was changed in the meantime.
+    def _disabled(self, webhook: Webhook) -> bool:
+        """See that a webhook which is gone is disabled; False where it was changed meanwhile.
 
-        Then its owner may have given it another url, or switched it on again: another attempt, by
-        the schedule, finds out. One that was deleted has its deliveries cancelled by it.
+        Then its owner may have given it another url, or enabled it again: another attempt, by the
+        schedule, finds out. One that was deleted has its deliveries cancelled by it.
         """
         if self._health.gone(webhook):
             return True
@@ -176,7 +176,7 @@ class Deliverer:
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
         self._observer.count("FailedAttempts")
-        if attempt.error in _UNANSWERED:
+        if attempt.error in _WITHOUT_RESPONSE:
             self._observer.count("UnansweredAttempts")
         self._observer.log(
             "warning",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import DeliveryLog, DeliveryStore, Observer, RetryScheduler
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import RateLimits
 
 
 class DeliveryFilter(NamedTuple):
@@ -56,7 +56,7 @@ class Logbook:
         deliveries: DeliveryStore,
         scheduler: RetryScheduler,
         *,
-        allowances: Allowances,
+        rate_limits: RateLimits,
         observer: Observer,
         cursor_key: bytes,
         now_ns: Callable[[], int] = time.time_ns,
@@ -66,7 +66,7 @@ class Logbook:
         self._log = log
         self._deliveries = deliveries
         self._scheduler = scheduler
-        self._allowances = allowances
+        self._rate_limits = rate_limits
         self._observer = observer
         self._cursor_key = cursor_key
         self._now_ns = now_ns
@@ -107,7 +107,7 @@ class Logbook:
             raise DeliveryErasedError
         if len(delivery.attempts) >= MAX_ATTEMPTS:
             raise TooManyAttemptsError
-        self._allowances.resend(webhook)
+        self._rate_limits.resend(webhook)
         self._scheduler.resend(
             delivery.key,
             attempt=len(delivery.attempts) + 1,
@@ -129,7 +129,7 @@ class Logbook:
             now_ms=now_ms,
         )
         webhook.require_active()
-        self._allowances.test(webhook)
+        self._rate_limits.test(webhook)
         delivery = Delivery(
             account_id=webhook.account_id,
             webhook_id=webhook.id,

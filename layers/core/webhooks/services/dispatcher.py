@@ -225,16 +225,16 @@ class Dispatcher:
         """Attempt one delivery; one that fails is recorded and scheduled here, in its thread."""
         webhook = work.destination.webhook
         if not webhook.active:
-            after = work.delivery.put_by(Status.WAITING, "webhook_disabled")
+            after = work.delivery.defer("webhook_disabled")
         elif webhook.health.circuit is Circuit.OPEN:
-            after = work.delivery.put_by(Status.WAITING, "webhook_down")
+            after = work.delivery.defer("webhook_down")
         elif remaining_seconds() < SECONDS_FOR_ONE_ATTEMPT:
             msg = "no time left in this invocation"
             raise UnavailableError(msg)
         else:
             after = self._deliverer.attempt(work.destination, work.delivery)
         if after.status is Status.WAITING:
-            self._observer.count("PutBy")
+            self._observer.count("DeferredDeliveries")
         if after.status is not Status.SUCCEEDED:
             stored = self._deliveries.create(after)
             self._compare(stored, after)

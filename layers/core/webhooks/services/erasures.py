@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.ports import ErasureScheduler, ErasureStore
-    from webhooks.services.allowances import Allowances
+    from webhooks.services.rate_limits import RateLimits
 
 _DAY_MS = 86_400_000
 
@@ -38,14 +38,14 @@ class Erasures:
         *,
         store: ErasureStore,
         scheduler: ErasureScheduler,
-        allowances: Allowances,
+        rate_limits: RateLimits,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Allow each account as many as `allowances` has."""
+        """Allow each account as many as `rate_limits` has."""
         self._store = store
         self._scheduler = scheduler
-        self._allowances = allowances
+        self._rate_limits = rate_limits
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
@@ -61,7 +61,7 @@ class Erasures:
         for other in self._store.running(account_id, now_ms - _DAY_MS):
             if other.passes == 0 and other.seeks([wanted]):
                 return other
-        self._allowances.erasure(account_id)
+        self._rate_limits.erasure(account_id)
         salt = self._random_bytes(SALT_BYTES)
         erasure = Erasure(
             account_id=account_id,

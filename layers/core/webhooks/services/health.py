@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from webhooks.domain.announcement import Announcement, AnnouncementType
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
@@ -14,6 +13,7 @@ from webhooks.domain.health import (
     Circuit,
     RecoveryKey,
 )
+from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 from webhooks.domain.retry import probe_delay
 from webhooks.domain.timestamps import to_text
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.health import Health
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import Announcer, HealthStore, Observer, RecoveryScheduler
+    from webhooks.ports import HealthStore, Observer, OperationalEvents, RecoveryScheduler
 
 _MILLISECONDS = 1000
 
@@ -43,7 +43,7 @@ class HealthKeeper:
         *,
         store: HealthStore,
         scheduler: RecoveryScheduler,
-        announcer: Announcer,
+        operational_events: OperationalEvents,
         observer: Observer,
         recovery_schedule: Sequence[float],
         clock: Callable[[], float],
@@ -53,7 +53,7 @@ class HealthKeeper:
         """Probe after `recovery_schedule`'s first delay; `clock` gives seconds, `random` 0 to 1."""
         self._store = store
         self._scheduler = scheduler
-        self._announcer = announcer
+        self._operational_events = operational_events
         self._observer = observer
         self._recovery_schedule = recovery_schedule
         self._clock = clock
@@ -85,11 +85,10 @@ class HealthKeeper:
             )
 
     def review(self, webhook: Webhook) -> bool:
-        """Warn of a webhook that has failed for four days, switch it off after five.
+        """Warn of a webhook that has failed for four days, disable it after five.
 
         One that nobody looked at for longer, since it has few events, is warned of all the same,
-        and is switched off a day after that. True where it is switched off now. Raises
-        UnavailableError.
+        and is disabled a day after that. True where it is disabled now. Raises UnavailableError.
         """
         return self._review(webhook, webhook.health)
 
@@ -97,7 +96,7 @@ class HealthKeeper:
         """Disable a webhook whose receiver says that it is gone for good. Raises UnavailableError.
 
         `webhook` is as it was read before the attempt. One that was changed since is not meant: it
-        may lead somewhere else by now. True where this call switched it off.
+        may lead somewhere else by now. True where this call disabled it.
         """
         return self._disable(webhook, "gone", updated_at_ms=webhook.updated_at_ms)
 
@@ -116,8 +115,8 @@ class HealthKeeper:
     def exhausted(self, delivery: Delivery) -> None:
         """Tell of a delivery whose schedule is used up."""
         last = delivery.attempts[-1] if delivery.attempts else None
-        self._announce(
-            AnnouncementType.DELIVERY_EXHAUSTED,
+        self._publish(
+            OperationalEventType.DELIVERY_EXHAUSTED,
             delivery.account_id,
             delivery.webhook_id,
             delivery_id=delivery.id,
@@ -130,8 +129,8 @@ class HealthKeeper:
 
     def _succeeded(self, webhook: Webhook) -> None:
         if self._store.succeeded(webhook.account_id, webhook.id, self._now_ms()):
-            self._announce(
-                AnnouncementType.WEBHOOK_RECOVERED,
+            self._publish(
+                OperationalEventType.WEBHOOK_RECOVERED,
                 webhook.account_id,
                 webhook.id,
                 failing_since=_time(
@@ -162,8 +161,8 @@ class HealthKeeper:
             if recovery_id == key.recovery_id:
                 self._scheduler.start(key, delay_seconds=delay)
         finally:
-            self._announce(
-                AnnouncementType.WEBHOOK_DOWN,
+            self._publish(
+                OperationalEventType.WEBHOOK_DOWN,
                 webhook.account_id,
                 webhook.id,
                 failing_since=_time(health.failing_since_ms),
@@ -184,8 +183,8 @@ class HealthKeeper:
 
     def _warn(self, webhook: Webhook, since_ms: int, now_ms: int) -> None:
         if self._store.warn(webhook.account_id, webhook.id, now_ms - WARN_AFTER_MS, now_ms):
-            self._announce(
-                AnnouncementType.WEBHOOK_FAILING,
+            self._publish(
+                OperationalEventType.WEBHOOK_FAILING,
                 webhook.account_id,
                 webhook.id,
                 failing_since=_time(since_ms),
@@ -209,25 +208,27 @@ class HealthKeeper:
             updated_at_ms=updated_at_ms,
         ):
             return False
-        self._announce(
-            AnnouncementType.WEBHOOK_DISABLED, webhook.account_id, webhook.id, reason=reason
+        self._publish(
+            OperationalEventType.WEBHOOK_DISABLED, webhook.account_id, webhook.id, reason=reason
         )
         return True
 
-    def _announce(
-        self, what: AnnouncementType, account_id: str, webhook_id: str, **facts: Fact
+    def _publish(
+        self, what: OperationalEventType, account_id: str, webhook_id: str, **facts: Fact
     ) -> None:
-        """Tell; what nobody could be told is in the log all the same."""
+        """Publish the event; if that fails, log it."""
         ids = {"account_id": account_id, "webhook_id": webhook_id}
         self._observer.count(_METRICS[what])
         self._observer.log("warning", what.value, **ids, **facts)
         try:
-            self._announcer.announce(
-                Announcement(what, account_id, webhook_id, self._now_ms(), facts)
+            self._operational_events.publish(
+                OperationalEvent(what, account_id, webhook_id, self._now_ms(), facts)
             )
         except UnavailableError as error:
-            self._observer.count("UnheardAnnouncements")
-            self._observer.log("error", "announcement_lost", **ids, type=what, error=str(error))
+            self._observer.count("LostOperationalEvents")
+            self._observer.log(
+                "error", "operational_event_lost", **ids, type=what, error=str(error)
+            )
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)
@@ -245,11 +246,11 @@ def _any_succeeded(attempts: Sequence[Attempt]) -> bool:
 
 
 _METRICS = {
-    AnnouncementType.WEBHOOK_DOWN: "WebhooksDown",
-    AnnouncementType.WEBHOOK_RECOVERED: "WebhooksRecovered",
-    AnnouncementType.WEBHOOK_FAILING: "WebhooksFailing",
-    AnnouncementType.WEBHOOK_DISABLED: "WebhooksDisabled",
-    AnnouncementType.DELIVERY_EXHAUSTED: "Exhausted",
+    OperationalEventType.WEBHOOK_DOWN: "WebhooksDown",
+    OperationalEventType.WEBHOOK_RECOVERED: "WebhooksRecovered",
+    OperationalEventType.WEBHOOK_FAILING: "WebhooksFailing",
+    OperationalEventType.WEBHOOK_DISABLED: "WebhooksDisabled",
+    OperationalEventType.DELIVERY_EXHAUSTED: "Exhausted",
 }
 
 

@@ -75,7 +75,7 @@ class Reader:
         self._threads = threads
 
     def read(self, messages: Sequence[Message], failures: Failures) -> list[Read]:
-        """Read the messages' events; those that can never be read are put by, with the reason."""
+        """Read the messages' events; unreadable ones are dead-lettered with their reason."""
         reads: list[Read] = []
         rejected: list[RejectedMessage] = []
         for message in messages:

@@ -1,4 +1,4 @@
-"""The steps of a recovery: a webhook that was down or off is brought back, bit by bit."""
+"""The steps of a recovery: a webhook that was down or disabled is brought back, bit by bit."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Recovery:
             return self._cancel(key, probe.past, remaining_seconds)
         webhook = destination.webhook
         if webhook.health.recovery_id != key.recovery_id:
-            # Its owner switched the webhook off and on again, which began another recovery.
+            # Its owner disabled and enabled the webhook, which began another recovery.
             return None
         if not webhook.active:
             self._store.end(key, webhook.health.draining_since_ms)
@@ -153,7 +153,7 @@ class Recovery:
         """
         webhook = destination.webhook
         if self._health.review(webhook):
-            # Switched off: the next step ends the recovery.
+            # Disabled: the next step ends the recovery.
             return Step(PAUSE_SECONDS)
         found = self._waiting(key, 1, remaining_seconds, probe.after)
         if probe.after is not None and not found.deliveries:
@@ -191,7 +191,7 @@ class Recovery:
         if found.next_after is not None:
             return again._replace(past=found.next_after)
         if before.past is not None:
-            # Older ones may have been put by meanwhile, so all of it once more; but not at once,
+            # Older ones may have been deferred meanwhile, so all of it once more; but not at once,
             # since what makes the way so long is removed in its own time.
             return again._replace(seconds=self._schedule[-1], past=None)
         since_ms = destination.webhook.health.draining_since_ms
@@ -233,7 +233,7 @@ class Recovery:
         return attempts
 
     def _is_over(self, key: RecoveryKey) -> bool:
-        """Tell whether another recovery took this one's place, or the webhook was switched off.
+        """Tell whether another recovery took this one's place, or the webhook was disabled.
 
         A slow receiver leaves time for that, and the two would send the same.
         """
@@ -255,9 +255,7 @@ class Recovery:
         """Cancel what waits for a webhook that was deleted."""
         found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
         for delivery in found.deliveries:
-            self._deliveries.update(
-                delivery.put_by(Status.CANCELLED, "webhook_deleted"), before=delivery
-            )
+            self._deliveries.update(delivery.cancel("webhook_deleted"), before=delivery)
         if found.deliveries:
             return Step(PAUSE_SECONDS, past=past)
         if found.next_after is not None:

@@ -46,7 +46,7 @@ class Redriver:
     """Gives deliveries a new generation, whose schedule begins anew.
 
     The retrier reads the webhook again, so that a delivery of one that was deleted is cancelled and
-    one of a webhook that is off waits.
+    one of a disabled webhook waits.
     """
 
     def __init__(

@@ -154,7 +154,7 @@ class Registry:
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
-        Switched on, or given another url while it was down, it begins with a clean record, and what
+        Enabled, or given another url while it was down, it begins with a clean record, and what
         waits for it is sent. Raises InvalidWebhookError with every broken rule, InvalidTargetError
         where the new url's host resolves to an address that is not public, HostLimitReachedError,
         UnavailableError.
@@ -175,7 +175,7 @@ class Registry:
         now_ms = self._now_ns() // 1_000_000
         webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
         if webhook is not None and recovery_id is not None:
-            # Also where somebody else switched it off meanwhile: the recovery then ends at once.
+            # Also where somebody else disabled it meanwhile: the recovery then ends at once.
             self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
         return webhook
 

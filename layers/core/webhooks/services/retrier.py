@@ -88,9 +88,9 @@ class Retrier:
             return self._verdict(delivery, generation)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
-            after = delivery.put_by(Status.CANCELLED, "webhook_deleted")
+            after = delivery.cancel("webhook_deleted")
         elif not destination.webhook.active:
-            after = delivery.put_by(Status.WAITING, "webhook_disabled")
+            after = delivery.defer("webhook_disabled")
         else:
             after = self._attempt(destination, delivery)
         return self._verdict(self._record(delivery, after), generation)
@@ -159,7 +159,7 @@ class Retrier:
                 self._health.report(destination.webhook, made)
                 if stored.status is Status.RETRYING:
                     # An execution that was started all the same finds nothing to do.
-                    again = stored.put_by(Status.WAITING, delivery.reason or "webhook_down")
+                    again = stored.defer(delivery.reason or "webhook_down")
                     self._deliveries.update(again, before=stored)
                 raise
         return made[0] if made else None
@@ -203,13 +203,13 @@ class Retrier:
         raise UnavailableError(msg)
 
     def _tell(self, before: Status, after: Delivery) -> None:
-        """Measure a delivery that got there in the end, and count one that is put by."""
+        """Record latency on success; count deferred deliveries."""
         if after.status is before:
             return
         if after.status is Status.SUCCEEDED and after.attempts and not after.attempts[-1].manual:
             self._observer.measure(LATENCY, after.attempts[-1].ended_after_ms(after.created_at_ms))
         if after.status is Status.WAITING:
-            self._observer.count("PutBy")
+            self._observer.count("DeferredDeliveries")
 
     def _verdict(self, delivery: Delivery | None, generation: int) -> Verdict:
         if delivery is None or delivery.generation != generation:
@@ -228,11 +228,11 @@ class Retrier:
 def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     """Return what came of an attempt of `before`, put behind what `stored` has become since."""
     if len(after.attempts) == len(before.attempts):
-        return _put_by_behind(stored, after)
+        return _unattempted_behind(stored, after)
     attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
     if stored.erased:
-        # What was answered may quote what was sent.
-        attempt = replace(attempt, answer="")
+        # A response may quote the payload.
+        attempt = replace(attempt, response_body="")
     made_twice = attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts
     if made_twice and (attempt.error is not None or stored.status is Status.SUCCEEDED):
         # The same attempt of the schedule: the first to record it decides, but for a success, or
@@ -247,15 +247,15 @@ def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
     )
 
 
-def _put_by_behind(stored: Delivery, after: Delivery) -> Delivery:
-    """Return a delivery that is put by without an attempt, as `stored` has become since.
+def _unattempted_behind(stored: Delivery, after: Delivery) -> Delivery:
+    """Return a delivery deferred or cancelled without an attempt, as `stored` has become since.
 
     Nothing to do where others settled it, did the same, or gave it another execution.
     """
     if stored.generation != after.generation:
         return stored
     if stored.retrying:
-        return stored.put_by(after.status, after.reason or "")
+        return replace(stored, status=after.status, next_attempt_at_ms=None, reason=after.reason)
     if stored.status is after.status:
         return replace(stored, next_attempt_at_ms=after.next_attempt_at_ms)
     return stored

@@ -1,4 +1,4 @@
-"""The store of allowances on DynamoDB."""
+"""The store of rate limits on DynamoDB."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from webhooks.adapters.aws import error_code, unavailable_on_failure
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.domain.allowance import Allowance
+    from webhooks.domain.rate_limit import RateLimitWindow
 
 
-class DynamoDBAllowanceStore:
-    """A counter for each allowance beside the deliveries, which the time to live takes away."""
+class DynamoDBRateLimitStore:
+    """A counter for each window beside the deliveries, removed by the time to live."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
-    def take(self, allowance: Allowance, *, limit: int, count: int = 1) -> bool:
-        """Use `count` of an allowance, in one conditional write; False where that is too many."""
+    def consume(self, window: RateLimitWindow, *, limit: int, count: int = 1) -> bool:
+        """Add `count` to a window, in one conditional write; False where that exceeds the limit."""
         if count > limit:
             return False
         with unavailable_on_failure("counting what was asked for"):
             try:
                 self._client.update_item(
                     TableName=self._table,
-                    Key=items.allowance_key(allowance),
+                    Key=items.rate_limit_key(window),
                     UpdateExpression="SET expires_at = :end ADD #used :count",
                     ConditionExpression="attribute_not_exists(#used) OR #used <= :room",
                     ExpressionAttributeNames={"#used": "used"},
                     ExpressionAttributeValues={
-                        ":end": {"N": str(allowance.ends_at)},
+                        ":end": {"N": str(window.ends_at)},
                         ":count": {"N": str(count)},
                         ":room": {"N": str(limit - count)},
                     },

@@ -86,7 +86,7 @@ def test_any_answer_is_an_outcome_and_harms_no_other_delivery(
             outcome = sender.post(receiver.url, b"{}", {})
             outcomes[outcome.error] += 1
             following = sender.post(receiver.url, b"{}", {})
-            assert (following.status_code, following.answer) == (202, str(number)), raw
+            assert (following.status_code, following.response_body) == (202, str(number)), raw
         # One request for each post: a bent answer is never asked for twice.
         assert len(receiver.requests) == 2 * ROUNDS
     assert outcomes.keys() <= {None, FailureReason.CONNECTION, FailureReason.HTTP_STATUS}

@@ -1,11 +1,10 @@
-"""How often what may be asked for: what keeps one call from being made into very many."""
+"""Rate limits for calls, tests, resends and erasures."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from webhooks.domain.allowance import ACCOUNT, Kind, allowance
 from webhooks.domain.errors import (
     TooManyCallsError,
     TooManyErasuresError,
@@ -13,26 +12,27 @@ from webhooks.domain.errors import (
     TooManyTestsError,
     UnavailableError,
 )
+from webhooks.domain.rate_limit import ACCOUNT, RateLimit, window_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from webhooks.domain.errors import RateLimitExceededError
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import AllowanceStore, Observer
+    from webhooks.ports import Observer, RateLimitStore
 
 CALLS_AT_ONCE = 20
-"""Calls that a process takes of an account's allowance in one write, to hand them out itself."""
+"""Calls that a process reserves of an account's limit in one write, to hand them out itself."""
 
-_ERRORS: Mapping[Kind, type[RateLimitExceededError]] = {
-    Kind.CALLS: TooManyCallsError,
-    Kind.TESTS: TooManyTestsError,
-    Kind.RESENDS: TooManyResendsError,
-    Kind.ERASURES: TooManyErasuresError,
+_ERRORS: Mapping[RateLimit, type[RateLimitExceededError]] = {
+    RateLimit.CALLS: TooManyCallsError,
+    RateLimit.TESTS: TooManyTestsError,
+    RateLimit.RESENDS: TooManyResendsError,
+    RateLimit.ERASURES: TooManyErasuresError,
 }
 
 
-class Allowances:
+class RateLimits:
     """Counts what is asked for, and refuses what is too much, with the time to wait.
 
     No limit is ever passed, however many processes count. Calls are taken in small lots, so that
@@ -42,9 +42,9 @@ class Allowances:
 
     def __init__(
         self,
-        store: AllowanceStore,
+        store: RateLimitStore,
         *,
-        limits: Mapping[Kind, int],
+        limits: Mapping[RateLimit, int],
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
@@ -62,7 +62,7 @@ class Allowances:
         Where the count cannot be had the call goes through: it would hardly get further.
         """
         now = self._clock()
-        minute = allowance(account_id, ACCOUNT, Kind.CALLS, now)
+        minute = window_at(account_id, ACCOUNT, RateLimit.CALLS, now)
         if minute.number != self._minute:
             self._minute = minute.number
             self._lots.clear()
@@ -79,27 +79,27 @@ class Allowances:
 
     def test(self, webhook: Webhook) -> None:
         """Count a test event of a webhook; raises TooManyTestsError, UnavailableError."""
-        self._take(webhook.account_id, webhook.id, Kind.TESTS)
+        self._consume(webhook.account_id, webhook.id, RateLimit.TESTS)
 
     def resend(self, webhook: Webhook) -> None:
         """Count a resend of a webhook; raises TooManyResendsError, UnavailableError."""
-        self._take(webhook.account_id, webhook.id, Kind.RESENDS)
+        self._consume(webhook.account_id, webhook.id, RateLimit.RESENDS)
 
     def erasure(self, account_id: str) -> None:
         """Count an erasure of an account; raises TooManyErasuresError, UnavailableError."""
-        self._take(account_id, ACCOUNT, Kind.ERASURES)
+        self._consume(account_id, ACCOUNT, RateLimit.ERASURES)
 
     def _lot(self, account_id: str, now: float) -> int | None:
         """Return how many calls this process may let through, None: no more in this minute."""
-        minute = allowance(account_id, ACCOUNT, Kind.CALLS, now)
-        limit = self._limits[Kind.CALLS]
+        minute = window_at(account_id, ACCOUNT, RateLimit.CALLS, now)
+        limit = self._limits[RateLimit.CALLS]
         for count in (CALLS_AT_ONCE, 1):
-            if self._store.take(minute, limit=limit, count=count):
+            if self._store.consume(minute, limit=limit, count=count):
                 return count
         return None
 
-    def _take(self, account_id: str, scope: str, kind: Kind) -> None:
+    def _consume(self, account_id: str, scope: str, kind: RateLimit) -> None:
         now = self._clock()
-        wanted = allowance(account_id, scope, kind, now)
-        if not self._store.take(wanted, limit=self._limits[kind]):
+        wanted = window_at(account_id, scope, kind, now)
+        if not self._store.consume(wanted, limit=self._limits[kind]):
             raise _ERRORS[kind](math.ceil(wanted.ends_at - now))

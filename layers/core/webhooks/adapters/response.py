@@ -1,4 +1,4 @@
-"""A receiver's answer, read with care: a whole head of bounded size, the beginning of a body."""
+"""A receiver's response, read with care: a whole head of bounded size, the beginning of a body."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEAD_LINES = 101
-"""Of one head. Interim answers (100 to 199), of which there may be any number, have one each."""
+"""Of one head. Interim responses (100 to 199), of which there may be any number, have one each."""
 
 MAX_BODY_SECONDS = 0.5
 """How long the beginning of a body is waited for, once the head is there."""
@@ -27,7 +27,7 @@ _STATUS_LINE = re.compile(rb"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n"
 
 
 class _Stream(io.BufferedReader):
-    """An answer's bytes. Each line must be whole, and all lines of a head of bounded size."""
+    """A response's bytes. Each line must be whole, and all lines of a head of bounded size."""
 
     _bytes_left = MAX_HEAD_BYTES
     _lines_left = MAX_HEAD_LINES
@@ -43,10 +43,10 @@ class _Stream(io.BufferedReader):
         self._bytes_left -= len(line)
         self._lines_left -= 1
         if self._bytes_left < 0 or self._lines_left < 0:
-            raise AttemptFailedError(FailureReason.ANSWER_TOO_LARGE)
+            raise AttemptFailedError(FailureReason.RESPONSE_TOO_LARGE)
         if not line.endswith(b"\n"):
             # http.client takes a head that breaks off, also by the watchdog's hand, for a whole.
-            raise RemoteDisconnected("the answer's head broke off")
+            raise RemoteDisconnected("the response's head broke off")
         return line
 
     def close(self) -> None:
@@ -55,8 +55,8 @@ class _Stream(io.BufferedReader):
             super().close()
 
 
-class Answer(HTTPResponse):
-    """A receiver's answer. `began` tells whether a byte of it has come."""
+class BoundedResponse(HTTPResponse):
+    """A receiver's response. `began` tells whether a byte of it has come."""
 
     def __init__(self, sock: socket.socket, method: str | None = None) -> None:
         """Read nothing yet."""
@@ -68,14 +68,14 @@ class Answer(HTTPResponse):
         self.began = False
 
     def begin(self) -> None:
-        """Read the head; what breaks off before its last line is no answer."""
+        """Read the head; what breaks off before its last line is no response."""
         if not self._stream.peek(1):
-            raise RemoteDisconnected("the connection ended without an answer")
+            raise RemoteDisconnected("the connection ended without a response")
         self.began = True
         super().begin()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Read on to the answer proper: interim ones end no attempt, only its deadline does.
+        """Read past interim responses: they end no attempt, only its deadline does.
 
         A 101 is no interim one: what follows it would be of another protocol.
         """
@@ -93,7 +93,7 @@ class Answer(HTTPResponse):
     def take(self, max_bytes: int) -> bytes:
         """Return the beginning of the body as it came, as much of it as comes in time.
 
-        The head has decided already, so a body is not waited for as an answer is.
+        The head has decided already, so a body is not waited for as the head is.
         """
         taken = bytearray()
         deadline = time.monotonic() + MAX_BODY_SECONDS
@@ -108,7 +108,7 @@ class Answer(HTTPResponse):
         return bytes(taken)
 
     def leaves_clean(self, connection: socket.socket) -> bool:
-        """Tell whether a next answer on this connection could not be mistaken for part of this."""
+        """Tell whether the next response on this connection cannot be mistaken for part of this."""
         read_to_the_end = self.fp is None if self.chunked else self.length == 0
         lengths = self.msg.get_all("content-length", [])
         framed_once = len(lengths) + len(self.msg.get_all("transfer-encoding", [])) <= 1

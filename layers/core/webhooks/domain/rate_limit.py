@@ -1,4 +1,4 @@
-"""Allowances: how often something may be asked for in a minute, an hour or a day of the clock."""
+"""Rate limits for calls, tests, resends and erasures, in fixed windows of the clock."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 ACCOUNT = "account"
-"""Stands for a webhook's id where an allowance is the account's; no webhook has this id."""
+"""Stands for a webhook's id where a limit is the account's; no webhook has this id."""
 
 
-class Kind(StrEnum):
+class RateLimit(StrEnum):
     """What is counted."""
 
     CALLS = "calls"
@@ -23,15 +23,20 @@ class Kind(StrEnum):
         return _SECONDS[self]
 
 
-_SECONDS = {Kind.CALLS: 60, Kind.TESTS: 3600, Kind.RESENDS: 3600, Kind.ERASURES: 86_400}
+_SECONDS = {
+    RateLimit.CALLS: 60,
+    RateLimit.TESTS: 3600,
+    RateLimit.RESENDS: 3600,
+    RateLimit.ERASURES: 86_400,
+}
 
 
-class Allowance(NamedTuple):
+class RateLimitWindow(NamedTuple):
     """One count: whose it is, of what, and of which stretch of time since 1970."""
 
     account_id: str
     scope: str
-    kind: Kind
+    kind: RateLimit
     number: int
 
     @property
@@ -40,6 +45,6 @@ class Allowance(NamedTuple):
         return (self.number + 1) * self.kind.seconds
 
 
-def allowance(account_id: str, scope: str, kind: Kind, now_seconds: float) -> Allowance:
+def window_at(account_id: str, scope: str, kind: RateLimit, now_seconds: float) -> RateLimitWindow:
     """Return the count that a moment belongs to; `scope` is a webhook's id, or `ACCOUNT`."""
-    return Allowance(account_id, scope, kind, int(now_seconds // kind.seconds))
+    return RateLimitWindow(account_id, scope, kind, int(now_seconds // kind.seconds))

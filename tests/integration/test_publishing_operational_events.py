@@ -11,16 +11,16 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from support import samples
-from webhooks.adapters.eventbridge import EventBridgeAnnouncer
-from webhooks.domain.announcement import Announcement, AnnouncementType
+from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REGION = "us-east-1"
-DOWN = Announcement(
-    AnnouncementType.WEBHOOK_DOWN,
+DOWN = OperationalEvent(
+    OperationalEventType.WEBHOOK_DOWN,
     "acc_1",
     samples.WEBHOOK_ID,
     samples.NOW_MS,
@@ -48,8 +48,8 @@ class Answering:
         return self._answer
 
 
-def routed(pattern: dict[str, Any], *announcements: Announcement) -> list[dict[str, Any]]:
-    """Announce, and return what a rule with this pattern sends to its queue."""
+def routed(pattern: dict[str, Any], *published: OperationalEvent) -> list[dict[str, Any]]:
+    """Publish events, and return what a rule with this pattern sends to its queue."""
     sqs = boto3.client("sqs", region_name=REGION)
     events = boto3.client("events", region_name=REGION)
     url = sqs.create_queue(QueueName="told")["QueueUrl"]
@@ -58,14 +58,14 @@ def routed(pattern: dict[str, Any], *announcements: Announcement) -> list[dict[s
     ].values()
     events.put_rule(Name="told", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="told", Targets=[{"Id": "queue", "Arn": arn}])
-    announcer = EventBridgeAnnouncer(events, "my-stack")
-    for announcement in announcements:
-        announcer.announce(announcement)
+    operational_events = EventBridgeOperationalEvents(events, "my-stack")
+    for event in published:
+        operational_events.publish(event)
     answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
 
-def test_an_announcement_reaches_a_rule_for_the_stack() -> None:
+def test_an_operational_event_reaches_a_rule_for_the_stack() -> None:
     [event] = routed({"source": ["sendcomms.webhooks"], "detail": {"stack": ["my-stack"]}}, DOWN)
     assert event["detail-type"] == "webhook.down"
     assert event["detail"] == {
@@ -81,7 +81,7 @@ def test_an_announcement_reaches_a_rule_for_the_stack() -> None:
 
 
 def test_a_rule_can_take_one_type_alone() -> None:
-    disabled = Announcement(AnnouncementType.WEBHOOK_DISABLED, "acc_1", "w", samples.NOW_MS)
+    disabled = OperationalEvent(OperationalEventType.WEBHOOK_DISABLED, "acc_1", "w", samples.NOW_MS)
     told = routed({"detail-type": ["webhook.disabled"]}, DOWN, disabled)
     assert [event["detail"]["type"] for event in told] == ["webhook.disabled"]
 
@@ -93,8 +93,8 @@ def test_a_rule_can_take_one_type_alone() -> None:
         ClientError({"Error": {"Code": "ThrottlingException"}}, "PutEvents"),
     ],
 )
-def test_an_announcement_that_is_not_taken_is_our_own_trouble(
+def test_an_operational_event_that_is_not_taken_is_our_own_failure(
     answer: dict[str, Any] | Exception,
 ) -> None:
     with pytest.raises(UnavailableError):
-        EventBridgeAnnouncer(Answering(answer), "my-stack").announce(DOWN)
+        EventBridgeOperationalEvents(Answering(answer), "my-stack").publish(DOWN)

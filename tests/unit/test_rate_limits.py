@@ -1,12 +1,11 @@
-"""Allowances: no more than the limit, and what it costs to count."""
+"""Rate limits: no more than the limit, and what it costs to count."""
 
 from __future__ import annotations
 
 import pytest
 
 from support import samples
-from support.fakes import FakeAllowanceStore, FakeObserver
-from webhooks.domain.allowance import ACCOUNT, Kind, allowance
+from support.fakes import FakeObserver, FakeRateLimitStore
 from webhooks.domain.errors import (
     RateLimitExceededError,
     TooManyCallsError,
@@ -14,7 +13,8 @@ from webhooks.domain.errors import (
     TooManyTestsError,
     UnavailableError,
 )
-from webhooks.services.allowances import CALLS_AT_ONCE, Allowances
+from webhooks.domain.rate_limit import ACCOUNT, RateLimit, window_at
+from webhooks.services.rate_limits import CALLS_AT_ONCE, RateLimits
 
 NOW = samples.NOW_MS / 1000
 """Half past ten, to the second."""
@@ -25,22 +25,22 @@ class Stand:
 
     def __init__(self, **limits: int) -> None:
         self.now = NOW
-        self.store = FakeAllowanceStore()
+        self.store = FakeRateLimitStore()
         self.observer = FakeObserver()
-        self.limits = {kind: limits.get(kind.value, 5) for kind in Kind}
+        self.limits = {kind: limits.get(kind.value, 5) for kind in RateLimit}
 
-    def process(self) -> Allowances:
-        return Allowances(
+    def process(self) -> RateLimits:
+        return RateLimits(
             self.store, limits=self.limits, observer=self.observer, clock=lambda: self.now
         )
 
 
-def let_through(allowances: list[Allowances], tries: int, account_id: str = "acme") -> int:
+def let_through(rate_limits: list[RateLimits], tries: int, account_id: str = "acme") -> int:
     """Call again and again, by turns; returns how many calls went through."""
     passed = 0
     for number in range(tries):
         try:
-            allowances[number % len(allowances)].call(account_id)
+            rate_limits[number % len(rate_limits)].call(account_id)
         except TooManyCallsError:
             continue
         passed += 1
@@ -49,11 +49,11 @@ def let_through(allowances: list[Allowances], tries: int, account_id: str = "acm
 
 def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() -> None:
     stand = Stand()
-    allowances = stand.process()
+    rate_limits = stand.process()
     webhook = samples.webhook()
     for ask, error in (
-        (allowances.test, TooManyTestsError),
-        (allowances.resend, TooManyResendsError),
+        (rate_limits.test, TooManyTestsError),
+        (rate_limits.resend, TooManyResendsError),
     ):
         for _ in range(5):
             ask(webhook)
@@ -64,15 +64,15 @@ def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() 
         ask(samples.webhook(account_id="acc_2"))
     stand.now += 1799.5
     with pytest.raises(TooManyTestsError) as refused_late:
-        allowances.test(webhook)
+        rate_limits.test(webhook)
     assert refused_late.value.retry_after_seconds == 1
     stand.now += 0.5
-    allowances.test(webhook)
+    rate_limits.test(webhook)
 
 
-def test_an_allowance_is_not_had_where_it_cannot_be_counted() -> None:
+def test_what_cannot_be_counted_is_refused() -> None:
     stand = Stand()
-    stand.store.failures.plan("take", True)
+    stand.store.failures.plan("consume", True)
     with pytest.raises(UnavailableError):
         stand.process().test(samples.webhook())
 
@@ -121,10 +121,10 @@ def test_accounts_are_counted_apart_and_minutes_too() -> None:
 
 def test_a_call_that_cannot_be_counted_goes_through() -> None:
     stand = Stand(calls=3)
-    stand.store.failures.plan("take", True)
+    stand.store.failures.plan("consume", True)
     stand.process().call("acme")
     [line] = stand.observer.logged("calls_not_counted")
-    assert line == {"error": "take: planned failure"}
+    assert line == {"error": "consume: planned failure"}
 
 
 def test_an_error_says_when_to_come_again() -> None:
@@ -132,7 +132,7 @@ def test_an_error_says_when_to_come_again() -> None:
 
 
 def test_a_count_lasts_for_a_stretch_of_the_clock() -> None:
-    hour = allowance("acme", ACCOUNT, Kind.TESTS, NOW)
-    assert hour == allowance("acme", ACCOUNT, Kind.TESTS, NOW + 1799)
+    hour = window_at("acme", ACCOUNT, RateLimit.TESTS, NOW)
+    assert hour == window_at("acme", ACCOUNT, RateLimit.TESTS, NOW + 1799)
     assert hour.ends_at == NOW + 1800
-    assert allowance("acme", ACCOUNT, Kind.TESTS, NOW + 1800).number == hour.number + 1
+    assert window_at("acme", ACCOUNT, RateLimit.TESTS, NOW + 1800).number == hour.number + 1

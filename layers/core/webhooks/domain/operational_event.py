@@ -1,4 +1,4 @@
-"""Operational events: what a webhook's owner and the stack's operator want to be told."""
+"""Operational events: notices for webhooks' owners and the stack's operator."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 VERSION = 1
-"""Grows when what an announcement says changes its shape."""
+"""Version of an event's detail; grows when its shape changes."""
 
 
-class AnnouncementType(StrEnum):
-    """What is announced, once each time that it happens."""
+class OperationalEventType(StrEnum):
+    """The type of an operational event; each occurrence is published once."""
 
     WEBHOOK_DOWN = "webhook.down"
     WEBHOOK_RECOVERED = "webhook.recovered"
@@ -21,10 +21,10 @@ class AnnouncementType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class OperationalEvent:
     """Ids, times, counts and codes; never a secret, a payload, a url or an address."""
 
-    type: AnnouncementType
+    type: OperationalEventType
     account_id: str
     webhook_id: str
     at_ms: int
