@@ -13,6 +13,7 @@ import pytest
 from support.fakes import FakeHealthStore
 from support.http_api import OWN_DOMAIN, Answer, ApiClient, ApiOnFakes
 from webhooks.domain.event import EventType
+from webhooks.domain.signing import secret_warnings
 
 WEBHOOKS = "/api/v1/webhooks"
 URL = "https://hooks.acme.com/webhooks/email"
@@ -76,6 +77,31 @@ def test_a_description_is_answered_where_one_is_given(acme: ApiClient) -> None:
 @pytest.mark.parametrize("events", [["*"], [*EventType], ["email.clicked"]])
 def test_every_subscription_of_the_contract_is_accepted(acme: ApiClient, events: list[str]) -> None:
     assert register(acme, events=events).data["events"] == events
+
+
+@pytest.mark.parametrize(
+    ("secret", "warned_of"),
+    [
+        (None, None),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", None),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo", "not written in full"),
+        ("your_webhook_secret", "not base64"),
+    ],
+)
+def test_a_secret_that_libraries_read_in_different_ways_is_warned_of(
+    acme: ApiClient, secret: str | None, warned_of: str | None
+) -> None:
+    body = {"url": "https://example.com/hook", "events": ["*"], "secret": secret}
+    created = acme.call("POST", json=body)
+    path = f"/api/v1/webhooks/{created.data['id']}/rotate-secret"
+    rotated = acme.call("POST", path, json={"secret": secret and secret + "A" * 4})
+    assert (created.status, rotated.status) == (201, 200)
+    if warned_of is None:
+        assert "warnings" not in created.data
+    else:
+        [warning] = created.data["warnings"]
+        assert warned_of in warning
+    assert rotated.data.get("warnings", []) == secret_warnings(rotated.data["secret"])
 
 
 @pytest.mark.parametrize(

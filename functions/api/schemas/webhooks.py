@@ -8,6 +8,7 @@ from api.schemas.base import In, Out
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
 from webhooks.domain.health import Health, HealthState
+from webhooks.domain.signing import secret_warnings
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import (
     ALL_EVENTS,
@@ -116,6 +117,12 @@ class WebhookChangesIn(In):
         )
 
 
+_WARNINGS = Field(
+    default=None,
+    description="What to do about a secret that libraries read in different ways.",
+)
+
+
 class RotationIn(In):
     """How to rotate a webhook's secret; every field may be left out."""
 
@@ -134,6 +141,7 @@ class RotatedSecretOut(Out):
     id: str
     secret: str = Field(repr=False)
     previous_secret_expires_at: str | None = None
+    warnings: list[str] | None = _WARNINGS
 
     @classmethod
     def of(cls, webhook_id: str, rotated: Rotated) -> "RotatedSecretOut":
@@ -143,6 +151,7 @@ class RotatedSecretOut(Out):
             id=webhook_id,
             secret=rotated.secret,
             previous_secret_expires_at=None if until_ms is None else to_text(until_ms),
+            warnings=secret_warnings(rotated.secret) or None,
         )
 
 
@@ -157,6 +166,7 @@ class RegisteredWebhookOut(Out):
     created_at: str
     description: str | None = None
     header_names: list[str] | None = None
+    warnings: list[str] | None = _WARNINGS
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
@@ -170,6 +180,7 @@ class RegisteredWebhookOut(Out):
             created_at=to_text(webhook.created_at_ms),
             description=webhook.description or None,
             header_names=_header_names(webhook),
+            warnings=secret_warnings(secret) or None,
         )
 
 

@@ -250,10 +250,10 @@ _VALID_REFUSED = (
     "Refused, though it is genuine: look whether your receiver has this webhook's secret, all of "
     "it, and verifies the body's bytes as they came. AdonisJS trims texts and makes null of empty "
     "ones before you see them, xss-clean and express-mongo-sanitize rewrite others, and a firewall "
-    "may respond 403: the page on verifying has the way around each."
+    "may return 403: the page on verifying has the way around each."
 )
 _VALID_UNPARSED = (
-    "Responded {}, though it is genuine: a parser in front of your code refuses keys such as "
+    "Refused with {}, though it is genuine: a parser in front of your code refuses keys such as "
     "constructor or __proto__, as those of Nuxt and h3 1, Fastify, Hapi, Koa and middy do, or a "
     "firewall refuses its text. Take the body's bytes as they came: the page on verifying has the "
     "way for each."
