@@ -1,18 +1,23 @@
 """The dashboard's files: one page, its style sheet and its modules, and the policy they run under.
 
-They are served as they are written; nothing is built. The list is closed, so that no request can
-name another file.
+They are served as they are written. Only the module of a webhook's fields is made: of the one table
+of them. The list is closed, so that no request can name another file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from webhooks.domain.webhook_fields import READABLE, Field, Kind, May
 
 PAGE = "index.html"
 
+_FIELDS = "fields.js"
+_BY_KIND = (Kind.TEXT, Kind.PAIRS)
 _DIRECTORY = Path(__file__).parent / "dashboard"
 _CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -51,10 +56,35 @@ class DashboardFile(NamedTuple):
 @cache
 def files() -> dict[str, DashboardFile]:
     """Return the dashboard's files by name, the page itself among them."""
-    return {path.name: _read(path) for path in sorted(_DIRECTORY.iterdir())}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in _DIRECTORY.iterdir()}
+    texts[_FIELDS] = _fields_module()
+    return {name: _file(name, texts[name]) for name in sorted(texts)}
 
 
-def _read(path: Path) -> DashboardFile:
-    text = path.read_text(encoding="utf-8")
+def _file(name: str, text: str) -> DashboardFile:
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return DashboardFile(_CONTENT_TYPES[path.suffix], text, f'"{digest[:32]}"')
+    return DashboardFile(_CONTENT_TYPES[Path(name).suffix], text, f'"{digest[:32]}"')
+
+
+def _fields_module() -> str:
+    """Return the fields that the dashboard shows and edits by their kind, as a module.
+
+    Those that every webhook has, and the headers, have forms of their own.
+    """
+    shown = [field for field in READABLE if field.kind in _BY_KIND and May.CLEAR in field.may]
+    data = json.dumps([_as_data(field) for field in shown], indent=2)
+    return (
+        "// Fields of a webhook that are shown and edited by their kind: made from the table of "
+        f"all fields.\n\nexport const FIELDS = {data};\n"
+    )
+
+
+def _as_data(field: Field) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "kind": field.kind.value,
+        "label": field.name.replace("_", " ").capitalize(),
+        "hint": field.meaning,
+        "maxLength": field.max_length or None,
+        "listed": field.listed,
+    }

@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from api.schemas.base import ErrorOut, Failure, ProblemOut
 from webhooks.domain.errors import (
     DeliveryErasedError,
+    ExternalIdTakenError,
     HostLimitReachedError,
     IdempotencyConflictError,
     IdempotencyInProgressError,
@@ -45,6 +46,7 @@ _SENTENCES = {
     "missing": "Give this field: it is required.",
     "extra_forbidden": "Remove this field: it is not known here.",
     "string_type": "Use a string.",
+    "string_too_short": "Use a text that is not empty, or null for none.",
     "string_unicode": "Use a string of valid Unicode.",
     "list_type": "Use a list.",
     "dict_type": "Use an object.",
@@ -237,6 +239,15 @@ def _host_limit_reached() -> ApiError:
     )
 
 
+def _external_id_taken() -> ApiError:
+    return ApiError(
+        409,
+        "external_id_taken",
+        "Another webhook of this account has this external_id. Use another, or PUT to change that "
+        "webhook.",
+    )
+
+
 def _delivery_erased() -> ApiError:
     return ApiError(
         409,
@@ -350,6 +361,7 @@ _RATE_LIMITS: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
 _REFUSALS = {
     HostLimitReachedError: _host_limit_reached,
     LimitReachedError: _limit_reached,
+    ExternalIdTakenError: _external_id_taken,
     TooManyAttemptsError: _too_many_attempts,
     DeliveryErasedError: _delivery_erased,
     WebhookDisabledError: _webhook_disabled,

@@ -167,20 +167,23 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
     operation["security"] = [{_SCHEME: [scope.value]}] if scope else []
     operation.pop(SCOPE_EXTENSION, None)
     _complete_input(route, operation)
-    success = operation["responses"][str(route.status_code)]
-    success["description"] = HTTPStatus(route.status_code).phrase
     idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
-    is_page = "text/html" in success["content"]
+    statuses = sorted({str(route.status_code), *_more_successes(route)})
+    successes = {status: operation["responses"][status] for status in statuses}
+    is_page = "text/html" in successes[str(route.status_code)]["content"]
     page = ("Content-Security-Policy", "Referrer-Policy") if is_page else ()
     unchanged = operation["responses"].get("304")
     version = ("ETag",) if unchanged else ()
-    success["headers"] = _header_refs((*_EVERYWHERE, *idempotent, *page, *version))
-    operation["responses"] = {str(route.status_code): success}
+    headers = _header_refs((*_EVERYWHERE, *idempotent, *page, *version))
+    operation["responses"] = successes
+    for status, success in successes.items():
+        success["description"] = HTTPStatus(int(status)).phrase
+        success["headers"] = headers
     if unchanged:
         # Without the content that Powertools gives it: it has none.
         operation["responses"]["304"] = {
             "description": unchanged["description"],
-            "headers": success["headers"],
+            "headers": headers,
         }
     refusals = sorted(_errors(route, operation), key=lambda error: error.status)
     for status, group in groupby(refusals, key=lambda error: error.status):
@@ -188,6 +191,10 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
         component = "Or".join(error.code.title().replace("_", "") for error in alike)
         responses.setdefault(component, _failure(alike))
         operation["responses"][str(status)] = {"$ref": _COMPONENT.format("responses", component)}
+
+
+def _more_successes(route: Route) -> set[str]:
+    return {str(status) for status in route.responses or {} if status in {200, 201, 202}}
 
 
 def _complete_input(route: Route, operation: dict[str, Any]) -> None:

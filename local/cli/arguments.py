@@ -17,8 +17,8 @@ def identifier(text: str) -> str:
     return text
 
 
-def header(text: str) -> tuple[str, str]:
-    """Return a header's name and value."""
+def pair(text: str) -> tuple[str, str]:
+    """Return the name and the value of a header, or of metadata."""
     name, equals, value = text.partition("=")
     if not equals:
         msg = f"{text!r} is not of the form NAME=VALUE"

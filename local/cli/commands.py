@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.cli import arguments, jobs, tables
+from local.cli import arguments, jobs, tables, webhook_options
 from local.cli.client import (
     KEY_VARIABLE,
     URL_VARIABLE,
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SECRET_VARIABLE = "SENDCOMMS_WEBHOOK_SECRET"  # noqa: S105  where to look for one
-_CORE = Path(__file__).parents[2] / "layers" / "core"
 _REPLAYABLE = ("exhausted", "waiting", "retrying", "succeeded")
 _STATUSES = ("pending", "retrying", "waiting", "succeeded", "exhausted", "cancelled")
 
@@ -75,16 +73,10 @@ def parser() -> argparse.ArgumentParser:
     command("list", _list, "List the webhooks, newest first.")
     create = command("create", _create, "Register a webhook; its secret is shown this once.")
     create.add_argument("url", metavar="URL")
-    create.add_argument("--secret", help="a secret of your own; else one is generated")
+    webhook_options.add_to_create(create)
     edit = command("edit", _edit, "Change a webhook; what is not given stays as it is.")
     _add_ids(edit)
-    edit.add_argument("--url", metavar="URL")
-    for changing, default in ((create, "*"), (edit, None)):
-        changing.add_argument("--events", default=default, help="types with commas between, or *")
-        changing.add_argument("--description")
-        changing.add_argument(
-            "--header", action="append", metavar="NAME=VALUE", type=arguments.header
-        )
+    webhook_options.add_to_edit(edit)
     show = command("show", _show, "Show a webhook, or one of its deliveries with its attempts.")
     _add_ids(show)
     show.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier, nargs="?")
@@ -154,24 +146,12 @@ def _list(api: Api, screen: Screen, _: argparse.Namespace) -> None:
 
 
 def _create(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    tables.secret(screen, api.call("POST", "/webhooks", body=_given(options)).data)
+    tables.secret(screen, api.call("POST", "/webhooks", body=webhook_options.given(options)).data)
 
 
 def _edit(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     path = f"/webhooks/{options.webhook}"
-    tables.thing(screen, api.call("PATCH", path, body=_given(options)).data)
-
-
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    events = options.events
-    given = {
-        "url": options.url,
-        "events": events and [name.strip() for name in events.split(",")],
-        "secret": getattr(options, "secret", None),
-        "description": options.description,
-        "headers": dict(options.header) if options.header else None,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    tables.thing(screen, api.call("PATCH", path, body=webhook_options.given(options)).data)
 
 
 def _show(api: Api, screen: Screen, options: argparse.Namespace) -> None:
@@ -245,8 +225,6 @@ def _cancel(api: Api, screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _listen(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
     from local.cli.listen import listen
 
     secret = options.secret or os.environ.get(SECRET_VARIABLE) or None

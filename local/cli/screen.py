@@ -54,7 +54,7 @@ class Screen:
 
     def fields(self, values: Mapping[str, Any]) -> None:
         """Write names and values, one a line; those that are None are left out."""
-        shown = {name: value for name, value in _flat(values) if value is not None}
+        shown = {cell(name): value for name, value in _flat(values) if value is not None}
         width = max(map(len, shown), default=0)
         for name, value in shown.items():
             self.line(f"{name:<{width}}  {self.paint(cell(value))}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from local.cli.webhook_options import COLUMNS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,10 @@ def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
         screen.json(found)
         return
     screen.table(
-        ("ID", "STATE", "FAILING SINCE", "URL", "EVENTS", "CREATED"),
+        (
+            *("ID", "STATE", "FAILING SINCE", "URL", "EVENTS", "CREATED"),
+            *(heading for heading, _ in COLUMNS),
+        ),
         [
             (
                 webhook["id"],
@@ -27,6 +32,7 @@ def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
                 webhook["url"],
                 webhook["events"],
                 webhook["created_at"],
+                *(webhook.get(name) for _, name in COLUMNS),
             )
             for webhook in found
         ],

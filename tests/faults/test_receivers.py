@@ -1,4 +1,4 @@
-"""Rows 30 to 43, 46, 57, 61 and 62: what a receiver can do, and what its delivery comes to."""
+"""Rows 30 to 43, 46, 57, 62 and 63: what a receiver can do, and what its delivery comes to."""
 
 from __future__ import annotations
 
@@ -587,7 +587,7 @@ LARGE = {"html": "x" * 60_000}
     ("status", "expected"),
     [(401, Status.RETRYING), (410, Status.WAITING), (413, Status.RETRYING), (429, Status.RETRYING)],
 )
-def test_row_61_a_response_before_the_body_is_read_counts(
+def test_row_62_a_response_before_the_body_is_read_counts(
     case: Case,
     receiver: MakeReceiver,
     status: int,
@@ -608,7 +608,7 @@ def test_row_61_a_response_before_the_body_is_read_counts(
     assert len(hook.requests) == 1
 
 
-def test_row_61_an_early_response_on_a_kept_connection_is_not_asked_for_again(
+def test_row_62_an_early_response_on_a_kept_connection_is_not_asked_for_again(
     case: Case, receiver: MakeReceiver
 ) -> None:
     early = Early(says(Answer(429, {"Connection": "close"}).encode()))
@@ -623,7 +623,7 @@ def test_row_61_an_early_response_on_a_kept_connection_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("act", [says(), resets()], ids=["closes", "resets"])
-def test_row_61_no_early_response_is_a_failed_connection_and_not_one_of_tls(
+def test_row_62_no_early_response_is_a_failed_connection_and_not_one_of_tls(
     case: Case, receiver: MakeReceiver, act: Wire
 ) -> None:
     hook = receiver(Early(act), tls=True)
@@ -635,7 +635,7 @@ def test_row_61_no_early_response_is_a_failed_connection_and_not_one_of_tls(
 
 @pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("act", [says(), resets()], ids=["closed", "reset"])
-def test_row_62_a_kept_connection_that_has_ended_costs_no_attempt(
+def test_row_63_a_kept_connection_that_has_ended_costs_no_attempt(
     case: Case, receiver: MakeReceiver, act: Wire, tls: bool
 ) -> None:
     """Both requests are of attempt 1: the receiver may have worked on the first of them."""

@@ -29,6 +29,7 @@ WEBHOOKS = "/api/v1/webhooks"
 WEBHOOK = f"{WEBHOOKS}/{{webhook_id}}"
 DELIVERY = f"{WEBHOOK}/deliveries/{{delivery_id}}"
 CHECK = f"{WEBHOOK}/checks/{{check_id}}"
+EXTERNAL = f"{WEBHOOKS}/external/{{external_id}}"
 REPLAY = f"{WEBHOOK}/replays/{{replay_id}}"
 KEYS = "/api/v1/api-keys"
 SINCE = "2025-12-21T00:00:00Z"
@@ -63,6 +64,8 @@ CASES = [
     Case("GET", WEBHOOK, Scope.READ, 200),
     Case("PATCH", WEBHOOK, Scope.WRITE, 200, {"active": False}),
     Case("DELETE", WEBHOOK, Scope.WRITE, 200),
+    Case("GET", EXTERNAL, Scope.READ, 200),
+    Case("PUT", EXTERNAL, Scope.WRITE, 200, REGISTRATION),
     Case("POST", f"{WEBHOOK}/rotate-secret", Scope.WRITE, 200, {"overlap_seconds": 60}),
     Case("POST", f"{WEBHOOK}/test", Scope.WRITE, 202, {"event": "email.sent"}),
     Case("POST", f"{WEBHOOK}/check", Scope.WRITE, 202),
@@ -86,7 +89,8 @@ CASES = [
     Case("GET", "/dashboard", None, 200),
     Case("GET", "/dashboard/{file}", None, 200),
 ]
-WITH_IDS = [case for case in CASES if case.ids]
+# A PUT makes what is absent, so that it has no id that is not found.
+WITH_IDS = [case for case in CASES if case.ids and case.method != "PUT"]
 
 
 def name_of(case: Case) -> str:
@@ -108,6 +112,7 @@ class World:
         absent = delivery_id(samples.EVENT_ID, samples.NOW_MS + 1, self.ids["own"]["webhook_id"])
         self.ids["absent"] = dict.fromkeys(self.ids["own"], "0199a5b0-0000-7000-8000-000000000000")
         self.ids["absent"]["delivery_id"] = absent
+        self.ids["absent"]["external_id"] = "absent"
         self.ids["malformed"] = dict.fromkeys(self.ids["own"], "x")
 
     def call(self, case: Case, scope: Scope | None, ids: dict[str, str]) -> Answer:
@@ -173,13 +178,15 @@ class World:
         )
 
     def _own(self, account_id: str, number: int) -> dict[str, str]:
-        webhook = samples.webhook(number, account_id=account_id)
+        own_id = f"{account_id}-billing"
+        webhook = samples.webhook(number, account_id=account_id, external_id=own_id)
         self.fakes.webhooks.add(webhook, Secrets(samples.SECRET))
         delivery = self.fakes.deliveries.create(samples.delivery(number, account_id=account_id))
         replay = self.fakes.replays.start(webhook, since=SINCE, until=None, status=None)
         key = self.fakes.keyring.issue(account_id, scopes=ALL_SCOPES).key
         return {
             "webhook_id": webhook.id,
+            "external_id": own_id,
             "delivery_id": delivery.id,
             "replay_id": replay.id,
             "check_id": self.fakes.checks.start(webhook).id,
@@ -278,7 +285,8 @@ def test_foreign_absent_and_malformed_ids_get_the_same_bytes_and_change_nothing(
                 answer = world.call(case, case.scope, ids)
                 answers.add((answer.status, tuple(sorted(answer.headers.items())), answer.text))
         ((status, _, text),) = answers
-        code = f"{name.removesuffix('_id').replace('key', 'api_key')}_not_found"
+        thing = name.removesuffix("_id").replace("key", "api_key").replace("external", "webhook")
+        code = f"{thing}_not_found"
         assert (status, json.loads(text)["error"]["code"]) == (404, code)
     assert (world.of("acme"), world.of("globex")) == before
 
@@ -295,3 +303,12 @@ def test_foreign_and_absent_ids_cost_the_same_calls_and_so_the_same_time(
             world.call(case, case.scope, {**world.ids["own"], name: world.ids[kind][name]})
             calls.append([*made])
         assert calls[0] == calls[1] != []
+
+
+def test_a_put_to_anothers_external_id_makes_a_webhook_of_ones_own(world: World) -> None:
+    case = Case("PUT", EXTERNAL, Scope.WRITE, 201, REGISTRATION)
+    before = world.of("globex")
+    answer = world.call(case, case.scope, world.ids["foreign"])
+    assert answer.status == 201, answer.text
+    assert answer.data["id"] != world.ids["foreign"]["webhook_id"]
+    assert world.of("globex") == before

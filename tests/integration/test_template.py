@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 from api import dashboard_page
 from local import template
 from webhooks import wiring
-from webhooks.adapters import aws, items, webhook_items
+from webhooks.adapters import aws, external_ids, items, webhook_items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
@@ -444,6 +444,7 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
         *webhook_items.FAILURE_ATTRIBUTES,
         *webhook_items.RECOVERY_ATTRIBUTES,
         "webhook_count",
+        external_ids.HELD_BY,
     }
     assert {sid for sid, names in named.items() if names & SECRETS} == {
         "RegisterWebhooks",
@@ -452,7 +453,7 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
 
 
 def test_no_update_of_the_apis_can_copy_a_secret_to_where_it_may_read_it() -> None:
-    readable = set(SHOWN_ATTRIBUTES)
+    readable = {*SHOWN_ATTRIBUTES, external_ids.HELD_BY}
     key = {"account_id", "webhook_id"}
     updates = [
         set(statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"])

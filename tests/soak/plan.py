@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.event import EventType
 from webhooks.domain.timestamps import to_text
-from webhooks.domain.webhook import ALL_EVENTS
+from webhooks.domain.webhook_rules import ALL_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -43,6 +43,15 @@ def manage(world: World) -> None:
         changes = {"url": receiver.url, "events": ["email.sent"], "description": "x"}
         world.call("PATCH", one, json={**changes, "headers": {"X-Team": "x"}, "active": False})
         world.call("PATCH", one, json={"active": True})
+        own = {"external_id": "billing", "metadata": {"team": "billing"}}
+        world.call("PATCH", one, json=own)
+        world.call("GET", f"{WEBHOOKS}/external/billing")
+        world.call("PATCH", one, json={"external_id": "crm"})
+        body = {"url": receiver.url, "events": ["*"], "metadata": {"team": "crm"}}
+        world.call("PUT", f"{WEBHOOKS}/external/crm", json=body)
+        world.call("PUT", f"{WEBHOOKS}/external/other", 201, json=body)
+        other = world.call("GET", f"{WEBHOOKS}/external/other")
+        world.call("DELETE", f"{WEBHOOKS}/{other['id']}")
         world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 60})
         world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 0})
         sample = world.call("POST", f"{one}/test", 202, json={"event": "email.sent"})

@@ -100,7 +100,7 @@ def without_names(path: str) -> str:
 
 def calls_in(cells: list[str]) -> set[str]:
     """The calls that pieces of code name, as `operations` has them."""
-    pattern = r"(GET|POST|PATCH|DELETE) (/(?:api/v1/[\w/{}.-]+|docs|dashboard[\w/{}]*))"
+    pattern = r"(GET|POST|PUT|PATCH|DELETE) (/(?:api/v1/[\w/{}.-]+|docs|dashboard[\w/{}]*))"
     named = [match for cell in cells if (match := re.fullmatch(pattern, cell.partition("?")[0]))]
     return {f"{match[1]} {without_names(match[2])}" for match in named}
 

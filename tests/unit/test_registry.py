@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from support import samples
 from support.fakes import FakeObserver, FakeRecoveryScheduler, FakeWebhookStore
 from webhooks.domain import cursor, targets
 from webhooks.domain.errors import (
@@ -85,12 +86,17 @@ def test_a_given_secret_is_kept(store: FakeWebhookStore) -> None:
 
 
 def test_neither_secret_nor_url_is_in_the_text_of_a_registration() -> None:
-    registration = Registration("https://canary.acme.com", ("*",), "canary" * 4)
+    registration = Registration(url="https://canary.acme.com", events=("*",), secret="canary" * 4)
     assert "canary" not in repr(registration)
 
 
 def test_all_broken_rules_are_told_at_once(store: FakeWebhookStore) -> None:
-    registration = Registration("http://acme.com", ("email.sent", "no"), "short", "two\nlines")
+    registration = Registration(
+        url="http://acme.com",
+        events=("email.sent", "no"),
+        secret="short",
+        description="two\nlines",
+    )
     with pytest.raises(InvalidWebhookError) as refusal:
         make_registry(store).register("acme", registration)
     fields = [problem.field for problem in refusal.value.problems]
@@ -108,7 +114,7 @@ def test_every_address_of_the_host_must_be_public(store: FakeWebhookStore) -> No
 
 def test_the_limit_is_the_stores_to_keep(store: FakeWebhookStore) -> None:
     registry = make_registry(store, max_webhooks=1)
-    registry.register("acme", REGISTRATION)
+    store.add(samples.webhook(account_id="acme"), Secrets(samples.SECRET))
     with pytest.raises(LimitReachedError):
         registry.register("acme", REGISTRATION)
 

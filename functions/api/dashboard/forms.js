@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { announce, button, el, foreign } from "./dom.js";
 import { field, formDialog, group, secretDialog, select } from "./dialogs.js";
+import { FIELDS } from "./fields.js";
 import { DAY_MS, DELIVERY_STATUSES, ZONE, fullTime, statusName } from "./format.js";
 
 const ALL = "*";
@@ -17,7 +18,7 @@ const OVERLAPS = [
 
 /** Register a webhook; its secret is shown before `done` gets the webhook. */
 export async function register(done) {
-  const form = webhookFields(await api.eventTypes(), { url: "", events: [ALL], description: "" });
+  const form = webhookFields(await api.eventTypes(), { url: "", events: [ALL] });
   const secret = el("input", { type: "text", autocomplete: "off", spellcheck: "false" });
   const headers = headerRows();
   const send = api.registration();
@@ -33,8 +34,7 @@ export async function register(done) {
     ],
     action: "Register",
     send: () => {
-      const body = form.values();
-      if (!body.description) delete body.description;
+      const body = withoutNull(form.values());
       if (secret.value) body.secret = secret.value;
       if (headers.any()) body.headers = headers.values();
       return inWords(send(body), body.events);
@@ -85,16 +85,13 @@ async function inWords(sent, events) {
 }
 
 function changed(values, webhook) {
-  const before = { ...webhook, description: webhook.description ?? "" };
-  const differs = ([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]);
-  const changes = Object.fromEntries(Object.entries(values).filter(differs));
-  if (changes.description === "") changes.description = null;
-  return changes;
+  const differs = ([name, value]) => JSON.stringify(value) !== JSON.stringify(webhook[name] ?? null);
+  return Object.fromEntries(Object.entries(values).filter(differs));
 }
 
 function webhookFields(types, webhook) {
   const url = el("input", { type: "url", value: webhook.url, required: true, autocomplete: "off", spellcheck: "false", placeholder: "https://your-server.com/webhooks/email" });
-  const description = el("input", { type: "text", value: webhook.description ?? "", maxlength: 256, autocomplete: "off" });
+  const others = FIELDS.map((each) => ({ name: each.name, ...control(each, webhook[each.name]) }));
   const all = el("input", { type: "checkbox", checked: webhook.events.includes(ALL) });
   const boxes = types.map(({ type, description: text }) => {
     const box = el("input", { type: "checkbox", value: type, checked: webhook.events.includes(type) });
@@ -110,28 +107,45 @@ function webhookFields(types, webhook) {
       el("label", { class: "check" }, all, el("span", {}, "All events, those to come included")),
       single,
     ]),
-    field("description", "Description", description, { optional: true, hint: "A line for your own use." }),
+    others.map(({ element }) => element),
   ];
   const chosen = () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value);
   const values = () => ({
     url: url.value.trim(),
     events: all.checked ? [ALL] : chosen(),
-    description: description.value,
+    ...Object.fromEntries(others.map(({ name, value }) => [name, value()])),
   });
   return { fields, values };
 }
 
+/** Return a field as its kind is edited: its element, and a function for its value, null: none. */
+function control({ name, kind, label, hint, maxLength }, shown) {
+  if (kind === "pairs") {
+    const rows = pairRows([`${label}: key`, `${label}: value`], ["team", "billing"], "Add a pair", shown);
+    const element = group(name, label, rows.element, { hint });
+    return { element, value: () => (rows.any() ? rows.values() : null) };
+  }
+  const input = el("input", { type: "text", value: shown ?? "", maxlength: maxLength, autocomplete: "off" });
+  return { element: field(name, label, input, { optional: true, hint }), value: () => input.value || null };
+}
+
 function headerRows() {
+  return pairRows(["Header's name", "Header's value"], ["X-Team", "billing"], "Add a header");
+}
+
+function pairRows(labels, placeholders, more, shown = {}) {
   const rows = el("div", { class: "rows" });
-  const add = () => {
-    const name = el("input", { type: "text", "aria-label": "Header's name", placeholder: "X-Team", autocomplete: "off", spellcheck: "false" });
-    const value = el("input", { type: "text", "aria-label": "Header's value", placeholder: "billing", autocomplete: "off", spellcheck: "false" });
+  const add = (pair = ["", ""]) => {
+    const [name, value] = labels.map((label, index) =>
+      el("input", { type: "text", "aria-label": label, placeholder: placeholders[index], value: pair[index], autocomplete: "off", spellcheck: "false" }));
     const row = el("div", { class: "row" }, name, value, button("Remove", () => row.remove(), { class: "quiet" }));
     rows.append(row);
     return name;
   };
-  add();
-  const element = el("div", {}, rows, button("Add a header", () => add().focus(), { class: "quiet" }));
+  const before = Object.entries(shown);
+  if (before.length) before.forEach((pair) => add(pair));
+  else add();
+  const element = el("div", {}, rows, button(more, () => add().focus(), { class: "quiet" }));
   const pairs = () => Array.from(rows.children, (row) => Array.from(row.querySelectorAll("input"), (input) => input.value));
   const given = () => pairs().filter(([name, value]) => name || value);
   const values = () => Object.fromEntries(given());
@@ -256,6 +270,10 @@ function timeInput(time) {
 
 function timeOf(input) {
   return input.value ? new Date(input.value).toISOString() : "";
+}
+
+function withoutNull(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
 function withoutEmpty(fields) {

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { checkSection } from "./check.js";
 import { announce, button, el, foreign, trouble, whileBusy } from "./dom.js";
 import { ailment, exactly, healthPill } from "./format.js";
+import { FIELDS } from "./fields.js";
 import * as forms from "./forms.js";
 import { logSection } from "./log.js";
 import { replaySection } from "./replays.js";
@@ -102,8 +103,16 @@ function headOf(webhook, actions) {
       fact("Id", el("code", {}, webhook.id)),
       fact("Registered", exactly(webhook.created_at)),
       webhook.header_names ? fact("Headers of your own", el("code", {}, foreign(webhook.header_names.join(", ")))) : null,
+      FIELDS.filter(({ name }) => name !== "description" && webhook[name])
+        .map(({ name, label, kind }) => fact(label, shown(kind, webhook[name]))),
     ),
   ].filter(Boolean);
+}
+
+function shown(kind, value) {
+  if (kind !== "pairs") return el("code", {}, foreign(value));
+  const pairs = Object.entries(value).map(([key, text]) => el("li", {}, foreign(`${key}: ${text}`)));
+  return el("ul", { class: "tags" }, pairs);
 }
 
 export function fact(name, ...value) {

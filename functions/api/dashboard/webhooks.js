@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { button, el, foreign, trouble, whileBusy } from "./dom.js";
 import { ailment, healthPill } from "./format.js";
+import { FIELDS } from "./fields.js";
 import * as forms from "./forms.js";
 import * as stats from "./stats.js";
 
@@ -67,6 +68,8 @@ function card(webhook, onSlot, signal) {
       healthPill(webhook),
     ),
     webhook.description ? el("p", {}, foreign(webhook.description)) : null,
+    FIELDS.filter(({ name, listed }) => listed && webhook[name])
+      .map(({ name, label }) => el("p", { class: "hint" }, `${label}: `, foreign(webhook[name]))),
     ailing ? el("p", { class: `ailment ${ailing.tone}` }, ailing.words) : null,
     eventList(webhook),
     day,

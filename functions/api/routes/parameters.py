@@ -9,6 +9,7 @@ from api.operations import Missing
 from webhooks.domain.webhook import Webhook
 from webhooks.services.registry import Registry
 
+ExternalId = Annotated[str, Path(description="Your own id of the webhook.")]
 WebhookId = Annotated[str, Path(description="The webhook's id."), Missing(errors.webhook_not_found)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items on the page.")]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]

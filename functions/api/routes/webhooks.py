@@ -1,14 +1,17 @@
 """The webhooks of an account: register, list, show, change, rotate, delete."""
 
+from dataclasses import replace
 from typing import Annotated
+from urllib.parse import unquote
 
+from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
 from api.dependencies import AccountId, WebhookRegistry
 from api.operations import Sample, refuses
-from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
+from api.routes.parameters import Cursor, ExternalId, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
 from api.schemas.webhooks import (
     RegisteredWebhookOut,
@@ -17,9 +20,15 @@ from api.schemas.webhooks import (
     WebhookChangesIn,
     WebhookIn,
     WebhookOut,
+    WebhookPutIn,
 )
-from webhooks.domain.errors import HostLimitReachedError, LimitReachedError
-from webhooks.services.registry import Registry
+from webhooks.domain.errors import (
+    ExternalIdTakenError,
+    HostLimitReachedError,
+    LimitReachedError,
+)
+from webhooks.services.registry import Registered, Registry
+from webhooks.services.upsert import put_webhook
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -30,10 +39,17 @@ _REGISTRATION = Sample(
         "events": ["email.sent", "email.delivered", "email.bounced", "email.complained"],
     }
 )
+_REPLACEMENT = Sample(
+    {
+        "url": "https://your-server.com/webhooks/email",
+        "events": ["email.delivered", "email.bounced"],
+        "metadata": {"team": "billing"},
+    }
+)
 
 
 @router.post("/", status_code=201, summary="Register a webhook", tags=["Webhooks"])
-@refuses(LimitReachedError(), HostLimitReachedError())
+@refuses(LimitReachedError(), HostLimitReachedError(), ExternalIdTakenError())
 def register_webhook(
     webhook: Annotated[WebhookIn, Body(), _REGISTRATION],
     account_id: AccountId,
@@ -56,6 +72,62 @@ def list_webhooks(
     )
 
 
+@router.put(
+    "/external/<external_id>",
+    summary="Create or change a webhook by your own id",
+    tags=["Webhooks"],
+    responses={
+        200: {
+            "description": "OK",
+            "content": {"application/json": {"model": Success[WebhookOut]}},
+        },
+        201: {
+            "description": "Created",
+            "content": {"application/json": {"model": Success[RegisteredWebhookOut]}},
+        },
+    },
+)
+@refuses(LimitReachedError(), HostLimitReachedError())
+def put_webhook_by_external_id(
+    external_id: ExternalId,
+    webhook: Annotated[WebhookPutIn, Body(), _REPLACEMENT],
+    account_id: AccountId,
+    registry: WebhookRegistry,
+) -> Response[Success[RegisteredWebhookOut] | Success[WebhookOut]]:
+    """Repeat it as often as you like: where nothing is to change, nothing does.
+
+    Save the secret of a 201: it is shown only this once. What is left out gets its default, but for
+    active, which stays as it is.
+    """
+    external_id = _decoded(external_id)
+    registration = webhook.registration()
+    if registration.external_id not in {"", external_id}:
+        message = "Leave it out, or give the id that the path has."
+        raise errors.validation_failed([errors.problem("external_id", message)])
+    put = put_webhook(
+        registry,
+        account_id,
+        replace(registration, external_id=external_id),
+        active=webhook.active_if_given(),
+    )
+    if isinstance(put, Registered):
+        created = Success(data=RegisteredWebhookOut.of(put.webhook, put.secret))
+        return Response(201, content_types.APPLICATION_JSON, created)
+    return Response(200, content_types.APPLICATION_JSON, Success(data=WebhookOut.of(put)))
+
+
+@router.get("/external/<external_id>", summary="Show a webhook by your own id", tags=["Webhooks"])
+@refuses(errors.webhook_not_found())
+def get_webhook_by_external_id(
+    external_id: ExternalId, account_id: AccountId, registry: WebhookRegistry
+) -> Success[WebhookOut]:
+    """Everything but the secret."""
+    webhook = registry.find(account_id, _decoded(external_id))
+    if webhook is None:
+        raise errors.webhook_not_found()
+    return Success(data=WebhookOut.of(webhook))
+
+
 @router.get("/<webhook_id>", summary="Show a webhook", tags=["Webhooks"])
 def get_webhook(
     webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry
@@ -65,7 +137,7 @@ def get_webhook(
 
 
 @router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])
-@refuses(HostLimitReachedError())
+@refuses(HostLimitReachedError(), ExternalIdTakenError())
 def change_webhook(
     webhook_id: WebhookId,
     changes: Annotated[WebhookChangesIn, Body(), Sample({"active": False})],
@@ -114,6 +186,14 @@ def delete_webhook(
 ) -> Success[DeletedOut]:
     """Deliveries that are under way are cancelled."""
     return _delete(registry, account_id, webhook_id)
+
+
+def _decoded(external_id: str) -> str:
+    """Return the external id of a path, whether or not the gateway has decoded it.
+
+    None has a percent sign in it, so that one which is decoded stays as it is.
+    """
+    return unquote(external_id)
 
 
 def _delete(registry: Registry, account_id: str, webhook_id: str) -> Success[DeletedOut]:

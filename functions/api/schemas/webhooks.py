@@ -1,8 +1,10 @@
 """The shapes of webhooks."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema, create_model
+from pydantic import Field as Shape
 
 from api.schemas.base import In, Out
 from webhooks.domain.event import EventType
@@ -10,114 +12,187 @@ from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
 from webhooks.domain.health import Health, HealthState
 from webhooks.domain.signing import secret_warnings
 from webhooks.domain.timestamps import to_text
-from webhooks.domain.webhook import (
+from webhooks.domain.webhook import Registration, Webhook
+from webhooks.domain.webhook_fields import (
+    CHANGEABLE,
+    FIELDS,
+    READABLE,
+    REGISTERED,
+    Field,
+    Kind,
+    May,
+)
+from webhooks.domain.webhook_rules import (
     ALL_EVENTS,
-    MAX_DESCRIPTION_LENGTH,
+    MAX_EXTERNAL_ID_LENGTH,
+    MAX_METADATA_KEY_LENGTH,
+    MAX_METADATA_PAIRS,
+    MAX_METADATA_VALUE_LENGTH,
     MAX_SECRET_LENGTH,
     MIN_SECRET_LENGTH,
-    Registration,
-    Webhook,
 )
 from webhooks.ports import WebhookChanges
 from webhooks.services.registry import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Rotated
 
-_URL_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "format": "uri",
-    "pattern": "^https://",
-    "maxLength": 2048,
-    "description": "Where events are sent: https, a public host, no user information or fragment.",
-    "examples": ["https://your-server.com/webhooks/email"],
-}
-_EVENTS_SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "minItems": 1,
-    "uniqueItems": True,
-    "items": {"type": "string", "enum": [*EventType, ALL_EVENTS]},
-    "description": 'The event types to send, or ["*"] for all, those to come included.',
-    "examples": [["email.sent", "email.delivered", "email.bounced", "email.complained"]],
-}
-_SECRET_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "minLength": MIN_SECRET_LENGTH,
-    "maxLength": MAX_SECRET_LENGTH,
-    "description": "What signs the deliveries; generated where it is left out. Never shown again.",
-}
-_DESCRIPTION_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "maxLength": MAX_DESCRIPTION_LENGTH,
-    "description": "A line for your own use.",
-}
-_HEADERS_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "maxProperties": MAX_HEADERS,
-    "additionalProperties": {
+# What the document says of a field's form. The rules themselves are the domain's.
+_FORMS: dict[str, dict[str, Any]] = {
+    "url": {
+        "type": "string",
+        "format": "uri",
+        "pattern": "^https://",
+        "maxLength": 2048,
+        "examples": ["https://your-server.com/webhooks/email"],
+    },
+    "events": {
+        "type": "array",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"type": "string", "enum": [*EventType, ALL_EVENTS]},
+        "examples": [["email.sent", "email.delivered", "email.bounced", "email.complained"]],
+    },
+    "secret": {
+        "type": "string",
+        "minLength": MIN_SECRET_LENGTH,
+        "maxLength": MAX_SECRET_LENGTH,
+    },
+    "headers": {
+        "type": "object",
+        "maxProperties": MAX_HEADERS,
+        "additionalProperties": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_HEADER_VALUE_LENGTH,
+            "pattern": "^[ -~]+$",
+        },
+        "examples": [{"X-Team": "billing"}],
+    },
+    "external_id": {
         "type": "string",
         "minLength": 1,
-        "maxLength": MAX_HEADER_VALUE_LENGTH,
-        "pattern": "^[ -~]+$",
+        "maxLength": MAX_EXTERNAL_ID_LENGTH,
+        "pattern": "^[0-9A-Za-z_.:@-]*[0-9A-Za-z][0-9A-Za-z_.:@-]*$",
+        "examples": ["billing-production"],
     },
-    "description": (
-        "Headers to add to each delivery, by name. Values are sent, and never shown again. Those "
-        "of HTTP itself, Authorization, Cookie and the delivery's own are refused."
-    ),
-    "examples": [{"X-Team": "billing"}],
+    "metadata": {
+        "type": "object",
+        "maxProperties": MAX_METADATA_PAIRS,
+        "propertyNames": {"minLength": 1, "maxLength": MAX_METADATA_KEY_LENGTH},
+        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE_LENGTH},
+        "examples": [{"team": "billing", "environment": "production"}],
+    },
 }
+_GIVEN: dict[Kind, Any] = {
+    Kind.URL: str,
+    Kind.TEXT: str,
+    Kind.NAMES: list[str],
+    Kind.FLAG: bool,
+    Kind.SECRET: str,
+    Kind.HEADERS: dict[str, str],
+    Kind.PAIRS: dict[str, str],
+}
+_HIDDEN = (Kind.SECRET, Kind.HEADERS)
+"""Kinds whose values are in no text of a shape."""
 
-Url = Annotated[str, WithJsonSchema(_URL_SCHEMA)]
-Events = Annotated[list[str], WithJsonSchema(_EVENTS_SCHEMA)]
-Secret = Annotated[str, WithJsonSchema(_SECRET_SCHEMA)]
-Description = Annotated[str, WithJsonSchema(_DESCRIPTION_SCHEMA)]
-Headers = Annotated[dict[str, str], WithJsonSchema(_HEADERS_SCHEMA)]
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
+def _with(shapes: dict[str, Any]) -> Callable[[type[_Model]], type[_Model]]:
+    """Return a decorator that gives a shape its fields: each with its type and its default."""
+
+    def made(model: type[_Model]) -> type[_Model]:
+        return create_model(
+            model.__name__,
+            __base__=model,
+            __doc__=model.__doc__,
+            __module__=model.__module__,
+            **shapes,
+        )
+
+    return made
+
+
+def _given(field: Field) -> Any:
+    """Return the type of a value that an owner gives, with what the document says of it."""
+    given = _GIVEN[field.kind]
+    if field.filled:
+        given = Annotated[given, StringConstraints(min_length=1)]
+    form = _FORMS.get(field.name)
+    if form is None and field.kind is Kind.TEXT:
+        form = {"type": "string", "maxLength": field.max_length}
+    if form is None:
+        return given
+    return Annotated[given, WithJsonSchema({**form, "description": field.meaning})]
+
+
+def _to_register(field: Field) -> Any:
+    if field.required and field.kind is not Kind.SECRET:
+        return (_given(field), ...)
+    return (_given(field) | None, Shape(default=None, repr=field.kind not in _HIDDEN))
+
+
+def _to_change(field: Field) -> Any:
+    kept: dict[str, Any] = {"repr": field.kind not in _HIDDEN}
+    if May.CLEAR in field.may:
+        several = isinstance(field.empty, dict)
+        text = "Replaces all there were; null clears them." if several else "null clears it."
+        return (_given(field) | None, Shape(default=None, description=text, **kept))
+    if field.name not in _FORMS:
+        kept["description"] = field.meaning
+    # A default that is never used, so that null is refused where it could clear nothing.
+    return (_given(field), Shape(default_factory=_GIVEN[field.kind], **kept))
+
+
+@_with({field.name: _to_register(field) for field in REGISTERED})
 class WebhookIn(In):
     """A webhook to register."""
 
-    url: Url
-    events: Events
-    secret: Secret | None = Field(default=None, repr=False)
-    description: Description | None = None
-    headers: Headers | None = Field(default=None, repr=False)
-
     def registration(self) -> Registration:
         """Return the same as the domain's value."""
-        return Registration(
-            url=self.url,
-            events=tuple(self.events),
-            secret=self.secret,
-            description=self.description or "",
-            headers=self.headers or {},
-        )
+        return Registration(**_values(self, {field.name for field in REGISTERED}))
 
 
+@_with({field.name: _to_change(field) for field in FIELDS if field.name == "active"})
+class WebhookPutIn(WebhookIn):
+    """A webhook to register, or all that the existing one is to have; only its secret stays.
+
+    `external_id` may be left out, since the path has it. An existing webhook stays enabled or
+    disabled where `active` is left out.
+    """
+
+    def active_if_given(self) -> bool | None:
+        """Return whether events are sent, None where that is left out."""
+        return getattr(self, "active") if "active" in self.model_fields_set else None  # noqa: B009
+
+
+@_with({field.name: _to_change(field) for field in CHANGEABLE})
 class WebhookChangesIn(In):
     """What to change of a webhook: at least one field; what is left out stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    # Defaults that are never used, so that null is refused where it could clear nothing.
-    url: Url = Field(default_factory=str)
-    events: Events = Field(default_factory=list)
-    active: bool = Field(default_factory=bool, description="Whether events are sent.")
-    description: Description | None = Field(default=None, description="null clears it.")
-    headers: Headers | None = Field(
-        default=None, repr=False, description="Replaces all there were; null clears them."
-    )
-
     def changes(self) -> WebhookChanges:
-        """Return the same as the service's value, in which None leaves a field as it is."""
-        given = self.model_fields_set
-        return WebhookChanges(
-            url=self.url if "url" in given else None,
-            events=self.events if "events" in given else None,
-            active=self.active if "active" in given else None,
-            description=(self.description or "") if "description" in given else None,
-            headers=(self.headers or {}) if "headers" in given else None,
-        )
+        """Return the same as the service's value."""
+        return WebhookChanges(**_values(self, self.model_fields_set))
 
 
-_WARNINGS = Field(
+def _values(given: In, names: set[str]) -> dict[str, Any]:
+    """Return values by field as the domain has them: a list as a tuple, null as what is empty."""
+    values = {}
+    for field in FIELDS:
+        if field.name in names:
+            value = getattr(given, field.name)
+            if value is None and field.kind is not Kind.SECRET:
+                value = field.empty
+            values[field.name] = tuple(value) if field.kind is Kind.NAMES else value
+    return values
+
+
+_SECRET_FORM = _FORMS["secret"] | {
+    "description": next(field.meaning for field in FIELDS if field.kind is Kind.SECRET)
+}
+
+
+_WARNINGS = Shape(
     default=None,
     description="What to do about a secret that libraries read in different ways.",
 )
@@ -126,8 +201,8 @@ _WARNINGS = Field(
 class RotationIn(In):
     """How to rotate a webhook's secret; every field may be left out."""
 
-    secret: Secret | None = Field(default=None, repr=False)
-    overlap_seconds: int = Field(
+    secret: Annotated[str, WithJsonSchema(_SECRET_FORM)] | None = Shape(default=None, repr=False)
+    overlap_seconds: int = Shape(
         default=DEFAULT_OVERLAP_SECONDS,
         ge=0,
         le=MAX_OVERLAP_SECONDS,
@@ -139,7 +214,7 @@ class RotatedSecretOut(Out):
     """A webhook's new secret, which is shown this once."""
 
     id: str
-    secret: str = Field(repr=False)
+    secret: str = Shape(repr=False)
     previous_secret_expires_at: str | None = None
     warnings: list[str] | None = _WARNINGS
 
@@ -152,35 +227,6 @@ class RotatedSecretOut(Out):
             secret=rotated.secret,
             previous_secret_expires_at=None if until_ms is None else to_text(until_ms),
             warnings=secret_warnings(rotated.secret) or None,
-        )
-
-
-class RegisteredWebhookOut(Out):
-    """A new webhook, with the secret that is shown this once."""
-
-    id: str
-    url: str
-    events: list[str]
-    secret: str = Field(repr=False)
-    active: bool
-    created_at: str
-    description: str | None = None
-    header_names: list[str] | None = None
-    warnings: list[str] | None = _WARNINGS
-
-    @classmethod
-    def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
-        """Return a new webhook as its registration shows it."""
-        return cls(
-            id=webhook.id,
-            url=webhook.url,
-            events=list(webhook.events),
-            secret=secret,
-            active=webhook.active,
-            created_at=to_text(webhook.created_at_ms),
-            description=webhook.description or None,
-            header_names=_header_names(webhook),
-            warnings=secret_warnings(secret) or None,
         )
 
 
@@ -206,37 +252,61 @@ class HealthOut(Out):
         )
 
 
+_SHOWN: dict[Kind, tuple[Any, Callable[[Any], Any]]] = {
+    Kind.URL: (str, str),
+    Kind.TEXT: (str, str),
+    Kind.NAMES: (list[str], list),
+    Kind.FLAG: (bool, bool),
+    Kind.TIME: (str, to_text),
+    # Names alone: a value may be a credential of the receiver's.
+    Kind.HEADERS: (list[str], list),
+    Kind.PAIRS: (dict[str, str], dict),
+    Kind.HEALTH: (HealthOut, HealthOut.of),
+}
+"""How each kind is shown: its type, and how a value becomes one of it."""
+
+_OF_NEW = tuple(field for field in FIELDS if field.is_created and field.name != "updated_at")
+
+
+def _shown(field: Field) -> Any:
+    if field.kind is Kind.SECRET:
+        return (str, Shape(repr=False))
+    kind = _SHOWN[field.kind][0]
+    return (kind, ...) if field.required else (kind | None, None)
+
+
+def _show(webhook: Webhook, names: set[str]) -> dict[str, Any]:
+    """Return a webhook's fields as the API shows them; an empty one that may be so as None."""
+    values: dict[str, Any] = {}
+    for field in READABLE:
+        if field.shown_as in names:
+            value = getattr(webhook, field.python_name)
+            shown = value or field.required
+            values[field.shown_as] = _SHOWN[field.kind][1](value) if shown else None
+    return values
+
+
+@_with(
+    {
+        **{field.shown_as: _shown(field) for field in _OF_NEW},
+        "warnings": (list[str] | None, _WARNINGS),
+    }
+)
+class RegisteredWebhookOut(Out):
+    """A new webhook, with the secret that is shown this once."""
+
+    @classmethod
+    def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
+        """Return a new webhook as its registration shows it."""
+        secrets = {"secret": secret, "warnings": secret_warnings(secret) or None}
+        return cls(**_show(webhook, set(cls.model_fields)) | secrets)
+
+
+@_with({field.shown_as: _shown(field) for field in READABLE})
 class WebhookOut(Out):
     """A webhook as its owner sees it again: without its secret."""
-
-    id: str
-    url: str
-    events: list[str]
-    active: bool
-    created_at: str
-    updated_at: str
-    description: str | None = None
-    header_names: list[str] | None = None
-    disabled_reason: str | None = None
-    health: HealthOut
 
     @classmethod
     def of(cls, webhook: Webhook) -> "WebhookOut":
         """Return a webhook as the API shows it."""
-        return cls(
-            id=webhook.id,
-            url=webhook.url,
-            events=list(webhook.events),
-            active=webhook.active,
-            created_at=to_text(webhook.created_at_ms),
-            updated_at=to_text(webhook.updated_at_ms),
-            description=webhook.description or None,
-            header_names=_header_names(webhook),
-            disabled_reason=webhook.disabled_reason,
-            health=HealthOut.of(webhook.health),
-        )
-
-
-def _header_names(webhook: Webhook) -> list[str] | None:
-    # Names alone: a value may be a credential of the receiver's.
-    return list(webhook.headers) or None
+        return cls(**_show(webhook, set(cls.model_fields)))

@@ -6,10 +6,13 @@ again. No method raises anything else of its backend's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from webhooks.domain.webhook_fields import CHANGEABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.check import Check, CheckKey
@@ -32,14 +35,35 @@ class WebhookPage(NamedTuple):
     next_before: str | None
 
 
-class WebhookChanges(NamedTuple):
-    """What an owner changes of a webhook; None leaves a value as it is."""
+class WebhookChanges(Mapping[str, Any]):
+    """The values that an owner changes of a webhook, by their fields' names.
 
-    url: str | None = None
-    events: Sequence[str] | None = None
-    active: bool | None = None
-    description: str | None = None
-    headers: Mapping[str, str] | None = None
+    None leaves a value as it is, as if it were not given. An empty value clears its field.
+    """
+
+    __slots__ = ("_values",)
+    _fields = tuple(field.name for field in CHANGEABLE)
+
+    def __init__(self, **values: Any) -> None:
+        """Take values by name; TypeError for a field that no owner may change."""
+        unknown = values.keys() - {*self._fields}
+        if unknown:
+            msg = f"no owner may change {', '.join(sorted(unknown))} of a webhook"
+            raise TypeError(msg)
+        given = {name: values.get(name) for name in self._fields}
+        self._values = {name: value for name, value in given.items() if value is not None}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value; KeyError where it is left as it is."""
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of what changes, in the order of `FIELDS`."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Return how many values change."""
+        return len(self._values)
 
 
 class DeliveryQuery(NamedTuple):
@@ -93,10 +117,17 @@ class WebhookStore(Protocol):
     """The webhooks, for their owners: no method of it reads a secret."""
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
-        """Add a webhook; LimitReachedError if its account has `limit`, however parallel."""
+        """Add a webhook; LimitReachedError if its account has `limit`, however parallel.
+
+        ExternalIdTakenError where another webhook has its external id, however parallel. One that
+        is there already is left as it is: an earlier try has made it.
+        """
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook, None where this account has none of that id."""
+
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        """Return the account's webhook with this external id, None where none has it."""
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
         """Return up to `limit` webhooks, newest first, from those older than id `before`."""
@@ -112,6 +143,7 @@ class WebhookStore(Protocol):
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
         With a `recovery_id` its health begins anew, draining: that recovery is to send what waits.
+        ExternalIdTakenError where another webhook has the external id, however parallel.
         """
 
     def rotate_secret(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
-from webhooks.domain.errors import LimitReachedError
+from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Destination, Secrets, Webhook
 from webhooks.ports import WebhookPage
@@ -33,6 +33,9 @@ class FakeWebhookStore:
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
         self.failures.check("create")
+        if (webhook.account_id, webhook.id) in self.webhooks:
+            return
+        self._check_external_id(webhook.account_id, webhook.external_id, webhook.id)
         if sum(account == webhook.account_id for account, _ in self.webhooks) >= limit:
             msg = f"the account has its {limit} webhooks already"
             raise LimitReachedError(msg)
@@ -42,6 +45,21 @@ class FakeWebhookStore:
         self.failures.check("get")
         found = self.webhooks.get((account_id, webhook_id))
         return found[0] if found else None
+
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        self.failures.check("find")
+        found = [
+            webhook
+            for (account, _), (webhook, _) in self.webhooks.items()
+            if account == account_id and webhook.external_id == external_id
+        ]
+        return found[0] if found and external_id else None
+
+    def _check_external_id(self, account_id: str, external_id: str, webhook_id: str) -> None:
+        for (account, other), (webhook, _) in self.webhooks.items():
+            others = account == account_id and other != webhook_id
+            if others and external_id and webhook.external_id == external_id:
+                raise ExternalIdTakenError
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
         self.failures.check("page")
@@ -68,7 +86,8 @@ class FakeWebhookStore:
         found = self.webhooks.get((account_id, webhook_id))
         if found is None:
             return None
-        values = {name: value for name, value in changes._asdict().items() if value is not None}
+        values = dict(changes)
+        self._check_external_id(account_id, values.get("external_id", ""), webhook_id)
         if "events" in values:
             values["events"] = tuple(values["events"])
         if "active" in values:

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from webhooks.adapters import items, webhook_items
+from webhooks.adapters import external_ids, items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
-from webhooks.domain.errors import LimitReachedError, UnavailableError
+from webhooks.domain.errors import (
+    ExternalIdTakenError,
+    LimitReachedError,
+    UnavailableError,
+)
+from webhooks.domain.webhook_fields import READABLE
 from webhooks.ports import WebhookPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -23,23 +28,17 @@ if TYPE_CHECKING:
 
 SHOWN_ATTRIBUTES = (
     "account_id",
-    "webhook_id",
-    "url",
-    "events",
-    "active",
-    "disabled_reason",
-    "description",
-    "headers",
-    "created_at",
-    "updated_at",
-    "failures",
-    "failing_since",
-    "circuit",
+    *(attribute for field in READABLE for attribute in field.attributes),
 )
 """What the api's role may read of a webhook: every attribute but the secrets."""
 
 _NAMES = {f"#{name}": name for name in SHOWN_ATTRIBUTES}
 _PROJECTION = ", ".join(_NAMES)
+
+_EXISTS = "attribute_exists(webhook_id)"
+
+_TRIES = 5
+"""How often a webhook is read again whose external id another call has changed meanwhile."""
 
 _OVERLAP_ATTRIBUTES = "previous_secret, previous_secret_expires_at"
 
@@ -73,29 +72,32 @@ class DynamoDBWebhookStore:
         self._clock = clock
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
-        """Add a webhook and count it, in one transaction, so that the limit is exact."""
+        """Add a webhook, count it and hold its external id, in one transaction.
+
+        So the limit is exact, and so is that no two webhooks have one external id.
+        """
         absent = "attribute_not_exists(webhook_id)"
         below_limit = "attribute_not_exists(webhook_count) OR webhook_count < :limit"
-        reasons = transact(
-            self._client,
-            [
-                {
-                    "Put": {
-                        "TableName": self._table,
-                        "Item": webhook_items.webhook_item(webhook, secret),
-                        "ConditionExpression": absent,
-                    }
-                },
-                self._count(webhook.account_id, 1, below_limit, {":limit": {"N": str(limit)}}),
-            ],
-            "creating a webhook",
-        )
-        if reasons and reasons[1] == CONDITION_FAILED:
-            msg = f"the account has {limit} webhooks, as many as it may: delete one first"
-            raise LimitReachedError(msg)
-        if reasons:
-            msg = f"creating a webhook: {reasons[0]}"
-            raise UnavailableError(msg)
+        writes: list[dict[str, Any]] = [
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": webhook_items.webhook_item(webhook, secret),
+                    "ConditionExpression": absent,
+                }
+            },
+            self._count(webhook.account_id, 1, below_limit, {":limit": {"N": str(limit)}}),
+        ]
+        if webhook.external_id:
+            writes.append(self._hold(webhook.account_id, webhook.external_id, webhook.id))
+        reasons = transact(self._client, writes, "creating a webhook")
+        # Its id is random: only an earlier try of this very call can have written it.
+        if not reasons or reasons[0] == CONDITION_FAILED:
+            return
+        if CONDITION_FAILED in reasons[2:]:
+            raise ExternalIdTakenError
+        msg = f"the account has {limit} webhooks, as many as it may: delete one first"
+        raise LimitReachedError(msg)
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook, None where this account has none of that id."""
@@ -109,6 +111,13 @@ class DynamoDBWebhookStore:
             )
         item = answer.get("Item")
         return webhook_items.read_webhook(item) if item else None
+
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        """Return the webhook of the account that has this external id, None where none has it."""
+        webhook_id = external_ids.find(self._client, self._table, account_id, external_id)
+        webhook = self.get(account_id, webhook_id) if webhook_id else None
+        # It may have been given another in between.
+        return webhook if webhook is not None and webhook.external_id == external_id else None
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
         """Return up to `limit` webhooks, newest first: ids are ordered by time."""
@@ -143,18 +152,50 @@ class DynamoDBWebhookStore:
         """Change what `changes` names, and read the webhook again; None where it is absent.
 
         Enabling a webhook clears `disabled_reason`. With a `recovery_id` its health begins anew.
+        Raises ExternalIdTakenError.
         """
         values = webhook_items.changed_attributes(changes) | {"updated_at": {"N": str(now_ms)}}
-        forgotten = ["disabled_reason"] if changes.active is not None else []
+        forgotten = webhook_items.cleared_attributes(changes)
+        if "active" in changes:
+            forgotten.append("disabled_reason")
         if recovery_id is not None:
             values |= webhook_items.draining(recovery_id, now_ms)
             forgotten += webhook_items.FAILURE_ATTRIBUTES
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if forgotten:
-            expression += f" REMOVE {', '.join(forgotten)}"
-        if not self._update(account_id, webhook_id, expression, values):
-            return None
-        return self.get(account_id, webhook_id)
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in forgotten)
+        update = self._update_of(account_id, webhook_id, expression, values, named=forgotten)
+        if "external_id" in changes:
+            updated = self._move(account_id, webhook_id, changes["external_id"], update)
+        else:
+            updated = self._update(update)
+        return self.get(account_id, webhook_id) if updated else None
+
+    def _move(
+        self, account_id: str, webhook_id: str, external_id: str, update: dict[str, Any]
+    ) -> bool:
+        """Make an update that gives a webhook another external id; False where it is absent.
+
+        The new one is held and the old one freed in the same transaction.
+        """
+        for _ in range(_TRIES):
+            webhook = self.get(account_id, webhook_id)
+            if webhook is None:
+                return False
+            old = webhook.external_id
+            writes = [{"Update": update | _still_named(update, old)}]
+            if old and old != external_id:
+                writes.append(self._release(account_id, old, webhook_id))
+            holds = bool(external_id) and external_id != old
+            if holds:
+                writes.append(self._hold(account_id, external_id, webhook_id))
+            reasons = transact(self._client, writes, "changing a webhook")
+            if not reasons:
+                return True
+            if holds and reasons[-1] == CONDITION_FAILED:
+                raise ExternalIdTakenError
+        msg = "changing a webhook: its external id changes too often"
+        raise UnavailableError(msg)
 
     def rotate_secret(
         self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
@@ -165,7 +206,8 @@ class DynamoDBWebhookStore:
         what it may read in one expression could copy the one into the other.
         """
         changed = {"updated_at": {"N": str(now_ms)}}
-        if not self._update(account_id, webhook_id, "SET #updated_at = :updated_at", changed):
+        update = self._update_of(account_id, webhook_id, "SET #updated_at = :updated_at", changed)
+        if not self._update(update):
             return False
         values = {"secret": {"S": secret}}
         expression = "SET #secret = :secret"
@@ -175,35 +217,41 @@ class DynamoDBWebhookStore:
         else:
             expression += f" REMOVE {_OVERLAP_ATTRIBUTES}"
         has_one = "attribute_exists(#secret)"
-        return self._update(account_id, webhook_id, expression, values, has_one)
+        return self._update(self._update_of(account_id, webhook_id, expression, values, has_one))
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook whose secret went missing a new one."""
         expression = f"SET #secret = :secret REMOVE {_OVERLAP_ATTRIBUTES}"
         has_none = "attribute_exists(webhook_id) AND attribute_not_exists(#secret)"
         values = {"secret": {"S": secret}}
-        return self._update(account_id, webhook_id, expression, values, has_none)
+        return self._update(self._update_of(account_id, webhook_id, expression, values, has_none))
 
-    def _update(
+    def _update_of(
         self,
         account_id: str,
         webhook_id: str,
         expression: str,
         values: items.Item,
-        condition: str = "attribute_exists(webhook_id)",
-    ) -> bool:
+        condition: str = _EXISTS,
+        *,
+        named: Iterable[str] = (),
+    ) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "Key": items.webhook_key(account_id, webhook_id),
+            "UpdateExpression": expression,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {
+                f"#{name}": name for name in (*values, *named) if f"#{name}" in expression
+            },
+            "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},
+        }
+
+    def _update(self, update: dict[str, Any]) -> bool:
+        """Make an update; False where its condition does not hold."""
         with unavailable_on_failure("changing a webhook"):
             try:
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=items.webhook_key(account_id, webhook_id),
-                    UpdateExpression=expression,
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={
-                        f"#{name}": name for name in values if f"#{name}" in expression
-                    },
-                    ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
-                )
+                self._client.update_item(**update)
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
@@ -211,31 +259,38 @@ class DynamoDBWebhookStore:
         return True
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
-        """Remove a webhook, count it off and keep its id, in one transaction."""
-        reasons = transact(
-            self._client,
-            [
-                {
-                    "Delete": {
-                        "TableName": self._table,
-                        "Key": items.webhook_key(account_id, webhook_id),
-                        "ConditionExpression": "attribute_exists(webhook_id)",
-                    }
-                },
+        """Remove a webhook, count it off, free its external id and keep its own.
+
+        All in one transaction.
+        """
+        for _ in range(_TRIES):
+            webhook = self.get(account_id, webhook_id)
+            if webhook is None:
+                return False
+            held = webhook.external_id
+            key = {"TableName": self._table, "Key": items.webhook_key(account_id, webhook_id)}
+            kept = {
+                **items.deleted_webhook_key(account_id, webhook_id),
+                "expires_at": {"N": str(int(self._clock()) + self._kept_seconds)},
+            }
+            writes: list[dict[str, Any]] = [
+                {"Delete": key | _still_named({"ConditionExpression": _EXISTS}, held)},
                 self._count(account_id, -1, "attribute_exists(webhook_count)", {}),
-                {
-                    "Put": {
-                        "TableName": self._deliveries_table,
-                        "Item": {
-                            **items.deleted_webhook_key(account_id, webhook_id),
-                            "expires_at": {"N": str(int(self._clock()) + self._kept_seconds)},
-                        },
-                    }
-                },
-            ],
-            "deleting a webhook",
-        )
-        return not reasons
+                {"Put": {"TableName": self._deliveries_table, "Item": kept}},
+            ]
+            if held:
+                writes.append(self._release(account_id, held, webhook_id))
+            reasons = transact(self._client, writes, "deleting a webhook")
+            if not reasons or reasons[0] != CONDITION_FAILED:
+                return not reasons
+        msg = "deleting a webhook: its external id changes too often"
+        raise UnavailableError(msg)
+
+    def _hold(self, account_id: str, external_id: str, webhook_id: str) -> dict[str, Any]:
+        return external_ids.hold(self._table, account_id, external_id, webhook_id)
+
+    def _release(self, account_id: str, external_id: str, webhook_id: str) -> dict[str, Any]:
+        return external_ids.release(self._table, account_id, external_id, webhook_id)
 
     def _count(
         self, account_id: str, change: int, condition: str, values: dict[str, Any]
@@ -249,3 +304,15 @@ class DynamoDBWebhookStore:
                 "ExpressionAttributeValues": {":change": {"N": str(change)}, **values},
             }
         }
+
+
+def _still_named(write: Mapping[str, Any], external_id: str) -> dict[str, Any]:
+    """Return the condition of a write with one more: the webhook has this external id, or none."""
+    condition = write["ConditionExpression"]
+    if not external_id:
+        return {"ConditionExpression": f"{condition} AND attribute_not_exists(external_id)"}
+    values = {**write.get("ExpressionAttributeValues", {}), ":held": {"S": external_id}}
+    return {
+        "ConditionExpression": f"{condition} AND external_id = :held",
+        "ExpressionAttributeValues": values,
+    }

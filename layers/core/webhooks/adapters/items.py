@@ -24,6 +24,10 @@ QUOTA = "quota"
 AFTER_ALL_WEBHOOKS = "g"
 """Sorts after every webhook's id and before `QUOTA`."""
 
+EXTERNAL_IDS = "id#"
+"""The beginning of the sort keys of the items that hold external ids: after every webhook's id and
+`AFTER_ALL_WEBHOOKS`, so that no query for webhooks finds them, and before `QUOTA`."""
+
 REPLAYS = "#replay"
 """The end of the partition of a webhook's replays; the api's role may delete from no other."""
 
@@ -47,6 +51,11 @@ AFTER_ALL_KEYS = "l"
 def webhook_key(account_id: str, webhook_id: str) -> Item:
     """Return the key of a webhook, or of its account's quota."""
     return {"account_id": {"S": account_id}, "webhook_id": {"S": webhook_id}}
+
+
+def external_id_key(account_id: str, external_id: str) -> Item:
+    """Return the key of the item that says which webhook has an external id."""
+    return webhook_key(account_id, f"{EXTERNAL_IDS}{external_id}")
 
 
 def owner(account_id: str, webhook_id: str) -> str:

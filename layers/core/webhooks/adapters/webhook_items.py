@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhooks.adapters.items import number, webhook_key
-from webhooks.domain.health import Circuit, Health
+from webhooks.domain.health import CLEAN, Circuit, Health
 from webhooks.domain.webhook import Secrets, Webhook
+from webhooks.domain.webhook_fields import FIELDS, Field, Kind, May
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from webhooks.adapters.items import Item
     from webhooks.ports import WebhookChanges
@@ -32,46 +35,79 @@ RECOVERY_ATTRIBUTES = (
 )
 """What the end of a recovery clears."""
 
+_HEALTH_ATTRIBUTES = frozenset({*FAILURE_ATTRIBUTES, DOWN, *RECOVERY_ATTRIBUTES})
+
+
+_ENCODERS: dict[Kind, Callable[[Any], dict[str, Any]]] = {
+    Kind.URL: lambda text: {"S": text},
+    Kind.TEXT: lambda text: {"S": text},
+    Kind.SECRET: lambda text: {"S": text},
+    Kind.NAMES: lambda texts: {"L": [{"S": text} for text in texts]},
+    Kind.FLAG: lambda flag: {"BOOL": flag},
+    Kind.TIME: number,
+    Kind.HEADERS: lambda texts: {"M": {name: {"S": text} for name, text in texts.items()}},
+    # As one text, since a map's parts come back in any order.
+    Kind.PAIRS: lambda texts: {"S": json.dumps(texts, ensure_ascii=False, separators=(",", ":"))},
+}
+_DECODERS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.URL: itemgetter("S"),
+    Kind.TEXT: itemgetter("S"),
+    Kind.NAMES: lambda value: tuple([text["S"] for text in value["L"]]),
+    Kind.FLAG: itemgetter("BOOL"),
+    Kind.TIME: lambda value: int(value["N"]),
+    Kind.HEADERS: lambda value: {name: text["S"] for name, text in value["M"].items()},
+    Kind.PAIRS: lambda value: json.loads(value["S"]),
+}
+
+
+class _Codec(NamedTuple):
+    """How a field goes into its attribute and comes back."""
+
+    field: Field
+    name: str
+    attribute: str
+    encode: Callable[[Any], dict[str, Any]]
+    decode: Callable[[Any], Any]
+
+
+# A secret is read by `read_secrets`, the health by `read_health`.
+_CODECS = [
+    _Codec(
+        field, field.python_name, field.attributes[0], _ENCODERS[field.kind], _DECODERS[field.kind]
+    )
+    for field in FIELDS
+    if field.kind in _DECODERS
+]
+# Taken apart once: items are read for every event.
+_ALWAYS = [(each.name, each.attribute, each.decode) for each in _CODECS if each.field.required]
+_SOMETIMES = [
+    (each.name, each.attribute, each.decode) for each in _CODECS if not each.field.required
+]
+
 
 def webhook_item(webhook: Webhook, secret: str) -> Item:
-    """Return a new webhook as an item."""
-    item: Item = {
-        **webhook_key(webhook.account_id, webhook.id),
-        "url": {"S": webhook.url},
-        "events": {"L": [{"S": event} for event in webhook.events]},
-        "secret": {"S": secret},
-        "active": {"BOOL": webhook.active},
-        "created_at": number(webhook.created_at_ms),
-        "updated_at": number(webhook.updated_at_ms),
-    }
-    if webhook.description:
-        item["description"] = {"S": webhook.description}
-    if webhook.headers:
-        item["headers"] = {"M": {name: {"S": text} for name, text in webhook.headers.items()}}
-    if webhook.disabled_reason:
-        item["disabled_reason"] = {"S": webhook.disabled_reason}
+    """Return a new webhook as an item; a field that is empty is left out."""
+    item: Item = webhook_key(webhook.account_id, webhook.id) | {"secret": {"S": secret}}
+    for codec in _CODECS:
+        value = getattr(webhook, codec.name)
+        if value or codec.field.required:
+            item[codec.attribute] = codec.encode(value)
     return item
 
 
 def read_webhook(item: Mapping[str, Any]) -> Webhook:
     """Return the webhook of an item, whether or not the item shows its secrets."""
-    return Webhook(
-        account_id=item["account_id"]["S"],
-        id=item["webhook_id"]["S"],
-        url=item["url"]["S"],
-        events=tuple(event["S"] for event in item["events"]["L"]),
-        active=item["active"]["BOOL"],
-        created_at_ms=int(item["created_at"]["N"]),
-        updated_at_ms=int(item["updated_at"]["N"]),
-        description=item.get("description", {}).get("S", ""),
-        headers={name: text["S"] for name, text in item.get("headers", {}).get("M", {}).items()},
-        disabled_reason=item.get("disabled_reason", {}).get("S"),
-        health=read_health(item),
-    )
+    values = {name: decode(item[attribute]) for name, attribute, decode in _ALWAYS}
+    for name, attribute, decode in _SOMETIMES:
+        if attribute in item:
+            values[name] = decode(item[attribute])
+    return Webhook(account_id=item["account_id"]["S"], health=read_health(item), **values)
 
 
 def read_health(item: Mapping[str, Any]) -> Health:
     """Return the health of a webhook's item; one without a line of it is healthy."""
+    if _HEALTH_ATTRIBUTES.isdisjoint(item):
+        return CLEAN
     return Health(
         failures=int(item.get("failures", {}).get("N", 0)),
         failing_since_ms=_time(item, "failing_since"),
@@ -112,19 +148,25 @@ def read_secrets(item: Mapping[str, Any]) -> Secrets:
 
 
 def changed_attributes(changes: WebhookChanges) -> Item:
-    """Return those attributes of a webhook that an owner changes."""
-    values: Item = {}
-    if changes.url is not None:
-        values["url"] = {"S": changes.url}
-    if changes.events is not None:
-        values["events"] = {"L": [{"S": event} for event in changes.events]}
-    if changes.active is not None:
-        values["active"] = {"BOOL": changes.active}
-    if changes.description is not None:
-        values["description"] = {"S": changes.description}
-    if changes.headers is not None:
-        values["headers"] = {"M": {name: {"S": text} for name, text in changes.headers.items()}}
-    return values
+    """Return the attributes to which an owner gives another value."""
+    return {
+        codec.attribute: codec.encode(changes[codec.name])
+        for codec in _CODECS
+        if codec.name in changes and not _clears(changes, codec.field)
+    }
+
+
+def cleared_attributes(changes: WebhookChanges) -> list[str]:
+    """Return the attributes that an owner clears."""
+    return [
+        codec.attribute
+        for codec in _CODECS
+        if codec.name in changes and _clears(changes, codec.field)
+    ]
+
+
+def _clears(changes: WebhookChanges, field: Field) -> bool:
+    return May.CLEAR in field.may and not changes[field.name]
 
 
 def _time(item: Mapping[str, Any], name: str) -> int | None:

@@ -9,6 +9,7 @@
     │   └── InvalidEventError           an event message that is never processable; has a reason
     ├── LimitReachedError               the account has as many as it may have
     │   └── HostLimitReachedError       as many of its webhooks lead to one host
+    ├── ExternalIdTakenError            another of its webhooks has this external id
     ├── TooManyAttemptsError            the delivery's log is full
     ├── DeliveryErasedError             the delivery has no payload any more
     ├── WebhookDisabledError            nothing is sent to it until its owner enables it
@@ -87,6 +88,10 @@ class LimitReachedError(WebhooksError):
 
 class HostLimitReachedError(LimitReachedError):
     """As many of the account's webhooks lead to this host as may."""
+
+
+class ExternalIdTakenError(WebhooksError):
+    """Another webhook of the account has this external id."""
 
 
 class WebhookDisabledError(WebhooksError):

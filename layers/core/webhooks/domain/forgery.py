@@ -10,7 +10,8 @@ from webhooks.domain.check import Probe
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.event import EventType
 from webhooks.domain.signing import delivery_headers
-from webhooks.domain.webhook import ALL_EVENTS, Secrets, Webhook, generated_secret
+from webhooks.domain.webhook import Secrets, Webhook, generated_secret
+from webhooks.domain.webhook_rules import ALL_EVENTS
 
 _SIGNATURE_HEADERS = ("X-SendComms-Signature", "webhook-signature")
 _TIME_HEADER = "webhook-timestamp"

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 from uuid import UUID
 
 from webhooks.domain.errors import InvalidInputError, WebhookDisabledError
-from webhooks.domain.event import EventType
-from webhooks.domain.headers import header_problems
 from webhooks.domain.health import CLEAN, Health
 from webhooks.domain.signing import GENERATED_PREFIX
+from webhooks.domain.webhook_fields import REGISTERED, problems
+from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
 
-ALL_EVENTS = "*"
-"""The subscription to every type, those to come included."""
-
-MIN_SECRET_LENGTH = 16
-MAX_SECRET_LENGTH = 256
-MAX_DESCRIPTION_LENGTH = 256
 _SECRET_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The values that a webhook's owner gives at its registration; `FIELDS` has their rules."""
+
+    url: str
+    events: tuple[str, ...]
+    description: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    external_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook(Settings):
     """A registration, without its secrets: what its owner may see again.
 
     Times are Unix milliseconds. `disabled_reason` is set only while `active` is false and it was
@@ -31,13 +38,9 @@ class Webhook:
 
     account_id: str
     id: str
-    url: str
-    events: tuple[str, ...]
     active: bool
     created_at_ms: int
     updated_at_ms: int
-    description: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     disabled_reason: str | None = None
     health: Health = CLEAN
 
@@ -90,76 +93,30 @@ class InvalidWebhookError(InvalidInputError):
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration(Settings):
     """What a customer asks for when registering a webhook, not yet checked."""
 
     url: str = field(repr=False)
-    events: tuple[str, ...]
     secret: str | None = field(default=None, repr=False)
-    description: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def check(self, check_url: Callable[[str], object]) -> None:
+    def settings(self) -> dict[str, Any]:
+        """Return the new webhook's values: all but the secret."""
+        return {each.name: getattr(self, each.name) for each in fields(Settings)}
+
+    def check(self, check_url: CheckUrl) -> None:
         """Raise InvalidWebhookError with every rule of contract 2.2 that this breaks.
 
         `check_url` raises InvalidTargetError for a url that no webhook may have.
         """
-        problems = [
-            *url_problems(self.url, check_url),
-            *event_problems(self.events),
-            *(secret_problems(self.secret) if self.secret is not None else ()),
-            *description_problems(self.description),
-            *header_problems(self.headers),
-        ]
-        if problems:
-            raise InvalidWebhookError(problems)
+        given = {each.name: getattr(self, each.name) for each in REGISTERED}
+        refuse(problems(given, check_url))
 
 
-def url_problems(url: str, check_url: Callable[[str], object]) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a url, going by the rule that is handed in."""
-    try:
-        check_url(url)
-    except InvalidInputError as error:
-        yield error
-
-
-def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
-    if not events:
-        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of them.')
-    seen: set[str] = set()
-    for index, event_type in enumerate(events):
-        if event_type in seen:
-            yield InvalidInputError(f"events[{index}]", "Name each event type only once.")
-        elif event_type == ALL_EVENTS:
-            if len(events) > 1:
-                yield InvalidInputError(
-                    f"events[{index}]", 'Use "*" alone: it stands for every type.'
-                )
-        elif event_type not in _KNOWN_EVENT_TYPES:
-            yield InvalidInputError(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")
-        seen.add(event_type)
-
-
-def secret_problems(secret: str) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a secret that a customer brought along."""
-    if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH:
-        yield InvalidInputError(
-            "secret",
-            f"Use {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} characters, or leave the secret out "
-            "to have one generated.",
-        )
-    elif not secret.isprintable():
-        yield InvalidInputError("secret", "Use printable characters only.")
-
-
-def description_problems(description: str) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a description: one printable line of at most 256 characters."""
-    if len(description) > MAX_DESCRIPTION_LENGTH:
-        yield InvalidInputError("description", f"Use at most {MAX_DESCRIPTION_LENGTH} characters.")
-    elif not description.isprintable():
-        yield InvalidInputError("description", "Use printable characters only, on one line.")
+def refuse(broken: Iterable[InvalidInputError]) -> None:
+    """Raise InvalidWebhookError with every broken rule, if there is one."""
+    if listed := [*broken]:
+        raise InvalidWebhookError(listed)
 
 
 def generated_secret(random_bytes: bytes) -> str:
@@ -184,7 +141,3 @@ def webhook_id(now_ns: int, random_bytes: bytes) -> str:
     fraction = (rest_ns << 12) // 1_000_000
     random_bits = int.from_bytes(random_bytes[:8]) & (1 << 62) - 1
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random_bits))
-
-
-_KNOWN_EVENT_TYPES = frozenset(EventType)
-_EVENT_TYPE_LIST = ", ".join(EventType)

@@ -15,21 +15,18 @@ from webhooks.domain.errors import (
     InvalidTargetError,
     UnavailableError,
 )
-from webhooks.domain.headers import header_problems
 from webhooks.domain.health import Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.replay import PAUSE_SECONDS
 from webhooks.domain.webhook import (
-    InvalidWebhookError,
     Registration,
     Webhook,
-    description_problems,
-    event_problems,
     generated_secret,
-    secret_problems,
-    url_problems,
+    refuse,
     webhook_id,
 )
+from webhooks.domain.webhook_fields import problems
+from webhooks.domain.webhook_rules import external_id_problems, secret_problems
 from webhooks.ports import WebhookChanges
 from webhooks.services.recovery import SETTLE_SECONDS
 
@@ -103,14 +100,20 @@ class Registry:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
-    def register(self, account_id: str, registration: Registration) -> Registered:
-        """Add a webhook, active from now on.
+    def check(self, registration: Registration) -> None:
+        """Raise InvalidWebhookError with every rule that a registration breaks."""
+        registration.check(self._check_url)
+
+    def register(
+        self, account_id: str, registration: Registration, *, active: bool = True
+    ) -> Registered:
+        """Add a webhook.
 
         Raises InvalidWebhookError with every broken rule, InvalidTargetError where the url's host
         resolves to an address that is not public, LimitReachedError, HostLimitReachedError,
-        UnavailableError.
+        ExternalIdTakenError, UnavailableError.
         """
-        registration.check(self._check_url)
+        self.check(registration)
         self._check_addresses(registration.url)
         self._check_host(account_id, registration.url)
         now_ns = self._now_ns()
@@ -119,13 +122,10 @@ class Registry:
         webhook = Webhook(
             account_id=account_id,
             id=webhook_id(now_ns, self._random_bytes(8)),
-            url=registration.url,
-            events=registration.events,
-            active=True,
+            active=active,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
-            description=registration.description,
-            headers=registration.headers,
+            **registration.settings(),
         )
         self._store.create(webhook, secret, limit=self._max_webhooks)
         try:
@@ -140,6 +140,12 @@ class Registry:
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         """Return one webhook of the account, None where it has none of that id."""
         return self._store.get(account_id, webhook_id) if is_uuid(webhook_id) else None
+
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        """Return the webhook of the account with this external id, None where none has it."""
+        if [*external_id_problems(external_id)]:
+            return None
+        return self._store.find(account_id, external_id)
 
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page:
         """Return up to `limit` webhooks, newest first; InvalidInputError for a foreign cursor.
@@ -157,19 +163,17 @@ class Registry:
         Enabled, or given another url while it was down, it begins with a clean record, and what
         waits for it is sent. Raises InvalidWebhookError with every broken rule, InvalidTargetError
         where the new url's host resolves to an address that is not public, HostLimitReachedError,
-        UnavailableError.
+        ExternalIdTakenError, UnavailableError.
         """
-        problems = [*self._problems(changes)]
-        if problems:
-            raise InvalidWebhookError(problems)
-        if changes.url is not None:
-            self._check_addresses(changes.url)
+        refuse(self._problems(changes))
+        if "url" in changes:
+            self._check_addresses(changes["url"])
         if not is_uuid(webhook_id):
             return None
-        if changes.url is not None:
-            self._check_host(account_id, changes.url, besides=webhook_id)
-        anew = changes.active
-        if anew is None and changes.url is not None:
+        if "url" in changes:
+            self._check_host(account_id, changes["url"], besides=webhook_id)
+        anew = changes.get("active")
+        if anew is None and "url" in changes:
             anew = self._is_down(account_id, webhook_id)
         recovery_id = self._new_recovery_id() if anew else None
         now_ms = self._now_ns() // 1_000_000
@@ -193,13 +197,12 @@ class Registry:
         again within the overlap ends the older one. Where the old one went missing, what waits for
         want of it is sent from now on. Raises InvalidWebhookError, UnavailableError.
         """
-        problems = [*secret_problems(secret)] if secret is not None else []
+        broken = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
-            problems.append(
+            broken.append(
                 InvalidInputError("overlap_seconds", f"Use 0 to {MAX_OVERLAP_SECONDS:,} seconds.")
             )
-        if problems:
-            raise InvalidWebhookError(problems)
+        refuse(broken)
         if not is_uuid(webhook_id):
             return None
         now_ms = self._now_ns() // 1_000_000
@@ -267,16 +270,9 @@ class Registry:
             self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
 
     def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInputError]:
-        if all(value is None for value in changes):
+        if not changes:
             yield InvalidInputError("body", f"Give at least one of {', '.join(changes._fields)}.")
-        if changes.url is not None:
-            yield from url_problems(changes.url, self._check_url)
-        if changes.events is not None:
-            yield from event_problems(changes.events)
-        if changes.description is not None:
-            yield from description_problems(changes.description)
-        if changes.headers is not None:
-            yield from header_problems(changes.headers)
+        yield from problems(changes, self._check_url)
 
     def _secret(self, given: str | None) -> str:
         return generated_secret(self._random_bytes(32)) if given is None else given

@@ -1,0 +1,244 @@
+"""The one description of a webhook: its fields, their rules, and who reads and writes them.
+
+From this table follow the items of the table of webhooks, the API's shapes, the options and columns
+of the command line and of the dashboard; the lists of attributes in the template are held against
+it by a test. docs/architecture.md says how to add a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+from typing import TYPE_CHECKING, Any
+
+from webhooks.domain.headers import header_problems
+from webhooks.domain.webhook_rules import (
+    MAX_DESCRIPTION_LENGTH,
+    CheckUrl,
+    event_problems,
+    external_id_problems,
+    metadata_problems,
+    secret_problems,
+    text_problems,
+    url_problems,
+)
+
+if TYPE_CHECKING:
+    from webhooks.domain.errors import InvalidInputError
+
+
+class Kind(Enum):
+    """What a field's value is; a codec for each is in `adapters.webhook_items`."""
+
+    URL = "url"
+    TEXT = "text"
+    NAMES = "names"
+    """A tuple of texts."""
+
+    FLAG = "flag"
+    TIME = "time"
+    """Unix milliseconds; the `Webhook`'s attribute ends in `_ms`."""
+
+    HEADERS = "headers"
+    """Texts by name, of which an owner sees the names again and not the values."""
+
+    PAIRS = "pairs"
+    """Texts by name, shown as they were given and in that order."""
+
+    SECRET = "secret"  # noqa: S105  a kind
+    """It is written and never read: no part of a `Webhook`."""
+
+    HEALTH = "health"
+
+
+class May(Flag):
+    """What a webhook's owner may do with a field."""
+
+    READ = auto()
+    REGISTER = auto()
+    """Give it at registration."""
+
+    CHANGE = auto()
+    CLEAR = auto()
+    """Give null instead of a value, at registration and as a change."""
+
+
+class Written(Flag):
+    """When the api writes a field whose value its owner does not give."""
+
+    NEVER = 0
+    AT_CREATION = auto()
+    AT_CHANGE = auto()
+
+
+_OWNERS = May.READ | May.REGISTER | May.CHANGE
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a webhook.
+
+    `name` is the API's. `filled`: a text that is given is not empty, and only null clears it.
+    `rule` yields what is wrong with a value; without one, a text keeps to
+    `max_length` on one line. `meaning` is a sentence for owners. `required`: every webhook has it;
+    any other field is left out of items and answers where it is empty. `listed`: it has a column
+    where webhooks are listed. `stored_as` names its attributes in the table, else `name` does.
+    """
+
+    name: str
+    kind: Kind
+    may: May
+    meaning: str = ""
+    rule: Callable[[Any], Iterable[InvalidInputError]] | None = None
+    max_length: int = 0
+    required: bool = False
+    filled: bool = False
+    listed: bool = False
+    written: Written = Written.NEVER
+    stored_as: tuple[str, ...] = ()
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes of the table that hold the field."""
+        return self.stored_as or (self.name,)
+
+    @property
+    def python_name(self) -> str:
+        """The attribute of a `Webhook` that holds the field."""
+        return f"{self.name}_ms" if self.kind is Kind.TIME else self.name
+
+    @property
+    def shown_as(self) -> str:
+        """The API's name for what its owner sees again."""
+        return "header_names" if self.kind is Kind.HEADERS else self.name
+
+    @property
+    def is_created(self) -> bool:
+        """Whether a new webhook's item may have it."""
+        return May.REGISTER in self.may or Written.AT_CREATION in self.written
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the update that makes an owner's change may name it."""
+        return May.CHANGE in self.may or Written.AT_CHANGE in self.written
+
+    @property
+    def empty(self) -> Any:
+        """The value that clears the field."""
+        return {} if self.kind in {Kind.HEADERS, Kind.PAIRS} else ""
+
+    def problems(self, value: Any, check_url: CheckUrl) -> Iterable[InvalidInputError]:
+        """Return what is wrong with a value that an owner gave."""
+        if self.kind is Kind.URL:
+            return url_problems(value, check_url)
+        if self.rule is not None:
+            return self.rule(value)
+        return text_problems(self.name, value, self.max_length) if self.max_length else ()
+
+
+FIELDS = (
+    Field(
+        "id",
+        Kind.TEXT,
+        May.READ,
+        required=True,
+        written=Written.AT_CREATION | Written.AT_CHANGE,
+        stored_as=("webhook_id",),
+    ),
+    Field(
+        "url",
+        Kind.URL,
+        _OWNERS,
+        "Where events are sent: https, a public host, no user information or fragment.",
+        required=True,
+    ),
+    Field(
+        "events",
+        Kind.NAMES,
+        _OWNERS,
+        'The event types to send, or ["*"] for all, those to come included.',
+        rule=event_problems,
+        required=True,
+    ),
+    Field(
+        "secret",
+        Kind.SECRET,
+        May.REGISTER,
+        "What signs the deliveries; generated where it is left out. Never shown again.",
+        rule=secret_problems,
+        required=True,
+    ),
+    Field(
+        "active",
+        Kind.FLAG,
+        May.READ | May.CHANGE,
+        "Whether events are sent.",
+        required=True,
+        written=Written.AT_CREATION,
+    ),
+    Field("created_at", Kind.TIME, May.READ, required=True, written=Written.AT_CREATION),
+    Field(
+        "updated_at",
+        Kind.TIME,
+        May.READ,
+        required=True,
+        written=Written.AT_CREATION | Written.AT_CHANGE,
+    ),
+    Field(
+        "description",
+        Kind.TEXT,
+        _OWNERS | May.CLEAR,
+        "A line for your own use.",
+        max_length=MAX_DESCRIPTION_LENGTH,
+    ),
+    Field(
+        "headers",
+        Kind.HEADERS,
+        _OWNERS | May.CLEAR,
+        "Headers to add to each delivery, by name. Values are sent, and never shown again. Those "
+        "of HTTP itself, Authorization, Cookie and the delivery's own are refused.",
+        rule=header_problems,
+    ),
+    Field(
+        "external_id",
+        Kind.TEXT,
+        _OWNERS | May.CLEAR,
+        "Your own id of the webhook, unique in the account and not a UUID.",
+        rule=external_id_problems,
+        filled=True,
+        listed=True,
+    ),
+    Field(
+        "metadata",
+        Kind.PAIRS,
+        _OWNERS | May.CLEAR,
+        "Texts by keys of your own, for your own use. They are shown to you and never sent.",
+        rule=metadata_problems,
+    ),
+    Field("disabled_reason", Kind.TEXT, May.READ, written=Written.AT_CHANGE),
+    Field(
+        "health",
+        Kind.HEALTH,
+        May.READ,
+        required=True,
+        written=Written.AT_CHANGE,
+        stored_as=("failures", "failing_since", "circuit"),
+    ),
+)
+
+CHANGEABLE = tuple(field for field in FIELDS if May.CHANGE in field.may)
+REGISTERED = tuple(field for field in FIELDS if May.REGISTER in field.may)
+READABLE = tuple(field for field in FIELDS if May.READ in field.may)
+
+
+def problems(values: Mapping[str, Any], check_url: CheckUrl) -> Iterator[InvalidInputError]:
+    """Yield every rule that values of fields break, by name; None and a cleared field break none.
+
+    `check_url` raises InvalidTargetError for a url that no webhook may have.
+    """
+    for field in FIELDS:
+        value = values.get(field.name)
+        if value is None or (not value and May.CLEAR in field.may):
+            continue
+        yield from field.problems(value, check_url)

@@ -1,0 +1,117 @@
+"""The rules that the values of a webhook keep (contract 2.2), but for its headers (`headers`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from webhooks.domain.errors import InvalidInputError
+from webhooks.domain.event import EventType
+from webhooks.domain.ids import is_uuid
+
+ALL_EVENTS = "*"
+"""The subscription to every type, those to come included."""
+
+MIN_SECRET_LENGTH = 16
+MAX_SECRET_LENGTH = 256
+MAX_DESCRIPTION_LENGTH = 256
+MAX_EXTERNAL_ID_LENGTH = 128
+MAX_METADATA_PAIRS = 20
+MAX_METADATA_KEY_LENGTH = 40
+MAX_METADATA_VALUE_LENGTH = 256
+MAX_METADATA_BYTES = 4096
+"""All keys and values of a webhook together, in UTF-8."""
+
+_EXTERNAL_ID = re.compile(r"(?=.*[0-9A-Za-z])[0-9A-Za-z_.:@-]+")
+"""With a letter or digit, so that none is `.` or `..`, which clients take out of a path."""
+
+CheckUrl = Callable[[str], object]
+"""Raises InvalidTargetError for a url that no webhook may have."""
+
+
+def url_problems(url: str, check_url: CheckUrl) -> Iterator[InvalidInputError]:
+    """Yield what is wrong with a url, going by the rule that is handed in."""
+    try:
+        check_url(url)
+    except InvalidInputError as error:
+        yield error
+
+
+def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
+    """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
+    if not events:
+        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of them.')
+    seen: set[str] = set()
+    for index, event_type in enumerate(events):
+        if event_type in seen:
+            yield InvalidInputError(f"events[{index}]", "Name each event type only once.")
+        elif event_type == ALL_EVENTS:
+            if len(events) > 1:
+                yield InvalidInputError(
+                    f"events[{index}]", 'Use "*" alone: it stands for every type.'
+                )
+        elif event_type not in _KNOWN_EVENT_TYPES:
+            yield InvalidInputError(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")
+        seen.add(event_type)
+
+
+def secret_problems(secret: str) -> Iterator[InvalidInputError]:
+    """Yield what is wrong with a secret that a customer brought along."""
+    if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH:
+        yield InvalidInputError(
+            "secret",
+            f"Use {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} characters, or leave the secret out "
+            "to have one generated.",
+        )
+    elif not secret.isprintable():
+        yield InvalidInputError("secret", "Use printable characters only.")
+
+
+def text_problems(field: str, text: str, max_length: int) -> Iterator[InvalidInputError]:
+    """Yield what is wrong with a plain text: one printable line of so many characters at most."""
+    if len(text) > max_length:
+        yield InvalidInputError(field, f"Use at most {max_length} characters.")
+    elif not text.isprintable():
+        yield InvalidInputError(field, "Use printable characters only, on one line.")
+
+
+def external_id_problems(external_id: str) -> Iterator[InvalidInputError]:
+    """Yield what is wrong with an owner's own id of a webhook: no UUID, as our ids are."""
+    if len(external_id) > MAX_EXTERNAL_ID_LENGTH or not _EXTERNAL_ID.fullmatch(external_id):
+        yield InvalidInputError(
+            "external_id",
+            f"Use 1 to {MAX_EXTERNAL_ID_LENGTH} letters, digits and the characters - _ . : @, with "
+            "at least one letter or digit.",
+        )
+    elif is_uuid(external_id.lower()):
+        yield InvalidInputError(
+            "external_id", "Use an id that is not a UUID: the API's own ids have that form."
+        )
+
+
+def metadata_problems(metadata: Mapping[str, str]) -> Iterator[InvalidInputError]:
+    """Yield what is wrong with a webhook's metadata; nothing repeats a value."""
+    if len(metadata) > MAX_METADATA_PAIRS:
+        yield InvalidInputError("metadata", f"Give at most {MAX_METADATA_PAIRS} pairs.")
+        return
+    for key, value in metadata.items():
+        if not 1 <= len(key) <= MAX_METADATA_KEY_LENGTH:
+            message = f"Use a key of 1 to {MAX_METADATA_KEY_LENGTH} characters."
+        elif len(value) > MAX_METADATA_VALUE_LENGTH:
+            message = f"Use a value of at most {MAX_METADATA_VALUE_LENGTH} characters."
+        elif not (key + value).isprintable():
+            message = "Use printable characters only, on one line."
+        else:
+            continue
+        yield InvalidInputError(f"metadata.{key}", message)
+    # Half a surrogate pair, which is not printable, has no UTF-8.
+    size = sum(len(text.encode(errors="replace")) for pair in metadata.items() for text in pair)
+    if size > MAX_METADATA_BYTES:
+        yield InvalidInputError(
+            "metadata",
+            f"Use at most {MAX_METADATA_BYTES:,} bytes (UTF-8) for all keys and values together.",
+        )
+
+
+_KNOWN_EVENT_TYPES = frozenset(EventType)
+_EVENT_TYPE_LIST = ", ".join(EventType)
