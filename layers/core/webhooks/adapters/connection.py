@@ -113,6 +113,11 @@ class GuardedConnection(HTTPConnection):
     cut_short = False
     opened_at = 0.0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Open nothing yet."""
+        super().__init__(*args, **options)
+        self._pieces: list[bytes] = []
+
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, method: str | None = None
     ) -> BoundedResponse:
@@ -130,22 +135,31 @@ class GuardedConnection(HTTPConnection):
         self.clean = False
         self.cut_short = False
 
-    def send(self, data: Any) -> None:
-        """Send a part of the request; raises BrokenPipeError where the receiver takes no more.
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, head and body in one piece: fewer packets, fewer calls.
 
-        It may have responded before it closed, and urllib3 goes on to read after that error alone.
-        Of a connection that was closed with something unread, each version of Python and OpenSSL
-        tells in a way of its own.
+        Raises BrokenPipeError where the receiver does not take all of it. It may have responded
+        before it closed, and urllib3 goes on to read after that error alone: of a connection that
+        was closed with something unread, each version of Python and OpenSSL tells in a way of its
+        own.
         """
+        self._pieces.clear()
+        super().request(*args, **options)
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(max(self.guard.watch.remaining() - SECONDS_TO_READ, 0.001))
+        rest = memoryview(b"".join(self._pieces))
         try:
-            super().send(data)
+            while rest:
+                self.sock.settimeout(max(self.guard.watch.remaining() - SECONDS_TO_READ, 0.001))
+                rest = rest[self.sock.send(rest) :]
         except (ConnectionError, TimeoutError, ssl.SSLError) as error:
             self.cut_short = True
             raise BrokenPipeError from error
         _acknowledge(self.sock)
+
+    def send(self, data: Any) -> None:
+        """Keep a part of the request until `request` has all of them."""
+        self._pieces.append(data)
 
     def getresponse(self) -> Any:
         """Read the response's head; raises ConnectionError where the connection ends before it."""
