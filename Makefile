@@ -59,6 +59,10 @@ demo: .venv/.ready ## Show it all at work in under a minute
 api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
 	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
+.PHONY: ses-account
+ses-account: .venv/.ready ## Say whose SES's mail is: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
+	@exec $(BIN)/python -m local.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term --cov-fail-under=90
@@ -170,6 +174,10 @@ publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FIL
 .PHONY: redrive
 redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, JSON=1, OPTIONS=...
 	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
+
+.PHONY: rejected
+rejected: .venv/.ready ## List event messages that were rejected, or SAVE=directory, or SEND=directory once corrected: REASON=..., STACK=name, JSON=1
+	@exec $(BIN)/python -m local.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 # Lambda's runtime, for what a new function takes: its Python and the botocore that it brings.
 .venv-lambda/.ready: requirements-dev.lock | .venv/.ready

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".aws-sam" / "build"
-FUNCTIONS = ("dispatcher", "retrier", "api")
+FUNCTIONS = ("dispatcher", "worker", "api")
 FLOOR = "bare client, requests and Powertools"
 ROUNDS = 6
 LAMBDA_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
@@ -46,7 +46,7 @@ _FUNCTION = (
 )
 _FIRST_USE = {
     "dispatcher": "made.dispatcher",
-    "retrier": "made.retrier",
+    "worker": "made.retrier",
     "api": "made.registry",
 }
 _TELL = (

@@ -67,7 +67,7 @@ class Function:
             events_queue_url=f"{endpoint}/events",
             events_dead_letter_queue_url=f"{endpoint}/rejected",
             retry_state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:retry",
-            recovery_state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:recover",
+            job_state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:recover",
             aws_endpoint_url=endpoint,
         )
         self._services = Services("dispatcher", settings, rules=LOOPBACK)

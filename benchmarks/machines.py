@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STATE_MACHINES = TEMPLATE.parent / "statemachines"
-_RETRIER = "${RetrierFunctionArn}"
+_WORKER = "${WorkerFunctionArn}"
 
 
 def definition(name: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def states_entered(machine: dict[str, Any], decisions: Iterable[str]) -> list[st
     while name is not None:
         entered.append(name)
         state = machine["States"][name]
-        if state["Type"] == "Task" and state["Resource"] == _RETRIER:
+        if state["Type"] == "Task" and state["Resource"] == _WORKER:
             if not left:
                 msg = "the execution goes on after the last decision"
                 raise ValueError(msg)

@@ -21,7 +21,7 @@ import boto3
 import pytest
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from benchmarks import machines
 from benchmarks.events import event_text
 from benchmarks.units import Meter, Table, Units
@@ -90,7 +90,7 @@ class Stand:
         self.backend = stand
         self.meter = meter
         self._logs = logs
-        self._services = {name: stand.services(name) for name in ("dispatcher", "retrier")}
+        self._services = {name: stand.services(name) for name in ("dispatcher", "worker")}
         self._numbers = count()
 
     def register(self, receiver: Receiver, webhooks: int) -> None:
@@ -115,8 +115,8 @@ class Stand:
         self.meter.units.sqs_requests += 2
 
     def retry(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Have the retrier do what a state asks for; returns the next state."""
-        answer = retrier.handler.handle(state, lambda_context(), self._services["retrier"])
+        """Have the worker do what a state asks for; returns the next state."""
+        answer = worker.handler.handle(state, lambda_context(), self._services["worker"])
         self.meter.units.invocations += 1
         return answer
 

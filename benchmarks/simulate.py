@@ -18,8 +18,8 @@ from benchmarks import machines
 from support import samples
 from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
-from webhooks.services.recovery import Step
 from webhooks.services.retrier import Decision
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Simulation:
                 continue
             self._known.add(recovery)
             self.executions += 1
-            self._later(delay, _bound(self._recover, recovery, Step(0)))
+            self._later(delay, _bound(self._recover, recovery, RecoveryState(0)))
 
     def _later(self, delay: float, work: Callable[[], None]) -> None:
         heapq.heappush(self._due, (self._second + delay, next(self._order), work))
@@ -175,8 +175,8 @@ class Simulation:
         if verdict.decision is Decision.WAIT:
             self._later(verdict.seconds, _bound(self._retry, key, attempt + 1, generation))
 
-    def _recover(self, key: RecoveryKey, step: Step) -> None:
-        following = self.world.recovery.step(key, step, lambda: 45.0)
+    def _recover(self, key: RecoveryKey, step: RecoveryState) -> None:
+        following = self.world.recovery_job.advance(key, step, lambda: 45.0)
         self.probes += 1
         self.transitions += _STATES_A_STEP
         if following is None:

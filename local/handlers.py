@@ -24,8 +24,10 @@ _USED_SERVICES = {
         "kept_answers",
     ),
     "dispatcher": ("dispatcher",),
-    "retrier": ("retrier", "replayer", "recovery", "eraser", "sweeper"),
+    "worker": ("retrier", "recovery_job", "replay_job", "erasure_job", "check_job", "sweep_job"),
 }
+_FORMER_NAMES = {"retrier": "worker"}
+"""Packages that are another function under a name of the version before."""
 
 
 def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
@@ -38,7 +40,8 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
     from webhooks.settings import Settings
     from webhooks.wiring import Services, TargetRules
 
-    function = name.partition(".")[0]
+    package = name.partition(".")[0]
+    function = _FORMER_NAMES.get(package, package)
     settings = Settings.from_environment(environment)
 
     def build() -> Handler:

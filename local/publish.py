@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 OUTPUTS = ROOT / ".local" / "outputs.json"
-EVENT_TYPES = ("sent", "delivered", "bounced", "complained", "opened", "clicked")
+EVENT_TYPES = (
+    *("sent", "delivered", "bounced", "complained", "opened", "clicked"),
+    *("delivery_delayed", "failed", "unsubscribed"),
+)
 
 
 def sample(event_type: str, account_id: str, to: str) -> str:
-    """Return a message for one of the six types, as `email.opened`: of another email each time."""
+    """Return a message for a type, as `email.opened`: of another email each time."""
     message = {
         "account_id": account_id,
         "event": event_type,

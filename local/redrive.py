@@ -88,7 +88,7 @@ def redrive_deliveries(
 
     counts: Counter[str] = Counter()
     queue_url = stack.dead_letter_queue_url
-    for message in _messages(sqs, queue_url):
+    for message in messages(sqs, queue_url):
         key = _delivery_key(message["Body"], DeliveryKey)
         if key is None or not (
             wanted.account_id in {None, key.account_id}
@@ -110,7 +110,7 @@ def redrive_events(
     """Put messages back on the events queue; returns how many, and what was left."""
     counts: Counter[str] = Counter()
     queue_url = stack.events_dead_letter_queue_url
-    for message in _messages(sqs, queue_url):
+    for message in messages(sqs, queue_url):
         reason = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue")
         if reason is not None and not (wanted.rejected_too or reason == wanted.reason):
             counts[f"{_LEFT}: {reason}"] += 1
@@ -127,7 +127,7 @@ def redrive_events(
     return counts
 
 
-def _messages(sqs: Any, queue_url: str) -> Iterator[Any]:
+def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
     """Yield every message of a queue once; what was not deleted is there again at the end.
 
     Those that came since the redrive began are left: what it does may fail again at once, and then

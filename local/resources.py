@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.account import ACCOUNT, REGION
 from local.schedule import read_input, read_rate
-from local.template import definition, of_type
+from local.template import definition, existing, of_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +89,7 @@ def create(template: Mapping[str, Any], endpoint: str) -> Resources:
     """
     import boto3
 
+    template = existing(template)
     cloudformation = boto3.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK_NAME,

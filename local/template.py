@@ -74,6 +74,16 @@ def check_parameters(chosen: Mapping[str, str]) -> None:
     _set_defaults(read()["Parameters"], chosen)
 
 
+def existing(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a translated template without the resources whose condition is not met."""
+    kept = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if "Condition" not in resource or _holds({"Condition": resource["Condition"]}, template)
+    }
+    return {**template, "Resources": kept}
+
+
 def definition(state_machine: Mapping[str, Any], substitutions: Mapping[str, str]) -> str:
     """Return a translated state machine's definition with its placeholders filled in.
 
@@ -102,6 +112,21 @@ def of_type(template: Mapping[str, Any], resource_type: str) -> dict[str, dict[s
         for name, resource in template["Resources"].items()
         if resource["Type"] == resource_type
     }
+
+
+def _holds(expression: Any, template: Mapping[str, Any]) -> bool:
+    """Evaluate a condition with the parameters' defaults."""
+    match expression:
+        case {"Condition": str(name)}:
+            return _holds(template["Conditions"][name], template)
+        case {"Fn::Not": [inner]}:
+            return not _holds(inner, template)
+        case {"Fn::And": list(parts)}:
+            return all(_holds(part, template) for part in parts)
+        case {"Fn::Equals": [{"Ref": str(name)}, str(value)]}:
+            return str(template["Parameters"][name]["Default"]) == value
+    msg = f"a condition of a form that is not known here: {expression}"
+    raise ValueError(msg)
 
 
 def _set_defaults(declared: dict[str, Any], chosen: Mapping[str, str]) -> None:

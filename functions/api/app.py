@@ -111,6 +111,7 @@ class Api:
             key_id=call.key.id if call.key else None,
             **call.noted,
         )
+        self._services.observer.flush(request_id=call.request_id)
         return answer
 
     def _answer_error(self, error: Exception) -> Response[Any]:

@@ -7,13 +7,13 @@ from aws_lambda_powertools.event_handler.depends import Depends
 
 from api.requests import Call, read_documents
 from webhooks.domain.api_key import ApiKey
-from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
-from webhooks.services.erasures import Erasures
+from webhooks.services.jobs.check import CheckService
+from webhooks.services.jobs.erasure import ErasureService
+from webhooks.services.jobs.replay import ReplayService
 from webhooks.services.keyring import Keyring
 from webhooks.services.publisher import Publisher
 from webhooks.services.registry import Registry
-from webhooks.services.replays import Replays
 
 
 def _call(request: Request) -> Call:
@@ -38,15 +38,15 @@ def _logbook(request: Request) -> Logbook:
     return _call(request).services.logbook
 
 
-def _replays(request: Request) -> Replays:
+def _replays(request: Request) -> ReplayService:
     return _call(request).services.replays
 
 
-def _checks(request: Request) -> Checks:
+def _checks(request: Request) -> CheckService:
     return _call(request).services.checks
 
 
-def _erasures(request: Request) -> Erasures:
+def _erasures(request: Request) -> ErasureService:
     return _call(request).services.erasures
 
 
@@ -79,11 +79,11 @@ WebhookRegistry = Annotated[Registry, Depends(_registry)]
 
 DeliveryLogbook = Annotated[Logbook, Depends(_logbook)]
 
-WebhookReplays = Annotated[Replays, Depends(_replays)]
+WebhookReplays = Annotated[ReplayService, Depends(_replays)]
 
-ReceiverChecks = Annotated[Checks, Depends(_checks)]
+ReceiverChecks = Annotated[CheckService, Depends(_checks)]
 
-RecipientErasures = Annotated[Erasures, Depends(_erasures)]
+RecipientErasures = Annotated[ErasureService, Depends(_erasures)]
 
 ApiKeyring = Annotated[Keyring, Depends(_keyring)]
 

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.ports import KeptAnswers, Observer
-    from webhooks.services.checks import Checks
     from webhooks.services.delivery_log import Logbook
-    from webhooks.services.erasures import Erasures
+    from webhooks.services.jobs.check import CheckService
+    from webhooks.services.jobs.erasure import ErasureService
+    from webhooks.services.jobs.replay import ReplayService
     from webhooks.services.keyring import Keyring
     from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
     from webhooks.services.rate_limits import RateLimits
     from webhooks.services.registry import Registry
-    from webhooks.services.replays import Replays
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_EVENTS_BODY_BYTES = 1024 * 1024
@@ -68,15 +68,15 @@ class Services(Protocol):
         """The webhooks' deliveries, as their owners look through them."""
 
     @property
-    def replays(self) -> Replays:
+    def replays(self) -> ReplayService:
         """The webhooks' replays."""
 
     @property
-    def checks(self) -> Checks:
+    def checks(self) -> CheckService:
         """The checks of the webhooks' receivers."""
 
     @property
-    def erasures(self) -> Erasures:
+    def erasures(self) -> ErasureService:
         """The account's erasures."""
 
     @property

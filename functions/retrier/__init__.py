@@ -1,1 +1,1 @@
-"""The task of the state machines."""
+"""The worker under its former name."""

@@ -64,7 +64,11 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 def _add(command: argparse.ArgumentParser, field: Field, default: str | None = None) -> None:
     option = f"--{field.name.replace('_', '-')}"
     if field.kind is Kind.NAMES:
-        command.add_argument(option, default=default, help="types with commas between, or *")
+        command.add_argument(
+            option,
+            default=default,
+            help="types with commas between, or * for all of mail, those to come included",
+        )
     elif field.kind is Kind.TEXT:
         command.add_argument(option, help=_help(field))
     elif field.kind in _PAIRS:

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 BUILD = template.TEMPLATE.parent / ".aws-sam" / "build"
 
-PACKAGES = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierFunction": "retrier"}
+PACKAGES = {
+    "ApiFunction": {"api"},
+    "DispatcherFunction": {"dispatcher"},
+    "WorkerFunction": {"worker"},
+    # Under its former name it calls itself.
+    "RetrierFunction": {"retrier", "worker"},
+}
 ARTIFACTS = [*PACKAGES, "CoreLayer"]
 
 UNCHECKED_HASH = (1).to_bytes(4, "little")
@@ -50,9 +56,9 @@ def test_nothing_is_compiled_for_another_python_or_without_its_source(artifact: 
     assert len(compiled) == len(sources(artifact))
 
 
-@pytest.mark.parametrize(("function", "package"), PACKAGES.items())
-def test_a_function_holds_its_own_package_only(function: str, package: str) -> None:
-    assert [path.name for path in (BUILD / function).iterdir()] == [package]
+@pytest.mark.parametrize(("function", "packages"), PACKAGES.items())
+def test_a_function_holds_its_own_packages_only(function: str, packages: set[str]) -> None:
+    assert {path.name for path in (BUILD / function).iterdir()} == packages
 
 
 def test_the_api_brings_the_dashboards_files() -> None:

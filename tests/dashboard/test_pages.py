@@ -15,8 +15,8 @@ from dashboard.site import HOST, HOUR_MS, refused
 from dashboard.test_access import CONTRASTS, PROBLEMS
 from support.http_api import http_api_event
 from webhooks.domain.api_key import Scope
-from webhooks.domain.check import Probe
 from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.jobs.check import Probe
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -314,14 +314,14 @@ def test_a_check_tells_what_the_receiver_accepted(
         expect(guest.said).to_have_text("The check is started.")
         report = guest.page.get_by_role("region", name="Check of your receiver")
         expect(report).to_contain_text("are being sent")
-        [check] = place.fakes.check_store.checks.values()
+        [check] = place.fakes.check_store.jobs.values()
         accepted = Outcome(status_code=200, duration_ms=41)
         answers = {
             **dict.fromkeys(Probe, Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=38)),
             **dict.fromkeys((Probe.VALID, Probe.DUPLICATE, Probe.UNSIGNED), accepted),
             Probe.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
         }
-        place.fakes.check_store.end(check.completed(answers, place.now_ms))
+        place.fakes.check_store.save(check, check.completed(answers, place.now_ms))
         expect(report.locator(".state")).to_contain_text("Not verified")
         expect(report).to_contain_text("correct what failed")
         rows = report.locator("tbody tr")
@@ -347,8 +347,8 @@ def test_a_check_that_is_refused_or_fails_is_said(guest: Visit, place: Site) -> 
     expect(guest.page.get_by_role("button", name="Disable")).to_be_visible()
     guest.press("Check receiver")
     expect(guest.said).to_have_text("The check is started.")
-    [check] = place.fakes.check_store.checks.values()
-    place.fakes.check_store.end(check.failed("secret_missing", place.now_ms))
+    [check] = place.fakes.check_store.jobs.values()
+    place.fakes.check_store.save(check, check.failed("secret_missing", place.now_ms))
     report = guest.page.get_by_role("region", name="Check of your receiver")
     expect(report.get_by_role("alert")).to_contain_text("the webhook has no secret")
 

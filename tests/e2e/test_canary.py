@@ -118,7 +118,7 @@ def test_nothing_that_is_secret_is_told_anywhere(
     assert_nothing_secret(told)
     # `conftest.py` holds the calls of all tests against the roles: these are written down.
     assert {function for function, _ in stack.calls()} == {
-        *("ApiFunction", "DispatcherFunction", "RetrierFunction")
+        *("ApiFunction", "DispatcherFunction", "WorkerFunction")
     }
 
 

@@ -56,7 +56,7 @@ def wait_for_statuses(account: Account, webhook_id: str, **wanted: int) -> None:
 
 def executions(stack: Stack) -> list[dict[str, Any]]:
     pages = stack.client("stepfunctions").get_paginator("list_executions")
-    machine = stack.outputs["RecoveryStateMachineArn"]
+    machine = stack.outputs["JobStateMachineArn"]
     return [one for page in pages.paginate(stateMachineArn=machine) for one in page["executions"]]
 
 
@@ -129,7 +129,7 @@ def test_the_sweep_starts_again_what_nobody_works_on_and_finds_nothing_else(
 ) -> None:
     del account, receiver
     functions = stack.client("lambda").list_functions()["Functions"]
-    [name] = [one["FunctionName"] for one in functions if "Retrier" in one["FunctionName"]]
-    sample = (ROOT / "events" / "retrier-sweep.json").read_bytes()
+    [name] = [one["FunctionName"] for one in functions if "WorkerFunction" in one["FunctionName"]]
+    sample = (ROOT / "events" / "worker-sweep.json").read_bytes()
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=sample)
     assert json.load(answer["Payload"]) == {"overdue_deliveries": 0, "overdue_recoveries": 0}

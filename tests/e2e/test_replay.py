@@ -107,7 +107,7 @@ def test_a_cancelled_replay_stops_and_another_sends_the_rest(
     assert (answer.status, answer.data["status"]) == (200, "cancelled")
 
     states = stack.client("stepfunctions")
-    arn = stack.outputs["RecoveryStateMachineArn"].replace(":stateMachine:", ":execution:")
+    arn = stack.outputs["JobStateMachineArn"].replace(":stateMachine:", ":execution:")
 
     def stopped() -> bool:
         execution = states.describe_execution(executionArn=f"{arn}:{replay['id']}")

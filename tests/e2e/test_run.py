@@ -35,8 +35,8 @@ OUTPUTS = {
     "DeliveriesTable",
     "ApiKeysTable",
     "RetryStateMachineArn",
-    "RecoveryStateMachineArn",
-    "RecoveryStateMachine",
+    "JobStateMachineArn",
+    "JobStateMachine",
 }
 """What architecture 8 asks for."""
 

@@ -1,4 +1,4 @@
-"""Amazon SES's own records, as they come from SNS and from EventBridge, become the six events."""
+"""Amazon SES's own records, as they come from SNS and from EventBridge, become events."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ TYPES = {
     "complaint": EventType.COMPLAINED,
     "open": EventType.OPENED,
     "click": EventType.CLICKED,
+    "deliverydelay": EventType.DELIVERY_DELAYED,
+    "reject": EventType.FAILED,
+    "subscription": EventType.UNSUBSCRIBED,
 }
 SENT_AT = "2016-10-14T05:02:16.645Z"
 """When the email of all records was sent; before what happened to it."""
@@ -33,7 +36,11 @@ SENT_AT = "2016-10-14T05:02:16.645Z"
 
 def ses_record(name: str, account_id: str | None, message_id: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-    record["mail"] |= {"messageId": message_id, "timestamp": SENT_AT}
+    record["mail"] |= {
+        "messageId": message_id,
+        "timestamp": SENT_AT,
+        "destination": ["recipient@example.com"],
+    }
     if account_id is not None:
         record["mail"].setdefault("tags", {})["account_id"] = [account_id]
     return record
@@ -63,6 +70,9 @@ def from_eventbridge(record: dict[str, Any]) -> str:
         "Complaint": "Email Complaint Received",
         "Open": "Email Opened",
         "Click": "Email Clicked",
+        "DeliveryDelay": "Email Delivery Delayed",
+        "Reject": "Email Rejected",
+        "Subscription": "Email Subscribed",
     }
     return json.dumps(
         {
@@ -87,7 +97,7 @@ ENVELOPES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES)
-def test_the_six_records_become_the_six_events(
+def test_the_records_become_the_events_of_their_types(
     envelope: str, account: Account, receiver: Receiver, stack: Stack
 ) -> None:
     account.register(receiver.url)
@@ -95,7 +105,7 @@ def test_the_six_records_become_the_six_events(
     for name in TYPES:
         record = ses_record(name, account.id, message_id)
         stack.events.send(ENVELOPES[envelope](record))
-    requests = receiver.wait_for(len(TYPES))
+    requests = receiver.wait_for(len(TYPES), timeout=60)
     types = Counter(request.headers["x-sendcomms-event"] for request in requests)
     assert types == Counter(TYPES.values())
     for request in requests:
@@ -103,8 +113,9 @@ def test_the_six_records_become_the_six_events(
         assert body["event"] == request.headers["x-sendcomms-event"]
         assert body["data"]["email_id"] == message_id
         assert body["data"]["to"] == "recipient@example.com"
-    # All that happens to one email shares its transaction.
-    assert len({request.json["transaction_id"] for request in requests}) == 1
+    # All that happens to one email shares `data.id`; each event has a transaction of its own.
+    assert len({request.json["data"]["id"] for request in requests}) == 1
+    assert len({request.json["transaction_id"] for request in requests}) == len(TYPES)
 
 
 def test_the_same_record_in_three_envelopes_is_one_event(
@@ -138,8 +149,11 @@ def test_other_records_are_dropped_without_a_trace_in_the_dead_letter_queue(
 ) -> None:
     account.register(receiver.url)
     message_id = uuid4().hex
-    for name in ("reject", "deliverydelay", "rendering_failure", "subscription"):
-        stack.events.send(json.dumps(ses_record(name, account.id, message_id)))
+    received = ses_record("send", account.id, message_id) | {"eventType": "Received"}
+    not_spam = ses_record("complaint", account.id, message_id)
+    not_spam["complaint"]["complaintFeedbackType"] = "not-spam"
+    for record in (received, not_spam):
+        stack.events.send(json.dumps(record))
     stack.events.wait_until_empty()
     assert stack.rejected.matching(lambda message: message_id in message.body) == []
     assert receiver.requests == []

@@ -2,7 +2,7 @@
 
 It is a process of its own, which the kernel ends: nothing of it gets to run after the step. What
 SQS does then, a fresh dispatcher handling the same messages, is done by the test; and so is what
-Step Functions does, the retrier asked the same again.
+Step Functions does, the worker asked the same again.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def kill(case: Case, when: str, *messages: str, about: str = "") -> None:
     case.log.add(run_victim(case.stand.aws.settings, batch, when, about=about or case.account))
 
 
-def kill_retrier(case: Case, when: str, state: dict[str, Any], about: str = "") -> None:
-    """Have a state handled by a retrier that is killed on the way."""
+def kill_worker(case: Case, when: str, state: dict[str, Any], about: str = "") -> None:
+    """Have a state handled by a worker that is killed on the way."""
     settings = case.stand.aws.settings
     about = about or f"{case.account}#"
-    case.log.add(run_victim(settings, state, when, about=about, function="retrier"))
+    case.log.add(run_victim(settings, state, when, about=about, function="worker"))
 
 
 def assert_settled(case: Case, status: int) -> None:
@@ -141,7 +141,7 @@ def test_row_11_killed_around_the_record_of_a_later_attempt(
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     [state] = case.executions()
-    kill_retrier(case, f"{when} UpdateItem", state)
+    kill_worker(case, f"{when} UpdateItem", state)
     assert len(hook.requests) == 2
     assert len(case.delivery().attempts) == (2 if when == AFTER else 1)
 
@@ -204,7 +204,7 @@ def test_row_12_killed_around_the_start_of_a_drained_deliverys_schedule(
     path = f"/api/v1/webhooks/{webhook.id}"
     assert case.acme.call("PATCH", path, json={"active": True}).status == 200
     [recovery] = case.recoveries()
-    kill_retrier(case, f"{when} StartExecution", recovery, about=case.delivery().id)
+    kill_worker(case, f"{when} StartExecution", recovery, about=case.delivery().id)
     assert case.delivery().status is Status.RETRYING
     assert len(hook.requests) == 1
 

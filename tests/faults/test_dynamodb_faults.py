@@ -335,7 +335,7 @@ def test_row_29_a_missing_secret_raises_an_alarm() -> None:
     alarm = template.load()["Resources"]["SecretMissingAlarm"]["Properties"]
     watched = [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
     assert {one["MetricName"] for one in watched} == {"SecretMissing"}
-    assert {one["Dimensions"][0]["Value"] for one in watched} == {"dispatcher", "retrier"}
+    assert {one["Dimensions"][0]["Value"] for one in watched} == {"dispatcher", "worker"}
 
 
 def test_row_59_unprocessed_writes_are_written_in_the_next_try(

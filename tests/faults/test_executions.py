@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-import retrier.handler
+import worker.handler
 from local import template
 from local.aws import aws_client
 from local.redrive import Stack, Wanted, redrive_deliveries
@@ -46,7 +46,7 @@ OUR_OWN_SIDE = {
 
 
 class Task:
-    """The machine's task: the real retrier, unless a test has it fail first."""
+    """The machine's task: the real worker, unless a test has it fail first."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -70,7 +70,7 @@ class World:
         settings = Settings.from_environment(
             {
                 **made.functions["ApiFunction"].environment,
-                **made.functions["RetrierFunction"].environment,
+                **made.functions["WorkerFunction"].environment,
                 **made.functions["DispatcherFunction"].environment,
                 "CURSOR_KEY": "a key for the cursors of tests",
                 "RETRY_SCHEDULE": "0,0",
@@ -85,8 +85,8 @@ class World:
         self.bystander = Receiver(path=PATH)
         self.stand = Stand(Backend(settings, clients), faults, self.bystander)
         self.dead_letter_queue = made.queues["DeadLetterQueue"]
-        functions = self.stand.services("retrier")
-        task.handler = lambda state: retrier.handler.handle(state, lambda_context(), functions)
+        functions = self.stand.services("worker")
+        task.handler = lambda state: worker.handler.handle(state, lambda_context(), functions)
 
     def ended(self, name: str) -> tuple[str, list[str]]:
         """Wait for an execution to end; returns its status and the states it entered."""
@@ -181,9 +181,7 @@ def test_row_24_what_fails_on_our_side_leaves_the_webhooks_health_alone(
     assert case.health().health.failures == 3
 
 
-@pytest.mark.parametrize(
-    ("machine", "task"), [(MACHINE, "Attempt"), ("RecoveryStateMachine", "Step")]
-)
+@pytest.mark.parametrize(("machine", "task"), [(MACHINE, "Attempt"), ("JobStateMachine", "Step")])
 def test_row_24_the_tries_are_spread_and_last_for_hours(machine: str, task: str) -> None:
     resource = template.load()["Resources"][machine]
     first, second = json.loads(template.definition(resource, {}))["States"][task]["Retry"]
@@ -314,7 +312,7 @@ def test_row_27_an_attempt_by_hand_is_none_of_a_redriven_schedule(
 ) -> None:
     hook = failing(case, receiver)
     assert world.ended(execution_of(case))[0] == "SUCCEEDED"
-    assert not case.stand.services("retrier").retrier.resend(case.delivery().key)
+    assert not case.stand.services("worker").retrier.resend(case.delivery().key)
     assert case.delivery().attempts[3].manual
     assert redrive(case, world) == {"started": 1}
     assert world.ended(execution_of(case))[0] == "SUCCEEDED"
@@ -359,7 +357,7 @@ def test_row_60_an_execution_from_before_there_were_generations_goes_on(
 def test_row_60_a_recovery_of_another_version_is_given_up_at_once(case: Case) -> None:
     state = {"version": 99, "action": "recover", "account_id": case.account}
     assert case.retry(state)["decision"] == "unknown_version"
-    resource = template.load()["Resources"]["RecoveryStateMachine"]
+    resource = template.load()["Resources"]["JobStateMachine"]
     states = json.loads(template.definition(resource, {}))["States"]
     known = {choice["StringEquals"] for choice in states["Decide"]["Choices"]}
     assert "unknown_version" not in known

@@ -181,9 +181,9 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
         return connect(connection, ("127.0.0.1", hook.port))
 
     monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
-    retrier = case.stand.fresh("retrier")
+    worker_services = case.stand.fresh("worker")
     # The rule of every deployed function.
-    retrier._sender = GuardedSender(ssl_context=client_context())
+    worker_services._sender = GuardedSender(ssl_context=client_context())
     dispatcher = case.stand.fresh("dispatcher")
     dispatcher._sender = local_sender()
     case.webhook(url_of(hook))
@@ -193,7 +193,7 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
 
     before = len(connects)
     names.answer = [PUBLIC, address]
-    assert case.retry(services=retrier)["decision"] == "wait"
+    assert case.retry(services=worker_services)["decision"] == "wait"
     second = case.delivery().attempts[1]
     assert second.error is FailureReason.BLOCKED_ADDRESS
     # The same words whatever is there, and none of the address.

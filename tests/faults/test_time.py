@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import pytest
 
 from support.receiver import Answer
 from support.stand import one_event
-from webhooks import wiring
 from webhooks.adapters import items
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
+from webhooks.domain.health import SETTLE_SECONDS
 from webhooks.domain.timestamps import to_text
-from webhooks.services.recovery import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +36,7 @@ def with_clock(stand: Stand, function: str, clock: Callable[[], float]) -> Servi
         retention_days=made.settings.retention_days,
         clock=clock,
     )
-    with mock.patch.object(wiring, "time", SimpleNamespace(time=clock)):
-        getattr(made, function)
+    made._clock = clock
     return made
 
 
@@ -55,16 +51,16 @@ def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
     hook = receiver(Answer(500), Answer(500), Answer(200))
     case.webhook(hook)
     dispatcher = with_clock(case.stand, "dispatcher", off_by(first))
-    retrier = with_clock(case.stand, "retrier", off_by(-first))
+    worker_services = with_clock(case.stand, "worker", off_by(-first))
     assert case.dispatch(case.message(), services=dispatcher) == []
     [state] = case.executions()
     # From the record on, so that a slow machine has used some of it up.
     assert 0 <= state["seconds"] <= 6
     # What was recorded under one clock has not expired under the other.
-    state = case.retry(state, services=retrier)
+    state = case.retry(state, services=worker_services)
     assert state["attempt"] == 3
     assert 270 <= state["seconds"] <= 331
-    assert case.retry(state, services=retrier)["decision"] == "done"
+    assert case.retry(state, services=worker_services)["decision"] == "done"
     delivery = case.delivery()
     assert delivery.status is Status.SUCCEEDED
     assert [attempt.number for attempt in delivery.attempts] == [1, 2, 3]
@@ -145,7 +141,7 @@ def test_row_54_the_timestamp_of_a_late_attempt_is_late_too(
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    later = with_clock(case.stand, "retrier", off_by(7200.0))
+    later = with_clock(case.stand, "worker", off_by(7200.0))
     assert case.retry(services=later)["decision"] == "done"
     first, second = (int(request.headers["webhook-timestamp"]) for request in hook.requests)
     assert second - first >= 7000
@@ -160,7 +156,7 @@ def test_row_54_a_step_that_comes_again_late_waits_no_negative_time(
     [state] = case.executions()
     after = case.retry(state)
     assert (after["decision"], after["attempt"]) == ("wait", 3)
-    later = with_clock(case.stand, "retrier", off_by(3600.0))
+    later = with_clock(case.stand, "worker", off_by(3600.0))
     again = case.retry(state, services=later)
     assert (again["decision"], again["attempt"], again["seconds"]) == ("wait", 3, 0)
     assert len(hook.requests) == 2

@@ -150,10 +150,10 @@ def test_row_49_the_new_url_is_checked_at_the_attempt_too(
     webhook = case.webhook(old)
     assert case.dispatch(case.message()) == []
     change(case, webhook.id, url=private.url)
-    retrier = case.stand.fresh("retrier")
+    worker_services = case.stand.fresh("worker")
     # The rule of every deployed function, which takes no url on loopback.
-    retrier._sender = GuardedSender()
-    assert case.retry(services=retrier)["decision"] == "wait"
+    worker_services._sender = GuardedSender()
+    assert case.retry(services=worker_services)["decision"] == "wait"
     assert case.delivery().attempts[1].error is FailureReason.BLOCKED_ADDRESS
     assert private.connections == 0
 
@@ -216,7 +216,7 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
 ) -> None:
     count = 40
     dispatcher = case.stand.fresh("dispatcher", retry_schedule=(5.0,))
-    retrier = case.stand.fresh("retrier", retry_schedule=(5.0,))
+    worker_services = case.stand.fresh("worker", retry_schedule=(5.0,))
     hook = receiver(Answer(500))
     webhook = case.webhook(hook)
     messages = [case.message(f"txn_{number}") for number in range(count)]
@@ -228,7 +228,9 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
     # No failure changes what its owner set.
     assert case.health().updated_at_ms == webhook.updated_at_ms
     with ThreadPoolExecutor(16) as threads:
-        decisions = list(threads.map(lambda state: case.retry(state, services=retrier), states))
+        decisions = list(
+            threads.map(lambda state: case.retry(state, services=worker_services), states)
+        )
     assert {one["decision"] for one in decisions} <= {"dead_letter", "done"}
     # Those that found it disabled are kept: nothing is given up that was not attempted.
     exhausted = [one for one in case.deliveries() if one.status is Status.EXHAUSTED]

@@ -20,8 +20,8 @@ from support import samples
 from support.odd_events import odd_events, ordinary_event
 from support.samples import SECRET
 from support.stack import ROOT
-from webhooks.domain.check import Probe
-from webhooks.domain.forgery import sample
+from webhooks.domain.jobs.check import Probe
+from webhooks.domain.jobs.check_requests import sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

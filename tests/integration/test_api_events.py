@@ -56,6 +56,34 @@ def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: ApiClient) 
     assert detail["message"].startswith("This must be one of email.sent, ")
 
 
+def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    shared = [document(event=f"email.{word}") for word in ("sent", "delivered")]
+    answer = acme.call("POST", EVENTS, json=[shared[0], document(transaction_id=None), shared[1]])
+    assert answer.status == 202
+    assert [each["status"] for each in answer.data] == ["accepted"] * 3
+    fields = [warning["field"] for warning in answer.json["warnings"]]
+    assert fields == ["[0].transaction_id", "[2].transaction_id"]
+    assert all("or leave it out" in warning["message"] for warning in answer.json["warnings"])
+    # The function's metrics are written when the call ends.
+    ids, counts = on_fakes.observer.flushed[-1]
+    assert ids == {"request_id": answer.headers["X-Request-Id"]}
+    assert counts["SharedTransactionIds"] == 2
+
+
+def test_an_answer_without_warnings_has_no_such_field(acme: ApiClient) -> None:
+    for body in (document(), [document(id="a", transaction_id=None), document(id="b")]):
+        answer = acme.call("POST", EVENTS, json=body)
+        assert set(answer.json) == {"success", "data"}
+
+
+@pytest.mark.parametrize("event", ["email.delivery_delayed", "email.failed", "email.unsubscribed"])
+def test_the_types_beyond_part_1_are_published_like_the_others(acme: ApiClient, event: str) -> None:
+    answer = acme.call("POST", EVENTS, json=document(event=event))
+    assert answer.status == 202
+
+
 def test_a_list_of_one_is_answered_as_a_list(acme: ApiClient) -> None:
     [result] = acme.call("POST", EVENTS, json=[document()]).data
     assert result["status"] == "accepted"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from support import samples
 from webhooks.adapters.api_keys import api_key_item, read_api_key
 from webhooks.domain.api_key import ApiKey, Scope
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from support.stores import Stores
@@ -42,7 +43,7 @@ def test_an_api_keys_scopes_and_last_use_are_kept(stores: Stores) -> None:
     stores.api_keys.touch(key.key_hash, samples.NOW_MS)
     used = replace(key, last_used_at_ms=samples.NOW_MS)
     assert stores.api_keys.get(key.key_hash) == used
-    assert stores.api_keys.page("acc_1", 10).keys == [used]
+    assert stores.api_keys.page("acc_1", 10).items == [used]
 
 
 def test_an_api_key_is_found_by_its_id_in_its_own_account_only(stores: Stores) -> None:
@@ -59,11 +60,13 @@ def test_api_keys_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
         stores.api_keys.create(_key(number))
     stores.api_keys.create(_key(6, account_id="acc_2"))
     first = stores.api_keys.page("acc_1", 2)
-    second = stores.api_keys.page("acc_1", 2, first.next_before)
-    third = stores.api_keys.page("acc_1", 2, second.next_before)
-    assert first.keys + second.keys + third.keys == [_key(number) for number in (5, 4, 3, 2, 1)]
-    assert third.next_before is None
-    assert stores.api_keys.page("acc_3", 2) == ([], None)
+    second = stores.api_keys.page("acc_1", 2, first.next)
+    third = stores.api_keys.page("acc_1", 2, second.next)
+    assert [*first.items, *second.items, *third.items] == [
+        _key(number) for number in (5, 4, 3, 2, 1)
+    ]
+    assert third.next is None
+    assert stores.api_keys.page("acc_3", 2) == Page([])
 
 
 def test_an_api_key_is_revoked_once_and_stays(stores: Stores) -> None:

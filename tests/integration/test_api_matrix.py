@@ -17,7 +17,7 @@ from support import samples
 from support.http_api import ApiOnFakes, http_api_event
 from webhooks.domain.api_key import ALL_SCOPES, Scope
 from webhooks.domain.delivery import delivery_id
-from webhooks.domain.replay import ReplayStatus
+from webhooks.domain.jobs.replay import ReplayStatus
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ class World:
         # A key of each that nobody calls with: the others' last use changes as they are used.
         self.ids = {"own": self._own("acme", 1), "foreign": self._own("globex", 2)}
         # acme's has ended, so that another may be started; globex's runs, to be left alone.
-        for key, replay in self.fakes.replay_store.replays.items():
+        for key, replay in self.fakes.replay_store.jobs.items():
             if key.account_id == "acme":
                 ended = replace(replay, status=ReplayStatus.COMPLETED)
-                self.fakes.replay_store.replays[key] = ended
+                self.fakes.replay_store.jobs[key] = ended
         absent = delivery_id(samples.EVENT_ID, samples.NOW_MS + 1, self.ids["own"]["webhook_id"])
         self.ids["absent"] = dict.fromkeys(self.ids["own"], "0199a5b0-0000-7000-8000-000000000000")
         self.ids["absent"]["delivery_id"] = absent
@@ -157,7 +157,7 @@ class World:
                 for each in fakes.deliveries.deliveries.values()
                 if account_id in each.key
             ]
-            + [repr(each) for each in fakes.replay_store.replays.values() if account_id in each.key]
+            + [repr(each) for each in fakes.replay_store.jobs.values() if account_id in each.key]
             + [
                 repr(each)
                 for each in fakes.keys.keys.values()
@@ -165,15 +165,11 @@ class World:
             ]
             + [repr(item) for item in fakes.scheduler.executions.items() if account_id in item[0]]
             + [repr(item) for item in fakes.scheduler.resends.items() if account_id in item[1][0]]
-            + [repr(key) for key in fakes.replay_scheduler.started if account_id in key]
-            + [
-                repr(each)
-                for each in fakes.erasure_store.erasures.values()
-                if account_id in each.key
-            ]
-            + [repr(key) for key in fakes.erasure_scheduler.started if account_id in key]
-            + [repr(each) for each in fakes.check_store.checks.values() if account_id in each.key]
-            + [repr(key) for key in fakes.check_scheduler.started if account_id in key]
+            + [repr(key) for key in fakes.replay_scheduler.keys if account_id in key]
+            + [repr(each) for each in fakes.erasure_store.jobs.values() if account_id in each.key]
+            + [repr(key) for key in fakes.erasure_scheduler.keys if account_id in key]
+            + [repr(each) for each in fakes.check_store.jobs.values() if account_id in each.key]
+            + [repr(key) for key in fakes.check_scheduler.keys if account_id in key]
             + [repr(message) for message in fakes.events.messages if account_id in message]
         )
 

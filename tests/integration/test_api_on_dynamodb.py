@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from api import handler
 from api.app import Api
 from support.backend import backend
-from support.fakes import FakeObserver, FakeRateLimitStore, FakeRecoveryScheduler
+from support.fakes import FakeJobScheduler, FakeObserver, FakeRateLimitStore
 from support.http_api import (
     CURSOR_KEY,
     LAMBDA_CONTEXT,
@@ -39,7 +39,7 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
     keyring = Keyring(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
     registry = Registry(
         webhook_store(dynamodb),
-        recoveries=FakeRecoveryScheduler(),
+        recoveries=FakeJobScheduler(),
         observer=FakeObserver(),
         check_url=targets.check_url,
         resolve=lambda _host: ["93.184.216.34"],

@@ -9,7 +9,7 @@ import pytest
 from support import samples
 from support.http_api import ApiOnFakes
 from webhooks.domain.api_key import Scope
-from webhooks.domain.erasure import ErasureStatus
+from webhooks.domain.jobs.erasure import ErasureStatus
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.webhook import Secrets
@@ -37,7 +37,7 @@ def test_an_erasure_answers_with_a_job_to_follow(api: ApiOnFakes) -> None:
         "created_at": answer.data["created_at"],
         "updated_at": answer.data["created_at"],
     }
-    assert [key.erasure_id for key in api.erasure_scheduler.started] == [answer.data["id"]]
+    assert [key.erasure_id for key in api.erasure_scheduler.keys] == [answer.data["id"]]
     followed = api.acme.call("GET", f"{RECIPIENTS}/erasures/{answer.data['id']}")
     assert (followed.status, followed.data) == (200, answer.data)
 
@@ -58,7 +58,7 @@ def test_an_address_is_the_same_whether_or_not_the_gateway_decoded_it(
     api: ApiOnFakes, part: str, address: str
 ) -> None:
     assert api.acme.call("DELETE", f"{RECIPIENTS}/{part}").status == 202
-    [erasure] = api.erasure_store.erasures.values()
+    [erasure] = api.erasure_store.jobs.values()
     assert erasure.seeks([parse_address(address)])
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_address_or_may_be_two_is_refused_without_repeating_it(
     assert (answer.status, answer.error["code"]) == (422, "validation_failed")
     assert answer.fields == ["address"]
     assert "anna" not in answer.text
-    assert api.erasure_store.erasures == {}
+    assert api.erasure_store.jobs == {}
 
 
 def test_the_same_address_again_is_the_same_erasure(api: ApiOnFakes) -> None:
@@ -92,8 +92,8 @@ def test_an_idempotency_key_means_nothing_here(api: ApiOnFakes) -> None:
 def test_nothing_tells_the_address(api: ApiOnFakes) -> None:
     answers = [api.acme.call("DELETE", ANNA), api.acme.call("DELETE", f"{RECIPIENTS}/anna")]
     told = [answer.text for answer in answers]
-    told += [repr(api.observer.lines), repr(api.erasure_store.erasures)]
-    told += [repr(api.erasure_scheduler.started), json.dumps(answers[0].headers)]
+    told += [repr(api.observer.lines), repr(api.erasure_store.jobs)]
+    told += [repr(api.erasure_scheduler.keys), json.dumps(answers[0].headers)]
     assert "anna" not in "".join(told).lower()
     [line] = [line for line in api.observer.logged("request") if line["status"] == 202]
     assert line["route"] == "DELETE /api/v1/recipients/{address}"
@@ -126,7 +126,7 @@ def test_a_foreign_erasure_and_an_absent_one_answer_alike(api: ApiOnFakes, erasu
 
 def test_a_failed_erasure_says_why(api: ApiOnFakes) -> None:
     started = api.acme.call("DELETE", ANNA).data["id"]
-    [erasure] = api.erasure_store.erasures.values()
+    [erasure] = api.erasure_store.jobs.values()
     ended = erasure.ended(ErasureStatus.FAILED, samples.NOW_MS, "internal_error")
     api.erasure_store.save(erasure, ended)
     shown = api.acme.call("GET", f"{RECIPIENTS}/erasures/{started}").data
@@ -152,7 +152,7 @@ def test_an_erased_delivery_is_shown_without_its_payload_and_not_sent_again(
     api: ApiOnFakes,
 ) -> None:
     api.acme.call("DELETE", ANNA)
-    [erasure] = api.erasure_store.erasures.values()
+    [erasure] = api.erasure_store.jobs.values()
     body = b'{"event":"email.sent","data":{"to":"anna@example.com"}}'
     erased = erasure.erase(samples.delivery(account_id="acme", body=body))
     api.deliveries.create(erased)

@@ -7,7 +7,7 @@ import pytest
 from support import samples
 from support.fakes import FakeHealthStore
 from support.http_api import ApiOnFakes
-from webhooks.domain.replay import ReplayStatus
+from webhooks.domain.jobs.replay import ReplayStatus
 from webhooks.domain.webhook import Secrets
 
 ID = samples.WEBHOOK_ID
@@ -48,7 +48,7 @@ def test_a_replay_answers_with_a_job_to_follow(api: ApiOnFakes) -> None:
         "created_at": answer.data["created_at"],
         "updated_at": answer.data["created_at"],
     }
-    assert [key.replay_id for key in api.replay_scheduler.started] == [answer.data["id"]]
+    assert [key.replay_id for key in api.replay_scheduler.keys] == [answer.data["id"]]
     followed = api.acme.call("GET", f"{PATH}/replays/{answer.data['id']}")
     assert (followed.status, followed.data) == (200, answer.data)
 
@@ -76,7 +76,7 @@ def test_what_no_replay_can_be_is_refused_by_field(
     answer = api.acme.call("POST", f"{PATH}/replay", json=body)
     assert (answer.status, answer.error["code"]) == (422, "validation_failed")
     assert answer.fields == [field]
-    assert api.replay_store.replays == {}
+    assert api.replay_store.jobs == {}
 
 
 def test_a_second_replay_is_refused_while_the_first_is_running(api: ApiOnFakes) -> None:
@@ -119,7 +119,7 @@ def test_replays_are_listed_newest_first(api: ApiOnFakes) -> None:
 
 def test_a_failed_replay_says_why(api: ApiOnFakes) -> None:
     replay_id = start(api)
-    [replay] = api.replay_store.replays.values()
+    [replay] = api.replay_store.jobs.values()
     ended = replay.ended(ReplayStatus.FAILED, samples.NOW_MS, "webhook_disabled")
     api.replay_store.save(replay, ended)
     shown = api.acme.call("GET", f"{PATH}/replays/{replay_id}").data
@@ -131,7 +131,7 @@ def test_another_accounts_webhook_and_an_absent_one_answer_alike(
     api: ApiOnFakes, webhook_id: str
 ) -> None:
     replay_id = start(api)
-    before = dict(api.replay_store.replays)
+    before = dict(api.replay_store.jobs)
     path = f"/api/v1/webhooks/{webhook_id}"
     for method, target, request in (
         ("POST", f"{path}/replay", {"json": {"since": SINCE}}),
@@ -141,7 +141,7 @@ def test_another_accounts_webhook_and_an_absent_one_answer_alike(
     ):
         answer = api.globex.call(method, target, **request)
         assert (answer.status, answer.error["code"]) == (404, "webhook_not_found")
-    assert api.replay_store.replays == before
+    assert api.replay_store.jobs == before
 
 
 @pytest.mark.parametrize("replay_id", [samples.webhook(9).id, "running", "nonsense"])

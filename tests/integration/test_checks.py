@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import retrier.handler
+import worker.handler
 from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.http_api import ApiOnFakes
 from support.receiver import Answer, Receiver
 from support.stores import on_dynamodb
-from webhooks.domain.check import Check, CheckStatus, Probe, check_id, judge
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id, judge
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature
 
@@ -54,9 +54,9 @@ def test_a_check_comes_back_as_it_was_put_in_and_ends_once(stores: Stores) -> No
     stores.checks.create(check)
     assert stores.checks.get(check.key) == check
     ended = check.completed(OUTCOMES, samples.NOW_MS + 9)
-    assert stores.checks.end(ended)
-    assert stores.checks.end(ended), "a lost answer"
-    assert not stores.checks.end(check.failed("internal_error", samples.NOW_MS + 10))
+    assert stores.checks.save(check, ended)
+    assert stores.checks.save(check, ended), "a lost answer"
+    assert not stores.checks.save(check, check.failed("internal_error", samples.NOW_MS + 10))
     assert stores.checks.get(check.key) == ended
 
 
@@ -70,12 +70,12 @@ def test_a_check_is_found_by_its_own_webhook_alone(stores: Stores) -> None:
     ):
         assert stores.checks.get(key) is None
     failed = check.failed("webhook_deleted", samples.NOW_MS)
-    assert stores.checks.end(failed)
+    assert stores.checks.save(check, failed)
     assert stores.checks.get(check.key) == failed
 
 
 def test_what_was_never_begun_has_no_end(stores: Stores) -> None:
-    assert not stores.checks.end(check_of().completed(OUTCOMES, samples.NOW_MS))
+    assert not stores.checks.save(check_of(), check_of().completed(OUTCOMES, samples.NOW_MS))
 
 
 def test_a_check_past_its_time_to_live_is_gone(dynamodb_stores: Stores, clock: Clock) -> None:
@@ -90,7 +90,7 @@ def test_a_missing_table_is_unavailable(dynamodb: Any, clock: Clock) -> None:
     for call in (
         lambda: stores.checks.create(check_of()),
         lambda: stores.checks.get(check_of().key),
-        lambda: stores.checks.end(check_of()),
+        lambda: stores.checks.save(check_of(), check_of()),
     ):
         with pytest.raises(UnavailableError):
             call()
@@ -118,7 +118,7 @@ def state_of(check: Check) -> dict[str, Any]:
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    return retrier.handler.handle(state, lambda_context(45.0), aws.services("retrier"))
+    return worker.handler.handle(state, lambda_context(45.0), aws.services("worker"))
 
 
 def stored(aws: Backend, check: Check) -> Check:
@@ -172,8 +172,8 @@ def test_an_address_that_is_not_public_is_blocked_as_for_a_delivery(aws: Backend
 
     with Receiver() as receiver:
         check = begun(aws, receiver)
-        services = Services("retrier", aws.settings)
-        retrier.handler.handle(state_of(check), lambda_context(45.0), services)
+        services = Services("worker", aws.settings)
+        worker.handler.handle(state_of(check), lambda_context(45.0), services)
         assert receiver.requests == []
     outcomes = stored(aws, check).outcomes
     assert [each.error for each in outcomes.values()] == [FailureReason.BLOCKED_ADDRESS]
@@ -200,8 +200,8 @@ def test_an_owner_reads_the_report_as_soon_as_there_is_one(
     assert acme.call("POST", path, headers=once).data == started.data
     assert started.data["status"] == "running"
     assert "verified" not in started.data
-    [check] = on_fakes.check_store.checks.values()
-    on_fakes.check_store.end(check.completed(OUTCOMES, check.created_at_ms))
+    [check] = on_fakes.check_store.jobs.values()
+    on_fakes.check_store.save(check, check.completed(OUTCOMES, check.created_at_ms))
     report = acme.call("GET", f"{path}s/{check.id}").data
     assert (report["status"], report["verified"]) == ("completed", False)
     valid, unsigned, stale = report["requests"]

@@ -210,7 +210,7 @@ def test_a_manual_attempt_is_recorded_over_a_settled_delivery(stores: Stores) ->
     assert not stores.deliveries.update(again, before=samples.delivery())
     assert stores.deliveries.update(again, before=exhausted)
     assert stores.deliveries.get(again.key) == again
-    assert stores.log.page(_query(status=Status.EXHAUSTED), 10).deliveries == []
+    assert stores.log.page(_query(status=Status.EXHAUSTED), 10).items == []
 
 
 def _hourly(count: int, **changes: Any) -> list[Delivery]:
@@ -235,12 +235,13 @@ def _query(**filters: Any) -> DeliveryQuery:
 
 
 def _pages(stores: Stores, query: DeliveryQuery, limit: int) -> list[Delivery]:
-    found, before = [], None
+    found: list[Delivery] = []
+    before = None
     for _ in range(100):
         page = stores.log.page(query, limit, before)
-        assert len(page.deliveries) <= limit
-        found += page.deliveries
-        before = page.next_before
+        assert len(page.items) <= limit
+        found += page.items
+        before = page.next
         if before is None:
             return found
     pytest.fail("the pages do not end")

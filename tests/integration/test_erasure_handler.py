@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import retrier.handler
+import worker.handler
 from local.account import REGION
 from local.aws import aws_client
 from local.stack import LocalStack, StackOptions
-from retrier.recovery import STEPS_AN_EXECUTION
 from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
 from support.stack import call, eventually
 from support.stores import on_dynamodb
 from webhooks.domain.delivery import Status, delivery_id
-from webhooks.domain.erasure import Erasure, ErasureStatus, digest, erasure_id
+from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
 from webhooks.domain.recipient import addresses_of
-from webhooks.services import eraser
+from webhooks.services.jobs import erasure as erasures
+from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from webhooks.domain.erasure import ErasureKey
+    from webhooks.domain.jobs.erasure import ErasureKey
 
 NOW_MS = int(time.time() * 1000)
 """The real time: what these handlers write expires by the real clock."""
@@ -38,7 +38,7 @@ MENTIONING = 30
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    monkeypatch.setattr(eraser, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(erasures, "SETTLE_SECONDS", 0.0)
     with backend(monkeypatch) as stand:
         yield stand
 
@@ -82,7 +82,7 @@ def state_of(key: ErasureKey, **more: Any) -> dict[str, Any]:
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    answer = retrier.handler.handle(state, lambda_context(45.0), aws.services("retrier"))
+    answer = worker.handler.handle(state, lambda_context(45.0), aws.services("worker"))
     return dict(json.loads(json.dumps(answer)))
 
 
@@ -153,7 +153,7 @@ def test_what_the_state_machine_gives_up_has_failed(aws: Backend) -> None:
 
 
 def test_a_recipient_is_erased_from_all_that_a_stack_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eraser, "SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr(erasures, "SETTLE_SECONDS", 1.0)
     with LocalStack(StackOptions(parameters={"RetrySchedule": "600"})) as stack, Receiver() as one:
         url = stack.outputs["ApiUrl"]
         headers = {
@@ -198,7 +198,7 @@ def test_a_recipient_is_erased_from_all_that_a_stack_keeps(monkeypatch: pytest.M
         for table in dynamodb.list_tables()["TableNames"]:
             assert ANNA not in stored_addresses(dynamodb, table), table
         states = aws_client("stepfunctions", endpoint)
-        machine = stack.outputs["RecoveryStateMachineArn"]
+        machine = stack.outputs["JobStateMachineArn"]
         [execution] = states.list_executions(stateMachineArn=machine)["executions"]
         history = states.get_execution_history(
             executionArn=execution["executionArn"], maxResults=1000

@@ -10,9 +10,10 @@ import pytest
 from support import samples
 from support.stores import on_dynamodb, overdue_keys
 from webhooks.domain.delivery import Status
-from webhooks.domain.erasure import Erasure, ErasureKey, ErasureStatus, digest, erasure_id
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.jobs.erasure import Erasure, ErasureKey, ErasureStatus, digest, erasure_id
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow
+from webhooks.ports import JobOwner
 
 if TYPE_CHECKING:
     from support.stores import Clock, Stores
@@ -72,8 +73,8 @@ def test_the_running_erasures_of_an_account_since_a_time_are_found(stores: Store
     for each in (old, running, ended, erasure(3000, account_id="acc_2")):
         stores.erasures.create(each)
     assert stores.erasures.save(ended, ended.ended(ErasureStatus.FAILED, samples.NOW_MS, "x"))
-    assert stores.erasures.running("acc_1", samples.NOW_MS + 500) == [running]
-    assert stores.erasures.running("acc_3", 0) == []
+    assert stores.erasures.running_since(JobOwner("acc_1"), samples.NOW_MS + 500) == [running]
+    assert stores.erasures.running_since(JobOwner("acc_3"), 0) == []
 
 
 def test_an_erasure_past_its_time_to_live_is_gone(dynamodb_stores: Stores, clock: Clock) -> None:
@@ -171,7 +172,7 @@ def test_a_missing_table_is_unavailable(dynamodb: Any, clock: Clock) -> None:
         lambda: stores.rate_limits.consume(TESTS, limit=1),
         lambda: stores.erasures.create(erasure()),
         lambda: stores.erasures.save(erasure(), erasure()),
-        lambda: stores.erasures.running("acc_1", 0),
+        lambda: stores.erasures.running_since(JobOwner("acc_1"), 0),
         lambda: stores.trail.next("acc_1", None),
     ):
         with pytest.raises(UnavailableError):

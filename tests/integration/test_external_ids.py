@@ -54,9 +54,7 @@ def test_an_external_id_that_is_taken_is_refused_and_nothing_is_made(stores: Sto
     create(stores, 1, "billing", limit=3)
     with pytest.raises(ExternalIdTakenError):
         create(stores, 2, "billing", limit=3)
-    assert [each.id for each in stores.webhooks.page("acc_1", 9).webhooks] == [
-        samples.webhook(1).id
-    ]
+    assert [each.id for each in stores.webhooks.page("acc_1", 9).items] == [samples.webhook(1).id]
     # It was not counted either.
     create(stores, 3, limit=3)
     create(stores, 4, limit=3)
@@ -67,7 +65,7 @@ def test_an_external_id_that_is_taken_is_refused_and_nothing_is_made(stores: Sto
 def test_a_creation_that_is_tried_again_is_one_webhook(stores: Stores) -> None:
     webhook = create(stores, 1, "billing", limit=2)
     stores.webhooks.create(webhook, "another-secret-16", limit=2)
-    assert stores.webhooks.page("acc_1", 9).webhooks == [webhook]
+    assert stores.webhooks.page("acc_1", 9).items == [webhook]
     [destination] = stores.destinations.destinations("acc_1")
     assert destination.secrets.current == samples.SECRET
     create(stores, 2, limit=2)
@@ -116,7 +114,7 @@ def test_a_deletion_frees_the_external_id(stores: Stores) -> None:
 
 def test_no_list_and_no_sender_meets_what_holds_an_external_id(stores: Stores) -> None:
     webhook = create(stores, 1, "billing")
-    assert stores.webhooks.page("acc_1", 9).webhooks == [webhook]
+    assert stores.webhooks.page("acc_1", 9).items == [webhook]
     assert [each.webhook for each in stores.destinations.destinations("acc_1")] == [webhook]
     last = Shard(webhook.id, "ffffffff-ffff-ffff-ffff-ffffffffffff")
     assert [each.webhook for each in stores.destinations.destinations("acc_1", last)] == [webhook]
@@ -150,7 +148,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Any]:
 def test_of_creations_at_once_one_gets_the_external_id(client: Any) -> None:
     stores = on_dynamodb(client, Clock())
     outcomes = at_once(*(partial(create, stores, number, "billing") for number in range(1, 7)))
-    [webhook] = stores.webhooks.page("acc_1", 9).webhooks
+    [webhook] = stores.webhooks.page("acc_1", 9).items
     assert outcomes.count(ExternalIdTakenError) == 5
     assert outcomes.count(webhook) == 1
     assert found(stores, "billing") == webhook.id

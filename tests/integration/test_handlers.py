@@ -1,4 +1,4 @@
-"""The dispatcher's and the retrier's handlers with real adapters and a real receiver."""
+"""The dispatcher's and the worker's handlers with real adapters and a real receiver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
@@ -116,7 +116,7 @@ def test_poison_lands_in_the_dead_letter_queue_with_its_reason(aws: Backend) -> 
     assert reasons == {"{": "not_json", " ": "not_json"}
 
 
-def test_the_retrier_makes_the_attempts_that_the_state_asks_for(aws: Backend) -> None:
+def test_the_worker_makes_the_attempts_that_the_state_asks_for(aws: Backend) -> None:
     with Receiver(Answer(500), Answer(503), Answer(200)) as receiver:
         register(aws, receiver)
         dispatch(aws, samples.event_text())
@@ -167,19 +167,23 @@ def test_a_state_of_an_unknown_version_goes_to_the_dead_letter_queue(aws: Backen
 
 
 def retry(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    answer = retrier.handler.handle(state, lambda_context(), aws.services("retrier"))
+    answer = worker.handler.handle(state, lambda_context(), aws.services("worker"))
     # Step Functions gets the answer as JSON.
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed
 
 
-@pytest.mark.parametrize("function", ["dispatcher", "retrier"])
-def test_the_senders_functions_load_nothing_that_they_can_do_without(function: str) -> None:
+@pytest.mark.parametrize(
+    ("function", "service"), [("dispatcher", "dispatcher"), ("worker", "retrier")]
+)
+def test_the_senders_functions_load_nothing_that_they_can_do_without(
+    function: str, service: str
+) -> None:
     code = (
         f"import {function}.handler, sys\n"
         "from webhooks.settings import Settings\n"
         "from webhooks.wiring import Services\n"
-        f"Services('{function}', Settings(events_dead_letter_queue_url='q')).{function}\n"
+        f"Services('{function}', Settings(events_dead_letter_queue_url='q')).{service}\n"
         "print(' '.join(sys.modules))\n"
     )
     environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}

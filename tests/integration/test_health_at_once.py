@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import samples
-from support.fakes import FakeObserver, FakeOperationalEvents, FakeRecoveryScheduler
+from support.fakes import FakeJobScheduler, FakeObserver, FakeOperationalEvents
 from support.stores import MOTO
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
@@ -39,7 +39,7 @@ class World:
         self.stores = stores
         self.count = count
         self.now_ms = samples.NOW_MS
-        self.recoveries = FakeRecoveryScheduler()
+        self.recoveries = FakeJobScheduler()
         self.operational_events = FakeOperationalEvents()
         self.ids = iter(range(1_000_000))
         self.keeper = HealthKeeper(

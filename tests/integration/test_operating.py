@@ -15,6 +15,7 @@ import pytest
 
 from local import template
 from support import samples
+from support.former import without_former_names
 from support.http_api import PROXY_ROUTE, ApiOnFakes
 from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
     "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health", "trouble"),
-    "retrier": ("retrier", "deliverer", "health", "recovery", "sweeper", "checker", "trouble"),
+    "worker": (
+        "retrier",
+        "deliverer",
+        "health",
+        "jobs/recovery",
+        "jobs/sweep",
+        "jobs/check",
+        "trouble",
+    ),
 }
 """The modules whose metrics a function tells."""
 
@@ -85,7 +94,7 @@ class Metric(NamedTuple):
 
 @cache
 def resources() -> dict[str, Any]:
-    found: dict[str, Any] = template.load()["Resources"]
+    found: dict[str, Any] = without_former_names(template.load())["Resources"]
     return found
 
 
@@ -223,7 +232,7 @@ class Alarm(NamedTuple):
 
 
 ON_THE_QUEUE = "ApproximateNumberOfMessagesVisible"
-EITHER = "FILL(dispatcher, 0) + FILL(retrier, 0)"
+EITHER = "FILL(dispatcher, 0) + FILL(worker, 0)"
 DISPATCHER = "${DispatcherFunction}"
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 
@@ -270,15 +279,15 @@ ALARMS = {
     "FailedRetriesAlarm": Alarm(
         Sample("Sum", "ExecutionsFailed", "${RetryStateMachine}", "AWS/States"), ABOVE, 0
     ),
-    "FailedRecoveriesAlarm": Alarm(
-        Sample("Sum", "ExecutionsFailed", "${RecoveryStateMachine}", "AWS/States"), ABOVE, 0
+    "FailedJobsAlarm": Alarm(
+        Sample("Sum", "ExecutionsFailed", "${JobStateMachine}", "AWS/States"), ABOVE, 0
     ),
     "SecretMissingAlarm": Alarm(
         *(None, ABOVE, 0),
         expression=EITHER,
         samples=(
             ("dispatcher", Sample("Sum", "SecretMissing", "dispatcher")),
-            ("retrier", Sample("Sum", "SecretMissing", "retrier")),
+            ("worker", Sample("Sum", "SecretMissing", "worker")),
         ),
     ),
     "UnreadableRecordsAlarm": Alarm(
@@ -286,17 +295,17 @@ ALARMS = {
         expression=EITHER,
         samples=(
             ("dispatcher", Sample("Sum", "UnreadableRecords", "dispatcher")),
-            ("retrier", Sample("Sum", "UnreadableRecords", "retrier")),
+            ("worker", Sample("Sum", "UnreadableRecords", "worker")),
         ),
     ),
-    "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "retrier"), ABOVE, 0),
-    "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "retrier"), ABOVE, 0),
+    "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "worker"), ABOVE, 0),
+    "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "worker"), ABOVE, 0),
     "SweepMissingAlarm": Alarm(
         *(None, BELOW, 1),
         periods=4,
         missing="breaching",
         expression="FILL(counted, 0)",
-        samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "retrier")),),
+        samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "worker")),),
     ),
 }
 """Every alarm, and when it goes off. A change of one is a change of this table."""

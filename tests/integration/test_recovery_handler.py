@@ -1,4 +1,4 @@
-"""The retrier's handler as the task that brings a webhook back, on real adapters."""
+"""The worker's handler as the task that brings a webhook back, on real adapters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import retrier.handler
-from retrier.recovery import STEPS_AN_EXECUTION
+import worker.handler
 from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
@@ -19,6 +18,7 @@ from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +86,8 @@ def statuses(aws: Backend, deliveries: list[Delivery]) -> list[Status]:
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    services = aws.services("retrier")
-    after = retrier.handler.handle(json.loads(json.dumps(state)), lambda_context(45), services)
+    services = aws.services("worker")
+    after = worker.handler.handle(json.loads(json.dumps(state)), lambda_context(45), services)
     return dict(json.loads(json.dumps(after)))
 
 
@@ -193,7 +193,7 @@ def test_a_recovery_that_is_abandoned_is_overdue_before_long_and_begun_anew(
 
     began = health(aws).recovery_id
     assert began != KEY.recovery_id
-    machine = aws.settings.recovery_state_machine_arn
+    machine = aws.settings.job_state_machine_arn
     [execution] = aws.clients["stepfunctions"].list_executions(stateMachineArn=machine)[
         "executions"
     ]

@@ -1,4 +1,4 @@
-"""The retrier's handler as the task of the recovery state machine, on real adapters."""
+"""The worker's handler as the task of the job state machine, on real adapters."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import retrier.handler
-from retrier.recovery import STEPS_AN_EXECUTION
+import worker.handler
 from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
 from support.stores import webhook_store
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.replays import DynamoDBReplayStore
+from webhooks.adapters.job_items import REPLAYS
+from webhooks.adapters.jobs import DynamoDBJobStore
 from webhooks.domain.delivery import Status, delivery_id
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection, replay_id
+from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
+from webhooks.domain.selection import Selection
+from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from webhooks.domain.replay import ReplayKey
+    from webhooks.domain.jobs.replay import ReplayKey
 
 NOW_MS = int(time.time() * 1000)
 """The real time: what these handlers write expires by the real clock."""
@@ -66,8 +68,8 @@ def missed(aws: Backend, receiver: Receiver) -> Replay:
     return replay
 
 
-def replays(aws: Backend) -> DynamoDBReplayStore:
-    return DynamoDBReplayStore(aws.clients["dynamodb"], "DeliveriesTable", retention_days=30)
+def replays(aws: Backend) -> DynamoDBJobStore[Replay]:
+    return DynamoDBJobStore(aws.clients["dynamodb"], "DeliveriesTable", REPLAYS, retention_days=30)
 
 
 def state_of(key: ReplayKey, **more: Any) -> dict[str, Any]:
@@ -75,9 +77,7 @@ def state_of(key: ReplayKey, **more: Any) -> dict[str, Any]:
 
 
 def call(aws: Backend, state: dict[str, Any], remaining_seconds: float = 45.0) -> dict[str, Any]:
-    answer = retrier.handler.handle(
-        state, lambda_context(remaining_seconds), aws.services("retrier")
-    )
+    answer = worker.handler.handle(state, lambda_context(remaining_seconds), aws.services("worker"))
     return dict(json.loads(json.dumps(answer)))
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from support import samples
 from webhooks.domain.delivery import Delivery, Status, delivery_id
-from webhooks.domain.replay import (
+from webhooks.domain.jobs.replay import (
     NOT_ARRIVED,
     Replay,
     ReplayKey,
     ReplayStatus,
-    Selection,
     replay_id,
 )
+from webhooks.domain.selection import Selection
+from webhooks.ports import JobOwner
 
 if TYPE_CHECKING:
     from support.stores import Clock, Stores
@@ -53,9 +54,9 @@ def walk(stores: Stores, selection: Selection, limit: int) -> list[str]:
     after = None
     while True:
         batch = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, limit, after)
-        assert len(batch.deliveries) <= limit
-        seen += [one.id for one in batch.deliveries]
-        after = batch.next_after
+        assert len(batch.items) <= limit
+        seen += [one.id for one in batch.items]
+        after = batch.next
         if after is None:
             return seen
 
@@ -127,13 +128,15 @@ def test_replays_are_paged_newest_first_and_counted(stores: Stores) -> None:
         stores.replays.create(replay(number))
         stores.replays.save(replay(number), replay(number).ended(ReplayStatus.COMPLETED, 0))
     stores.replays.create(replay(4))
-    page = stores.replays.page("acc_1", samples.WEBHOOK_ID, 3)
-    assert [one.id for one in page.replays] == [replay(number).id for number in (4, 3, 2)]
-    rest = stores.replays.page("acc_1", samples.WEBHOOK_ID, 3, page.next_before)
-    assert [one.id for one in rest.replays] == [replay(1).id]
-    assert rest.next_before is None
-    assert stores.replays.count_since("acc_1", samples.WEBHOOK_ID, samples.NOW_MS + 2) == 3
-    assert stores.replays.count_since("acc_2", samples.WEBHOOK_ID, 0) == 0
+    page = stores.replays.page(JobOwner("acc_1", samples.WEBHOOK_ID), 3)
+    assert [one.id for one in page.items] == [replay(number).id for number in (4, 3, 2)]
+    rest = stores.replays.page(JobOwner("acc_1", samples.WEBHOOK_ID), 3, page.next)
+    assert [one.id for one in rest.items] == [replay(1).id]
+    assert rest.next is None
+    assert (
+        stores.replays.count_since(JobOwner("acc_1", samples.WEBHOOK_ID), samples.NOW_MS + 2) == 3
+    )
+    assert stores.replays.count_since(JobOwner("acc_2", samples.WEBHOOK_ID), 0) == 0
 
 
 def test_a_walk_goes_from_the_oldest_on_across_the_statuses(stores: Stores) -> None:
@@ -178,7 +181,7 @@ def test_a_walk_through_what_succeeded_pages_as_well(stores: Stores) -> None:
 
 def test_nothing_to_walk_through_is_one_empty_batch(stores: Stores) -> None:
     batch = stores.walk.batch("acc_1", samples.WEBHOOK_ID, ALL_DAY, 5)
-    assert (batch.deliveries, batch.next_after) == ([], None)
+    assert (batch.items, batch.next) == ([], None)
 
 
 def test_a_replay_past_its_time_to_live_is_gone_and_in_nobodys_way(
@@ -188,7 +191,7 @@ def test_a_replay_past_its_time_to_live_is_gone_and_in_nobodys_way(
     replays.create(replay(1))
     clock.seconds += 31 * 86_400
     assert replays.get(replay(1).key) is None
-    assert replays.page("acc_1", samples.WEBHOOK_ID, 5).replays == []
+    assert replays.page(JobOwner("acc_1", samples.WEBHOOK_ID), 5).items == []
     later = replay(2, created_at_ms=int(clock.seconds * 1000))
     assert replays.create(later)
 
@@ -214,8 +217,8 @@ def test_a_walk_through_few_matches_ends_its_batches_early(dynamodb_stores: Stor
     stores.deliveries.put_settled([replace(delivery(1), status=Status.SUCCEEDED)])
     selection = ALL_DAY._replace(statuses=(Status.SUCCEEDED,))
     batch = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5)
-    assert [one.id for one in batch.deliveries] == [delivery(1400).id]
-    assert batch.next_after is not None
-    rest = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5, batch.next_after)
-    assert [one.id for one in rest.deliveries] == [delivery(1).id]
-    assert rest.next_after is None
+    assert [one.id for one in batch.items] == [delivery(1400).id]
+    assert batch.next is not None
+    rest = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 5, batch.next)
+    assert [one.id for one in rest.items] == [delivery(1).id]
+    assert rest.next is None

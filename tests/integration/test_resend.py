@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from api.app import Api
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
@@ -49,8 +49,8 @@ def dispatch(aws: Backend) -> None:
 
 
 def run(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    """Give the retrier an execution's state as Step Functions does; returns its answer."""
-    answer = retrier.handler.handle(state, lambda_context(), aws.services("retrier"))
+    """Give the worker an execution's state as Step Functions does; returns its answer."""
+    answer = worker.handler.handle(state, lambda_context(), aws.services("worker"))
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed
 

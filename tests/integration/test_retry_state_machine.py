@@ -52,30 +52,30 @@ class Machine(StateMachine):
 
 
 @pytest.fixture
-def retrier() -> ScriptedTask:
+def task() -> ScriptedTask:
     return ScriptedTask(IDS)
 
 
 @pytest.fixture
-def machine(retrier: ScriptedTask) -> Iterator[Machine]:
-    with made_for(retrier, MACHINE) as (endpoint, made):
+def machine(task: ScriptedTask) -> Iterator[Machine]:
+    with made_for(task, MACHINE) as (endpoint, made):
         yield Machine(endpoint, made)
 
 
 def test_a_delivery_that_arrives_at_once_takes_three_transitions(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [{"attempt": 2, "decision": "done"}]
+    task.answers = [{"attempt": 2, "decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "Done"])
-    assert retrier.states == [IDS | {"attempt": 2, "seconds": 0}]
+    assert task.states == [IDS | {"attempt": 2, "seconds": 0}]
     assert machine.dead_letters() == []
 
 
-def test_a_failed_attempt_waits_again_with_what_the_retrier_decided(
-    machine: Machine, retrier: ScriptedTask
+def test_a_failed_attempt_waits_again_with_what_the_worker_decided(
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [
+    task.answers = [
         {"attempt": 3, "seconds": 1, "decision": "wait"},
         {"attempt": 4, "seconds": 0, "decision": "wait"},
         {"attempt": 4, "decision": "done"},
@@ -85,7 +85,7 @@ def test_a_failed_attempt_waits_again_with_what_the_retrier_decided(
 
     assert status == "SUCCEEDED"
     assert entered == [*["Wait", "Attempt", "Decide"] * 3, "Done"]
-    assert [(state["attempt"], state["seconds"]) for state in retrier.states] == [
+    assert [(state["attempt"], state["seconds"]) for state in task.states] == [
         (2, 0),
         (3, 1),
         (4, 0),
@@ -93,37 +93,37 @@ def test_a_failed_attempt_waits_again_with_what_the_retrier_decided(
 
 
 def test_an_exhausted_delivery_becomes_one_message_with_what_an_operator_needs(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}]
+    task.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "DeadLetter", "Done"])
     assert machine.dead_letters() == [{"type": "delivery.exhausted", **IDS, **FACTS}]
 
 
 def test_facts_that_nobody_knows_are_null_in_the_message(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
     unknown = dict.fromkeys(FACTS) | {"reason": "unknown_version"}
-    retrier.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": unknown}]
+    task.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": unknown}]
 
     assert machine.run()[0] == "SUCCEEDED"
     assert machine.dead_letters() == [{"type": "delivery.exhausted", **IDS, **unknown}]
 
 
 def test_our_own_side_being_unavailable_is_tried_again_and_is_no_attempt(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [UnavailableError("reading a delivery"), {"attempt": 2, "decision": "done"}]
+    task.answers = [UnavailableError("reading a delivery"), {"attempt": 2, "decision": "done"}]
 
     assert machine.run() == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "Done"])
-    assert [state["attempt"] for state in retrier.states] == [2, 2]
+    assert [state["attempt"] for state in task.states] == [2, 2]
 
 
 def test_a_bug_is_tried_again_then_dead_lettered_by_name_and_fails_in_sight(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [KeyError("a secret"), KeyError("a secret")]
+    task.answers = [KeyError("a secret"), KeyError("a secret")]
 
     status, entered = machine.run()
 
@@ -141,9 +141,9 @@ def test_a_bug_is_tried_again_then_dead_lettered_by_name_and_fails_in_sight(
 
 
 def test_a_decision_that_the_machine_does_not_know_is_dead_lettered_too(
-    machine: Machine, retrier: ScriptedTask
+    machine: Machine, task: ScriptedTask
 ) -> None:
-    retrier.answers = [{"attempt": 2, "decision": "ponder"}]
+    task.answers = [{"attempt": 2, "decision": "ponder"}]
 
     status, entered = machine.run()
 

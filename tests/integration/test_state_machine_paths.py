@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RETRY = "RetryStateMachine"
-RECOVERY = "RecoveryStateMachine"
+RECOVERY = "JobStateMachine"
 IDS: dict[str, dict[str, Any]] = {
     RETRY: {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"},
     RECOVERY: {

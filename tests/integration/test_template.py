@@ -17,24 +17,26 @@ from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from api import dashboard_page
 from local import template
+from support.former import without_former_names
 from webhooks import wiring
-from webhooks.adapters import aws, external_ids, items, webhook_items
+from webhooks.adapters import aws, external_ids, items, job_items, webhook_items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
 from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
 from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
+from webhooks.adapters.job_items import JobCodec
 from webhooks.domain import targets
+from webhooks.domain.pace import MAX_RATE
 from webhooks.domain.rate_limit import RateLimit, RateLimitWindow
-from webhooks.domain.replay import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
-from webhooks.services.eraser import SECONDS_FOR_A_BATCH
-from webhooks.services.replayer import SECONDS_FOR_A_STEP
+from webhooks.services.jobs.erasure import SECONDS_FOR_A_BATCH
+from webhooks.services.jobs.replay import SECONDS_FOR_A_STEP
 from webhooks.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FUNCTIONS = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "RetrierFunction": "retrier"}
+FUNCTIONS = {"ApiFunction": "api", "DispatcherFunction": "dispatcher", "WorkerFunction": "worker"}
 
 EVERYTHING_ALLOWED = {
     (
@@ -42,13 +44,13 @@ EVERYTHING_ALLOWED = {
         "DelegateToIam",
     ): "a key policy's resource is always its own key, the account its root",
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
-    ("RecoveryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
+    ("JobStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("FunctionsTracing", "WriteTraces"): "X-Ray has no resources",
     ("StateMachinesTracing", "WriteTraces"): "X-Ray has no resources",
 }
 """The statements that may say `*`, each with its reason."""
 
-STATE_MACHINES = ("RetryStateMachine", "RecoveryStateMachine")
+STATE_MACHINES = ("RetryStateMachine", "JobStateMachine")
 
 SES_DETAIL_TYPES = {
     "send": "Email Sent",
@@ -57,8 +59,12 @@ SES_DETAIL_TYPES = {
     "complaint": "Email Complaint Received",
     "open": "Email Opened",
     "click": "Email Clicked",
+    "deliveryDelay": "Email Delivery Delayed",
+    "reject": "Email Rejected",
+    "renderingFailure": "Email Rendering Failed",
+    "subscription": "Email Subscribed",
 }
-"""What an event destination calls the six types, and what EventBridge calls them (AWS's guides)."""
+"""What an event destination calls the types, and what EventBridge calls them (AWS's guides)."""
 
 SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
 
@@ -67,7 +73,7 @@ AWS_MAXIMUM_RETENTION_SECONDS = 14 * 86_400
 
 @cache
 def translated() -> dict[str, Any]:
-    return template.load()
+    return without_former_names(template.load())
 
 
 def properties(logical_id: str) -> dict[str, Any]:
@@ -155,7 +161,7 @@ def test_a_function_is_given_only_variables_that_the_settings_read(function: str
     assert set(given) - {"RES_OPTIONS"} <= asked.names
 
 
-@pytest.mark.parametrize("function", ["DispatcherFunction", "RetrierFunction"])
+@pytest.mark.parametrize("function", ["DispatcherFunction", "WorkerFunction"])
 def test_the_functions_that_look_names_up_bound_a_silent_name_server(function: str) -> None:
     options = properties(function)["Environment"]["Variables"]["RES_OPTIONS"]
 
@@ -185,7 +191,7 @@ def test_a_deployed_function_has_the_public_rules_whatever_its_environment_says(
     asked = ReadNames()
     Settings.from_environment(asked)
     for name in asked.names:
-        monkeypatch.setenv(name, "1=1" if name == "CONFIGURATION_SET_ACCOUNTS" else "1")
+        monkeypatch.setenv(name, "1")
 
     for function in FUNCTIONS.values():
         sender = wiring.services.__wrapped__(function)._sender
@@ -201,8 +207,8 @@ def test_nothing_but_the_wiring_reads_the_environment() -> None:
     reading = re.compile(r"\bos\.(environ|getenv)|import .*\b(environ|getenv)\b")
 
     assert len(sources) > 80
-    assert [path.name for path in sources if reading.search(path.read_text("utf-8"))] == [
-        "wiring.py"
+    assert [path.parent.name for path in sources if reading.search(path.read_text("utf-8"))] == [
+        "wiring"
     ]
 
 
@@ -273,7 +279,7 @@ def test_each_function_outlives_its_slowest_calls(monkeypatch: pytest.MonkeyPatc
 
     assert call_seconds == 9
     assert properties("ApiFunction")["Timeout"] >= 3 * call_seconds
-    assert properties("RetrierFunction")["Timeout"] >= 3 * call_seconds + 2 * TIMEOUT_SECONDS
+    assert properties("WorkerFunction")["Timeout"] >= 3 * call_seconds + 2 * TIMEOUT_SECONDS
     first = 2 * call_seconds + SECONDS_FOR_ONE_ATTEMPT
     assert properties("DispatcherFunction")["Timeout"] >= first + call_seconds
 
@@ -411,7 +417,7 @@ def test_only_the_functions_that_sign_may_read_secrets() -> None:
 
     assert readers == {
         ("DispatcherRole", "ReadWebhooksAndUpdateHealth"),
-        ("RetrierRole", "ReadWebhookAndUpdateHealth"),
+        ("WorkerRole", "ReadWebhookAndUpdateHealth"),
     }
 
 
@@ -532,20 +538,20 @@ def test_a_state_machine_logs_errors_without_what_it_works_on(machine: str) -> N
 
 
 @pytest.mark.parametrize("machine", STATE_MACHINES)
-def test_the_retrier_is_ended_by_lambda_before_the_state_machine_loses_patience(
+def test_the_worker_is_ended_by_lambda_before_the_state_machine_loses_patience(
     machine: str,
 ) -> None:
     resource = translated()["Resources"][machine]
     states = json.loads(template.definition(resource, {}))["States"].values()
-    tasks = [state for state in states if state.get("Resource") == "${RetrierFunctionArn}"]
+    tasks = [state for state in states if state.get("Resource") == "${WorkerFunctionArn}"]
 
     assert tasks
     for task in tasks:
-        assert task["TimeoutSeconds"] > properties("RetrierFunction")["Timeout"]
+        assert task["TimeoutSeconds"] > properties("WorkerFunction")["Timeout"]
 
 
-def test_the_retrier_has_the_time_that_a_replays_step_takes() -> None:
-    assert properties("RetrierFunction")["Timeout"] > max(SECONDS_FOR_A_STEP, SECONDS_FOR_A_BATCH)
+def test_the_worker_has_the_time_that_a_replays_step_takes() -> None:
+    assert properties("WorkerFunction")["Timeout"] > max(SECONDS_FOR_A_STEP, SECONDS_FOR_A_BATCH)
     assert translated()["Parameters"]["ReplayRate"]["MaxValue"] == MAX_RATE
 
 
@@ -559,35 +565,36 @@ def test_the_api_removes_nothing_beside_the_deliveries_but_the_marks_of_replays(
 
     assert list(removing) == ["EndReplays"]
     condition = removing["EndReplays"]["Condition"]
-    owner = items.replay_key("acc_1", "w", "r")["owner"]["S"]
-    assert condition == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": f"*{items.REPLAYS}"}}
-    assert owner.endswith(items.REPLAYS)
-    assert not items.owner("acc_1", "w").endswith(items.REPLAYS)
+    owner = items.job_key("replay", "acc_1", "w", "r")["owner"]["S"]
+    assert condition == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "*#replay"}}
+    assert owner.endswith("#replay")
+    assert not items.owner("acc_1", "w").endswith("#replay")
 
 
 def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> None:
     bound = {
         (role, sid): statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
-        for role in ("ApiRole", "RetrierRole")
+        for role in ("ApiRole", "WorkerRole")
         for sid, statement in statements(role).items()
         if "ForAllValues:StringLike" in statement.get("Condition", {})
     }
 
+    kinds = [each.kind for each in vars(job_items).values() if isinstance(each, JobCodec)]
     assert bound == {
-        ("ApiRole", "EndReplays"): f"*{items.REPLAYS}",
+        ("ApiRole", "EndReplays"): "*#replay",
         ("ApiRole", "CountRateLimits"): f"*{items.RATE_LIMITS}",
-        ("RetrierRole", "RecordReplays"): f"*{items.REPLAYS}",
-        ("RetrierRole", "RecordErasures"): f"*{items.ERASURES}",
-        ("RetrierRole", "RecordChecks"): f"*{items.CHECKS}",
+        ("WorkerRole", "RecordJobs"): [f"*#{kind}" for kind in kinds],
+        ("WorkerRole", "EndReplays"): "*#replay",
     }
+    assert [each for each in kinds if each == "replay"], "a replay is the kind that is removed"
     counted = items.rate_limit_key(RateLimitWindow("acc_1", "w", RateLimit.TESTS, 1))["owner"]["S"]
     assert counted.endswith(items.RATE_LIMITS)
-    assert items.erasure_key("acc_1", "e")["owner"]["S"].endswith(items.ERASURES)
-    assert items.check_key("acc_1", "w", "c")["owner"]["S"].endswith(items.CHECKS)
+    for kind in kinds:
+        assert items.job_key(kind, "acc_1", "w", "j")["owner"]["S"].endswith(f"#{kind}")
 
 
-def test_the_retrier_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:
-    condition = statements("RetrierRole")["ListWebhookIds"]["Condition"]
+def test_the_worker_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:
+    condition = statements("WorkerRole")["ListWebhookIds"]["Condition"]
 
     assert condition == {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": ["account_id", "webhook_id"]},
@@ -595,13 +602,13 @@ def test_the_retrier_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> No
     }
 
 
-def test_the_recovery_state_machine_may_start_only_itself() -> None:
-    policy = properties("RecoveryStateMachineContinuation")
+def test_the_job_state_machine_may_start_only_itself() -> None:
+    policy = properties("JobStateMachineContinuation")
 
-    assert policy["Roles"] == [{"Ref": "RecoveryStateMachineRole"}]
+    assert policy["Roles"] == [{"Ref": "JobStateMachineRole"}]
     [statement] = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == "states:StartExecution"
-    assert statement["Resource"] == {"Ref": "RecoveryStateMachine"}
+    assert statement["Resource"] == {"Ref": "JobStateMachine"}
 
 
 def test_ses_is_connected_only_where_that_was_asked_for() -> None:
@@ -616,7 +623,7 @@ def test_ses_is_connected_only_where_that_was_asked_for() -> None:
     assert translated()["Parameters"]["ConnectSes"]["Default"] == "false"
 
 
-def test_ses_publishes_the_six_events_and_the_rule_takes_each_of_them() -> None:
+def test_ses_publishes_every_type_and_the_rule_takes_each_of_them() -> None:
     destination = properties("SesEventDestination")
     assert destination["ConfigurationSetName"] == {"Ref": "SesConfigurationSet"}
     published = destination["EventDestination"]
@@ -628,6 +635,18 @@ def test_ses_publishes_the_six_events_and_the_rule_takes_each_of_them() -> None:
     assert rule["EventPattern"]["source"] == ["aws.ses"]
     assert set(rule["EventPattern"]["detail-type"]) == set(SES_DETAIL_TYPES.values())
     assert "EventBusName" not in rule
+
+
+@pytest.mark.parametrize("text", ["", "X-Order-Id", "X-Order-Id,List-Id", ",".join(["A"] * 20)])
+def test_the_pattern_of_headers_takes_names(text: str) -> None:
+    pattern = translated()["Parameters"]["SesHeaders"]["AllowedPattern"]
+    assert re.fullmatch(pattern, text)
+
+
+@pytest.mark.parametrize("text", ["X Order", "X:Order", ",", "A,", "A, B", "É", ",".join("A" * 21)])
+def test_the_pattern_of_headers_takes_nothing_else(text: str) -> None:
+    pattern = translated()["Parameters"]["SesHeaders"]["AllowedPattern"]
+    assert not re.fullmatch(pattern, text)
 
 
 def test_the_rule_for_ses_goes_by_the_configuration_sets_of_this_stack() -> None:
@@ -679,7 +698,7 @@ def test_cfn_lint_has_nothing_to_say(form: str, tmp_path: Path) -> None:
     path = template.TEMPLATE
     if form != "as written":
         path = tmp_path / "transformed.json"
-        path.write_text(json.dumps(translated()), encoding="utf-8")
+        path.write_text(json.dumps(template.load()), encoding="utf-8")
 
     linter = Path(sys.executable).with_name("cfn-lint")
     result = subprocess.run([linter, path], capture_output=True, text=True, check=False)

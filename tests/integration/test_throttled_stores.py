@@ -13,8 +13,9 @@ from webhooks.domain.api_key import ApiKey
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import RecoveryKey
-from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection
-from webhooks.ports import DeliveryQuery, WebhookChanges
+from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus
+from webhooks.domain.selection import Selection
+from webhooks.ports import DeliveryQuery, JobOwner, WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,10 +63,11 @@ CALLS: dict[str, Callable[[Stores], object]] = {
     "walk.batch of others": lambda on: on.walk.batch(*OWNER, SUCCEEDED, 1),
     "replays.create": lambda on: on.replays.create(REPLAY),
     "replays.get": lambda on: on.replays.get(REPLAY.key),
-    "replays.page": lambda on: on.replays.page(*OWNER, 1),
-    "replays.count_since": lambda on: on.replays.count_since(*OWNER, 0),
+    "replays.page": lambda on: on.replays.page(JobOwner(*OWNER), 1),
+    "replays.count_since": lambda on: on.replays.count_since(JobOwner(*OWNER), 0),
     "replays.save": lambda on: on.replays.save(REPLAY, REPLAY),
     "replays.save the end": lambda on: on.replays.save(REPLAY, ENDED),
+    "replays.running_since": lambda on: on.replays.running_since(JobOwner(*OWNER), 0),
     "api_keys.create": lambda on: on.api_keys.create(KEY),
     "api_keys.get": lambda on: on.api_keys.get("h"),
     "api_keys.find": lambda on: on.api_keys.find("acc_1", "key_1"),

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from api.app import Api
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
@@ -26,9 +26,9 @@ from webhooks.adapters import webhook_items
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit
-from webhooks.domain.replay import Selection
+from webhooks.domain.selection import Selection
 from webhooks.observability import PowertoolsObserver
-from webhooks.ports import DeliveryBatch, DeliveryQuery
+from webhooks.ports import DeliveryQuery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,9 +115,9 @@ def test_the_log_leaves_out_what_cannot_be_read_and_goes_on(
     while more:
         query = DeliveryQuery("acc_1", samples.WEBHOOK_ID, status=status)
         page = stores.log.page(query, limit, before)
-        shown += page.deliveries
+        shown += page.items
         unreadable.update(page.unreadable)
-        before, more = page.next_before, page.next_before is not None
+        before, more = page.next, page.next is not None
     assert shown == [deliveries[3], deliveries[2], deliveries[0]]
     assert unreadable == {deliveries[1].key, deliveries[4].key}
 
@@ -137,13 +137,13 @@ def test_a_walk_goes_past_what_cannot_be_read_and_says_so(
         stores.deliveries.create(delivery)
     for place in (0, 2):
         break_record(stores.deliveries, deliveries[place].key, NEWER)
-    batches: list[DeliveryBatch] = []
+    batches: list[Page[Delivery]] = []
     after, more = None, True
     while more:
         selection = Selection(*EVER, statuses)
         batches.append(stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, limit, after))
-        after, more = batches[-1].next_after, batches[-1].next_after is not None
-    walked = [one for batch in batches for one in batch.deliveries]
+        after, more = batches[-1].next, batches[-1].next is not None
+    walked = [one for batch in batches for one in batch.items]
     assert walked == [deliveries[1], deliveries[3]]
     assert [key for batch in batches for key in batch.unreadable] == [
         deliveries[0].key,
@@ -248,15 +248,15 @@ def test_a_recovery_sends_what_waits_behind_one(
         "webhook_id": samples.WEBHOOK_ID,
         "recovery_id": "r0",
     }
-    services = services_of(aws, "retrier")
-    assert retrier.handler.handle(state, lambda_context(45), services)["decision"] == "wait"
+    services = services_of(aws, "worker")
+    assert worker.handler.handle(state, lambda_context(45), services)["decision"] == "wait"
     sent = {request.headers["x-sendcomms-delivery"] for request in receiver.requests}
     assert sent == {delivery.id for delivery in others}
     assert told(capsys) == ([broken.id], 1)
 
     client.put_item(TableName="WebhooksTable", Item=item | {"circuit": {"S": Circuit.OPEN.value}})
     probed = put(aws, 3, **waiting)
-    assert retrier.handler.handle(state, lambda_context(45), services)["decision"] == "wait"
+    assert worker.handler.handle(state, lambda_context(45), services)["decision"] == "wait"
     assert receiver.requests[-1].headers["x-sendcomms-delivery"] == probed.id
 
 
@@ -268,10 +268,10 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
     item = webhook_items.webhook_item(samples.webhook(1, url=receiver.url), samples.SECRET)
     recovering = webhook_items.recovering("dead", 5) | {"circuit": {"S": Circuit.OPEN.value}}
     aws.clients["dynamodb"].put_item(TableName="WebhooksTable", Item=item | recovering)
-    services = services_of(aws, "retrier")
+    services = services_of(aws, "worker")
     sweep = {"version": 1, "action": "sweep"}
     capsys.readouterr()
-    assert retrier.handler.handle(sweep, lambda_context(45), services) == {
+    assert worker.handler.handle(sweep, lambda_context(45), services) == {
         "overdue_deliveries": len(lost),
         "overdue_recoveries": 1,
     }
@@ -281,11 +281,11 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
 
 def test_a_sweep_that_finds_nothing_asks_seventeen_times(aws: Backend) -> None:
     """Once for recoveries, and once a partition of the deliveries that are due some time."""
-    services = services_of(aws, "retrier")
+    services = services_of(aws, "worker")
     put(aws, 1, next_attempt_at_ms=NOW_MS)
     aws.calls.clear()
     sweep = {"version": 1, "action": "sweep"}
-    assert retrier.handler.handle(sweep, lambda_context(45), services) == {
+    assert worker.handler.handle(sweep, lambda_context(45), services) == {
         "overdue_deliveries": 0,
         "overdue_recoveries": 0,
     }
@@ -299,7 +299,7 @@ def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) 
     state = {"version": 1, **broken.key._asdict(), "attempt": 2}
     for action in ({}, {"action": "resend"}):
         with pytest.raises(UnreadableRecordError, match=broken.id):
-            retrier.handler.handle(state | action, lambda_context(45), services_of(aws, "retrier"))
+            worker.handler.handle(state | action, lambda_context(45), services_of(aws, "worker"))
     assert receiver.requests == []
 
 

@@ -173,7 +173,7 @@ def test_what_no_owner_may_change_is_refused_as_a_change() -> None:
 def test_every_field_comes_back_from_a_store(stores: Stores) -> None:
     stores.webhooks.create(whole(), samples.SECRET, limit=5)
     assert stores.webhooks.get("acc_1", whole().id) == whole()
-    assert stores.webhooks.page("acc_1", 5).webhooks == [whole()]
+    assert stores.webhooks.page("acc_1", 5).items == [whole()]
     [destination] = stores.destinations.destinations("acc_1")
     assert destination.webhook == whole()
 

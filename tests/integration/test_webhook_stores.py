@@ -23,7 +23,7 @@ def test_a_webhook_comes_back_as_it_was_put_in(stores: Stores) -> None:
     webhook = samples.webhook(description="orders", headers={"X-Team": "mail"})
     stores.webhooks.create(webhook, samples.SECRET, limit=5)
     assert stores.webhooks.get("acc_1", webhook.id) == webhook
-    assert stores.webhooks.page("acc_1", 10).webhooks == [webhook]
+    assert stores.webhooks.page("acc_1", 10).items == [webhook]
 
 
 def test_only_a_destination_holds_the_secret(stores: Stores) -> None:
@@ -40,7 +40,7 @@ def test_another_accounts_webhook_is_absent(stores: Stores) -> None:
     webhook = samples.webhook()
     stores.webhooks.create(webhook, samples.SECRET, limit=5)
     assert stores.webhooks.get("acc_2", webhook.id) is None
-    assert stores.webhooks.page("acc_2", 10).webhooks == []
+    assert stores.webhooks.page("acc_2", 10).items == []
     assert stores.destinations.destinations("acc_2") == []
     assert stores.destinations.destination("acc_2", webhook.id) is None
     assert not stores.webhooks.delete("acc_2", webhook.id)
@@ -72,8 +72,8 @@ def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
     seen, before = [], None
     while True:
         page = stores.webhooks.page("acc_1", 2, before)
-        seen += [webhook.id for webhook in page.webhooks]
-        before = page.next_before
+        seen += [webhook.id for webhook in page.items]
+        before = page.next
         if before is None:
             break
     assert seen == [samples.webhook(number).id for number in (5, 4, 3, 2, 1)]
@@ -82,7 +82,7 @@ def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
 def test_a_full_last_page_has_no_next_one(stores: Stores) -> None:
     for number in (1, 2):
         stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=5)
-    assert stores.webhooks.page("acc_1", 2).next_before is None
+    assert stores.webhooks.page("acc_1", 2).next is None
 
 
 def test_the_limit_holds_and_a_deletion_makes_room(stores: Stores) -> None:
@@ -93,7 +93,7 @@ def test_the_limit_holds_and_a_deletion_makes_room(stores: Stores) -> None:
     assert stores.webhooks.delete("acc_1", samples.webhook(1).id)
     assert not stores.webhooks.delete("acc_1", samples.webhook(1).id)
     stores.webhooks.create(samples.webhook(3), samples.SECRET, limit=2)
-    assert len(stores.webhooks.page("acc_1", 10).webhooks) == 2
+    assert len(stores.webhooks.page("acc_1", 10).items) == 2
 
 
 def test_the_limit_is_each_accounts_own(stores: Stores) -> None:

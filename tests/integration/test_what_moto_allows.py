@@ -12,15 +12,14 @@ import re
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-import retrier.handler
-from retrier.recovery import STEPS_AN_EXECUTION
+import worker.handler
 from support import samples
 from support.backend import lambda_context
 from support.drawing import as_read, event_data
@@ -30,8 +29,7 @@ from support.stores import DYNAMODB_LOCAL
 from webhooks.adapters import delivery_items, items, webhook_items
 from webhooks.adapters.sqs import SQSEventQueue, SQSRejectedMessages
 from webhooks.adapters.stepfunctions import (
-    StepFunctionsRecoveryScheduler,
-    StepFunctionsReplayScheduler,
+    StepFunctionsJobScheduler,
     StepFunctionsRetryScheduler,
 )
 from webhooks.domain.delivery import (
@@ -45,15 +43,19 @@ from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.intake import RejectedMessage, read_message
-from webhooks.domain.replay import ReplayKey
+from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.replay import ReplayKey
 from webhooks.domain.ses import SesAccounts
+from webhooks.services.jobs.runner import JobRunner, NextStep
 from webhooks.services.publisher import Publisher
 from webhooks.services.retrier import Decision, Verdict
+from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.stores import Stores
+    from webhooks.services.jobs.runner import Job
 
 LONGEST_SCHEDULE = 51
 """The attempts of a schedule with as many delays as the template's parameter takes."""
@@ -107,8 +109,8 @@ def test_every_execution_has_a_name_and_an_input_that_step_functions_takes(
     schedules = StepFunctionsRetryScheduler(client, "arn")
     schedules.start(replace(delivery, generation=generation), delay_seconds=seconds)
     schedules.resend(delivery.key, attempt=MAX_ATTEMPTS, request_id=webhook_id)
-    StepFunctionsReplayScheduler(client, "arn").start(ReplayKey(account_id, webhook_id, one_id))
-    StepFunctionsRecoveryScheduler(client, "arn").start(
+    StepFunctionsJobScheduler(client, "arn").start(ReplayKey(account_id, webhook_id, one_id))
+    StepFunctionsJobScheduler(client, "arn").start(
         RecoveryKey(account_id, webhook_id, one_id), delay_seconds=seconds
     )
     assert len(client.asked) == 4
@@ -127,9 +129,10 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
         "steps": executions * STEPS_AN_EXECUTION - 1,
         "seconds": 1,
     }
-    replayer = SimpleNamespace(step=lambda *_: 1.0)
-    services: Any = SimpleNamespace(observer=_observer(), replayer=replayer)
-    after = retrier.handler.handle(state, lambda_context(), services)
+    replay_job = SimpleNamespace(key_type=ReplayKey, step=lambda *_: NextStep(1.0))
+    jobs = JobRunner({Action.REPLAY: lambda: cast("Job", replay_job)})
+    services: Any = SimpleNamespace(observer=_observer(), jobs=jobs)
+    after = worker.handler.handle(state, lambda_context(), services)
     assert after["decision"] == "continue"
     assert_startable(after["name"], json.dumps(after["input"]))
 
@@ -137,9 +140,9 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
 def test_the_state_of_the_largest_delivery_is_small() -> None:
     verdict = Verdict(Decision.DEAD_LETTER, largest_delivery())
     decided = SimpleNamespace(retry=lambda *_: verdict)
-    services: Any = SimpleNamespace(observer=_observer(), retrier=decided)
+    services: Any = SimpleNamespace(observer=_observer(), retrier=decided, jobs=JobRunner({}))
     state = {"version": 1, **largest_delivery().key._asdict(), "attempt": 10, "seconds": 5}
-    after = retrier.handler.handle(state, lambda_context(), services)
+    after = worker.handler.handle(state, lambda_context(), services)
     assert after["dead_letter"]["attempts"] == len(largest_delivery().attempts)
     assert len(json.dumps(after)) < 2048
 
@@ -273,7 +276,7 @@ def test_a_transaction_says_who_it_is_each_time_that_it_is_sent(
     dynamodb_stores.webhooks.create(samples.webhook(), samples.SECRET, limit=2)
     first, second = (parameters["ClientRequestToken"] for _, parameters in requests)
     assert first == second
-    assert len(dynamodb_stores.webhooks.page("acc_1", 10).webhooks) == 1
+    assert len(dynamodb_stores.webhooks.page("acc_1", 10).items) == 1
 
 
 def test_a_transaction_whose_answer_was_lost_is_made_once(
@@ -287,7 +290,7 @@ def test_a_transaction_whose_answer_was_lost_is_made_once(
         for number in (1, 2):
             dynamodb_stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=2)
     assert faults.count("TransactWriteItems") == 3
-    assert len(dynamodb_stores.webhooks.page("acc_1", 10).webhooks) == 2
+    assert len(dynamodb_stores.webhooks.page("acc_1", 10).items) == 2
 
 
 def test_a_page_that_a_megabyte_cuts_short_says_that_there_is_more(
@@ -301,11 +304,11 @@ def test_a_page_that_a_megabyte_cuts_short_says_that_there_is_more(
     seen, before = [], None
     while True:
         page = dynamodb_stores.webhooks.page("acc_1", 120, before)
-        seen += [webhook.id for webhook in page.webhooks]
-        before = page.next_before
+        seen += [webhook.id for webhook in page.items]
+        before = page.next
         if before is None:
             break
-        assert len(page.webhooks) < 120
+        assert len(page.items) < 120
     assert seen == [samples.webhook(number).id for number in numbers]
     assert len(dynamodb_stores.destinations.destinations("acc_1")) == len(numbers)
 

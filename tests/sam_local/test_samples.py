@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 IMAGE = "lambda/python:3.13-x86_64"
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
-FUNCTIONS = {"api": "ApiFunction", "dispatcher": "DispatcherFunction", "retrier": "RetrierFunction"}
+FUNCTIONS = {"api": "ApiFunction", "dispatcher": "DispatcherFunction", "worker": "WorkerFunction"}
 SAMPLES = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
 STATUSES = {
     "api-create-key": 201,
@@ -109,13 +109,13 @@ def test_a_batch_is_dealt_with(stack: Stack, sample: str) -> None:
 @pytest.mark.parametrize(
     ("sample", "decision"),
     [
-        ("retrier-attempt", "done"),
-        ("retrier-resend", "done"),
-        ("retrier-replay", "done"),
-        ("retrier-recover", "done"),
-        ("retrier-erase", "done"),
-        ("retrier-check", "done"),
-        ("retrier-unknown-version", "dead_letter"),
+        ("worker-attempt", "done"),
+        ("worker-resend", "done"),
+        ("worker-replay", "done"),
+        ("worker-recover", "done"),
+        ("worker-erase", "done"),
+        ("worker-check", "done"),
+        ("worker-unknown-version", "dead_letter"),
     ],
 )
 def test_a_state_is_decided(stack: Stack, sample: str, decision: str) -> None:
@@ -123,7 +123,7 @@ def test_a_state_is_decided(stack: Stack, sample: str, decision: str) -> None:
 
 
 def test_a_sweep_finds_nothing_overdue(stack: Stack) -> None:
-    assert invoke(stack, "retrier-sweep") == {"overdue_deliveries": 0, "overdue_recoveries": 0}
+    assert invoke(stack, "worker-sweep") == {"overdue_deliveries": 0, "overdue_recoveries": 0}
 
 
 def test_every_sample_is_named_after_its_function() -> None:

@@ -47,7 +47,8 @@ PLANTED = {
 def templates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     directory = tmp_path_factory.mktemp("templates")
     transformed, planted = directory / "transformed.json", directory / "planted.json"
-    transformed.write_text(json.dumps(template.load(), indent=1), "utf-8")
+    loaded = template.load(parameters={"FormerNames": "true"})
+    transformed.write_text(json.dumps(loaded, indent=1), "utf-8")
     planted.write_text(json.dumps(PLANTED, indent=1), "utf-8")
     return transformed, planted
 

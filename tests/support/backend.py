@@ -113,7 +113,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
                     "QueueUrl"
                 ],
                 retry_state_machine_arn=machines["retry"],
-                recovery_state_machine_arn=machines["recovery"],
+                job_state_machine_arn=machines["recovery"],
                 cursor_key=b"a key for the cursors of tests",
                 aws_endpoint_url=endpoint_url,
             ),

@@ -13,37 +13,36 @@ from urllib.parse import parse_qs, urlencode
 from api.app import Api
 from support.fakes import (
     FakeApiKeyStore,
-    FakeCheckScheduler,
-    FakeCheckStore,
     FakeDeliveryStore,
-    FakeErasureScheduler,
-    FakeErasureStore,
     FakeEventQueue,
+    FakeJobScheduler,
+    FakeJobStore,
     FakeKeptAnswers,
     FakeObserver,
     FakeRateLimitStore,
-    FakeRecoveryScheduler,
-    FakeReplayScheduler,
-    FakeReplayStore,
     FakeScheduler,
     FakeWebhookStore,
 )
 from webhooks.domain import targets
 from webhooks.domain.api_key import ALL_SCOPES, Scope
 from webhooks.domain.rate_limit import RateLimit
-from webhooks.services.checks import Checks
 from webhooks.services.delivery_log import Logbook
-from webhooks.services.erasures import Erasures
+from webhooks.services.jobs.check import CheckService
+from webhooks.services.jobs.erasure import ErasureService
+from webhooks.services.jobs.replay import ReplayService
 from webhooks.services.keyring import Keyring
 from webhooks.services.own_api import OwnApi
 from webhooks.services.publisher import Publisher
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.registry import Registry
-from webhooks.services.replays import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from webhooks.domain.jobs.check import Check
+    from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.jobs.replay import Replay
 
 PROXY_ROUTE = "ANY /{proxy+}"
 """The route of the template's that takes every call but those which need no key."""
@@ -173,13 +172,15 @@ class ApiOnFakes:
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     max_replays_per_day: int = 50
     rate_limit_store: FakeRateLimitStore = field(default_factory=FakeRateLimitStore)
-    check_store: FakeCheckStore = field(default_factory=FakeCheckStore)
-    check_scheduler: FakeCheckScheduler = field(default_factory=FakeCheckScheduler)
-    erasure_store: FakeErasureStore = field(default_factory=FakeErasureStore)
-    erasure_scheduler: FakeErasureScheduler = field(default_factory=FakeErasureScheduler)
-    replay_store: FakeReplayStore = field(default_factory=FakeReplayStore)
-    replay_scheduler: FakeReplayScheduler = field(default_factory=FakeReplayScheduler)
-    recovery_scheduler: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
+    check_store: FakeJobStore[Check] = field(default_factory=FakeJobStore)
+    check_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
+    erasure_store: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
+    erasure_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
+    replay_store: FakeJobStore[Replay] = field(
+        default_factory=lambda: FakeJobStore(one_at_a_time=True)
+    )
+    replay_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
+    recovery_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
     events: FakeEventQueue = field(default_factory=FakeEventQueue)
     kept_answers: FakeKeptAnswers = field(default_factory=FakeKeptAnswers)
@@ -210,15 +211,15 @@ class ApiOnFakes:
             observer=self.observer,
             cursor_key=CURSOR_KEY,
         )
-        self.checks = Checks(
+        self.checks = CheckService(
             store=self.check_store, scheduler=self.check_scheduler, rate_limits=self.rate_limits
         )
-        self.erasures = Erasures(
+        self.erasures = ErasureService(
             store=self.erasure_store, scheduler=self.erasure_scheduler, rate_limits=self.rate_limits
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
         self.publisher = Publisher(self.events, self.observer)
-        self.replays = Replays(
+        self.replays = ReplayService(
             store=self.replay_store,
             scheduler=self.replay_scheduler,
             max_replays_per_day=self.max_replays_per_day,

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from api.app import Api
 from support import samples
 from support.backend import lambda_context, sqs_event
@@ -59,10 +59,10 @@ class World:
         assert answer == {"batchItemFailures": []}
 
     def retry(self, **state: Any) -> dict[str, Any]:
-        """Have the retrier do what a state asks for."""
-        with self._recorder.by("RetrierFunction"):
-            return retrier.handler.handle(
-                {"version": 1, **state}, lambda_context(), self.services("retrier")
+        """Have the worker do what a state asks for."""
+        with self._recorder.by("WorkerFunction"):
+            return worker.handler.handle(
+                {"version": 1, **state}, lambda_context(), self.services("worker")
             )
 
     def event(self, **changes: Any) -> str:

@@ -116,4 +116,4 @@ def _body(value: str) -> bytes:
         "data": {"to": "recipient@example.com", "subject": "Welcome", "value": _HERE},
     }
     text = json.dumps(document).replace(json.dumps(_HERE), value)
-    return event.accept(event.load(text), sent_at_ms=_NOW_MS).body
+    return event.accept(event.read_json(text), sent_at_ms=_NOW_MS).body

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from local import template
+from support.former import without_former_names
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -97,7 +98,7 @@ def _holds(operator: str, found: frozenset[str] | None, wanted: frozenset[str]) 
 @cache
 def loaded() -> dict[str, Any]:
     """The transformed template."""
-    return template.load()
+    return without_former_names(template.load())
 
 
 def arn(name: str) -> str:

@@ -58,7 +58,7 @@ class Recorder:
             },
             machines={
                 settings.retry_state_machine_arn: "RetryStateMachine",
-                settings.recovery_state_machine_arn: "RecoveryStateMachine",
+                settings.job_state_machine_arn: "JobStateMachine",
             },
         )
         aws.observers.append(self._observe)
@@ -96,7 +96,7 @@ class Resources:
     @classmethod
     def of(cls, outputs: Mapping[str, str]) -> Resources:
         """Return those of a local stack, by its outputs."""
-        machines = ("RetryStateMachine", "RecoveryStateMachine")
+        machines = ("RetryStateMachine", "JobStateMachine")
         return cls(
             queues={
                 outputs[f"{name}Url"]: name for name in ("EventsQueue", "EventsDeadLetterQueue")

@@ -9,8 +9,8 @@ from support import samples
 from support.world import World as Services
 from webhooks.domain.delivery import FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.webhook import Secrets
-from webhooks.services.recovery import Step
 
 if TYPE_CHECKING:
     from typing import Any
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
 
 REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
-FIRST = Step(0)
-DRAINING = Step(1, probe=0)
+FIRST = RecoveryState(0)
+DRAINING = RecoveryState(1, probe=0)
 RECOVERY_ID = "recovery-0"
 KEY = RecoveryKey("acc_1", samples.WEBHOOK_ID, RECOVERY_ID)
 
@@ -44,8 +44,8 @@ class World(Services):
         """Put deliveries by, a second after each other; returns them oldest first."""
         return [self.put(waiting(second)) for second in range(count)]
 
-    def step(self, before: Step = FIRST) -> Step | None:
-        return self.recovery.step(KEY, before, lambda: self.remaining)
+    def step(self, before: RecoveryState = FIRST) -> RecoveryState | None:
+        return self.recovery_job.advance(KEY, before, lambda: self.remaining)
 
     def sent(self) -> list[str]:
         return [headers["X-SendComms-Delivery"] for _, _, headers in self.sender.posts]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import standardwebhooks
 
 import dispatcher.handler
-import retrier.handler
+import worker.handler
 from api.app import Api
 from support import samples, watch
 from support.backend import backend, lambda_context, sqs_event
@@ -174,15 +174,15 @@ class Case:
         return any(transaction in str(one.transaction_id) for one in self._stored(self.bystander))
 
     def retry(self, state: dict[str, Any] | None = None, services: Services | None = None) -> Any:
-        """Have the retrier do what a state asks for, else the only execution's; its answer.
+        """Have the worker do what a state asks for, else the only execution's; its answer.
 
         What the handler raises is in the logs as Lambda's runtime writes it there.
         """
         if state is None:
             [state] = self.executions()
-        used = services or self.stand.services("retrier")
+        used = services or self.stand.services("worker")
         try:
-            answer = retrier.handler.handle(state, lambda_context(), used)
+            answer = worker.handler.handle(state, lambda_context(), used)
         except Exception as error:
             self.log.raised(error)
             raise
@@ -206,7 +206,7 @@ class Case:
 
     def recoveries(self) -> list[dict[str, Any]]:
         """Return the inputs of the recovery executions that were started for the account."""
-        started = self._started(self.stand.aws.settings.recovery_state_machine_arn, lambda _: True)
+        started = self._started(self.stand.aws.settings.job_state_machine_arn, lambda _: True)
         return [state for state in started if state["account_id"] == self.account]
 
     def announced(self, what: str) -> list[dict[str, Any]]:

@@ -80,8 +80,8 @@ class StateMachine:
 def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]]:
     """Make the template's resources, `machine` hurried; yields AWS's endpoint and them."""
     with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
-        made = resources.create(_hurried(template.load(), machine), endpoint)
-        name = made.functions["RetrierFunction"].name
+        made = resources.create(hurried(template.load(), machine), endpoint)
+        name = made.functions["WorkerFunction"].name
         with invoking([LocalFunction(name=name, handler=task)]), _timing_out():
             yield endpoint, made
 
@@ -105,7 +105,7 @@ def _timing_out() -> Iterator[None]:
         yield
 
 
-def _hurried(translated: dict[str, Any], machine: str) -> dict[str, Any]:
+def hurried(translated: dict[str, Any], machine: str) -> dict[str, Any]:
     """Cut the definition's own retries to one, a second later: the paths stay the same."""
     properties = translated["Resources"][machine]["Properties"]
     definition = json.loads(properties["DefinitionString"])

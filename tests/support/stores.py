@@ -19,30 +19,28 @@ from local.atomic import one_at_a_time
 from support import samples
 from support.fakes import (
     FakeApiKeyStore,
-    FakeCheckStore,
     FakeDeliveryStore,
     FakeDeliveryWalk,
-    FakeErasureStore,
     FakeHealthStore,
+    FakeJobStore,
     FakeOverdueDeliveries,
     FakeRateLimitStore,
-    FakeReplayStore,
     FakeWebhookStore,
     FakeWebhookTrail,
 )
 from support.tables import create_tables
 from webhooks.adapters.api_keys import DynamoDBApiKeyStore
-from webhooks.adapters.checks import DynamoDBCheckStore
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
 from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
 from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
-from webhooks.adapters.erasures import DynamoDBErasureStore, DynamoDBWebhookTrail
 from webhooks.adapters.health import DynamoDBHealthStore
+from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
+from webhooks.adapters.jobs import DynamoDBJobStore
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
 from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
-from webhooks.adapters.replays import DynamoDBReplayStore
+from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,18 +48,19 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.jobs.check import Check
+    from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.jobs.replay import Replay
     from webhooks.ports import (
         ApiKeyStore,
-        CheckStore,
         DeliveryLog,
         DeliveryStore,
         DeliveryWalk,
         DestinationStore,
-        ErasureStore,
         HealthStore,
+        JobStore,
         OverdueDeliveries,
         RateLimitStore,
-        ReplayStore,
         WebhookStore,
         WebhookTrail,
     )
@@ -87,10 +86,10 @@ class Stores(NamedTuple):
     overdue: OverdueDeliveries
     log: DeliveryLog
     walk: DeliveryWalk
-    replays: ReplayStore
+    replays: JobStore[Replay]
     api_keys: ApiKeyStore
-    checks: CheckStore
-    erasures: ErasureStore
+    checks: JobStore[Check]
+    erasures: JobStore[Erasure]
     trail: WebhookTrail
     rate_limits: RateLimitStore
 
@@ -145,10 +144,10 @@ def on_fakes() -> Stores:
         overdue=FakeOverdueDeliveries(deliveries),
         log=deliveries,
         walk=FakeDeliveryWalk(deliveries),
-        replays=FakeReplayStore(),
+        replays=FakeJobStore(one_at_a_time=True),
         api_keys=FakeApiKeyStore(),
-        checks=FakeCheckStore(),
-        erasures=FakeErasureStore(),
+        checks=FakeJobStore(),
+        erasures=FakeJobStore(),
         trail=FakeWebhookTrail(webhooks),
         rate_limits=FakeRateLimitStore(),
     )
@@ -165,10 +164,10 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         overdue=DynamoDBOverdueDeliveries(client, table),
         log=DynamoDBDeliveryLog(client, table, deliveries, clock=clock),
         walk=DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
-        replays=DynamoDBReplayStore(client, table, retention_days=30, clock=clock),
+        replays=DynamoDBJobStore(client, table, REPLAYS, retention_days=30, clock=clock),
         api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
-        checks=DynamoDBCheckStore(client, table, retention_days=30, clock=clock),
-        erasures=DynamoDBErasureStore(client, table, retention_days=30, clock=clock),
+        checks=DynamoDBJobStore(client, table, CHECKS, retention_days=30, clock=clock),
+        erasures=DynamoDBJobStore(client, table, ERASURES, retention_days=30, clock=clock),
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
         rate_limits=DynamoDBRateLimitStore(client, table),
     )
@@ -181,11 +180,11 @@ def overdue_keys(
     found: list[DeliveryKey] = []
     for partition in stores.overdue.partitions:
         page = stores.overdue.page(partition, since_ms, before_ms, limit)
-        found += page.keys
-        while page.next_after is not None:
-            assert len(page.keys) == limit
-            page = stores.overdue.page(partition, since_ms, before_ms, limit, page.next_after)
-            found += page.keys
+        found += [overdue.key for overdue in page.items]
+        while page.next is not None:
+            assert len(page.items) == limit
+            page = stores.overdue.page(partition, since_ms, before_ms, limit, page.items[-1])
+            found += [overdue.key for overdue in page.items]
     return found
 
 

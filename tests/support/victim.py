@@ -80,7 +80,7 @@ class _Doomed:
 def main() -> None:
     """Handle the event, and die on the way."""
     import dispatcher.handler
-    import retrier.handler
+    import worker.handler
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
     from webhooks.settings import Settings
@@ -101,7 +101,7 @@ def main() -> None:
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
     with faults.installed():
-        handlers = {"dispatcher": dispatcher.handler, "retrier": retrier.handler}
+        handlers = {"dispatcher": dispatcher.handler, "worker": worker.handler}
         handlers[function].handle(order["event"], context, services)
 
 

@@ -36,7 +36,7 @@ FORBIDDEN = {
     "the receiver's answer": RECEIVERS_WORDS,
 }
 
-_FUNCTIONS = ("api", "dispatcher", "retrier")
+_FUNCTIONS = ("api", "dispatcher", "worker")
 
 
 class Watch:

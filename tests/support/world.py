@@ -10,13 +10,13 @@ from support import samples
 from support.fakes import (
     FakeDeliveryStore,
     FakeDeliveryWalk,
-    FakeErasureStore,
     FakeEventQueue,
     FakeHealthStore,
+    FakeJobScheduler,
+    FakeJobStore,
     FakeObserver,
     FakeOperationalEvents,
     FakeOverdueDeliveries,
-    FakeRecoveryScheduler,
     FakeRejectedMessages,
     FakeScheduler,
     FakeSender,
@@ -27,17 +27,19 @@ from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher
-from webhooks.services.eraser import Eraser
 from webhooks.services.health import HealthKeeper
+from webhooks.services.jobs.erasure import ErasureJob
+from webhooks.services.jobs.recovery import RecoveryJob
+from webhooks.services.jobs.sweep import SweepJob
 from webhooks.services.reader import Message
-from webhooks.services.recovery import Recovery
 from webhooks.services.retrier import Retrier
-from webhooks.services.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from typing import Any
 
     from webhooks.domain.delivery import Delivery
+    from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.ses import AccountChooser
     from webhooks.domain.webhook import Destination, Webhook
 
 
@@ -55,12 +57,14 @@ class World:
     deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
     sender: FakeSender = field(default_factory=FakeSender)
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
-    recoveries: FakeRecoveryScheduler = field(default_factory=FakeRecoveryScheduler)
+    recoveries: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     operational_events: FakeOperationalEvents = field(default_factory=FakeOperationalEvents)
     queue: FakeEventQueue = field(default_factory=FakeEventQueue)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
-    erasures: FakeErasureStore = field(default_factory=FakeErasureStore)
+    erasures: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
+    ses_accounts: AccountChooser = field(default_factory=SesAccounts)
+    ses_headers: tuple[str, ...] = ()
     settle_seconds: float = 90.0
     ids: int = 0
 
@@ -123,14 +127,15 @@ class World:
             queue=self.queue,
             rejected=self.rejected,
             observer=self.observer,
-            ses_accounts=SesAccounts(),
+            ses_accounts=self.ses_accounts,
+            ses_headers=self.ses_headers,
             clock=self.clock,
             max_threads=8,
         )
 
     @cached_property
-    def recovery(self) -> Recovery:
-        return Recovery(
+    def recovery_job(self) -> RecoveryJob:
+        return RecoveryJob(
             store=self.health_store,
             health=self.health,
             walk=self.walk,
@@ -145,8 +150,8 @@ class World:
         )
 
     @cached_property
-    def eraser(self) -> Eraser:
-        return Eraser(
+    def erasure_job(self) -> ErasureJob:
+        return ErasureJob(
             store=self.erasures,
             trail=FakeWebhookTrail(self.store),
             walk=self.walk,
@@ -157,8 +162,8 @@ class World:
         )
 
     @cached_property
-    def sweeper(self) -> Sweeper:
-        return Sweeper(
+    def sweep_job(self) -> SweepJob:
+        return SweepJob(
             overdue=FakeOverdueDeliveries(self.deliveries),
             deliveries=self.deliveries,
             scheduler=self.scheduler,

@@ -15,7 +15,7 @@ from jsonschema.exceptions import ValidationError
 from support import samples
 from webhooks.domain.catalog import catalog, sample_document, sample_event, schema_of
 from webhooks.domain.errors import InvalidInputError
-from webhooks.domain.event import EventType, accept, load
+from webhooks.domain.event import EventType, accept, read_json
 from webhooks.domain.ses import to_events
 
 SES = Path(__file__).parents[1] / "data" / "ses"
@@ -76,7 +76,7 @@ def test_every_accepted_event_fits_its_types_schema(
 
 @pytest.mark.parametrize("name", ["send", "delivery", "bounce", "complaint", "open", "click"])
 def test_what_ses_reports_fits_the_schema_of_its_type(name: str) -> None:
-    events = to_events(load((SES / f"{name}.json").read_text(encoding="utf-8")))
+    events = to_events(read_json((SES / f"{name}.json").read_text(encoding="utf-8")))
     assert events
     for event in events:
         validate(event.type, json.loads(event.body))

@@ -11,29 +11,33 @@ import pytest
 from support import samples
 from support.fakes import (
     Failures,
-    FakeCheckScheduler,
-    FakeCheckStore,
+    FakeJobScheduler,
+    FakeJobStore,
     FakeObserver,
     FakeRateLimitStore,
     FakeWebhookStore,
 )
 from support.http_api import LIMITS
-from webhooks.domain.check import AFTER_VALID, Check, CheckStatus, Probe, Verdict, judge
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import TooManyTestsError, UnavailableError, WebhookDisabledError
-from webhooks.domain.forgery import Signers, forged, genuine, sample, unlive_secret
+from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckStatus, Probe, Verdict, judge
+from webhooks.domain.jobs.check_requests import Signers, forged, genuine, sample, unlive_secret
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature, standard_signature
 from webhooks.domain.webhook import Secrets
-from webhooks.services.checker import PATIENCE_SECONDS, SECONDS_FOR_A_CHECK, Checker
-from webhooks.services.checks import Checks
+from webhooks.services.jobs.check import (
+    PATIENCE_SECONDS,
+    SECONDS_FOR_A_CHECK,
+    CheckJob,
+    CheckService,
+)
 from webhooks.services.rate_limits import RateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from webhooks.domain.forgery import Request
+    from webhooks.domain.jobs.check_requests import Request
 
     Headers = Mapping[str, str]
     Verify = Callable[[str, bytes, Headers], bool]
@@ -129,10 +133,10 @@ class World:
         self.webhooks = FakeWebhookStore()
         self.webhooks.add(self.webhook, Secrets(samples.SECRET))
         self.receiver = ReceiverOf(verify)
-        self.store = FakeCheckStore()
-        self.scheduler = FakeCheckScheduler()
+        self.store = FakeJobStore[Check]()
+        self.scheduler = FakeJobScheduler()
         self.observer = FakeObserver()
-        self.checks = Checks(
+        self.checks = CheckService(
             store=self.store,
             scheduler=self.scheduler,
             rate_limits=RateLimits(
@@ -143,7 +147,7 @@ class World:
             ),
             now_ns=lambda: self.now_ms * 1_000_000,
         )
-        self.checker = Checker(
+        self.check_job = CheckJob(
             store=self.store,
             destinations=self.webhooks,
             sender=self.receiver,
@@ -155,10 +159,10 @@ class World:
         return self.now_ms / 1000
 
     def now(self, check: Check) -> Check:
-        return self.store.checks[check.key]
+        return self.store.jobs[check.key]
 
     def carry_out(self, check: Check) -> Check:
-        self.checker.run(check.key, lambda: self.remaining)
+        self.check_job.step(check.key, lambda: self.remaining)
         return self.now(check)
 
     def check(self) -> Check:
@@ -385,7 +389,7 @@ def test_an_old_secret_is_one_that_no_longer_counts(secrets: Secrets, expected: 
 def test_a_check_is_started_with_a_record_and_counts_as_a_test_event() -> None:
     world = World()
     check = world.checks.start(world.webhook)
-    assert world.scheduler.started == [check.key]
+    assert world.scheduler.keys == [check.key]
     assert world.checks.get(world.webhook, check.id) == check
     assert (check.status, check.outcomes) == (CheckStatus.RUNNING, {})
     assert world.checks.get(samples.webhook(2), check.id) is None
@@ -400,7 +404,7 @@ def test_a_webhook_that_is_disabled_is_not_checked() -> None:
     world = World(active=False)
     with pytest.raises(WebhookDisabledError):
         world.checks.start(world.webhook)
-    assert not world.store.checks
+    assert not world.store.jobs
 
 
 def test_a_check_that_could_not_be_started_says_so() -> None:
@@ -408,7 +412,7 @@ def test_a_check_that_could_not_be_started_says_so() -> None:
     world.scheduler.failures.plan("start", True)
     with pytest.raises(UnavailableError):
         world.checks.start(world.webhook)
-    [check] = world.store.checks.values()
+    [check] = world.store.jobs.values()
     assert (check.status, check.reason) == (CheckStatus.FAILED, "not_started")
 
 
@@ -417,7 +421,7 @@ def test_a_check_is_made_once() -> None:
     check = world.check()
     assert world.carry_out(check) == check
     assert len(world.receiver.came) == len(Probe)
-    world.checker.run(check.key._replace(check_id="another"), lambda: 45.0)
+    world.check_job.step(check.key._replace(check_id="another"), lambda: 45.0)
     assert len(world.receiver.came) == len(Probe)
 
 
@@ -472,11 +476,11 @@ def test_a_fault_of_ours_amid_a_check_has_all_of_it_made_again() -> None:
 def test_a_check_that_is_given_up_has_failed_unless_it_was_made() -> None:
     world = World()
     given_up = world.checks.start(world.webhook)
-    world.checker.abandon(given_up.key)
+    world.check_job.abandon(given_up.key)
     assert world.now(given_up).reason == "internal_error"
     world.now_ms += 1
     made = world.check()
-    world.checker.abandon(made.key)
+    world.check_job.abandon(made.key)
     assert world.now(made) == made
 
 

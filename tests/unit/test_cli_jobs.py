@@ -13,10 +13,10 @@ from local.cli import commands
 from local.cli.progress import Progress
 from support.api_wire import WEBHOOK
 from support.terminal import Terminal
-from webhooks.domain.check import Probe
 from webhooks.domain.delivery import FailureReason, Outcome
-from webhooks.domain.erasure import ErasureStatus
-from webhooks.domain.replay import ReplayStatus
+from webhooks.domain.jobs.check import Probe
+from webhooks.domain.jobs.erasure import ErasureStatus
+from webhooks.domain.jobs.replay import ReplayStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def advance(wire: Wire, results: list[bool], status: ReplayStatus | None = None) -> None:
     """Have the only replay send deliveries, and end."""
     store = wire.on_fakes.replay_store
-    [before] = store.replays.values()
+    [before] = store.jobs.values()
     after = before.advanced("0", results, before.updated_at_ms)
     if status is not None:
         after = after.ended(status, before.updated_at_ms)
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_the_following_and_not_the_replay(
 
     meanwhile(interrupt)
     assert commands.main(["replay", WEBHOOK.id, "--since", SINCE]) == 130
-    [replay] = wire.on_fakes.replay_store.replays.values()
+    [replay] = wire.on_fakes.replay_store.jobs.values()
     assert replay.running
     assert f"It goes on: {replay.id}." in capsys.readouterr().err
 
@@ -118,7 +118,7 @@ def test_an_erasure_is_followed_to_its_end(
     store = wire.on_fakes.erasure_store
 
     def end() -> None:
-        [before] = store.erasures.values()
+        [before] = store.jobs.values()
         assert store.save(before, before.ended(status, before.updated_at_ms))
 
     meanwhile(end)
@@ -166,8 +166,8 @@ def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
 
     def complete(_: float) -> None:
         """Have the check made while the command waits for it."""
-        [check] = store.checks.values()
-        store.end(check.completed(answered(unsigned), check.created_at_ms))
+        [check] = store.jobs.values()
+        store.save(check, check.completed(answered(unsigned), check.created_at_ms))
 
     monkeypatch.setattr(time, "sleep", complete)
     assert commands.main(["check", WEBHOOK.id]) == code
@@ -175,7 +175,7 @@ def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
     [line] = [line for line in shown.splitlines() if line.startswith("unsigned ")]
     assert line.split()[1:3] == ["refused", str(unsigned.status_code)]
     assert ("failed" in line) is bool(code)
-    store.checks.clear()
+    store.jobs.clear()
     assert commands.main(["check", WEBHOOK.id, "--json"]) == code
     assert json.loads(capsys.readouterr().out)["verified"] is not bool(code)
 
@@ -186,8 +186,8 @@ def test_a_check_that_could_not_be_made_fails(
     store = wire.on_fakes.check_store
 
     def fail(_: float) -> None:
-        [check] = store.checks.values()
-        store.end(check.failed("webhook_deleted", check.created_at_ms))
+        [check] = store.jobs.values()
+        store.save(check, check.failed("webhook_deleted", check.created_at_ms))
 
     monkeypatch.setattr(time, "sleep", fail)
     assert commands.main(["check", WEBHOOK.id]) == 1

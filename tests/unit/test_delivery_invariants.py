@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from support import samples
-from support.fakes import FakeDeliveryStore, FakeRecoveryScheduler, FakeScheduler
+from support.fakes import FakeDeliveryStore, FakeJobScheduler, FakeScheduler
 from support.world import World
 from webhooks.domain.delivery import Delivery, DeliveryKey, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.health import Circuit
+from webhooks.domain.health import Circuit, RecoveryKey
+from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.webhook import Secrets
-from webhooks.ports import WebhookChanges
-from webhooks.services.recovery import Step
+from webhooks.ports import JobKey, WebhookChanges
 from webhooks.services.redriver import Redriver
 from webhooks.services.registry import Registry
 from webhooks.services.retrier import Decision
@@ -34,7 +34,6 @@ from webhooks.services.retrier import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from webhooks.domain.health import RecoveryKey
 
 Result = TypeVar("Result")
 
@@ -175,12 +174,12 @@ class Executions(FakeScheduler):
 @dataclass
 class Recovering:
     key: RecoveryKey
-    step: Step
+    step: RecoveryState
     due_ms: int
 
 
-class Recoveries(FakeRecoveryScheduler):
-    """The executions of the recovery state machine that go on."""
+class Recoveries(FakeJobScheduler):
+    """The executions of the job state machine that go on."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
@@ -188,13 +187,14 @@ class Recoveries(FakeRecoveryScheduler):
         self._names: set[str] = set()
         self._clock = clock
 
-    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+        assert isinstance(key, RecoveryKey)
         assert delay_seconds >= 0
         super().start(key, delay_seconds=delay_seconds)
         if key.recovery_id not in self._names:
             self._names.add(key.recovery_id)
             due_ms = int((self._clock() + delay_seconds) * 1000)
-            self.live[key.recovery_id] = Recovering(key, Step(0), due_ms)
+            self.live[key.recovery_id] = Recovering(key, RecoveryState(0), due_ms)
 
 
 class Deliveries(RuleBasedStateMachine):
@@ -213,7 +213,7 @@ class Deliveries(RuleBasedStateMachine):
         self.world = World(deliveries=self.store, schedule=schedule, recovery_rate=3)
         self.executions = self.world.scheduler = Executions(self.world.clock)
         self.recoveries = self.world.recoveries = Recoveries(self.world.clock)
-        for service in (self.world.dispatcher, self.world.recovery):
+        for service in (self.world.dispatcher, self.world.recovery_job):
             service._threads.shutdown()
             service._threads = Inline()  # type: ignore[assignment]
         for number in (1, 2):
@@ -375,7 +375,7 @@ class Deliveries(RuleBasedStateMachine):
 
     def run_recovery(self, one: Recovering) -> None:
         with suppress(UnavailableError):
-            step = self.world.recovery.step(one.key, one.step, lambda: self.world.remaining)
+            step = self.world.recovery_job.advance(one.key, one.step, lambda: self.world.remaining)
             if step is None:
                 del self.recoveries.live[one.key.recovery_id]
             else:
@@ -403,7 +403,7 @@ class Deliveries(RuleBasedStateMachine):
             if Name(key, delivery.generation) in self.executions.live
         ]
         with suppress(UnavailableError):
-            self.world.sweeper.sweep(lambda: self.world.remaining)
+            self.world.sweep_job.sweep(lambda: self.world.remaining)
         for delivery in worked_on:
             assert self.store.watched[delivery.key] == delivery
 

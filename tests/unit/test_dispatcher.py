@@ -12,8 +12,9 @@ from support.world import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.event import MAX_BODY_BYTES, accept
+from webhooks.domain.event import MAX_BODY_BYTES, EventType, accept
 from webhooks.domain.health import Circuit, Health
+from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
 from webhooks.services.reader import Message
 
@@ -50,6 +51,14 @@ def test_an_event_reaches_every_active_webhook_that_wants_its_type(world: World)
         samples.webhook(number).url for number in (1, 2, 4)
     }
     assert [delivery.status for delivery in world.stored()] == [Status.SUCCEEDED] * 3
+
+
+def test_a_star_is_every_type_of_mail_those_to_come_included_and_no_other() -> None:
+    every, named = samples.webhook(1, events=("*",)), samples.webhook(2, events=("webhook.new",))
+    assert all(every.wants(event_type) for event_type in (*EventType, "email.to_come"))
+    assert not every.wants("webhook.new")
+    assert named.wants("webhook.new")
+    assert not named.wants("email.sent")
 
 
 def test_a_delivery_that_succeeds_costs_its_share_of_one_write_and_no_execution(
@@ -528,11 +537,41 @@ def test_a_rotation_signs_with_both_secrets(world: World) -> None:
     assert headers["X-SendComms-Signature"] == old
 
 
-def test_a_ses_record_outside_the_six_is_counted_and_dropped(world: World) -> None:
-    record = {"eventType": "Reject", "mail": {"messageId": "m", "timestamp": "x"}, "reject": {}}
+def test_a_ses_record_that_is_no_event_is_counted_and_dropped(world: World) -> None:
+    record = {"eventType": "Received", "mail": {"messageId": "m", "timestamp": "x"}, "receipt": {}}
     assert world.send(json.dumps(record)) == []
     assert world.observer.counts["IgnoredEvents"] == 1
     assert world.rejected.messages == []
+
+
+def test_the_headers_that_are_asked_for_reach_the_receiver(world: World) -> None:
+    world.ses_headers = ("X-Order-Id",)
+    world.ses_accounts = SesAccounts(default="acc_1")
+    world.add()
+    record = {
+        "eventType": "Delivery",
+        "mail": {
+            "messageId": "m",
+            "timestamp": "2025-12-21T10:30:00Z",
+            "headers": [{"name": "X-Order-Id", "value": "17"}, {"name": "X-Other", "value": "18"}],
+        },
+        "delivery": {"timestamp": "2025-12-21T10:30:00Z", "recipients": ["a@example.com"]},
+    }
+    assert world.send(json.dumps(record)) == []
+    [(_, body, _)] = world.sender.posts
+    assert json.loads(body)["data"]["headers"] == {"X-Order-Id": "17"}
+
+
+def test_an_event_of_an_array_has_the_time_of_its_first_copy(world: World) -> None:
+    world.add()
+    event = {"account_id": "acc_1", "event": "email.delivered", "data": {"to": "a@example.com"}}
+    array = json.dumps([{"event": "email.lost"}, event, {**event, "id": "evt_other"}])
+    assert world.send(json.dumps(event)) == []
+    world.now_ms += 60_000
+    assert world.send(array) == []
+    assert len(world.stored()) == len(world.sender.posts) == 2
+    assert [one.reason for one in world.rejected.messages] == ["unknown_event"]
+    assert "Conflicts" not in world.observer.counts
 
 
 def test_logs_name_no_url_address_payload_or_secret(world: World) -> None:

@@ -16,8 +16,8 @@ from support.recovering import DRAINING, FIRST, REFUSED, World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit
+from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
-from webhooks.services.recovery import Step
 from webhooks.services.retrier import Decision
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Hour:
         at_ms = self.world.now_ms + math.ceil(seconds) * 1000
         heapq.heappush(self._due, (at_ms, next(self._order), work))
 
-    def _recover(self, before: Step) -> None:
+    def _recover(self, before: RecoveryState) -> None:
         posts = len(self.world.sender.posts)
         step = self.world.step(before)
         second = (self.world.now_ms - self._start_ms) // 1000
@@ -197,13 +197,13 @@ def test_what_a_step_sent_before_our_own_side_failed_counts(world: World) -> Non
 def test_the_pace_is_kept_from_probe_to_probe_and_by_the_draining_after_it(world: World) -> None:
     world.wait_for(40)
     world.sender.answer = lambda *_: LIMITED
-    step = world.step(Step(0, probe=1, pace=0.25))
+    step = world.step(RecoveryState(0, probe=1, pace=0.25))
     assert step is not None
     assert (step.probe, step.pace) == (2, 0.25)
     world.sender.answer = None
     # The probe is one of them, so that the next one is four seconds after it.
-    assert world.step(step) == Step(4, probe=0, pace=0.25)
-    step = world.step(Step(0, probe=0, pace=0.25))
+    assert world.step(step) == RecoveryState(4, probe=0, pace=0.25)
+    step = world.step(RecoveryState(0, probe=0, pace=0.25))
     assert step is not None
     assert step.pace == pytest.approx(0.275)
     assert step.seconds == pytest.approx(1 / 0.275)
@@ -214,5 +214,5 @@ def test_a_rate_that_was_lowered_meanwhile_is_kept_to(world: World) -> None:
     world.recovery_rate = 3
     world.wait_for(9)
     world.drain()
-    assert world.step(Step(0, probe=0, pace=8.0)) == DRAINING
+    assert world.step(RecoveryState(0, probe=0, pace=8.0)) == DRAINING
     assert len(world.sent()) == 3

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.fakes import FakeErasureScheduler, FakeRateLimitStore
+from support.fakes import FakeJobScheduler, FakeRateLimitStore
 from support.http_api import LIMITS
 from support.world import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
-from webhooks.domain.erasure import Erasure, ErasureStatus
 from webhooks.domain.errors import InvalidInputError, TooManyErasuresError, UnavailableError
+from webhooks.domain.jobs.erasure import Erasure, ErasureStatus
 from webhooks.domain.rate_limit import RateLimit
-from webhooks.services import eraser
-from webhooks.services.eraser import PAUSE_SECONDS, SECONDS_FOR_A_BATCH
-from webhooks.services.erasures import Erasures
+from webhooks.services.jobs import erasure as erasures
+from webhooks.services.jobs.erasure import PAUSE_SECONDS, SECONDS_FOR_A_BATCH, ErasureService
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.redriver import Redriven, Redriver
 
@@ -37,8 +36,8 @@ class World(Services):
         super().__init__(random=0.5)
         self.add(1, 2)
         self.add(3, account_id="acc_2")
-        self.erasure_scheduler = FakeErasureScheduler()
-        self.services = Erasures(
+        self.erasure_scheduler = FakeJobScheduler()
+        self.services = ErasureService(
             store=self.erasures,
             scheduler=self.erasure_scheduler,
             rate_limits=RateLimits(
@@ -47,7 +46,7 @@ class World(Services):
                 observer=self.observer,
                 clock=self.clock,
             ),
-            now_ns=lambda: (self.now_ms + len(self.erasures.erasures)) * 1_000_000,
+            now_ns=lambda: (self.now_ms + len(self.erasures.jobs)) * 1_000_000,
         )
 
     def about(self, to: str, webhook: int = 1, seconds_ago: int = 0, **changes: Any) -> Delivery:
@@ -74,13 +73,14 @@ class World(Services):
         return self.services.start("acc_1", address)
 
     def step(self, erasure: Erasure) -> float | None:
-        return self.eraser.step(erasure.key, lambda: self.remaining)
+        following = self.erasure_job.step(erasure.key, lambda: self.remaining)
+        return None if following is None else following.seconds
 
     def finish(self, erasure: Erasure) -> Erasure:
         """Make every step, each when it is due."""
         while (seconds := self.step(erasure)) is not None:
             self.now_ms += int(seconds * 1000)
-        return self.erasures.erasures[erasure.key]
+        return self.erasures.jobs[erasure.key]
 
 
 @pytest.fixture
@@ -176,13 +176,13 @@ def test_nothing_of_the_record_tells_the_address_and_at_the_end_not_even_a_hash_
 def test_a_step_is_bounded_and_the_next_goes_on_behind_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eraser, "_BATCH", 2)
-    monkeypatch.setattr(eraser, "_BATCHES_A_STEP", 2)
+    monkeypatch.setattr(erasures, "_BATCH", 2)
+    monkeypatch.setattr(erasures, "_BATCHES_A_STEP", 2)
     mine = [world.about(ANNA, seconds_ago=number) for number in range(7)]
     erasure = world.start()
     assert world.step(erasure) == PAUSE_SECONDS
     assert sum(world.now(each).erased for each in mine) == 2
-    progress = world.erasures.erasures[erasure.key]
+    progress = world.erasures.jobs[erasure.key]
     assert (progress.steps, progress.examined, progress.running) == (1, 2, True)
     world.step(erasure)
     assert sum(world.now(each).erased for each in mine) == 6
@@ -243,7 +243,7 @@ def test_a_fault_of_ours_is_tried_again_and_counts_nothing_twice(world: World) -
     world.deliveries.failures.plan("update", False, True)
     with pytest.raises(UnavailableError):
         world.step(erasure)
-    assert world.erasures.erasures[erasure.key] == erasure
+    assert world.erasures.jobs[erasure.key] == erasure
     world.finish(erasure)
     assert all(world.now(each).erased for each in mine)
     assert {world.now(each).generation for each in mine} == {1}
@@ -264,12 +264,12 @@ def test_an_erasure_that_somebody_else_carried_on_is_looked_at_again(
     original = world.walk.batch
 
     def batch(*arguments: Any) -> Any:
-        world.erasures.erasures[erasure.key] = replace(erasure, steps=5)
+        world.erasures.jobs[erasure.key] = replace(erasure, steps=5)
         return original(*arguments)
 
     monkeypatch.setattr(world.walk, "batch", batch)
     assert world.step(erasure) == PAUSE_SECONDS
-    assert world.erasures.erasures[erasure.key].steps == 5
+    assert world.erasures.jobs[erasure.key].steps == 5
 
 
 def test_what_is_erased_is_never_sent_again(world: World) -> None:
@@ -299,7 +299,7 @@ def test_the_same_address_again_is_the_same_erasure_until_its_second_pass(world:
     world.step(first)
     again = world.start()
     assert again.id != first.id
-    assert world.erasure_scheduler.started[-1] == again.key
+    assert world.erasure_scheduler.keys[-1] == again.key
 
 
 def test_an_account_begins_only_so_many_erasures_a_day(world: World) -> None:
@@ -315,23 +315,23 @@ def test_an_account_begins_only_so_many_erasures_a_day(world: World) -> None:
 def test_what_is_no_address_begins_nothing(world: World) -> None:
     with pytest.raises(InvalidInputError):
         world.start("anna")
-    assert world.erasures.erasures == {}
+    assert world.erasures.jobs == {}
 
 
 def test_one_that_could_not_be_started_has_failed_and_forgotten(world: World) -> None:
     world.erasure_scheduler.failures.plan("start", True)
     with pytest.raises(UnavailableError):
         world.start()
-    [failed] = world.erasures.erasures.values()
+    [failed] = world.erasures.jobs.values()
     assert (failed.status, failed.reason, failed.digest) == ("failed", "not_started", b"")
     assert world.start().running
 
 
 def test_one_that_is_given_up_has_failed_for_all_to_see(world: World) -> None:
     erasure = world.start()
-    world.eraser.abandon(erasure.key)
-    world.eraser.abandon(erasure.key)
-    failed = world.erasures.erasures[erasure.key]
+    world.erasure_job.abandon(erasure.key)
+    world.erasure_job.abandon(erasure.key)
+    failed = world.erasures.jobs[erasure.key]
     assert (failed.status, failed.reason, failed.salt) == ("failed", "internal_error", b"")
     [line] = world.observer.logged("erasure_ended")
     assert line["status"] == "failed"

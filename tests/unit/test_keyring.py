@@ -94,12 +94,12 @@ def test_the_list_is_newest_first_and_goes_on_where_it_stopped(keyring: Keyring)
         keyring.issue("acme", name)
     keyring.issue("globex", "foreign")
     page = keyring.page("acme", 2)
-    assert page.next_cursor is not None
-    rest = keyring.page("acme", 2, page.next_cursor)
-    assert [key.name for key in (*page.keys, *rest.keys)] == ["third", "second", "first"]
-    assert rest.next_cursor is None
+    assert page.next is not None
+    rest = keyring.page("acme", 2, page.next)
+    assert [key.name for key in (*page.items, *rest.items)] == ["third", "second", "first"]
+    assert rest.next is None
     with pytest.raises(InvalidInputError):
-        keyring.page("globex", 2, page.next_cursor)
+        keyring.page("globex", 2, page.next)
 
 
 def test_a_revoked_key_stops_and_stays_in_the_list(
@@ -111,7 +111,7 @@ def test_a_revoked_key_stops_and_stays_in_the_list(
     assert revoked is not None
     assert revoked.revoked_at_ms is not None
     assert keyring.authenticate(f"Bearer {text}") is None
-    assert revoked in keyring.page("acme", 10).keys
+    assert revoked in keyring.page("acme", 10).items
     assert keyring.revoke(key.id, by=by) == revoked
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from webhooks.observability import PowertoolsObserver
 
-CONTEXT: Any = SimpleNamespace(aws_request_id="request-1", function_name="retrier")
+CONTEXT: Any = SimpleNamespace(aws_request_id="request-1", function_name="worker")
 
 
 def test_the_counters_of_an_invocation_that_fails_are_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    observer = PowertoolsObserver("retrier")
+    observer = PowertoolsObserver("worker")
     with pytest.raises(ZeroDivisionError), observer.invocation(CONTEXT):
         observer.count("Failed")
         _ = 1 / 0
@@ -29,7 +29,7 @@ def test_the_counters_of_an_invocation_that_fails_are_its_own(
 
 
 def test_a_count_of_zero_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
-    observer = PowertoolsObserver("retrier")
+    observer = PowertoolsObserver("worker")
     with observer.invocation(CONTEXT):
         observer.count("OverdueDeliveries", 0)
     assert json.loads(capsys.readouterr().out)["OverdueDeliveries"] == [0.0]

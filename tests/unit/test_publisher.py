@@ -161,3 +161,41 @@ def test_the_log_counts_and_quotes_nothing(queue: FakeEventQueue) -> None:
     publisher.publish("acc_1", [document(), document(id="b"), "canary"])
     [fields] = observer.logged("events_published")
     assert fields == {"account_id": "acc_1", "accepted": 1, "invalid": 1, "not_taken": 1}
+
+
+def shared(publisher: Publisher, *documents: dict[str, Any]) -> list[bool]:
+    return [result.shared for result in publisher.publish("acc_1", documents)]
+
+
+def test_two_events_of_a_call_that_share_a_transaction_id_are_marked_and_counted(
+    queue: FakeEventQueue,
+) -> None:
+    observer = FakeObserver()
+    publisher = Publisher(queue, observer, clock=lambda: samples.NOW_MS / 1000)
+    sent, opened = document(event="email.sent"), document(event="email.opened")
+    other = document(transaction_id="txn_other")
+    assert shared(publisher, sent, other, opened) == [True, False, True]
+    assert observer.counts["SharedTransactionIds"] == 2
+    # Each is put on the queue as its producer gave it.
+    assert [json.loads(message)["transaction_id"] for _, message in queue.messages] == [
+        sent["transaction_id"],
+        "txn_other",
+        sent["transaction_id"],
+    ]
+
+
+def test_events_that_share_nothing_are_not_marked(queue: FakeEventQueue) -> None:
+    observer = FakeObserver()
+    publisher = Publisher(queue, observer, clock=lambda: samples.NOW_MS / 1000)
+    derived = [document(transaction_id=None, id=f"evt_{number}") for number in range(3)]
+    timeless = [document(transaction_id=None, timestamp=None) for _ in range(2)]
+    copies = [document(), document()]
+    refused = document(event="email.lost")
+    assert not any(shared(publisher, *derived, *timeless, *copies, refused))
+    assert "SharedTransactionIds" not in observer.counts
+
+
+def test_what_the_queue_did_not_take_shares_nothing(queue: FakeEventQueue) -> None:
+    queue.refuse = {1}
+    publisher = make_publisher(queue)
+    assert shared(publisher, document(id="a"), document(id="b")) == [False, False]

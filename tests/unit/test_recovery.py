@@ -12,17 +12,21 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import (
     FAILURES_TO_OPEN,
     NOTICE_MS,
+    SETTLE_SECONDS,
     WARN_AFTER_MS,
     Circuit,
     Health,
     RecoveryKey,
 )
+from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.webhook import Secrets
-from webhooks.ports import DeliveryBatch, WebhookChanges
-from webhooks.services.recovery import SECONDS_FOR_A_STEP, SETTLE_SECONDS, Step
+from webhooks.ports import Page, WebhookChanges
+from webhooks.services.jobs.recovery import SECONDS_FOR_A_STEP
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from webhooks.domain.delivery import Delivery
 
 GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410)
 
@@ -36,7 +40,7 @@ def test_a_webhook_that_is_down_is_probed_with_the_oldest_that_waits(world: Worl
     oldest, second, _ = world.wait_for(3)
     world.sender.answer = lambda *_: REFUSED
 
-    assert world.step() == Step(60.0, probe=2, after=oldest.id)
+    assert world.step() == RecoveryState(60.0, probe=2, after=oldest.id)
 
     assert world.sent() == [oldest.id]
     assert world.stored(oldest) == oldest.after(
@@ -49,7 +53,7 @@ def test_a_webhook_that_is_down_is_probed_with_the_oldest_that_waits(world: Worl
 def test_each_probe_is_of_another_delivery_and_then_of_the_oldest_again(world: World) -> None:
     first, second, third = world.wait_for(3)
     world.sender.answer = lambda *_: REFUSED
-    step: Step | None = FIRST
+    step: RecoveryState | None = FIRST
     for _ in range(5):
         assert step is not None
         step = world.step(step)
@@ -61,7 +65,7 @@ def test_the_last_delay_of_the_schedule_repeats_for_as_long_as_the_webhook_is_do
 ) -> None:
     world.wait_for(1)
     world.sender.answer = lambda *_: REFUSED
-    delays = [world.step(Step(0, probe)) for probe in (1, 2, 500)]
+    delays = [world.step(RecoveryState(0, probe)) for probe in (1, 2, 500)]
     assert [step and step.seconds for step in delays] == [60.0, 60.0, 60.0]
 
 
@@ -73,8 +77,8 @@ def test_probes_are_jittered_and_never_early(world: World) -> None:
 
 
 def test_with_nothing_to_probe_with_it_waits_for_what_comes(world: World) -> None:
-    step = world.step(Step(0, 1, "an-id-that-is-gone"))
-    assert step == Step(60.0, probe=2)
+    step = world.step(RecoveryState(0, 1, "an-id-that-is-gone"))
+    assert step == RecoveryState(60.0, probe=2)
     assert world.sent() == []
 
 
@@ -107,7 +111,7 @@ def test_a_webhook_that_was_down_for_five_days_is_disabled_unprobed(world: World
     world.sender.posts.clear()
 
     world.now_ms += NOTICE_MS
-    assert world.step() == Step(1)
+    assert world.step() == RecoveryState(1)
     assert world.webhook().disabled_reason == "failing"
     assert world.step() is None
     assert world.sent() == []
@@ -189,7 +193,7 @@ def test_draining_stops_in_time(world: World) -> None:
     world.wait_for(40)
     world.drain()
     left = iter([SECONDS_FOR_A_STEP, SECONDS_FOR_A_STEP - 1])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == DRAINING
+    assert world.recovery_job.advance(KEY, FIRST, lambda: next(left)) == DRAINING
     assert len(world.sent()) == 16
 
 
@@ -234,16 +238,16 @@ def test_a_webhook_that_is_down_again_is_left_alone_before_its_first_probe(
     assert step is not None
     step = world.step(step)
 
-    assert step == Step(33.0, probe=1, pace=pace)
+    assert step == RecoveryState(33.0, probe=1, pace=pace)
     assert world.sent() == []
     assert world.webhook().health.recovery_due_at_ms >= world.now_ms + 33_000
     assert world.step(step) == DRAINING._replace(pace=pace)
     assert len(world.sent()) == 1
 
 
-def settled(world: World) -> Step:
+def settled(world: World) -> RecoveryState:
     """The state after the wait in which whoever saw the webhook down came to an end."""
-    return Step(1, probe=0, settled=world.webhook().health.draining_since_ms)
+    return RecoveryState(1, probe=0, settled=world.webhook().health.draining_since_ms)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 600_000, -600_000])
@@ -255,7 +259,7 @@ def test_a_recovery_ends_only_when_no_function_can_hold_the_old_state(
     since_ms = world.now_ms
     world.now_ms += ahead_ms
     step = world.step()
-    assert step == Step(SETTLE_SECONDS, probe=0, settled=since_ms)
+    assert step == RecoveryState(SETTLE_SECONDS, probe=0, settled=since_ms)
     assert world.webhook().health.circuit is Circuit.DRAINING
     assert world.step(step) is None
     assert world.webhook().health == Health()
@@ -301,7 +305,7 @@ def test_a_webhook_that_was_down_once_more_at_the_very_end_settles_once_more(wor
     late = world.put(waiting(1))
     assert world.step(before) == before
     assert world.stored(late).status is Status.SUCCEEDED
-    assert world.step(before) == Step(SETTLE_SECONDS, probe=0, settled=world.now_ms)
+    assert world.step(before) == RecoveryState(SETTLE_SECONDS, probe=0, settled=world.now_ms)
 
 
 def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world: World) -> None:
@@ -309,9 +313,9 @@ def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world:
     oldest, second = world.wait_for(2)
     batch = world.walk.batch
 
-    def expired_first(*values: Any, **more: Any) -> DeliveryBatch:
+    def expired_first(*values: Any, **more: Any) -> Page[Delivery]:
         found = batch(*values, **more)
-        return DeliveryBatch([], oldest.id) if oldest in found.deliveries else found
+        return Page([], oldest.id) if oldest in found.items else found
 
     world.walk.batch = expired_first  # type: ignore[method-assign]
     world.recovery_rate = 1
@@ -325,22 +329,24 @@ def test_a_probe_goes_past_what_is_no_more_so_page_by_page(world: World) -> None
     *expired, living = world.wait_for(7)
     batch = world.walk.batch
 
-    def without_expired(*values: Any, **more: Any) -> DeliveryBatch:
+    def without_expired(*values: Any, **more: Any) -> Page[Delivery]:
         found = batch(*values, **more)
-        return DeliveryBatch([one for one in found.deliveries if one is living], found.next_after)
+        return Page([one for one in found.items if one is living], found.next)
 
     world.walk.batch = without_expired  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, *[SECONDS_FOR_A_STEP - 1] * 9])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == DRAINING
+    assert world.recovery_job.advance(KEY, FIRST, lambda: next(left)) == DRAINING
     assert world.sent() == [living.id]
     assert len(expired) == 2 * world.recovery_rate
 
 
 def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None:
     world.drain()
-    world.walk.batch = lambda *_: DeliveryBatch([], "more")  # type: ignore[method-assign]
+    world.walk.batch = lambda *_: Page([], "more")  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, SECONDS_FOR_A_STEP - 1])
-    assert world.recovery.step(KEY, FIRST, lambda: next(left)) == Step(1, probe=0, past="more")
+    assert world.recovery_job.advance(KEY, FIRST, lambda: next(left)) == RecoveryState(
+        1, probe=0, past="more"
+    )
 
 
 def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -> None:
@@ -349,17 +355,17 @@ def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -
     world.drain()
     batch = world.walk.batch
 
-    def without_expired(*values: Any, **more: Any) -> DeliveryBatch:
+    def without_expired(*values: Any, **more: Any) -> Page[Delivery]:
         found = batch(*values, **more)
-        return DeliveryBatch([one for one in found.deliveries if one is living], found.next_after)
+        return Page([one for one in found.items if one is living], found.next)
 
     world.walk.batch = without_expired  # type: ignore[method-assign]
 
-    def short_step(before: Step) -> Step | None:
+    def short_step(before: RecoveryState) -> RecoveryState | None:
         left = iter([60.0, SECONDS_FOR_A_STEP - 1])
-        return world.recovery.step(KEY, before, lambda: next(left))
+        return world.recovery_job.advance(KEY, before, lambda: next(left))
 
-    step: Step | None = FIRST
+    step: RecoveryState | None = FIRST
     steps = []
     for _ in range(5):
         assert step is not None
@@ -368,7 +374,7 @@ def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -
     third, sixth = expired[2].id, expired[5].id
     whole_way = [DRAINING._replace(past=third), DRAINING._replace(past=sixth)]
     # Then it is sent; nothing more is there; and all of it once more, in a while.
-    assert steps == [*whole_way, whole_way[1], Step(60.0, probe=0), whole_way[0]]
+    assert steps == [*whole_way, whole_way[1], RecoveryState(60.0, probe=0), whole_way[0]]
     assert world.sent() == [living.id]
     assert world.webhook().health.circuit is Circuit.DRAINING
 
@@ -394,9 +400,9 @@ def test_a_recovery_of_a_webhook_that_is_disabled_ends_and_keeps_what_waits(worl
 def test_what_waits_for_a_deleted_webhook_is_cancelled_bit_by_bit(world: World) -> None:
     deliveries = world.wait_for(60)
     world.store.delete("acc_1", samples.WEBHOOK_ID)
-    assert world.step() == Step(1)
+    assert world.step() == RecoveryState(1)
     assert [world.stored(one).status for one in deliveries].count(Status.CANCELLED) == 50
-    assert world.step() == Step(1)
+    assert world.step() == RecoveryState(1)
     assert {world.stored(one).reason for one in deliveries} == {"webhook_deleted"}
     assert world.step() is None
     assert world.sent() == []
@@ -407,13 +413,13 @@ def test_a_cancellation_that_takes_more_than_a_step_goes_on_where_it_was(world: 
     world.remaining = SECONDS_FOR_A_STEP - 1
     after: list[str | None] = []
 
-    def expired(*values: Any) -> DeliveryBatch:
+    def expired(*values: Any) -> Page[Delivery]:
         after.append(values[-1])
-        return DeliveryBatch([], "far" if len(after) < 3 else None)
+        return Page([], "far" if len(after) < 3 else None)
 
     world.walk.batch = expired  # type: ignore[assignment]
     step = world.step()
-    assert step == Step(1, past="far")
+    assert step == RecoveryState(1, past="far")
     assert world.step(step) == step
     assert world.step(step) is None
     assert after == [None, "far", "far"]
@@ -422,7 +428,7 @@ def test_a_cancellation_that_takes_more_than_a_step_goes_on_where_it_was(world: 
 def test_a_webhook_without_a_secret_is_waited_for_unsent(world: World) -> None:
     world.wait_for(1)
     world.store.add(world.webhook(), Secrets(None))
-    assert world.step(Step(0, 4, "after")) == Step(60.0, 4, "after")
+    assert world.step(RecoveryState(0, 4, "after")) == RecoveryState(60.0, 4, "after")
     assert world.sent() == []
     assert world.observer.counts["SecretMissing"] == 1
 
@@ -459,7 +465,7 @@ def test_one_whose_execution_could_not_be_started_is_found_by_the_sweeper(world:
         world.step()
     assert world.step() is not None
     world.now_ms += 700_000
-    world.sweeper.sweep(lambda: world.remaining)
+    world.sweep_job.sweep(lambda: world.remaining)
     assert world.scheduler.running(world.stored(delivery))
 
 
@@ -483,17 +489,17 @@ def test_no_schedule_has_a_webhook_probed_without_a_pause(
     world = World(recovery_schedule=schedule)
     world.wait_for(3)
     world.sender.answer = lambda *_: REFUSED
-    delays = [world.step(Step(0, probe)) for probe in (1, 2, 3, 500)]
+    delays = [world.step(RecoveryState(0, probe)) for probe in (1, 2, 3, 500)]
     assert [step and step.seconds for step in delays] == [second, 1.0, 1.0, 1.0]
 
 
 def test_no_schedule_has_a_missing_secret_looked_for_without_a_pause() -> None:
     world = World(recovery_schedule=(30.0, 0.0))
     world.store.add(world.webhook(), Secrets(None))
-    assert world.step(Step(0, 500)) == Step(1, 500)
+    assert world.step(RecoveryState(0, 500)) == RecoveryState(1, 500)
 
 
 def test_no_schedule_has_a_long_way_gone_anew_without_a_pause() -> None:
     world = World(recovery_schedule=(30.0, 0.0))
     world.drain()
-    assert world.step(Step(0, past="far")) == DRAINING
+    assert world.step(RecoveryState(0, past="far")) == DRAINING

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from support import samples
-from support.fakes import FakeObserver, FakeRecoveryScheduler, FakeWebhookStore
+from support.fakes import FakeJobScheduler, FakeObserver, FakeWebhookStore
 from webhooks.domain import cursor, targets
 from webhooks.domain.errors import (
     InvalidInputError,
@@ -20,7 +20,7 @@ from webhooks.domain.errors import (
     LimitReachedError,
     UnavailableError,
 )
-from webhooks.domain.health import Circuit, Health
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, Health
 from webhooks.domain.webhook import (
     InvalidWebhookError,
     Registration,
@@ -29,7 +29,6 @@ from webhooks.domain.webhook import (
     webhook_id,
 )
 from webhooks.ports import WebhookChanges
-from webhooks.services.recovery import SETTLE_SECONDS
 from webhooks.services.registry import Registry, Rotated
 
 if TYPE_CHECKING:
@@ -48,11 +47,11 @@ def make_registry(
     *addresses: str,
     max_webhooks: int = 50,
     max_webhooks_per_host: int = 50,
-    recoveries: FakeRecoveryScheduler | None = None,
+    recoveries: FakeJobScheduler | None = None,
 ) -> Registry:
     return Registry(
         store,
-        recoveries=recoveries or FakeRecoveryScheduler(),
+        recoveries=recoveries or FakeJobScheduler(),
         observer=FakeObserver(),
         check_url=targets.check_url,
         resolve=lambda _host: addresses,
@@ -153,7 +152,7 @@ def test_only_its_own_account_deletes_a_webhook(store: FakeWebhookStore) -> None
 def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
     store: FakeWebhookStore, active: bool, circuit: Circuit
 ) -> None:
-    recoveries = FakeRecoveryScheduler()
+    recoveries = FakeJobScheduler()
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active, health=Health(circuit=circuit)), Secrets("s"))
@@ -168,7 +167,7 @@ def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
 
 
 def test_deleting_an_absent_webhook_starts_nothing(store: FakeWebhookStore) -> None:
-    recoveries = FakeRecoveryScheduler()
+    recoveries = FakeJobScheduler()
     assert not make_registry(store, recoveries=recoveries).delete("acme", str(UUID(int=1)))
     assert recoveries.started == []
 
@@ -177,7 +176,7 @@ def test_deleting_an_absent_webhook_starts_nothing(store: FakeWebhookStore) -> N
 def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
     store: FakeWebhookStore, active: bool
 ) -> None:
-    recoveries = FakeRecoveryScheduler()
+    recoveries = FakeJobScheduler()
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active), Secrets(None))
@@ -206,7 +205,7 @@ def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
 def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
     store: FakeWebhookStore, changes: WebhookChanges, active: bool, begins: bool
 ) -> None:
-    recoveries = FakeRecoveryScheduler()
+    recoveries = FakeJobScheduler()
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     down = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1")
@@ -222,7 +221,7 @@ def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
 def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhile(
     store: FakeWebhookStore,
 ) -> None:
-    recoveries = FakeRecoveryScheduler()
+    recoveries = FakeJobScheduler()
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     update = store.update
@@ -260,7 +259,7 @@ def test_a_rotation_that_another_one_overtakes_rotates_what_that_one_restored(
 
 
 def test_an_ordinary_rotation_starts_nothing(store: FakeWebhookStore) -> None:
-    recoveries = FakeRecoveryScheduler()
+    recoveries = FakeJobScheduler()
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     assert registry.rotate_secret("acme", webhook.id) is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.fakes import FakeReplayScheduler, FakeReplayStore
+from support.fakes import FakeJobScheduler, FakeJobStore
 from support.world import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.errors import (
@@ -17,9 +17,9 @@ from webhooks.domain.errors import (
     UnavailableError,
     WebhookDisabledError,
 )
-from webhooks.domain.replay import NOT_ARRIVED, PAUSE_SECONDS, Replay, ReplayStatus, select
-from webhooks.services.replayer import SECONDS_FOR_A_STEP, Replayer
-from webhooks.services.replays import Replays
+from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, select
+from webhooks.domain.pace import PAUSE_SECONDS
+from webhooks.services.jobs.replay import SECONDS_FOR_A_STEP, ReplayJob, ReplayService
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,16 +37,16 @@ class World(Services):
         super().__init__(schedule=(5.0,), random=0.5)
         self.add()
         self.webhooks = self.store
-        self.replay_store = FakeReplayStore()
-        self.replay_scheduler = FakeReplayScheduler()
-        self.replays = Replays(
+        self.replay_store = FakeJobStore[Replay](one_at_a_time=True)
+        self.replay_scheduler = FakeJobScheduler()
+        self.replays = ReplayService(
             store=self.replay_store,
             scheduler=self.replay_scheduler,
             max_replays_per_day=2,
             cursor_key=b"k",
-            now_ns=lambda: (samples.NOW_MS + len(self.replay_store.replays)) * 1_000_000,
+            now_ns=lambda: (samples.NOW_MS + len(self.replay_store.jobs)) * 1_000_000,
         )
-        self.replayer = Replayer(
+        self.replay_job = ReplayJob(
             store=self.replay_store,
             walk=self.walk,
             destinations=self.store,
@@ -77,7 +77,8 @@ class World(Services):
         return self.replays.start(samples.webhook(), **{"since": SINCE, **request})
 
     def step(self, replay: Replay, remaining_seconds: float = 45.0) -> float | None:
-        return self.replayer.step(replay.key, remaining_seconds)
+        following = self.replay_job.step(replay.key, lambda: remaining_seconds)
+        return None if following is None else following.seconds
 
     def now(self, replay: Replay) -> Replay:
         found = self.replay_store.get(replay.key)
@@ -127,13 +128,13 @@ def test_what_no_replay_can_be_is_refused_by_field(
     with pytest.raises(InvalidInputError) as refused:
         world.start(**request_)
     assert refused.value.field == field
-    assert world.replay_store.replays == {}
+    assert world.replay_store.jobs == {}
 
 
 def test_a_replay_is_recorded_and_then_started(world: World) -> None:
     replay = world.start()
     assert world.now(replay) == replay
-    assert world.replay_scheduler.started == [replay.key]
+    assert world.replay_scheduler.keys == [replay.key]
 
 
 def test_a_disabled_webhook_has_no_replay(world: World) -> None:
@@ -142,7 +143,7 @@ def test_a_disabled_webhook_has_no_replay(world: World) -> None:
     assert disabled
     with pytest.raises(WebhookDisabledError):
         world.replays.start(disabled, since=SINCE)
-    assert world.replay_scheduler.started == []
+    assert world.replay_scheduler.keys == []
 
 
 def test_a_second_replay_waits_for_the_first(world: World) -> None:
@@ -164,7 +165,7 @@ def test_a_replay_that_could_not_be_started_is_in_nobodys_way(world: World) -> N
     world.replay_scheduler.failures.plan("start", True)
     with pytest.raises(UnavailableError):
         world.start()
-    [failed] = world.replay_store.replays.values()
+    [failed] = world.replay_store.jobs.values()
     assert (failed.status, failed.reason) == (ReplayStatus.FAILED, "not_started")
     assert world.start().running
 
@@ -307,9 +308,9 @@ def test_a_replay_ends_with_its_webhook(world: World, reason: str) -> None:
 
 def test_an_abandoned_replay_has_failed_for_all_to_see(world: World) -> None:
     replay = world.start()
-    world.replayer.abandon(replay.key)
+    world.replay_job.abandon(replay.key)
     assert (world.now(replay).status, world.now(replay).reason) == ("failed", "internal_error")
-    world.replayer.abandon(replay.key)
+    world.replay_job.abandon(replay.key)
     [line] = world.observer.logged("replay_ended")
     assert line["status"] == "failed"
 
@@ -328,12 +329,12 @@ def test_a_list_of_replays_goes_on_with_its_cursor(world: World) -> None:
         ids.insert(0, world.start().id)
         world.replays.cancel(samples.webhook(), ids[0])
     page = world.replays.page(samples.webhook(), 1)
-    assert page.next_cursor
-    rest = world.replays.page(samples.webhook(), 1, page.next_cursor)
-    assert [one.id for one in (*page.replays, *rest.replays)] == ids
-    assert rest.next_cursor is None
+    assert page.next
+    rest = world.replays.page(samples.webhook(), 1, page.next)
+    assert [one.id for one in (*page.items, *rest.items)] == ids
+    assert rest.next is None
     with pytest.raises(InvalidInputError):
-        world.replays.page(samples.webhook(2), 1, page.next_cursor)
+        world.replays.page(samples.webhook(2), 1, page.next)
 
 
 def test_a_delivery_that_settles_meanwhile_is_passed_over(world: World) -> None:

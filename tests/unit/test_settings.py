@@ -13,9 +13,10 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.aws_endpoint_url is None
 
 
-def test_configuration_sets_have_accounts() -> None:
-    settings = Settings.from_environment({"CONFIGURATION_SET_ACCOUNTS": "one=acc_1, two=acc_2"})
-    assert settings.configuration_set_accounts == {"one": "acc_1", "two": "acc_2"}
+def test_headers_are_names_with_commas_between() -> None:
+    settings = Settings.from_environment({"SES_HEADERS": "X-Order-Id, List-Id,"})
+    assert settings.ses_headers == ("X-Order-Id", "List-Id")
+    assert Settings.from_environment({"SES_HEADERS": ""}).ses_headers == ()
 
 
 @pytest.mark.parametrize(
@@ -26,8 +27,6 @@ def test_configuration_sets_have_accounts() -> None:
         ("MAX_WEBHOOKS_PER_ACCOUNT", "-1"),
         ("DEFAULT_ACCOUNT_ID", "team#1"),
         ("DEFAULT_ACCOUNT_ID", "x" * 65),
-        ("CONFIGURATION_SET_ACCOUNTS", "one"),
-        ("CONFIGURATION_SET_ACCOUNTS", "one=a/b"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:

@@ -14,7 +14,7 @@ from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
-from webhooks.services.sweeper import SWEPT_AT_ONCE
+from webhooks.services.jobs.sweep import SWEPT_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 SECONDS_A_CALL = 0.02
 FUNCTION_SECONDS = 45.0
-"""What the template gives the retrier."""
+"""What the template gives the worker."""
 
 
 class World(Services):
@@ -32,11 +32,11 @@ class World(Services):
         super().__init__()
         self.add()
         self.used = 0.0
-        self.sweeper._random = random.Random(1).random  # noqa: S311 (a test's)
+        self.sweep_job._random = random.Random(1).random  # noqa: S311 (a test's)
         for on, methods in {
             self.deliveries: ("get", "get_many", "update"),
             self.scheduler: ("start", "running"),
-            self.sweeper._overdue: ("page",),
+            self.sweep_job._overdue: ("page",),
             self.health_store: ("overdue", "replace"),
             self.recoveries: ("start",),
         }.items():
@@ -52,7 +52,7 @@ class World(Services):
 
     def sweep(self) -> tuple[int, int]:
         self.used = 0.0
-        return self.sweeper.sweep(lambda: FUNCTION_SECONDS - self.used)
+        return self.sweep_job.sweep(lambda: FUNCTION_SECONDS - self.used)
 
     def overdue(self, number: int, ago_ms: int = HOUR_MS, *, works: bool = False) -> Delivery:
         """Store a delivery that was due some time ago, and whose execution may go on."""
@@ -142,7 +142,7 @@ def test_no_partition_is_the_last_each_time(world: World) -> None:
     first: set[str] = set()
     for _ in range(20):
         before = {delivery.id for delivery in lost if world.started(delivery)}
-        world.sweeper.sweep(lambda: 36.1 - world.used)
+        world.sweep_job.sweep(lambda: 36.1 - world.used)
         world.used = 0.0
         now = {delivery.id for delivery in lost if world.started(delivery)}
         first.update(found[-1] for found in now - before)
@@ -152,7 +152,7 @@ def test_no_partition_is_the_last_each_time(world: World) -> None:
 def test_a_sweep_starts_no_more_than_so_many_again(world: World) -> None:
     for number in range(2 * SWEPT_AT_ONCE):
         world.overdue(number)
-    restarted, _ = world.sweeper.sweep(lambda: 60)
+    restarted, _ = world.sweep_job.sweep(lambda: 60)
     assert SWEPT_AT_ONCE <= restarted < SWEPT_AT_ONCE + 8
 
 
@@ -198,7 +198,7 @@ def test_a_part_that_our_own_side_fails_leaves_the_others_their_turn(
     on: Any = {
         "recoveries": (world.health_store, "overdue"),
         "a recovery": (world.recoveries, "start"),
-        "a page": (world.sweeper._overdue, "page"),
+        "a page": (world.sweep_job._overdue, "page"),
         "deliveries": (world.deliveries, "get_many"),
         "a start": (world.scheduler, "start"),
     }[part]
@@ -214,7 +214,7 @@ def test_a_part_that_our_own_side_fails_leaves_the_others_their_turn(
 @pytest.mark.parametrize("method", ["overdue", "page"])
 def test_a_sweep_that_does_not_come_to_its_end_counts_no_zero(world: World, method: str) -> None:
     """The alarm on sweeps that are missing is to see it."""
-    on: Any = world.health_store if method == "overdue" else world.sweeper._overdue
+    on: Any = world.health_store if method == "overdue" else world.sweep_job._overdue
     on.failures.plan(method, True)
     with pytest.raises(UnavailableError):
         world.sweep()

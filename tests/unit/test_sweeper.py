@@ -9,9 +9,9 @@ from support.world import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health, RecoveryKey
-from webhooks.ports import OverduePage
+from webhooks.ports import OverdueDelivery, Page
+from webhooks.services.jobs.sweep import GRACE_SECONDS
 from webhooks.services.redriver import Redriven, Redriver
-from webhooks.services.sweeper import GRACE_SECONDS
 
 GRACE_MS = int(GRACE_SECONDS * 1000)
 DUE_MS = samples.NOW_MS + 5_000
@@ -30,7 +30,7 @@ class World(Services):
         return self.deliveries.deliveries[self.delivery.key]
 
     def sweep(self) -> tuple[int, int]:
-        return self.sweeper.sweep(lambda: self.remaining)
+        return self.sweep_job.sweep(lambda: self.remaining)
 
     def give_recovery(self, **changes: object) -> RecoveryKey:
         health = Health(circuit=Circuit.OPEN, recovery_id="old", recovery_due_at_ms=DUE_MS)
@@ -142,8 +142,8 @@ def test_one_of_the_sweeps_whose_attempt_is_due_is_left_to_it_by_a_redrive(world
 
 def test_one_that_changed_since_the_index_was_written_is_left_alone(world: World) -> None:
     world.put(replace(world.delivery, status=Status.WAITING, next_attempt_at_ms=None))
-    found = world.sweeper._overdue
-    found.page = lambda *_: OverduePage([world.delivery.key], None)  # type: ignore[method-assign]
+    found = world.sweep_job._overdue
+    found.page = lambda *_: Page([OverdueDelivery(1, world.delivery.key)])  # type: ignore[method-assign]
     assert world.sweep() == (0, 0)
     del world.deliveries.deliveries[world.delivery.key]
     assert world.sweep() == (0, 0)

@@ -7,16 +7,17 @@ import secrets
 import pytest
 
 from support import samples
-from support.fakes import FakeReplayStore
+from support.fakes import FakeJobStore
 from support.world import World
 from webhooks.domain.delivery import Delivery, Status, delivery_id
-from webhooks.domain.erasure import Erasure, ErasureStatus, digest, erasure_id
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit, Health, RecoveryKey
-from webhooks.domain.replay import NOT_ARRIVED, Replay, ReplayStatus, Selection, replay_id
+from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
+from webhooks.domain.jobs.recovery import RecoveryState
+from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
+from webhooks.domain.selection import Selection
 from webhooks.domain.webhook import Secrets
-from webhooks.services.recovery import Step
-from webhooks.services.replayer import Replayer
+from webhooks.services.jobs.replay import ReplayJob
 
 ANNA = "anna@example.com"
 RECOVERY = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-0")
@@ -81,10 +82,10 @@ def test_a_drain_sends_what_waits_behind_it_and_comes_to_its_end(world: World, l
         circuit=Circuit.DRAINING, recovery_id=RECOVERY.recovery_id, draining_since_ms=world.now_ms
     )
     world.store.add(samples.webhook(health=health), Secrets(samples.SECRET))
-    step: Step | None = Step(0)
+    step: RecoveryState | None = RecoveryState(0)
     for _ in range(10):
         if step is not None:
-            step = world.recovery.step(RECOVERY, step, lambda: world.remaining)
+            step = world.recovery_job.advance(RECOVERY, step, lambda: world.remaining)
     assert step is None
     assert sorted(sent(world)) == [delivery.id for delivery in others]
     assert told(world) == {broken.id}
@@ -95,14 +96,14 @@ def test_a_probe_is_made_with_another(world: World) -> None:
     second = put(world, 1, Status.WAITING)
     health = Health(circuit=Circuit.OPEN, recovery_id=RECOVERY.recovery_id)
     world.store.add(samples.webhook(health=health), Secrets(samples.SECRET))
-    world.recovery.step(RECOVERY, Step(0), lambda: world.remaining)
+    world.recovery_job.advance(RECOVERY, RecoveryState(0), lambda: world.remaining)
     assert sent(world) == [second.id]
     assert told(world) == {broken.id}
 
 
 def test_a_replay_sends_the_others(world: World) -> None:
     deliveries = [put(world, n, Status.EXHAUSTED, readable=n != 1) for n in range(3)]
-    store = FakeReplayStore()
+    store = FakeJobStore[Replay](one_at_a_time=True)
     replay = Replay(
         account_id="acc_1",
         webhook_id=samples.WEBHOOK_ID,
@@ -112,7 +113,7 @@ def test_a_replay_sends_the_others(world: World) -> None:
         updated_at_ms=samples.NOW_MS,
     )
     store.create(replay)
-    replayer = Replayer(
+    replayer = ReplayJob(
         store=store,
         walk=world.walk,
         destinations=world.store,
@@ -121,9 +122,9 @@ def test_a_replay_sends_the_others(world: World) -> None:
         clock=world.clock,
         deliveries_per_second=2,
     )
-    while replayer.step(replay.key, 60) is not None:
+    while replayer.step(replay.key, lambda: 60.0) is not None:
         pass
-    ended = store.replays[replay.key]
+    ended = store.jobs[replay.key]
     assert (ended.status, ended.sent) == (ReplayStatus.COMPLETED, 2)
     assert set(sent(world)) == {deliveries[0].id, deliveries[2].id}
     assert told(world) == {deliveries[1].id}
@@ -141,9 +142,9 @@ def test_an_erasure_erases_the_others_and_does_not_say_that_it_erased_all(world:
         digest=digest(salt, ANNA),
     )
     world.erasures.create(erasure)
-    while (seconds := world.eraser.step(erasure.key, lambda: world.remaining)) is not None:
-        world.now_ms += int(seconds * 1000)
-    ended = world.erasures.erasures[erasure.key]
+    while (following := world.erasure_job.step(erasure.key, lambda: world.remaining)) is not None:
+        world.now_ms += int(following.seconds * 1000)
+    ended = world.erasures.jobs[erasure.key]
     assert (ended.status, ended.reason) == (ErasureStatus.FAILED, "internal_error")
     assert (ended.erased, ended.salt, ended.digest) == (2, b"", b"")
     assert world.deliveries.deliveries[deliveries[2].key].erased

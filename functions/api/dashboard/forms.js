@@ -104,7 +104,7 @@ function webhookFields(types, webhook) {
   const fields = [
     field("url", "URL", url, { hint: "https, on a public host. Events are sent here." }),
     group("events", "Events", [
-      el("label", { class: "check" }, all, el("span", {}, "All events, those to come included")),
+      el("label", { class: "check" }, all, el("span", {}, "All events of mail, those to come included")),
       single,
     ]),
     others.map(({ element }) => element),

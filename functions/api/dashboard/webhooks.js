@@ -78,7 +78,7 @@ function card(webhook, onSlot, signal) {
 
 /** Return the event types that a webhook is subscribed to. */
 export function eventList(webhook) {
-  const names = webhook.events.includes("*") ? ["all events"] : webhook.events;
+  const names = webhook.events.includes("*") ? ["all events of mail"] : webhook.events;
   return el("ul", { class: "tags", "aria-label": "Events" }, names.map((name) => el("li", {}, name)));
 }
 

@@ -37,8 +37,8 @@ def list_api_keys(
     """Newest first, revoked ones too."""
     page = keyring.page(account_id, limit, cursor)
     return SuccessPage(
-        data=[ApiKeyOut.of(key) for key in page.keys],
-        pagination=Pagination(next_cursor=page.next_cursor),
+        data=[ApiKeyOut.of(key) for key in page.items],
+        pagination=Pagination(next_cursor=page.next),
     )
 
 

@@ -64,8 +64,8 @@ def list_deliveries(
     wanted = DeliveryFilter(status, event, since, until)
     page = logbook.page(webhook, wanted, limit, cursor)
     return SuccessPage(
-        data=[DeliverySummaryOut.of(delivery) for delivery in page.deliveries],
-        pagination=Pagination(next_cursor=page.next_cursor),
+        data=[DeliverySummaryOut.of(delivery) for delivery in page.items],
+        pagination=Pagination(next_cursor=page.next),
     )
 
 

@@ -8,8 +8,7 @@ from api import errors
 from api.dependencies import AccountId, CurrentCall, EventPublisher, PublishedDocuments
 from api.operations import SCOPE_EXTENSION, refuses
 from api.requests import MAX_EVENTS_BODY_BYTES
-from api.schemas.base import Success
-from api.schemas.events import REQUEST_BODY, PublishedOut
+from api.schemas.events import REQUEST_BODY, PublishedOut, PublishedSuccess, warnings_of
 from webhooks.domain.api_key import Scope
 from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.services.publisher import Published
@@ -30,8 +29,11 @@ def publish_events(
     account_id: AccountId,
     publisher: EventPublisher,
     call: CurrentCall,
-) -> Success[PublishedOut | list[PublishedOut]]:
-    """One event, or a list of 1 to 100. For a list, data tells of each event, in order."""
+) -> PublishedSuccess:
+    """One event, or a list of 1 to 100. For a list, data tells of each event, in order.
+
+    Warnings name the events of a list that share a transaction_id.
+    """
     alone = isinstance(documents, dict)
     published = publisher.publish(
         account_id, [documents] if isinstance(documents, dict) else documents
@@ -41,7 +43,7 @@ def publish_events(
     # What our own side did not take is to be sent again, also under the same Idempotency-Key.
     call.final = not any(isinstance(each.error, UnavailableError) for each in published)
     results = [PublishedOut.of(index, each) for index, each in enumerate(published)]
-    return Success(data=results[0] if alone else results)
+    return PublishedSuccess(data=results[0] if alone else results, warnings=warnings_of(published))
 
 
 def _refusal(published: Sequence[Published], *, alone: bool) -> Exception:

@@ -47,8 +47,8 @@ def list_replays(
     """Newest first."""
     page = replays.page(own_webhook(registry, account_id, webhook_id), limit, cursor)
     return SuccessPage(
-        data=[ReplayOut.of(replay) for replay in page.replays],
-        pagination=Pagination(next_cursor=page.next_cursor),
+        data=[ReplayOut.of(replay) for replay in page.items],
+        pagination=Pagination(next_cursor=page.next),
     )
 
 

@@ -67,8 +67,8 @@ def list_webhooks(
     """Newest first."""
     page = registry.page(account_id, limit, cursor)
     return SuccessPage(
-        data=[WebhookOut.of(webhook) for webhook in page.webhooks],
-        pagination=Pagination(next_cursor=page.next_cursor),
+        data=[WebhookOut.of(webhook) for webhook in page.items],
+        pagination=Pagination(next_cursor=page.next),
     )
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from api.schemas.base import Out
-from webhooks.domain.check import Check, CheckStatus, Finding, Probe, Report, Verdict, judge
 from webhooks.domain.delivery import FailureReason
+from webhooks.domain.jobs.check import Check, CheckStatus, Finding, Probe, Report, Verdict, judge
 from webhooks.domain.timestamps import to_text
 
 

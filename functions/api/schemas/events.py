@@ -1,9 +1,10 @@
 """The shapes of publishing. What is sent is read by the domain's rules, as a queue's message is."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from api.errors import as_api_error
-from api.schemas.base import ErrorOut, Out
+from api.schemas.base import ErrorOut, Out, ProblemOut, Success
 from webhooks.domain.event import EventType
 from webhooks.services.publisher import MAX_EVENTS, Published
 
@@ -23,7 +24,13 @@ _EVENT_SCHEMA: dict[str, Any] = {
             "maxLength": 128,
             "description": "Your own id of the event; derived from its content where left out.",
         },
-        "transaction_id": {"type": "string", "minLength": 1, "maxLength": 256},
+        "transaction_id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 256,
+            "description": "An id of this event alone, since receivers go by it to pass over "
+            "duplicates; it gets one where this is left out.",
+        },
         "timestamp": {"type": "string", "format": "date-time"},
         "data": {
             "type": "object",
@@ -106,3 +113,23 @@ class PublishedOut(Out):
             status="rejected",
             error=ErrorOut(code=error.code, message=error.message, details=error.details or None),
         )
+
+
+class PublishedSuccess(Success[PublishedOut | list[PublishedOut]]):
+    """The envelope of a response, with what its caller should change."""
+
+    warnings: list[ProblemOut] | None = None
+
+
+def warnings_of(published: Sequence[Published]) -> list[ProblemOut] | None:
+    """Return a warning for each event that shares its transaction id with another one."""
+    return [
+        ProblemOut(
+            field=f"[{index}].transaction_id",
+            message="Give each event a transaction_id of its own, or leave it out: receivers go by "
+            "it, and take this event for a duplicate of another one in this call. "
+            "What belongs together is told by data.id and data.email_id.",
+        )
+        for index, each in enumerate(published)
+        if each.shared
+    ] or None

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from api.schemas.base import Out
-from webhooks.domain.erasure import Erasure, ErasureStatus
+from webhooks.domain.jobs.erasure import Erasure, ErasureStatus
 from webhooks.domain.timestamps import to_text
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, WithJsonSchema
 
 from api.schemas.base import In, Out
 from webhooks.domain.delivery import Status
-from webhooks.domain.replay import REPLAYABLE, Replay, ReplayStatus
+from webhooks.domain.jobs.replay import REPLAYABLE, Replay, ReplayStatus
 from webhooks.domain.timestamps import to_text
 
 _TIME_SCHEMA: dict[str, Any] = {"type": "string", "format": "date-time"}

@@ -11,7 +11,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -44,7 +44,7 @@ class PowertoolsObserver:
         try:
             yield
         finally:
-            self._flush(ids)
+            self.flush(**ids)
             # A process is kept: the next invocation is about something else.
             self._logger.remove_keys(ids)
 
@@ -67,8 +67,10 @@ class PowertoolsObserver:
         with self._lock:
             self._traced[field].append(name)
 
-    def _flush(self, ids: Mapping[str, str]) -> None:
+    def flush(self, **ids: str) -> None:
         """Write the invocation's metrics as one line in CloudWatch's embedded metric format.
+
+        No line where nothing was counted. `ids` are what it names besides.
 
         A metric of that format has a hundred values at most: Powertools begins another line then,
         which says everything but the counters again.
@@ -77,6 +79,8 @@ class PowertoolsObserver:
             counts, self._counts = self._counts, {}
             times, self._times = self._times, defaultdict(list)
             traced, self._traced = self._traced, defaultdict(list)
+        if not counts and not times:
+            return
         metrics = EphemeralMetrics(namespace=self._namespace, service=self._service)
         for name, about in {**ids, **traced}.items():
             metrics.add_metadata(name, about)

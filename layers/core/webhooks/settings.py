@@ -30,7 +30,7 @@ class Settings:
     events_queue_url: str = ""
     events_dead_letter_queue_url: str = ""
     retry_state_machine_arn: str = ""
-    recovery_state_machine_arn: str = ""
+    job_state_machine_arn: str = ""
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     recovery_schedule: tuple[float, ...] = DEFAULT_RECOVERY_SCHEDULE
     recovery_rate: int = 50
@@ -44,7 +44,7 @@ class Settings:
     max_erasures_per_day: int = 100
     max_calls_per_minute: int = 3_000
     default_account_id: str = "default"
-    configuration_set_accounts: Mapping[str, str] = field(default_factory=dict)
+    ses_headers: tuple[str, ...] = ()
     cursor_key: bytes = field(default=b"", repr=False)
     domain_name: str = ""
     stack_name: str = ""
@@ -74,7 +74,7 @@ class Settings:
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
             events_dead_letter_queue_url=environment.get("EVENTS_DEAD_LETTER_QUEUE_URL", ""),
             retry_state_machine_arn=environment.get("RETRY_STATE_MACHINE_ARN", ""),
-            recovery_state_machine_arn=environment.get("RECOVERY_STATE_MACHINE_ARN", ""),
+            job_state_machine_arn=environment.get("JOB_STATE_MACHINE_ARN", ""),
             retry_schedule=schedule("RETRY_SCHEDULE", default.retry_schedule),
             recovery_schedule=schedule("RECOVERY_SCHEDULE", default.recovery_schedule),
             recovery_rate=integer("RECOVERY_RATE", default.recovery_rate),
@@ -93,7 +93,7 @@ class Settings:
                 "DEFAULT_ACCOUNT_ID",
                 environment.get("DEFAULT_ACCOUNT_ID") or default.default_account_id,
             ),
-            configuration_set_accounts=_pairs(environment.get("CONFIGURATION_SET_ACCOUNTS", "")),
+            ses_headers=_names(environment.get("SES_HEADERS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),
             domain_name=environment.get("DOMAIN_NAME", ""),
             stack_name=environment.get("STACK_NAME", ""),
@@ -108,12 +108,5 @@ def _account_id(name: str, text: str) -> str:
     return text
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, account_id = item.partition("=")
-        if not (name and equals and account_id):
-            msg = "CONFIGURATION_SET_ACCOUNTS must be pairs as my-set=acc_1,other-set=acc_2"
-            raise ValueError(msg)
-        pairs[name] = _account_id("CONFIGURATION_SET_ACCOUNTS", account_id)
-    return pairs
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))

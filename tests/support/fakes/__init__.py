@@ -4,7 +4,7 @@ from support.fakes.accounts import FakeApiKeyStore, FakeKeptAnswers, FakeRateLim
 from support.fakes.deliveries import FakeDeliveryStore, FakeDeliveryWalk, FakeOverdueDeliveries
 from support.fakes.failures import Failures
 from support.fakes.health import FakeHealthStore
-from support.fakes.jobs import FakeCheckStore, FakeErasureStore, FakeReplayStore
+from support.fakes.jobs import FakeJobStore
 from support.fakes.outside import (
     FakeEventQueue,
     FakeObserver,
@@ -12,35 +12,24 @@ from support.fakes.outside import (
     FakeRejectedMessages,
     FakeSender,
 )
-from support.fakes.schedulers import (
-    FakeCheckScheduler,
-    FakeErasureScheduler,
-    FakeRecoveryScheduler,
-    FakeReplayScheduler,
-    FakeScheduler,
-)
+from support.fakes.schedulers import FakeJobScheduler, FakeScheduler
 from support.fakes.webhooks import FakeWebhookStore, FakeWebhookTrail
 
 __all__ = [
     "Failures",
     "FakeApiKeyStore",
-    "FakeCheckScheduler",
-    "FakeCheckStore",
     "FakeDeliveryStore",
     "FakeDeliveryWalk",
-    "FakeErasureScheduler",
-    "FakeErasureStore",
     "FakeEventQueue",
     "FakeHealthStore",
+    "FakeJobScheduler",
+    "FakeJobStore",
     "FakeKeptAnswers",
     "FakeObserver",
     "FakeOperationalEvents",
     "FakeOverdueDeliveries",
     "FakeRateLimitStore",
-    "FakeRecoveryScheduler",
     "FakeRejectedMessages",
-    "FakeReplayScheduler",
-    "FakeReplayStore",
     "FakeScheduler",
     "FakeSender",
     "FakeWebhookStore",

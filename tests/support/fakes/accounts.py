@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
 from webhooks.domain.errors import IdempotencyConflictError, IdempotencyInProgressError
-from webhooks.ports import ApiKeyPage, KeptAnswer
+from webhooks.ports import KeptAnswer, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ class FakeApiKeyStore:
         found = (key for key in self.keys.values() if key.account_id == account_id)
         return next((key for key in found if key.id == key_id), None)
 
-    def page(self, account_id: str, limit: int, before: str | None = None) -> ApiKeyPage:
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[ApiKey]:
         self.failures.check("page")
         keys = sorted(
             (
@@ -66,7 +66,7 @@ class FakeApiKeyStore:
             reverse=True,
         )
         page = keys[:limit]
-        return ApiKeyPage(page, page[-1].id if len(keys) > limit else None)
+        return Page(page, page[-1].id if len(keys) > limit else None)
 
     def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
         self.failures.check("revoke")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from support.fakes.failures import Failures
 from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
 from webhooks.domain.errors import UnreadableRecordError
-from webhooks.ports import DeliveryBatch, DeliveryPage, OverduePage, OverduePlace
+from webhooks.ports import OverdueDelivery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from webhooks.domain.delivery import Status
     from webhooks.domain.event import Event
-    from webhooks.domain.replay import Selection
+    from webhooks.domain.selection import Selection
     from webhooks.ports import DeliveryQuery
 
 
@@ -76,7 +76,7 @@ class FakeDeliveryStore:
         self.deliveries[delivery.key] = delivery
         return True
 
-    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
+    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
         self.failures.check("page")
         first, last = delivery_id_range(query.since_ms, query.until_ms)
         matching = sorted(
@@ -95,7 +95,7 @@ class FakeDeliveryStore:
         readable = [delivery for delivery in matching if delivery.key not in self.unreadable]
         page = readable[:limit]
         unreadable = [delivery.key for delivery in matching if delivery not in readable]
-        return DeliveryPage(page, page[-1].id if len(readable) > limit else None, unreadable)
+        return Page(page, page[-1].id if len(readable) > limit else None, unreadable)
 
     def _read(self, key: DeliveryKey) -> Delivery | None:
         if key in self.unreadable:
@@ -127,11 +127,11 @@ class FakeOverdueDeliveries:
         since_ms: int,
         before_ms: int,
         limit: int,
-        after: OverduePlace | None = None,
-    ) -> OverduePage:
+        after: OverdueDelivery | None = None,
+    ) -> Page[OverdueDelivery]:
         self.failures.check("page")
         due = sorted(
-            OverduePlace(delivery.next_attempt_at_ms, delivery.key)
+            OverdueDelivery(delivery.next_attempt_at_ms, delivery.key)
             for delivery in self.store.deliveries.values()
             if delivery.next_attempt_at_ms is not None
             and since_ms <= delivery.next_attempt_at_ms < before_ms
@@ -139,9 +139,7 @@ class FakeOverdueDeliveries:
         )
         behind = [place for place in due if after is None or place > after]
         page = behind[:limit]
-        return OverduePage(
-            [place.key for place in page], page[-1] if len(behind) > len(page) else None
-        )
+        return Page(page, page[-1].key.delivery_id if len(behind) > len(page) else None)
 
 
 class FakeDeliveryWalk:
@@ -158,7 +156,7 @@ class FakeDeliveryWalk:
         selection: Selection,
         limit: int,
         after: str | None = None,
-    ) -> DeliveryBatch:
+    ) -> Page[Delivery]:
         self.failures.check("batch")
         first, last = delivery_id_range(selection.since_ms, selection.until_ms)
         matching = sorted(
@@ -173,7 +171,7 @@ class FakeDeliveryWalk:
             key=lambda delivery: delivery.id,
         )
         page = matching[:limit]
-        return DeliveryBatch(
+        return Page(
             [delivery for delivery in page if delivery.key not in self.store.unreadable],
             page[-1].id if len(matching) > limit else None,
             [delivery.key for delivery in page if delivery.key in self.store.unreadable],

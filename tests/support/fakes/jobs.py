@@ -1,128 +1,80 @@
-"""Replays, erasures and checks in memory: the records of what runs for an owner."""
+"""Jobs in memory: the records of what runs for an owner."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
 from support.fakes.failures import Failures
-from webhooks.ports import ReplayPage
+from webhooks.ports import Page, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from webhooks.domain.check import Check, CheckKey
-    from webhooks.domain.erasure import Erasure, ErasureKey
-    from webhooks.domain.replay import Replay, ReplayKey
+    from webhooks.ports import JobKey, JobOwner
 
 
-class FakeReplayStore:
-    """`ReplayStore` in a dictionary."""
+class FakeJobStore(Generic[Record]):
+    """`JobStore` in a dictionary, of a kind that an owner may have one running job of or many."""
 
-    def __init__(self) -> None:
-        self.replays: dict[ReplayKey, Replay] = {}
+    def __init__(self, *, one_at_a_time: bool = False) -> None:
+        self.one_at_a_time = one_at_a_time
+        self.jobs: dict[Any, Record] = {}
         self.failures = Failures()
 
-    def create(self, replay: Replay) -> bool:
+    def create(self, job: Record) -> bool:
         self.failures.check("create")
-        of_webhook = self._of(replay.account_id, replay.webhook_id)
-        if any(other.running and other != replay for other in of_webhook):
+        others = [other for other in self._of(_owner(job.key)) if other.running and other != job]
+        if self.one_at_a_time and others:
             return False
-        self.replays[replay.key] = replay
+        self.jobs[job.key] = job
         return True
 
-    def get(self, key: ReplayKey) -> Replay | None:
+    def get(self, key: JobKey) -> Record | None:
         self.failures.check("get")
-        return self.replays.get(key)
+        return self.jobs.get(key)
 
-    def page(
-        self, account_id: str, webhook_id: str, limit: int, before: str | None = None
-    ) -> ReplayPage:
+    def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
         self.failures.check("page")
-        found = [
-            replay
-            for replay in self._of(account_id, webhook_id)
-            if before is None or replay.id < before
-        ]
-        return ReplayPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+        found = [job for job in reversed(self._of(owner)) if before is None or _id(job) < before]
+        return Page(found[:limit], _id(found[limit - 1]) if len(found) > limit else None)
 
-    def count_since(self, account_id: str, webhook_id: str, since_ms: int) -> int:
+    def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
+        self.failures.check("running_since")
+        return [job for job in self._since(owner, since_ms) if job.running]
+
+    def count_since(self, owner: JobOwner, since_ms: int) -> int:
         self.failures.check("count_since")
-        of_webhook = self._of(account_id, webhook_id)
-        return sum(replay.created_at_ms >= since_ms for replay in of_webhook)
+        return len(self._since(owner, since_ms))
 
-    def save(self, before: Replay, after: Replay) -> bool:
+    def save(self, before: Record, after: Record) -> bool:
         self.failures.check("save")
-        stored = self.replays.get(after.key)
+        stored = self.jobs.get(after.key)
         if stored == after:
             return True
-        if stored is None or not stored.running or stored.steps != before.steps:
+        if stored is None or not stored.running or _steps(stored) != _steps(before):
             return False
-        self.replays[after.key] = after
+        self.jobs[after.key] = after
         return True
 
-    def _of(self, account_id: str, webhook_id: str) -> list[Replay]:
-        """The replays of a webhook, newest first."""
-        mine = [r for k, r in self.replays.items() if k[:2] == (account_id, webhook_id)]
-        return sorted(mine, key=lambda replay: replay.id, reverse=True)
+    def _since(self, owner: JobOwner, since_ms: int) -> list[Record]:
+        return [job for job in self._of(owner) if job.created_at_ms >= since_ms]
+
+    def _of(self, owner: JobOwner) -> list[Record]:
+        """The jobs of an owner, oldest first."""
+        ids = [each for each in owner if each is not None]
+        return sorted((job for job in self.jobs.values() if _owner(job.key) == ids), key=_id)
 
 
-class FakeErasureStore:
-    """`ErasureStore` in a dictionary."""
-
-    def __init__(self) -> None:
-        self.erasures: dict[ErasureKey, Erasure] = {}
-        self.failures = Failures()
-
-    def create(self, erasure: Erasure) -> None:
-        self.failures.check("create")
-        self.erasures[erasure.key] = erasure
-
-    def get(self, key: ErasureKey) -> Erasure | None:
-        self.failures.check("get")
-        return self.erasures.get(key)
-
-    def running(self, account_id: str, since_ms: int) -> Sequence[Erasure]:
-        self.failures.check("running")
-        return [
-            erasure
-            for key, erasure in sorted(self.erasures.items())
-            if key.account_id == account_id
-            and erasure.running
-            and erasure.created_at_ms >= since_ms
-        ]
-
-    def save(self, before: Erasure, after: Erasure) -> bool:
-        self.failures.check("save")
-        stored = self.erasures.get(after.key)
-        if stored == after:
-            return True
-        if stored is None or not stored.running or stored.steps != before.steps:
-            return False
-        self.erasures[after.key] = after
-        return True
+def _owner(key: JobKey) -> Any:
+    *ids, _ = key._asdict().values()
+    return ids
 
 
-class FakeCheckStore:
-    """`CheckStore` in a dictionary."""
+def _id(job: Any) -> str:
+    [*_, job_id] = job.key._asdict().values()
+    return str(job_id)
 
-    def __init__(self) -> None:
-        self.checks: dict[CheckKey, Check] = {}
-        self.failures = Failures()
 
-    def create(self, check: Check) -> None:
-        self.failures.check("create")
-        self.checks[check.key] = check
-
-    def get(self, key: CheckKey) -> Check | None:
-        self.failures.check("get")
-        return self.checks.get(key)
-
-    def end(self, check: Check) -> bool:
-        self.failures.check("end")
-        stored = self.checks.get(check.key)
-        if stored == check:
-            return True
-        if stored is None or not stored.running:
-            return False
-        self.checks[check.key] = check
-        return True
+def _steps(job: Any) -> int | None:
+    """How often progress was recorded; None of a kind that does not count it."""
+    return getattr(job, "steps", None)

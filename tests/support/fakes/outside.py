@@ -82,6 +82,7 @@ class FakeObserver:
         self.counts: dict[str, int] = {}
         self.times: defaultdict[str, list[int]] = defaultdict(list)
         self.traced: defaultdict[str, list[str]] = defaultdict(list)
+        self.flushed: list[tuple[dict[str, str], dict[str, int]]] = []
 
     def log(self, level: str, event: str, **fields: object) -> None:
         self.lines.append((level, event, fields))
@@ -94,6 +95,9 @@ class FakeObserver:
 
     def trace(self, field: str, name: str) -> None:
         self.traced[field].append(name)
+
+    def flush(self, **ids: str) -> None:
+        self.flushed.append((ids, self.counts.copy()))
 
     def logged(self, event: str) -> list[dict[str, object]]:
         """The fields of each line about `event`."""

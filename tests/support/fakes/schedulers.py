@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.fakes.failures import Failures
 
 if TYPE_CHECKING:
-    from webhooks.domain.check import CheckKey
     from webhooks.domain.delivery import Delivery, DeliveryKey
-    from webhooks.domain.erasure import ErasureKey
-    from webhooks.domain.health import RecoveryKey
-    from webhooks.domain.replay import ReplayKey
+    from webhooks.ports import JobKey
 
 
 class FakeScheduler:
@@ -45,49 +42,18 @@ class FakeScheduler:
         self.resends.setdefault(request_id, (key, attempt))
 
 
-class FakeRecoveryScheduler:
-    """A `RecoveryScheduler` that keeps what was started."""
+class FakeJobScheduler:
+    """A `JobScheduler` that keeps what was started, and after how many seconds."""
 
     def __init__(self) -> None:
-        self.started: list[tuple[RecoveryKey, float]] = []
+        self.started: list[tuple[Any, float]] = []
         self.failures = Failures()
 
-    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
+    @property
+    def keys(self) -> list[Any]:
+        """The jobs that were started."""
+        return [key for key, _ in self.started]
+
+    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
         self.failures.check("start")
         self.started.append((key, delay_seconds))
-
-
-class FakeReplayScheduler:
-    """A `ReplayScheduler` that keeps what was started."""
-
-    def __init__(self) -> None:
-        self.started: list[ReplayKey] = []
-        self.failures = Failures()
-
-    def start(self, key: ReplayKey) -> None:
-        self.failures.check("start")
-        self.started.append(key)
-
-
-class FakeErasureScheduler:
-    """An `ErasureScheduler` that keeps what was started."""
-
-    def __init__(self) -> None:
-        self.started: list[ErasureKey] = []
-        self.failures = Failures()
-
-    def start(self, key: ErasureKey) -> None:
-        self.failures.check("start")
-        self.started.append(key)
-
-
-class FakeCheckScheduler:
-    """A `CheckScheduler` that keeps what was started."""
-
-    def __init__(self) -> None:
-        self.started: list[CheckKey] = []
-        self.failures = Failures()
-
-    def start(self, key: CheckKey) -> None:
-        self.failures.check("start")
-        self.started.append(key)

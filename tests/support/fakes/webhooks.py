@@ -9,7 +9,7 @@ from support.fakes.failures import Failures
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Destination, Secrets, Webhook
-from webhooks.ports import WebhookPage
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class FakeWebhookStore:
             if others and external_id and webhook.external_id == external_id:
                 raise ExternalIdTakenError
 
-    def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
         self.failures.check("page")
         ids = sorted(
             (
@@ -72,7 +72,7 @@ class FakeWebhookStore:
             reverse=True,
         )
         page = [self.webhooks[account_id, webhook_id][0] for webhook_id in ids[:limit]]
-        return WebhookPage(page, page[-1].id if len(ids) > limit else None)
+        return Page(page, page[-1].id if len(ids) > limit else None)
 
     def update(
         self,

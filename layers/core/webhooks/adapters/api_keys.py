@@ -8,7 +8,7 @@ from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.transactions import transact
 from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
-from webhooks.ports import ApiKeyPage
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class DynamoDBApiKeyStore:
         found = self._query("account_id = :account_id AND key_id = :key_id", account_id, key_id, 1)
         return self.get(found[0].key_hash) if found else None
 
-    def page(self, account_id: str, limit: int, before: str | None = None) -> ApiKeyPage:
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[ApiKey]:
         """Return up to `limit` keys, newest first: ids are ordered by time."""
         keys = self._query(
             "account_id = :account_id AND key_id < :key_id",
@@ -55,7 +55,7 @@ class DynamoDBApiKeyStore:
             limit + 1,
         )
         page = keys[:limit]
-        return ApiKeyPage(page, page[-1].id if len(keys) > limit else None)
+        return Page(page, page[-1].id if len(keys) > limit else None)
 
     def _query(self, condition: str, account_id: str, key_id: str, limit: int) -> list[ApiKey]:
         with unavailable_on_failure("listing API keys"):

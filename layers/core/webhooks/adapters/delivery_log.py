@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
-from webhooks.ports import DeliveryPage
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class DynamoDBDeliveryLog:
         self._store = store
         self._clock = clock
 
-    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> DeliveryPage:
+    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
         """Return up to `limit` deliveries that match, newest first, older than id `before`."""
         request = self._request(query, before)
         indexed = query.status in delivery_items.ATTENTION
@@ -66,11 +66,11 @@ class DynamoDBDeliveryLog:
             examined += answer["ScannedCount"]
             last_key = answer.get("LastEvaluatedKey")
             if len(found) > limit:
-                return DeliveryPage(found[:limit], found[limit - 1].id, unreadable)
+                return Page(found[:limit], found[limit - 1].id, unreadable)
             if last_key is None:
-                return DeliveryPage(found, None, unreadable)
+                return Page(found, None, unreadable)
             if examined >= _MAX_EXAMINED:
-                return DeliveryPage(found, last_key["delivery_id"]["S"], unreadable)
+                return Page(found, last_key["delivery_id"]["S"], unreadable)
             request["ExclusiveStartKey"] = last_key
 
     def _request(self, query: DeliveryQuery, before: str | None) -> dict[str, Any]:

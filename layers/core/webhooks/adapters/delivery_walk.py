@@ -9,7 +9,7 @@ from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
 from webhooks.domain.delivery import DeliveryKey, Status
-from webhooks.ports import DeliveryBatch
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from webhooks.domain.delivery import Delivery
-    from webhooks.domain.replay import Selection
+    from webhooks.domain.selection import Selection
     from webhooks.ports import DeliveryStore
 
 _MAX_EXAMINED = 1000
@@ -56,7 +56,7 @@ class DynamoDBDeliveryWalk:
         selection: Selection,
         limit: int,
         after: str | None = None,
-    ) -> DeliveryBatch:
+    ) -> Page[Delivery]:
         """Return up to `limit` selected deliveries, oldest first, newer than id `after`."""
         owner = items.owner(account_id, webhook_id)
         if delivery_items.ATTENTION.issuperset(selection.statuses):
@@ -65,7 +65,7 @@ class DynamoDBDeliveryWalk:
 
     def _indexed(
         self, owner: str, selection: Selection, limit: int, after: str | None
-    ) -> DeliveryBatch:
+    ) -> Page[Delivery]:
         found: dict[str, DeliveryKey] = {}
         more = False
         # In the order of a delivery's life: one that changes its status meanwhile is found twice
@@ -90,7 +90,7 @@ class DynamoDBDeliveryWalk:
 
     def _filtered(
         self, owner: str, selection: Selection, limit: int, after: str | None
-    ) -> DeliveryBatch:
+    ) -> Page[Delivery]:
         request = self._request(owner, selection, after)
         # Of all statuses there are those too that this version does not know.
         if set(selection.statuses) != set(Status):
@@ -131,8 +131,8 @@ class DynamoDBDeliveryWalk:
         )
 
 
-def _batch(found: Mapping[DeliveryKey, Delivery | None], next_after: str | None) -> DeliveryBatch:
-    return DeliveryBatch(
+def _batch(found: Mapping[DeliveryKey, Delivery | None], next_after: str | None) -> Page[Delivery]:
+    return Page(
         [delivery for delivery in found.values() if delivery is not None],
         next_after,
         [key for key, delivery in found.items() if delivery is None],

@@ -16,7 +16,7 @@ from webhooks.domain.errors import (
     UnavailableError,
 )
 from webhooks.domain.webhook_fields import READABLE
-from webhooks.ports import WebhookPage
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -119,7 +119,7 @@ class DynamoDBWebhookStore:
         # It may have been given another in between.
         return webhook if webhook is not None and webhook.external_id == external_id else None
 
-    def page(self, account_id: str, limit: int, before: str | None = None) -> WebhookPage:
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
         """Return up to `limit` webhooks, newest first: ids are ordered by time."""
         with unavailable_on_failure("listing webhooks"):
             answer = self._client.query(
@@ -139,7 +139,7 @@ class DynamoDBWebhookStore:
         page = webhooks[:limit]
         # A query stops at a megabyte too, before the page is full.
         more = len(webhooks) > limit or "LastEvaluatedKey" in answer
-        return WebhookPage(page, page[-1].id if more else None)
+        return Page(page, page[-1].id if more else None)
 
     def update(
         self,

@@ -28,24 +28,19 @@ EXTERNAL_IDS = "id#"
 """The beginning of the sort keys of the items that hold external ids: after every webhook's id and
 `AFTER_ALL_WEBHOOKS`, so that no query for webhooks finds them, and before `QUOTA`."""
 
-REPLAYS = "#replay"
-"""The end of the partition of a webhook's replays; the api's role may delete from no other."""
-
-ERASURES = "#erasure"
-"""The end of the partition of an account's erasures."""
-
-CHECKS = "#check"
-"""The end of the partition of a webhook's checks."""
-
 RATE_LIMITS = "#rate_limit"
 """The end of the partitions of what an account and its webhooks may still ask for; the api's role
 may update no other."""
 
 RUNNING = "running"
-"""The sort key of the item that names a webhook's running replay. It sorts after every id."""
+"""The sort key of the item that names a webhook's running job. It sorts after every id."""
 
 AFTER_ALL_KEYS = "l"
 """Sorts after every API key's id, which begins with `key_`."""
+
+SES_ACCOUNTS = "#ses"
+"""The partition of whose the mail of SES's configuration sets and tenants is, in the webhooks'
+table. No account's id holds a `#`."""
 
 
 def webhook_key(account_id: str, webhook_id: str) -> Item:
@@ -79,28 +74,20 @@ def claim_key(account_id: str, event_id: str) -> Item:
     return {"owner": {"S": owner(account_id, "event")}, "delivery_id": {"S": event_id}}
 
 
-def replay_key(account_id: str, webhook_id: str, replay_id: str) -> Item:
-    """Return the key of a replay.
+def job_key(kind: str, *ids: str | None) -> Item:
+    """Return the key of a job of this kind: its account, its webhook unless it has none, its id.
 
-    Replays live beside the deliveries, in a partition that none of them has: no id holds a `#`.
+    Jobs live beside the deliveries, in partitions that none of them has: no id holds a `#`. The
+    roles' grants go by the partitions' ends.
     """
-    return {
-        "owner": {"S": f"{owner(account_id, webhook_id)}{REPLAYS}"},
-        "delivery_id": {"S": replay_id},
-    }
+    *owner_ids, job_id = [each for each in ids if each is not None]
+    return {"owner": {"S": "#".join([*owner_ids, kind])}, "delivery_id": {"S": job_id}}
 
 
-def erasure_key(account_id: str, erasure_id: str) -> Item:
-    """Return the key of an erasure, which lives beside the deliveries too."""
-    return {"owner": {"S": f"{account_id}{ERASURES}"}, "delivery_id": {"S": erasure_id}}
-
-
-def check_key(account_id: str, webhook_id: str, check_id: str) -> Item:
-    """Return the key of a check, which lives beside the deliveries too."""
-    return {
-        "owner": {"S": f"{owner(account_id, webhook_id)}{CHECKS}"},
-        "delivery_id": {"S": check_id},
-    }
+def read_job_ids(item: Mapping[str, Any]) -> list[str]:
+    """Return the ids of a job's key, its own last."""
+    *owner_ids, _kind = item["owner"]["S"].split("#")
+    return [*owner_ids, item["delivery_id"]["S"]]
 
 
 def rate_limit_key(window: RateLimitWindow) -> Item:
@@ -128,6 +115,11 @@ def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
 def api_key_key(key_hash: str) -> Item:
     """Return the key of an API key's item."""
     return {"key_hash": {"S": key_hash}}
+
+
+def ses_account_key(kind: str, name: str) -> Item:
+    """Return the key of the account of a configuration set (`set`) or of a tenant (`tenant`)."""
+    return {"account_id": {"S": SES_ACCOUNTS}, "webhook_id": {"S": f"{kind}#{name}"}}
 
 
 def item_size(item: Item) -> int:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
-from webhooks.ports import OverduePage, OverduePlace
+from webhooks.ports import OverdueDelivery, Page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _DUE_INDEX = "due"
@@ -33,8 +35,8 @@ class DynamoDBOverdueDeliveries:
         since_ms: int,
         before_ms: int,
         limit: int,
-        after: OverduePlace | None = None,
-    ) -> OverduePage:
+        after: OverdueDelivery | None = None,
+    ) -> Page[OverdueDelivery]:
         """Return up to `limit` that were due from a time on and before another."""
         query: dict[str, Any] = {
             "TableName": self._table,
@@ -56,9 +58,10 @@ class DynamoDBOverdueDeliveries:
         with unavailable_on_failure("finding overdue deliveries"):
             answer = self._client.query(**query)
         last = answer.get("LastEvaluatedKey")
-        return OverduePage(
-            [items.read_delivery_key(item) for item in answer["Items"]],
-            OverduePlace(int(last["next_attempt_at"]["N"]), items.read_delivery_key(last))
-            if last
-            else None,
+        return Page(
+            [_read(item) for item in answer["Items"]], last["delivery_id"]["S"] if last else None
         )
+
+
+def _read(item: Mapping[str, Any]) -> OverdueDelivery:
+    return OverdueDelivery(int(item["next_attempt_at"]["N"]), items.read_delivery_key(item))

@@ -1,4 +1,4 @@
-"""The retry schedule on Step Functions."""
+"""Executions of the two state machines: of retries and of jobs."""
 
 from __future__ import annotations
 
@@ -9,35 +9,18 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.jobs import Action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mypy_boto3_stepfunctions import SFNClient
 
-    from webhooks.domain.check import CheckKey
     from webhooks.domain.delivery import Delivery, DeliveryKey
-    from webhooks.domain.erasure import ErasureKey
-    from webhooks.domain.health import RecoveryKey
-    from webhooks.domain.replay import ReplayKey
+    from webhooks.ports import JobKey
 
 INPUT_VERSION = 1
 """Grows when the input's shape changes, so that a new function knows an old execution's input."""
-
-RESEND = "resend"
-"""The input's `action` for one attempt besides the schedule; without one, the schedule's."""
-
-REPLAY = "replay"
-"""The input's `action` for a replay, of the recovery state machine."""
-
-ERASE = "erase"
-"""The input's `action` for an erasure, of the recovery state machine."""
-
-CHECK = "check"
-"""The input's `action` for a check of a receiver, of the recovery state machine."""
-
-RECOVER = "recover"
-"""The input's `action` that brings a webhook back, of the recovery state machine."""
 
 
 class StepFunctionsRetryScheduler:
@@ -81,67 +64,27 @@ class StepFunctionsRetryScheduler:
         `request_id` makes its name: 36 characters at most, since a name has 80.
         """
         name = f"{key.delivery_id}-resend-{request_id}"
-        self._start(name, key, {"action": RESEND, "attempt": attempt, "seconds": 0})
+        self._start(name, key, {"action": Action.RESEND, "attempt": attempt, "seconds": 0})
 
     def _start(self, name: str, key: DeliveryKey, state: Mapping[str, str | int]) -> None:
         _start(self._client, self._state_machine_arn, name, {**key._asdict(), **state})
 
 
-class StepFunctionsReplayScheduler:
-    """One execution a replay, named after it, until that one goes on in the next."""
+class StepFunctionsJobScheduler:
+    """One execution a job, named after it, until that one goes on in the next."""
 
     def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
         """Start executions of `state_machine_arn`."""
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(self, key: ReplayKey) -> None:
-        """See that the replay has its execution."""
-        state: dict[str, str | int] = {"action": REPLAY, **key._asdict(), "seconds": 0}
-        _start(self._client, self._state_machine_arn, key.replay_id, state)
-
-
-class StepFunctionsErasureScheduler:
-    """One execution an erasure, named after it, until that one goes on in the next."""
-
-    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
-        """Start executions of `state_machine_arn`."""
-        self._client = client
-        self._state_machine_arn = state_machine_arn
-
-    def start(self, key: ErasureKey) -> None:
-        """See that the erasure has its execution."""
-        state: dict[str, str | int] = {"action": ERASE, **key._asdict(), "seconds": 0}
-        _start(self._client, self._state_machine_arn, key.erasure_id, state)
-
-
-class StepFunctionsCheckScheduler:
-    """One execution a check, named after it."""
-
-    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
-        """Start executions of `state_machine_arn`."""
-        self._client = client
-        self._state_machine_arn = state_machine_arn
-
-    def start(self, key: CheckKey) -> None:
-        """See that the check has its execution."""
-        state: dict[str, str | int] = {"action": CHECK, **key._asdict(), "seconds": 0}
-        _start(self._client, self._state_machine_arn, key.check_id, state)
-
-
-class StepFunctionsRecoveryScheduler:
-    """One execution a recovery, named after it, until that one goes on in the next."""
-
-    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
-        """Start executions of `state_machine_arn`."""
-        self._client = client
-        self._state_machine_arn = state_machine_arn
-
-    def start(self, key: RecoveryKey, *, delay_seconds: float) -> None:
-        """See that the recovery has its execution."""
+    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+        """See that the job has its execution."""
+        ids = key._asdict()
+        [*_, job_id] = ids.values()
         seconds = math.ceil(max(delay_seconds, 0))
-        state: dict[str, str | int] = {"action": RECOVER, **key._asdict(), "seconds": seconds}
-        _start(self._client, self._state_machine_arn, key.recovery_id, state)
+        state = {"action": key.action, **ids, "seconds": seconds}
+        _start(self._client, self._state_machine_arn, job_id, state)
 
 
 def _name(delivery: Delivery) -> str:

@@ -23,10 +23,13 @@ _DESCRIPTIONS = {
     EventType.COMPLAINED: "Recipient marked email as spam.",
     EventType.OPENED: "Email was opened (if tracking enabled).",
     EventType.CLICKED: "Link in email was clicked (if tracking enabled).",
+    EventType.DELIVERY_DELAYED: "Email could not be delivered yet; it is still being tried.",
+    EventType.FAILED: "Email was not sent: it was rejected, or its template has an error.",
+    EventType.UNSUBSCRIBED: "Recipient unsubscribed through the email's unsubscribe link.",
 }
 
 _CLIENT = {"ip": "192.0.2.1", "user_agent": "Mozilla/5.0"}
-_PARTICULARS: dict[EventType, dict[str, dict[str, str]]] = {
+_PARTICULARS: dict[EventType, dict[str, dict[str, Any]]] = {
     EventType.BOUNCED: {
         "bounce": {
             "type": "hard",
@@ -36,13 +39,49 @@ _PARTICULARS: dict[EventType, dict[str, dict[str, str]]] = {
         }
     },
     EventType.COMPLAINED: {"complaint": {"type": "abuse"}},
-    EventType.OPENED: {"open": _CLIENT},
-    EventType.CLICKED: {"click": {"link": "https://yourdomain.com/welcome", **_CLIENT}},
+    EventType.OPENED: {"open": {**_CLIENT, "bot": "unlikely"}},
+    EventType.CLICKED: {
+        "click": {"link": "https://yourdomain.com/welcome", **_CLIENT, "bot": "unlikely"}
+    },
+    EventType.DELIVERY_DELAYED: {
+        "delivery_delay": {
+            "type": "MailboxFull",
+            "expires_at": "2025-12-22T00:30:00Z",
+            "status": "4.2.2",
+            "diagnostic": "smtp; 452 4.2.2 mailbox full",
+        }
+    },
+    EventType.FAILED: {"failure": {"type": "rejected", "reason": "Bad content"}},
+    EventType.UNSUBSCRIBED: {
+        "subscription": {"contact_list": "customers", "all": False, "topics": ["news"]}
+    },
 }
 """What an event of a type tells besides what all do, where it is known: a sample's fields."""
 
 _TEXT = {"type": "string"}
 _ADDRESS = {"type": "string", "minLength": 1}
+_BOOLEAN = {"type": "boolean"}
+_SUPPRESSED = {
+    **_BOOLEAN,
+    "description": "true where nothing was sent, because of what is known of the address.",
+}
+_MORE_FIELDS: dict[EventType, dict[str, dict[str, Any]]] = {
+    EventType.BOUNCED: {
+        "status": _TEXT,
+        "suppressed": _SUPPRESSED,
+        "auto_reply": {
+            **_BOOLEAN,
+            "description": "true where it looks like an out-of-office reply: the mail arrived.",
+        },
+        "original_recipient": {
+            **_TEXT,
+            "description": "The address that was mailed, where another one, which it was "
+            "forwarded to, bounced.",
+        },
+    },
+    EventType.COMPLAINED: {"suppressed": _SUPPRESSED},
+}
+"""What such an event may tell besides its sample's fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +162,11 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
     they give text, as they are to. Other fields of `data` are theirs alone.
     """
     data: dict[str, Any] = {
-        "id": {**_TEXT, "description": "The transaction's id, or the producer's own."},
+        "id": {
+            **_TEXT,
+            "description": "The producer's own id, or the same for all that happens to one email "
+            "sent through Amazon SES, or else the transaction's.",
+        },
         "email_id": {**_TEXT, "description": "The email's id."},
         "type": {**_TEXT, "examples": ["email"]},
         "status": {**_TEXT, "examples": [event_type.status]},
@@ -133,12 +176,16 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
         },
         "subject": _TEXT,
         "from": _TEXT,
+        "message_id": {**_TEXT, "description": "The email's header Message-ID, where known."},
     }
     for name, fields in _PARTICULARS.get(event_type, {}).items():
         data[name] = {
             "type": "object",
             "description": "Further facts; each field only where it is known.",
-            "properties": dict.fromkeys(fields, _TEXT),
+            "properties": {
+                **{field: _type_of(value) for field, value in fields.items()},
+                **_MORE_FIELDS.get(event_type, {}),
+            },
         }
     return {
         "$schema": SCHEMA_DIALECT,
@@ -151,7 +198,8 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 256,
-                "description": "The same for all that happens to one email, and in every attempt.",
+                "description": "This event's own, the same in every attempt, unless its producer "
+                "chose one.",
             },
             "timestamp": {
                 "type": "string",
@@ -167,3 +215,13 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
         "required": ["event", "transaction_id", "timestamp", "data"],
         "additionalProperties": False,
     }
+
+
+def _type_of(value: object) -> dict[str, Any]:
+    """Return the schema of a sample's value."""
+    match value:
+        case bool():
+            return _BOOLEAN
+        case list():
+            return {"type": "array", "items": _TEXT}
+    return _TEXT

@@ -73,7 +73,8 @@ class InvalidEventError(InvalidInputError):
     """An event message that no number of tries will make processable.
 
     `reason` is a stable code for metrics and for the events dead-letter queue: `not_json`,
-    `too_deep`, `not_an_object`, `unknown_event`, `no_account`, `invalid_field`, `too_large`.
+    `too_deep`, `not_an_object`, `unknown_event`, `no_account`, `invalid_field`, `too_large`,
+    `confirmation`.
     """
 
     def __init__(self, reason: str, field: str, message: str) -> None:

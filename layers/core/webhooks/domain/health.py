@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from webhooks.domain.jobs import Action
+
 FAILURES_TO_OPEN = 10
 """As many failures in a row open a webhook's circuit."""
 
@@ -19,6 +21,11 @@ NOTICE_MS = _DAY_MS
 
 DISABLE_AFTER_MS = WARN_AFTER_MS + NOTICE_MS
 """A webhook whose every attempt failed for this long is disabled (contract 2.5)."""
+
+
+SETTLE_SECONDS = 90.0
+"""For so long after a circuit ceased to be open may a function that still saw it open put a
+delivery by: the dispatcher's 60 seconds, and some for an index's delay."""
 
 
 class Circuit(StrEnum):
@@ -48,6 +55,11 @@ class RecoveryKey(NamedTuple):
     account_id: str
     webhook_id: str
     recovery_id: str
+
+    @property
+    def action(self) -> Action:
+        """The action of its steps."""
+        return Action.RECOVER
 
 
 @dataclass(frozen=True, slots=True)

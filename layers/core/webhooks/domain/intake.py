@@ -1,23 +1,42 @@
-"""The one way in for a message: one of our events, a part of one, or a record of SES."""
+"""The one way in for a message: our events, a part of one, or records of SES."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain import ses
-from webhooks.domain.event import Event, accept, load
+from webhooks.domain.errors import InvalidEventError
+from webhooks.domain.event import Event, accept, read_json
 from webhooks.domain.shard import Part, is_part, read_part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Refusal(NamedTuple):
+    """One of a message's documents that can never be processed, as a message of its own."""
+
+    body: str
+    error: InvalidEventError
 
 
 class Message(NamedTuple):
-    """What a message came to: its events, or the type of SES record that is counted and dropped.
+    """What a message came to: its events, or the types of SES records that are dropped and counted.
 
-    With a `part` it is for some of the webhooks only of its one event.
+    With a `part` it is for some of the webhooks only of its one event. An array's documents may
+    come to some of each, and `refusals` are those that can never be processed.
     """
 
     events: tuple[Event, ...] = ()
-    ignored_type: str | None = None
+    ignored_types: tuple[str, ...] = ()
     part: Part | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def ignored_type(self) -> str | None:
+        """The first of the types that are dropped."""
+        return self.ignored_types[0] if self.ignored_types else None
 
 
 class RejectedMessage(NamedTuple):
@@ -29,33 +48,58 @@ class RejectedMessage(NamedTuple):
     detail: str
 
 
+_TOPIC_VALIDATION = Message(ignored_types=("topic_validation",))
+
+
 def read_message(
     text: str,
     *,
     sent_at_ms: int,
-    ses_accounts: ses.SesAccounts,
+    ses_accounts: ses.AccountChooser,
     account_id: str | None = None,
+    ses_headers: Sequence[str] = (),
 ) -> Message:
-    """Read a message: an event (contract 2.4) or an SES record, bare or in SNS's envelope.
+    """Read a message: an event (contract 2.4), an SES record, or an array of these.
 
-    Or a part of a wide event, as dispatchers send them to each other: bare, its account inside.
-    `sent_at_ms` is when SQS took the message, in Unix milliseconds. `account_id`, where given, is
-    the account of the API key that published it, and no other may be named. Raises
-    InvalidEventError, and nothing else, for a message that no number of tries will make
-    processable.
+    Each bare or in SNS's envelope. Or a part of a wide event, as dispatchers send them to each
+    other: bare, its account inside. `sent_at_ms` is when SQS took the message, in Unix
+    milliseconds. `account_id`, where given, is the account of the API key that published it, and no
+    other may be named. `ses_headers` are the names of the headers that an SES record's events tell.
+    Raises InvalidEventError for a message that no number of tries will make processable, and
+    nothing else, but what `ses_accounts` raises.
     """
     if ses.is_topic_validation(text):
-        return Message(ignored_type="topic_validation")
-    document = load(text)
-    if account_id is None and is_part(document):
+        return _TOPIC_VALIDATION
+    document = read_json(text)
+    if account_id is None and isinstance(document, dict) and is_part(document):
         part = read_part(document, sent_at_ms=sent_at_ms)
         return Message((part.event,), part=part)
-    inner = ses.sns_text(document)
-    if inner is not None:
-        if ses.is_topic_validation(inner):
-            return Message(ignored_type="topic_validation")
-        document = load(inner)
-    if ses.is_record(document):
-        events = ses.to_events(document, accounts=ses_accounts, account_id=account_id)
-        return Message(tuple(events), None if events else ses.type_of(document))
-    return Message((accept(document, sent_at_ms=sent_at_ms, account_id=account_id),))
+
+    def read_one(one: object) -> Message:
+        if ses.is_topic_validation(one):
+            return _TOPIC_VALIDATION
+        if isinstance(one, dict) and ses.is_record(one):
+            events = ses.to_events(
+                one, accounts=ses_accounts, account_id=account_id, headers=ses_headers
+            )
+            return Message(tuple(events), () if events else (ses.ignored_type(one),))
+        return Message((accept(one, sent_at_ms=sent_at_ms, account_id=account_id),))
+
+    def read_each(one: object) -> Message:
+        try:
+            return read_one(ses.unwrap(one))
+        except InvalidEventError as error:
+            return Message(refusals=(Refusal(json.dumps(one), error),))
+
+    document = ses.unwrap(document)
+    if isinstance(document, list) and document:
+        return _together([read_each(one) for one in document])
+    return read_one(document)
+
+
+def _together(messages: Sequence[Message]) -> Message:
+    return Message(
+        tuple(event for one in messages for event in one.events),
+        tuple(name for one in messages for name in one.ignored_types),
+        refusals=tuple(refusal for one in messages for refusal in one.refusals),
+    )

@@ -5,86 +5,66 @@ The records' fields: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Protocol
 
 from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.event import (
-    Event,
-    EventType,
-    checked_account_id,
-    checked_transaction_id,
-    compose,
-    derived_transaction_id,
-    load,
-    parse_timestamp,
-)
+from webhooks.domain.event import Event, checked_account_id, read_json
+from webhooks.domain.ses_kinds import KINDS, dropped_as
+from webhooks.domain.ses_record import Reading, tags_of
 
 _TOPIC_VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
 _TOPIC_SUBSCRIBED = "AmazonSnsSubscriptionSucceeded"
+_DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
+_CONFIRMATIONS = frozenset({"SubscriptionConfirmation", "UnsubscribeConfirmation"})
+
+
+class SourceKind(StrEnum):
+    """What of SES's may say whose a mail is."""
+
+    CONFIGURATION_SET = "set"
+    TENANT = "tenant"
+
+
+class AccountChooser(Protocol):
+    """What says whose an SES record is where no message tag `account_id` does."""
+
+    def choose(self, tenants: Sequence[str], configuration_sets: Sequence[str]) -> str:
+        """Return the account of mail of these tenants, sent through these configuration sets.
+
+        Raises UnavailableError where that cannot be looked up now.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class SesAccounts:
     """Whose an SES record is where no message tag `account_id` says so.
 
-    `configuration_sets` gives the account of a configuration set, `default` that of all others.
+    `configuration_sets` gives the account of a configuration set, `tenants` that of an SES tenant,
+    which goes before it, `default` that of all others.
     """
 
     configuration_sets: Mapping[str, str] = field(default_factory=dict)
     default: str = "default"
+    tenants: Mapping[str, str] = field(default_factory=dict)
+
+    def choose(self, tenants: Sequence[str], configuration_sets: Sequence[str]) -> str:
+        """Return the account of the first tenant that has one, else of the first set, else all."""
+        for names, accounts in (
+            (tenants, self.tenants),
+            (configuration_sets, self.configuration_sets),
+        ):
+            for name in names:
+                if name in accounts:
+                    return accounts[name]
+        return self.default
 
 
-class _Kind(NamedTuple):
-    """Where a record of one type tells what happened, and to whom.
-
-    `recipients` is None where SES does not tell the email's recipients apart.
-    """
-
-    event_type: EventType
-    detail: str
-    recipients: str | None
-
-
-_KINDS = {
-    "Send": _Kind(EventType.SENT, "send", "recipients"),
-    "Delivery": _Kind(EventType.DELIVERED, "delivery", "recipients"),
-    "Bounce": _Kind(EventType.BOUNCED, "bounce", "bouncedRecipients"),
-    "Complaint": _Kind(EventType.COMPLAINED, "complaint", "complainedRecipients"),
-    "Open": _Kind(EventType.OPENED, "open", None),
-    "Click": _Kind(EventType.CLICKED, "click", None),
-}
-_PASSED_ON = {
-    "bounceType": "ses_type",
-    "bounceSubType": "ses_subtype",
-    "diagnosticCode": "diagnostic",
-    "status": "status",
-    "action": "action",
-    "complaintFeedbackType": "type",
-    "complaintSubType": "ses_subtype",
-    "arrivalDate": "arrival_date",
-    "feedbackId": "feedback_id",
-    "smtpResponse": "smtp_response",
-    "processingTimeMillis": "processing_time_ms",
-    "reportingMTA": "reporting_mta",
-    "remoteMtaIp": "remote_mta_ip",
-    "link": "link",
-    "linkTags": "link_tags",
-    "ipAddress": "ip",
-    "userAgent": "user_agent",
-}
-"""What is passed on of a record's detail and of its recipients, and under which of our names."""
-
-_DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
-_ROUTING_TAGS = frozenset({"account_id", "transaction_id"})
-
-
-def is_topic_validation(text: str) -> bool:
+def is_topic_validation(text: object) -> bool:
     """Tell whether a text is SES's notice that it may publish to a topic, which tells no event."""
-    return text.strip() == _TOPIC_VALIDATION
+    return isinstance(text, str) and text.strip() == _TOPIC_VALIDATION
 
 
 def is_record(document: Mapping[str, object]) -> bool:
@@ -92,10 +72,28 @@ def is_record(document: Mapping[str, object]) -> bool:
     return "event" not in document and not _DISCRIMINATORS.isdisjoint(document)
 
 
-def sns_text(document: Mapping[str, object]) -> str | None:
-    """Return the text inside SNS's envelope, None where the document is no such envelope."""
-    text = document.get("Message")
-    return text if isinstance(text, str) and document.get("Type") == "Notification" else None
+def unwrap(document: object) -> object:
+    """Return what SNS's envelopes hold, however many there are; any other document as it is.
+
+    That is a JSON value, or the text of which `is_topic_validation` is true. Raises
+    InvalidEventError for an envelope around a text that is no JSON, and for a message in which SNS
+    asks for a confirmation: it is for a person, who is told how.
+    """
+    while isinstance(document, dict) and "event" not in document:
+        kind, inner = document.get("Type"), document.get("Message")
+        if kind in _CONFIRMATIONS and "Token" in document:
+            raise InvalidEventError(
+                "confirmation",
+                "Type",
+                f"is SNS's {kind}, which is never confirmed here: confirm it yourself with "
+                "`aws sns confirm-subscription`, its TopicArn and its Token",
+            )
+        if kind != "Notification" or not isinstance(inner, str | dict | list):
+            break
+        if is_topic_validation(inner):
+            return inner
+        document = read_json(inner) if isinstance(inner, str) else inner
+    return document
 
 
 def type_of(record: Mapping[str, object]) -> str:
@@ -118,201 +116,93 @@ def type_of(record: Mapping[str, object]) -> str:
     return name
 
 
+def ignored_type(record: Mapping[str, object]) -> str:
+    """Return the name under which a record of which `to_events` makes none is counted.
+
+    That is SES's word for it, or for a complaint its type, as `not-spam`.
+    """
+    name = type_of(record)
+    kind = KINDS.get(name)
+    return name if kind is None else dropped_as(kind, _bare(record)) or name
+
+
 def to_events(
-    record: Mapping[str, object],
+    record: object,
     *,
-    accounts: SesAccounts | None = None,
+    accounts: AccountChooser | None = None,
     account_id: str | None = None,
+    headers: Sequence[str] = (),
 ) -> list[Event]:
-    """Return the events of a record, in any of its three envelopes; none for other types.
+    """Return the events of a record, in any of its envelopes, or of an array of records.
 
     One event a recipient where SES tells them apart. An open or a click does not say who it was:
     it is one event, whose `to` is the list of recipients where the email had several. The same
-    record twice, in whatever envelopes, gives events of the same ids. `account_id`, where given,
-    owns the events whatever the record says. Raises InvalidEventError for what only looks like SES.
+    record twice, in whatever envelopes, gives events of the same ids. None for types that tell
+    nothing of an email of ours, or nothing that is an event. `account_id`, where given, owns the
+    events whatever the record says. `headers` are the names of the email's headers that go into
+    `data`. Raises InvalidEventError for what only looks like SES; in an array, where that is all.
     """
-    text = sns_text(record)
-    if text is not None:
-        if is_topic_validation(text):
-            return []
-        record = load(text)
+    record = unwrap(record)
+    if not isinstance(record, list):
+        return _to_events(record, accounts, account_id, headers)
+    events: list[Event] = []
+    refusals: list[InvalidEventError] = []
+    for one in record:
+        try:
+            events += _to_events(unwrap(one), accounts, account_id, headers)
+        except InvalidEventError as error:
+            refusals.append(error)
+    if refusals and not events:
+        raise refusals[0]
+    return events
+
+
+def _to_events(
+    record: object,
+    accounts: AccountChooser | None,
+    account_id: str | None,
+    headers: Sequence[str],
+) -> list[Event]:
+    if is_topic_validation(record):
+        return []
+    record = _object(record, "body")
     name = type_of(record)
-    kind = _KINDS.get(name)
+    kind = KINDS.get(name)
     if kind is None:
         # Dropping is for what SES says; anything else without an email is somebody's mistake.
         if "detail-type" not in record and name != _TOPIC_SUBSCRIBED:
             _object(record.get("mail"), "mail")
         return []
-    configuration_set = None
-    if "detail-type" in record:
-        configuration_set = _configuration_set(record.get("resources"))
-        record = _object(record.get("detail"), "detail")
-    reading = _Reading.of(record, kind)
+    bare = _bare(record)
+    if dropped_as(kind, bare) is not None:
+        return []
+    reading = Reading.of(bare, kind, headers)
     if account_id is None:
-        account_id = _account(reading.tags, configuration_set, accounts or SesAccounts())
-    return [
-        reading.event(account_id, recipient, particulars)
-        for recipient, particulars in reading.recipients()
-    ]
+        account_id = _account(bare, record.get("resources"), accounts or SesAccounts())
+    return reading.events(account_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A record whose shape has been checked as far as its events depend on it."""
-
-    kind: _Kind
-    mail: Mapping[str, object]
-    detail: Mapping[str, object]
-    tags: Mapping[str, list[str]]
-    message_id: str
-    transaction_id: str
-    timestamp: str
-    occurred_at_ms: int
-
-    @classmethod
-    def of(cls, record: Mapping[str, object], kind: _Kind) -> _Reading:
-        mail = _object(record.get("mail"), "mail")
-        tags = _tags(mail.get("tags"))
-        message_id = _text(mail.get("messageId"), "mail.messageId")
-        timestamp = mail.get("timestamp")
-        occurred_at_ms = sent_at_ms = parse_timestamp(timestamp, "mail.timestamp")
-        detail: dict[str, object] = {}
-        if kind.event_type is not EventType.SENT:
-            detail = _object(record.get(kind.detail), kind.detail)
-            timestamp = detail.get("timestamp")
-            occurred_at_ms = parse_timestamp(timestamp, f"{kind.detail}.timestamp")
-        if "transaction_id" in tags:
-            tag = tags["transaction_id"][0]
-            transaction_id = checked_transaction_id(tag, "mail.tags.transaction_id")
-        else:
-            # The email's own time, not the event's: what happens to one email shares its id.
-            transaction_id = derived_transaction_id(sent_at_ms, _hash(message_id)[:12])
-        return cls(
-            kind, mail, detail, tags, message_id, transaction_id, str(timestamp), occurred_at_ms
-        )
-
-    def recipients(self) -> Iterator[tuple[str | list[str], dict[str, object]]]:
-        """Give each recipient once, with what the record says of that one alone."""
-        destination = _addresses(self.mail.get("destination"), "mail.destination")
-        if self.kind.recipients is None:
-            everyone = list(destination)
-            yield everyone[0] if len(everyone) == 1 else everyone, {}
-            return
-        listed = self.detail.get(self.kind.recipients)
-        path = f"{self.kind.detail}.{self.kind.recipients}"
-        found = _addresses(listed, path) if listed else destination
-        for address, entry in found.items():
-            yield address, _picked(entry)
-
-    def event(
-        self, account_id: str, recipient: str | list[str], particulars: Mapping[str, object]
-    ) -> Event:
-        identity = (
-            self.message_id,
-            self.kind.event_type.value,
-            self.occurred_at_ms,
-            self.detail.get("feedbackId"),
-            self.detail.get("link"),
-            recipient,
-        )
-        return compose(
-            account_id=account_id,
-            event_id=f"evt_{_hash(identity)[:32]}",
-            event_type=self.kind.event_type,
-            transaction_id=self.transaction_id,
-            timestamp=self.timestamp,
-            occurred_at_ms=self.occurred_at_ms,
-            data=self._data(recipient, particulars),
-        )
-
-    def _data(
-        self, recipient: str | list[str], particulars: Mapping[str, object]
-    ) -> dict[str, object]:
-        headers = self.mail.get("commonHeaders")
-        common = headers if isinstance(headers, dict) else {}
-        senders = common.get("from")
-        sender = senders[0] if isinstance(senders, list) and senders else self.mail.get("source")
-        data: dict[str, object] = {"email_id": self.message_id, "to": recipient}
-        for name, value in (("subject", common.get("subject")), ("from", sender)):
-            if value is not None:
-                data[name] = value
-        detail = {**_picked(self.detail), **particulars}
-        if self.kind.event_type is EventType.BOUNCED:
-            # Permanent is what SES will not try again; it is as sure of nothing else.
-            hard = self.detail.get("bounceType") == "Permanent"
-            detail = {"type": "hard" if hard else "soft", **detail}
-        if detail:
-            data[self.kind.detail] = detail
-        own_tags = {
-            name: values
-            for name, values in self.tags.items()
-            if not name.startswith("ses:") and name not in _ROUTING_TAGS
-        }
-        if own_tags:
-            data["tags"] = own_tags
-        return data
+def _bare(record: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a record out of EventBridge's envelope."""
+    return _object(record.get("detail"), "detail") if "detail-type" in record else record
 
 
-def _account(
-    tags: Mapping[str, list[str]], configuration_set: str | None, accounts: SesAccounts
-) -> str:
+def _account(record: Mapping[str, object], resources: object, accounts: AccountChooser) -> str:
+    tags = tags_of(record)
     if "account_id" in tags:
         return checked_account_id(tags["account_id"][0], "mail.tags.account_id")
-    for name in (*tags.get("ses:configuration-set", ()), configuration_set):
-        if name in accounts.configuration_sets:
-            return accounts.configuration_sets[name]
-    return accounts.default
+    configuration_sets = [*tags.get("ses:configuration-set", ()), *_configuration_sets(resources)]
+    return accounts.choose(tags.get("ses:tenant-name", ()), configuration_sets)
 
 
-def _configuration_set(resources: object) -> str | None:
-    """Read the name off an EventBridge resource, `arn:aws:ses:…:configuration-set/NAME`."""
-    for resource in resources if isinstance(resources, list) else []:
-        _, separator, name = str(resource).partition(":configuration-set/")
-        if separator:
-            return name
-    return None
+def _configuration_sets(resources: object) -> list[str]:
+    """Read names off EventBridge's resources, as `arn:aws:ses:…:configuration-set/NAME`."""
+    listed = resources if isinstance(resources, list) else [resources]
+    parted = [str(resource).partition(":configuration-set/") for resource in listed]
+    return [name for _, separator, name in parted if separator]
 
 
-def _addresses(listed: object, path: str) -> dict[str, dict[str, object]]:
-    """Return each address of a list once, with its entry where the list holds objects."""
-    if not isinstance(listed, list) or not listed:
-        raise InvalidEventError("invalid_field", path, "must be a list of at least one recipient")
-    addresses: dict[str, dict[str, object]] = {}
-    for index, item in enumerate(listed):
-        entry = item if isinstance(item, dict) else {"emailAddress": item}
-        address = _text(entry.get("emailAddress"), f"{path}[{index}]")
-        addresses.setdefault(address, entry)
-    return addresses
-
-
-def _tags(value: object) -> dict[str, list[str]]:
-    """Return the message's tags, without those of no use as text."""
-    if not isinstance(value, dict):
-        return {}
-    texts = {
-        name: [one for one in values if isinstance(one, str) and one]
-        for name, values in value.items()
-        if isinstance(values, list)
-    }
-    return {name: values for name, values in texts.items() if values}
-
-
-def _object(value: object, path: str) -> dict[str, object]:
+def _object(value: object, path: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise InvalidEventError("invalid_field", path, "must be an object")
     return value
-
-
-def _text(value: object, path: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise InvalidEventError("invalid_field", path, "must be a text")
-    return value
-
-
-def _picked(source: Mapping[str, object]) -> dict[str, object]:
-    names = _PASSED_ON.items()
-    return {ours: source[theirs] for theirs, ours in names if source.get(theirs) is not None}
-
-
-def _hash(identity: object) -> str:
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()

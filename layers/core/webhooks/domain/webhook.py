@@ -13,6 +13,9 @@ from webhooks.domain.signing import GENERATED_PREFIX
 from webhooks.domain.webhook_fields import REGISTERED, problems
 from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
 
+_MAIL = "email."
+"""The beginning of the types of mail."""
+
 _SECRET_BYTES = 32
 
 
@@ -52,14 +55,16 @@ class Webhook(Settings):
 
     def wants(self, event_type: str) -> bool:
         """Tell whether the webhook is subscribed to this type of event."""
-        return ALL_EVENTS in self.events or event_type in self.events
+        return event_type in self.events or (
+            ALL_EVENTS in self.events and event_type.startswith(_MAIL)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """The signing secrets of a webhook: the current one and, while a rotation overlaps, the old.
 
-    Read by the dispatcher and the retrier only. `current` is None where the record has none, which
+    Read by the dispatcher and the worker only. `current` is None where the record has none, which
     never happens unless somebody edits the table: such a webhook is never sent an unsigned request.
     """
 

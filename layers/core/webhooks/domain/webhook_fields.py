@@ -157,7 +157,7 @@ FIELDS = (
         "events",
         Kind.NAMES,
         _OWNERS,
-        'The event types to send, or ["*"] for all, those to come included.',
+        'The event types to send, or ["*"] for all of mail, those to come included.',
         rule=event_problems,
         required=True,
     ),

@@ -10,7 +10,7 @@ from webhooks.domain.event import EventType
 from webhooks.domain.ids import is_uuid
 
 ALL_EVENTS = "*"
-"""The subscription to every type, those to come included."""
+"""The subscription to every type of mail, those to come included; others are named."""
 
 MIN_SECRET_LENGTH = 16
 MAX_SECRET_LENGTH = 256
@@ -40,7 +40,7 @@ def url_problems(url: str, check_url: CheckUrl) -> Iterator[InvalidInputError]:
 def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
     """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
     if not events:
-        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of them.')
+        yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of mail.')
     seen: set[str] = set()
     for index, event_type in enumerate(events):
         if event_type in seen:
@@ -48,7 +48,7 @@ def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
         elif event_type == ALL_EVENTS:
             if len(events) > 1:
                 yield InvalidInputError(
-                    f"events[{index}]", 'Use "*" alone: it stands for every type.'
+                    f"events[{index}]", 'Use "*" alone: it stands for every type of mail.'
                 )
         elif event_type not in _KNOWN_EVENT_TYPES:
             yield InvalidInputError(f"events[{index}]", f"Use one of {_EVENT_TYPE_LIST}.")

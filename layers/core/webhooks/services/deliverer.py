@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LATENCY = "DeliveryLatency"
 """The time from an event's arrival to its delivery: the dispatcher's from when SQS took it, the
-retrier's, which is mostly the schedule's, from when the dispatcher did."""
+worker's, which is mostly the schedule's, from when the dispatcher did."""
 
 GONE = 410
 _UNAUTHORIZED = frozenset({401, 403})

@@ -13,11 +13,11 @@ from webhooks.domain.errors import DeliveryErasedError, InvalidInputError, TooMa
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.webhook import InvalidWebhookError
-from webhooks.ports import DeliveryQuery
+from webhooks.ports import DeliveryQuery, Page
 from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
@@ -32,16 +32,6 @@ class DeliveryFilter(NamedTuple):
     event_type: EventType | None = None
     since: str | None = None
     until: str | None = None
-
-
-class LogPage(NamedTuple):
-    """Part of a webhook's log, newest first; `next_cursor` is None at its end.
-
-    It may be short, even empty, and still go on: what a filter passes over is bounded.
-    """
-
-    deliveries: Sequence[Delivery]
-    next_cursor: str | None
 
 
 class Logbook:
@@ -74,18 +64,19 @@ class Logbook:
 
     def page(
         self, webhook: Webhook, wanted: DeliveryFilter, limit: int, cursor: str | None = None
-    ) -> LogPage:
+    ) -> Page[Delivery]:
         """Return up to `limit` deliveries that are wanted, newest first.
 
-        `cursor` is the `next_cursor` of the page before, of the same filter. Raises
-        InvalidInputError for a time or a cursor that is none.
+        A page may be short, even empty, and still go on: what a filter passes over is bounded.
+        `cursor` is the `next` of the page before, of the same filter. Raises InvalidInputError for
+        a time or a cursor that is none.
         """
         query = _query(webhook, wanted)
         scope = ("deliveries", *("" if part is None else str(part) for part in query))
         before = cursors.unseal(self._cursor_key, scope, cursor)
-        deliveries, next_before, unreadable = self._log.page(query, limit, before)
-        tell_unreadable(self._observer, unreadable)
-        return LogPage(deliveries, cursors.seal(self._cursor_key, scope, next_before))
+        found = self._log.page(query, limit, before)
+        tell_unreadable(self._observer, found.unreadable)
+        return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
 
     def get(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
         """Return one delivery, None where the webhook has none of that id, or no longer."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt
     from webhooks.domain.event import Event
-    from webhooks.domain.ses import SesAccounts
+    from webhooks.domain.ses import AccountChooser
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import (
@@ -78,11 +78,15 @@ class Dispatcher:
         queue: EventQueue,
         rejected: RejectedMessages,
         observer: Observer,
-        ses_accounts: SesAccounts,
+        ses_accounts: AccountChooser,
         clock: Callable[[], float],
         max_threads: int,
+        ses_headers: Sequence[str] = (),
     ) -> None:
-        """Attempt up to `max_threads` deliveries at once; `clock` gives Unix seconds."""
+        """Attempt up to `max_threads` deliveries at once; `clock` gives Unix seconds.
+
+        `ses_headers` are the names of the headers that go into the events of SES's records.
+        """
         self._destinations = destinations
         self._deliveries = deliveries
         self._deliverer = deliverer
@@ -97,6 +101,7 @@ class Dispatcher:
             rejected=rejected,
             observer=observer,
             ses_accounts=ses_accounts,
+            ses_headers=ses_headers,
             threads=self._threads,
         )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.health import Health
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import HealthStore, Observer, OperationalEvents, RecoveryScheduler
+    from webhooks.ports import HealthStore, JobScheduler, Observer, OperationalEvents
 
 _MILLISECONDS = 1000
 
@@ -42,7 +42,7 @@ class HealthKeeper:
         self,
         *,
         store: HealthStore,
-        scheduler: RecoveryScheduler,
+        scheduler: JobScheduler,
         operational_events: OperationalEvents,
         observer: Observer,
         recovery_schedule: Sequence[float],

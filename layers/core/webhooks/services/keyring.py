@@ -17,6 +17,7 @@ from webhooks.domain.errors import (
     ScopeExceededError,
     UnavailableError,
 )
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,13 +38,6 @@ class IssuedKey(NamedTuple):
 
     text: str
     key: ApiKey
-
-
-class KeyPage(NamedTuple):
-    """Part of a list of API keys, newest first; `next_cursor` is None at its end."""
-
-    keys: Sequence[ApiKey]
-    next_cursor: str | None
 
 
 class Keyring:
@@ -102,16 +96,15 @@ class Keyring:
             raise ScopeExceededError
         return self.issue(by.account_id, name, asked)
 
-    def page(self, account_id: str, limit: int, cursor: str | None = None) -> KeyPage:
+    def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """Return up to `limit` keys of an account, newest first, revoked ones too.
 
-        `cursor` is the `next_cursor` of the page before; InvalidInputError for one not of this
-        list.
+        `cursor` is the `next` of the page before; InvalidInputError for one not of this list.
         """
         scope = ("api-keys", account_id)
         before = cursors.unseal(self._cursor_key, scope, cursor)
-        keys, next_before = self._keys.page(account_id, limit, before)
-        return KeyPage(keys, cursors.seal(self._cursor_key, scope, next_before))
+        found = self._keys.page(account_id, limit, before)
+        return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
 
     def revoke(self, key_id: str, *, by: ApiKey) -> ApiKey | None:
         """Revoke a key of the account of `by`; it stops at once, and stays in the list.
@@ -144,7 +137,7 @@ class Keyring:
             yield by.key_hash
         before = None
         while True:
-            keys, before = self._keys.page(key.account_id, _WITNESSES_AT_ONCE, before)
+            keys, before, _ = self._keys.page(key.account_id, _WITNESSES_AT_ONCE, before)
             for other in keys:
                 if other.may_all_of(key) and other.key_hash not in {key.key_hash, by.key_hash}:
                     yield other.key_hash

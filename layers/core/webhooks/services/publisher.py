@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
@@ -22,11 +23,14 @@ class Published(NamedTuple):
     """What became of one document: the ids of the event that the queue took, or why it did not.
 
     `transaction_id` is None where it will be derived from the time at which SQS took the message.
+    It is `shared` with another event of the same call, which has another id: a receiver that goes
+    by it takes one of them only.
     """
 
     event_id: str | None = None
     transaction_id: str | None = None
     error: InvalidEventError | UnavailableError | None = None
+    shared: bool = False
 
 
 class Publisher:
@@ -63,6 +67,10 @@ class Publisher:
             results[places[index]] = Published(
                 error=UnavailableError("the events queue did not take it")
             )
+        results = _with_shared(results)
+        shared = sum(result.shared for result in results)
+        if shared:
+            self._observer.count("SharedTransactionIds", shared)
         self._observer.log(
             "info",
             "events_published",
@@ -72,6 +80,13 @@ class Publisher:
             not_taken=len(not_taken),
         )
         return results
+
+
+def _with_shared(results: list[Published]) -> list[Published]:
+    """Mark the accepted events whose transaction id another of them has. A copy is no other."""
+    ids = {(one.transaction_id, one.event_id) for one in results if one.transaction_id is not None}
+    times: Counter[str | None] = Counter(transaction_id for transaction_id, _ in ids)
+    return [one._replace(shared=times[one.transaction_id] > 1) for one in results]
 
 
 def _checked(document: object, account_id: str, now_ms: int) -> Published:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.domain.intake import RejectedMessage, read_message
+from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.services.trouble import tell
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.event import Event
     from webhooks.domain.intake import Message as Content
-    from webhooks.domain.ses import SesAccounts
+    from webhooks.domain.ses import AccountChooser
     from webhooks.domain.shard import Shard
     from webhooks.ports import DeliveryStore, Observer, RejectedMessages
 
@@ -64,14 +65,16 @@ class Reader:
         deliveries: DeliveryStore,
         rejected: RejectedMessages,
         observer: Observer,
-        ses_accounts: SesAccounts,
+        ses_accounts: AccountChooser,
+        ses_headers: Sequence[str],
         threads: Executor,
     ) -> None:
-        """Settle first times in `threads`."""
+        """Settle first times in `threads`; `ses_headers` are what SES's records tell of headers."""
         self._deliveries = deliveries
         self._rejected = rejected
         self._observer = observer
         self._ses_accounts = ses_accounts
+        self._ses_headers = ses_headers
         self._threads = threads
 
     def read(self, messages: Sequence[Message], failures: Failures) -> list[Read]:
@@ -80,9 +83,11 @@ class Reader:
         rejected: list[RejectedMessage] = []
         for message in messages:
             try:
-                reads += self._reads(message)
+                reads += self._reads(message, rejected)
             except InvalidEventError as error:
                 rejected.append(_rejected(message, error))
+            except UnavailableError as error:
+                failures.add([message.id], error)
             self._observer.trace("message_ids", message.id)
         for event_id in dict.fromkeys(read.event.id for read in reads):
             self._observer.trace("event_ids", event_id)
@@ -94,18 +99,25 @@ class Reader:
         failures.ids.update(self._rejected.put(rejected) if rejected else ())
         return settled
 
-    def _reads(self, message: Message) -> list[Read]:
+    def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
         content = self._content(message, message.sent_at_ms)
+        for name in content.ignored_types:
+            self._observer.count("IgnoredEvents")
+            if name in NO_COMPLAINTS:
+                self._observer.count("Ignored" + name.title().replace("-", ""))
+        rejected += [_rejected(message, error, body) for body, error in content.refusals]
         if content.part is not None:
             event, shard, arrived_at_ms = content.part
             return [Read(message, event, arrived_at_ms, shard)]
         return [Read(message, event, message.sent_at_ms) for event in content.events]
 
     def _content(self, message: Message, sent_at_ms: int) -> Content:
-        content = read_message(message.body, sent_at_ms=sent_at_ms, ses_accounts=self._ses_accounts)
-        if content.ignored_type is not None:
-            self._observer.count("IgnoredEvents")
-        return content
+        return read_message(
+            message.body,
+            sent_at_ms=sent_at_ms,
+            ses_accounts=self._ses_accounts,
+            ses_headers=self._ses_headers,
+        )
 
     def _with_first_times(
         self, reads: Iterable[Read], failures: Failures, rejected: list[RejectedMessage]
@@ -133,14 +145,29 @@ class Reader:
             event = read.event
             if first_ms != event.occurred_at_ms:
                 try:
-                    [event] = self._content(read.message, first_ms).events
+                    event = self._again(read, first_ms)
                 except InvalidEventError as error:
                     rejected.append(_rejected(read.message, error))
                     continue
-                event = replace(event, occurred_at_ms=first_ms)
+                except UnavailableError as error:
+                    failures.add([read.message.id], error)
+                    continue
             settled.append(read._replace(event=event))
         return settled
 
+    def _again(self, read: Read, first_ms: int) -> Event:
+        """Return an event as it is with the time of its first copy; InvalidEventError as above."""
+        content = self._content(read.message, first_ms)
+        for event in content.events:
+            if event.id == read.event.id:
+                return replace(event, occurred_at_ms=first_ms)
+        # Of an array, where this one alone is refused now.
+        raise content.refusals[-1].error
 
-def _rejected(message: Message, error: InvalidEventError) -> RejectedMessage:
-    return RejectedMessage(message.id, message.body, error.reason, str(error))
+
+def _rejected(
+    message: Message, error: InvalidEventError, body: str | None = None
+) -> RejectedMessage:
+    """Reject a message, or of an array the one document that `body` is."""
+    body = message.body if body is None else body
+    return RejectedMessage(message.id, body, error.reason, str(error))

@@ -15,9 +15,9 @@ from webhooks.domain.errors import (
     InvalidTargetError,
     UnavailableError,
 )
-from webhooks.domain.health import Circuit, RecoveryKey
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
-from webhooks.domain.replay import PAUSE_SECONDS
+from webhooks.domain.pace import PAUSE_SECONDS
 from webhooks.domain.webhook import (
     Registration,
     Webhook,
@@ -27,13 +27,12 @@ from webhooks.domain.webhook import (
 )
 from webhooks.domain.webhook_fields import problems
 from webhooks.domain.webhook_rules import external_id_problems, secret_problems
-from webhooks.ports import WebhookChanges
-from webhooks.services.recovery import SETTLE_SECONDS
+from webhooks.ports import Page, WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from webhooks.ports import Observer, RecoveryScheduler, WebhookStore
+    from webhooks.ports import JobScheduler, Observer, WebhookStore
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
@@ -57,13 +56,6 @@ class Rotated(NamedTuple):
     previous_until_ms: int | None
 
 
-class Page(NamedTuple):
-    """Part of a list of webhooks, newest first; `next_cursor` is None at its end."""
-
-    webhooks: Sequence[Webhook]
-    next_cursor: str | None
-
-
 class Registry:
     """Registers, shows, changes and deletes webhooks, each account its own."""
 
@@ -71,7 +63,7 @@ class Registry:
         self,
         store: WebhookStore,
         *,
-        recoveries: RecoveryScheduler,
+        recoveries: JobScheduler,
         observer: Observer,
         check_url: Callable[[str], object],
         resolve: Callable[[str], Sequence[str]],
@@ -147,15 +139,15 @@ class Registry:
             return None
         return self._store.find(account_id, external_id)
 
-    def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page:
+    def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page[Webhook]:
         """Return up to `limit` webhooks, newest first; InvalidInputError for a foreign cursor.
 
-        `cursor` is the `next_cursor` of the page before.
+        `cursor` is the `next` of the page before.
         """
         scope = ("webhooks", account_id)
         before = cursors.unseal(self._cursor_key, scope, cursor)
-        webhooks, next_before = self._store.page(account_id, limit, before)
-        return Page(webhooks, cursors.seal(self._cursor_key, scope, next_before))
+        found = self._store.page(account_id, limit, before)
+        return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
 
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
@@ -296,7 +288,7 @@ class Registry:
     def _every(self, account_id: str) -> Iterator[Webhook]:
         before: str | None = None
         while True:
-            webhooks, before = self._store.page(account_id, _PAGE, before)
+            webhooks, before, _ = self._store.page(account_id, _PAGE, before)
             yield from webhooks
             if before is None:
                 return

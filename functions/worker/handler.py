@@ -1,0 +1,108 @@
+"""The state machines' task: the state in, the next state out; and the sweep of a schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from webhooks import wiring
+from webhooks.domain.delivery import DeliveryKey
+from webhooks.domain.jobs import Action
+from webhooks.domain.timestamps import to_text
+from webhooks.services.retrier import Decision, Verdict
+from worker import jobs
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from webhooks.domain.delivery import Delivery
+
+_MILLISECONDS = 1000
+
+VERSION = 1
+"""The version of the state that this function understands."""
+
+_UNKNOWN_VERSION = {
+    "event_id": None,
+    "event_type": None,
+    "reason": "unknown_version",
+    "attempts": None,
+    "last_error": None,
+    "last_status_code": None,
+    "exhausted_at": None,
+}
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Make a later attempt of a delivery, a step of a job, or a sweep."""
+    return handle(event, context, wiring.services("worker"))
+
+
+def handle(
+    event: dict[str, Any], context: LambdaContext, services: wiring.Services
+) -> dict[str, Any]:
+    """Do what the state asks for; the answer is the state machine's next state.
+
+    Without an action that is a scheduled attempt of a delivery, and with `resend` one besides the
+    schedule, after which the execution is done. The job state machine's actions are steps of jobs
+    (see `jobs`), and `sweep` is a schedule's, for what nobody works on any more.
+
+    A state of a version that this function does not know goes to the dead-letter queue as it is,
+    instead of failing again and again.
+    """
+    about = {name: str(value) for name, value in jobs.ids(event).items()}
+    with services.observer.invocation(context, **about):
+        action = event.get("action")
+        if action == Action.ABANDON or services.jobs.knows(action):
+            return jobs.handle(event, context, services)
+        if action == Action.SWEEP:
+            return _sweep(context, services)
+        return _attempt(event, services)
+
+
+def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
+    deliveries, recoveries = services.sweep_job.sweep(
+        lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
+    )
+    return {"overdue_deliveries": deliveries, "overdue_recoveries": recoveries}
+
+
+def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]:
+    names = {name: str(event.get(name)) for name in ("account_id", "webhook_id", "delivery_id")}
+    if event.get("version") != VERSION:
+        services.observer.log("error", "unknown_version", **names, version=event.get("version"))
+        return {**event, **names, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
+    attempt_number = int(event["attempt"])
+    generation = int(event.get("generation", 0))
+    key = DeliveryKey(**names)
+    if event.get("action") == Action.RESEND:
+        services.retrier.resend(key)
+        verdict = Verdict(Decision.DONE)
+    else:
+        verdict = services.retrier.retry(key, attempt_number, generation)
+    state = {"version": VERSION, **names, "generation": generation}
+    return {**state, **_next(verdict, attempt_number)}
+
+
+def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:
+    state: dict[str, Any] = {"attempt": attempt_number, "decision": verdict.decision}
+    if verdict.decision is Decision.WAIT and verdict.delivery:
+        state["attempt"] = verdict.delivery.scheduled_attempts + 1
+        state["seconds"] = math.ceil(verdict.seconds)
+    if verdict.decision is Decision.DEAD_LETTER and verdict.delivery:
+        state["dead_letter"] = _facts(verdict.delivery)
+    return state
+
+
+def _facts(delivery: Delivery) -> dict[str, Any]:
+    """Say what an operator reads first; the payload stays in the table, under its ids."""
+    last = delivery.attempts[-1] if delivery.attempts else None
+    return {
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "reason": "exhausted",
+        "attempts": len(delivery.attempts),
+        "last_error": last.error if last else None,
+        "last_status_code": last.status_code if last else None,
+        "exhausted_at": to_text(last.started_at_ms + last.duration_ms) if last else None,
+    }

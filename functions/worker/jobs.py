@@ -1,0 +1,79 @@
+"""The steps of the job state machine: what takes long is done step by step.
+
+A job's step says how long to wait for the next one, or that the job has ended. All else about the
+machine is the same for every kind of job.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from webhooks.domain.jobs import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from webhooks import wiring
+    from webhooks.ports import JobKey
+    from webhooks.services.jobs.runner import NextStep
+
+VERSION = 1
+"""The version of the state that these steps understand."""
+
+STEPS_AN_EXECUTION = 100
+"""Steps after which an execution hands over to a new one, named after it.
+
+A step is 9 events of the execution's history, and 3 more for each of its 63 retries at most, so
+that a hundred stay below the 25,000 that Step Functions allows ("Standard workflows quotas").
+"""
+
+_MILLISECONDS = 1000
+
+
+def handle(state: Mapping[str, Any], context: Any, services: wiring.Services) -> dict[str, Any]:
+    """Make the step that the state asks for; the answer is the state machine's next state."""
+    if state["action"] == Action.ABANDON:
+        return _abandon(state["state"], services)
+    if state.get("version") != VERSION:
+        services.observer.log("error", "unknown_version", version=state.get("version"))
+        return {**state, "decision": "unknown_version"}
+
+    def remaining_seconds() -> float:
+        return float(context.get_remaining_time_in_millis()) / _MILLISECONDS
+
+    key = services.jobs.key(state)
+    return _next(state, key, services.jobs.step(key, state, remaining_seconds))
+
+
+def ids(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a state or an event is about: the last of these ids names its execution."""
+    return {name: value for name, value in state.items() if name.endswith("_id")}
+
+
+def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, Any]:
+    """Record that the state machine gave a job up, so that its owner does not wait for it."""
+    names = {"version": state.get("version"), "action": state.get("action"), **ids(state)}
+    error = state.get("error", {}).get("Error")
+    services.observer.log("error", "job_abandoned", **names, error=error)
+    if services.jobs.knows(state.get("action")):
+        services.jobs.abandon(services.jobs.key(state))
+    return names
+
+
+def _next(state: Mapping[str, Any], key: JobKey, following: NextStep | None) -> dict[str, Any]:
+    steps = int(state.get("steps", 0)) + 1
+    after: dict[str, Any] = {
+        "version": VERSION,
+        "action": key.action,
+        **key._asdict(),
+        "steps": steps,
+    }
+    if following is None:
+        return {**after, "decision": "done"}
+    after |= {**following.state, "seconds": math.ceil(following.seconds)}
+    if steps % STEPS_AN_EXECUTION:
+        return {**after, "decision": "wait"}
+    # The same name however often it is asked for, so that there is one next execution.
+    [*_, job_id] = key._asdict().values()
+    return {**after, "decision": "continue", "name": f"{job_id}-{steps}", "input": after}

@@ -1,0 +1,155 @@
+"""The items of replays, erasures and checks: one codec a kind, for the one store of jobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
+
+from webhooks.adapters.items import number
+from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.jobs.check import Check, CheckStatus, Probe
+from webhooks.domain.jobs.erasure import Erasure, ErasureStatus
+from webhooks.domain.jobs.replay import Replay, ReplayStatus
+from webhooks.domain.selection import Selection
+from webhooks.ports import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from webhooks.adapters.items import Item
+
+
+@dataclass(frozen=True, slots=True)
+class JobCodec(Generic[Record]):
+    """How one kind of job is stored.
+
+    `kind` ends the partitions of its records. `attributes` returns what a record has besides its
+    key and the attributes of every job; `read` makes a job of the ids of its key and its item.
+    With `one_at_a_time` a webhook has at most one running job of the kind.
+    """
+
+    kind: str
+    attributes: Callable[[Record], Item]
+    read: Callable[[Sequence[str], Mapping[str, Any]], Record]
+    one_at_a_time: bool = False
+
+
+def _replay_attributes(replay: Replay) -> Item:
+    since_ms, until_ms, statuses = replay.selection
+    return {
+        "since": number(since_ms),
+        "until": number(until_ms),
+        "statuses": {"L": [{"S": status.value} for status in statuses]},
+        "sent": number(replay.sent),
+        "succeeded": number(replay.succeeded),
+        "steps": number(replay.steps),
+        **_texts(position=replay.position),
+    }
+
+
+def _read_replay(ids: Sequence[str], item: Mapping[str, Any]) -> Replay:
+    account_id, webhook_id, replay_id = ids
+    return Replay(
+        account_id=account_id,
+        webhook_id=webhook_id,
+        id=replay_id,
+        selection=Selection(
+            since_ms=int(item["since"]["N"]),
+            until_ms=int(item["until"]["N"]),
+            statuses=tuple(Status(status["S"]) for status in item["statuses"]["L"]),
+        ),
+        status=ReplayStatus(item["status"]["S"]),
+        position=_text(item, "position"),
+        sent=int(item["sent"]["N"]),
+        succeeded=int(item["succeeded"]["N"]),
+        steps=int(item["steps"]["N"]),
+        **_of_every_job(item),
+    )
+
+
+def _erasure_attributes(erasure: Erasure) -> Item:
+    secrets = {"salt": erasure.salt, "digest": erasure.digest}
+    return {
+        "passes": number(erasure.passes),
+        "examined": number(erasure.examined),
+        "erased_count": number(erasure.erased),
+        "steps": number(erasure.steps),
+        **({"unreadable": {"BOOL": True}} if erasure.unreadable else {}),
+        **_texts(walked_webhook_id=erasure.webhook_id, position=erasure.position),
+        **{name: {"B": value} for name, value in secrets.items() if value},
+    }
+
+
+def _read_erasure(ids: Sequence[str], item: Mapping[str, Any]) -> Erasure:
+    account_id, erasure_id = ids
+    return Erasure(
+        account_id=account_id,
+        id=erasure_id,
+        salt=item.get("salt", {}).get("B", b""),
+        digest=item.get("digest", {}).get("B", b""),
+        status=ErasureStatus(item["status"]["S"]),
+        passes=int(item["passes"]["N"]),
+        webhook_id=_text(item, "walked_webhook_id"),
+        position=_text(item, "position"),
+        examined=int(item["examined"]["N"]),
+        erased=int(item["erased_count"]["N"]),
+        steps=int(item["steps"]["N"]),
+        unreadable=item.get("unreadable", {}).get("BOOL", False),
+        **_of_every_job(item),
+    )
+
+
+def _check_attributes(check: Check) -> Item:
+    return {"outcomes": {"L": [_value(probe, each) for probe, each in check.outcomes.items()]}}
+
+
+def _read_check(ids: Sequence[str], item: Mapping[str, Any]) -> Check:
+    account_id, webhook_id, check_id = ids
+    return Check(
+        account_id=account_id,
+        webhook_id=webhook_id,
+        id=check_id,
+        status=CheckStatus(item["status"]["S"]),
+        outcomes=dict(_read_outcome(value["S"]) for value in item["outcomes"]["L"]),
+        **_of_every_job(item),
+    )
+
+
+def _value(probe: Probe, outcome: Outcome) -> dict[str, Any]:
+    """Return a request's outcome as a short JSON list; nothing of what was answered but these."""
+    error = outcome.error.value if outcome.error else None
+    return {"S": json.dumps([probe.value, outcome.status_code, error, outcome.duration_ms])}
+
+
+def _read_outcome(text: str) -> tuple[Probe, Outcome]:
+    probe, status_code, error, duration_ms = json.loads(text)
+    outcome = Outcome(
+        error=FailureReason(error) if error else None,
+        status_code=status_code,
+        duration_ms=duration_ms,
+    )
+    return Probe(probe), outcome
+
+
+def _of_every_job(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the store writes of every job, by the names of the records' fields."""
+    return {
+        "created_at_ms": int(item["created_at"]["N"]),
+        "updated_at_ms": int(item["updated_at"]["N"]),
+        "reason": _text(item, "reason"),
+    }
+
+
+def _texts(**texts: str | None) -> Item:
+    return {name: {"S": text} for name, text in texts.items() if text is not None}
+
+
+def _text(item: Mapping[str, Any], name: str) -> str | None:
+    text: str | None = item.get(name, {}).get("S")
+    return text
+
+
+REPLAYS = JobCodec("replay", _replay_attributes, _read_replay, one_at_a_time=True)
+ERASURES = JobCodec("erasure", _erasure_attributes, _read_erasure)
+CHECKS = JobCodec("check", _check_attributes, _read_check)

@@ -1,0 +1,312 @@
+"""A check of a receiver: what is sent to it, genuine and forged, and what its responses prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.jobs import Action
+from webhooks.domain.webhook import webhook_id
+
+
+class Probe(StrEnum):
+    """A request of a check, named after what is wrong with it."""
+
+    VALID = "valid"
+    DUPLICATE = "duplicate"
+    TAMPERED_BODY = "tampered_body"
+    OLD_SECRET = "old_secret"  # noqa: S105  a name
+    UNSIGNED = "unsigned"
+    TRUNCATED_SIGNATURE = "truncated_signature"
+    STALE_TIMESTAMP = "stale_timestamp"
+    FUTURE_TIMESTAMP = "future_timestamp"
+    TAMPERED_TIMESTAMP = "tampered_timestamp"
+
+    @property
+    def genuine(self) -> bool:
+        """Whether a receiver is to accept it."""
+        return self in {Probe.VALID, Probe.DUPLICATE}
+
+
+AFTER_VALID = tuple(probe for probe in Probe if probe is not Probe.VALID)
+"""What is sent once the valid request was accepted: before that, no refusal would prove a thing."""
+
+_OF_TIME = frozenset({Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP, Probe.TAMPERED_TIMESTAMP})
+"""What `X-SendComms-Signature` cannot tell from a genuine request: it has no time in it."""
+
+_NO_VERDICT = frozenset({408, 429, 502, 503, 504})
+"""Responses of a receiver, or of a proxy in front of it, that has not read the request."""
+
+
+class Verdict(StrEnum):
+    """What a response says of the receiver."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INFORMATION = "information"
+
+
+class CheckStatus(StrEnum):
+    """Where a check stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class CheckKey(NamedTuple):
+    """What finds a check: whose it is, of which webhook, and its id."""
+
+    account_id: str
+    webhook_id: str
+    check_id: str
+
+    @property
+    def action(self) -> Action:
+        """The action of its steps."""
+        return Action.CHECK
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The record of a check: the responses, from which `judge` draws the conclusions.
+
+    Times are Unix milliseconds. `reason` is why one failed, which says nothing of the receiver.
+    """
+
+    account_id: str
+    webhook_id: str
+    id: str
+    created_at_ms: int
+    updated_at_ms: int
+    status: CheckStatus = CheckStatus.RUNNING
+    outcomes: Mapping[Probe, Outcome] = field(default_factory=dict)
+    reason: str | None = None
+
+    @property
+    def key(self) -> CheckKey:
+        """What finds this check."""
+        return CheckKey(self.account_id, self.webhook_id, self.id)
+
+    @property
+    def running(self) -> bool:
+        """Whether its requests are yet to be sent, or being sent."""
+        return self.status is CheckStatus.RUNNING
+
+    def completed(self, outcomes: Mapping[Probe, Outcome], now_ms: int) -> Check:
+        """Return the check with all its responses."""
+        return replace(
+            self, status=CheckStatus.COMPLETED, outcomes=dict(outcomes), updated_at_ms=now_ms
+        )
+
+    def failed(self, reason: str, now_ms: int) -> Check:
+        """Return the check as one that was not made, and why."""
+        return replace(self, status=CheckStatus.FAILED, reason=reason, updated_at_ms=now_ms)
+
+
+class Finding(NamedTuple):
+    """One request of a check, and what its response says."""
+
+    probe: Probe
+    outcome: Outcome
+    verdict: Verdict
+    message: str
+
+
+class Report(NamedTuple):
+    """What a check found: whether the receiver is verified, and what its owner is to do."""
+
+    verified: bool
+    message: str
+    findings: Sequence[Finding]
+
+
+def judge(outcomes: Mapping[Probe, Outcome]) -> Report:
+    """Draw the conclusions from a check's responses, which hold `VALID` at least.
+
+    A receiver is verified where it accepts what is genuine and refuses what is not. What only the
+    time gives away it need not refuse if it goes by `X-SendComms-Signature`, as the contract's own
+    receiver does: that it does is known where it refuses a changed body, and accepts a request
+    whose `webhook-signature` is of another time.
+    """
+    tells_the_body = not _accepted(outcomes, Probe.TAMPERED_BODY)
+    goes_by_time = not _accepted(outcomes, Probe.TAMPERED_TIMESTAMP)
+    excused = _OF_TIME if tells_the_body and not goes_by_time else frozenset[Probe]()
+    findings = [
+        Finding(probe, outcome, *_of(probe, outcome, excused=probe in excused))
+        for probe, outcome in outcomes.items()
+    ]
+    verified = len(outcomes) == len(Probe) and all(
+        finding.verdict is not Verdict.FAILED for finding in findings
+    )
+    return Report(verified, _summary(findings, verified, excused=bool(excused)), findings)
+
+
+def check_id(now_ns: int, random_bytes: bytes) -> str:
+    """Return the id of a check asked for at this moment: a UUIDv7, made as a webhook's is."""
+    return webhook_id(now_ns, random_bytes)
+
+
+def _accepted(outcomes: Mapping[Probe, Outcome], probe: Probe) -> bool:
+    return probe in outcomes and outcomes[probe].succeeded
+
+
+def _of(probe: Probe, outcome: Outcome, *, excused: bool) -> tuple[Verdict, str]:
+    if probe is Probe.VALID:
+        return _of_valid(outcome)
+    if probe is Probe.DUPLICATE:
+        message = _DUPLICATE_ACCEPTED if outcome.succeeded else _DUPLICATE_REFUSED
+        return Verdict.INFORMATION, message
+    return _of_forged(probe, outcome, excused=excused)
+
+
+def _of_forged(probe: Probe, outcome: Outcome, *, excused: bool) -> tuple[Verdict, str]:
+    if outcome.succeeded:
+        if excused:
+            return Verdict.INFORMATION, _EXCUSED
+        return Verdict.FAILED, _ADVICE[probe]
+    status = outcome.status_code
+    if status is None or status in _NO_VERDICT:
+        return Verdict.FAILED, _UNCLEAR
+    if status >= 500:
+        return Verdict.PASSED, _REFUSED_AS_FAULT.format(status)
+    if status not in _OF_SIGNATURES:
+        return Verdict.PASSED, _REFUSED_OTHERWISE.format(status)
+    return Verdict.PASSED, "Refused, as it should be."
+
+
+def _of_valid(outcome: Outcome) -> tuple[Verdict, str]:
+    if outcome.succeeded:
+        return Verdict.PASSED, "Accepted, as it should be."
+    if outcome.status_code in _OF_SIGNATURES:
+        return Verdict.FAILED, _VALID_REFUSED
+    if outcome.status_code in _OF_PARSERS:
+        return Verdict.FAILED, _VALID_UNPARSED.format(outcome.status_code)
+    if outcome.status_code is not None:
+        return Verdict.FAILED, _VALID_FAILED.format(outcome.status_code)
+    return Verdict.FAILED, _UNREACHED[outcome.error or FailureReason.CONNECTION]
+
+
+def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> str:
+    if verified:
+        left = _left(findings)
+        accepts = _VERIFIED_WITHOUT_TIME if excused else _VERIFIED
+        return " ".join([accepts, *left]) if left or excused else _NOTHING_LEFT
+    failed = {finding.probe for finding in findings if finding.verdict is Verdict.FAILED}
+    if Probe.VALID in failed:
+        return _NOT_REACHED
+    accepted = {finding.probe for finding in findings if finding.outcome.succeeded}
+    if not failed & accepted:
+        return _UNPROVEN
+    if {Probe.TAMPERED_BODY, Probe.OLD_SECRET, Probe.UNSIGNED} <= accepted:
+        return _UNVERIFIED
+    return _INCOMPLETE
+
+
+def _left(findings: Sequence[Finding]) -> list[str]:
+    """Return what the owner of a receiver that is verified had better do all the same."""
+    refused = {f.probe: f.outcome.status_code for f in findings if not f.outcome.succeeded}
+    left = []
+    if Probe.DUPLICATE in refused:
+        left.append(_LEFT_DUPLICATE)
+        del refused[Probe.DUPLICATE]
+    if not _OF_SIGNATURES.issuperset(refused.values()):
+        left.append(_LEFT_STATUS)
+    return left
+
+
+_OF_SIGNATURES = frozenset({401, 403})
+"""Responses that blame the signature: during a rotation the other secret is tried next."""
+
+_OF_PARSERS = frozenset({400, 406, 415, 422})
+"""Responses that come from in front of the receiver's own code: from a parser, or a firewall."""
+
+_VERIFIED = "Your receiver accepts what we sign and refuses everything else."
+_NOTHING_LEFT = f"{_VERIFIED[:-1]}: nothing is left to do."
+_LEFT_DUPLICATE = (
+    "But it does not take a duplicate: return 2xx for what you have already, or it is retried."
+)
+_LEFT_STATUS = (
+    "But return 401 for what does not verify: during a rotation that is how we learn which secret "
+    "you have, and without it deliveries fail."
+)
+_VERIFIED_WITHOUT_TIME = (
+    "Your receiver accepts what we sign and refuses what we did not. X-SendComms-Signature has no "
+    "time in it: remember each webhook-id for some days, or verify webhook-signature, so that a "
+    "recorded delivery cannot be sent to you again."
+)
+_NOT_REACHED = (
+    "Your receiver did not accept a genuine request. Nothing else was sent, since a refusal would "
+    "prove nothing: correct this first, and check again."
+)
+_UNPROVEN = (
+    "Your receiver accepted nothing forged, but did not respond to every request: check again "
+    "when it is less busy."
+)
+_UNVERIFIED = (
+    "Your receiver takes anybody's requests for ours: verify the signature before you read the "
+    "body, return 401 for what does not match, and check again."
+)
+_INCOMPLETE = "Your receiver accepts what it should refuse: correct what failed, and check again."
+
+_VALID_REFUSED = (
+    "Refused, though it is genuine: look whether your receiver has this webhook's secret, all of "
+    "it, and verifies the body's bytes as they came. AdonisJS trims texts and makes null of empty "
+    "ones before you see them, xss-clean and express-mongo-sanitize rewrite others, and a firewall "
+    "may return 403: the page on verifying has the way around each."
+)
+_VALID_UNPARSED = (
+    "Refused with {}, though it is genuine: a parser in front of your code refuses keys such as "
+    "constructor or __proto__, as those of Nuxt and h3 1, Fastify, Hapi, Koa and middy do, or a "
+    "firewall refuses its text. Take the body's bytes as they came: the page on verifying has the "
+    "way for each."
+)
+_VALID_FAILED = "Refused with {}, though it is genuine: return any 2xx for what you take."
+_UNREACHED: Mapping[FailureReason, str] = {
+    FailureReason.HTTP_STATUS: "Not accepted: return any 2xx for what you take.",
+    FailureReason.TIMEOUT: "No response within 5 seconds: respond first, and do the work later.",
+    FailureReason.CONNECTION: "The connection failed: check that your server runs and can be "
+    "reached from outside.",
+    FailureReason.TLS: "The TLS handshake failed: look at your server's certificate and its chain.",
+    FailureReason.DNS: "The url's host has no address: look at its DNS records.",
+    FailureReason.BLOCKED_ADDRESS: "The url leads to an address that is not public: use one that "
+    "is.",
+    FailureReason.RESPONSE_TOO_LARGE: "The response's headers are too large: send fewer of them.",
+}
+_DUPLICATE_ACCEPTED = (
+    "Accepted, as it should be. Only you can see whether it was worked on once: remember each "
+    "webhook-id."
+)
+_DUPLICATE_REFUSED = "Not accepted. Return 2xx for what you have already, or it is retried."
+_EXCUSED = (
+    "Accepted, since your receiver goes by X-SendComms-Signature, which has no time in it: "
+    "remember each webhook-id, or verify webhook-signature."
+)
+_UNCLEAR = (
+    "No response that tells whether it was refused: check again when your receiver is less busy."
+)
+_REFUSED_AS_FAULT = (
+    "Refused, but as a fault of yours, with {}: return 401, which tells us that it was the "
+    "signature."
+)
+_REFUSED_OTHERWISE = (
+    "Refused, with {}: return 401, by which we learn during a rotation which secret you have."
+)
+_ADVICE: Mapping[Probe, str] = {
+    Probe.TAMPERED_BODY: "Accepted, though its body was changed after it was signed: compare the "
+    "signature with one that you make of the body's bytes.",
+    Probe.OLD_SECRET: "Accepted, though it was signed with a secret that does not count: keep only "
+    "the webhook's live secrets.",
+    Probe.UNSIGNED: "Accepted, though it has no signature: refuse what comes without one.",
+    Probe.TRUNCATED_SIGNATURE: "Accepted, though the end of its signature is missing: compare "
+    "all of it, in constant time.",
+    Probe.STALE_TIMESTAMP: "Accepted, though it was signed ten minutes ago: refuse what has a "
+    "webhook-timestamp over five minutes old.",
+    Probe.FUTURE_TIMESTAMP: "Accepted, though its time is ten minutes ahead: refuse what has a "
+    "webhook-timestamp over five minutes in the future.",
+    Probe.TAMPERED_TIMESTAMP: "Accepted, though its webhook-timestamp was changed after it was "
+    "signed: verify a signature.",
+}

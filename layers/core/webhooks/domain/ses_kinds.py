@@ -1,0 +1,191 @@
+"""The kinds of SES's records: which event each becomes, and what is told of it in `data`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.event import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(NamedTuple):
+    """Where a record of one type tells what happened, and to whom.
+
+    `detail` is the part of the record that does, `name` that of the event's data. `recipients` is
+    the list in it of those whom it happened to, None where SES does not tell the email's recipients
+    apart; `to_all` says that it happened to each of them. Without `timed` the part has no time.
+    """
+
+    event_type: EventType
+    detail: str
+    name: str
+    recipients: str | None = None
+    to_all: bool = False
+    timed: bool = True
+
+
+KINDS = {
+    "Send": Kind(EventType.SENT, "send", "send", to_all=True, timed=False),
+    "Delivery": Kind(EventType.DELIVERED, "delivery", "delivery", "recipients"),
+    "Bounce": Kind(EventType.BOUNCED, "bounce", "bounce", "bouncedRecipients"),
+    "Complaint": Kind(EventType.COMPLAINED, "complaint", "complaint", "complainedRecipients"),
+    "Open": Kind(EventType.OPENED, "open", "open"),
+    "Click": Kind(EventType.CLICKED, "click", "click"),
+    "DeliveryDelay": Kind(
+        EventType.DELIVERY_DELAYED, "deliveryDelay", "delivery_delay", "delayedRecipients"
+    ),
+    "Reject": Kind(EventType.FAILED, "reject", "failure", to_all=True, timed=False),
+    "Rendering Failure": Kind(EventType.FAILED, "failure", "failure", to_all=True, timed=False),
+    "Subscription": Kind(EventType.UNSUBSCRIBED, "subscription", "subscription"),
+}
+"""The kinds that become events, by SES's word for them."""
+
+NO_COMPLAINTS = frozenset({"not-spam", "auth-failure"})
+"""Types of feedback by which nobody complains: a recipient took the mail out of spam, a provider
+reports on the mail's authentication."""
+
+_SUPPRESSED = frozenset(
+    {
+        "Suppressed",
+        "OnAccountSuppressionList",
+        "OnTenantSuppressionList",
+        "EmailValidationSuppressed",
+        "UnsubscribedRecipient",
+    }
+)
+"""Subtypes by which SES sent nothing at all."""
+
+_NUMBER = (int, float)
+_PASSED_ON: dict[str, tuple[str, type | tuple[type, ...]]] = {
+    "bounceType": ("ses_type", str),
+    "bounceSubType": ("ses_subtype", str),
+    "diagnosticCode": ("diagnostic", str),
+    "status": ("status", str),
+    "action": ("action", str),
+    "complaintFeedbackType": ("type", str),
+    "complaintSubType": ("ses_subtype", str),
+    "arrivalDate": ("arrival_date", str),
+    "feedbackId": ("feedback_id", str),
+    "smtpResponse": ("smtp_response", str),
+    "processingTimeMillis": ("processing_time_ms", _NUMBER),
+    "reportingMTA": ("reporting_mta", str),
+    "remoteMtaIp": ("remote_mta_ip", str),
+    "link": ("link", str),
+    "linkTags": ("link_tags", dict),
+    "ipAddress": ("ip", str),
+    "userAgent": ("user_agent", str),
+    "delayType": ("type", str),
+    "expirationTime": ("expires_at", str),
+    "reason": ("reason", str),
+    "errorMessage": ("reason", str),
+    "templateName": ("template", str),
+    "contactList": ("contact_list", str),
+    "source": ("source", str),
+}
+"""What is passed on of a record's detail and of its recipients: our name for it, and its type.
+
+What is of another type is left out, for a receiver goes by the schema.
+"""
+
+_OF_A_REPORT = ("status", "action", "diagnosticCode")
+_OF_THE_SERVER = ("reportingMTA", "remoteMtaIp")
+
+
+def dropped_as(kind: Kind, record: Mapping[str, object]) -> str | None:
+    """Return the name under which a record is counted that is no event, None where it is one.
+
+    A complaint by which nobody complains, a change of preferences by which nobody unsubscribes.
+    """
+    detail = record.get(kind.detail)
+    if not isinstance(detail, dict):
+        return None
+    if kind.event_type is EventType.COMPLAINED:
+        feedback = detail.get("complaintFeedbackType")
+        name = feedback.strip().lower() if isinstance(feedback, str) else None
+        return name if name in NO_COMPLAINTS else None
+    if kind.event_type is EventType.UNSUBSCRIBED and not _unsubscribes(detail):
+        return "Subscription"
+    return None
+
+
+def particulars(
+    kind: Kind, detail: Mapping[str, object], entry: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what a record says besides: in general, and of one recipient alone in `entry`."""
+    found = {**_picked(detail), **_picked(entry)}
+    match kind.event_type:
+        case EventType.BOUNCED:
+            return _bounce(found, detail, entry)
+        case EventType.COMPLAINED if found.get("ses_subtype") in _SUPPRESSED:
+            return {**found, "suppressed": True}
+        case EventType.OPENED | EventType.CLICKED:
+            return {**found, **_bot(detail.get("isBotEvent"))}
+        case EventType.FAILED:
+            failed = "rejected" if kind.detail == "reject" else "rendering_failed"
+            return {"type": failed, **found}
+        case EventType.UNSUBSCRIBED:
+            new = _preferences(detail, "newTopicPreferences")
+            return {**found, "all": new.get("unsubscribeAll") is True, "topics": _opted_out(new)}
+    return found
+
+
+def _bounce(
+    found: dict[str, object], detail: Mapping[str, object], entry: Mapping[str, object]
+) -> dict[str, object]:
+    # Permanent is what SES will not try again; it is as sure of nothing else.
+    hard = found.get("ses_type") == "Permanent"
+    bounce: dict[str, object] = {"type": "hard" if hard else "soft", **found}
+    if found.get("ses_subtype") in _SUPPRESSED:
+        bounce["suppressed"] = True
+    # Somebody's reply, not a server's report: neither status nor server is told.
+    if (
+        found.get("ses_type") == "Transient"
+        and found.get("ses_subtype") == "General"
+        and not any(detail.get(name) for name in _OF_THE_SERVER)
+        and not any(entry.get(name) for name in _OF_A_REPORT)
+    ):
+        bounce["auto_reply"] = True
+    return bounce
+
+
+def _bot(said: object) -> dict[str, object]:
+    word = said.strip().lower() if isinstance(said, str) else None
+    return {"bot": word} if word in {"likely", "unlikely"} else {}
+
+
+def _unsubscribes(detail: Mapping[str, object]) -> bool:
+    """Tell whether somebody unsubscribed: True too where the preferences cannot be read.
+
+    A recipient may also subscribe on the page that SES's link leads to.
+    """
+    new = detail.get("newTopicPreferences")
+    if not isinstance(new, dict) or new.get("unsubscribeAll") is True:
+        return True
+    if not isinstance(new.get("topicSubscriptionStatus"), list):
+        return "unsubscribeAll" not in new
+    old = _opted_out(_preferences(detail, "oldTopicPreferences"))
+    return not set(_opted_out(new)).issubset(old)
+
+
+def _preferences(detail: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = detail.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _opted_out(preferences: Mapping[str, object]) -> list[str]:
+    """Return the topics that a contact does not want."""
+    listed = preferences.get("topicSubscriptionStatus")
+    topics = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    names = [one.get("topicName") for one in topics if one.get("subscriptionStatus") == "OptOut"]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _picked(source: Mapping[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for theirs, (ours, kind) in _PASSED_ON.items():
+        value = source.get(theirs)
+        if isinstance(value, kind) and not isinstance(value, bool):
+            found[ours] = value
+    return found

@@ -1,0 +1,259 @@
+"""One record of SES: its email, its recipients, and the event that it is for each of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from email.utils import getaddresses
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.errors import InvalidEventError
+from webhooks.domain.event import (
+    Event,
+    EventType,
+    checked_transaction_id,
+    compose,
+    derived_transaction_id,
+    parse_timestamp,
+)
+from webhooks.domain.ses_kinds import Kind, particulars
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_ROUTING_TAGS = frozenset({"account_id", "transaction_id"})
+_PASSED_TAGS = ("ses:tenant-name", "ses:feedback-id")
+"""The beginnings of those of SES's own tags that go through."""
+
+_IN_BRACKETS = re.compile(r"<\s*([^<>]*@[^<>]*?)\s*>\s*(?:\([^()]*\))?\s*\Z")
+_COMMENT = re.compile(r"\s*\([^()]*\)\s*\Z")
+
+
+class _Recipient(NamedTuple):
+    """Whom an event is about: as receivers are told, as the record has it, and its entry there.
+
+    Lists are of those whom SES does not tell apart.
+    """
+
+    to: str | list[str]
+    as_given: str | list[str]
+    entry: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A record whose shape has been checked as far as its events depend on it."""
+
+    kind: Kind
+    mail: Mapping[str, object]
+    detail: Mapping[str, object]
+    tags: Mapping[str, list[str]]
+    message_id: str
+    email_transaction_id: str
+    timestamp: str
+    occurred_at_ms: int
+    headers: Sequence[str]
+
+    @classmethod
+    def of(cls, record: Mapping[str, object], kind: Kind, headers: Sequence[str]) -> Reading:
+        """Check a record out of its envelopes; InvalidEventError says what it lacks."""
+        mail = _object(record.get("mail"), "mail")
+        tags = tags_of(record)
+        message_id = _text(mail.get("messageId"), "mail.messageId")
+        timestamp = mail.get("timestamp")
+        occurred_at_ms = sent_at_ms = parse_timestamp(timestamp, "mail.timestamp")
+        detail = record.get(kind.detail)
+        if kind.timed:
+            detail = _object(detail, kind.detail)
+            timestamp = detail.get("timestamp")
+            occurred_at_ms = parse_timestamp(timestamp, f"{kind.detail}.timestamp")
+        if "transaction_id" in tags:
+            tag = tags["transaction_id"][0]
+            email_transaction_id = checked_transaction_id(tag, "mail.tags.transaction_id")
+        else:
+            # The email's own time, not the event's: what happens to one email shares its `data.id`.
+            email_transaction_id = derived_transaction_id(sent_at_ms, _hash(message_id)[:12])
+        return cls(
+            kind=kind,
+            mail=mail,
+            detail=detail if isinstance(detail, dict) else {},
+            tags=tags,
+            message_id=message_id,
+            email_transaction_id=email_transaction_id,
+            timestamp=str(timestamp),
+            occurred_at_ms=occurred_at_ms,
+            headers=headers,
+        )
+
+    def events(self, account_id: str) -> list[Event]:
+        """Return an account's events of this record, at least one.
+
+        Raises InvalidEventError where it names no recipient.
+        """
+        return [self._event(account_id, recipient) for recipient in self._recipients()]
+
+    def _recipients(self) -> list[_Recipient]:
+        """Return each recipient once, with what the record says of that one alone."""
+        if self.kind.recipients is not None:
+            found = _distinct(self.detail.get(self.kind.recipients))
+            if found:
+                return found
+        mailed = self._mailed()
+        if not mailed:
+            list_name = self.kind.recipients
+            path = f"{self.kind.detail}.{list_name}" if list_name else "mail.destination"
+            message = "must be a list of at least one recipient with an address"
+            raise InvalidEventError("invalid_field", path, message)
+        if self.kind.to_all or len(mailed) == 1:
+            return mailed
+        addresses = [str(one.to) for one in mailed]
+        return [_Recipient(addresses, [str(one.as_given) for one in mailed], {})]
+
+    def _mailed(self) -> list[_Recipient]:
+        """Return whom the email went to: by its envelope, else by its headers."""
+        found = _distinct(self.mail.get("destination"))
+        if found:
+            return found
+        common = _object_or_empty(self.mail.get("commonHeaders"))
+        listed = [text for name in ("to", "cc", "bcc") for text in _texts(common.get(name))]
+        return _distinct([address for _, address in getaddresses(listed)])
+
+    def _event(self, account_id: str, recipient: _Recipient) -> Event:
+        identity: tuple[object, ...] = (
+            self.message_id,
+            self.kind.event_type.value,
+            self.occurred_at_ms,
+            self.detail.get("feedbackId"),
+            self.detail.get("link"),
+            recipient.as_given,
+        )
+        if self.kind.event_type in {EventType.OPENED, EventType.CLICKED}:
+            client = self.detail.get("ipAddress"), self.detail.get("userAgent")
+            identity += client if any(client) else ()
+        digest = _hash(identity)
+        return compose(
+            account_id=account_id,
+            event_id=f"evt_{digest[:32]}",
+            event_type=self.kind.event_type,
+            transaction_id=derived_transaction_id(self.occurred_at_ms, digest[-12:]),
+            timestamp=self.timestamp,
+            occurred_at_ms=self.occurred_at_ms,
+            data=self._data(recipient),
+        )
+
+    def _data(self, recipient: _Recipient) -> dict[str, object]:
+        common = _object_or_empty(self.mail.get("commonHeaders"))
+        senders = [*_texts(common.get("from")), *_texts(self.mail.get("source"))]
+        sent = _headers(self.mail.get("headers"))
+        optional = {
+            "subject": next(iter(_texts(common.get("subject"))), None),
+            "from": next(iter(senders), None),
+            "message_id": _message_id(sent.get("message-id"), common.get("messageId")),
+            "headers": {name: sent[name.lower()] for name in self.headers if name.lower() in sent},
+            self.kind.name: self._particulars(recipient),
+            "tags": self._own_tags(),
+        }
+        return {
+            "id": self.email_transaction_id,
+            "email_id": self.message_id,
+            "to": recipient.to,
+            **{name: value for name, value in optional.items() if value not in (None, {})},
+        }
+
+    def _particulars(self, recipient: _Recipient) -> dict[str, object]:
+        found = particulars(self.kind, self.detail, recipient.entry)
+        if self.kind.event_type is EventType.BOUNCED and isinstance(recipient.to, str):
+            mailed = _distinct(self.mail.get("destination"))
+            # With several, it might be any of them that forwards.
+            if len(mailed) == 1 and str(mailed[0].to).lower() != recipient.to.lower():
+                found["original_recipient"] = mailed[0].to
+        return found
+
+    def _own_tags(self) -> dict[str, list[str]]:
+        return {
+            name: values
+            for name, values in self.tags.items()
+            if name not in _ROUTING_TAGS
+            and (not name.startswith("ses:") or name.startswith(_PASSED_TAGS))
+        }
+
+
+def tags_of(record: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return the tags of a record's email, without those of no use as text."""
+    tags = _object_or_empty(_object_or_empty(record.get("mail")).get("tags"))
+    texts = {name: [one for one in _texts(values) if one] for name, values in tags.items()}
+    return {name: values for name, values in texts.items() if values}
+
+
+def bare_address(text: object) -> str | None:
+    """Return the address in a recipient as SES gives it, without its display name.
+
+    None for what holds no address. `Ada <a@example.com> (home)` is a@example.com.
+    """
+    if not isinstance(text, str):
+        return None
+    bracketed = _IN_BRACKETS.search(text)
+    address = bracketed[1] if bracketed else _COMMENT.sub("", text).strip()
+    local, _, host = address.rpartition("@")
+    return address if local and host else None
+
+
+def _distinct(listed: object) -> list[_Recipient]:
+    """Return each address of a list once, the first entry of each; those without are left out."""
+    found: dict[str, _Recipient] = {}
+    for item in _listed(listed):
+        entry = item if isinstance(item, dict) else {"emailAddress": item}
+        given = entry.get("emailAddress")
+        address = bare_address(given)
+        if address is not None:
+            found.setdefault(address, _Recipient(address, str(given), entry))
+    return list(found.values())
+
+
+def _listed(value: object) -> list[object]:
+    """Return a list; what stands alone where one is usual is a list of it."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in _listed(value) if isinstance(one, str)]
+
+
+def _headers(listed: object) -> dict[str, str]:
+    """Return the email's headers by their names in small letters, the first one of each."""
+    found: dict[str, str] = {}
+    for header in _listed(listed):
+        if isinstance(header, dict):
+            name, value = header.get("name"), header.get("value")
+            if isinstance(name, str) and isinstance(value, str):
+                found.setdefault(name.lower(), value)
+    return found
+
+
+def _message_id(*values: object) -> str | None:
+    """Return the first that is a Message-ID; SES's own id, which may stand there, is none."""
+    return next((one for one in values if isinstance(one, str) and "@" in one), None)
+
+
+def _object(value: object, path: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise InvalidEventError("invalid_field", path, "must be an object")
+    return value
+
+
+def _object_or_empty(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object, path: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidEventError("invalid_field", path, "must be a text")
+    return value
+
+
+def _hash(identity: object) -> str:
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""What the services need from outside, as protocols; adapters and the tests' fakes have them."""
+
+from webhooks.ports.accounts import (
+    ApiKeyStore,
+    KeptAnswer,
+    KeptAnswers,
+    RateLimitStore,
+    SesAccountStore,
+)
+from webhooks.ports.deliveries import (
+    DeliveryLog,
+    DeliveryQuery,
+    DeliveryStore,
+    DeliveryWalk,
+    OverdueDeliveries,
+    OverdueDelivery,
+    RetryScheduler,
+)
+from webhooks.ports.jobs import JobKey, JobOwner, JobRecord, JobScheduler, JobStore, Record
+from webhooks.ports.outside import EventQueue, Observer, OperationalEvents, RejectedMessages, Sender
+from webhooks.ports.pages import Page
+from webhooks.ports.webhooks import (
+    DestinationStore,
+    HealthStore,
+    WebhookChanges,
+    WebhookStore,
+    WebhookTrail,
+)
+
+__all__ = [
+    "ApiKeyStore",
+    "DeliveryLog",
+    "DeliveryQuery",
+    "DeliveryStore",
+    "DeliveryWalk",
+    "DestinationStore",
+    "EventQueue",
+    "HealthStore",
+    "JobKey",
+    "JobOwner",
+    "JobRecord",
+    "JobScheduler",
+    "JobStore",
+    "KeptAnswer",
+    "KeptAnswers",
+    "Observer",
+    "OperationalEvents",
+    "OverdueDeliveries",
+    "OverdueDelivery",
+    "Page",
+    "RateLimitStore",
+    "Record",
+    "RejectedMessages",
+    "RetryScheduler",
+    "Sender",
+    "SesAccountStore",
+    "WebhookChanges",
+    "WebhookStore",
+    "WebhookTrail",
+]

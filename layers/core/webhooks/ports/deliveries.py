@@ -1,0 +1,145 @@
+"""The deliveries, as the services need them.
+
+Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
+again. No method raises anything else of its backend's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from webhooks.domain.delivery import Delivery, DeliveryKey, Status
+    from webhooks.domain.event import Event
+    from webhooks.domain.selection import Selection
+    from webhooks.ports.pages import Page
+
+
+class DeliveryQuery(NamedTuple):
+    """Which of a webhook's deliveries; times are the events', in Unix milliseconds, inclusive."""
+
+    account_id: str
+    webhook_id: str
+    status: Status | None = None
+    event_type: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class DeliveryStore(Protocol):
+    """The deliveries.
+
+    A method that reads a single one raises UnreadableRecordError where its record is broken, or of
+    a newer version of ours.
+    """
+
+    def claim(self, event: Event) -> int:
+        """Settle the time of an event whose id does not fix it.
+
+        Returns the `occurred_at_ms` of the first copy of the event that was ever claimed: this
+        one's own where it is the first, or is read again.
+        """
+
+    def get(self, key: DeliveryKey) -> Delivery | None:
+        """Return one delivery, read consistently; None also past its time to live."""
+
+    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery | None]:
+        """Return those of the deliveries that exist, read consistently.
+
+        None stands for one that is there and cannot be read: no other is to suffer from it.
+        """
+
+    def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
+        """Write deliveries that succeeded, over whatever is there, in batches.
+
+        Returns the keys that could not be written after several tries, instead of raising.
+        """
+
+    def create(self, delivery: Delivery) -> Delivery:
+        """Write a delivery that did not succeed, unless one is there; returns the one stored."""
+
+    def update(self, delivery: Delivery, *, before: Delivery) -> bool:
+        """Write an attempt's result or a new status over what `before` was read as.
+
+        False, with nothing written, where the stored one has another status, generation or number
+        of attempts by now: somebody else was faster. The body changes only where the delivery is
+        erased with this.
+        """
+
+
+class OverdueDelivery(NamedTuple):
+    """A delivery that is overdue, and since when: a partition is in the order of time."""
+
+    due_ms: int
+    key: DeliveryKey
+
+
+class OverdueDeliveries(Protocol):
+    """The deliveries that an execution should have worked on by now, in partitions."""
+
+    @property
+    def partitions(self) -> Sequence[str]:
+        """Every partition."""
+
+    def page(
+        self,
+        partition: str,
+        since_ms: int,
+        before_ms: int,
+        limit: int,
+        after: OverdueDelivery | None = None,
+    ) -> Page[OverdueDelivery]:
+        """Return up to `limit` that were due from a time on and before another.
+
+        The longest overdue first, of those behind `after`, which lies in that time too: the last
+        one of the page before.
+        """
+
+
+class DeliveryLog(Protocol):
+    """The deliveries, for their owners to look through."""
+
+    def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
+        """Return up to `limit` deliveries that match, newest first, older than id `before`.
+
+        A page may be short, even empty, and still have a next one: what a filter passes over is
+        bounded, so that a page's cost is.
+        """
+
+
+class DeliveryWalk(Protocol):
+    """The deliveries of a webhook from the oldest on, for what sends them again."""
+
+    def batch(
+        self,
+        account_id: str,
+        webhook_id: str,
+        selection: Selection,
+        limit: int,
+        after: str | None = None,
+    ) -> Page[Delivery]:
+        """Return up to `limit` selected deliveries, oldest first, newer than id `after`.
+
+        A batch may be short, even empty, and still have a next one: what it costs is bounded.
+        """
+
+
+class RetryScheduler(Protocol):
+    """Starts the state machine that makes a delivery's later attempts."""
+
+    def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
+        """See that the delivery's generation has its one execution; having it already is success.
+
+        The time of its creation counts too: one made anew after its retention is another.
+        """
+
+    def running(self, delivery: Delivery) -> bool:
+        """Tell whether the execution of the delivery's generation goes on."""
+
+    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
+        """Have one attempt made besides the schedule; the same `request_id` again is success.
+
+        `attempt` is the number that it is expected to have.
+        """

@@ -1,0 +1,72 @@
+"""Receivers, queues, logs and operational events, as the services need them.
+
+Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
+again. No method raises anything else of its backend's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from webhooks.domain.delivery import Outcome
+    from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.operational_event import OperationalEvent
+
+
+class Sender(Protocol):
+    """The HTTP client with the address guard inside: no caller can forget it."""
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Send one request and return what it came to, within 5 seconds, never an exception.
+
+        UnavailableError is raised only where our own side failed before a byte was sent.
+        """
+
+
+class Observer(Protocol):
+    """Where the services say what happened. Safe to call from many threads.
+
+    Fields hold ids, counts, codes and times: never a secret, a payload, a url or an address.
+    """
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """Write one structured line; `level` is `info`, `warning` or `error`."""
+
+    def count(self, metric: str, value: int = 1) -> None:
+        """Add to one of the invocation's counters."""
+
+    def measure(self, metric: str, milliseconds: int) -> None:
+        """Add a time to those of one of the invocation's metrics."""
+
+    def trace(self, field: str, name: str) -> None:
+        """Have the invocation's one line name what it was about, as `event_ids` and an id."""
+
+    def flush(self, **ids: str) -> None:
+        """Write what was counted and measured, with `ids`, at an invocation's end."""
+
+
+class OperationalEvents(Protocol):
+    """Where operational events go."""
+
+    def publish(self, event: OperationalEvent) -> None:
+        """Publish an event. Raises UnavailableError."""
+
+
+class RejectedMessages(Protocol):
+    """The events dead-letter queue."""
+
+    def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
+        """Put messages by; returns the ids of those that could not be."""
+
+
+class EventQueue(Protocol):
+    """The events queue, as a producer uses it."""
+
+    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
+        """Put an account's messages on the queue; returns the places of those that could not be.
+
+        What failed was tried several times, and nothing is raised for it.
+        """

@@ -1,0 +1,194 @@
+"""The webhooks and their health, as the services need them.
+
+Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
+again. No method raises anything else of its backend's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from webhooks.domain.webhook_fields import CHANGEABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from webhooks.domain.health import Health, RecoveryKey
+    from webhooks.domain.shard import Shard
+    from webhooks.domain.webhook import Destination, Webhook
+    from webhooks.ports.pages import Page
+
+
+class WebhookChanges(Mapping[str, Any]):
+    """The values that an owner changes of a webhook, by their fields' names.
+
+    None leaves a value as it is, as if it were not given. An empty value clears its field.
+    """
+
+    __slots__ = ("_values",)
+    _fields = tuple(field.name for field in CHANGEABLE)
+
+    def __init__(self, **values: Any) -> None:
+        """Take values by name; TypeError for a field that no owner may change."""
+        unknown = values.keys() - {*self._fields}
+        if unknown:
+            msg = f"no owner may change {', '.join(sorted(unknown))} of a webhook"
+            raise TypeError(msg)
+        given = {name: values.get(name) for name in self._fields}
+        self._values = {name: value for name, value in given.items() if value is not None}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value; KeyError where it is left as it is."""
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of what changes, in the order of `FIELDS`."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Return how many values change."""
+        return len(self._values)
+
+
+class WebhookStore(Protocol):
+    """The webhooks, for their owners: no method of it reads a secret."""
+
+    def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
+        """Add a webhook; LimitReachedError if its account has `limit`, however parallel.
+
+        ExternalIdTakenError where another webhook has its external id, however parallel. One that
+        is there already is left as it is: an earlier try has made it.
+        """
+
+    def get(self, account_id: str, webhook_id: str) -> Webhook | None:
+        """Return one webhook, None where this account has none of that id."""
+
+    def find(self, account_id: str, external_id: str) -> Webhook | None:
+        """Return the account's webhook with this external id, None where none has it."""
+
+    def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
+        """Return up to `limit` webhooks, newest first, from those older than id `before`."""
+
+    def update(
+        self,
+        account_id: str,
+        webhook_id: str,
+        changes: WebhookChanges,
+        now_ms: int,
+        recovery_id: str | None = None,
+    ) -> Webhook | None:
+        """Change what `changes` names; returns the webhook as it then is, None where absent.
+
+        With a `recovery_id` its health begins anew, draining: that recovery is to send what waits.
+        ExternalIdTakenError where another webhook has the external id, however parallel.
+        """
+
+    def rotate_secret(
+        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
+    ) -> bool:
+        """Make `secret` the current one and keep the old one to the time given.
+
+        A `previous_until_ms` that is not after `now_ms` keeps nothing. False where the webhook is
+        absent, or has no secret that could be rotated.
+        """
+
+    def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        """Give a webhook without a secret this one; False where it is absent, or has one."""
+
+    def delete(self, account_id: str, webhook_id: str) -> bool:
+        """Remove a webhook; False where there was none."""
+
+
+class DestinationStore(Protocol):
+    """The webhooks, for the senders: with their secrets."""
+
+    def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
+        """Return every webhook of an account, read consistently, disabled ones too.
+
+        In the order of their ids; of a `shard`, where given, and no others.
+        """
+
+    def destination(self, account_id: str, webhook_id: str) -> Destination | None:
+        """Return one webhook, None where it was deleted."""
+
+    def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
+        """Forget the previous secret, if `secret` is still the current one."""
+
+
+class HealthStore(Protocol):
+    """The webhooks' health. Of any number of calls at once, one is told that it made a change."""
+
+    def failed(
+        self,
+        account_id: str,
+        webhook_id: str,
+        count: int,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
+        """Count failures in a row; returns the health as it then is, None where absent.
+
+        With `updated_at_ms` only where nobody has changed the webhook since, else None too.
+        """
+
+    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+        """Begin to count anew, and take the circuit from open.
+
+        True only for the first call since the webhook was opened, whatever its owner did meanwhile.
+        """
+
+    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
+        """Open the circuit of an active webhook that failed often enough in a row.
+
+        Returns the id of its recovery where this call opened it: the given one, unless the webhook
+        was draining and so has one already.
+        """
+
+    def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
+        """Note that the owner is warned; True only for the one call that did it.
+
+        `failing_since_ms` is the latest time from which on it must have failed.
+        """
+
+    def disable(
+        self,
+        account_id: str,
+        webhook_id: str,
+        reason: str,
+        now_ms: int,
+        *,
+        failing_since_ms: int | None = None,
+        updated_at_ms: int | None = None,
+    ) -> bool:
+        """Disable a webhook; True only for the one call that did it.
+
+        With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
+        `updated_at_ms` only where nobody has changed it since.
+        """
+
+    def keep(self, key: RecoveryKey, due_ms: int) -> None:
+        """Note when the next step of a recovery is due, unless another has taken its place."""
+
+    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
+        """End a recovery that drains since this very time, or whose webhook is disabled.
+
+        False where it is not so: one that was open again in between has others deferred again.
+        """
+
+    def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
+        """Have another recovery take a recovery's place; True only for the one call that did it."""
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
+        """Return recoveries whose next step was due before a time, the longest overdue first."""
+
+
+class WebhookTrail(Protocol):
+    """The webhooks that an account may have deliveries of, deleted ones too."""
+
+    def next(self, account_id: str, after: str | None) -> str | None:
+        """Return the first webhook's id after another, None at the end; one at a time.
+
+        One that is deleted meanwhile is found all the same.
+        """

@@ -1,0 +1,211 @@
+"""Checks of receivers: started and read by a webhook's owner, and carried out in one step."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.headers import merged
+from webhooks.domain.ids import is_uuid
+from webhooks.domain.jobs import check_requests
+from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
+from webhooks.services.jobs.starting import start
+from webhooks.services.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from webhooks.domain.delivery import Delivery, Outcome
+    from webhooks.domain.jobs.check_requests import Request, Signers
+    from webhooks.domain.webhook import Destination, Webhook
+    from webhooks.ports import DestinationStore, JobScheduler, JobStore, Observer, Sender
+    from webhooks.services.rate_limits import RateLimits
+
+SECONDS_FOR_A_CHECK = 3 * 5.0 + 9.0
+"""The valid request, one more during a secret's rotation, all others at once, of 5 seconds each,
+and a write at its slowest (see `adapters.aws`)."""
+
+PATIENCE_SECONDS = 600.0
+"""How long after it was asked for a check is still made: nobody waits for it any more then."""
+
+_UNAUTHORIZED = frozenset({401, 403})
+_MILLISECONDS = 1000
+
+
+class _Accepted(NamedTuple):
+    """What came of the valid request, and the secrets that signed it."""
+
+    outcome: Outcome
+    signers: Signers
+
+
+class CheckService:
+    """Starts and shows checks of one webhook at a time, which its caller found to be its own.
+
+    Sends nothing itself and knows no secret: it writes a record and starts the state machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Check],
+        scheduler: JobScheduler,
+        rate_limits: RateLimits,
+        now_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """Count each check as a test event: one that fails makes about as many requests."""
+        self._store = store
+        self._scheduler = scheduler
+        self._rate_limits = rate_limits
+        self._now_ns = now_ns
+        self._random_bytes = random_bytes
+
+    def start(self, webhook: Webhook) -> Check:
+        """Start a check of a webhook's receiver.
+
+        Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
+        """
+        webhook.require_active()
+        self._rate_limits.test(webhook)
+        now_ns = self._now_ns()
+        now_ms = now_ns // 1_000_000
+        check = Check(
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            id=check_id(now_ns, self._random_bytes(8)),
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        failed = check.failed("not_started", now_ms)
+        start(self._store, self._scheduler, check, not_started=failed)
+        return check
+
+    def get(self, webhook: Webhook, check_id: str) -> Check | None:
+        """Return one check of a webhook, None where it has none of that id, or no longer."""
+        if not is_uuid(check_id):
+            return None
+        return self._store.get(CheckKey(webhook.account_id, webhook.id, check_id))
+
+
+class CheckJob:
+    """Sends a receiver the requests of a check, and keeps what it answered.
+
+    Nothing of it is a delivery: the log has none of it, and the webhook's health, its circuit and
+    its secrets stay as they are. A check that was interrupted is made again, with other ids.
+    """
+
+    key_type = CheckKey
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Check],
+        destinations: DestinationStore,
+        sender: Sender,
+        observer: Observer,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """`clock` gives Unix seconds."""
+        self._store = store
+        self._destinations = destinations
+        self._sender = sender
+        self._observer = observer
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._threads = ThreadPoolExecutor(len(AFTER_VALID), thread_name_prefix="check")
+
+    def step(
+        self, key: CheckKey, remaining_seconds: Callable[[], float], _state: object = None, /
+    ) -> None:
+        """Make a check, in one step, and record what came of it, unless that was done.
+
+        Raises UnavailableError where our own side failed, or the invocation's time is too short.
+        """
+        check = self._store.get(key)
+        if check is None or not check.running:
+            return
+        if self._clock() > check.created_at_ms / _MILLISECONDS + PATIENCE_SECONDS:
+            self._fail(check, "internal_error")
+            return
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if destination is None:
+            self._fail(check, "webhook_deleted")
+            return
+        if not destination.webhook.active:
+            self._fail(check, "webhook_disabled")
+            return
+        live = destination.secrets.live(self._now_ms())
+        if not live:
+            self._observer.log("error", "secret_missing", **key._asdict())
+            self._observer.count("SecretMissing")
+            self._fail(check, "secret_missing")
+            return
+        if remaining_seconds() < SECONDS_FOR_A_CHECK:
+            msg = f"a check: {remaining_seconds():.0f} seconds are too few for it"
+            raise UnavailableError(msg)
+        self._complete(check, self._outcomes(destination, check_requests.Signers.of(live)))
+
+    def abandon(self, key: CheckKey) -> None:
+        """Mark a check as failed that the state machine gives up, through a fault of ours."""
+        check = self._store.get(key)
+        if check is not None and check.running:
+            self._fail(check, "internal_error")
+
+    def _outcomes(self, destination: Destination, signers: Signers) -> dict[Probe, Outcome]:
+        webhook = destination.webhook
+        valid = self._sample(webhook, Probe.VALID)
+        first = self._send_valid(webhook, valid, signers)
+        if not first.outcome.succeeded:
+            return {Probe.VALID: first.outcome}
+        seconds = int(self._clock())
+        old_secret = check_requests.unlive_secret(
+            destination.secrets, self._now_ms(), self._random_bytes(32)
+        )
+
+        def send(probe: Probe) -> Outcome:
+            if probe is Probe.DUPLICATE:
+                request = check_requests.genuine(valid, first.signers, seconds, attempt_number=2)
+            else:
+                sample = self._sample(webhook, probe)
+                request = check_requests.forged(probe, sample, first.signers, seconds, old_secret)
+            return self._post(webhook, request)
+
+        rest = together(self._threads, send, AFTER_VALID)
+        if len(rest) < len(AFTER_VALID):
+            msg = "a check: not all of its requests could be sent"
+            raise UnavailableError(msg)
+        return {Probe.VALID: first.outcome, **dict(zip(AFTER_VALID, rest, strict=True))}
+
+    def _send_valid(self, webhook: Webhook, valid: Delivery, signers: Signers) -> _Accepted:
+        """Send the valid request as a delivery is sent: in a rotation, once more where refused."""
+        seconds = int(self._clock())
+        outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
+        if outcome.status_code in _UNAUTHORIZED and len(signers.standard) > 1:
+            signers = check_requests.Signers.of(signers.standard[:1])
+            outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
+        return _Accepted(outcome, signers)
+
+    def _post(self, webhook: Webhook, request: Request) -> Outcome:
+        headers = merged(webhook.headers, request.headers)
+        return self._sender.post(webhook.url, request.body, headers)
+
+    def _sample(self, webhook: Webhook, probe: Probe) -> Delivery:
+        event_id = f"evt_{self._random_bytes(16).hex()}"
+        return check_requests.sample(webhook, probe, event_id, self._now_ms())
+
+    def _complete(self, check: Check, outcomes: dict[Probe, Outcome]) -> None:
+        if self._store.save(check, check.completed(outcomes, self._now_ms())):
+            verified = judge(outcomes).verified
+            self._observer.log("info", "check_completed", **check.key._asdict(), verified=verified)
+
+    def _fail(self, check: Check, reason: str) -> None:
+        if self._store.save(check, check.failed(reason, self._now_ms())):
+            self._observer.log("info", "check_failed", **check.key._asdict(), reason=reason)
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)

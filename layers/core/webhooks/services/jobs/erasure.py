@@ -1,0 +1,226 @@
+"""Erasures: started and followed by their owner, and carried out step by step."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.ids import is_uuid
+from webhooks.domain.jobs.erasure import (
+    SALT_BYTES,
+    Erasure,
+    ErasureKey,
+    ErasureStatus,
+    digest,
+    erasure_id,
+)
+from webhooks.domain.recipient import parse_address
+from webhooks.domain.selection import Selection
+from webhooks.ports import JobOwner
+from webhooks.services.jobs.runner import NextStep
+from webhooks.services.jobs.starting import start
+from webhooks.services.trouble import tell_unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from webhooks.domain.delivery import Delivery
+    from webhooks.ports import (
+        DeliveryStore,
+        DeliveryWalk,
+        JobScheduler,
+        JobStore,
+        Observer,
+        WebhookTrail,
+    )
+    from webhooks.services.rate_limits import RateLimits
+
+PAUSE_SECONDS = 1.0
+"""What lies between two steps, so that the tables are left to others too."""
+
+SETTLE_SECONDS = 90.0
+"""For so long after the first pass may an attempt that began before it be recorded: the
+dispatcher's 60 seconds, and some for clocks that differ."""
+
+SECONDS_FOR_A_BATCH = 3 * 9.0
+"""The calls of a batch that changes nothing, each at its slowest (see `adapters.aws`)."""
+
+_BATCH = 100
+_BATCHES_A_STEP = 10
+_ERASE_TRIES = 5
+_DAY_MS = 86_400_000
+_MILLISECONDS = 1000
+_EVERYTHING = Selection.of_all_time(*Status)
+
+
+class ErasureService:
+    """Starts and shows erasures, each account its own.
+
+    Erases nothing itself: it writes a record and starts the state machine that carries it out.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Erasure],
+        scheduler: JobScheduler,
+        rate_limits: RateLimits,
+        now_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """Allow each account as many as `rate_limits` has."""
+        self._store = store
+        self._scheduler = scheduler
+        self._rate_limits = rate_limits
+        self._now_ns = now_ns
+        self._random_bytes = random_bytes
+
+    def start(self, account_id: str, address: str) -> Erasure:
+        """Have every payload of the account that mentions the address erased.
+
+        One of the same address that began a moment ago, and is yet to go through all of them once
+        more, is as good. Raises InvalidInputError, TooManyErasuresError, UnavailableError.
+        """
+        wanted = parse_address(address)
+        now_ns = self._now_ns()
+        now_ms = now_ns // 1_000_000
+        for other in self._store.running_since(JobOwner(account_id), now_ms - _DAY_MS):
+            if other.passes == 0 and other.seeks([wanted]):
+                return other
+        self._rate_limits.erasure(account_id)
+        salt = self._random_bytes(SALT_BYTES)
+        erasure = Erasure(
+            account_id=account_id,
+            id=erasure_id(now_ns, self._random_bytes(8)),
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+            salt=salt,
+            digest=digest(salt, wanted),
+        )
+        failed = erasure.ended(ErasureStatus.FAILED, now_ms, "not_started")
+        start(self._store, self._scheduler, erasure, not_started=failed)
+        return erasure
+
+    def get(self, account_id: str, erasure_id: str) -> Erasure | None:
+        """Return one erasure of the account, None where it has none of that id."""
+        if not is_uuid(erasure_id):
+            return None
+        return self._store.get(ErasureKey(account_id, erasure_id))
+
+
+class ErasureJob:
+    """Goes through an account's deliveries, twice, and erases those that mention an address.
+
+    A step that was interrupted is made again: what it had erased stays so.
+    """
+
+    key_type = ErasureKey
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Erasure],
+        trail: WebhookTrail,
+        walk: DeliveryWalk,
+        deliveries: DeliveryStore,
+        observer: Observer,
+        clock: Callable[[], float],
+        settle_seconds: float,
+    ) -> None:
+        """Wait `settle_seconds` between the passes; `clock` gives Unix seconds."""
+        self._store = store
+        self._trail = trail
+        self._walk = walk
+        self._deliveries = deliveries
+        self._observer = observer
+        self._clock = clock
+        self._settle_seconds = settle_seconds
+
+    def step(
+        self, key: ErasureKey, remaining_seconds: Callable[[], float], _state: object = None, /
+    ) -> NextStep | None:
+        """Look at the next deliveries; None where there are no more.
+
+        Raises UnavailableError where our own side failed, or the invocation's time is too short.
+        """
+        before = self._store.get(key)
+        if before is None or not before.running:
+            return None
+        left = self._seconds_to_settle(before)
+        if left > 0:
+            return NextStep(left)
+        if remaining_seconds() < SECONDS_FOR_A_BATCH:
+            msg = f"an erasure's step: {remaining_seconds():.0f} seconds are too few for it"
+            raise UnavailableError(msg)
+        after = before
+        for _ in range(_BATCHES_A_STEP):
+            after = self._batch(after)
+            if after.passes > before.passes or remaining_seconds() < SECONDS_FOR_A_BATCH:
+                break
+        recorded = after.recorded(self._now_ms())
+        if not self._store.save(before, recorded):
+            # The next step finds what the erasure has become.
+            return NextStep(PAUSE_SECONDS)
+        if recorded.running:
+            return NextStep(max(PAUSE_SECONDS, self._seconds_to_settle(recorded)))
+        self._report(recorded)
+        return None
+
+    def abandon(self, key: ErasureKey) -> None:
+        """Mark an erasure as failed that the state machine gives up, through a fault of ours."""
+        erasure = self._store.get(key)
+        if erasure is None or not erasure.running:
+            return
+        failed = erasure.ended(ErasureStatus.FAILED, self._now_ms(), "internal_error")
+        if self._store.save(erasure, failed):
+            self._report(failed)
+
+    def _batch(self, erasure: Erasure) -> Erasure:
+        if erasure.webhook_id is None:
+            return self._turn(erasure)
+        found = self._walk.batch(
+            erasure.account_id, erasure.webhook_id, _EVERYTHING, _BATCH, erasure.position
+        )
+        tell_unreadable(self._observer, found.unreadable)
+        erased = sum(self._erase(erasure, delivery) for delivery in found.items)
+        after = erasure.past(
+            found.next, len(found.items), erased, unreadable=bool(found.unreadable)
+        )
+        return self._turn(after) if found.next is None else after
+
+    def _turn(self, erasure: Erasure) -> Erasure:
+        return erasure.turned_to(self._trail.next(erasure.account_id, erasure.webhook_id))
+
+    def _erase(self, erasure: Erasure, delivery: Delivery) -> bool:
+        found: Delivery | None = delivery
+        for _ in range(_ERASE_TRIES):
+            if found is None or not erasure.concerns(found):
+                return False
+            after = erasure.erase(found)
+            if self._deliveries.update(after, before=found):
+                return after.erased
+            found = self._deliveries.get(delivery.key)
+        msg = "a delivery could not be erased: it keeps changing"
+        raise UnavailableError(msg)
+
+    def _seconds_to_settle(self, erasure: Erasure) -> float:
+        if not erasure.between_passes:
+            return 0.0
+        return erasure.updated_at_ms / _MILLISECONDS + self._settle_seconds - self._clock()
+
+    def _report(self, erasure: Erasure) -> None:
+        self._observer.log(
+            "info",
+            "erasure_ended",
+            **erasure.key._asdict(),
+            status=erasure.status,
+            reason=erasure.reason,
+            examined=erasure.examined,
+            erased=erasure.erased,
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)

@@ -1,0 +1,300 @@
+"""Recoveries: a webhook that was down or disabled is brought back, step by step."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, RecoveryKey
+from webhooks.domain.jobs.recovery import RecoveryState
+from webhooks.domain.pace import (
+    MAX_RATE,
+    PAUSE_SECONDS,
+    at_once,
+    next_pace,
+    pause,
+    slower,
+    too_much,
+)
+from webhooks.domain.retry import probe_delay
+from webhooks.domain.selection import Selection
+from webhooks.services.jobs.runner import NextStep
+from webhooks.services.together import together
+from webhooks.services.trouble import tell_unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from webhooks.domain.delivery import Attempt, Delivery
+    from webhooks.domain.webhook import Destination
+    from webhooks.ports import (
+        DeliveryStore,
+        DeliveryWalk,
+        DestinationStore,
+        HealthStore,
+        Observer,
+        Page,
+    )
+    from webhooks.services.health import HealthKeeper
+    from webhooks.services.retrier import Retrier
+
+SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
+"""Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
+at its slowest (see `adapters.aws`)."""
+
+_KEEP_SECONDS = 300.0
+"""A recovery's due time is written so far ahead that most steps need not write it again."""
+
+_CANCELLED_AT_ONCE = 50
+_MILLISECONDS = 1000
+_EVER = Selection.of_all_time(Status.WAITING)
+
+
+class RecoveryJob:
+    """Probes a webhook that is down; sends what waits for one that is back, oldest first.
+
+    Every step reads the webhook again. One that was interrupted is made again, which sends nothing
+    that was recorded.
+    """
+
+    key_type = RecoveryKey
+
+    def __init__(
+        self,
+        *,
+        store: HealthStore,
+        health: HealthKeeper,
+        walk: DeliveryWalk,
+        deliveries: DeliveryStore,
+        destinations: DestinationStore,
+        retrier: Retrier,
+        observer: Observer,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        schedule: Sequence[float],
+        deliveries_per_second: int,
+    ) -> None:
+        """Wait `schedule` between probes; `clock` gives Unix seconds, `random` 0 to 1."""
+        self._store = store
+        self._health = health
+        self._walk = walk
+        self._deliveries = deliveries
+        self._destinations = destinations
+        self._retrier = retrier
+        self._observer = observer
+        self._clock = clock
+        self._random = random
+        self._schedule = schedule
+        self._rate = deliveries_per_second
+        self._threads = ThreadPoolExecutor(MAX_RATE, thread_name_prefix="recover")
+
+    def step(
+        self, key: RecoveryKey, remaining_seconds: Callable[[], float], state: Mapping[str, Any], /
+    ) -> NextStep | None:
+        """Make the next step, from the state that the one before it left; see `advance`."""
+        after = self.advance(key, RecoveryState.read(state), remaining_seconds)
+        return None if after is None else NextStep(after.seconds, after.written())
+
+    def abandon(self, key: RecoveryKey, /) -> None:
+        """Leave a recovery to the sweep: one that is given up is soon overdue, and begun anew."""
+
+    def advance(
+        self, key: RecoveryKey, probe: RecoveryState, remaining_seconds: Callable[[], float]
+    ) -> RecoveryState | None:
+        """Make a recovery's next step, with what the one before it returned; None: it is over.
+
+        Raises UnavailableError where our own side failed, or the invocation's time is too short.
+        """
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if destination is None:
+            return self._cancel(key, probe.past, remaining_seconds)
+        webhook = destination.webhook
+        if webhook.health.recovery_id != key.recovery_id:
+            # Its owner disabled and enabled the webhook, which began another recovery.
+            return None
+        if not webhook.active:
+            self._store.end(key, webhook.health.draining_since_ms)
+            return None
+        if remaining_seconds() < SECONDS_FOR_A_STEP:
+            msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
+            raise UnavailableError(msg)
+        if not destination.secrets.live(self._now_ms()):
+            self._observer.count("SecretMissing")
+            self._observer.log("error", "secret_missing", **key._asdict())
+            step: RecoveryState | None = probe._replace(seconds=self._schedule[-1])
+        elif webhook.health.circuit is Circuit.OPEN:
+            if probe.probe:
+                step = self._probe(key, destination, probe, remaining_seconds)
+            else:
+                step = self._leave_alone(probe)
+        else:
+            step = self._drain(key, destination, probe, remaining_seconds)
+        if step is not None:
+            # A schedule may end in 0: whatever it says, a receiver is not asked without a pause.
+            step = step._replace(seconds=max(step.seconds, PAUSE_SECONDS))
+            self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
+        return step
+
+    def _probe(
+        self,
+        key: RecoveryKey,
+        destination: Destination,
+        probe: RecoveryState,
+        remaining_seconds: Callable[[], float],
+    ) -> RecoveryState:
+        """Try the oldest waiting delivery, each time another: one that a receiver cannot take must
+        not keep all the others from it.
+        """
+        webhook = destination.webhook
+        if self._health.review(webhook):
+            # Disabled: the next step ends the recovery.
+            return RecoveryState(PAUSE_SECONDS)
+        found = self._waiting(key, 1, remaining_seconds, probe.after)
+        if probe.after is not None and not found.items:
+            found = self._waiting(key, 1, remaining_seconds)
+        if found.items and self._retrier.probe(destination, found.items[0]):
+            return self._paced(RecoveryState(PAUSE_SECONDS, probe=0), self._pace(probe))
+        number = probe.probe + 1
+        after = found.items[0].id if found.items else None
+        seconds = probe_delay(self._schedule, number, self._random)
+        return RecoveryState(seconds, number, after, pace=probe.pace)
+
+    def _leave_alone(self, before: RecoveryState) -> RecoveryState:
+        """Wait for the first probe of a webhook that is down again while it drains.
+
+        The draining, or what else is sent to it, was too much for it: so it is slower next time.
+        """
+        seconds = probe_delay(self._schedule, 1, self._random)
+        return RecoveryState(seconds, pace=slower(self._pace(before)))
+
+    def _drain(
+        self,
+        key: RecoveryKey,
+        destination: Destination,
+        before: RecoveryState,
+        remaining_seconds: Callable[[], float],
+    ) -> RecoveryState | None:
+        """Send the next second's deliveries, or end where none is left and none can come."""
+        again = before._replace(seconds=PAUSE_SECONDS, probe=0, after=None)
+        pace = self._pace(before)
+        count = at_once(pace)
+        found = self._waiting(key, count, remaining_seconds, before.past)
+        if found.items:
+            attempts = self._send(key, destination, found.items[:count], remaining_seconds)
+            return self._paced(again, next_pace(pace, attempts, self._rate))
+        if found.next is not None:
+            return again._replace(past=found.next)
+        if before.past is not None:
+            # Older ones may have been deferred meanwhile, so all of it once more; but not at once,
+            # since what makes the way so long is removed in its own time.
+            return again._replace(seconds=self._schedule[-1], past=None)
+        since_ms = destination.webhook.health.draining_since_ms
+        if before.settled != since_ms:
+            return again._replace(seconds=SETTLE_SECONDS, settled=since_ms)
+        if self._store.end(key, since_ms):
+            self._observer.log("info", "recovery_ended", **key._asdict())
+            return None
+        return again
+
+    def _send(
+        self,
+        key: RecoveryKey,
+        destination: Destination,
+        deliveries: Sequence[Delivery],
+        remaining_seconds: Callable[[], float],
+    ) -> list[Attempt]:
+        """Attempt as many at once as there are threads; stop where it is too much, or all fail.
+
+        They are reported together. Each batch by itself would have a receiver that takes a part of
+        them go down with the batch it refuses and come back with the next.
+        """
+        attempts: list[Attempt] = []
+        try:
+            for start in range(0, len(deliveries), MAX_RATE):
+                if start and remaining_seconds() < SECONDS_FOR_A_STEP:
+                    break
+                if any(map(_slow, attempts)) and self._is_over(key):
+                    break
+                batch = deliveries[start : start + MAX_RATE]
+                made = together(self._threads, partial(self._retrier.drain, destination), batch)
+                latest = [attempt for attempt in made if attempt is not None]
+                attempts += latest
+                if too_much(attempts) or all(attempt.error is not None for attempt in latest):
+                    break
+        finally:
+            # Where our own side fails, what was sent before that counts all the same.
+            self._health.report(destination.webhook, attempts)
+        return attempts
+
+    def _is_over(self, key: RecoveryKey) -> bool:
+        """Tell whether another recovery took this one's place, or the webhook was disabled.
+
+        A slow receiver leaves time for that, and the two would send the same.
+        """
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if destination is None or not destination.webhook.active:
+            return True
+        return destination.webhook.health.recovery_id != key.recovery_id
+
+    def _pace(self, step: RecoveryState) -> float:
+        return self._rate if step.pace is None else min(step.pace, self._rate)
+
+    def _paced(self, step: RecoveryState, pace: float) -> RecoveryState:
+        """Return a step that follows another one at this pace."""
+        return step._replace(seconds=pause(pace), pace=pace if pace < self._rate else None)
+
+    def _cancel(
+        self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]
+    ) -> RecoveryState | None:
+        """Cancel what waits for a webhook that was deleted."""
+        found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
+        for delivery in found.items:
+            self._deliveries.update(delivery.cancel("webhook_deleted"), before=delivery)
+        if found.items:
+            return RecoveryState(PAUSE_SECONDS, past=past)
+        if found.next is not None:
+            return RecoveryState(PAUSE_SECONDS, past=found.next)
+        return None
+
+    def _waiting(
+        self,
+        key: RecoveryKey,
+        limit: int,
+        remaining_seconds: Callable[[], float],
+        after: str | None = None,
+    ) -> Page[Delivery]:
+        """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
+
+        Goes past what the index still has and is no more so: an item past its time to live may be
+        there for days, and must keep no later one from its turn. So must none that cannot be read.
+        """
+        found = self._batch(key, limit, after)
+        while not found.items and found.next is not None:
+            if remaining_seconds() < SECONDS_FOR_A_STEP:
+                break
+            # Not one by one any more: it may be a long way.
+            page = max(limit, self._rate)
+            found = self._batch(key, page, found.next)
+        return found
+
+    def _batch(self, key: RecoveryKey, limit: int, after: str | None) -> Page[Delivery]:
+        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
+        tell_unreadable(self._observer, found.unreadable)
+        return found
+
+    def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
+        due_ms = self._now_ms() + int(seconds * _MILLISECONDS)
+        if known_due_ms < due_ms:
+            self._store.keep(key, due_ms + int(_KEEP_SECONDS * _MILLISECONDS))
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)
+
+
+def _slow(attempt: Attempt) -> bool:
+    """Tell whether an attempt took as long as another recovery takes to begin."""
+    return attempt.duration_ms >= PAUSE_SECONDS * _MILLISECONDS

@@ -1,0 +1,226 @@
+"""Replays: started, followed and cancelled by their owner, and carried out step by step."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from webhooks.domain import cursor as cursors
+from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, UnavailableError
+from webhooks.domain.ids import is_uuid
+from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
+from webhooks.domain.pace import MAX_RATE, PAUSE_SECONDS
+from webhooks.ports import JobOwner, Page
+from webhooks.services.jobs.runner import NextStep
+from webhooks.services.jobs.starting import start
+from webhooks.services.together import together
+from webhooks.services.trouble import tell_unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from webhooks.domain.webhook import Webhook
+    from webhooks.ports import DeliveryWalk, DestinationStore, JobScheduler, JobStore, Observer
+    from webhooks.services.retrier import Retrier
+
+SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
+"""Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
+at its slowest (see `adapters.aws`)."""
+
+_DAY_MS = 86_400_000
+_CANCEL_TRIES = 5
+_MILLISECONDS = 1000
+
+
+class ReplayService:
+    """Starts, shows and cancels replays, each account its own.
+
+    Sends nothing: it writes a record and starts the state machine that carries it out.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Replay],
+        scheduler: JobScheduler,
+        max_replays_per_day: int,
+        cursor_key: bytes,
+        now_ns: Callable[[], int] = time.time_ns,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """Allow each webhook `max_replays_per_day`; `cursor_key` seals the lists' cursors."""
+        self._store = store
+        self._scheduler = scheduler
+        self._max_replays_per_day = max_replays_per_day
+        self._cursor_key = cursor_key
+        self._now_ns = now_ns
+        self._random_bytes = random_bytes
+
+    def start(
+        self,
+        webhook: Webhook,
+        *,
+        since: str,
+        until: str | None = None,
+        status: str | None = None,
+    ) -> Replay:
+        """Have a webhook's deliveries sent again: those that `domain.replay.select` says.
+
+        Raises InvalidInputError, WebhookDisabledError, ReplayRunningError, TooManyReplaysError,
+        UnavailableError.
+        """
+        now_ns = self._now_ns()
+        now_ms = now_ns // 1_000_000
+        selection = select(since, until, status, now_ms)
+        webhook.require_active()
+        today = self._store.count_since(JobOwner(webhook.account_id, webhook.id), now_ms - _DAY_MS)
+        if today >= self._max_replays_per_day:
+            msg = f"the webhook had {today} replays within a day"
+            raise TooManyReplaysError(msg)
+        replay = Replay(
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            id=replay_id(now_ns, self._random_bytes(8)),
+            selection=selection,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        failed = replay.ended(ReplayStatus.FAILED, now_ms, "not_started")
+        if not start(self._store, self._scheduler, replay, not_started=failed):
+            msg = "the webhook has a replay that is running"
+            raise ReplayRunningError(msg)
+        return replay
+
+    def get(self, webhook: Webhook, replay_id: str) -> Replay | None:
+        """Return one replay of a webhook, None where it has none of that id."""
+        if not is_uuid(replay_id):
+            return None
+        return self._store.get(ReplayKey(webhook.account_id, webhook.id, replay_id))
+
+    def page(self, webhook: Webhook, limit: int, cursor: str | None = None) -> Page[Replay]:
+        """Return up to `limit` of a webhook's replays, newest first.
+
+        `cursor` is the `next` of the page before; InvalidInputError for one of another list.
+        """
+        scope = ("replays", webhook.account_id, webhook.id)
+        before = cursors.unseal(self._cursor_key, scope, cursor)
+        found = self._store.page(JobOwner(webhook.account_id, webhook.id), limit, before)
+        return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
+
+    def cancel(self, webhook: Webhook, replay_id: str) -> Replay | None:
+        """End a replay and return it; one that has ended stays as it is. None: no such replay.
+
+        What is on its way at this moment still arrives.
+        """
+        for _ in range(_CANCEL_TRIES):
+            replay = self.get(webhook, replay_id)
+            if replay is None or not replay.running:
+                return replay
+            cancelled = replay.ended(ReplayStatus.CANCELLED, self._now_ms())
+            if self._store.save(replay, cancelled):
+                return cancelled
+        msg = "a replay could not be cancelled: it keeps making steps"
+        raise UnavailableError(msg)
+
+    def _now_ms(self) -> int:
+        return self._now_ns() // 1_000_000
+
+
+class ReplayJob:
+    """Sends again what a replay selects, oldest first, a bounded number a second.
+
+    A step that was interrupted is made again from where the one before it ended. So a receiver may
+    see some deliveries once more, as always with the same ids and bytes.
+    """
+
+    key_type = ReplayKey
+
+    def __init__(
+        self,
+        *,
+        store: JobStore[Replay],
+        walk: DeliveryWalk,
+        destinations: DestinationStore,
+        retrier: Retrier,
+        observer: Observer,
+        clock: Callable[[], float],
+        deliveries_per_second: int,
+    ) -> None:
+        """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds."""
+        self._store = store
+        self._walk = walk
+        self._destinations = destinations
+        self._retrier = retrier
+        self._observer = observer
+        self._clock = clock
+        self._batch_size = min(deliveries_per_second, MAX_RATE)
+        self._threads = ThreadPoolExecutor(self._batch_size, thread_name_prefix="replay")
+
+    def step(
+        self, key: ReplayKey, remaining_seconds: Callable[[], float], _state: object = None, /
+    ) -> NextStep | None:
+        """Send the next second's deliveries; None where there are no more.
+
+        Raises UnavailableError where our own side failed, or the invocation's time is too short,
+        before anything more was sent and recorded.
+        """
+        replay = self._store.get(key)
+        if replay is None or not replay.running:
+            return None
+        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        if destination is None:
+            self._end(replay, ReplayStatus.FAILED, "webhook_deleted")
+            return None
+        if not destination.webhook.active:
+            self._end(replay, ReplayStatus.FAILED, "webhook_disabled")
+            return None
+        if remaining_seconds() < SECONDS_FOR_A_STEP:
+            msg = f"a replay's step: {remaining_seconds():.0f} seconds are too few for it"
+            raise UnavailableError(msg)
+        found = self._walk.batch(
+            key.account_id, key.webhook_id, replay.selection, self._batch_size, replay.position
+        )
+        tell_unreadable(self._observer, found.unreadable)
+        # A test is of no real event, and of an erased one there is nothing left to send.
+        wanted = [each for each in found.items if not (each.test or each.erased)]
+        results = together(
+            self._threads,
+            partial(self._retrier.attempt_by_hand, destination),
+            wanted,
+        )
+        complete = len(results) == len(wanted)
+        position = found.next if complete else wanted[len(results) - 1].id
+        after = replay.advanced(position, results, self._now_ms())
+        if complete and found.next is None:
+            self._end(replay, ReplayStatus.COMPLETED, None, after)
+            return None
+        self._store.save(replay, after)
+        # Where that was refused, the next step finds what the replay has become.
+        return NextStep(PAUSE_SECONDS)
+
+    def abandon(self, key: ReplayKey) -> None:
+        """Mark a replay as failed that the state machine gives up, through a fault of ours."""
+        replay = self._store.get(key)
+        if replay is not None and replay.running:
+            self._end(replay, ReplayStatus.FAILED, "internal_error")
+
+    def _end(
+        self, replay: Replay, status: ReplayStatus, reason: str | None, after: Replay | None = None
+    ) -> None:
+        ended = (after or replay).ended(status, self._now_ms(), reason)
+        if self._store.save(replay, ended):
+            self._observer.log(
+                "info",
+                "replay_ended",
+                **replay.key._asdict(),
+                status=status,
+                reason=reason,
+                sent=ended.sent,
+                succeeded=ended.succeeded,
+            )
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)

@@ -1,0 +1,197 @@
+"""Jobs: of each kind its records, its owner's side and its steps."""
+
+from __future__ import annotations
+
+import random
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from webhooks.domain.jobs import Action
+from webhooks.wiring.base import new_id
+from webhooks.wiring.owners import OwnersServices
+from webhooks.wiring.senders import SendingServices
+
+if TYPE_CHECKING:
+    from webhooks.adapters.job_items import JobCodec
+    from webhooks.domain.jobs.check import Check
+    from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.jobs.replay import Replay
+    from webhooks.ports import DeliveryWalk, JobStore, Record
+    from webhooks.services.jobs.check import CheckJob, CheckService
+    from webhooks.services.jobs.erasure import ErasureJob, ErasureService
+    from webhooks.services.jobs.recovery import RecoveryJob
+    from webhooks.services.jobs.replay import ReplayJob, ReplayService
+    from webhooks.services.jobs.runner import JobRunner
+    from webhooks.services.jobs.sweep import SweepJob
+
+
+class JobServices(OwnersServices, SendingServices):
+    """The services of jobs: their owners' in the api, their steps in the worker."""
+
+    @cached_property
+    def jobs(self) -> JobRunner:
+        """The steps of all kinds of jobs."""
+        from webhooks.services.jobs.runner import JobRunner
+
+        return JobRunner(
+            {
+                Action.RECOVER: lambda: self.recovery_job,
+                Action.REPLAY: lambda: self.replay_job,
+                Action.ERASE: lambda: self.erasure_job,
+                Action.CHECK: lambda: self.check_job,
+            }
+        )
+
+    @cached_property
+    def replays(self) -> ReplayService:
+        """What starts and shows replays. ValueError without a key to seal its cursors with."""
+        from webhooks.services.jobs.replay import ReplayService
+
+        return ReplayService(
+            store=self._replay_store,
+            scheduler=self._job_scheduler,
+            max_replays_per_day=self.settings.max_replays_per_day,
+            cursor_key=self._cursor_key,
+        )
+
+    @cached_property
+    def replay_job(self) -> ReplayJob:
+        """What carries replays out."""
+        from webhooks.services.jobs.replay import ReplayJob
+
+        return ReplayJob(
+            store=self._replay_store,
+            walk=self._walk,
+            destinations=self._destinations,
+            retrier=self.retrier,
+            observer=self.observer,
+            clock=self._clock,
+            deliveries_per_second=self.settings.replay_rate,
+        )
+
+    @cached_property
+    def erasures(self) -> ErasureService:
+        """What starts and shows erasures."""
+        from webhooks.services.jobs.erasure import ErasureService
+
+        return ErasureService(
+            store=self._erasure_store,
+            scheduler=self._job_scheduler,
+            rate_limits=self.rate_limits,
+        )
+
+    @cached_property
+    def erasure_job(self) -> ErasureJob:
+        """What carries erasures out."""
+        from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
+        from webhooks.services.jobs.erasure import SETTLE_SECONDS, ErasureJob
+
+        settings = self.settings
+        return ErasureJob(
+            store=self._erasure_store,
+            trail=DynamoDBWebhookTrail(
+                self._dynamodb, settings.webhooks_table, settings.deliveries_table
+            ),
+            walk=self._walk,
+            deliveries=self._deliveries,
+            observer=self.observer,
+            clock=self._clock,
+            settle_seconds=SETTLE_SECONDS,
+        )
+
+    @cached_property
+    def checks(self) -> CheckService:
+        """What starts and shows checks of receivers."""
+        from webhooks.services.jobs.check import CheckService
+
+        return CheckService(
+            store=self._check_store,
+            scheduler=self._job_scheduler,
+            rate_limits=self.rate_limits,
+        )
+
+    @cached_property
+    def check_job(self) -> CheckJob:
+        """What carries checks out."""
+        from webhooks.services.jobs.check import CheckJob
+
+        return CheckJob(
+            store=self._check_store,
+            destinations=self._destinations,
+            sender=self._sender,
+            observer=self.observer,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def recovery_job(self) -> RecoveryJob:
+        """What brings back webhooks that were down or disabled."""
+        from webhooks.services.jobs.recovery import RecoveryJob
+
+        return RecoveryJob(
+            store=self._health_store,
+            health=self._health,
+            walk=self._walk,
+            deliveries=self._deliveries,
+            destinations=self._destinations,
+            retrier=self.retrier,
+            observer=self.observer,
+            clock=self._clock,
+            random=random.random,
+            schedule=self.settings.recovery_schedule,
+            deliveries_per_second=self.settings.recovery_rate,
+        )
+
+    @cached_property
+    def sweep_job(self) -> SweepJob:
+        """What starts again what nobody works on any more."""
+        from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+        from webhooks.services.jobs.sweep import SweepJob
+
+        return SweepJob(
+            overdue=DynamoDBOverdueDeliveries(self._dynamodb, self.settings.deliveries_table),
+            deliveries=self._deliveries,
+            scheduler=self._scheduler,
+            health=self._health_store,
+            recoveries=self._job_scheduler,
+            observer=self.observer,
+            clock=self._clock,
+            random=random.random,
+            new_id=new_id,
+        )
+
+    @cached_property
+    def _replay_store(self) -> JobStore[Replay]:
+        from webhooks.adapters.job_items import REPLAYS
+
+        return self._job_store(REPLAYS)
+
+    @cached_property
+    def _erasure_store(self) -> JobStore[Erasure]:
+        from webhooks.adapters.job_items import ERASURES
+
+        return self._job_store(ERASURES)
+
+    @cached_property
+    def _check_store(self) -> JobStore[Check]:
+        from webhooks.adapters.job_items import CHECKS
+
+        return self._job_store(CHECKS)
+
+    def _job_store(self, codec: JobCodec[Record]) -> JobStore[Record]:
+        from webhooks.adapters.jobs import DynamoDBJobStore
+
+        return DynamoDBJobStore(
+            self._dynamodb,
+            self.settings.deliveries_table,
+            codec,
+            retention_days=self.settings.retention_days,
+        )
+
+    @cached_property
+    def _walk(self) -> DeliveryWalk:
+        from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
+
+        return DynamoDBDeliveryWalk(
+            self._dynamodb, self.settings.deliveries_table, self._deliveries
+        )

@@ -1,0 +1,127 @@
+"""The services of the api: what owners manage, look through and publish."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from webhooks.wiring.base import Base
+
+if TYPE_CHECKING:
+    from webhooks.ports import KeptAnswers
+    from webhooks.services.delivery_log import Logbook
+    from webhooks.services.keyring import Keyring
+    from webhooks.services.own_api import OwnApi
+    from webhooks.services.publisher import Publisher
+    from webhooks.services.rate_limits import RateLimits
+    from webhooks.services.registry import Registry
+
+
+class OwnersServices(Base):
+    """The api's services but for jobs."""
+
+    @cached_property
+    def own_api(self) -> OwnApi:
+        """What knows the API's own names."""
+        from webhooks.services.own_api import OwnApi
+
+        return OwnApi(self.settings.domain_name)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """What manages webhooks. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+        from webhooks.adapters.resolver import resolve
+        from webhooks.services.registry import Registry
+
+        return Registry(
+            DynamoDBWebhookStore(
+                self._dynamodb,
+                self.settings.webhooks_table,
+                deliveries_table=self.settings.deliveries_table,
+                retention_days=self.settings.retention_days,
+            ),
+            recoveries=self._job_scheduler,
+            observer=self.observer,
+            check_url=self._check_url,
+            resolve=resolve,
+            is_public=self._rules.is_public,
+            max_webhooks=self.settings.max_webhooks_per_account,
+            max_webhooks_per_host=self.settings.max_webhooks_per_host,
+            cursor_key=self._cursor_key,
+        )
+
+    def _check_url(self, url: str) -> None:
+        from webhooks.adapters.names import check_name
+
+        target = self._rules.parse_url(url)
+        check_name(target)
+        self.own_api.check(target)
+
+    @cached_property
+    def logbook(self) -> Logbook:
+        """What owners look through. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
+        from webhooks.services.delivery_log import Logbook
+
+        log = DynamoDBDeliveryLog(self._dynamodb, self.settings.deliveries_table, self._deliveries)
+        return Logbook(
+            log,
+            self._deliveries,
+            self._scheduler,
+            rate_limits=self.rate_limits,
+            observer=self.observer,
+            cursor_key=self._cursor_key,
+        )
+
+    @cached_property
+    def rate_limits(self) -> RateLimits:
+        """How much may be asked for."""
+        from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+        from webhooks.domain.rate_limit import RateLimit
+        from webhooks.services.rate_limits import RateLimits
+
+        settings = self.settings
+        return RateLimits(
+            DynamoDBRateLimitStore(self._dynamodb, settings.deliveries_table),
+            limits={
+                RateLimit.CALLS: settings.max_calls_per_minute,
+                RateLimit.TESTS: settings.max_tests_per_hour,
+                RateLimit.RESENDS: settings.max_resends_per_hour,
+                RateLimit.ERASURES: settings.max_erasures_per_day,
+            },
+            observer=self.observer,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """What makes and recognises API keys. ValueError without a key to seal its cursors with."""
+        from webhooks.adapters.api_keys import DynamoDBApiKeyStore
+        from webhooks.services.keyring import Keyring
+
+        return Keyring(
+            DynamoDBApiKeyStore(self._dynamodb, self.settings.api_keys_table),
+            cursor_key=self._cursor_key,
+        )
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """What puts events on the queue."""
+        from webhooks.services.publisher import Publisher
+
+        return Publisher(self._event_queue, self.observer)
+
+    @cached_property
+    def kept_answers(self) -> KeptAnswers:
+        """The answers to calls with an idempotency key."""
+        from webhooks.adapters.idempotency import PowertoolsKeptAnswers
+
+        return PowertoolsKeptAnswers(self._dynamodb, self.settings.idempotency_table)
+
+    @property
+    def _cursor_key(self) -> bytes:
+        if not self.settings.cursor_key:
+            msg = "CURSOR_KEY must be set: it seals the lists' cursors"
+            raise ValueError(msg)
+        return self.settings.cursor_key

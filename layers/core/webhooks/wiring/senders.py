@@ -1,0 +1,100 @@
+"""The services that send: first attempts, later ones, and an operator's."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from webhooks.wiring.base import Base
+
+if TYPE_CHECKING:
+    from webhooks.ports import DestinationStore, Sender
+    from webhooks.services.deliverer import Deliverer
+    from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.redriver import Redriver
+    from webhooks.services.retrier import Retrier
+
+_THREADS = 64
+"""Deliveries attempted at once: what 1,024 MB of function memory does without false time-outs."""
+
+
+class SendingServices(Base):
+    """The dispatcher's services, and what the worker sends with."""
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """What handles batches of event messages."""
+        from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
+        from webhooks.adapters.sqs import SQSRejectedMessages
+        from webhooks.services.dispatcher import Dispatcher
+        from webhooks.services.ses_accounts import KeptSesAccounts
+
+        settings = self.settings
+        return Dispatcher(
+            destinations=self._destinations,
+            deliveries=self._deliveries,
+            deliverer=self._deliverer,
+            health=self._health,
+            scheduler=self._scheduler,
+            queue=self._event_queue,
+            rejected=SQSRejectedMessages(self._sqs, settings.events_dead_letter_queue_url),
+            observer=self.observer,
+            ses_accounts=KeptSesAccounts(
+                DynamoDBSesAccountStore(self._dynamodb, settings.webhooks_table),
+                default=settings.default_account_id,
+                clock=time.monotonic,
+            ),
+            ses_headers=settings.ses_headers,
+            clock=self._clock,
+            max_threads=_THREADS,
+        )
+
+    @cached_property
+    def retrier(self) -> Retrier:
+        """What makes later attempts."""
+        from webhooks.services.retrier import Retrier
+
+        return Retrier(
+            deliveries=self._deliveries,
+            destinations=self._destinations,
+            deliverer=self._deliverer,
+            health=self._health,
+            scheduler=self._scheduler,
+            observer=self.observer,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def redriver(self) -> Redriver:
+        """What an operator's command gives deliveries another chance with."""
+        from webhooks.services.redriver import Redriver
+
+        return Redriver(self._deliveries, self._scheduler, self._clock)
+
+    @cached_property
+    def _deliverer(self) -> Deliverer:
+        from webhooks.services.deliverer import Deliverer
+
+        return Deliverer(
+            sender=self._sender,
+            destinations=self._destinations,
+            health=self._health,
+            observer=self.observer,
+            schedule=self.settings.retry_schedule,
+            clock=self._clock,
+            random=random.random,
+        )
+
+    @cached_property
+    def _sender(self) -> Sender:
+        from webhooks.adapters.http import GuardedSender
+
+        return GuardedSender(check=self._rules.parse_url, allowed=self._rules.is_public)
+
+    @cached_property
+    def _destinations(self) -> DestinationStore:
+        from webhooks.adapters.destinations import DynamoDBDestinationStore
+
+        return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)

@@ -1,0 +1,20 @@
+"""The template without what `FormerNames` adds, which `test_former_names` looks at by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONDITION = "HasFormerNames"
+
+
+def without_former_names(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a template without the resources under former names."""
+    kept = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource.get("Condition") != CONDITION
+    }
+    return {**template, "Resources": kept}
