@@ -11,23 +11,12 @@ from uuid import UUID
 import pytest
 
 from support.fakes import FakeHealthStore
-from support.http_api import OWN_DOMAIN, Answer, ApiClient, ApiOnFakes
+from support.http_api import OWN_DOMAIN, ApiClient, ApiOnFakes
+from support.registering import URL, WEBHOOKS, register, registered_id
 from webhooks.domain.event import EventType
 from webhooks.domain.signing import secret_warnings
 
-WEBHOOKS = "/api/v1/webhooks"
-URL = "https://hooks.acme.com/webhooks/email"
 ABSENT = "0199a5b0-0000-7000-8000-000000000000"
-
-
-def register(client: ApiClient, **changes: Any) -> Answer:
-    return client.call("POST", json={"url": URL, "events": ["email.sent"], **changes})
-
-
-def registered_id(client: ApiClient, **changes: Any) -> str:
-    answer = register(client, **changes)
-    assert answer.status == 201, answer.text
-    return str(answer.data["id"])
 
 
 def test_a_registration_answers_what_the_documentation_shows(acme: ApiClient) -> None:
@@ -296,66 +285,6 @@ def test_a_disabled_webhook_says_why(on_fakes: ApiOnFakes, acme: ApiClient) -> N
     assert data["updated_at"] == "2025-12-21T23:25:12.006Z"
 
 
-def test_the_list_is_newest_first_and_ends_without_a_cursor(acme: ApiClient) -> None:
-    ids = [registered_id(acme) for _ in range(3)]
-    answer = acme.call("GET")
-    assert answer.status == 200
-    assert [webhook["id"] for webhook in answer.data] == ids[::-1]
-    assert answer.json["pagination"] == {}
-
-
-def test_an_account_without_webhooks_has_an_empty_list(acme: ApiClient) -> None:
-    assert acme.call("GET").json == {"success": True, "data": [], "pagination": {}}
-
-
-def test_pages_follow_each_other_without_gap_or_repeat(acme: ApiClient) -> None:
-    ids = [registered_id(acme) for _ in range(5)]
-    seen: list[str] = []
-    query = {"limit": "2"}
-    sizes = []
-    while True:
-        answer = acme.call("GET", query=query)
-        seen += [webhook["id"] for webhook in answer.data]
-        sizes.append(len(answer.data))
-        if "next_cursor" not in answer.json["pagination"]:
-            break
-        query["cursor"] = answer.json["pagination"]["next_cursor"]
-    assert seen == ids[::-1]
-    assert sizes == [2, 2, 1]
-
-
-def test_a_page_is_of_20_unless_asked_otherwise(acme: ApiClient) -> None:
-    for _ in range(21):
-        register(acme)
-    assert len(acme.call("GET").data) == 20
-    assert len(acme.call("GET", query="limit=100").data) == 21
-
-
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "1&limit=2", "1e1"])
-def test_a_limit_is_a_whole_number_from_1_to_100(acme: ApiClient, limit: str) -> None:
-    answer = acme.call("GET", query=f"limit={limit}")
-    assert answer.status == 422
-    assert answer.fields == ["limit"]
-
-
-def test_a_cursor_is_of_no_use_to_another_account(on_fakes: ApiOnFakes) -> None:
-    for client in (on_fakes.acme, on_fakes.globex):
-        for _ in range(2):
-            registered_id(client)
-    cursor = on_fakes.acme.call("GET", query="limit=1").json["pagination"]["next_cursor"]
-    answer = on_fakes.globex.call("GET", query={"cursor": cursor})
-    assert answer.status == 422
-    assert answer.fields == ["cursor"]
-    assert on_fakes.acme.call("GET", query={"cursor": cursor}).status == 200
-
-
-@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "A" * 4000, "é", "../", "A" * 43, "null"])
-def test_a_made_up_cursor_is_refused(acme: ApiClient, cursor: str) -> None:
-    answer = acme.call("GET", query={"cursor": cursor})
-    assert answer.status == 422
-    assert answer.fields == ["cursor"]
-
-
 @pytest.mark.parametrize("form", ["query", "path"])
 def test_a_webhook_is_deleted_in_both_forms(
     on_fakes: ApiOnFakes, acme: ApiClient, form: str
@@ -407,9 +336,3 @@ def test_foreign_absent_and_malformed_ids_are_answered_alike(
     assert status == 404
     assert json.loads(text)["error"]["code"] == "webhook_not_found"
     assert on_fakes.webhooks.webhooks == before
-
-
-def test_lists_hold_the_accounts_own_webhooks_only(on_fakes: ApiOnFakes) -> None:
-    own = registered_id(on_fakes.acme)
-    registered_id(on_fakes.globex)
-    assert [webhook["id"] for webhook in on_fakes.acme.call("GET").data] == [own]
