@@ -1,7 +1,7 @@
 """Executions of the version before, run to their ends by this one.
 
 That version called the worker `RetrierFunction`, its jobs' state machine `RecoveryStateMachine` and
-the error that is tried again for hours `Unavailable`.
+the error that is tried again for hours `Unavailable`. What it stored is read too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,11 @@ from support.faults import Faults
 from support.former_executions import DEFINITIONS, NOW_MS, World, former, rendered
 from support.receiver import Answer, Receiver
 from support.state_machines import hurried
-from webhooks.domain.delivery import Status
+from webhooks.adapters import items
+from webhooks.adapters.delivery_items import delivery_item, read_delivery
+from webhooks.adapters.job_items import CHECKS
+from webhooks.adapters.jobs import DynamoDBJobStore
+from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
 from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
@@ -268,3 +272,35 @@ def test_a_job_that_is_given_up_is_recorded_as_failed(world: World) -> None:
     ended = world.services._check_store.get(check.key)
     assert ended is not None
     assert (ended.status, ended.reason) == (CheckStatus.FAILED, "internal_error")
+
+
+class OneItem:
+    """A DynamoDB client of one item, in which that version's words stand."""
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        text = json.dumps(item).replace("response_too_large", "answer_too_large")
+        assert "answer_too_large" in text
+        self.item = json.loads(text)
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        return {"Item": self.item}
+
+
+def test_an_attempt_that_the_version_before_recorded_is_read() -> None:
+    attempt = samples.attempt(1, error=FailureReason.RESPONSE_TOO_LARGE)
+    delivery = samples.delivery(attempts=(attempt,))
+    assert read_delivery(OneItem(delivery_item(delivery, 60)).item) == delivery
+
+
+def test_a_check_that_the_version_before_recorded_is_read() -> None:
+    outcomes = {Probe.VALID: Outcome(FailureReason.RESPONSE_TOO_LARGE, 200, 5)}
+    check = Check("acc_1", samples.WEBHOOK_ID, check_id(1, bytes(8)), 1, 1, outcomes=outcomes)
+    item = {
+        **items.job_key("check", *check.key),
+        **CHECKS.attributes(check),
+        "status": {"S": check.status.value},
+        **{name: items.number(1) for name in ("created_at", "updated_at", "expires_at")},
+    }
+    client: Any = OneItem(item)
+    store = DynamoDBJobStore(client, "DeliveriesTable", CHECKS, retention_days=1, clock=lambda: 0)
+    assert store.get(check.key) == check

@@ -281,6 +281,21 @@ def test_an_event_of_an_array_has_the_time_of_its_first_copy(world: World) -> No
     assert "Conflicts" not in world.observer.counts
 
 
+@pytest.mark.parametrize(("wrong", "rejected"), [(10, 10), (11, 1), (20_000, 1)])
+def test_an_array_is_rejected_piece_by_piece_or_as_it_came(
+    world: World, wrong: int, rejected: int
+) -> None:
+    """A request for each of thousands would hold up the others of its batch."""
+    world.add()
+    event = {"account_id": "acc_1", "event": "email.delivered", "data": {"to": "a@example.com"}}
+    array = json.dumps([0] * wrong + [event])
+    assert world.send(array) == []
+    assert len(world.sender.posts) == 1
+    bodies = [one.body for one in world.rejected.messages]
+    assert bodies == (["0"] * rejected if rejected == wrong else [array])
+    assert {one.reason for one in world.rejected.messages} == {"not_an_object"}
+
+
 def test_logs_name_no_url_address_payload_or_secret(world: World) -> None:
     world.add()
     world.sender.answer = lambda *_: replace(REFUSED, response_body="secret-answer")
