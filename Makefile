@@ -94,7 +94,12 @@ conformance: .venv/.ready ## Try the running stack against its OpenAPI document,
 check: test check-rest ## The whole gate, as CI runs it
 
 .PHONY: check-rest
-check-rest: lint validate scan build sam-local gate-dynamodb
+check-rest: lint validate scan build sam-local frameworks gate-dynamodb
+
+.PHONY: frameworks
+frameworks: .venv/.ready ## Try the guide's receivers in the frameworks of Node.js (needs Node.js and npm)
+	@if command -v node >/dev/null && command -v npm >/dev/null; then $(BIN)/python -m pytest -q -rs tests/frameworks; \
+	else echo "Skipped: the receivers in the frameworks of Node.js, for want of Node.js or npm (make frameworks)"; fi
 
 .PHONY: gate-dynamodb
 gate-dynamodb:

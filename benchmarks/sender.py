@@ -25,6 +25,7 @@ BODY = b'{"event":"email.delivered","data":{"to":"recipient@example.com"}}' * 8
 HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": "SendComms-Webhooks/1.0",
+    "Accept": "*/*",
     "X-SendComms-Signature": "sha256=" + "0" * 64,
     "webhook-signature": "v1," + "A" * 44,
 }

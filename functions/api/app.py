@@ -87,6 +87,8 @@ class Api:
             request_id=_request_id(event, context),
             remaining_ms=lambda: int(context.get_remaining_time_in_millis()),
         )
+        called = event["requestContext"]
+        self._services.own_api.learn(api_id=called["apiId"], domain_name=called["domainName"])
         with _ONE_AT_A_TIME:
             self.resolver.context["call"] = call
             answer = self.resolver.resolve(event, context)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.erasure import ErasureService
     from webhooks.services.jobs.replay import ReplayService
     from webhooks.services.keyring import Keyring
+    from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
     from webhooks.services.rate_limits import RateLimits
     from webhooks.services.registry import Registry
@@ -53,6 +54,10 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 class Services(Protocol):
     """All that the API works with; `wiring.Services` is one, which builds each when first asked."""
+
+    @property
+    def own_api(self) -> OwnApi:
+        """What knows the API's own names."""
 
     @property
     def registry(self) -> Registry:

@@ -34,7 +34,8 @@ def bring(language: str, directory: Path) -> str | None:
 def link_node_packages(directory: Path, express: str) -> None:
     """Give a program the locked packages under the names by which its reader installs them."""
     directory.mkdir()
-    for name, installed in {"express": express, "standardwebhooks": "standardwebhooks"}.items():
+    packages = {"express": express, "fastify": "fastify", "standardwebhooks": "standardwebhooks"}
+    for name, installed in packages.items():
         if installed:
             (directory / name).symlink_to(NODE / "node_modules" / installed)
 

@@ -31,6 +31,7 @@ VECTORS = Path(__file__).parents[1] / "data" / "json_fidelity.json"
 HEADERS = {
     "content-type",
     "user-agent",
+    "accept",
     "x-sendcomms-signature",
     "x-sendcomms-event",
     "x-sendcomms-delivery",
@@ -164,6 +165,7 @@ def test_every_header_is_the_contracts(customer: Customer) -> None:
         assert HEADERS <= set(headers) <= HEADERS | HTTP_HEADERS
         assert headers["content-type"] == "application/json"
         assert headers["user-agent"] == "SendComms-Webhooks/1.0"
+        assert headers["accept"] == "*/*"
         assert headers["content-length"] == str(len(one.body))
         assert headers["x-sendcomms-event"] == "email.delivered"
         assert headers["x-sendcomms-attempt"] == "1"

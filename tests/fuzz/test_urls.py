@@ -29,6 +29,11 @@ URLS: list[str] = [one["input"] for one in VECTORS]
 GOOD: list[str] = [
     *(one["input"] for one in VECTORS if one["expected"] == "accept"),
     *("https://hooks.example.com/services/a?b=c&d=%2F", "HTTPS://Sub.Example.CO:8443/a;b,c/@x"),
+    *(
+        "https://abc123.execute-api.eu-west-1.amazonaws.com/hooks",
+        "https://xn--ll-0ea.example.com/",
+    ),
+    *("https://xn--mgba3gch31f060k.com/a", "https://xn--bckg9lpdrd260y.example.jp:8443/"),
 ]
 PIECES = (
     *string.printable,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.fakes import FakeHealthStore
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
+from webhooks.domain.health import Circuit, Health
+from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
@@ -198,6 +201,49 @@ def test_a_put_at_the_limit_changes_what_another_made_meanwhile(
     monkeypatch.setattr(on_fakes.webhooks, "find", found_late)
     monkeypatch.setattr(on_fakes.webhooks, "create", full)
     assert put(acme, description="second").status == 200
+
+
+DOWN = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins"),
+    [
+        ({"description": "new"}, False),
+        ({"description": "new", "active": True}, False),
+        ({"url": "https://other.acme.com/hook"}, True),
+    ],
+)
+def test_a_put_begins_a_clean_record_only_where_the_webhook_moves(
+    on_fakes: ApiOnFakes, acme: ApiClient, changes: dict[str, Any], begins: bool
+) -> None:
+    put(acme)
+    on_fakes.webhooks.add(replace(stored(on_fakes), health=DOWN), Secrets("s"))
+    assert put(acme, **changes).status == 200
+    assert (stored(on_fakes).health == DOWN) is not begins
+
+
+@pytest.mark.parametrize("meanwhile", [{"active": False}, {"url": "https://other.acme.com/hook"}])
+def test_a_put_is_as_it_says_though_another_call_changes_it_meanwhile(
+    on_fakes: ApiOnFakes,
+    acme: ApiClient,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: dict[str, Any],
+) -> None:
+    webhook_id = put(acme).data["id"]
+    find = on_fakes.webhooks.find
+    changes = iter([WebhookChanges(**meanwhile)])
+
+    def changed_meanwhile(account_id: str, external_id: str) -> Webhook | None:
+        webhook = find(account_id, external_id)
+        for each in changes:
+            on_fakes.webhooks.update("acme", webhook_id, each, 1)
+        return webhook
+
+    monkeypatch.setattr(on_fakes.webhooks, "find", changed_meanwhile)
+    answer = put(acme, description="new", active=True).data
+    assert (answer["url"], answer["active"]) == (BODY["url"], True)
+    assert answer["description"] == stored(on_fakes).description == "new"
 
 
 def test_a_put_takes_no_external_id_back_from_a_change_that_is_made_meanwhile(

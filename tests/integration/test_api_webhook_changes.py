@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.fakes import FakeHealthStore
+from support.registering import WEBHOOKS, register, registered_id
 from webhooks.domain.webhook import Secrets, Webhook
 
 if TYPE_CHECKING:
     from support.http_api import Answer, ApiClient, ApiOnFakes
 
-WEBHOOKS = "/api/v1/webhooks"
-URL = "https://hooks.acme.com/webhooks/email"
 ABSENT = "0199a5b0-0000-7000-8000-000000000000"
 DAY_MS = 86_400_000
-
-
-def register(client: ApiClient, **changes: Any) -> Answer:
-    return client.call("POST", json={"url": URL, "events": ["email.sent"], **changes})
-
-
-def registered_id(client: ApiClient, **changes: Any) -> str:
-    answer = register(client, **changes)
-    assert answer.status == 201, answer.text
-    return str(answer.data["id"])
 
 
 def change(client: ApiClient, webhook_id: str, **changes: Any) -> Answer:

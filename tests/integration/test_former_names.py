@@ -1,37 +1,33 @@
 """Executions of the version before, run to their ends by this one.
 
 That version called the worker `RetrierFunction`, its jobs' state machine `RecoveryStateMachine` and
-the error that is tried again for hours `Unavailable`.
+the error that is tried again for hours `Unavailable`. What it stored is read too.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 import retrier.handler
 import worker.handler
 from local import resources, template
 from local.aws import aws_client, aws_server, invoking
-from local.functions import LocalFunction
 from local.serving import listen
 from support import samples
-from support.backend import LOOPBACK, lambda_context
-from support.faults import SDK_TRIES, Faults, refused
+from support.faults import Faults
+from support.former_executions import DEFINITIONS, NOW_MS, World, former, rendered
 from support.receiver import Answer, Receiver
-from support.state_machines import StateMachine, hurried
-from support.walks import walked
-from webhooks.adapters.dynamodb import DynamoDBWebhookStore
-from webhooks.domain.delivery import Status, delivery_id
-from webhooks.domain.errors import UnavailableError
+from support.state_machines import hurried
+from webhooks.adapters import items
+from webhooks.adapters.delivery_items import delivery_item, read_delivery
+from webhooks.adapters.job_items import CHECKS
+from webhooks.adapters.jobs import DynamoDBJobStore
+from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
 from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
@@ -40,223 +36,14 @@ from webhooks.domain.selection import Selection
 from webhooks.domain.signing import sendcomms_signature
 from webhooks.services.jobs import erasure as erasures
 from webhooks.services.jobs import recovery as recoveries
-from webhooks.settings import Settings
-from webhooks.wiring import Services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local.resources import Resources
     from support.receiver import Request
-    from webhooks.domain.delivery import Delivery
 
-FORMER = Path(__file__).parents[1] / "data" / "former"
-DEFINITIONS = {"RetryStateMachine": "retry", "RecoveryStateMachine": "recovery"}
-FORMER_NAMES = {
-    "RetrierFunction",
-    "RecoveryStateMachine",
-    "RecoveryStateMachineLogs",
-    "RecoveryStateMachineRole",
-    "RecoveryStateMachineContinuation",
-    "FormerRetries",
-}
 RECIPIENT = "anna@example.com"
 SALT = bytes(range(32))
-NOW_MS = int(time.time() * 1000)
-"""The real time: what the functions write expires by the real clock."""
-
-
-def rendered(former_names: str) -> dict[str, Any]:
-    return template.existing(template.load(parameters={"FormerNames": former_names}))
-
-
-def properties(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = rendered("true")["Resources"][name]["Properties"]
-    return found
-
-
-def test_the_former_names_exist_where_they_are_asked_for() -> None:
-    without, with_them = rendered("false")["Resources"], rendered("true")["Resources"]
-    assert not FORMER_NAMES & set(without)
-    assert set(with_them) - set(without) == FORMER_NAMES
-
-
-def test_no_other_resource_takes_a_name_that_one_had_in_the_version_before() -> None:
-    # CloudFormation makes what is new before it deletes what is gone: the update would fail.
-    taken: dict[str, str] = json.loads((FORMER / "names.json").read_text())
-    found = [
-        (taken[name], logical_id)
-        for logical_id, resource in template.read()["Resources"].items()
-        for name in custom_names(resource)
-        if name in taken
-    ]
-    assert len(found) > 4
-    assert [(former, now) for former, now in found if former != now] == []
-
-
-def custom_names(resource: dict[str, Any]) -> Iterator[str]:
-    for name in ("Name", "AliasName", "DashboardName", "LogGroupName"):
-        value = resource.get("Properties", {}).get(name)
-        if isinstance(value, dict):
-            value = value.get("Fn::Sub", f"${{{value.get('Ref')}}}")
-        yield f"{resource['Type']} {value}"
-
-
-def test_the_former_function_is_the_worker() -> None:
-    former, now = properties("RetrierFunction"), properties("WorkerFunction")
-    assert former.pop("Handler") == "retrier.handler.lambda_handler"
-    assert now.pop("Handler") == "worker.handler.lambda_handler"
-    for each in (former, now):
-        each.pop("Description")
-    assert former == now
-    targets = [
-        target["Arn"]
-        for resource in rendered("true")["Resources"].values()
-        for target in resource.get("Properties", {}).get("Targets", [])
-    ]
-    assert {"Fn::GetAtt": ["WorkerFunction", "Arn"]} in targets
-    assert {"Fn::GetAtt": ["RetrierFunction", "Arn"]} not in targets, "nothing is swept twice"
-
-
-def test_the_former_state_machine_is_the_one_of_jobs() -> None:
-    former, now = properties("RecoveryStateMachine"), properties("JobStateMachine")
-    for name in ("DefinitionString", "DefinitionSubstitutions", "StateMachineType"):
-        assert former[name] == now[name]
-    name = former["StateMachineName"]
-    assert name == {"Fn::Sub": "${AWS::StackName}-RecoveryStateMachine"}
-    assert former["RoleArn"] == {"Fn::GetAtt": ["RecoveryStateMachineRole", "Arn"]}
-
-
-def test_each_role_may_call_what_the_open_executions_call() -> None:
-    function = {"Fn::GetAtt": ["RetrierFunction", "Arn"]}
-    retries = properties("FormerRetries")
-    assert retries["Roles"] == [{"Ref": "RetryStateMachineRole"}]
-    [statement] = retries["PolicyDocument"]["Statement"]
-    assert (statement["Action"], statement["Resource"]) == ("lambda:InvokeFunction", function)
-    [policy] = properties("RecoveryStateMachineRole")["Policies"]
-    called = policy["PolicyDocument"]["Statement"][0]["Resource"]
-    assert called == [{"Fn::GetAtt": ["WorkerFunction", "Arn"]}, function]
-    continued = properties("RecoveryStateMachineContinuation")
-    assert continued["Roles"] == [{"Ref": "RecoveryStateMachineRole"}]
-    [statement] = continued["PolicyDocument"]["Statement"]
-    assert statement["Resource"] == {"Ref": "RecoveryStateMachine"}
-
-
-def test_the_former_function_calls_the_error_by_its_former_name() -> None:
-    class Broken:
-        """Services that do not answer."""
-
-        def __getattr__(self, _: str) -> Any:
-            raise UnavailableError("no answer")
-
-    services: Any = Broken()
-    with pytest.raises(retrier.handler.Unavailable, match="no answer"):
-        retrier.handler.handle({"version": 1}, lambda_context(), services)
-    for name in DEFINITIONS.values():
-        [names, _] = former(name)["States"]["Attempt" if name == "retry" else "Step"]["Retry"]
-        assert retrier.handler.Unavailable.__name__ in names["ErrorEquals"]
-
-
-def former(name: str) -> dict[str, Any]:
-    """Return a definition of the version before."""
-    source = FORMER / f"{name}.asl.yaml"
-    definition: dict[str, Any] = yaml_parse(source.read_text(encoding="utf-8"))
-    return definition
-
-
-class Ran(NamedTuple):
-    """What an execution came to."""
-
-    status: str
-    walk: list[str]
-    errors: list[str]
-
-
-class World:
-    """The template's resources after the update, with executions that began before it."""
-
-    def __init__(self, endpoint: str, made: Resources, faults: Faults) -> None:
-        self.faults = faults
-        self.made = made
-        self.endpoint = endpoint
-        self.called: Counter[str] = Counter()
-        self.states = aws_client("stepfunctions", endpoint)
-        settings = Settings.from_environment(
-            {
-                **made.functions["RetrierFunction"].environment,
-                "RETRY_SCHEDULE": "0,0,0",
-                "AWS_ENDPOINT_URL": endpoint,
-            }
-        )
-        self.services = Services("worker", settings, rules=LOOPBACK)
-        self.webhooks = DynamoDBWebhookStore(
-            aws_client("dynamodb", endpoint),
-            settings.webhooks_table,
-            deliveries_table=settings.deliveries_table,
-            retention_days=30,
-        )
-
-    def function(self, name: str, handle: Any) -> LocalFunction:
-        return LocalFunction(
-            name=self.made.functions[name].name,
-            handler=partial(self._call, name, handle),
-            timeout_seconds=45,
-        )
-
-    def _call(self, name: str, handle: Any, state: Any, context: Any) -> Any:
-        self.called[name] += 1
-        return handle(state, context, self.services)
-
-    def machine(self, name: str) -> StateMachine:
-        return StateMachine(self.endpoint, self.made, name)
-
-    def start(self, machine: str, state: dict[str, Any]) -> str:
-        """Begin an execution of the version before, whose first call of DynamoDB fails."""
-        account_id = state["account_id"]
-        self.faults.on(
-            "GetItem", refused("InternalServerError", 500), about=account_id, times=SDK_TRIES
-        )
-        self.called.clear()
-        [*_, last_id] = [value for name, value in state.items() if name.endswith("_id")]
-        started = self.states.start_execution(
-            stateMachineArn=self.made.state_machines[machine],
-            name=f"{account_id}-{last_id}",
-            input=json.dumps(state),
-        )
-        return str(started["executionArn"])
-
-    def ran(self, machine: str, execution: str) -> Ran:
-        """Wait for an execution to end."""
-        status, _ = self.machine(machine).ended(execution)
-        history = self.states.get_execution_history(executionArn=execution, maxResults=1000)
-        errors = [
-            event["lambdaFunctionFailedEventDetails"]["error"]
-            for event in history["events"]
-            if "lambdaFunctionFailedEventDetails" in event
-        ]
-        states = former(DEFINITIONS[machine])["States"]
-        return Ran(status, walked(states, history["events"]), errors)
-
-    def webhook(self, account_id: str, receiver: Receiver) -> None:
-        webhook = samples.webhook(url=receiver.url, account_id=account_id)
-        self.webhooks.create(webhook, samples.SECRET, limit=50)
-
-    def delivery(self, account_id: str, number: int = 0, **values: Any) -> Delivery:
-        """Store a delivery, a second older than the one before it."""
-        occurred_at_ms = NOW_MS - number * 1000
-        one = samples.delivery(
-            account_id=account_id,
-            id=delivery_id(f"evt_{number}", occurred_at_ms, samples.WEBHOOK_ID),
-            event_id=f"evt_{number}",
-            created_at_ms=occurred_at_ms,
-            **values,
-        )
-        return self.services._deliveries.create(one)
-
-    def now(self, delivery: Delivery) -> Delivery:
-        found = self.services._deliveries.get(delivery.key)
-        assert found is not None
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -485,3 +272,35 @@ def test_a_job_that_is_given_up_is_recorded_as_failed(world: World) -> None:
     ended = world.services._check_store.get(check.key)
     assert ended is not None
     assert (ended.status, ended.reason) == (CheckStatus.FAILED, "internal_error")
+
+
+class OneItem:
+    """A DynamoDB client of one item, in which that version's words stand."""
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        text = json.dumps(item).replace("response_too_large", "answer_too_large")
+        assert "answer_too_large" in text
+        self.item = json.loads(text)
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        return {"Item": self.item}
+
+
+def test_an_attempt_that_the_version_before_recorded_is_read() -> None:
+    attempt = samples.attempt(1, error=FailureReason.RESPONSE_TOO_LARGE)
+    delivery = samples.delivery(attempts=(attempt,))
+    assert read_delivery(OneItem(delivery_item(delivery, 60)).item) == delivery
+
+
+def test_a_check_that_the_version_before_recorded_is_read() -> None:
+    outcomes = {Probe.VALID: Outcome(FailureReason.RESPONSE_TOO_LARGE, 200, 5)}
+    check = Check("acc_1", samples.WEBHOOK_ID, check_id(1, bytes(8)), 1, 1, outcomes=outcomes)
+    item = {
+        **items.job_key("check", *check.key),
+        **CHECKS.attributes(check),
+        "status": {"S": check.status.value},
+        **{name: items.number(1) for name in ("created_at", "updated_at", "expires_at")},
+    }
+    client: Any = OneItem(item)
+    store = DynamoDBJobStore(client, "DeliveriesTable", CHECKS, retention_days=1, clock=lambda: 0)
+    assert store.get(check.key) == check

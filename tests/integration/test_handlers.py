@@ -67,6 +67,7 @@ def test_an_event_is_delivered_signed_and_recorded(aws: Backend) -> None:
     assert request.headers["x-sendcomms-signature"] == expected
     assert request.headers["content-type"] == "application/json"
     assert request.headers["user-agent"] == "SendComms-Webhooks/1.0"
+    assert request.headers["accept"] == "*/*"
 
 
 def test_what_ten_deliveries_cost_when_all_goes_well(

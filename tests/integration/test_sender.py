@@ -77,6 +77,24 @@ def test_an_interim_answer_is_passed_over() -> None:
         assert guarded.post(receiver.url, BODY, HEADERS).status_code == 202
 
 
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 2000,
+        b"HTTP/1.1 102 Processing\r\n" + b"X-Progress: yes\r\n" * 90 + b"\r\n",
+        (b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </a>\r\n" * 90 + b"\r\n") * 20,
+        (b"HTTP/1.1 103 Early Hints\r\nLink: " + b"a" * 60_000 + b"\r\n\r\n") * 4,
+        b"HTTP/1.1 100 Continue\n\nHTTP/1.1 199 Odd\nA: b\n\n",
+    ],
+    ids=["many", "long", "many and long", "wide", "bare line feeds"],
+)
+def test_no_number_of_interim_answers_ends_an_attempt(interim: bytes, tls: bool) -> None:
+    said = interim + Answer(202, {f"X-{n}": "y" for n in range(90)}).encode()
+    with Receiver(Raw(says(said)), tls=tls) as receiver, sender() as guarded:
+        assert guarded.post(receiver.url, BODY, HEADERS).status_code == 202
+
+
 def test_a_cookie_is_not_sent_back() -> None:
     answer = Answer(headers={"Set-Cookie": "id=1; Path=/"})
     with Receiver(answer, tls=True) as receiver, sender() as guarded:
@@ -237,7 +255,17 @@ def test_no_log_at_any_level_holds_the_url(caplog: pytest.LogCaptureFixture) -> 
         (" 120\t", 120.0),
         ("-5", None),
         ("soon", None),
-        ("1.5", None),
+        ("59.99", 60.0),
+        ("0.2", 1.0),
+        ("1.0", 1.0),
+        ("0.0", 0.0),
+        (".5", None),
+        ("1.", None),
+        ("1.5s", None),
+        ("+1", None),
+        ("1e3", None),
+        ("1000000000", 31_536_000.0),
+        ("9" * 400 + ".5", 31_536_000.0),
         ("٣", None),
         ("", None),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 31_536_000.0),
@@ -250,6 +278,22 @@ def test_no_log_at_any_level_holds_the_url(caplog: pytest.LogCaptureFixture) -> 
 )
 def test_retry_after_is_read_as_seconds_or_a_date(asked: str, seconds: float | None) -> None:
     assert retry_after_seconds(asked, now=1000.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("1766313060", 60.0),
+        ("1766313059.25", 60.0),
+        ("1766313000.001", 1.0),
+        ("1766313000", None),
+        ("1766312999", None),
+        ("1000000001", None),
+        ("1797849001", 31_536_000.0),
+    ],
+)
+def test_a_large_number_in_a_retry_after_is_a_time(asked: str, seconds: float | None) -> None:
+    assert retry_after_seconds(asked, now=1_766_313_000.0) == seconds
 
 
 def test_a_busy_receivers_retry_after_is_passed_on() -> None:

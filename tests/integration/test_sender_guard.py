@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.certificates import client_context
+from support.certificates import authority, client_context, server_context
 from support.hostile import says
 from support.receiver import Answer, Raw, Receiver
 from webhooks.adapters import dialer
+from webhooks.adapters.connection import new_ssl_context
 from webhooks.adapters.http import GuardedSender
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "ssrf.json").read_text())["vectors"]
@@ -39,12 +41,14 @@ def vectors(kind: str) -> list[Any]:
 class Network:
     """A resolver that gives `answers` one after the other; every number leads to one receiver."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *answers: Any, tls: bool | ssl.SSLContext = True
+    ) -> None:
         self.answers = list(answers)
         self.look_ups: list[str] = []
         self.connects: list[str] = []
         self.refused: set[str] = set()
-        self.receiver = Receiver(Answer(headers={"Connection": "close"}), tls=True)
+        self.receiver = Receiver(Answer(headers={"Connection": "close"}), tls=tls)
         real_connect = socket.socket.connect
 
         def connect(connection: socket.socket, address: Any) -> None:
@@ -146,6 +150,22 @@ def test_the_senders_own_tls_context_heeds_no_environment(
     guarded.close()
     assert outcome.error == FailureReason.TLS
     assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("only_common_name", "error"), [(True, FailureReason.TLS), (False, None)], ids=["CN", "SAN"]
+)
+def test_a_common_name_proves_nothing(
+    only_common_name: bool, error: FailureReason | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = server_context(("hook.example.com",), only_common_name=only_common_name)
+    network = Network(monkeypatch, [ADDRESS], tls=named)
+    context = new_ssl_context()
+    context.load_verify_locations(cadata=authority().pem)
+    guarded = GuardedSender(ssl_context=context)
+    with network.receiver:
+        assert guarded.post(URL, b"{}", {}).error is error
+    guarded.close()
 
 
 @pytest.mark.parametrize("vector", vectors("redirect"))

@@ -61,8 +61,16 @@ def test_the_deadline_is_five_seconds_in_total(sender: GuardedSender) -> None:
         says(HEAD + b"Content-Length: 0\r\n", then_silent=True),
         drips(HEAD + b"X-Header: ", DRIP),
         drips(b"", itertools.repeat(INTERIM), 0.1),
+        for_ever(b"", INTERIM),
     ],
-    ids=["silent", "half a head", "no last line", "head drip", "slow interim answers"],
+    ids=[
+        "silent",
+        "half a head",
+        "no last line",
+        "head drip",
+        "slow interim answers",
+        "endless interim answers",
+    ],
 )
 def test_a_head_that_does_not_end_in_time_is_a_timeout(
     act: Wire, tls: bool, hasty_sender: GuardedSender
@@ -134,12 +142,12 @@ def test_one_watchdog_ends_many_requests_at_once(hasty_sender: GuardedSender) ->
 @pytest.mark.parametrize(
     "act",
     [
-        for_ever(b"", INTERIM),
+        for_ever(b"HTTP/1.1 103 Early Hints\r\n", b"Link: y\r\n"),
         for_ever(HEAD, b"X-Header: y\r\n"),
         says(HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n"),
         says(HEAD + b"X: y\r\n" * 101 + b"\r\n"),
     ],
-    ids=["endless interim answers", "endless headers", "long line", "101 headers"],
+    ids=["an endless interim answer", "endless headers", "long line", "101 headers"],
 )
 def test_a_head_without_bounds_is_too_large(act: Wire, sender: GuardedSender) -> None:
     with Receiver(Raw(act)) as receiver:

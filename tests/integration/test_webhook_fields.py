@@ -275,3 +275,14 @@ def test_the_documents_name_every_field_that_an_owner_writes() -> None:
     named = {*re.findall(r"[a-z_]+", contract)}
     for field in {*REGISTERED, *CHANGEABLE}:
         assert field.name in named, f"say in docs/contract.md 2.2 what {field.name} is"
+
+
+def test_metadata_comes_back_in_the_order_it_was_given_in(stores: Stores) -> None:
+    metadata = {"zone": "eu", "team": "billing", "Alpha": "1"}
+    webhook = samples.webhook(metadata=metadata)
+    stores.webhooks.create(webhook, samples.SECRET, limit=50)
+    found = stores.webhooks.get("acc_1", webhook.id)
+    assert found is not None
+    assert [*found.metadata] == [*metadata]
+    [destination] = stores.destinations.destinations("acc_1")
+    assert [*destination.webhook.metadata] == [*metadata]

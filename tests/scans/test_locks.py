@@ -6,11 +6,14 @@ import json
 import re
 import tomllib
 from importlib.metadata import metadata
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from support.scanning import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LAYER = "layers/core/requirements.txt"
 FLOORS = {
@@ -31,7 +34,7 @@ ALLOWED_LICENCES = {
     # certifi's list of authorities. It asks for the source of changes to its files; we make none.
     "MPL-2.0",
 }
-NPM_LOCK = ROOT / "tests" / "e2e" / "node" / "package-lock.json"
+NPM_LOCKS = [ROOT / "tests" / name / "package-lock.json" for name in ("e2e/node", "frameworks")]
 
 _PIN = re.compile(r"(?P<name>[a-z0-9-]+)(\[[a-z0-9, -]+\])?==(?P<version>[0-9][\w.+!-]*)( ; .+)?")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -121,27 +124,34 @@ def test_a_licence_that_is_not_allowed_would_be_noticed() -> None:
     assert not licences("hypothesis") <= ALLOWED_LICENCES - {"MPL-2.0"}
 
 
-def npm_packages() -> dict[str, dict[str, Any]]:
-    lock = json.loads(NPM_LOCK.read_text(encoding="utf-8"))
+def npm_packages(path: Path) -> dict[str, dict[str, Any]]:
+    lock = json.loads(path.read_text(encoding="utf-8"))
     assert lock["lockfileVersion"] >= 2
     packages: dict[str, dict[str, Any]] = lock["packages"]
     return packages
 
 
-def test_every_npm_package_is_pinned_and_hashed() -> None:
-    packages = npm_packages()
+@pytest.mark.parametrize("path", NPM_LOCKS, ids=str)
+def test_every_npm_package_is_pinned_and_hashed(path: Path) -> None:
+    assert '"resolved"' not in path.read_text(encoding="utf-8")
+    packages = npm_packages(path)
     root = packages.pop("")
     assert len(packages) > 60
     for name, package in packages.items():
         assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"]), name
         assert re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", package["integrity"]), name
         assert "link" not in package, name
-    manifest = json.loads(NPM_LOCK.with_name("package.json").read_text(encoding="utf-8"))
+    manifest = json.loads(path.with_name("package.json").read_text(encoding="utf-8"))
     assert manifest["devDependencies"] == root["devDependencies"]
     for name, version in manifest["devDependencies"].items():
         assert re.fullmatch(r"(npm:[a-z0-9]+@)?\d+\.\d+\.\d+", version), name
         assert f"node_modules/{name}" in packages
 
 
-def test_no_npm_package_runs_a_script_when_it_is_installed() -> None:
-    assert [name for name, one in npm_packages().items() if one.get("hasInstallScript")] == []
+@pytest.mark.parametrize("path", NPM_LOCKS, ids=str)
+def test_no_npm_package_runs_a_script_when_it_is_installed(path: Path) -> None:
+    """What is optional is left out, and `npm ci --ignore-scripts` would run none either."""
+    packages = npm_packages(path).items()
+    assert [
+        name for name, one in packages if one.get("hasInstallScript") and not one.get("optional")
+    ] == []

@@ -50,6 +50,7 @@ def server_context(
     signed_by: Authority | None = None,
     self_signed: bool = False,
     expired: bool = False,
+    only_common_name: bool = False,
     only_tls_1_0: bool = False,
     only_tls_1_1: bool = False,
 ) -> ssl.SSLContext:
@@ -59,13 +60,15 @@ def server_context(
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     issued_by = subject if self_signed else issuer.certificate.subject
-    certificate = (
+    builder = (
         _builder(names[0], issued_by, key.public_key())
         .not_valid_before(now - timedelta(days=30))
         .not_valid_after(now + timedelta(days=-1 if expired else 30))
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), False)
-        .sign(key if self_signed else issuer.key, hashes.SHA256())
     )
+    if not only_common_name:
+        alternative = x509.SubjectAlternativeName([_general_name(name) for name in names])
+        builder = builder.add_extension(alternative, False)
+    certificate = builder.sign(key if self_signed else issuer.key, hashes.SHA256())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if only_tls_1_0 or only_tls_1_1:
         context.set_ciphers("ALL:@SECLEVEL=0")

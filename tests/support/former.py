@@ -1,4 +1,4 @@
-"""The template without what `FormerNames` adds, which `test_former_names` looks at by itself."""
+"""The template without what `FormerNames` adds, which `test_former_template` looks at by itself."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from webhooks.services.jobs.check import CheckService
 from webhooks.services.jobs.erasure import ErasureService
 from webhooks.services.jobs.replay import ReplayService
 from webhooks.services.keyring import Keyring
+from webhooks.services.own_api import OwnApi
 from webhooks.services.publisher import Publisher
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.registry import Registry
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 PROXY_ROUTE = "ANY /{proxy+}"
 """The route of the template's that takes every call but those which need no key."""
 
+OWN_DOMAIN = "hooks.api.sendcomms.com"
 CURSOR_KEY = b"a key for the cursors of tests"
 LIMITS = {
     RateLimit.CALLS: 10_000,
@@ -186,11 +188,12 @@ class ApiOnFakes:
     looked_up: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.own_api = OwnApi(OWN_DOMAIN)
         self.registry = Registry(
             self.webhooks,
             recoveries=self.recovery_scheduler,
             observer=self.observer,
-            check_url=targets.check_url,
+            check_url=lambda url: self.own_api.check(targets.parse_url(url)),
             resolve=self.resolve,
             is_public=targets.is_public,
             max_webhooks=self.max_webhooks,

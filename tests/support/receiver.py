@@ -7,8 +7,8 @@
         first, second = receiver.wait_for(2)
         assert first.headers["x-sendcomms-attempt"] == "1"
 
-An answer is an `Answer`, a function from the request to one, or a `Raw`: a function that writes to
-the socket whatever it likes (see `hostile`), after which the connection is closed.
+An answer is an `Answer`, a function from the request to one, a `Raw`: a function that writes to
+the socket whatever it likes (see `hostile`), after which the connection is closed; or an `Early`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,14 @@ class Raw:
     act: Wire
 
 
-Script = Answer | Raw | Callable[[Request], Answer | Raw]
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What is done once the head of a request is read, its body unread; then it is closed."""
+
+    act: Wire
+
+
+Script = Answer | Raw | Early | Callable[[Request], Answer | Raw]
 
 
 class Receiver:
@@ -88,7 +95,8 @@ class Receiver:
     `tls` is True for a certificate that `client_context` trusts, or a context of one's own.
     `on_connect` does something to each new connection before TLS and before any request, and
     the connection goes on to be served unless that closes it. `public_url` leads to it from
-    elsewhere, on `port` of this machine.
+    elsewhere, on `port` of this machine. `window_bytes` is how much the system takes for it that
+    it has not read; without it, the system's own choice.
     """
 
     def __init__(
@@ -99,6 +107,7 @@ class Receiver:
         path: str = "/hook",
         port: int = 0,
         public_url: str = "",
+        window_bytes: int | None = None,
     ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
@@ -110,6 +119,8 @@ class Receiver:
         self._stop = threading.Event()
         self._public_url = public_url
         self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        if window_bytes is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -186,28 +197,34 @@ class Receiver:
     def _converse(self, connection: socket.socket, number: int) -> None:
         with connection.makefile("rb") as stream:
             while not self._stop.is_set():
-                request = _read_request(stream, number)
+                request = _read_request(stream, number, self._is_early)
                 if request is None:
                     return
                 answer = self._next_answer(request)
-                if isinstance(answer, Raw):
+                if isinstance(answer, Raw | Early):
                     answer.act(connection, self._stop)
                     return
                 connection.sendall(answer.encode())
                 if answer.headers.get("Connection", "").lower() == "close":
                     return
 
-    def _next_answer(self, request: Request) -> Answer | Raw:
+    def _is_early(self) -> bool:
+        with self._changed:
+            return isinstance(self._answers[0], Early)
+
+    def _next_answer(self, request: Request) -> Answer | Raw | Early:
         with self._changed:
             script = self._answers[0]
             if len(self._answers) > 1:
                 self._answers.pop(0)
             self.requests.append(request)
             self._changed.notify_all()
-        return script if isinstance(script, Answer | Raw) else script(request)
+        return script if isinstance(script, Answer | Raw | Early) else script(request)
 
 
-def _read_request(stream: BinaryIO, connection: int) -> Request | None:
+def _read_request(
+    stream: BinaryIO, connection: int, only_the_head: Callable[[], bool]
+) -> Request | None:
     line = stream.readline()
     if not line:
         return None
@@ -216,7 +233,8 @@ def _read_request(stream: BinaryIO, connection: int) -> Request | None:
     while (line := stream.readline()) not in {b"\r\n", b""}:
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", "0")))
+    length = int(headers.get("content-length", "0"))
+    body = b"" if only_the_head() else stream.read(length)
     return Request(method, path, headers, body, connection)
 
 

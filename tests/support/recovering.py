@@ -67,3 +67,8 @@ def waiting(second: int, **changes: Any) -> Delivery:
         "reason": "webhook_down",
     }
     return samples.delivery(**values | changes)
+
+
+def settled(world: World) -> RecoveryState:
+    """The state after the wait in which whoever saw the webhook down came to an end."""
+    return RecoveryState(1, probe=0, settled=world.webhook().health.draining_since_ms)

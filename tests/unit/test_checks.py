@@ -2,185 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support import samples
-from support.fakes import (
-    Failures,
-    FakeJobScheduler,
-    FakeJobStore,
-    FakeObserver,
-    FakeRateLimitStore,
-    FakeWebhookStore,
+from support.checking import (
+    ACCEPTED,
+    OTHER_SECRET,
+    REFUSED,
+    World,
+    by_both,
+    by_contract,
+    by_contract_and_clock,
+    by_either,
+    by_library,
+    by_library_without_time,
+    by_prefix,
+    everything,
+    failed,
+    informed,
+    nothing,
+    only_where_signed,
+    verdicts,
+    with_any_of,
 )
-from support.http_api import LIMITS
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import TooManyTestsError, UnavailableError, WebhookDisabledError
-from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckStatus, Probe, Verdict, judge
-from webhooks.domain.jobs.check_requests import Signers, forged, genuine, sample, unlive_secret
-from webhooks.domain.payload import parse, serialize
-from webhooks.domain.rate_limit import RateLimit
-from webhooks.domain.signing import sendcomms_signature, standard_signature
+from webhooks.domain.jobs.check import AFTER_VALID, CheckStatus, Probe, Verdict, judge
 from webhooks.domain.webhook import Secrets
-from webhooks.services.jobs.check import (
-    PATIENCE_SECONDS,
-    SECONDS_FOR_A_CHECK,
-    CheckJob,
-    CheckService,
-)
-from webhooks.services.rate_limits import RateLimits
+from webhooks.services.jobs.check import PATIENCE_SECONDS, SECONDS_FOR_A_CHECK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from webhooks.domain.jobs.check_requests import Request
-
-    Headers = Mapping[str, str]
-    Verify = Callable[[str, bytes, Headers], bool]
-
-NOW = samples.NOW_MS // 1000
-OTHER_SECRET = "whsec_" + "cd" * 32
-TOLERANCE_SECONDS = 300
-ACCEPTED = Outcome(status_code=200, duration_ms=3)
-REFUSED = Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=3)
-
-
-def by_contract(secret: str, body: bytes, headers: Headers) -> bool:
-    """What the contract's receiver does."""
-    return headers.get("X-SendComms-Signature") == sendcomms_signature(secret, body)
-
-
-def by_library_without_time(secret: str, body: bytes, headers: Headers) -> bool:
-    """What a Standard Webhooks library does, but for looking at the clock."""
-    timestamp = int(headers["webhook-timestamp"])
-    genuine = standard_signature(secret, headers["webhook-id"], timestamp, body)
-    return genuine in headers.get("webhook-signature", "").split(" ")
-
-
-def in_time(headers: Headers) -> bool:
-    return abs(int(headers["webhook-timestamp"]) - NOW) <= TOLERANCE_SECONDS
-
-
-def by_library(secret: str, body: bytes, headers: Headers) -> bool:
-    return in_time(headers) and by_library_without_time(secret, body, headers)
-
-
-def by_either(secret: str, body: bytes, headers: Headers) -> bool:
-    return by_contract(secret, body, headers) or by_library(secret, body, headers)
-
-
-def by_both(secret: str, body: bytes, headers: Headers) -> bool:
-    return by_contract(secret, body, headers) and by_library(secret, body, headers)
-
-
-def by_contract_and_clock(secret: str, body: bytes, headers: Headers) -> bool:
-    return by_contract(secret, body, headers) and in_time(headers)
-
-
-def only_where_signed(secret: str, body: bytes, headers: Headers) -> bool:
-    return "X-SendComms-Signature" not in headers or by_contract(secret, body, headers)
-
-
-def by_prefix(secret: str, body: bytes, headers: Headers) -> bool:
-    given = headers.get("X-SendComms-Signature", "none")
-    return sendcomms_signature(secret, body).startswith(given)
-
-
-def nothing(secret: str, body: bytes, headers: Headers) -> bool:
-    return True
-
-
-def everything(secret: str, body: bytes, headers: Headers) -> bool:
-    return False
-
-
-def with_any_of(*secrets: str) -> Verify:
-    def verify(_: str, body: bytes, headers: Headers) -> bool:
-        return any(by_contract(secret, body, headers) for secret in secrets)
-
-    return verify
-
-
-@dataclass
-class ReceiverOf:
-    """A `Sender` whose receiver verifies in one of these ways, and remembers what came."""
-
-    verify: Verify
-    secret: str = samples.SECRET
-    instead: Outcome | None = None
-    came: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
-    failures: Failures = field(default_factory=Failures)
-
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        self.failures.check("post")
-        self.came.append((body, dict(headers)))
-        if self.instead is not None:
-            return self.instead
-        return ACCEPTED if self.verify(self.secret, body, headers) else REFUSED
-
-
-class World:
-    """A webhook, its receiver, and the services that check it."""
-
-    def __init__(self, verify: Verify = by_both, **changes: Any) -> None:
-        self.now_ms = samples.NOW_MS
-        self.remaining = 45.0
-        self.webhook = samples.webhook(**changes)
-        self.webhooks = FakeWebhookStore()
-        self.webhooks.add(self.webhook, Secrets(samples.SECRET))
-        self.receiver = ReceiverOf(verify)
-        self.store = FakeJobStore[Check]()
-        self.scheduler = FakeJobScheduler()
-        self.observer = FakeObserver()
-        self.checks = CheckService(
-            store=self.store,
-            scheduler=self.scheduler,
-            rate_limits=RateLimits(
-                FakeRateLimitStore(),
-                limits=LIMITS | {RateLimit.TESTS: 2},
-                observer=self.observer,
-                clock=self.clock,
-            ),
-            now_ns=lambda: self.now_ms * 1_000_000,
-        )
-        self.check_job = CheckJob(
-            store=self.store,
-            destinations=self.webhooks,
-            sender=self.receiver,
-            observer=self.observer,
-            clock=self.clock,
-        )
-
-    def clock(self) -> float:
-        return self.now_ms / 1000
-
-    def now(self, check: Check) -> Check:
-        return self.store.jobs[check.key]
-
-    def carry_out(self, check: Check) -> Check:
-        self.check_job.step(check.key, lambda: self.remaining)
-        return self.now(check)
-
-    def check(self) -> Check:
-        return self.carry_out(self.checks.start(self.webhook))
-
-
-def verdicts(outcomes: Mapping[Probe, Outcome]) -> dict[Probe, Verdict]:
-    return {finding.probe: finding.verdict for finding in judge(outcomes).findings}
-
-
-def failed(outcomes: Mapping[Probe, Outcome]) -> set[Probe]:
-    return {probe for probe, verdict in verdicts(outcomes).items() if verdict is Verdict.FAILED}
-
-
-def informed(outcomes: Mapping[Probe, Outcome]) -> set[Probe]:
-    found = verdicts(outcomes).items()
-    return {probe for probe, verdict in found if verdict is Verdict.INFORMATION}
-
+    from support.checking import Verify
 
 OF_TIME = {Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP, Probe.TAMPERED_TIMESTAMP}
 
@@ -300,90 +157,6 @@ def test_what_got_no_response_proves_nothing(error: FailureReason) -> None:
     assert failed(answers) == set(AFTER_VALID) - {Probe.DUPLICATE}
     assert not report.verified
     assert "check again" in report.message
-
-
-def test_each_request_is_a_delivery_but_for_the_one_thing_that_is_wrong() -> None:
-    webhook = samples.webhook(events=("*",))
-    signers = Signers.of([samples.SECRET])
-    made: dict[Probe, Request] = {}
-    for probe in Probe:
-        delivery = sample(webhook, probe, f"evt_{probe}", samples.NOW_MS)
-        right = genuine(delivery, signers, NOW)
-        made[probe] = (
-            right if probe.genuine else forged(probe, delivery, signers, NOW, OTHER_SECRET)
-        )
-        differs = {
-            name for name in right.headers if made[probe].headers.get(name) != right.headers[name]
-        }
-        if made[probe].body != right.body:
-            differs.add("body")
-        signatures = {"X-SendComms-Signature", "webhook-signature"}
-        assert (
-            differs
-            == {
-                Probe.VALID: set(),
-                Probe.DUPLICATE: set(),
-                Probe.TAMPERED_BODY: {"body"},
-                Probe.OLD_SECRET: signatures,
-                Probe.UNSIGNED: signatures,
-                Probe.TRUNCATED_SIGNATURE: signatures,
-                Probe.STALE_TIMESTAMP: {"webhook-timestamp", "webhook-signature"},
-                Probe.FUTURE_TIMESTAMP: {"webhook-timestamp", "webhook-signature"},
-                Probe.TAMPERED_TIMESTAMP: {"webhook-signature"},
-            }[probe]
-        )
-    stale, future = made[Probe.STALE_TIMESTAMP], made[Probe.FUTURE_TIMESTAMP]
-    for request in (stale, future):
-        assert by_library_without_time(samples.SECRET, request.body, request.headers)
-        assert not in_time(request.headers)
-    assert int(stale.headers["webhook-timestamp"]) < NOW < int(future.headers["webhook-timestamp"])
-
-
-@pytest.mark.parametrize("probe", [Probe.VALID, Probe.DUPLICATE])
-def test_nothing_genuine_is_forged(probe: Probe) -> None:
-    delivery = sample(samples.webhook(), probe, "evt_1", samples.NOW_MS)
-    with pytest.raises(ValueError, match="genuine"):
-        forged(probe, delivery, Signers.of([samples.SECRET]), NOW, OTHER_SECRET)
-
-
-def test_every_body_is_a_sample_that_says_so_and_node_writes_it_as_it_is() -> None:
-    world = World(events=("email.bounced",), headers={"X-Team": "billing"})
-    world.check()
-    assert len(world.receiver.came) == len(Probe)
-    for body, headers in world.receiver.came:
-        assert serialize(parse(body.decode())) == body
-        payload = json.loads(body)
-        assert payload["event"] == headers["X-SendComms-Event"] == "email.bounced"
-        assert payload["data"]["subject"].startswith("A check of your receiver: ")
-        assert payload["data"]["to"].endswith("@example.com")
-        assert headers["X-Team"] == "billing"
-
-
-def test_only_the_duplicate_has_the_ids_and_the_bytes_of_the_valid_request() -> None:
-    world = World()
-    world.check()
-    (body, first), *rest = world.receiver.came
-    again = [headers for other, headers in rest if other == body]
-    assert [headers["X-SendComms-Attempt"] for headers in again] == ["2"]
-    ids = ("webhook-id", "X-SendComms-Delivery")
-    assert [again[0][name] for name in ids] == [first[name] for name in ids]
-    assert len({headers["webhook-id"] for _, headers in rest}) == len(rest)
-    assert len({json.loads(other)["transaction_id"] for other, _ in rest}) == len(rest)
-
-
-@pytest.mark.parametrize(
-    ("secrets", "expected"),
-    [
-        (Secrets(samples.SECRET), None),
-        (Secrets(samples.SECRET, OTHER_SECRET, samples.NOW_MS), OTHER_SECRET),
-        (Secrets(samples.SECRET, OTHER_SECRET, samples.NOW_MS + 1), None),
-        (Secrets(samples.SECRET, samples.SECRET, samples.NOW_MS), None),
-    ],
-)
-def test_an_old_secret_is_one_that_no_longer_counts(secrets: Secrets, expected: str | None) -> None:
-    made = unlive_secret(secrets, samples.NOW_MS, bytes(32))
-    assert made == (expected or f"whsec_{'0' * 64}")
-    assert made not in secrets.live(samples.NOW_MS)
 
 
 def test_a_check_is_started_with_a_record_and_counts_as_a_test_event() -> None:

@@ -93,7 +93,7 @@ def test_a_reserved_name_is_refused_in_the_spellings_that_servers_take_for_it(na
         {"x_team": "a b", "!#$%&'*+-.^_`|~": "~!"},
         {"X-Api-Key": "x" * MAX_HEADER_VALUE_LENGTH},
         {f"X-{number}": "1" for number in range(MAX_HEADERS)},
-        {"Contents": "x", "Hostname": "x", "Accept": "x", "Webhook": "x"},
+        {"Contents": "x", "Hostname": "x", "Accepts": "x", "Webhook": "x"},
     ],
 )
 def test_what_breaks_no_rule_is_sent_as_it_is(headers: dict[str, str]) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.payload import MAX_DEPTH, parse
+from support.ses_vectors import TABLE, body_of, only, vector
 from webhooks.domain.ses import SesAccounts, to_events
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from webhooks.domain.event import Event
-
-FOLDER = Path(__file__).parents[1] / "data" / "ses"
 SIX = ("send", "delivery", "bounce", "complaint", "open", "click")
 OTHERS = {
     "deliverydelay": "email.delivery_delayed",
@@ -39,13 +30,6 @@ DETAIL_TYPES = {
     "Rendering Failure": "Email Rendering Failed",
     "Subscription": "Email Subscribed",
 }
-MISSING = object()
-TABLE = SesAccounts({"ConfigSet": "acc_table", "email-tracking-set": "acc_bridge"}, "acc_default")
-
-
-def vector(name: str) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return record
 
 
 def in_sns(record: dict[str, Any]) -> dict[str, Any]:
@@ -70,22 +54,6 @@ def in_eventbridge(record: dict[str, Any]) -> dict[str, Any]:
         "resources": ["arn:aws:ses:us-east-1:123456789012:configuration-set/FromTheArn"],
         "detail": record,
     }
-
-
-def only(record: dict[str, Any], accounts: SesAccounts | None = None) -> Event:
-    (event,) = to_events(record, accounts=accounts)
-    return event
-
-
-def body_of(event: Event) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(event.body)
-    return body
-
-
-def refusal(record: dict[str, Any]) -> InvalidEventError:
-    with pytest.raises(InvalidEventError) as caught:
-        to_events(record)
-    return caught.value
 
 
 def test_a_bounce_becomes_an_email_bounced_with_what_ses_says_of_it() -> None:
@@ -342,90 +310,6 @@ def test_recipients_that_a_record_does_not_list_are_the_emails() -> None:
     record = vector("delivery")
     del record["delivery"]["recipients"]
     assert body_of(only(record))["data"]["to"] == "recipient@example.com"
-
-
-@pytest.mark.parametrize(
-    ("name", "path", "value"),
-    [
-        ("bounce", ("mail",), "text"),
-        ("bounce", ("mail", "messageId"), None),
-        ("bounce", ("mail", "timestamp"), "noon"),
-        ("bounce", ("mail", "tags", "account_id"), ["no#account"]),
-        ("bounce", ("mail", "tags", "transaction_id"), ["\x00"]),
-        ("bounce", ("bounce",), None),
-        ("bounce", ("bounce", "timestamp"), 17),
-        ("deliverydelay", ("deliveryDelay",), "text"),
-        ("subscription", ("subscription", "timestamp"), None),
-        ("eventbridge_open", ("detail",), "text"),
-        ("eventbridge_open", ("detail", "eventType"), ""),
-        ("eventbridge_open", ("source",), "my.shop"),
-        ("open", ("eventType",), 17),
-        ("reject", ("mail",), None),
-        ("complaint", ("complaint", "timestamp"), ""),
-    ],
-)
-def test_what_only_looks_like_ses_is_refused(
-    name: str, path: tuple[str, ...], value: object
-) -> None:
-    record = vector(name)
-    parent = record
-    for key in path[:-1]:
-        parent = parent[key]
-    parent[path[-1]] = value
-    error = refusal(record)
-    assert error.reason == "invalid_field"
-    assert error.field.startswith((".".join(path), "eventType"))
-
-
-WRONG: tuple[Any, ...] = (None, "text", 17, True, [], {}, ["text"])
-
-
-@pytest.mark.parametrize("name", [path.stem for path in sorted(FOLDER.glob("*.json"))])
-def test_whatever_is_missing_or_of_another_type_a_record_is_events_or_refused(name: str) -> None:
-    """Nothing of it may be an error of ours, which would send the message round five times."""
-    tried = 0
-    for path in paths_in(vector(name)):
-        for value in (MISSING, *WRONG):
-            record = vector(name)
-            parent = record
-            for key in path[:-1]:
-                parent = parent[key]
-            if value is MISSING:
-                del parent[path[-1]]
-            else:
-                parent[path[-1]] = value
-            with contextlib.suppress(InvalidEventError):
-                to_events(record, accounts=TABLE)
-            tried += 1
-    assert tried > 100
-
-
-def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every part of a document."""
-    if path:
-        yield path
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in items:
-            yield from paths_in(part, (*path, key))
-
-
-def test_what_would_nest_too_deep_to_be_read_again_is_refused() -> None:
-    """An erasure reads what was delivered, and a shard what is to be."""
-    record = vector("click")
-    # A record's detail is a level below its top, an event's two.
-    record["click"]["linkTags"] = {"a": nested(MAX_DEPTH - 4)}
-    parse(only(record).body)
-    record["click"]["linkTags"] = {"a": nested(MAX_DEPTH - 3)}
-    parse(json.dumps(record))
-    assert refusal(record).reason == "too_deep"
-
-
-def nested(levels: int) -> list[Any]:
-    value: list[Any] = []
-    for _ in range(levels - 1):
-        value = [value]
-    return value
 
 
 def test_the_notice_that_a_topic_was_subscribed_is_no_event() -> None:

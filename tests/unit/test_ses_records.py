@@ -1,42 +1,34 @@
-"""Records as they were captured: what becomes of each, and what one odd part of one costs."""
+"""Records as they were captured: what becomes of each."""
 
 from __future__ import annotations
 
 import copy
 import json
 import re
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
+from support.ses_records import (
+    ACCOUNTS,
+    DATA,
+    FOLDER,
+    NAMES,
+    bare,
+    read,
+    text_of,
+    told,
+    validate,
+    with_odd,
+)
 from support.world import World
-from webhooks.domain.catalog import schema_of
-from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.event import Event, EventType
-from webhooks.domain.intake import Message, read_message
-from webhooks.domain.recipient import addresses_of
+from webhooks.domain.event import EventType
+from webhooks.domain.intake import Message
 from webhooks.domain.ses import SesAccounts, to_events
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-DATA = Path(__file__).parents[1] / "data"
-FOLDER = DATA / "ses_records"
-NAMES = sorted(path.name.removesuffix(".expected.json") for path in FOLDER.glob("*.expected.json"))
 IDS: dict[str, dict[str, Any]] = json.loads((DATA / "ses_event_ids.json").read_text("utf-8"))
-ACCOUNTS = SesAccounts({"shop-mail": "acc_shop"}, "acc_default")
 WITH_A_CLIENT = {EventType.OPENED, EventType.CLICKED}
 NO_COMPLAINTS = {"complaint-auth-failure"}
-
-
-def text_of(name: str) -> str:
-    paths = (FOLDER / f"{name}.json", DATA / "ses" / f"{name}.json")
-    return next(path for path in paths if path.exists()).read_text(encoding="utf-8")
 
 
 def expected_of(name: str) -> dict[str, Any]:
@@ -45,42 +37,10 @@ def expected_of(name: str) -> dict[str, Any]:
     return expected
 
 
-def read(text: str) -> Message:
-    return read_message(text, sent_at_ms=0, ses_accounts=ACCOUNTS)
-
-
-def told(event: Event) -> dict[str, Any]:
-    """Return what is compared with an expectation."""
-    body = json.loads(event.body)
-    return {**body, "to": body["data"]["to"], "account_id": event.account_id}
-
-
-@cache
-def validator(event_type: EventType) -> Draft202012Validator:
-    return Draft202012Validator(schema_of(event_type))
-
-
-def validate(event: Event) -> None:
-    validator(event.type).validate(json.loads(event.body))
-
-
 def at(value: Any, path: str) -> Any:
     for key in path.split("."):
         value = value[key]
     return value
-
-
-def bare(name: str) -> dict[str, Any]:
-    """Return a record out of its envelopes."""
-    document = json.loads(text_of(name))
-    while True:
-        if "Message" in document:
-            document = json.loads(document["Message"])
-        elif "detail" in document:
-            document = document["detail"]
-        else:
-            record: dict[str, Any] = document
-            return record
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -162,190 +122,6 @@ def test_a_receiver_that_goes_by_the_transaction_id_loses_nothing() -> None:
         assert (prefix, int(time, 36)) == ("txn", event.occurred_at_ms)
         assert re.fullmatch("[0-9a-f]{12}", digits)
     assert [to_events(record) for record in texts] == [to_events(record) for record in texts]
-
-
-ODD: tuple[Any, ...] = (None, "", "text", 17, True, 1.5, [], {}, [None], ["text"], [[]], {"a": 1})
-MISSING = object()
-
-
-def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    if path:
-        yield path
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in items:
-            yield from paths_in(part, (*path, key))
-
-
-def with_odd(record: dict[str, Any], path: tuple[Any, ...], value: object) -> dict[str, Any]:
-    changed = copy.deepcopy(record)
-    parent = changed
-    for key in path[:-1]:
-        parent = parent[key]
-    if value is MISSING:
-        del parent[path[-1]]
-    else:
-        parent[path[-1]] = copy.deepcopy(value)
-    return changed
-
-
-ONE_OF_EACH = (
-    *("send-eventbridge", "delivery-eventbridge", "bounce-two-recipients", "click-link-tags"),
-    *("open-several-recipients", "complaint-yahoo", "delay-mailboxfull", "rendering-failure"),
-    "subscription-unsubscribed",
-)
-
-
-@pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_an_odd_part_costs_itself_and_never_the_record(name: str) -> None:
-    """Whatever is missing, null or of another type: the rest is told as before."""
-    record = bare(name)
-    [*whole] = to_events(record)
-    details = {"send", "delivery", "bounce", "complaint", "open", "click", "deliveryDelay"}
-    required: set[tuple[Any, ...]] = {("mail",), ("mail", "messageId"), ("mail", "timestamp")}
-    required |= {(part,) for part in record if part in details | {"subscription"} - {"send"}}
-    required |= {(part, "timestamp") for part in record}
-    required |= {("eventType",), ("notificationType",)}
-    if "commonHeaders" not in record["mail"]:
-        required |= {("mail", "destination"), ("mail", "destination", 0)}
-    tried = 0
-    for path in paths_in(record):
-        if path in required:
-            continue
-        for value in (MISSING, *ODD):
-            events = to_events(with_odd(record, path, value))
-            tried += 1
-            assert {event.type for event in events} == {whole[0].type}, (path, value)
-            assert {event.timestamp for event in events} == {whole[0].timestamp}
-            whom = {str(json.loads(event.body)["data"]["to"]) for event in events}
-            assert all("@customer.example" in one for one in whom), (path, value)
-            for event in events:
-                validate(event)
-    assert tried > 200
-
-
-RECIPIENT_LISTS = {
-    "delivery-eventbridge": ("delivery", "recipients"),
-    "bounce-two-recipients": ("bounce", "bouncedRecipients"),
-    "complaint-two-of-one-provider": ("complaint", "complainedRecipients"),
-    "delay-mailboxfull": ("deliveryDelay", "delayedRecipients"),
-    "send-eventbridge": ("mail", "destination"),
-}
-NO_ADDRESS: tuple[Any, ...] = (
-    None,
-    "",
-    "text",
-    17,
-    [],
-    {},
-    {"emailAddress": None},
-    {"emailAddress": ""},
-    "a@",
-    "@b",
-)
-
-
-@pytest.mark.parametrize("name", sorted(RECIPIENT_LISTS))
-@given(data=st.data())
-@settings(max_examples=40, deadline=None)
-def test_an_entry_without_an_address_costs_that_entry(name: str, data: st.DataObject) -> None:
-    record = bare(name)
-    part, listed = RECIPIENT_LISTS[name]
-    good = record[part][listed]
-    whole = [told(event) for event in to_events(record)]
-    odd = st.lists(st.sampled_from(NO_ADDRESS), max_size=2)
-    mixed = data.draw(odd)
-    for entry in good:
-        mixed += [entry, *data.draw(odd)]
-    record[part][listed] = mixed
-    assert [told(event) for event in to_events(record)] == whole
-
-
-@pytest.mark.parametrize("destination", [None, MISSING, [], [None], {"a": 1}, 17])
-@pytest.mark.parametrize("name", sorted(RECIPIENT_LISTS))
-def test_a_record_that_names_its_recipient_needs_no_destination(
-    name: str, destination: object
-) -> None:
-    record = bare(name)
-    whole = [event.id for event in to_events(record)]
-    changed = with_odd(record, ("mail", "destination"), destination)
-    assert [event.id for event in to_events(changed)] == whole
-    if name == "send-eventbridge":
-        del changed["mail"]["commonHeaders"]
-        with pytest.raises(InvalidEventError) as caught:
-            to_events(changed)
-        assert (caught.value.reason, caught.value.field) == ("invalid_field", "mail.destination")
-
-
-@pytest.mark.parametrize("name", sorted(RECIPIENT_LISTS))
-def test_a_text_where_a_list_is_usual_is_a_list_of_it(name: str) -> None:
-    record = bare(name)
-    part, listed = RECIPIENT_LISTS[name]
-    record[part][listed] = "zoe@customer.example"
-    record["mail"]["tags"]["campaign"] = "autumn"
-    record["mail"].setdefault("commonHeaders", {})["from"] = "Shop <orders@shop.example>"
-    [event] = to_events(record)
-    data = json.loads(event.body)["data"]
-    assert data["to"] == "zoe@customer.example"
-    assert data["tags"] == {"campaign": ["autumn"]}
-    assert data["from"] == "Shop <orders@shop.example>"
-
-
-def test_a_list_that_names_nobody_leaves_the_list_of_those_mailed() -> None:
-    """Who of the two it was is not known; to tell both that they bounced would be wrong."""
-    record = bare("bounce-two-recipients")
-    record["bounce"]["bouncedRecipients"] = [{"action": "failed"}]
-    [event] = to_events(record)
-    to = json.loads(event.body)["data"]["to"]
-    assert to == ["ada@customer.example", "bert@customer.example"]
-
-
-@pytest.mark.parametrize(
-    ("given_as", "address"),
-    [
-        ("Ada Example <ada@customer.example>", "ada@customer.example"),
-        ('"Example, Ada" <ada@customer.example>', "ada@customer.example"),
-        ("=?UTF-8?Q?Ad=C3=A9?= <ada@customer.example>", "ada@customer.example"),
-        ('"old@shop.example" <ada@customer.example>', "ada@customer.example"),
-        ("<ada@customer.example>", "ada@customer.example"),
-        (" ada@customer.example (Ada) ", "ada@customer.example"),
-        ("Ada <ada@customer.example> (home)", "ada@customer.example"),
-        ("Ada+News@Customer.example", "Ada+News@Customer.example"),
-        ('"a b"@customer.example', '"a b"@customer.example'),
-    ],
-)
-def test_to_is_a_bare_address(given_as: str, address: str) -> None:
-    record = bare("delivery-eventbridge")
-    record["delivery"]["recipients"] = [given_as, address]
-    [event] = to_events(record)
-    assert json.loads(event.body)["data"]["to"] == address
-    record = bare("open-google-proxy")
-    record["mail"]["destination"] = [given_as, address]
-    [event] = to_events(record)
-    assert json.loads(event.body)["data"]["to"] == address
-
-
-@pytest.mark.parametrize(
-    ("destination", "expected"),
-    [
-        (["Ada <ada@customer.example>"], "ada@customer.example"),
-        (["Alias@elsewhere.example"], None),
-        (["ada@customer.example", "bert@customer.example"], None),
-        (None, None),
-    ],
-)
-def test_a_forwarded_bounce_names_the_address_that_was_mailed(
-    destination: list[str] | None, expected: str | None
-) -> None:
-    record = bare("bounce-gmail-over-quota")
-    record["mail"]["destination"] = destination
-    record["bounce"]["bouncedRecipients"][0]["emailAddress"] = "alias@elsewhere.example"
-    [event] = to_events(record)
-    data = json.loads(event.body)["data"]
-    assert data["to"] == "alias@elsewhere.example"
-    assert data["bounce"].get("original_recipient") == expected
-    if expected:
-        assert expected in addresses_of(json.loads(event.body))
 
 
 @pytest.mark.parametrize(
@@ -534,72 +310,3 @@ def test_of_ses_own_tags_the_tenant_and_the_feedback_ids_go_through() -> None:
         "ses:feedback-id-b": ["b"],
         "order": ["1042"],
     }
-
-
-def in_sns(document: object) -> str:
-    text = document if isinstance(document, str) else json.dumps(document)
-    return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": text})
-
-
-def test_an_arrays_records_are_read_as_if_each_had_come_alone() -> None:
-    documents: list[Any] = [json.loads(text_of(name)) for name in NAMES if "pipe" not in name]
-    alone = [read(json.dumps(one)) for one in documents]
-    found = read(json.dumps(documents))
-    assert found.events == tuple(event for one in alone for event in one.events)
-    assert found.ignored_types == tuple(name for one in alone for name in one.ignored_types)
-    assert not found.refusals
-    assert read(in_sns(documents)) == found
-    assert to_events(documents, accounts=ACCOUNTS) == list(found.events)
-
-
-def test_what_is_wrong_in_an_array_costs_that_document() -> None:
-    good = bare("delivery-eventbridge")
-    bad = {"eventType": "Bounce", "mail": 17}
-    world = World(ses_accounts=SesAccounts(default="acc_1"))
-    world.add(events=("*",))
-    assert world.send(json.dumps([bad, good, 17, [good], {"event": "email.lost"}])) == []
-    assert len(world.sender.posts) == 1
-    assert [(one.reason, json.loads(one.body)) for one in world.rejected.messages] == [
-        ("invalid_field", bad),
-        ("not_an_object", 17),
-        ("not_an_object", [good]),
-        ("unknown_event", {"event": "email.lost"}),
-    ]
-    assert world.observer.counts["RejectedMessages"] == 4
-    assert len(to_events([bad, good])) == 1
-    with pytest.raises(InvalidEventError, match="mail"):
-        to_events([bad, bad])
-
-
-@given(st.integers(1, 6))
-@settings(max_examples=6, deadline=None)
-def test_sns_may_have_been_put_around_sns(times: int) -> None:
-    text = text_of("delivery-eventbridge")
-    whole = read(text)
-    for _ in range(times):
-        text = in_sns(text)
-    assert read(text) == whole
-    # What reads messages on their way may have made an object of the text in the envelope.
-    document = {"Type": "Notification", "Message": json.loads(text)}
-    assert read(json.dumps(document)) == whole
-    assert read(in_sns(in_sns("Successfully validated SNS topic for Amazon SES event publishing.")))
-
-
-@pytest.mark.parametrize("kind", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
-def test_sns_asking_for_a_confirmation_is_refused_with_what_to_do(kind: str) -> None:
-    document = {
-        "Type": kind,
-        "MessageId": "1",
-        "Token": "2336412f37fb",
-        "TopicArn": "arn:aws:sns:eu-west-1:111122223333:ses-events",
-        "Message": "You have chosen to subscribe to the topic",
-        "SubscribeURL": "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription",
-    }
-    for text in (json.dumps(document), in_sns(document)):
-        with pytest.raises(InvalidEventError) as caught:
-            read(text)
-        assert caught.value.reason == "confirmation"
-        assert kind in caught.value.message
-        assert "aws sns confirm-subscription" in caught.value.message
-        assert "2336412f37fb" not in str(caught.value)
-        assert "SubscribeURL" not in str(caught.value)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from webhooks.domain.delivery import Delivery, Status
 from webhooks.domain.signing import (
     delivery_headers,
+    secret_warnings,
     sendcomms_signature,
     standard_key,
     standard_signature,
@@ -59,6 +60,7 @@ def test_an_attempt_carries_every_header_of_the_contract() -> None:
     assert made == {
         "Content-Type": "application/json",
         "User-Agent": "SendComms-Webhooks/1.0",
+        "Accept": "*/*",
         "X-SendComms-Signature": sendcomms_signature(GENERATED, BODY),
         "X-SendComms-Event": "email.opened",
         "X-SendComms-Delivery": "019b4067-0b40-7b07-b12c-18ae47ea4cdb",
@@ -161,6 +163,38 @@ def test_any_base64_secret_is_read_as_the_libraries_read_it(
     text = base64.b64encode(key).decode()
     secret = ("whsec_" if prefixed else "") + (text if padded else text.rstrip("="))
     assert standard_key(secret) == key
+
+
+@pytest.mark.parametrize(
+    ("secret", "warned_of"),
+    [
+        (GENERATED, None),
+        ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", None),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=", None),
+        ("abcdefgh12345678", None),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo", "not written in full"),
+        ("abcdefgh1234567890", "not written in full"),
+        # Rust's library refuses bits that no encoder leaves at the end, the others an odd `=`.
+        ("abcdefgh1234567890==", "not written in full"),
+        ("abcdefgh12345678=", "not written in full"),
+        ("abcdefgh123456789", "not base64"),
+        ("your_webhook_secret", "not base64"),
+        ("whsec_your_secret_here", "not base64"),
+        ("correct horse battery staple", "not base64"),
+        ("clé très secrète", "not base64"),
+        ("whsec_whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "not base64"),
+    ],
+)
+def test_a_secret_that_libraries_read_in_different_ways_is_warned_of(
+    secret: str, warned_of: str | None
+) -> None:
+    warnings = secret_warnings(secret)
+    if warned_of is None:
+        assert warnings == []
+    else:
+        [warning] = warnings
+        assert warned_of in warning
+        assert secret not in warning
 
 
 def test_the_signed_content_is_id_timestamp_and_body() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import idna
 import pytest
 import requests
 import urllib3
@@ -17,6 +18,9 @@ from pydantic import HttpUrl, TypeAdapter
 from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import MAX_URL_CHARACTERS, Target, check_url, is_public, parse_url
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _PYDANTIC = TypeAdapter(HttpUrl)
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "ssrf.json").read_text())["vectors"]
 
@@ -25,9 +29,9 @@ def vectors(kind: str) -> list[Any]:
     return [pytest.param(v, id=v["id"]) for v in VECTORS if v["kind"] == kind]
 
 
-def accepted(url: str) -> bool:
+def accepted(url: str, own_hosts: Sequence[str] = ()) -> bool:
     try:
-        check_url(url)
+        check_url(url, own_hosts)
     except InvalidTargetError:
         return False
     return True
@@ -35,7 +39,8 @@ def accepted(url: str) -> bool:
 
 @pytest.mark.parametrize("vector", vectors("url"))
 def test_the_url_rule_decides_every_vector_as_published(vector: dict[str, Any]) -> None:
-    assert accepted(vector["input"]) == (vector["expected"] == "accept"), vector["why"]
+    own = vector.get("config", {}).get("self_hosts", ())
+    assert accepted(vector["input"], own) == (vector["expected"] == "accept"), vector["why"]
 
 
 @pytest.mark.parametrize("vector", vectors("ip"))
@@ -50,7 +55,7 @@ def test_a_refusal_names_the_field_and_never_repeats_the_url(vector: dict[str, A
         assert parse_url(url).host in url
         return
     with pytest.raises(InvalidTargetError) as caught:
-        check_url(url)
+        check_url(url, vector.get("config", {}).get("self_hosts", ()))
     assert caught.value.field == "url"
     assert len(caught.value.message.split()) > 3
     assert len(url) < 10 or url not in str(caught.value)
@@ -114,6 +119,119 @@ def test_what_is_not_exactly_one_address_is_not_public(text: str) -> None:
 def test_the_prefixes_are_closed_from_end_to_end(first: str, last: str) -> None:
     assert not is_public(first)
     assert not is_public(last)
+
+
+OWN = ["abc123.execute-api.eu-west-1.amazonaws.com", "api.example.com"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "abc123.execute-api.eu-west-1.amazonaws.com",
+        "ABC123.Execute-API.eu-west-1.amazonaws.com",
+        "abc123.execute-api.eu-west-1.api.aws",
+        "abc123.execute-api.cn-north-1.amazonaws.com.cn",
+        "api.example.com",
+        "API.example.com",
+    ],
+)
+@pytest.mark.parametrize("own", [OWN, ["abc123.execute-api.", "api.example.com"]])
+def test_the_services_own_api_is_no_target(host: str, own: list[str]) -> None:
+    with pytest.raises(InvalidTargetError, match="this API itself"):
+        check_url(f"https://{host}:8443/api/v1/events?a", own)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "abc124.execute-api.eu-west-1.amazonaws.com",
+        "abc12.execute-api.eu-west-1.amazonaws.com",
+        "xabc123.execute-api.us-east-1.amazonaws.com",
+        "d-abc123.execute-api.eu-west-1.api.aws",
+        "abc123.lambda-url.eu-west-1.on.aws",
+        "other.api.example.com",
+        "example.com",
+    ],
+)
+def test_anybody_elses_api_is_one(host: str) -> None:
+    assert accepted(f"https://{host}/hooks", OWN)
+
+
+def test_an_api_inside_a_private_network_is_none() -> None:
+    assert not accepted("https://vpce-0a1b.execute-api.eu-west-1.vpce.amazonaws.com/")
+
+
+def a_label(text: str) -> str:
+    return text if text.isascii() else "xn--" + text.encode("punycode").decode()
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "col\u00b7lecci\u00f3",
+        "\u30d5\u30a1\u30a4\u30eb\u30fb\u540d",
+        "\u3042\u30fba",
+        "\u0915\u094d\u200d\u0937",
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3",
+        "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc",
+        "\u03b1\u0375\u03b2",
+        "\u05e6\u05f4\u05dc",
+        "\u05d0\u05f3",
+    ],
+    ids=ascii,
+)
+def test_a_name_with_a_joiner_or_a_dot_where_it_belongs_is_accepted(label: str) -> None:
+    url = f"https://{a_label(label)}.example.com/"
+    assert idna.decode(a_label(label)) == label
+    assert accepted(url)
+    assert str(_PYDANTIC.validate_python(url).host) in url
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "a\u00b7l",
+        "l\u00b7",
+        "\u00b7l",
+        "l\u0387l",
+        "\u30fb",
+        "a\u30fbb",
+        "a\u200db",
+        "\u200da",
+        "a\u200c",
+        "\u0627\u200c\u0627",
+        "\u0375",
+        "\u0375a",
+        "\u05f3\u05d0",
+        "a\u05f3",
+        "\u3042\u200b",
+    ],
+    ids=ascii,
+)
+def test_a_name_with_one_anywhere_else_is_refused(label: str) -> None:
+    with pytest.raises(idna.IDNAError):
+        idna.decode(a_label(label))
+    assert not accepted(f"https://{a_label(label)}.example.com/")
+
+
+@given(
+    st.text(
+        st.sampled_from(
+            "l\u00b7a\u0375\u03b1\u05d0\u05f3\u05f4\u30fb\u30ab\u540d\u200c\u200d\u0915\u094d\u0627\u0628\u06cc1"
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_joiners_and_dots_are_judged_as_idna_judges_them(label: str) -> None:
+    host = f"{a_label(label)}.example.com"
+    try:
+        idna.decode(host)
+    except idna.IDNAError:
+        assert not accepted(f"https://{host}/")
+        return
+    assert accepted(f"https://{host}/")
+    assert _PYDANTIC.validate_python(f"https://{host}/").host == host
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ function headersOf(webhook, delivery) {
   const headers = [
     ["Content-Type", "application/json"],
     ["User-Agent", "SendComms-Webhooks/1.0"],
+    ["Accept", "*/*"],
     ["X-SendComms-Signature", "sha256=", secret],
     ["X-SendComms-Event", delivery.event],
     ["X-SendComms-Delivery", delivery.id],

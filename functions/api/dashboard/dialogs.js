@@ -126,7 +126,7 @@ export function secretDialog(title, secret, more, done) {
   const dialog = open(title, [
     el("p", {}, "Save the secret now: it is shown only this once. Your server verifies each delivery with it."),
     el("div", { class: "secret-row" }, shown, copyButton(secret, "Secret")),
-    more ? el("p", { class: "hint" }, more) : null,
+    ...more.map((text) => el("p", { class: "hint" }, text)),
     el("div", { class: "actions" }, button("I have saved it", () => dialog.close(), { class: "primary" })),
   ], { sticky: true });
   dialog.addEventListener("close", () => {

@@ -39,7 +39,7 @@ export async function register(done) {
       if (headers.any()) body.headers = headers.values();
       return inWords(send(body), body.events);
     },
-    done: (webhook) => secretDialog("Your webhook's secret", webhook.secret, null, () => done(webhook)),
+    done: (webhook) => secretDialog("Your webhook's secret", webhook.secret, webhook.warnings ?? [], () => done(webhook)),
   });
 }
 
@@ -169,7 +169,7 @@ export function rotate(webhook, done) {
     done: (rotated) => {
       const until = rotated.previous_secret_expires_at;
       const more = until ? `The old secret counts until ${fullTime(until)}.` : "The old secret no longer counts.";
-      secretDialog("The new secret", rotated.secret, more, done);
+      secretDialog("The new secret", rotated.secret, [more, ...(rotated.warnings ?? [])], done);
     },
   });
 }

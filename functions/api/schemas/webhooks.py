@@ -10,6 +10,7 @@ from api.schemas.base import In, Out
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
 from webhooks.domain.health import Health, HealthState
+from webhooks.domain.signing import secret_warnings
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import Registration, Webhook
 from webhooks.domain.webhook_fields import (
@@ -191,6 +192,12 @@ _SECRET_FORM = _FORMS["secret"] | {
 }
 
 
+_WARNINGS = Shape(
+    default=None,
+    description="What to do about a secret that libraries read in different ways.",
+)
+
+
 class RotationIn(In):
     """How to rotate a webhook's secret; every field may be left out."""
 
@@ -209,6 +216,7 @@ class RotatedSecretOut(Out):
     id: str
     secret: str = Shape(repr=False)
     previous_secret_expires_at: str | None = None
+    warnings: list[str] | None = _WARNINGS
 
     @classmethod
     def of(cls, webhook_id: str, rotated: Rotated) -> "RotatedSecretOut":
@@ -218,6 +226,7 @@ class RotatedSecretOut(Out):
             id=webhook_id,
             secret=rotated.secret,
             previous_secret_expires_at=None if until_ms is None else to_text(until_ms),
+            warnings=secret_warnings(rotated.secret) or None,
         )
 
 
@@ -277,14 +286,20 @@ def _show(webhook: Webhook, names: set[str]) -> dict[str, Any]:
     return values
 
 
-@_with({field.shown_as: _shown(field) for field in _OF_NEW})
+@_with(
+    {
+        **{field.shown_as: _shown(field) for field in _OF_NEW},
+        "warnings": (list[str] | None, _WARNINGS),
+    }
+)
 class RegisteredWebhookOut(Out):
     """A new webhook, with the secret that is shown this once."""
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
         """Return a new webhook as its registration shows it."""
-        return cls(**_show(webhook, set(cls.model_fields)) | {"secret": secret})
+        secrets = {"secret": secret, "warnings": secret_warnings(secret) or None}
+        return cls(**_show(webhook, set(cls.model_fields)) | secrets)
 
 
 @_with({field.shown_as: _shown(field) for field in READABLE})

@@ -46,6 +46,7 @@ class Settings:
     default_account_id: str = "default"
     ses_headers: tuple[str, ...] = ()
     cursor_key: bytes = field(default=b"", repr=False)
+    domain_name: str = ""
     stack_name: str = ""
     aws_endpoint_url: str | None = None
 
@@ -94,6 +95,7 @@ class Settings:
             ),
             ses_headers=_names(environment.get("SES_HEADERS", "")),
             cursor_key=environment.get("CURSOR_KEY", "").encode(),
+            domain_name=environment.get("DOMAIN_NAME", ""),
             stack_name=environment.get("STACK_NAME", ""),
             aws_endpoint_url=environment.get("AWS_ENDPOINT_URL") or None,
         )

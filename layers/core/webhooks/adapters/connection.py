@@ -6,7 +6,9 @@ them are pooled.
 
 from __future__ import annotations
 
+import socket
 import ssl
+import sys
 import threading
 import time
 from functools import partial
@@ -24,7 +26,6 @@ from webhooks.adapters.response import BoundedResponse
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from webhooks.adapters.dialer import Dialer
@@ -36,6 +37,12 @@ MAX_IDLE_CONNECTIONS_PER_POOL = 10
 MAX_CONNECTION_AGE_SECONDS = 60.0
 """After this long the name is looked up again: a receiver that moved is followed."""
 
+SECONDS_TO_READ = 0.2
+"""Left of an attempt when a receiver takes no more of the request: its response may be there."""
+
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""How TLS says that the connection below it ended, which is no failure of TLS."""
+
 
 def new_ssl_context() -> ssl.SSLContext:
     """Return a context that trusts certifi's authorities and heeds no environment variable.
@@ -44,6 +51,8 @@ def new_ssl_context() -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # As browsers do (RFC 9525, section 6.3): a common name may be anybody's label.
+    context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
     context.load_verify_locations(certifi.where())
     return context
@@ -82,13 +91,32 @@ class Guard:
         return self._dialer.dial(host, port, self.watch)
 
 
+def _acknowledge(connection: socket.socket) -> None:
+    """Tell the receiver at once what has come from it, rather than after 40 milliseconds.
+
+    TLS 1.3 sends tickets first. Where Nagle's algorithm is on, an early response waits until they
+    are acknowledged, and is lost when the receiver closes before that.
+    """
+    if sys.platform == "linux":
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class GuardedConnection(HTTPConnection):
-    """A connection that its guard's dialer opens. `clean` lets it be used again."""
+    """A connection that its guard's dialer opens. `clean` lets it be used again.
+
+    `cut_short` tells that the receiver did not take the whole request.
+    """
 
     guard: Guard
     response: BoundedResponse | None = None
     clean = False
+    cut_short = False
     opened_at = 0.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Open nothing yet."""
+        super().__init__(*args, **options)
+        self._pieces: list[bytes] = []
 
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, method: str | None = None
@@ -105,6 +133,40 @@ class GuardedConnection(HTTPConnection):
         """Get ready for the next request."""
         self.response = None
         self.clean = False
+        self.cut_short = False
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, head and body in one piece: fewer packets, fewer calls.
+
+        Raises BrokenPipeError where the receiver does not take all of it. It may have responded
+        before it closed, and urllib3 goes on to read after that error alone: of a connection that
+        was closed with something unread, each version of Python and OpenSSL tells in a way of its
+        own.
+        """
+        self._pieces.clear()
+        super().request(*args, **options)
+        if self.sock is None:
+            self.connect()
+        rest = memoryview(b"".join(self._pieces))
+        try:
+            while rest:
+                self.sock.settimeout(max(self.guard.watch.remaining() - SECONDS_TO_READ, 0.001))
+                rest = rest[self.sock.send(rest) :]
+        except (ConnectionError, TimeoutError, ssl.SSLError) as error:
+            self.cut_short = True
+            raise BrokenPipeError from error
+        _acknowledge(self.sock)
+
+    def send(self, data: Any) -> None:
+        """Keep a part of the request until `request` has all of them."""
+        self._pieces.append(data)
+
+    def getresponse(self) -> Any:
+        """Read the response's head; raises ConnectionError where the connection ends before it."""
+        try:
+            return super().getresponse()
+        except _ENDED as error:
+            raise ConnectionResetError from error
 
     def take_body(self, max_bytes: int) -> bytes:
         """Read the body's beginning, close the response, and settle whether another may follow."""
@@ -112,7 +174,9 @@ class GuardedConnection(HTTPConnection):
         if response is None:
             return b""
         body = response.take(max_bytes)
-        self.clean = self.sock is not None and response.leaves_clean(self.sock)
+        self.clean = (
+            not self.cut_short and self.sock is not None and response.leaves_clean(self.sock)
+        )
         response.close()
         return body
 

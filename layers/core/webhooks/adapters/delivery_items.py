@@ -21,6 +21,9 @@ DUE_KEYS = "0123456789abcdef"
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
+_FORMER_REASONS = {"answer_too_large": FailureReason.RESPONSE_TOO_LARGE}
+"""Words in records of the version before."""
+
 WRITE_UNIT_BYTES = 1024
 
 _MILLISECONDS = 1000
@@ -198,6 +201,11 @@ def _read_body(value: Mapping[str, Any]) -> bytes:
     return str(value["S"]).encode()
 
 
+def read_reason(text: str | None) -> FailureReason | None:
+    """Return why a stored attempt failed, None where it did not; ValueError for an unknown word."""
+    return FailureReason(_FORMER_REASONS.get(text, text)) if text else None
+
+
 def _read_attempt(text: str) -> Attempt:
     fields = json.loads(text)
     fields += [None] * (8 - len(fields))
@@ -207,7 +215,7 @@ def _read_attempt(text: str) -> Attempt:
         started_at_ms=started_at_ms,
         duration_ms=duration_ms,
         status_code=status_code,
-        error=FailureReason(error) if error else None,
+        error=read_reason(error),
         response_body=response_body or "",
         manual=bool(manual),
         probe=bool(probe),

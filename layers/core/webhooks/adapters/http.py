@@ -38,6 +38,8 @@ MAX_BODY_BYTES = 4096
 """How much of a response's body is read. A longer one ends the connection, not the delivery."""
 
 _YEAR_SECONDS = 31_536_000.0
+_FIRST_TIME = 1e9
+"""A larger number of seconds than this is no wait but a time, which was passed in 2001."""
 
 
 class GuardedSender:
@@ -134,20 +136,25 @@ def _milliseconds_since(started: float) -> int:
 
 
 def retry_after_seconds(text: str, now: float) -> float | None:
-    """Return the whole seconds that a `Retry-After` asks for, at most a year's.
+    """Return the whole seconds that a `Retry-After` asks for, rounded up, at most a year's.
 
-    `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds.
-    None where it is garbage or in the past.
+    `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds. A
+    fraction, and a number over 10^9 that is itself Unix seconds, are no HTTP and yet common. None
+    where it is garbage or in the past.
     """
     text = text.strip(" \t")
-    if re.fullmatch(r"[0-9]+", text):
-        return min(float(text), _YEAR_SECONDS)
-    try:
-        date = parsedate_to_datetime(text[:64])
-    except (ValueError, TypeError, OverflowError):
-        return None
-    seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(float(math.ceil(seconds)), _YEAR_SECONDS) if seconds > 0 else None
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        seconds = float(text)
+        if seconds <= _FIRST_TIME:
+            return float(math.ceil(min(seconds, _YEAR_SECONDS)))
+        seconds -= now
+    else:
+        try:
+            date = parsedate_to_datetime(text[:64])
+        except (ValueError, TypeError, OverflowError):
+            return None
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    return float(math.ceil(min(seconds, _YEAR_SECONDS))) if seconds > 0 else None
 
 
 def printable(body: bytes) -> str:

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
+from webhooks.adapters.delivery_items import read_reason
 from webhooks.adapters.items import number
-from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.jobs.check import Check, CheckStatus, Probe
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus
 from webhooks.domain.jobs.replay import Replay, ReplayStatus
@@ -125,7 +126,7 @@ def _value(probe: Probe, outcome: Outcome) -> dict[str, Any]:
 def _read_outcome(text: str) -> tuple[Probe, Outcome]:
     probe, status_code, error, duration_ms = json.loads(text)
     outcome = Outcome(
-        error=FailureReason(error) if error else None,
+        error=read_reason(error),
         status_code=status_code,
         duration_ms=duration_ms,
     )

@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEAD_LINES = 101
-"""Limit across all heads of a response, interim ones (100 to 199) included."""
+"""Of one head. Interim responses (100 to 199), of which there may be any number, have one each."""
 
 MAX_BODY_SECONDS = 0.5
 """How long the beginning of a body is waited for, once the head is there."""
 
+_BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 
 class _Stream(io.BufferedReader):
-    """A response's bytes. Each line must be whole, and all lines together of bounded size."""
+    """A response's bytes. Each line must be whole, and all lines of a head of bounded size."""
 
     _bytes_left = MAX_HEAD_BYTES
     _lines_left = MAX_HEAD_LINES
     finished = False
+
+    def begin_head(self) -> None:
+        """Allow another head its size."""
+        self._bytes_left = MAX_HEAD_BYTES
+        self._lines_left = MAX_HEAD_LINES
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(self._bytes_left + 1)
@@ -69,12 +75,20 @@ class BoundedResponse(HTTPResponse):
         super().begin()
 
     def _read_status(self) -> tuple[str, int, str]:
-        match = _STATUS_LINE.fullmatch(self._stream.readline())
-        if match is None:
-            raise BadStatusLine("")
-        status = int(match[2])
-        interim = status < 200 and status != 101
-        return match[1].decode(), 100 if interim else status, ""
+        """Read past interim responses: they end no attempt, only its deadline does.
+
+        A 101 is no interim one: what follows it would be of another protocol.
+        """
+        while True:
+            self._stream.begin_head()
+            match = _STATUS_LINE.fullmatch(self._stream.readline())
+            if match is None:
+                raise BadStatusLine("")
+            status = int(match[2])
+            if status >= 200 or status == 101:
+                return match[1].decode(), status, ""
+            while self._stream.readline() not in _BLANK:
+                pass
 
     def take(self, max_bytes: int) -> bytes:
         """Return the beginning of the body as it came, as much of it as comes in time.

@@ -6,6 +6,7 @@ The samples go the way of every event, through `event.accept`, so that they are 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,19 +125,27 @@ def sample_document(event_type: EventType) -> dict[str, Any]:
 
 
 def sample_event(
-    event_type: str, *, account_id: str, event_id: str, now_ms: int, subject: str | None = None
+    event_type: str,
+    *,
+    account_id: str,
+    event_id: str,
+    now_ms: int,
+    subject: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Event:
     """Return a sample event of an account's own, which happens at this moment.
 
     It has a transaction id of its own too, so that a receiver that goes by those does not take it
     for a duplicate of the sample before. `subject` is the email's, where it is to tell what the
-    sample is for. Raises InvalidInputError for an unknown type.
+    sample is for, and `more` are fields that `data` has besides. Raises InvalidInputError for an
+    unknown type.
     """
     if event_type not in set(EventType):
         raise InvalidInputError("event", f"Use one of {', '.join(EventType)}.")
     document = sample_document(EventType(event_type))
     if subject is not None:
         document["data"]["subject"] = subject
+    document["data"] |= more or {}
     changes = {
         "account_id": account_id,
         "id": event_id,

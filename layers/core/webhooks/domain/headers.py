@@ -25,6 +25,7 @@ _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _RESERVED = frozenset(
     {
         # The sender's own (contract 2.3), and what frames the request or its response.
+        "accept",
         "accept-encoding",
         "date",
         "expect",

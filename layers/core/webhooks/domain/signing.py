@@ -50,6 +50,32 @@ def standard_key(secret: str) -> bytes:
     return base64.b64decode(match["digits"] + "==")
 
 
+def secret_warnings(secret: str) -> list[str]:
+    """Return what to do about a secret that Standard Webhooks libraries read in different ways.
+
+    Nothing where all read it alike, which is base64 written in full. No sentence repeats any of
+    the secret.
+    """
+    key = standard_key(secret)
+    if key == secret.encode():
+        return [_NOT_BASE64]
+    if base64.b64encode(key).decode() != secret.removeprefix(GENERATED_PREFIX):
+        return [_NOT_IN_FULL]
+    return []
+
+
+_NOT_BASE64 = (
+    "This secret is not base64, which Standard Webhooks libraries expect: some refuse it and some "
+    "read another key from it. Hand it to the library as bytes, as the page on verifying shows, or "
+    "leave the secret out to have one generated. X-SendComms-Signature is not affected."
+)
+_NOT_IN_FULL = (
+    "This secret is base64 that is not written in full, which the Standard Webhooks libraries of "
+    "Go, Rust and .NET refuse. Hand it over with its padding, as the page on verifying shows, or "
+    "leave the secret out to have one generated. X-SendComms-Signature is not affected."
+)
+
+
 def delivery_headers(
     delivery: Delivery,
     *,
@@ -74,6 +100,8 @@ def delivery_headers(
     return {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
+        # Rule sets of firewalls count its absence against a request.
+        "Accept": "*/*",
         "X-SendComms-Signature": sendcomms_signature(sendcomms_secret, delivery.body),
         "X-SendComms-Event": delivery.event_type,
         "X-SendComms-Delivery": delivery.id,

@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import InvalidTargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MAX_URL_CHARACTERS = 2048
 DEFAULT_PORT = 443
@@ -61,6 +64,12 @@ _INVISIBLE = (
     *(("\u3164", "\u3164"), ("\ufe00", "\ufe0f"), ("\uffa0", "\uffa0")),
     ("\U000e0000", "\U000e0fff"),
 )
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, and a letter's form in scripts such as Persian and Sinhala (CONTEXTJ of RFC 5892)."""
+
+_DOTS = frozenset("\u00b7\u0375\u05f3\u05f4\u30fb")
+"""As the middle dot of Catalan and of Katakana: no letters, but part of words (CONTEXTO)."""
+
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 _NEUTRAL = frozenset({"ES", "CS", "ET", "ON", "BN", "NSM"})
 _MAX_HOST_CHARACTERS = 253
@@ -73,8 +82,8 @@ _PRIVATE_SUFFIXES = (
     # reverse zones, and names that AWS resolves to private addresses
     *("in-addr.arpa", "ip6.arpa", "vpce.amazonaws.com"),
 )
-_API_GATEWAY_HOST = re.compile(r"[a-z0-9.-]+\.execute-api\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
-"""The service's own API is behind such a name: a webhook must not call the service itself."""
+API_GATEWAY = ".execute-api."
+"""What follows an API's id in its default names, of which it has one for IPv4 and one for both."""
 
 _LOW_PORTS = frozenset({443})
 _SERVICE_PORTS = frozenset(
@@ -86,12 +95,28 @@ _SERVICE_PORTS = frozenset(
 )
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, own_hosts: Collection[str] = ()) -> None:
     """Raise InvalidTargetError, saying what to change, unless a webhook may have this url.
 
-    Judges the text only; what its name resolves to is judged at every attempt.
+    Judges the text only; what its name resolves to is judged at every attempt. `own_hosts` are the
+    names of the service's own API, in lower case.
     """
-    parse_url(url)
+    refuse_own(parse_url(url), own_hosts)
+
+
+def refuse_own(target: Target, own_hosts: Collection[str]) -> None:
+    """Raise InvalidTargetError for the service's own API: a webhook must not call the service.
+
+    `own_hosts` are its names in lower case. A default name of API Gateway stands for all of its
+    API's; what comes after `API_GATEWAY` may be left out.
+    """
+    if _named(target.host) in map(_named, own_hosts):
+        raise InvalidTargetError("Use your own server's url: this host is this API itself.")
+
+
+def _named(host: str) -> str:
+    """Return an API's id where a host is one of its default names, else the host."""
+    return host.partition(API_GATEWAY)[0]
 
 
 def parse_url(url: str) -> Target:
@@ -133,17 +158,14 @@ def _check_host(host: str) -> None:
             )
     if host.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)):
         raise InvalidTargetError("Use a public name: the host's belongs to private networks.")
-    if _API_GATEWAY_HOST.fullmatch(host):
-        raise InvalidTargetError(
-            "Use a custom domain instead of an API's default execute-api name."
-        )
 
 
 def _decoded(label: str) -> str:
     """Return what a label stands for; nothing for an A-label that breaks the rules.
 
-    It must be of letters, digits and marks in their one canonical form. An approximation of RFC
-    5892 and UTS 46 that errs by refusing; resolvers and certificates see the ASCII in any case.
+    It must be of letters, digits and marks in their one canonical form, and of joiners and dots
+    where they belong. An approximation of RFC 5892 and UTS 46 that errs by refusing; resolvers
+    and certificates see the ASCII in any case.
     """
     if not label.startswith(_PUNYCODE):
         return label
@@ -157,10 +179,25 @@ def _decoded(label: str) -> str:
         canonical
         and not text.isascii()
         and unicodedata.normalize("NFC", text) == text
-        and all(map(_is_in_a_name, text))
+        and all(
+            _is_in_context(text, at) if character in _JOINERS | _DOTS else _is_in_a_name(character)
+            for at, character in enumerate(text)
+        )
         and unicodedata.category(text[0])[0] != "M"
     )
     return text if valid else ""
+
+
+def _is_in_context(text: str, at: int) -> bool:
+    """Tell whether a character stands where alone a name may have it (RFC 5892, appendix A)."""
+    import idna  # for few names, and for its tables of scripts and of how letters join
+
+    try:
+        if text[at] in _JOINERS:
+            return idna.core.valid_contextj(text, at)
+        return idna.core.valid_contexto(text, at)
+    except ValueError:
+        return False
 
 
 def _is_in_a_name(character: str) -> bool:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from webhooks.domain.shard import Shard
     from webhooks.ports import DeliveryStore, Observer, RejectedMessages
 
+MAX_REFUSALS = 10
+"""Documents of an array that are rejected one by one: each is a request, and a message has room for
+so many that the others of its batch would wait for them until the invocation ends."""
+
 
 class Message(NamedTuple):
     """A message of the events queue. `sent_at_ms` is when SQS took it."""
@@ -105,7 +109,7 @@ class Reader:
             self._observer.count("IgnoredEvents")
             if name in NO_COMPLAINTS:
                 self._observer.count("Ignored" + name.title().replace("-", ""))
-        rejected += [_rejected(message, error, body) for body, error in content.refusals]
+        rejected += _refused(message, content)
         if content.part is not None:
             event, shard, arrived_at_ms = content.part
             return [Read(message, event, arrived_at_ms, shard)]
@@ -163,6 +167,14 @@ class Reader:
                 return replace(event, occurred_at_ms=first_ms)
         # Of an array, where this one alone is refused now.
         raise content.refusals[-1].error
+
+
+def _refused(message: Message, content: Content) -> list[RejectedMessage]:
+    """Return what a message has of documents that can never be processed; many as it came, once."""
+    refusals = content.refusals
+    if len(refusals) > MAX_REFUSALS:
+        return [_rejected(message, refusals[0].error)]
+    return [_rejected(message, error, body) for body, error in refusals]
 
 
 def _rejected(

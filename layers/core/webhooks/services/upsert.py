@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError, UnavailableError
 from webhooks.ports import WebhookChanges
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 
+_BEGINS_ANEW = frozenset({"url", "active"})
+"""What begins a webhook's record anew where it is given, though it be as it was: a deployment that
+changes something else is to leave that record alone."""
+
 
 def put_webhook(
     registry: Registry, account_id: str, registration: Registration, *, active: bool | None = None
@@ -21,10 +25,12 @@ def put_webhook(
 
     An existing webhook gets every value of the registration but the secret, which only a new one
     takes; it stays enabled or disabled unless `active` is given. One that has these values already
-    is left alone. Of calls at once one creates and the others change. Raises what
-    `Registry.register` and `Registry.update` raise, but for ExternalIdTakenError.
+    is left alone; one that fails begins no clean record where it is enabled at this url already.
+    Of calls at once one creates and the others change. Raises what `Registry.register` and
+    `Registry.update` raise, but for ExternalIdTakenError.
     """
     registry.check(registration)
+    wanted = _wanted(registration, active)
     for _ in range(_TRIES):
         webhook = registry.find(account_id, registration.external_id)
         if webhook is None:
@@ -37,18 +43,21 @@ def put_webhook(
                 if registry.find(account_id, registration.external_id) is None:
                     raise
                 continue
-        changes = _replacement(registration, active)
-        if all(getattr(webhook, name) == value for name, value in changes.items()):
+        same = {name for name, value in wanted.items() if getattr(webhook, name) == value}
+        if same == wanted.keys():
             return webhook
+        left_out = same & _BEGINS_ANEW
+        changes = WebhookChanges(**{name: wanted[name] for name in wanted.keys() - left_out})
         changed = registry.update(account_id, webhook.id, changes)
-        if changed is not None:
+        # Another call may have changed what was left out since.
+        if changed is not None and all(getattr(changed, n) == wanted[n] for n in left_out):
             return changed
-    msg = "putting a webhook: it is created and deleted too often"
+    msg = "putting a webhook: it is created, changed and deleted too often"
     raise UnavailableError(msg)
 
 
-def _replacement(registration: Registration, active: bool | None) -> WebhookChanges:
+def _wanted(registration: Registration, active: bool | None) -> dict[str, Any]:
     values = registration.settings()
-    # It found the webhook. To set it again would take it back from a call that changes it now.
+    # It finds the webhook. To set it again would take it back from a call that changes it now.
     del values["external_id"]
-    return WebhookChanges(**values, active=active)
+    return values if active is None else {**values, "active": active}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from webhooks.ports import KeptAnswers
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.keyring import Keyring
+    from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
     from webhooks.services.rate_limits import RateLimits
     from webhooks.services.registry import Registry
@@ -20,10 +21,16 @@ class OwnersServices(Base):
     """The api's services but for jobs."""
 
     @cached_property
+    def own_api(self) -> OwnApi:
+        """What knows the API's own names."""
+        from webhooks.services.own_api import OwnApi
+
+        return OwnApi(self.settings.domain_name)
+
+    @cached_property
     def registry(self) -> Registry:
         """What manages webhooks. ValueError without a key to seal its cursors with."""
         from webhooks.adapters.dynamodb import DynamoDBWebhookStore
-        from webhooks.adapters.names import check_name
         from webhooks.adapters.resolver import resolve
         from webhooks.services.registry import Registry
 
@@ -36,13 +43,20 @@ class OwnersServices(Base):
             ),
             recoveries=self._job_scheduler,
             observer=self.observer,
-            check_url=lambda url: check_name(self._rules.parse_url(url)),
+            check_url=self._check_url,
             resolve=resolve,
             is_public=self._rules.is_public,
             max_webhooks=self.settings.max_webhooks_per_account,
             max_webhooks_per_host=self.settings.max_webhooks_per_host,
             cursor_key=self._cursor_key,
         )
+
+    def _check_url(self, url: str) -> None:
+        from webhooks.adapters.names import check_name
+
+        target = self._rules.parse_url(url)
+        check_name(target)
+        self.own_api.check(target)
 
     @cached_property
     def logbook(self) -> Logbook:

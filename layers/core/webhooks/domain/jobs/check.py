@@ -183,6 +183,8 @@ def _of_valid(outcome: Outcome) -> tuple[Verdict, str]:
         return Verdict.PASSED, "Accepted, as it should be."
     if outcome.status_code in _OF_SIGNATURES:
         return Verdict.FAILED, _VALID_REFUSED
+    if outcome.status_code in _OF_PARSERS:
+        return Verdict.FAILED, _VALID_UNPARSED.format(outcome.status_code)
     if outcome.status_code is not None:
         return Verdict.FAILED, _VALID_FAILED.format(outcome.status_code)
     return Verdict.FAILED, _UNREACHED[outcome.error or FailureReason.CONNECTION]
@@ -219,6 +221,9 @@ def _left(findings: Sequence[Finding]) -> list[str]:
 _OF_SIGNATURES = frozenset({401, 403})
 """Responses that blame the signature: during a rotation the other secret is tried next."""
 
+_OF_PARSERS = frozenset({400, 406, 415, 422})
+"""Responses that come from in front of the receiver's own code: from a parser, or a firewall."""
+
 _VERIFIED = "Your receiver accepts what we sign and refuses everything else."
 _NOTHING_LEFT = f"{_VERIFIED[:-1]}: nothing is left to do."
 _LEFT_DUPLICATE = (
@@ -249,7 +254,15 @@ _INCOMPLETE = "Your receiver accepts what it should refuse: correct what failed,
 
 _VALID_REFUSED = (
     "Refused, though it is genuine: look whether your receiver has this webhook's secret, all of "
-    "it, and verifies the body's bytes as they came."
+    "it, and verifies the body's bytes as they came. AdonisJS trims texts and makes null of empty "
+    "ones before you see them, xss-clean and express-mongo-sanitize rewrite others, and a firewall "
+    "may return 403: the page on verifying has the way around each."
+)
+_VALID_UNPARSED = (
+    "Refused with {}, though it is genuine: a parser in front of your code refuses keys such as "
+    "constructor or __proto__, as those of Nuxt and h3 1, Fastify, Hapi, Koa and middy do, or a "
+    "firewall refuses its text. Take the body's bytes as they came: the page on verifying has the "
+    "way for each."
 )
 _VALID_FAILED = "Refused with {}, though it is genuine: return any 2xx for what you take."
 _UNREACHED: Mapping[FailureReason, str] = {

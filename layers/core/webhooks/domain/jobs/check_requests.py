@@ -19,6 +19,18 @@ _CUT_CHARACTERS = 22
 """Half of a `v1` signature, and a third of the other one."""
 _RECIPIENT, _OTHER_RECIPIENT = b"recipient@example.com", b"somebody@example.com"
 
+_TRYING = {
+    "check": {
+        "name": "Zo\u00eb M\u00fcller <zoe@example.com>",
+        "empty": "",
+        "utm.source": "a key with a dot in it",
+        "constructor": {"prototype": "keys that some parsers refuse"},
+        "__proto__": "another one",
+    }
+}
+"""What any event may have in `data`, and parsers of some frameworks change or refuse. It is in the
+genuine request alone, so that a forged one is refused for what is forged."""
+
 _OFF_SECONDS = {
     Probe.STALE_TIMESTAMP: -600,
     Probe.FUTURE_TIMESTAMP: 600,
@@ -55,16 +67,20 @@ def sample(webhook: Webhook, probe: Probe, event_id: str, now_ms: int) -> Delive
     """Return what a probe is made of: a delivery of a sample event, which no log ever has.
 
     The event is of a type that the webhook wants, and its subject tells whoever finds it what it
-    is. Each probe has an event of its own, but for a duplicate: a receiver that goes by ids alone
-    would otherwise take a forgery for a repeat, and accept it.
+    is. The valid one is of the odd sort that a receiver must take as well. Each probe has an event
+    of its own, but for a duplicate: a receiver that goes by ids alone would otherwise take a
+    forgery for a repeat, and accept it.
     """
     wanted = webhook.events[0]
+    is_valid = probe is Probe.VALID
     event = sample_event(
         EventType.DELIVERED.value if wanted == ALL_EVENTS else wanted,
         account_id=webhook.account_id,
         event_id=event_id,
         now_ms=now_ms,
-        subject=f"A check of your receiver: {probe}",
+        # The spaces are to be there when its receiver computes the signature, too.
+        subject=f"A check of your receiver: {probe}{'  ' * is_valid}",
+        more=_TRYING if is_valid else None,
     )
     return Delivery(
         account_id=webhook.account_id,

@@ -1,0 +1,243 @@
+"""A world of deliveries that go on by themselves, for Hypothesis to play with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from support import samples
+from support.watched_deliveries import (
+    Executions,
+    Inline,
+    LossyDeliveryStore,
+    Name,
+    Recoveries,
+    Recovering,
+)
+from support.world import World
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.health import Circuit
+from webhooks.services.redriver import Redriver
+from webhooks.services.registry import Registry
+from webhooks.services.retrier import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
+BUSY = Outcome(FailureReason.HTTP_STATUS, status_code=503, retry_after_seconds=900)
+GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410)
+TAKEN = Outcome(status_code=200)
+
+indexes = st.integers(0, 30)
+webhooks = st.sampled_from([1, 2])
+outcomes = st.sampled_from([TAKEN, REFUSED, REFUSED, BUSY, GONE])
+
+
+class DeliveryMachine(RuleBasedStateMachine):
+    """Deliveries that are received, go on when they are due, and are swept."""
+
+    @initialize(
+        first=outcomes,
+        second=outcomes,
+        events=st.integers(0, 12),
+        schedule=st.sampled_from([(5.0,), (5.0, 300.0)]),
+    )
+    def begin(
+        self, first: Outcome, second: Outcome, events: int, schedule: tuple[float, ...]
+    ) -> None:
+        self.store = LossyDeliveryStore(len(schedule) + 1)
+        self.world = World(deliveries=self.store, schedule=schedule, recovery_rate=3)
+        self.executions = self.world.scheduler = Executions(self.world.clock)
+        self.recoveries = self.world.recoveries = Recoveries(self.world.clock)
+        for service in (self.world.dispatcher, self.world.recovery_job):
+            service._threads.shutdown()
+            service._threads = Inline()  # type: ignore[assignment]
+        for number in (1, 2):
+            self.world.add(number, account_id=f"acc_{number}")
+        self.registry = Registry(
+            self.world.store,
+            recoveries=self.recoveries,
+            observer=self.world.observer,
+            check_url=lambda _: None,
+            resolve=lambda _: [],
+            is_public=lambda _: True,
+            max_webhooks=2,
+            max_webhooks_per_host=2,
+            cursor_key=b"key",
+            now_ns=lambda: self.world.now_ms * 1_000_000,
+            random_bytes=self.random_bytes,
+        )
+        self.redriver = Redriver(self.store, self.executions, self.world.clock)
+        self.answers = {1: first, 2: second}
+        self.world.sender.answer = self.answer
+        self.unfinished: list[str] = []
+        self.answered: list[tuple[Name, int]] = []
+        self.dead_letters: Counter[Name] = Counter()
+        self.stopped: set[Name] = set()
+        self.by_hand = False
+        self.interfered = False
+        self.meanwhile: list[Callable[[], object]] = []
+        self.drawn = 0
+        for event in range(events):
+            self.an_event_arrives(1 + event % 2, event)
+
+    def random_bytes(self, count: int) -> bytes:
+        self.drawn += 1
+        return self.drawn.to_bytes(count)
+
+    def answer(self, url: str, headers: Mapping[str, str]) -> Outcome:
+        stored = [one for one in self.store.watched.values() if one.id == _delivery_id(headers)]
+        if stored and stored[0].status.settled and not self.by_hand:
+            self.store.watched.wrong.append(f"sent although {stored[0].status}")
+        while self.meanwhile:
+            with suppress(UnavailableError):
+                self.meanwhile.pop()()
+        return self.answers[1 if url == samples.webhook(1).url else 2]
+
+    @rule(number=webhooks, event=st.integers(0, 12))
+    def an_event_arrives(self, number: int, event: int) -> None:
+        text = samples.event_text(
+            account_id=f"acc_{number}",
+            transaction_id=f"txn_{event}",
+            timestamp=f"2025-12-21T10:{event:02d}:00Z",
+        )
+        self.unfinished.append(text)
+        self.messages_are_received()
+
+    @rule()
+    def messages_are_received(self) -> None:
+        texts, self.unfinished = self.unfinished[:10], self.unfinished[10:]
+        self.store.unrecorded.clear()
+        before = len(self.world.sender.posts)
+        down = {
+            webhook.url
+            for webhook, _ in self.world.store.webhooks.values()
+            if webhook.health.circuit is Circuit.OPEN
+        }
+        failed = [texts[int(message_id[1:])] for message_id in self.world.send(*texts)]
+        self.unfinished += failed
+        # A first attempt is not for a webhook that is known to be down: its event waits.
+        assert not down & {url for url, _, _ in self.world.sender.posts[before:]}
+        # A success that is not recorded must have its message come again.
+        assert {*map(_of_delivery, self.store.unrecorded)} <= {*map(_of_message, failed)}
+
+    @rule(index=indexes, times=st.integers(1, 6), answers_lost=st.integers(0, 2))
+    def executions_go_on(self, index: int, times: int, answers_lost: int) -> None:
+        for number in range(times):
+            if self.executions.live:
+                name = pick(self.executions.live, index + number // 3)
+                self.world.now_ms = max(self.world.now_ms, self.executions.live[name].due_ms)
+                self.run_execution(name, answers_lost)
+
+    def run_execution(self, name: Name, answers_lost: int = 0) -> None:
+        execution = self.executions.live[name]
+        before = len(self.world.sender.posts)
+        waiting = self.store.watched[name.key].status is Status.WAITING
+        with suppress(UnavailableError):
+            verdict = self.world.retrier.retry(name.key, execution.attempt, name.generation)
+            assert verdict.seconds >= 0
+            # It may be left where an answer was lost, or its start: there is nothing for it to do.
+            assert not waiting or verdict.decision is Decision.DONE
+            assert not waiting or len(self.world.sender.posts) == before
+            for _ in range(answers_lost):
+                # It may be asked again when what it has to wait for is long due.
+                self.world.now_ms += 400_000
+                again = self.world.retrier.retry(name.key, execution.attempt, name.generation)
+                assert again.decision == verdict.decision
+                assert 0 <= again.seconds <= verdict.seconds
+                verdict = again
+            assert len(self.world.sender.posts) <= before + 1
+            self.answered.append((name, execution.attempt))
+            if verdict.decision is Decision.WAIT:
+                assert verdict.delivery is not None
+                execution.attempt = verdict.delivery.scheduled_attempts + 1
+                execution.due_ms = self.world.now_ms + int(verdict.seconds * 1000)
+                return
+            if verdict.decision is Decision.DEAD_LETTER:
+                self.dead_letters[name] += 1
+            self.executions.end(name)
+
+    @rule(index=indexes, times=st.integers(1, 6))
+    def a_recovery_makes_steps(self, index: int, times: int) -> None:
+        for _ in range(times):
+            if self.recoveries.live:
+                one = self.recoveries.live[pick(self.recoveries.live, index)]
+                self.world.now_ms = max(self.world.now_ms, one.due_ms)
+                self.run_recovery(one)
+
+    def run_recovery(self, one: Recovering) -> None:
+        with suppress(UnavailableError):
+            step = self.world.recovery_job.advance(one.key, one.step, lambda: self.world.remaining)
+            if step is None:
+                del self.recoveries.live[one.key.recovery_id]
+            else:
+                assert step.seconds >= 0
+                one.step = step
+                one.due_ms = self.world.now_ms + int(step.seconds * 1000)
+
+    @rule()
+    def the_sweeper_comes(self) -> None:
+        worked_on = [
+            delivery
+            for key, delivery in self.store.watched.items()
+            if Name(key, delivery.generation) in self.executions.live
+        ]
+        with suppress(UnavailableError):
+            self.world.sweep_job.sweep(lambda: self.world.remaining)
+        for delivery in worked_on:
+            assert self.store.watched[delivery.key] == delivery
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "store": self.store,
+            "health": self.world.health_store,
+            "executions": self.executions,
+            "recoveries": self.recoveries,
+            "walk": self.world.walk,
+            "webhooks": self.world.store,
+        }
+
+    def at_rest(self) -> bool:
+        settled = all(one.status.settled for one in self.store.watched.values())
+        return settled and not self.unfinished and not self.executions.live
+
+    def a_quarter_of_an_hour(self) -> None:
+        """Let everything happen when it is due, as it does where nobody interferes."""
+        self.messages_are_received()
+        end_ms = self.world.now_ms + 900_000
+        while self.world.now_ms < end_ms:
+            for name, execution in list(self.executions.live.items()):
+                if execution.due_ms <= self.world.now_ms:
+                    self.run_execution(name)
+            for one in list(self.recoveries.live.values()):
+                if one.due_ms <= self.world.now_ms:
+                    self.run_recovery(one)
+            due_ms = [one.due_ms for one in self.executions.live.values()]
+            due_ms += [one.due_ms for one in self.recoveries.live.values()]
+            self.world.now_ms = max(self.world.now_ms + 1000, min([end_ms, *due_ms]))
+        self.the_sweeper_comes()
+
+
+def pick(of: Any, index: int) -> Any:
+    """Return one of some names."""
+    return sorted(of)[index % len(of)]
+
+
+def _of_delivery(delivery: Delivery) -> tuple[str, str]:
+    return delivery.account_id, json.loads(delivery.body)["transaction_id"]
+
+
+def _of_message(text: str) -> tuple[str, str]:
+    document = json.loads(text)
+    return document["account_id"], document["transaction_id"]
+
+
+def _delivery_id(headers: Mapping[str, str]) -> str:
+    return headers["X-SendComms-Delivery"]

@@ -1,0 +1,109 @@
+"""Messages and events that the dispatcher sees again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support import samples
+from support.dispatching import REFUSED, World
+from webhooks.domain.event import MAX_BODY_BYTES, accept
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_same_message_again_sends_nothing(world: World) -> None:
+    world.add()
+    world.send(samples.event_text())
+    assert world.send(samples.event_text()) == []
+    assert len(world.sender.posts) == 1
+
+
+def test_the_same_event_twice_in_a_batch_is_one_delivery(world: World) -> None:
+    world.add()
+    assert world.send(samples.event_text(), samples.event_text()) == []
+    assert len(world.sender.posts) == 1
+
+
+def test_both_copies_of_an_event_wait_for_its_one_delivery(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", True)
+    assert world.send(samples.event_text(), samples.event_text()) == ["m0", "m1"]
+
+
+def test_an_event_without_a_timestamp_published_twice_is_one(world: World) -> None:
+    world.add()
+    text = samples.event_text(timestamp=None)
+    assert world.send(samples.event_text(transaction_id="other"), text) == []
+    assert world.send(text) == []
+    assert len(world.sender.posts) == 2
+    timestamps = {json.loads(body)["timestamp"] for _, body, _ in world.sender.posts}
+    assert "2025-12-21T10:30:00.001Z" in timestamps
+
+
+def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World) -> None:
+    world.add()
+    first = samples.event_text(id="evt_mine")
+    again = samples.event_text(id="evt_mine", timestamp="2025-12-21T10:30:01Z")
+    assert world.send(first) == []
+    assert world.send(again) == []
+    assert len(world.sender.posts) == 1
+    assert len(world.observer.logged("event_conflict")) == 1
+
+
+def test_an_event_that_its_first_copys_time_makes_too_large_is_dead_lettered_and_its_batch_goes_on(
+    world: World,
+) -> None:
+    world.add()
+    world.add(1, account_id="acc_2")
+    far = "9999-12-31T23:59:59.999Z"
+    assert world.send(samples.event_text(id="evt_mine", timestamp=far)) == []
+
+    data = {"to": "a", "x": ""}
+    document = {"account_id": "acc_1", "event": "email.sent", "id": "evt_mine", "data": data}
+    data["x"] = "x" * (MAX_BODY_BYTES - len(accept(document, sent_at_ms=world.now_ms).body))
+    assert len(accept(document, sent_at_ms=world.now_ms).body) == MAX_BODY_BYTES
+    assert world.send(json.dumps(document), samples.event_text(account_id="acc_2")) == []
+    assert [(one.message_id, one.reason) for one in world.rejected.messages] == [
+        ("m0", "too_large")
+    ]
+    assert len(world.sender.posts) == 2
+
+
+def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) -> None:
+    world.add()
+    first = samples.event_text(id="evt_mine")
+    assert world.send(first, samples.event_text(id="evt_mine", transaction_id="other")) == []
+    assert len(world.sender.posts) == 1
+    assert world.observer.counts["Conflicts"] == 1
+
+
+def test_an_event_whose_id_is_derived_from_its_time_needs_no_claim(world: World) -> None:
+    world.add()
+    world.send(samples.event_text())
+    assert world.deliveries.claims == {}
+
+
+def test_a_retrying_delivery_seen_again_gets_its_execution_and_no_attempt(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", True)
+    assert world.send(samples.event_text()) == ["m0"]
+    assert world.scheduler.executions == {}
+    assert world.send(samples.event_text()) == []
+    assert world.scheduler.executions == {world.only().key: (2, 5.0)}
+    assert len(world.sender.posts) == 1
+
+
+def test_another_body_under_the_same_event_id_is_a_logged_conflict(world: World) -> None:
+    world.add()
+    world.send(samples.event_text(id="evt_mine"))
+    other = samples.event_text(id="evt_mine", transaction_id="txn_other")
+    assert world.send(other) == []
+    assert len(world.sender.posts) == 1
+    assert world.observer.logged("event_conflict")[0]["event_id"] == "evt_mine"

@@ -1,0 +1,84 @@
+"""Arrays of records and what SNS puts around them: read as if each had come alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.ses_records import ACCOUNTS, NAMES, bare, read, text_of
+from support.world import World
+from webhooks.domain.errors import InvalidEventError
+from webhooks.domain.ses import SesAccounts, to_events
+
+
+def in_sns(document: object) -> str:
+    text = document if isinstance(document, str) else json.dumps(document)
+    return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": text})
+
+
+def test_an_arrays_records_are_read_as_if_each_had_come_alone() -> None:
+    documents: list[Any] = [json.loads(text_of(name)) for name in NAMES if "pipe" not in name]
+    alone = [read(json.dumps(one)) for one in documents]
+    found = read(json.dumps(documents))
+    assert found.events == tuple(event for one in alone for event in one.events)
+    assert found.ignored_types == tuple(name for one in alone for name in one.ignored_types)
+    assert not found.refusals
+    assert read(in_sns(documents)) == found
+    assert to_events(documents, accounts=ACCOUNTS) == list(found.events)
+
+
+def test_what_is_wrong_in_an_array_costs_that_document() -> None:
+    good = bare("delivery-eventbridge")
+    bad = {"eventType": "Bounce", "mail": 17}
+    world = World(ses_accounts=SesAccounts(default="acc_1"))
+    world.add(events=("*",))
+    assert world.send(json.dumps([bad, good, 17, [good], {"event": "email.lost"}])) == []
+    assert len(world.sender.posts) == 1
+    assert [(one.reason, json.loads(one.body)) for one in world.rejected.messages] == [
+        ("invalid_field", bad),
+        ("not_an_object", 17),
+        ("not_an_object", [good]),
+        ("unknown_event", {"event": "email.lost"}),
+    ]
+    assert world.observer.counts["RejectedMessages"] == 4
+    assert len(to_events([bad, good])) == 1
+    with pytest.raises(InvalidEventError, match="mail"):
+        to_events([bad, bad])
+
+
+@given(st.integers(1, 6))
+@settings(max_examples=6, deadline=None)
+def test_sns_may_have_been_put_around_sns(times: int) -> None:
+    text = text_of("delivery-eventbridge")
+    whole = read(text)
+    for _ in range(times):
+        text = in_sns(text)
+    assert read(text) == whole
+    # What reads messages on their way may have made an object of the text in the envelope.
+    document = {"Type": "Notification", "Message": json.loads(text)}
+    assert read(json.dumps(document)) == whole
+    assert read(in_sns(in_sns("Successfully validated SNS topic for Amazon SES event publishing.")))
+
+
+@pytest.mark.parametrize("kind", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
+def test_sns_asking_for_a_confirmation_is_refused_with_what_to_do(kind: str) -> None:
+    document = {
+        "Type": kind,
+        "MessageId": "1",
+        "Token": "2336412f37fb",
+        "TopicArn": "arn:aws:sns:eu-west-1:111122223333:ses-events",
+        "Message": "You have chosen to subscribe to the topic",
+        "SubscribeURL": "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription",
+    }
+    for text in (json.dumps(document), in_sns(document)):
+        with pytest.raises(InvalidEventError) as caught:
+            read(text)
+        assert caught.value.reason == "confirmation"
+        assert kind in caught.value.message
+        assert "aws sns confirm-subscription" in caught.value.message
+        assert "2336412f37fb" not in str(caught.value)
+        assert "SubscribeURL" not in str(caught.value)
