@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 URL_VARIABLE = "SENDCOMMS_API_URL"
 KEY_VARIABLE = "SENDCOMMS_API_KEY"
@@ -88,10 +88,14 @@ def find_access(environment: Mapping[str, str], outputs_file: Path = OUTPUTS) ->
 
 
 class Page(NamedTuple):
-    """What one call returned; `next_cursor` is None for what has no more."""
+    """What one call returned; `next_cursor` is None for what has no more.
+
+    `warnings` are sentences on what the caller should change.
+    """
 
     data: Any
-    next_cursor: str | None
+    next_cursor: str | None = None
+    warnings: Sequence[str] = ()
 
 
 class Api:
@@ -153,7 +157,11 @@ class Api:
         try:
             envelope = response.json()
             if envelope["success"] is True:
-                return Page(envelope["data"], envelope.get("pagination", {}).get("next_cursor"))
+                return Page(
+                    envelope["data"],
+                    envelope.get("pagination", {}).get("next_cursor"),
+                    [warning["message"] for warning in envelope.get("warnings", ())],
+                )
             refusal = envelope["error"]
             raise ApiError(
                 refusal["message"],

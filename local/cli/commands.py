@@ -146,7 +146,7 @@ def _list(api: Api, screen: Screen, _: argparse.Namespace) -> None:
 
 
 def _create(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    tables.secret(screen, api.call("POST", "/webhooks", body=webhook_options.given(options)).data)
+    tables.secret(screen, api.call("POST", "/webhooks", body=webhook_options.given(options)))
 
 
 def _edit(api: Api, screen: Screen, options: argparse.Namespace) -> None:
@@ -182,7 +182,7 @@ def _set_active(api: Api, screen: Screen, options: argparse.Namespace, *, active
 def _rotate(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     body = {} if options.overlap is None else {"overlap_seconds": options.overlap}
     path = f"/webhooks/{options.webhook}/rotate-secret"
-    tables.secret(screen, api.call("POST", path, body=body).data)
+    tables.secret(screen, api.call("POST", path, body=body))
 
 
 def _test(api: Api, screen: Screen, options: argparse.Namespace) -> None:

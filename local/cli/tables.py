@@ -9,6 +9,7 @@ from local.cli.webhook_options import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from local.cli.client import Page
     from local.cli.screen import Screen
 
 Thing = dict[str, Any]
@@ -47,9 +48,10 @@ def thing(screen: Screen, found: Thing) -> None:
     screen.fields(found)
 
 
-def secret(screen: Screen, found: Thing) -> None:
-    """Show something whose secret is in it this once."""
-    thing(screen, found)
+def secret(screen: Screen, returned: Page) -> None:
+    """Show something whose secret is in it this once, and what to do about that secret."""
+    warnings = {"warnings": returned.warnings} if returned.warnings else {}
+    thing(screen, returned.data | warnings)
     if not screen.as_json:
         screen.line("Save the secret: it is shown only this once.")
 

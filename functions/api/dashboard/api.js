@@ -78,7 +78,8 @@ export function once(method, path) {
     const text = JSON.stringify(body);
     if (text !== last) idempotencyKey = randomId();
     last = text;
-    return (await call(method, path, { body, idempotencyKey })).data;
+    const { data, warnings } = await call(method, path, { body, idempotencyKey });
+    return warnings ? { ...data, warnings: warnings.map((each) => each.message) } : data;
   };
 }
 

@@ -12,7 +12,7 @@ from api import errors
 from api.dependencies import AccountId, WebhookRegistry
 from api.operations import Sample, refuses
 from api.routes.parameters import Cursor, ExternalId, Limit, WebhookId, own_webhook
-from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage
+from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage, Warned
 from api.schemas.webhooks import (
     RegisteredWebhookOut,
     RotatedSecretOut,
@@ -21,6 +21,7 @@ from api.schemas.webhooks import (
     WebhookIn,
     WebhookOut,
     WebhookPutIn,
+    warnings_of,
 )
 from webhooks.domain.errors import (
     ExternalIdTakenError,
@@ -54,10 +55,10 @@ def register_webhook(
     webhook: Annotated[WebhookIn, Body(), _REGISTRATION],
     account_id: AccountId,
     registry: WebhookRegistry,
-) -> Success[RegisteredWebhookOut]:
+) -> Warned[RegisteredWebhookOut]:
     """Save the secret: it is shown only this once."""
     registered = registry.register(account_id, webhook.registration())
-    return Success(data=RegisteredWebhookOut.of(registered.webhook, registered.secret))
+    return _with_secret(registered)
 
 
 @router.get("/", summary="List webhooks", tags=["Webhooks"])
@@ -83,7 +84,7 @@ def list_webhooks(
         },
         201: {
             "description": "Created",
-            "content": {"application/json": {"model": Success[RegisteredWebhookOut]}},
+            "content": {"application/json": {"model": Warned[RegisteredWebhookOut]}},
         },
     },
 )
@@ -93,7 +94,7 @@ def put_webhook_by_external_id(
     webhook: Annotated[WebhookPutIn, Body(), _REPLACEMENT],
     account_id: AccountId,
     registry: WebhookRegistry,
-) -> Response[Success[RegisteredWebhookOut] | Success[WebhookOut]]:
+) -> Response[Warned[RegisteredWebhookOut] | Success[WebhookOut]]:
     """Repeat it as often as you like: where nothing is to change, nothing does.
 
     Save the secret of a 201: it is shown only this once. What is left out gets its default, but for
@@ -111,8 +112,7 @@ def put_webhook_by_external_id(
         active=webhook.active_if_given(),
     )
     if isinstance(put, Registered):
-        created = Success(data=RegisteredWebhookOut.of(put.webhook, put.secret))
-        return Response(201, content_types.APPLICATION_JSON, created)
+        return Response(201, content_types.APPLICATION_JSON, _with_secret(put))
     return Response(200, content_types.APPLICATION_JSON, Success(data=WebhookOut.of(put)))
 
 
@@ -159,14 +159,15 @@ def rotate_secret(
     rotation: Annotated[
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
     ] = _DEFAULT_ROTATION,
-) -> Success[RotatedSecretOut]:
+) -> Warned[RotatedSecretOut]:
     """Save the secret: it is shown only this once. The old one stays valid for a while."""
     rotated = registry.rotate_secret(
         account_id, webhook_id, rotation.secret, overlap_seconds=rotation.overlap_seconds
     )
     if rotated is None:
         raise errors.webhook_not_found()
-    return Success(data=RotatedSecretOut.of(webhook_id, rotated))
+    shown = RotatedSecretOut.of(webhook_id, rotated)
+    return Warned(data=shown, warnings=warnings_of(rotated.secret))
 
 
 @router.delete("/", summary="Delete a webhook, by query", tags=["Webhooks"])
@@ -194,6 +195,11 @@ def _decoded(external_id: str) -> str:
     None has a percent sign in it, so that one which is decoded stays as it is.
     """
     return unquote(external_id)
+
+
+def _with_secret(registered: Registered) -> Warned[RegisteredWebhookOut]:
+    shown = RegisteredWebhookOut.of(registered.webhook, registered.secret)
+    return Warned(data=shown, warnings=warnings_of(registered.secret))
 
 
 def _delete(registry: Registry, account_id: str, webhook_id: str) -> Success[DeletedOut]:

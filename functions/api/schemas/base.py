@@ -58,6 +58,12 @@ class ProblemOut(Out):
     message: str
 
 
+class Warned(Success[Data], Generic[Data]):
+    """The envelope of a response, with what its caller should change."""
+
+    warnings: list[ProblemOut] | None = None
+
+
 class ErrorOut(Out):
     """What went wrong: a stable code for programs, a sentence for people."""
 

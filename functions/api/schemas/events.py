@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from api.errors import as_api_error
-from api.schemas.base import ErrorOut, Out, ProblemOut, Success
+from api.schemas.base import ErrorOut, Out, ProblemOut, Warned
 from webhooks.domain.event import EventType
 from webhooks.services.publisher import MAX_EVENTS, Published
 
@@ -115,10 +115,8 @@ class PublishedOut(Out):
         )
 
 
-class PublishedSuccess(Success[PublishedOut | list[PublishedOut]]):
+class PublishedSuccess(Warned[PublishedOut | list[PublishedOut]]):
     """The envelope of a response, with what its caller should change."""
-
-    warnings: list[ProblemOut] | None = None
 
 
 def warnings_of(published: Sequence[Published]) -> list[ProblemOut] | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema, create_model
 from pydantic import Field as Shape
 
-from api.schemas.base import In, Out
+from api.schemas.base import In, Out, ProblemOut
 from webhooks.domain.event import EventType
 from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
 from webhooks.domain.health import Health, HealthState
@@ -192,10 +192,9 @@ _SECRET_FORM = _FORMS["secret"] | {
 }
 
 
-_WARNINGS = Shape(
-    default=None,
-    description="What to do about a secret that libraries read in different ways.",
-)
+def warnings_of(secret: str) -> list[ProblemOut] | None:
+    """Return a warning where libraries read a secret in different ways, else None."""
+    return [ProblemOut(field="secret", message=text) for text in secret_warnings(secret)] or None
 
 
 class RotationIn(In):
@@ -216,7 +215,6 @@ class RotatedSecretOut(Out):
     id: str
     secret: str = Shape(repr=False)
     previous_secret_expires_at: str | None = None
-    warnings: list[str] | None = _WARNINGS
 
     @classmethod
     def of(cls, webhook_id: str, rotated: Rotated) -> "RotatedSecretOut":
@@ -226,7 +224,6 @@ class RotatedSecretOut(Out):
             id=webhook_id,
             secret=rotated.secret,
             previous_secret_expires_at=None if until_ms is None else to_text(until_ms),
-            warnings=secret_warnings(rotated.secret) or None,
         )
 
 
@@ -286,20 +283,14 @@ def _show(webhook: Webhook, names: set[str]) -> dict[str, Any]:
     return values
 
 
-@_with(
-    {
-        **{field.shown_as: _shown(field) for field in _OF_NEW},
-        "warnings": (list[str] | None, _WARNINGS),
-    }
-)
+@_with({field.shown_as: _shown(field) for field in _OF_NEW})
 class RegisteredWebhookOut(Out):
     """A new webhook, with the secret that is shown this once."""
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
         """Return a new webhook as its registration shows it."""
-        secrets = {"secret": secret, "warnings": secret_warnings(secret) or None}
-        return cls(**_show(webhook, set(cls.model_fields)) | secrets)
+        return cls(**_show(webhook, set(cls.model_fields)) | {"secret": secret})
 
 
 @_with({field.shown_as: _shown(field) for field in READABLE})
