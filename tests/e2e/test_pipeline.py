@@ -109,7 +109,7 @@ def test_a_poison_message_goes_to_the_dead_letter_queue_and_its_siblings_arrive(
     mark = uuid4().hex
     poison = {
         "not_json": f'{{"event": "{mark}',
-        "not_an_object": json.dumps([mark]),
+        "not_an_object": json.dumps(mark),
         "unknown_event": json.dumps(event_document(account_id=account.id, event=mark)),
         "no_account": json.dumps(event_document(account_id=None, id=mark)),
         "invalid_field": json.dumps(event_document(account_id=account.id, surprise=mark)),

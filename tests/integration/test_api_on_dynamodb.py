@@ -25,6 +25,7 @@ from webhooks.adapters.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.domain import targets
 from webhooks.services.keyring import Keyring
+from webhooks.services.own_api import OwnApi
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.registry import Registry
 
@@ -52,7 +53,11 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         FakeRateLimitStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
     )
     services = SimpleNamespace(
-        registry=registry, keyring=keyring, rate_limits=rate_limits, observer=FakeObserver()
+        own_api=OwnApi(),
+        registry=registry,
+        keyring=keyring,
+        rate_limits=rate_limits,
+        observer=FakeObserver(),
     )
     return ApiClient(Api(services), keyring.issue(account_id).text)
 
