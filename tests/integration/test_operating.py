@@ -325,6 +325,9 @@ def test_nothing_is_traced_unless_that_was_asked_for() -> None:
         if "xray:" in json.dumps(resource)
     }
     assert allowing == {"FunctionsTracing": "HasTracing", "StateMachinesTracing": "HasTracing"}
+    roles = {name for name in resources() if name.endswith("StateMachineRole")}
+    traced = json.dumps(resources()["StateMachinesTracing"]["Properties"]["Roles"])
+    assert {name for name in roles if f'"Ref": "{name}"' in traced} == roles
 
 
 def test_no_function_imports_a_library_of_x_ray() -> None:

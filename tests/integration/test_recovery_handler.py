@@ -175,6 +175,8 @@ def test_an_execution_hands_its_probe_over_after_so_many_steps(
     following = after["input"]
     assert following.items() >= {"action": "recover", **KEY._asdict(), "probe": 8}.items()
     assert (following["after"], following["steps"]) == (oldest.id, STEPS_AN_EXECUTION)
+    # The next execution makes as many steps of its own.
+    assert step(aws, following)["decision"] == "wait"
 
 
 def test_a_recovery_that_is_abandoned_is_overdue_before_long_and_begun_anew(
