@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -136,3 +138,65 @@ def test_a_forwarded_bounce_names_the_address_that_was_mailed(
     assert data["bounce"].get("original_recipient") == expected
     if expected:
         assert expected in addresses_of(json.loads(event.body))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "Ada [shop] <ada@customer.example>",
+        "ada@work.example <ada@customer.example>",
+        "Ada (unclosed <ada@customer.example>",
+        '"unclosed <ada@customer.example>',
+    ],
+)
+def test_a_malformed_header_costs_no_other_recipient(odd: str) -> None:
+    """Python's reader of addresses gives nothing of a list in which one text is malformed."""
+    record = bare("send-eventbridge")
+    record["mail"]["destination"] = None
+    record["mail"]["commonHeaders"] |= {"to": [odd, "Bert <bert@x.example>, cleo@x.example"]}
+    told_to = [json.loads(event.body)["data"]["to"] for event in to_events(record)]
+    assert told_to[-2:] == ["bert@x.example", "cleo@x.example"]
+    assert told_to[:-2] == ["ada@customer.example"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ada@x.example, bert@x.example", ["ada@x.example", "bert@x.example"]),
+        ("Ada <ada@x.example>, Bert <bert@x.example>", ["ada@x.example", "bert@x.example"]),
+        ("Team: ada@x.example, bert@x.example;", ["ada@x.example", "bert@x.example"]),
+        ("Team: ada@x.example;", ["ada@x.example"]),
+        ("Example, Ada <ada@x.example>", ["ada@x.example"]),
+        ('"ada,work"@x.example', ['"ada,work"@x.example']),
+    ],
+)
+def test_a_text_may_hold_several_recipients(text: str, expected: list[str]) -> None:
+    record = bare("send-eventbridge")
+    for destination in (text, [text]):
+        record["mail"]["destination"] = destination
+        found = [json.loads(event.body)["data"]["to"] for event in to_events(record)]
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5_000 + ", a@x.example",
+        "a:" * 5_000 + ", a@x.example",
+        " " * 100_000 + "x" + " " * 100_000 + "x",
+        "<" + " " * 100_000 + "@" + " " * 100_000,
+        "<" + "@" * 200_000,
+        "<@> " * 10_000,
+        "(" * 200_000,
+    ],
+    ids=["parentheses", "groups", "spaces", "bracket", "ats", "brackets", "comments"],
+)
+def test_an_odd_text_takes_neither_the_stack_nor_the_time(text: str) -> None:
+    record = bare("send-eventbridge")
+    for place in ("destination", "to"):
+        record["mail"]["destination"] = [text, "bert@x.example"] if place == "destination" else None
+        record["mail"]["commonHeaders"]["to"] = [text, "bert@x.example"]
+        started = time.process_time()
+        with contextlib.suppress(InvalidEventError):
+            to_events(record)
+        assert time.process_time() - started < 2

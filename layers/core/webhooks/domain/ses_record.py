@@ -27,8 +27,9 @@ _ROUTING_TAGS = frozenset({"account_id", "transaction_id"})
 _PASSED_TAGS = ("ses:tenant-name", "ses:feedback-id")
 """The beginnings of those of SES's own tags that go through."""
 
-_IN_BRACKETS = re.compile(r"<\s*([^<>]*@[^<>]*?)\s*>\s*(?:\([^()]*\))?\s*\Z")
-_COMMENT = re.compile(r"\s*\([^()]*\)\s*\Z")
+# Of a text without spaces around it. Each takes a time that grows with the text, not its square.
+_IN_BRACKETS = re.compile(r"<([^<>]*)>(?:\s*\([^()]*\))?\Z")
+_COMMENT = re.compile(r"\([^()]*\)\Z")
 
 
 class _Recipient(NamedTuple):
@@ -118,7 +119,7 @@ class Reading:
             return found
         common = _object_or_empty(self.mail.get("commonHeaders"))
         listed = [text for name in ("to", "cc", "bcc") for text in _texts(common.get(name))]
-        return _distinct([address for _, address in getaddresses(listed)])
+        return _distinct([bare_address(one) for text in listed for one in _each(text)])
 
     def _event(self, account_id: str, recipient: _Recipient) -> Event:
         identity: tuple[object, ...] = (
@@ -194,16 +195,38 @@ def bare_address(text: object) -> str | None:
     """
     if not isinstance(text, str):
         return None
+    text = text.strip()
     bracketed = _IN_BRACKETS.search(text)
-    address = bracketed[1] if bracketed else _COMMENT.sub("", text).strip()
+    found = bracketed[1] if bracketed and "@" in bracketed[1] else _COMMENT.sub("", text)
+    address = found.strip()
     local, _, host = address.rpartition("@")
     return address if local and host else None
+
+
+def _each(text: str) -> list[str]:
+    """Return the recipients in a text, as they are given: several only where commas part them.
+
+    One text at a time, for `getaddresses` gives nothing of a list in which one is malformed.
+    """
+    is_group = text.rstrip().endswith(";")
+    if "," not in text and not is_group:
+        return [text]
+    try:
+        found = [address for _, address in getaddresses([text]) if bare_address(address)]
+    except RecursionError:  # of parentheses in parentheses, which no address has
+        return [text]
+    return found if len(found) > 1 or is_group else [text]
 
 
 def _distinct(listed: object) -> list[_Recipient]:
     """Return each address of a list once, the first entry of each; those without are left out."""
     found: dict[str, _Recipient] = {}
-    for item in _listed(listed):
+    items = [
+        one
+        for item in _listed(listed)
+        for one in (_each(item) if isinstance(item, str) else [item])
+    ]
+    for item in items:
         entry = item if isinstance(item, dict) else {"emailAddress": item}
         given = entry.get("emailAddress")
         address = bare_address(given)
