@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import Any
 
 import pytest
@@ -183,20 +182,19 @@ def test_a_text_may_hold_several_recipients(text: str, expected: list[str]) -> N
     [
         "(" * 5_000 + ", a@x.example",
         "a:" * 5_000 + ", a@x.example",
-        " " * 100_000 + "x" + " " * 100_000 + "x",
-        "<" + " " * 100_000 + "@" + " " * 100_000,
-        "<" + "@" * 200_000,
+        " " * 400_000 + "x" + " " * 400_000 + "x",
+        "<" + " " * 400_000 + "@" + " " * 400_000,
+        "<" + "@" * 800_000,
         "<@> " * 10_000,
         "(" * 200_000,
     ],
     ids=["parentheses", "groups", "spaces", "bracket", "ats", "brackets", "comments"],
 )
 def test_an_odd_text_takes_neither_the_stack_nor_the_time(text: str) -> None:
+    """A time that grows with the square of the text would pass the test's time-out."""
     record = bare("send-eventbridge")
     for place in ("destination", "to"):
         record["mail"]["destination"] = [text, "bert@x.example"] if place == "destination" else None
         record["mail"]["commonHeaders"]["to"] = [text, "bert@x.example"]
-        started = time.process_time()
         with contextlib.suppress(InvalidEventError):
-            to_events(record)
-        assert time.process_time() - started < 2
+            assert to_events(record)

@@ -29,6 +29,7 @@ from webhooks.domain.ses import to_events
         ("subscription", ("subscription", "timestamp"), None),
         ("eventbridge_open", ("detail",), "text"),
         ("eventbridge_open", ("detail", "eventType"), ""),
+        ("eventbridge_open", ("detail", "eventType"), None),
         ("eventbridge_open", ("source",), "my.shop"),
         ("open", ("eventType",), 17),
         ("reject", ("mail",), None),
@@ -46,6 +47,14 @@ def test_what_only_looks_like_ses_is_refused(
     error = refusal(record)
     assert error.reason == "invalid_field"
     assert error.field.startswith((".".join(path), "eventType"))
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_type_hides_no_notification_type(empty: str | None) -> None:
+    record = vector("bounce")
+    record["notificationType"] = record.pop("eventType", None) or record["notificationType"]
+    expected = to_events(record)
+    assert to_events(record | {"eventType": empty}) == expected != []
 
 
 WRONG: tuple[Any, ...] = (None, "text", 17, True, [], {}, ["text"])

@@ -110,7 +110,8 @@ def type_of(record: Mapping[str, object]) -> str:
         of_an_email = isinstance(fallback, str) and fallback.startswith("Email ")
         detail = record.get("detail")
         bare = _object(detail, "detail") if of_an_email or isinstance(detail, dict) else {}
-    name = bare.get("eventType", bare.get("notificationType", fallback))
+        fallback = None if of_an_email else fallback
+    name = bare.get("eventType") or bare.get("notificationType") or fallback
     if not isinstance(name, str) or not name:
         raise InvalidEventError("invalid_field", "eventType", "must be the type of an SES record")
     return name
