@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import re
@@ -27,6 +28,8 @@ LOG = DIRECTORY / "run.log"
 _DEFAULT_PORTS = {"PORT": 8080, "AWS_PORT": 4566, "RECEIVER_PORT": 9000}
 _PARAMETERS = {"RETRY_SCHEDULE": "RetrySchedule", "RECOVERY_SCHEDULE": "RecoverySchedule"}
 _MAX_PORT = 65535
+_TIDYING_SECONDS = 20.0
+"""How long the parts may take to stop: they do in one, and Ctrl-C is to end everything."""
 
 
 class WrongSettingError(Exception):
@@ -76,8 +79,7 @@ def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
 
     receiver = Receiver(secret, report, other_secrets)
     receiver_url = running.enter_context(receiver.serving(receiver_socket))
-    # An impatient second Ctrl-C must not cut the tidying short.
-    running.callback(_ignore_signals)
+    running.callback(_begin_to_end)
     seconds = time.monotonic() - started
     print(_banner(stack.outputs, receiver_url, secret, seconds), file=screen, flush=True)
     threading.Event().wait()
@@ -96,9 +98,20 @@ def _logged() -> Iterator[None]:
         yield
 
 
-def _ignore_signals() -> None:
+def _begin_to_end() -> None:
+    # An impatient second Ctrl-C must not cut the tidying short.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    late = threading.Timer(_TIDYING_SECONDS, _end)
+    late.daemon = True
+    late.start()
+
+
+def _end() -> None:
+    """End, though a part of the stack does not stop; the log has where each thread is."""
+    with LOG.open("a", encoding="utf-8") as log:
+        faulthandler.dump_traceback(log, all_threads=True)
+    os._exit(0)
 
 
 def _aws_hosts(environment: Mapping[str, str]) -> list[str]:

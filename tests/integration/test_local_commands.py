@@ -65,6 +65,18 @@ def test_sigint_stops_a_stack_that_a_script_started_in_the_background(tmp_path: 
         assert program.errors == ""
 
 
+def test_a_part_that_does_not_stop_keeps_nobody_waiting(tmp_path: Path) -> None:
+    run = (
+        "import sys, time, local.run, local.stack; local.run._TIDYING_SECONDS = 1.0; "
+        "local.stack.LocalStack.__exit__ = lambda *_: time.sleep(600); sys.exit(local.run.main())"
+    )
+    directory = checkout(tmp_path)
+    with Program(sys.executable, "-c", run, cwd=directory, environment=FREE) as program:
+        program.wait_for(lambda lines: "What the receiver gets:" in lines, "the banner")
+        assert program.interrupt() == 0
+    assert "Thread 0x" in (directory / ".local" / "run.log").read_text()
+
+
 def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
     with run_module("local.publish", directory=checkout(tmp_path)) as command:
         assert command.wait() == 1
