@@ -25,7 +25,7 @@ def handle(
     """Deliver a batch with the given services; the answer names the messages to receive again."""
     with services.observer.invocation(context):
         messages = [_message(record) for record in event["Records"]]
-        failed = services.dispatcher.dispatch(
+        failed = services.batches.handle(
             messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
         )
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -224,7 +224,12 @@ def test_an_event_that_comes_again_for_one_fails_its_own_message_alone(
     capsys.readouterr()
 
     answer = dispatcher.handler.handle(sqs_event(odd, good), lambda_context(), services)
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert answer == {"batchItemFailures": []}
+    queue = aws.clients["sqs"].get_queue_attributes(
+        QueueUrl=aws.settings.events_queue_url,
+        AttributeNames=["ApproximateNumberOfMessagesDelayed"],
+    )
+    assert queue["Attributes"] == {"ApproximateNumberOfMessagesDelayed": "1"}
     assert len(receiver.requests) == 2
     assert told(capsys) == ([key.delivery_id], 1)
 

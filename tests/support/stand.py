@@ -30,6 +30,7 @@ from support.receiver import Receiver, local_sender
 from webhooks.adapters import deliveries, items, webhook_items
 from webhooks.adapters.delivery_items import read_delivery
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+from webhooks.domain.resending import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,16 +151,23 @@ class Case:
     ) -> list[str]:
         """Have a batch handled; returns the ids, m0 and so on, of the messages that failed.
 
-        With a `shared_fate` the bystander's message may fail too, but be neither lost nor sent
-        without a record: then it is to be received again.
+        Those were sent again, or are received again. With a `shared_fate` the bystander's message
+        may fail too, but be neither lost nor sent without a record.
         """
         transaction = f"txn_{self.bystander}_{next(self._batches)}"
         bystander = samples.event_text(account_id=self.bystander, transaction_id=transaction)
         batch = sqs_event(*messages, bystander)
+        before = len(self.sent_again())
         answer = dispatcher.handler.handle(
             batch, context or lambda_context(), services or self.stand.services("dispatcher")
         )
-        failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+        back = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        again = {entry["MessageBody"] for entry in self.sent_again()[before:]}
+        failed = [
+            record["messageId"]
+            for record in batch["Records"]
+            if record["messageId"] in back or record["body"] in again
+        ]
         last = batch["Records"][-1]["messageId"]
         if shared_fate and last in failed:
             failed.remove(last)
@@ -230,6 +238,16 @@ class Case:
             if operation == "SendMessageBatch"
             for entry in body["Entries"]
         }
+
+    def sent_again(self) -> list[dict[str, Any]]:
+        """Return what the queue was to take again, at each of the SDK's own tries."""
+        return [
+            entry
+            for operation, body in self.stand.faults.sent
+            if operation == "SendMessageBatch"
+            for entry in body["Entries"]
+            if TRIES in entry.get("MessageAttributes", {})
+        ]
 
     def health(self, number: int = 1, **attributes: Any) -> Webhook:
         """Return a webhook as it is stored, with attributes of its item changed where given."""

@@ -17,6 +17,7 @@ from support.fakes import (
     FakeObserver,
     FakeOperationalEvents,
     FakeOverdueDeliveries,
+    FakeReceivedMessages,
     FakeRejectedMessages,
     FakeScheduler,
     FakeSender,
@@ -25,6 +26,7 @@ from support.fakes import (
 )
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
+from webhooks.services.batches import Batches
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher
 from webhooks.services.health import HealthKeeper
@@ -60,6 +62,7 @@ class World:
     recoveries: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     operational_events: FakeOperationalEvents = field(default_factory=FakeOperationalEvents)
     queue: FakeEventQueue = field(default_factory=FakeEventQueue)
+    received: FakeReceivedMessages = field(default_factory=FakeReceivedMessages)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
     erasures: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
@@ -131,6 +134,18 @@ class World:
             ses_headers=self.ses_headers,
             clock=self.clock,
             max_threads=8,
+        )
+
+    @cached_property
+    def batches(self) -> Batches:
+        return Batches(
+            dispatcher=self.dispatcher,
+            queue=self.queue,
+            received=self.received,
+            rejected=self.rejected,
+            observer=self.observer,
+            clock=self.clock,
+            random=lambda: self.random,
         )
 
     @cached_property

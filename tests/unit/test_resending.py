@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support import samples
-from webhooks.domain.resending import ARRIVED_AT, SUSPICIONS, TRIES, Outgoing, carried
+from webhooks.domain.resending import (
+    ARRIVED_AT,
+    FEWEST_TRIES,
+    GIVES_UP_AFTER_MS,
+    SUSPICIONS,
+    TRIES,
+    Outgoing,
+    carried,
+    delay_seconds,
+    gives_up,
+)
 
 NOW_MS = samples.NOW_MS
 
@@ -27,3 +39,24 @@ def test_no_attribute_moves_an_event_into_the_future() -> None:
 def test_an_attribute_that_is_no_number_of_ours_is_ignored(value: str | None) -> None:
     attributes = dict.fromkeys((ARRIVED_AT, TRIES, SUSPICIONS), value)
     assert carried(attributes, sent_at_ms=NOW_MS) == (NOW_MS, 0, 0)
+
+
+def test_the_delay_begins_at_five_seconds_and_doubles_to_twelve_minutes_and_a_jitter() -> None:
+    assert [delay_seconds(failures, 0.0) for failures in range(1, 11)] == [
+        *(5, 10, 20, 40, 80, 160, 320, 640, 720, 720),
+    ]
+    assert [delay_seconds(failures, 1.0) for failures in (1, 9, 10**14)] == [6, 900, 900]
+
+
+@given(st.integers(0, 10**15), st.floats(0, 1))
+def test_every_delay_is_one_that_sqs_takes_and_at_least_five_seconds(
+    failures: int, random: float
+) -> None:
+    assert 5 <= delay_seconds(failures, random) <= 900
+
+
+def test_a_message_is_given_up_after_four_days_and_ten_tries() -> None:
+    late_ms = NOW_MS + GIVES_UP_AFTER_MS
+    assert not gives_up(arrived_at_ms=NOW_MS, tries=1000, now_ms=late_ms)
+    assert not gives_up(arrived_at_ms=NOW_MS, tries=FEWEST_TRIES - 1, now_ms=late_ms + 1)
+    assert gives_up(arrived_at_ms=NOW_MS, tries=FEWEST_TRIES, now_ms=late_ms + 1)

@@ -9,6 +9,7 @@ from support.fakes.outside import (
     FakeEventQueue,
     FakeObserver,
     FakeOperationalEvents,
+    FakeReceivedMessages,
     FakeRejectedMessages,
     FakeSender,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "FakeOperationalEvents",
     "FakeOverdueDeliveries",
     "FakeRateLimitStore",
+    "FakeReceivedMessages",
     "FakeRejectedMessages",
     "FakeScheduler",
     "FakeSender",

@@ -48,6 +48,18 @@ class FakeEventQueue:
         return [(message.group, message.body) for message in self.sent]
 
 
+class FakeReceivedMessages:
+    """The receipt handles that were deleted, request by request."""
+
+    def __init__(self) -> None:
+        self.deleted: list[list[str]] = []
+        self.failures = Failures()
+
+    def delete(self, receipt_handles: Sequence[str]) -> None:
+        self.failures.check("delete")
+        self.deleted.append(list(receipt_handles))
+
+
 class FakeRejectedMessages:
     """The events dead-letter queue as a list."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.resending import ARRIVED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,9 +79,7 @@ def _entry(message: Outgoing) -> dict[str, object]:
         entry["DelaySeconds"] = message.delay_seconds
     attributes = message.attributes
     if attributes:
-        entry["MessageAttributes"] = {
-            name: {"DataType": "Number", "StringValue": value} for name, value in attributes.items()
-        }
+        entry["MessageAttributes"] = {name: _number(value) for name, value in attributes.items()}
     return entry
 
 
@@ -97,6 +96,27 @@ def _batches(places: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]
         size += length
     if batch:
         yield batch
+
+
+class SQSReceivedMessages:
+    """The events queue, from which messages are deleted before their batch is done."""
+
+    def __init__(self, client: SQSClient, queue_url: str) -> None:
+        """Delete from `queue_url`."""
+        self._client = client
+        self._queue_url = queue_url
+
+    def delete(self, receipt_handles: Sequence[str]) -> None:
+        """Delete messages, ten at most. Raises UnavailableError where one may be left."""
+        entries: list[Any] = [
+            {"Id": str(place), "ReceiptHandle": handle}
+            for place, handle in enumerate(receipt_handles)
+        ]
+        with unavailable_on_failure("deleting messages"):
+            answer = self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        if answer.get("Failed"):
+            msg = f"deleting messages: {answer['Failed'][0].get('Code')}"
+            raise UnavailableError(msg)
 
 
 class SQSRejectedMessages:
@@ -117,22 +137,28 @@ class SQSRejectedMessages:
     def _put(self, message: RejectedMessage) -> bool:
         # SQS refuses an empty body, and never delivers one either.
         body = _clean(message.body) or " "
-        texts = {
-            "reason": message.reason,
-            "detail": _clean(message.detail),
-            "message_id": message.message_id,
+        attributes = {
+            "reason": _text(message.reason),
+            "detail": _text(_clean(message.detail)),
+            "message_id": _text(message.message_id),
         }
-        attributes = {name: _text(value) for name, value in texts.items()}
-        size = sum(len(part.encode()) for part in (body, *texts, *texts.values()))
-        if size + len(attributes) * len("String") > MAX_BATCH_BYTES:
+        if message.arrived_at_ms is not None:
+            attributes[ARRIVED_AT] = _number(message.arrived_at_ms)
+        size = len(body.encode()) + sum(
+            len(name.encode() + one["DataType"].encode() + one["StringValue"].encode())
+            for name, one in attributes.items()
+        )
+        if size > MAX_BATCH_BYTES:
             # As large as a message may be: there is no room for the reason, which is in the log.
             attributes = {}
+        group: Any = {} if message.group is None else {"MessageGroupId": message.group}
         try:
             with unavailable_on_failure("rejecting a message"):
                 self._client.send_message(
                     QueueUrl=self._queue_url,
                     MessageBody=body,
                     MessageAttributes=attributes,
+                    **group,
                 )
         except UnavailableError:
             return False
@@ -147,3 +173,7 @@ def _clean(text: str) -> str:
 
 def _text(value: str) -> MessageAttributeValueTypeDef:
     return {"DataType": "String", "StringValue": value}
+
+
+def _number(value: int | str) -> MessageAttributeValueTypeDef:
+    return {"DataType": "Number", "StringValue": str(value)}

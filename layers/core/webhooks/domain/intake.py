@@ -40,12 +40,17 @@ class Message(NamedTuple):
 
 
 class RejectedMessage(NamedTuple):
-    """A queue message that can never be processed, for the events dead-letter queue."""
+    """A queue message for the events dead-letter queue, with its reason.
+
+    It keeps its group and its first arrival, so that a redrive makes the same event of it.
+    """
 
     message_id: str
     body: str
     reason: str
     detail: str
+    group: str | None = None
+    arrived_at_ms: int | None = None
 
 
 _TOPIC_VALIDATION = Message(ignored_types=("topic_validation",))

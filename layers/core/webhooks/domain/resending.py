@@ -21,6 +21,18 @@ TRIES = "sendcomms_tries"
 SUSPICIONS = "sendcomms_suspicions"
 """The attribute with the number of times that the event may have ended its dispatcher."""
 
+GIVES_UP_AFTER_MS = 4 * 24 * 60 * 60 * 1000
+"""How long after its first arrival a message that fails through a fault of ours is sent again."""
+
+FEWEST_TRIES = 10
+"""A message older than that is tried so often all the same: one that is redriven after days, or
+that waited for days, must outlast a short fault too."""
+
+_FIRST_DELAY_SECONDS = 5.0
+_LONGEST_DELAY_SECONDS = 720.0
+_JITTER = 0.25
+"""With it the longest delay is SQS's longest, 900 seconds ("SendMessage" in its API reference)."""
+
 _NUMBER = re.compile("[0-9]{1,15}")
 
 
@@ -80,3 +92,17 @@ def carried(attributes: Mapping[str, str | None], *, sent_at_ms: int) -> Carried
         numbers.get(TRIES, 0),
         numbers.get(SUSPICIONS, 0),
     )
+
+
+def delay_seconds(failures: int, random: float) -> int:
+    """Return the delay of a message after so many failures: 5 seconds, doubled up to 15 minutes.
+
+    `random` is from 0 to 1: up to a quarter of the delay comes on top as jitter.
+    """
+    doubled = _FIRST_DELAY_SECONDS * 2.0 ** min(max(failures, 1) - 1, 16)
+    return int(min(doubled, _LONGEST_DELAY_SECONDS) * (1 + _JITTER * random))
+
+
+def gives_up(*, arrived_at_ms: int, tries: int, now_ms: int) -> bool:
+    """Tell whether a message that has failed `tries` times is sent again no more."""
+    return now_ms - arrived_at_ms > GIVES_UP_AFTER_MS and tries >= FEWEST_TRIES

@@ -17,7 +17,14 @@ from webhooks.ports.deliveries import (
     RetryScheduler,
 )
 from webhooks.ports.jobs import JobKey, JobOwner, JobRecord, JobScheduler, JobStore, Record
-from webhooks.ports.outside import EventQueue, Observer, OperationalEvents, RejectedMessages, Sender
+from webhooks.ports.outside import (
+    EventQueue,
+    Observer,
+    OperationalEvents,
+    ReceivedMessages,
+    RejectedMessages,
+    Sender,
+)
 from webhooks.ports.pages import Page
 from webhooks.ports.webhooks import (
     DestinationStore,
@@ -49,6 +56,7 @@ __all__ = [
     "OverdueDelivery",
     "Page",
     "RateLimitStore",
+    "ReceivedMessages",
     "Record",
     "RejectedMessages",
     "RetryScheduler",

@@ -71,3 +71,10 @@ class EventQueue(Protocol):
 
         What failed was tried several times, and nothing is raised for it.
         """
+
+
+class ReceivedMessages(Protocol):
+    """The events queue, as a consumer uses it."""
+
+    def delete(self, receipt_handles: Sequence[str]) -> None:
+        """Delete messages, ten at most. Raises UnavailableError where one may be left."""

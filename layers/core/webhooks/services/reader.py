@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.domain.intake import RejectedMessage, read_message
 from webhooks.domain.ses_kinds import NO_COMPLAINTS
+from webhooks.services.rejecting import reject
 from webhooks.services.trouble import tell
 
 if TYPE_CHECKING:
@@ -106,11 +107,7 @@ class Reader:
         for event_id in dict.fromkeys(read.event.id for read in reads):
             self._observer.trace("event_ids", event_id)
         settled = self._with_first_times(reads, failures, rejected)
-        for message_id, _, reason, _ in rejected:
-            self._observer.count("RejectedMessages")
-            self._observer.count("Rejected" + reason.title().replace("_", ""))
-            self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
-        failures.ids.update(self._rejected.put(rejected) if rejected else ())
+        failures.ids.update(reject(self._rejected, self._observer, rejected))
         return settled
 
     def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
@@ -192,4 +189,6 @@ def _rejected(
 ) -> RejectedMessage:
     """Reject a message, or of an array the one document that `body` is."""
     body = message.body if body is None else body
-    return RejectedMessage(message.id, body, error.reason, str(error))
+    return RejectedMessage(
+        message.id, body, error.reason, str(error), message.group, message.arrived_at_ms
+    )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from webhooks.wiring.base import Base
 
 if TYPE_CHECKING:
-    from webhooks.ports import DestinationStore, Sender
+    from webhooks.ports import DestinationStore, RejectedMessages, Sender
+    from webhooks.services.batches import Batches
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.dispatcher import Dispatcher
     from webhooks.services.redriver import Redriver
@@ -24,10 +25,25 @@ class SendingServices(Base):
     """The dispatcher's services, and what the worker sends with."""
 
     @cached_property
+    def batches(self) -> Batches:
+        """What handles the batches of the events queue."""
+        from webhooks.adapters.sqs import SQSReceivedMessages
+        from webhooks.services.batches import Batches
+
+        return Batches(
+            dispatcher=self.dispatcher,
+            queue=self._event_queue,
+            received=SQSReceivedMessages(self._sqs, self.settings.events_queue_url),
+            rejected=self._rejected,
+            observer=self.observer,
+            clock=self._clock,
+            random=random.random,
+        )
+
+    @cached_property
     def dispatcher(self) -> Dispatcher:
-        """What handles batches of event messages."""
+        """What attempts the deliveries of event messages."""
         from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
-        from webhooks.adapters.sqs import SQSRejectedMessages
         from webhooks.services.dispatcher import Dispatcher
         from webhooks.services.ses_accounts import KeptSesAccounts
 
@@ -39,7 +55,7 @@ class SendingServices(Base):
             health=self._health,
             scheduler=self._scheduler,
             queue=self._event_queue,
-            rejected=SQSRejectedMessages(self._sqs, settings.events_dead_letter_queue_url),
+            rejected=self._rejected,
             observer=self.observer,
             ses_accounts=KeptSesAccounts(
                 DynamoDBSesAccountStore(self._dynamodb, settings.webhooks_table),
@@ -50,6 +66,12 @@ class SendingServices(Base):
             clock=self._clock,
             max_threads=_THREADS,
         )
+
+    @cached_property
+    def _rejected(self) -> RejectedMessages:
+        from webhooks.adapters.sqs import SQSRejectedMessages
+
+        return SQSRejectedMessages(self._sqs, self.settings.events_dead_letter_queue_url)
 
     @cached_property
     def retrier(self) -> Retrier:

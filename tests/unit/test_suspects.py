@@ -1,0 +1,167 @@
+"""A message that may end its dispatcher is alone, and harms no other message."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.batching import KilledError, Queue, broken, event, fail, handle, posted
+from support.world import World
+from webhooks.domain.delivery import Outcome
+from webhooks.services.batches import (
+    MOST_SUSPICIONS,
+    SECONDS_FOR_ONE_MESSAGE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from webhooks.services.reader import Message
+
+NOW_MS = samples.NOW_MS
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.add()
+    return made
+
+
+def test_a_message_received_more_than_twice_is_sent_again_and_not_handled(world: World) -> None:
+    assert handle(world, event(1, receive_count=3, tries=4), event(2)) == []
+    [again] = world.queue.sent
+    assert (again.suspicions, again.tries, again.arrived_at_ms) == (1, 4, NOW_MS)
+    assert again.delay_seconds > 0
+    assert posted(world) == ["txn_2"]
+
+
+def test_a_suspect_is_sent_again_before_anything_else_is_done(world: World) -> None:
+    def killed(account_id: str, shard: Any = None) -> Any:
+        raise KilledError
+
+    world.store.destinations = killed  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        handle(world, event(1, receive_count=3), event(2))
+    assert [one.suspicions for one in world.queue.sent] == [1]
+
+
+def test_with_five_suspicions_a_message_is_dead_lettered_as_killed(world: World) -> None:
+    suspect = event(1, receive_count=3, suspicions=MOST_SUSPICIONS - 1)
+    assert handle(world, suspect, event(2)) == []
+    [rejected] = world.rejected.messages
+    assert (rejected.reason, rejected.body, rejected.group) == ("killed", suspect.body, "acc_1")
+    assert rejected.arrived_at_ms == NOW_MS
+    assert world.queue.sent == []
+    assert posted(world) == ["txn_2"]
+
+
+def test_a_suspect_is_handled_when_the_others_are_done_and_deleted(world: World) -> None:
+    seen: list[tuple[int, list[list[str]]]] = []
+
+    def answer(*_: object) -> Outcome:
+        seen.append((len(world.deliveries.deliveries), [*world.received.deleted]))
+        return Outcome(status_code=200, duration_ms=1)
+
+    world.sender.answer = answer
+    fail(world, "acc_broken")
+    batch = [event(1, suspicions=2), event(2), broken(3), event(4)]
+    assert handle(world, *batch) == []
+    assert posted(world)[-1] == "txn_1"
+    # The failed one too: it was sent again before.
+    assert seen[-1] == (2, [["r2", "r3", "r4"]])
+
+
+def test_suspects_of_one_suspicion_are_handled_one_after_the_other(world: World) -> None:
+    """As all are after Lambda had no room for them: each costs one message more, and no other."""
+    batch = [event(number, suspicions=1) for number in range(10)]
+    assert handle(world, *batch) == []
+    assert posted(world) == [f"txn_{number}" for number in range(10)]
+    assert world.received.deleted == [[f"r{number}"] for number in range(9)]
+    assert world.queue.sent == []
+
+
+def test_of_suspects_of_more_suspicions_only_one_is_handled_at_a_time(world: World) -> None:
+    batch = [event(1, suspicions=3), event(2, suspicions=2), event(3, suspicions=4)]
+    assert handle(world, *batch) == []
+    assert posted(world) == ["txn_2"]
+    assert [(one.body, one.suspicions) for one in world.queue.sent] == [
+        (event(1).body, 3),
+        (event(3).body, 4),
+    ]
+
+
+def test_a_suspect_that_cannot_be_put_back_is_received_again(world: World) -> None:
+    world.queue.refuse = {0}
+    batch = [event(1, suspicions=2), event(2, suspicions=3)]
+    assert handle(world, *batch) == ["m2"]
+    assert posted(world) == ["txn_1"]
+
+
+def test_where_the_others_cannot_be_deleted_no_suspect_is_handled(world: World) -> None:
+    world.received.failures.plan("delete", True)
+    assert handle(world, event(1, suspicions=1, tries=2), event(2)) == []
+    assert posted(world) == ["txn_2"]
+    assert [(one.suspicions, one.tries) for one in world.queue.sent] == [(1, 2)]
+
+
+def test_with_too_little_time_suspects_are_put_back_as_they_are(world: World) -> None:
+    left = SECONDS_FOR_ONE_MESSAGE - 1
+    assert handle(world, event(1, suspicions=1), remaining=[left]) == []
+    assert posted(world) == []
+    assert [one.suspicions for one in world.queue.sent] == [1]
+
+
+def test_a_suspect_that_fails_and_gives_an_answer_is_suspected_no_more(world: World) -> None:
+    fail(world, "acc_broken")
+    assert handle(world, broken(1, suspicions=3, tries=1)) == []
+    assert [(one.suspicions, one.tries) for one in world.queue.sent] == [(0, 2)]
+
+
+def test_a_suspect_that_cannot_be_sent_again_is_handled_after_the_others(world: World) -> None:
+    """One that is too large for the attributes, or any while the queue takes nothing."""
+    world.queue.refuse = {0}
+    assert handle(world, event(1, receive_count=9), event(2)) == []
+    assert posted(world) == ["txn_2", "txn_1"]
+
+
+def test_what_the_dispatcher_cannot_dead_letter_as_killed_is_handled_last(world: World) -> None:
+    world.rejected.refuse = {"m1"}
+    assert handle(world, event(1, receive_count=3, suspicions=4), event(2)) == []
+    assert posted(world) == ["txn_2", "txn_1"]
+
+
+@pytest.mark.parametrize("killers", [1, 2])
+def test_a_message_that_kills_its_dispatcher_takes_no_other_with_it(
+    world: World, killers: int
+) -> None:
+    queue = Queue(world)
+    queue.add(*(event(number) for number in range(30)))
+    texts = [f"txn_{number}" for number in range(killers)]
+    dispatch = world.dispatcher.dispatch
+
+    def doomed(messages: Sequence[Message], remaining_seconds: Any) -> list[str]:
+        if any(json.loads(one.body)["transaction_id"] in texts for one in messages):
+            raise KilledError
+        return dispatch(messages, remaining_seconds)
+
+    world.dispatcher.dispatch = doomed  # type: ignore[method-assign]
+    killed = queue.run()
+    assert sorted(posted(world)) == sorted(f"txn_{number}" for number in range(killers, 30))
+    rejects = world.rejected.messages
+    rejected = {json.loads(one.body)["transaction_id"]: one.reason for one in rejects}
+    assert rejected == dict.fromkeys(texts, "killed")
+    # Two receives for each suspicion, those in one batch counted once.
+    assert MOST_SUSPICIONS <= killed <= 2 * MOST_SUSPICIONS * killers
+
+
+def test_receives_while_lambda_was_throttled_cost_a_sending_and_nothing_else(world: World) -> None:
+    queue = Queue(world)
+    queue.add(*(event(number, receive_count=40) for number in range(30)))
+    assert queue.run() == 0
+    assert sorted(posted(world)) == sorted(f"txn_{number}" for number in range(30))
+    assert world.rejected.messages == []
+    assert queue.numbers == 30
