@@ -2,14 +2,17 @@
 
 ::
 
-    python -m local.redrive deliveries [--account acme] [--webhook ID]
-    python -m local.redrive events [--reason unknown_event | --all]
+    python -m local.redrive deliveries [--account acme] [--webhook ID] [--discard]
+    python -m local.redrive events [--reason unknown_event | --all | --move]
 
 `deliveries`: those whose schedule is used up, or that a fault of ours interrupted, are attempted
-again at once, with a schedule that begins anew. `events`: messages that failed five times through a
-fault of ours go back to the events queue; those that could not be read only by their reason, since
-they come straight back unless the code has learnt to read them. A message is deleted only when what
-it asked for is done, so that stopping in the middle loses nothing.
+again at once, with a schedule that begins anew. With `--discard` their messages are deleted, for
+receivers that are gone; the deliveries stay in the log. `events`: messages that failed for days
+through a fault of ours go back to the events queue, with the time of their first arrival. Those
+that were rejected, or ended their dispatchers (reason `killed`), go back only by their reason,
+since they come straight back unless the code has changed. `--move` has SQS move all of them itself,
+which is refused while one of them does not carry its first arrival. A message is deleted only when
+what it asked for is done, so that stopping in the middle loses nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +31,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cli.progress import Progress
 from local.cli.screen import Screen
+from local.dead_letters import THREADS, DeadLetters, Tally, group_of, texts_of
+from local.moving import NotMovedError, move
 from local.outputs import NoStackError, of_deployed, of_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.resending import Outgoing
     from webhooks.services.redriver import Redriver
 
 _CORE = Path(__file__).parent.parent / "layers" / "core"
@@ -40,6 +47,9 @@ _VISIBILITY_SECONDS = 120
 _WAIT_SECONDS = 1
 _ANSWERS_WITH_NOTHING_NEW = 20
 _LEFT = "left"
+_OURS = frozenset({"gave_up"})
+"""Reasons of messages that nothing is wrong with: our own side failed for as long as they were
+tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,18 @@ class Wanted:
     webhook_id: str | None = None
     reason: str | None = None
     rejected_too: bool = False
+    discard: bool = False
+
+    def has(self, key: DeliveryKey) -> bool:
+        """Tell whether a delivery is one of these."""
+        return self.account_id in {None, key.account_id} and self.webhook_id in {
+            None,
+            key.webhook_id,
+        }
+
+    def has_reason(self, reason: str | None) -> bool:
+        """Tell whether an event that lies there for this reason is one of these."""
+        return reason is None or reason in _OURS or self.rejected_too or reason == self.reason
 
 
 def stack_of(outputs: Mapping[str, str]) -> Stack:
@@ -81,50 +103,84 @@ def stack_of(outputs: Mapping[str, str]) -> Stack:
 
 
 def redrive_deliveries(
-    sqs: Any, stack: Stack, redriver: Redriver, wanted: Wanted, tell: Callable[[str], None]
+    sqs: Any,
+    stack: Stack,
+    redriver: Redriver,
+    wanted: Wanted,
+    tell: Callable[[str], None],
+    *,
+    threads: int = THREADS,
 ) -> Counter[str]:
     """Redrive the deliveries that the dead-letter queue names; returns how many came to what."""
     from webhooks.domain.delivery import DeliveryKey
 
-    counts: Counter[str] = Counter()
-    queue_url = stack.dead_letter_queue_url
-    for message in messages(sqs, queue_url):
-        key = _delivery_key(message["Body"], DeliveryKey)
-        if key is None or not (
-            wanted.account_id in {None, key.account_id}
-            and wanted.webhook_id in {None, key.webhook_id}
-        ):
-            counts[_LEFT if key else "unknown"] += 1
-            continue
-        outcome = redriver.redrive(key)
-        counts[outcome.value] += 1
-        tell(f"{key.delivery_id}  {outcome.value}")
-        if outcome.done:
-            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-    return counts
+    tally = Tally(tell)
+
+    def work(batch: Sequence[Any]) -> Sequence[Any]:
+        done = []
+        outcomes = []
+        for message in batch:
+            key = _delivery_key(message["Body"], DeliveryKey)
+            if key is None or not wanted.has(key):
+                outcomes.append(_LEFT if key else "unknown")
+                continue
+            outcome = None if wanted.discard else redriver.redrive(key)
+            outcomes.append(outcome.value if outcome else "discarded")
+            if outcome is None or outcome.done:
+                done.append(message)
+        tally.add(outcomes)
+        return done
+
+    DeadLetters(sqs, stack.dead_letter_queue_url, threads).each_batch(work)
+    return tally.end()
 
 
 def redrive_events(
-    sqs: Any, stack: Stack, wanted: Wanted, tell: Callable[[str], None]
+    sqs: Any,
+    stack: Stack,
+    wanted: Wanted,
+    tell: Callable[[str], None],
+    *,
+    threads: int = THREADS,
 ) -> Counter[str]:
-    """Put messages back on the events queue; returns how many, and what was left."""
-    counts: Counter[str] = Counter()
-    queue_url = stack.events_dead_letter_queue_url
-    for message in messages(sqs, queue_url):
-        reason = message.get("MessageAttributes", {}).get("reason", {}).get("StringValue")
-        if reason is not None and not (wanted.rejected_too or reason == wanted.reason):
-            counts[f"{_LEFT}: {reason}"] += 1
-            continue
-        group = message.get("Attributes", {}).get("MessageGroupId")
-        sqs.send_message(
-            QueueUrl=stack.events_queue_url,
-            MessageBody=message["Body"],
-            **({"MessageGroupId": group} if group else {}),
-        )
-        sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-        counts["sent again"] += 1
-        tell(f"{message['MessageId']}  sent again")
-    return counts
+    """Put messages back on the events queue; returns how many, and what was left.
+
+    Each carries its first arrival, so that it becomes the same event as it was to be.
+    """
+    from webhooks.adapters.sqs import MAX_BATCH_BYTES, SQSEventQueue
+    from webhooks.domain.errors import UnavailableError
+
+    tally = Tally(tell)
+    queue = SQSEventQueue(sqs, stack.events_queue_url)
+
+    def work(batch: Sequence[Any]) -> Sequence[Any]:
+        reasons = [texts_of(message).get("reason") for message in batch]
+        going = [
+            message
+            for message, reason in zip(batch, reasons, strict=True)
+            if wanted.has_reason(reason)
+        ]
+        left = [f"{_LEFT}: {reason}" for reason in reasons if not wanted.has_reason(reason)]
+        outgoing = [_outgoing(message) for message in going]
+        not_taken = set(queue.put(outgoing) if outgoing else ())
+        taken = [one for place, one in enumerate(going) if place not in not_taken]
+        tally.add([*left, *["sent again"] * len(taken), *["not sent"] * len(not_taken)])
+        if going and not taken and any(one.size_bytes <= MAX_BATCH_BYTES for one in outgoing):
+            msg = "the events queue takes nothing"
+            raise UnavailableError(msg)
+        return taken
+
+    DeadLetters(sqs, stack.events_dead_letter_queue_url, threads).each_batch(work)
+    return tally.end()
+
+
+def _outgoing(message: Any) -> Outgoing:
+    """Return an event's message as it is to be sent again, with all of its tries before it."""
+    from webhooks.domain.resending import Outgoing, carried
+
+    sent_at_ms = int(message["Attributes"]["SentTimestamp"])
+    arrived_at_ms = carried(texts_of(message), sent_at_ms=sent_at_ms).arrived_at_ms
+    return Outgoing(message["Body"], group_of(message), arrived_at_ms=arrived_at_ms)
 
 
 def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
@@ -177,11 +233,19 @@ def _delivery_key(body: str, make: Callable[[str, str, str], Any]) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Redrive a queue and print what came of it; returns the process's exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.discard and not (options.account or options.webhook):
+        parser.error("--discard needs --account or --webhook")
+    if options.discard and options.queue != "deliveries":
+        parser.error("--discard is for deliveries")
+    if options.move and options.queue != "events":
+        parser.error("--move is for events")
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
     if str(_CORE) not in sys.path:
         sys.path.append(str(_CORE))
     import boto3
+    from botocore.config import Config
 
     from webhooks.domain.errors import UnavailableError
     from webhooks.settings import Settings
@@ -195,11 +259,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
             os.environ["AWS_DEFAULT_REGION"] = outputs["Region"]
             os.environ.pop("AWS_PROFILE", None)
-        sqs = boto3.client("sqs", endpoint_url=stack.endpoint_url)
-        wanted = Wanted(options.account, options.webhook, options.reason, options.all)
+        config = Config(
+            max_pool_connections=2 * THREADS, retries={"mode": "standard", "max_attempts": 5}
+        )
+        sqs = boto3.client("sqs", endpoint_url=stack.endpoint_url, config=config)
+        wanted = Wanted(
+            options.account, options.webhook, options.reason, options.all, options.discard
+        )
         progress = Progress(sys.stderr)
-        tell = progress.tell if options.json else screen.line
-        if options.queue == "deliveries":
+        tell = progress.tell
+        counts: Counter[str]
+        if options.move:
+            source, destination = stack.events_dead_letter_queue_url, stack.events_queue_url
+            counts = Counter({"moved": move(sqs, source, destination, tell)})
+        elif options.queue == "deliveries":
             settings = Settings(
                 deliveries_table=stack.deliveries_table,
                 retry_state_machine_arn=stack.retry_state_machine_arn,
@@ -209,6 +282,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             counts = redrive_deliveries(sqs, stack, redriver, wanted, tell)
         else:
             counts = redrive_events(sqs, stack, wanted, tell)
+    except NotMovedError as error:
+        print(f"Nothing was moved: {error}", file=sys.stderr)
+        return 1
     except (NoStackError, UnavailableError, BotoCoreError, ClientError) as error:
         print(
             f"The redrive stopped; what it did not do is still in the queue. {error}",
@@ -235,6 +311,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--webhook", help="only deliveries of this webhook")
     parser.add_argument("--reason", help="also events that were rejected for this reason")
     parser.add_argument("--all", action="store_true", help="also every event that was rejected")
+    parser.add_argument(
+        "--move",
+        action="store_true",
+        help="have SQS move all events itself; refused where one would become another event",
+    )
+    parser.add_argument(
+        "--discard",
+        action="store_true",
+        help="delete the messages of an account's or a webhook's deliveries, and attempt nothing",
+    )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     return parser
 

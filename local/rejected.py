@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.aws import aws_client
 from local.cli.screen import Screen
+from local.dead_letters import group_of, texts_of
 from local.outputs import NoStackError, of_deployed, of_local
 from local.redrive import Stack, messages, stack_of
 
@@ -46,15 +47,15 @@ class Rejected(NamedTuple):
     body: str
     handle: str
     group: str | None
+    arrived_at_ms: int
 
 
 def rejected(sqs: Any, stack: Stack, reason: str | None = None) -> Iterator[Rejected]:
     """Yield the messages that were rejected, all or for one reason."""
+    from webhooks.domain.resending import carried
+
     for message in messages(sqs, stack.events_dead_letter_queue_url):
-        texts = {
-            name: value.get("StringValue", "")
-            for name, value in message.get("MessageAttributes", {}).items()
-        }
+        texts = texts_of(message)
         if "reason" in texts and reason in {None, texts["reason"]}:
             yield Rejected(
                 message["MessageId"],
@@ -62,7 +63,10 @@ def rejected(sqs: Any, stack: Stack, reason: str | None = None) -> Iterator[Reje
                 texts.get("detail", ""),
                 message["Body"],
                 message["ReceiptHandle"],
-                message.get("Attributes", {}).get("MessageGroupId"),
+                group_of(message),
+                carried(
+                    texts, sent_at_ms=int(message["Attributes"]["SentTimestamp"])
+                ).arrived_at_ms,
             )
 
 
@@ -89,7 +93,14 @@ def save(
 
 
 def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -> Counter[str]:
-    """Send what a directory's files hold in the place of the messages that they are named after."""
+    """Send what a directory's files hold in the place of the messages that they are named after.
+
+    Each keeps the first arrival of its message. Raises UnavailableError where the queue takes none.
+    """
+    from webhooks.adapters.sqs import SQSEventQueue
+    from webhooks.domain.errors import UnavailableError
+    from webhooks.domain.resending import Outgoing
+
     counts: Counter[str] = Counter()
     for one in rejected(sqs, stack):
         file = _file(directory, one.id)
@@ -108,11 +119,10 @@ def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -
             counts["still rejected"] += 1
             tell(f"{file}  {trouble}")
             continue
-        sqs.send_message(
-            QueueUrl=stack.events_queue_url,
-            MessageBody=text,
-            **({"MessageGroupId": one.group} if one.group else {}),
-        )
+        again = Outgoing(text, one.group, arrived_at_ms=one.arrived_at_ms)
+        if SQSEventQueue(sqs, stack.events_queue_url).put([again]):
+            msg = "the events queue did not take a message"
+            raise UnavailableError(msg)
         sqs.delete_message(QueueUrl=stack.events_dead_letter_queue_url, ReceiptHandle=one.handle)
         counts["sent again"] += 1
         tell(f"{file}  sent again")
@@ -141,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if str(_CORE) not in sys.path:
         sys.path.append(str(_CORE))
+    from webhooks.domain.errors import UnavailableError
+
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
 
     def tell(line: str) -> None:
@@ -157,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _list(sqs, stack, options.reason, screen)
             return 0
-    except (NoStackError, BotoCoreError, ClientError, OSError) as error:
+    except (NoStackError, UnavailableError, BotoCoreError, ClientError, OSError) as error:
         print(f"Stopped; what was not done is still in the queue. {error}", file=sys.stderr)
         return 1
     if options.json:

@@ -102,7 +102,7 @@ def test_an_operator_redrives_what_was_exhausted(stack: Stack, account: Account)
             with Program(sys.executable, *command, cwd=directory) as program:
                 program.process.wait(timeout=30)
                 counts = json.loads(program.output)
-                assert ("  started" in program.errors) == bool(counts.get("started"))
+                assert (" started" in program.errors) == bool(counts.get("started"))
             return bool(counts.get("started") or counts.get("settled"))
 
         eventually(redriven, "the dead letters are redriven", timeout=40)

@@ -3,80 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
-from local import redrive, rejected
+from local import redrive
+from local.dead_letters import Tally, texts_of
 from local.outputs import NoStackError
 from support import samples
-from support.fakes import FakeDeliveryStore, FakeScheduler
-from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
-from webhooks.services.redriver import Redriven, Redriver
+from support.redriving import EXHAUSTED, NOW_MS, World, dead_letter
+from webhooks.domain.delivery import MAX_ATTEMPTS, Status
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.resending import ARRIVED_AT, TRIES
+from webhooks.services.redriver import Redriven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-NOW_MS = samples.NOW_MS + 1_000_000
-EXHAUSTED = samples.delivery(
-    status=Status.EXHAUSTED,
-    reason="http_status",
-    next_attempt_at_ms=None,
-    attempts=tuple(samples.attempt(number) for number in (1, 2, 3)),
-)
-
-
-class World:
-    """Both queues of a stack on moto, deliveries in memory."""
-
-    def __init__(self) -> None:
-        self.sqs = boto3.client("sqs", region_name="us-east-1")
-        names = ("dead", "events-dead", "events")
-        dead, events_dead, events = (
-            self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names
-        )
-        self.stack = redrive.Stack("d", "arn", dead, events_dead, events)
-        self.deliveries = FakeDeliveryStore()
-        self.scheduler = FakeScheduler()
-        self.redriver = Redriver(self.deliveries, self.scheduler, lambda: NOW_MS / 1000)
-        self.told: list[str] = []
-
-    def put(self, delivery: Delivery) -> Delivery:
-        self.deliveries.deliveries[delivery.key] = delivery
-        return delivery
-
-    def stored(self, delivery: Delivery) -> Delivery:
-        return self.deliveries.deliveries[delivery.key]
-
-    def send(self, queue_url: str, body: Any, **attributes: str) -> None:
-        text = body if isinstance(body, str) else json.dumps(body)
-        values: Any = {k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()}
-        self.sqs.send_message(QueueUrl=queue_url, MessageBody=text, MessageAttributes=values)
-
-    def left(self, queue_url: str) -> list[str]:
-        answer = self.sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)
-        return [message["Body"] for message in answer.get("Messages", [])]
-
-    def run(self, **wanted: Any) -> dict[str, int]:
-        return dict(
-            redrive.redrive_deliveries(
-                self.sqs, self.stack, self.redriver, redrive.Wanted(**wanted), self.told.append
-            )
-        )
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     with mock_aws():
         yield World()
-
-
-def dead_letter(delivery: Delivery) -> dict[str, str]:
-    return {"type": "delivery.exhausted", **delivery.key._asdict()}
 
 
 def test_an_exhausted_delivery_begins_its_schedule_anew_as_another_generation(
@@ -157,18 +108,31 @@ class LongQueue:
             ]
         }
 
-    def change_message_visibility(self, *, ReceiptHandle: str, **_: Any) -> None:
-        self.shown_again[ReceiptHandle[0]] = ReceiptHandle
+    def delete_message_batch(self, **_: Any) -> dict[str, Any]:
+        raise AssertionError("nothing is done")
+
+    def change_message_visibility_batch(self, *, Entries: Any, **_: Any) -> None:
+        handles = [entry["ReceiptHandle"] for entry in Entries]
+        self.shown_again |= {handle[0]: handle for handle in handles}
 
 
-def test_what_comes_again_during_a_long_redrive_is_not_its_end(world: World) -> None:
-    queue = LongQueue("ab", "a", "ba", "c", "")
+@pytest.mark.parametrize("threads", [1, 4])
+def test_what_comes_again_during_a_long_redrive_is_not_its_end(world: World, threads: int) -> None:
+    answers = ["ab", "a", "ba", "c"] + [""] * threads
+    queue = LongQueue(*answers)
     counts = redrive.redrive_deliveries(
-        queue, world.stack, world.redriver, redrive.Wanted(), world.told.append
+        queue,
+        world.stack,
+        world.redriver,
+        redrive.Wanted(),
+        world.told.append,
+        threads=threads,
     )
     assert counts == {"unknown": 3}
     # By the handle of the last time that it was received, the only one that counts.
-    assert queue.shown_again == {"a": "a2", "b": "b2", "c": "c1"}
+    assert queue.shown_again.keys() == {"a", "b", "c"}
+    if threads == 1:
+        assert queue.shown_again == {"a": "a2", "b": "b2", "c": "c1"}
 
 
 def test_a_queue_that_holds_only_what_is_left_comes_to_an_end(world: World) -> None:
@@ -229,6 +193,128 @@ def test_rejected_events_go_back_when_asked_for(world: World, wanted: dict[str, 
     assert world.left(dead) == []
 
 
+def test_an_event_goes_back_with_its_first_arrival_and_its_group(world: World) -> None:
+    """Of what SQS moved itself, SentTimestamp; of what the dispatcher sent, its attribute."""
+    dead = world.stack.events_dead_letter_queue_url
+    before_ms = int(time.time() * 1000)
+    world.sqs.send_message(QueueUrl=dead, MessageBody="moved", MessageGroupId="acc_1")
+    attributes: Any = {
+        ARRIVED_AT: {"DataType": "Number", "StringValue": "1766313000000"},
+        TRIES: {"DataType": "Number", "StringValue": "400"},
+        "reason": {"DataType": "String", "StringValue": "gave_up"},
+    }
+    world.sqs.send_message(QueueUrl=dead, MessageBody="given up", MessageAttributes=attributes)
+    redrive.redrive_events(world.sqs, world.stack, redrive.Wanted(), world.told.append)
+    received = {one["Body"]: one for one in world.receive(world.stack.events_queue_url)}
+    moved, given_up = received["moved"], received["given up"]
+    assert moved["Attributes"]["MessageGroupId"] == "acc_1"
+    arrived_ms = int(texts_of(moved)[ARRIVED_AT])
+    assert before_ms <= arrived_ms <= int(moved["Attributes"]["SentTimestamp"])
+    # As many tries as at first.
+    assert texts_of(given_up) == {ARRIVED_AT: "1766313000000"}
+
+
+def test_what_killed_its_dispatchers_goes_back_by_its_reason_only(world: World) -> None:
+    dead = world.stack.events_dead_letter_queue_url
+    world.send(dead, "killer", reason="killed")
+    counts = redrive.redrive_events(world.sqs, world.stack, redrive.Wanted(), world.told.append)
+    assert dict(counts) == {"left: killed": 1}
+    wanted = redrive.Wanted(reason="killed")
+    redrive.redrive_events(world.sqs, world.stack, wanted, world.told.append)
+    assert world.left(world.stack.events_queue_url) == ["killer"]
+
+
+class PartlyTaking:
+    """A queue that does not take what a test names, and may not delete what it did."""
+
+    def __init__(self, sqs: Any, not_taken: str, not_deleted: int = 0) -> None:
+        self._sqs = sqs
+        self.not_taken = not_taken
+        self.not_deleted = not_deleted
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sqs, name)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:
+        self.calls.append("send")
+        kept = [entry for entry in Entries if self.not_taken not in entry["MessageBody"]]
+        answer: Any = {"Successful": []}
+        if kept:
+            answer = self._sqs.send_message_batch(QueueUrl=QueueUrl, Entries=kept)
+        left = [{"Id": one["Id"], "Code": "InternalError"} for one in Entries if one not in kept]
+        return {**answer, "Failed": left}
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:
+        self.calls.append("delete")
+        if self.not_deleted:
+            self.not_deleted -= 1
+            failed = [{"Id": one["Id"], "Code": "InternalError"} for one in Entries]
+            return {"Successful": [], "Failed": failed}
+        return self._sqs.delete_message_batch(QueueUrl=QueueUrl, Entries=Entries)
+
+
+def test_what_the_queue_does_not_take_stays_and_nothing_is_deleted_before_it_is_sent(
+    world: World,
+) -> None:
+    dead = world.stack.events_dead_letter_queue_url
+    for body in ("one", "two", "three"):
+        world.send(dead, body)
+    sqs = PartlyTaking(world.sqs, "two", not_deleted=1)
+    counts = redrive.redrive_events(
+        sqs, world.stack, redrive.Wanted(), world.told.append, threads=1
+    )
+    assert dict(counts) == {"sent again": 2, "not sent": 1}
+    assert sqs.calls == ["send"] * 3 + ["delete"] * 2
+    assert world.left(dead) == ["two"]
+    assert sorted(world.left(world.stack.events_queue_url)) == ["one", "three"]
+
+
+def test_a_queue_that_takes_nothing_stops_the_redrive_and_all_stays(world: World) -> None:
+    dead = world.stack.events_dead_letter_queue_url
+    world.send(dead, "one")
+    sqs = PartlyTaking(world.sqs, "one")
+    with pytest.raises(UnavailableError, match="takes nothing"):
+        redrive.redrive_events(sqs, world.stack, redrive.Wanted(), world.told.append)
+    assert world.left(dead) == ["one"]
+
+
+def test_the_messages_of_receivers_that_are_gone_are_discarded(world: World) -> None:
+    before = world.put(EXHAUSTED)
+    other = replace(EXHAUSTED, account_id="acc_2")
+    url = world.stack.dead_letter_queue_url
+    for delivery in (EXHAUSTED, other):
+        world.send(url, dead_letter(delivery))
+    assert world.run(account_id="acc_1", discard=True) == {"discarded": 1, "left": 1}
+    assert world.stored(EXHAUSTED) == before
+    assert world.scheduler.executions == {}
+    assert world.left(url) == [json.dumps(dead_letter(other))]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["deliveries", "--discard"],
+        ["events", "--discard", "--account", "acc_1"],
+        ["deliveries", "--move"],
+    ],
+)
+def test_what_would_do_more_than_it_says_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        redrive.main(arguments)
+
+
+def test_a_long_redrive_says_how_far_it_is_and_how_fast() -> None:
+    told: list[str] = []
+    times = iter([0.0, 0.5, 10.0, 20.0])
+    tally = Tally(told.append, lambda: next(times))
+    tally.add(["sent again"] * 10)
+    tally.add(["sent again"] * 2990)
+    assert told == ["3,000 messages, 300 a second: 3,000 sent again"]
+    assert tally.end() == {"sent again": 3000}
+    assert told[1].startswith("3,000 messages, 150 a second")
+
+
 def test_without_a_stack_the_command_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,72 +329,3 @@ def test_without_a_stack_the_command_says_what_to_do(
 def test_outputs_of_another_stack_are_refused() -> None:
     with pytest.raises(NoStackError, match="RetryStateMachineArn"):
         redrive.stack_of({"DeliveriesTable": "d"})
-
-
-REJECTED = json.dumps({"event": "email.sent", "account_id": "acc_1", "data": {"to": ""}})
-
-
-def of_dead_letters(world: World) -> list[rejected.Rejected]:
-    return list(rejected.rejected(world.sqs, world.stack))
-
-
-def test_a_rejected_message_is_saved_corrected_and_sent_again(world: World, tmp_path: Path) -> None:
-    dead = world.stack.events_dead_letter_queue_url
-    world.send(dead, REJECTED, reason="invalid_field", detail="data.to: must be a recipient")
-    world.send(dead, "hello", reason="not_json", detail="body: must be JSON")
-    world.send(dead, "failed through our fault")
-    folder = tmp_path / "rejected"
-    counts = rejected.save(world.sqs, world.stack, folder, "invalid_field", world.told.append)
-    assert counts == {"saved": 1}
-    [file] = folder.iterdir()
-    assert file.read_text(encoding="utf-8") == REJECTED
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert world.told == [f"{file}  data.to: must be a recipient"]
-
-    # As it is, it would come straight back.
-    counts = rejected.send(world.sqs, world.stack, folder, world.told.append)
-    assert counts == {"still rejected": 1, "left": 1}
-    assert world.told[1].startswith(f"{file}  data.to: must be a recipient")
-    assert world.left(world.stack.events_queue_url) == []
-
-    corrected = REJECTED.replace('""', '"a@example.com"')
-    file.write_text(corrected, encoding="utf-8")
-    again = rejected.save(world.sqs, world.stack, folder, "invalid_field", world.told.append)
-    assert again == {"there already": 1}
-    counts = rejected.send(world.sqs, world.stack, folder, world.told.append)
-    assert counts == {"sent again": 1, "left": 1}
-    assert world.left(world.stack.events_queue_url) == [corrected]
-    assert [one.reason for one in of_dead_letters(world)] == ["not_json"]
-    assert rejected.send(world.sqs, world.stack, folder, world.told.append) == {"left": 1}
-    assert sorted(world.left(dead)) == ["failed through our fault", "hello"]
-
-
-def test_a_message_whose_file_is_emptied_is_given_up(world: World, tmp_path: Path) -> None:
-    dead = world.stack.events_dead_letter_queue_url
-    world.send(dead, '{"Type": "SubscriptionConfirmation"}', reason="confirmation")
-    rejected.save(world.sqs, world.stack, tmp_path, None, world.told.append)
-    [file] = tmp_path.iterdir()
-    file.write_text("\n", encoding="utf-8")
-    counts = rejected.send(world.sqs, world.stack, tmp_path, world.told.append)
-    assert counts == {"given up": 1}
-    assert world.left(dead) == world.left(world.stack.events_queue_url) == []
-
-
-def test_an_array_of_which_one_would_be_rejected_is_not_sent(world: World, tmp_path: Path) -> None:
-    world.send(world.stack.events_dead_letter_queue_url, "x", reason="not_json")
-    [one] = of_dead_letters(world)
-    good = REJECTED.replace('""', '"a@example.com"')
-    (tmp_path / f"{one.id}.json").write_text(f"[{good},{REJECTED}]", encoding="utf-8")
-    counts = rejected.send(world.sqs, world.stack, tmp_path, world.told.append)
-    assert counts == {"still rejected": 1}
-
-
-def test_without_a_stack_the_rejected_cannot_be_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def absent() -> dict[str, str]:
-        raise NoStackError("start it with `make run`")
-
-    monkeypatch.setattr(rejected, "of_local", absent)
-    assert rejected.main([]) == 1
-    assert "make run" in capsys.readouterr().err

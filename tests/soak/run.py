@@ -178,7 +178,7 @@ class Soak:
         return self._queued("EventsQueueUrl", _QUEUED) == 0
 
     def _settled(self) -> bool:
-        """Tell whether nothing more is to come; what failed five times is redriven on the way."""
+        """Tell whether nothing more is to come; what was dead-lettered is redriven on the way."""
         if not self._dispatched():
             return False
         if self._queued("EventsDeadLetterQueueUrl", _QUEUED):
