@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from support.translated_template import OWN, of_type, text
+from webhooks.domain.resending import delay_seconds
 
 
 class Sample(NamedTuple):
@@ -48,12 +49,21 @@ ALARMS = {
         Sample("Maximum", ON_THE_QUEUE, "${DeadLetterQueue.QueueName}", "AWS/SQS"), ABOVE, 0
     ),
     "EventsWaitingAlarm": Alarm(
-        Sample(
-            *("Maximum", "ApproximateAgeOfOldestMessage", "${EventsQueue.QueueName}", "AWS/SQS"),
-            seconds=60,
+        *(None, ABOVE, 600),
+        expression=(
+            "IF(FILL(received, 0) / 1000 > FILL(queued, 0), FILL(received, 0) / 1000, "
+            "FILL(queued, 0))"
         ),
-        *(ABOVE, 300),
-        periods=10,
+        samples=(
+            ("received", Sample("Maximum", "OldestEventAge", "dispatcher", seconds=900)),
+            (
+                "queued",
+                Sample(
+                    *("Maximum", "ApproximateAgeOfOldestMessage", "${EventsQueue.QueueName}"),
+                    *("AWS/SQS", 900),
+                ),
+            ),
+        ),
     ),
     "DispatcherErrorsAlarm": Alarm(Sample("Sum", "Errors", DISPATCHER, "AWS/Lambda"), ABOVE, 0),
     "DispatcherThrottlesAlarm": Alarm(
@@ -199,6 +209,26 @@ def test_the_latency_counts_where_there_is_traffic(taken: int, latency: int, fir
     slowest = evaluated("LatencyAlarm", taken=taken, latency=latency)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert (slowest > alarm["Threshold"]) is fires
+
+
+@pytest.mark.parametrize(
+    ("received", "queued", "fires"),
+    [
+        (600_001, 5, True),  # sent again for ten minutes, each time as a new message
+        (None, 601, True),  # no dispatcher runs
+        (300_000, 360, False),  # one message that the batch's answer brought back
+        (None, None, False),
+    ],
+)
+def test_events_that_wait_are_seen_in_the_queue_and_where_they_are_received(
+    received: int | None, queued: int | None, fires: bool
+) -> None:
+    alarm = of_type("AWS::CloudWatch::Alarm")["EventsWaitingAlarm"]
+    oldest = evaluated("EventsWaitingAlarm", received=received, queued=queued)  # type: ignore[arg-type]
+    assert (oldest > alarm["Threshold"]) is fires
+    # What is sent again comes up at least once in a period.
+    periods = {part["MetricStat"]["Period"] for part in alarm["Metrics"] if "MetricStat" in part}
+    assert delay_seconds(10**6, 1.0) <= min(periods)
 
 
 @pytest.mark.parametrize(("sweeps", "fires"), [(None, True), (0, True), (1, False), (2, False)])

@@ -20,6 +20,7 @@ from support.translated_template import OWN, of_type, resources, text
 from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.observability import PowertoolsObserver
+from webhooks.services.batches import OLDEST_EVENT_AGE
 from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
-    "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health", "trouble"),
+    "dispatcher": (
+        "batches",
+        "dispatcher",
+        "reader",
+        "rejecting",
+        "sharder",
+        "deliverer",
+        "health",
+        "trouble",
+    ),
     "worker": (
         "retrier",
         "deliverer",
@@ -138,8 +148,7 @@ def _name_of_call(method: str, arguments: list[ast.expr]) -> set[str]:
     if method == "count" and arguments and isinstance(arguments[0], ast.Constant):
         return {str(arguments[0].value)}
     if method == "measure" and isinstance(arguments[0], ast.Name):
-        assert arguments[0].id == "LATENCY"
-        return {LATENCY}
+        return {{"LATENCY": LATENCY, "OLDEST_EVENT_AGE": OLDEST_EVENT_AGE}[arguments[0].id]}
     return set()
 
 

@@ -16,6 +16,7 @@ from support.translated_template import properties, translated
 from webhooks.adapters import aws
 from webhooks.adapters.http import TIMEOUT_SECONDS
 from webhooks.domain.pace import MAX_RATE
+from webhooks.domain.resending import GIVES_UP_AFTER_MS
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
 from webhooks.services.jobs.erasure import SECONDS_FOR_A_BATCH
@@ -105,11 +106,15 @@ def test_a_message_stays_hidden_for_six_times_the_dispatchers_timeout() -> None:
     assert visibility >= 6 * properties("DispatcherFunction")["Timeout"]
 
 
-def test_an_event_is_received_five_times_before_it_is_dead_lettered() -> None:
+def test_sqs_dead_letters_an_event_only_as_a_backstop() -> None:
+    """Four days of receives, each hidden for six minutes: as long as the dispatcher goes on."""
     assert properties("EventsQueue")["RedrivePolicy"] == {
         "deadLetterTargetArn": {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]},
-        "maxReceiveCount": 5,
+        "maxReceiveCount": 1000,
     }
+    days = 1000 * properties("EventsQueue")["VisibilityTimeout"] / 86_400
+    assert days > GIVES_UP_AFTER_MS / 86_400_000
+    assert properties("EventsQueue")["MessageRetentionPeriod"] > GIVES_UP_AFTER_MS / 1000
 
 
 def test_every_queue_is_encrypted_and_polled_long() -> None:
