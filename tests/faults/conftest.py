@@ -40,8 +40,7 @@ def case(stand: Stand, log: Watch) -> Iterator[Case]:
     """An account of the test's own."""
     yield Case(stand, log)
     stand.faults.clear()
-    # What was sent again with a delay would come up in another test.
-    stand.aws.clients["sqs"].purge_queue(QueueUrl=stand.aws.settings.events_queue_url)
+    stand.empty_the_queue()
 
 
 @pytest.fixture

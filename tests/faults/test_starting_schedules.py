@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +11,7 @@ from local import template
 from support.faults import SDK_TRIES, answer_lost, refused, timed_out
 from support.receiver import Answer
 from webhooks.domain.delivery import Status
+from webhooks.domain.resending import ARRIVED_AT, TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,28 +94,24 @@ def test_row_22_the_name_of_an_execution_stays_taken(
 
 
 @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "AccessDeniedException"])
-def test_row_23_a_start_that_can_never_succeed_uses_up_the_queues_receives(
+def test_row_23_a_start_that_can_never_succeed_is_tried_for_days(
     case: Case, receiver: MakeReceiver, code: str
 ) -> None:
     hook = receiver(Answer(500))
     case.webhook(hook)
     case.stand.faults.on("StartExecution", refused(code), about=case.account)
-    sqs = case.stand.aws.clients["sqs"]
-    queue, dead_letters = _queues_of_the_template(sqs, case.account)
-    sqs.send_message(QueueUrl=queue, MessageBody=case.message())
-
-    receives = 0
-    while messages := sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages"):
-        receives += 1
-        assert case.dispatch(messages[0]["Body"]) == ["m0"]
-    assert receives == 5
-    [letter] = sqs.receive_message(QueueUrl=dead_letters)["Messages"]
-    assert letter["Body"] == case.message()
+    for tries in range(6):
+        assert case.dispatch(case.message(), numbers={TRIES: tries}) == ["m0"]
+        assert case.received_again == set()
+    assert case.rejected() == {}
+    days_ago = {TRIES: 400, ARRIVED_AT: 1}
+    assert case.dispatch(case.message(), numbers=days_ago) == []
+    assert case.rejected() == {case.message(): "gave_up"}
     # The record is there, so a redrive of the message starts the schedule and sends nothing twice.
     assert len(hook.requests) == 1
     assert case.delivery().status is Status.RETRYING
     case.stand.faults.clear()
-    assert case.dispatch(letter["Body"]) == []
+    assert case.dispatch(case.message()) == []
     assert len(case.executions()) == 1
     assert len(hook.requests) == 1
 
@@ -126,17 +123,6 @@ def test_row_23_what_is_on_the_events_dead_letter_queue_raises_an_alarm() -> Non
     ]
     watched = [json.dumps(one["Dimensions"]) for one in alarms if one.get("Namespace") == "AWS/SQS"]
     assert any("EventsDeadLetterQueue" in dimensions for dimensions in watched)
-
-
-def _queues_of_the_template(sqs: Any, name: str) -> tuple[str, str]:
-    """Make the events queue and its dead-letter queue with the template's redrive policy."""
-    redrive = template.load()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]
-    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}
-    dead_letters = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
-    policy = redrive | {"deadLetterTargetArn": arn["Attributes"]["QueueArn"]}
-    queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(policy)})
-    return queue["QueueUrl"], dead_letters
 
 
 def test_row_21_a_start_that_is_throttled_for_a_moment_is_the_sdks_own_affair(

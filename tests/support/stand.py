@@ -30,10 +30,11 @@ from support.receiver import Receiver, local_sender
 from webhooks.adapters import deliveries, items, webhook_items
 from webhooks.adapters.delivery_items import read_delivery
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+from webhooks.adapters.sqs import SQSReceivedMessages
 from webhooks.domain.resending import TRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import pytest
 
@@ -62,6 +63,8 @@ class Stand:
     bystander: Receiver
     pauses: list[float] = field(default_factory=list)
     """The seconds that the store of deliveries waited before what a batch left."""
+    deleted: list[str] = field(default_factory=list)
+    """The receipt handles that the dispatcher deleted, of messages that are on no queue here."""
     _warm: dict[str, Services] = field(default_factory=dict)
 
     def services(self, function: str) -> Services:
@@ -69,6 +72,12 @@ class Stand:
         if function not in self._warm:
             self._warm[function] = self.fresh(function)
         return self._warm[function]
+
+    def empty_the_queue(self) -> None:
+        """Take everything off the events queue; what waits there with a delay, too."""
+        url = self.aws.settings.events_queue_url
+        self.aws.clients["sqs"].delete_queue(QueueUrl=url)
+        self.aws.clients["sqs"].create_queue(QueueName=url.rpartition("/")[2])
 
     def fresh(self, function: str, **settings: Any) -> Services:
         """Return the services of a new process, with other settings where given."""
@@ -85,9 +94,11 @@ def stand(patch: pytest.MonkeyPatch) -> Iterator[Stand]:
     """Set everything up; a pause before what a batch left is noted, and nobody waits for it."""
     pauses: list[float] = []
     patch.setattr(deliveries, "time", SimpleNamespace(time=time.time, sleep=pauses.append))
+    deleted: list[str] = []
+    patch.setattr(SQSReceivedMessages, "delete", lambda _, handles: deleted.extend(handles))
     faults = Faults()
     with backend(patch) as aws, faults.installed(), Receiver(path=PATH) as bystander:
-        yield Stand(aws, faults, bystander, pauses)
+        yield Stand(aws, faults, bystander, pauses, deleted)
 
 
 class Case:
@@ -100,6 +111,8 @@ class Case:
         self.account = f"acc_case_{number}"
         self.bystander = f"bystander_{number}"
         self._batches = itertools.count(1)
+        self.received_again: set[str] = set()
+        """The messages that the latest batch's answer had SQS hand out again."""
         self._owners: dict[str, set[str]] = {self.account: set(), self.bystander: set()}
         # Through a client that waits longer than the functions' do: a test's beginning is no race.
         self._store = DynamoDBWebhookStore(
@@ -148,20 +161,26 @@ class Case:
         services: Services | None = None,
         context: Any = None,
         shared_fate: bool = False,
+        receive_count: int = 1,
+        numbers: Mapping[str, object] | None = None,
     ) -> list[str]:
         """Have a batch handled; returns the ids, m0 and so on, of the messages that failed.
 
         Those were sent again, or are received again. With a `shared_fate` the bystander's message
-        may fail too, but be neither lost nor sent without a record.
+        may fail too, but be neither lost nor sent without a record. The messages, but not the
+        bystander's, were received `receive_count` times and have `numbers` as attributes.
         """
         transaction = f"txn_{self.bystander}_{next(self._batches)}"
         bystander = samples.event_text(account_id=self.bystander, transaction_id=transaction)
-        batch = sqs_event(*messages, bystander)
+        batch = sqs_event(*messages, receive_count=receive_count, numbers=numbers)
+        batch["Records"] += sqs_event(*messages, bystander)["Records"][len(messages) :]
         before = len(self.sent_again())
         answer = dispatcher.handler.handle(
             batch, context or lambda_context(), services or self.stand.services("dispatcher")
         )
-        back = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        back = self.received_again = {
+            failure["itemIdentifier"] for failure in answer["batchItemFailures"]
+        }
         again = {entry["MessageBody"] for entry in self.sent_again()[before:]}
         failed = [
             record["messageId"]
