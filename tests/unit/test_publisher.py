@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from support import samples
 from support.drawing import event_data
 from support.fakes import FakeEventQueue, FakeObserver
+from webhooks.adapters.sqs import MAX_BATCH_BYTES
 from webhooks.domain import payload
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
-from webhooks.domain.event import accept
+from webhooks.domain.event import MAX_BODY_BYTES, accept
 from webhooks.domain.intake import read_message
 from webhooks.domain.ses import SesAccounts
 from webhooks.services.publisher import Publisher
@@ -199,3 +200,17 @@ def test_what_the_queue_did_not_take_shares_nothing(queue: FakeEventQueue) -> No
     queue.refuse = {1}
     publisher = make_publisher(queue)
     assert shared(publisher, document(id="a"), document(id="b")) == [False, False]
+
+
+@pytest.mark.parametrize("character", ["a", "é", "\uffff", "\U0001f600", "\x01"])
+def test_the_largest_message_leaves_room_for_the_attributes_of_one_sent_again(
+    publisher: Publisher, queue: FakeEventQueue, character: str
+) -> None:
+    """As 4 KiB of SQS's 1 MiB; what is not ASCII is escaped, and is longer than in the body."""
+    in_the_body = max(len(character.encode()), len(payload.serialize(character)) - 2)
+    text = character * (MAX_BODY_BYTES // in_the_body - 1_000)
+    fields = payload.parse(samples.event_text(data={"to": "a@example.com", "x": text}))
+    assert publisher.publish("acc_1", [fields])[0].error is None
+    [message] = queue.sent
+    assert len(message.body) > MAX_BODY_BYTES / 2
+    assert message.size_bytes <= MAX_BATCH_BYTES - 4096

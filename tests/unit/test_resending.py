@@ -35,6 +35,12 @@ def test_no_attribute_moves_an_event_into_the_future() -> None:
     assert carried({ARRIVED_AT: str(NOW_MS + 1)}, sent_at_ms=NOW_MS).arrived_at_ms == NOW_MS
 
 
+def test_the_attributes_fit_in_what_a_producer_leaves_for_them() -> None:
+    most = 10**15 - 1
+    message = Outgoing("", "acc_1", arrived_at_ms=most, tries=most, suspicions=most)
+    assert message.size_bytes <= 4096
+
+
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "1e3", " 1", "x", "\u0663", "9" * 16, None])
 def test_an_attribute_that_is_no_number_of_ours_is_ignored(value: str | None) -> None:
     attributes = dict.fromkeys((ARRIVED_AT, TRIES, SUSPICIONS), value)
