@@ -45,7 +45,7 @@ _FUNCTION = (
     "made._dynamodb.meta\n"
 )
 _FIRST_USE = {
-    "dispatcher": "made.dispatcher",
+    "dispatcher": "made.batches",
     "worker": "made.retrier",
     "api": "made.registry",
 }

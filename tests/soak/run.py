@@ -38,7 +38,11 @@ _MAX_BACKLOG = 20
 _PAUSE_SECONDS = 0.5
 _PROGRESS_SECONDS = 10.0
 _LETTERS_SECONDS = 30.0
-_QUEUED = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+_QUEUED = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 class Soak:
