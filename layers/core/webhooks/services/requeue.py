@@ -1,0 +1,120 @@
+"""Puts on the queue what a batch's messages are not done with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.resending import Outgoing
+from webhooks.domain.shard import MAX_MESSAGE_BYTES, to_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence, Set
+    from concurrent.futures import Executor, Future
+
+    from webhooks.domain.shard import Part
+    from webhooks.ports import EventQueue, Observer
+    from webhooks.services.deadline import Deadline
+    from webhooks.services.reader import Failures, Message
+
+_MESSAGES_OF_A_REQUEST = 10
+_UNLIMITED = 1 << 62
+
+
+class Requeue:
+    """What goes back to the queue of one batch.
+
+    It is on the queue before the messages that it is of are done. Such a message again, after a
+    crash, finds the deliveries by their ids, as any repeat does.
+    """
+
+    def __init__(
+        self, queue: EventQueue, observer: Observer, deadline: Deadline, threads: Executor
+    ) -> None:
+        """Send in `threads`, which have nothing else to do: they never wait for attempts."""
+        self._queue = queue
+        self._observer = observer
+        self._deadline = deadline
+        self._threads = threads
+        self._sending: list[tuple[Set[str], Future[None]]] = []
+
+    def send_parts(
+        self,
+        source: Message,
+        message_ids: Set[str],
+        parts: Sequence[tuple[Part, int]],
+        *,
+        most_deliveries: int,
+        delay_seconds: int = 0,
+        metric: str | None = None,
+    ) -> None:
+        """Begin to send parts of one account, each with its number of deliveries.
+
+        A message holds at most `most_deliveries`, or as many as its bytes allow once there is no
+        time for attempts left. `metric` counts the messages.
+        """
+
+        def most() -> int:
+            return most_deliveries if self._deadline.allows_attempt() else _UNLIMITED
+
+        account_id = parts[0][0].event.account_id
+        texts = (text for text, _ in to_messages(parts, most))
+        like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds)
+        self._begin(message_ids, (like._replace(body=text) for text in texts), metric)
+
+    def send_texts(self, source: Message, texts: Sequence[str], delay_seconds: int) -> None:
+        """Begin to send what a message says, or some of it, as it came."""
+        like = _like(source)._replace(delay_seconds=delay_seconds)
+        self._begin({source.id}, (like._replace(body=text) for text in texts), None)
+
+    def finish(self, failures: Failures) -> None:
+        """Wait for the queue; the messages of what it did not take fail."""
+        errors: dict[frozenset[str], BaseException] = {}
+        for message_ids, sending in self._sending:
+            error = sending.exception()
+            if error is not None:
+                errors.setdefault(frozenset(message_ids), error)
+        for failed, error in errors.items():
+            failures.add(failed, error)
+
+    def _begin(
+        self, message_ids: Set[str], messages: Iterable[Outgoing], metric: str | None
+    ) -> None:
+        sending = self._threads.submit(self._put_all, messages, metric)
+        self._sending.append((message_ids, sending))
+
+    def _put_all(self, messages: Iterable[Outgoing], metric: str | None) -> None:
+        # Made as they are sent: all of a large message's parts would not fit in the memory.
+        request: list[Outgoing] = []
+        size = 0
+        for message in messages:
+            length = message.size_bytes
+            full = len(request) == _MESSAGES_OF_A_REQUEST or size + length > MAX_MESSAGE_BYTES
+            if request and full:
+                self._put(request, metric)
+                request, size = [], 0
+            request.append(message)
+            size += length
+        self._put(request, metric)
+
+    def _put(self, request: Sequence[Outgoing], metric: str | None) -> None:
+        if not self._deadline.allows_call():
+            msg = "no time left to put a message's parts on the events queue"
+            raise UnavailableError(msg)
+        refused = self._queue.put(request)
+        if metric is not None:
+            self._observer.count(metric, len(request) - len(refused))
+        if refused:
+            msg = "the events queue did not take every part of a message"
+            raise UnavailableError(msg)
+
+
+def _like(source: Message) -> Outgoing:
+    """Return a message that carries what another does, without its body."""
+    return Outgoing(
+        "",
+        source.group,
+        arrived_at_ms=source.arrived_at_ms,
+        tries=source.tries,
+        suspicions=source.suspicions,
+    )
