@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.resending import Outgoing
-from webhooks.domain.shard import MAX_MESSAGE_BYTES, to_messages
+from webhooks.domain.shard import MAX_MESSAGE_BYTES, MOST_AT_ONCE, to_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence, Set
+    from collections.abc import Iterable, Iterator, Sequence, Set
     from concurrent.futures import Executor, Future
 
     from webhooks.domain.shard import Part
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from webhooks.services.reader import Failures, Message
 
 _MESSAGES_OF_A_REQUEST = 10
+_MOST_REQUESTS_AT_ONCE = 8
 _UNLIMITED = 1 << 62
 
 
@@ -59,13 +61,14 @@ class Requeue:
 
         account_id = parts[0][0].event.account_id
         texts = (text for text, _ in to_messages(parts, most))
+        at_once = sum(number for _, number in parts) // MOST_AT_ONCE
         like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds)
-        self._begin(message_ids, (like._replace(body=text) for text in texts), metric)
+        self._begin(message_ids, (like._replace(body=text) for text in texts), metric, at_once)
 
     def send_texts(self, source: Message, texts: Sequence[str], delay_seconds: int) -> None:
         """Begin to send what a message says, or some of it, as it came."""
         like = _like(source)._replace(delay_seconds=delay_seconds)
-        self._begin({source.id}, (like._replace(body=text) for text in texts), None)
+        self._begin({source.id}, (like._replace(body=text) for text in texts))
 
     def finish(self, failures: Failures) -> None:
         """Wait for the queue; the messages of what it did not take fail."""
@@ -78,24 +81,25 @@ class Requeue:
             failures.add(failed, error)
 
     def _begin(
-        self, message_ids: Set[str], messages: Iterable[Outgoing], metric: str | None
+        self,
+        message_ids: Set[str],
+        messages: Iterable[Outgoing],
+        metric: str | None = None,
+        at_once: int = 1,
     ) -> None:
-        sending = self._threads.submit(self._put_all, messages, metric)
-        self._sending.append((message_ids, sending))
+        requests, lock = _requests(messages), Lock()
+        for _ in range(max(1, min(at_once, _MOST_REQUESTS_AT_ONCE))):
+            sending = self._threads.submit(self._put_all, requests, lock, metric)
+            self._sending.append((message_ids, sending))
 
-    def _put_all(self, messages: Iterable[Outgoing], metric: str | None) -> None:
-        # Made as they are sent: all of a large message's parts would not fit in the memory.
-        request: list[Outgoing] = []
-        size = 0
-        for message in messages:
-            length = message.size_bytes
-            full = len(request) == _MESSAGES_OF_A_REQUEST or size + length > MAX_MESSAGE_BYTES
-            if request and full:
-                self._put(request, metric)
-                request, size = [], 0
-            request.append(message)
-            size += length
-        self._put(request, metric)
+    def _put_all(self, requests: Iterator[list[Outgoing]], lock: Lock, metric: str | None) -> None:
+        while True:
+            # Made when its turn comes: all of a large message's would not fit in the memory.
+            with lock:
+                request = next(requests, None)
+            if request is None:
+                return
+            self._put(request, metric)
 
     def _put(self, request: Sequence[Outgoing], metric: str | None) -> None:
         if not self._deadline.allows_call():
@@ -107,6 +111,20 @@ class Requeue:
         if refused:
             msg = "the events queue did not take every part of a message"
             raise UnavailableError(msg)
+
+
+def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Divide messages into as many as one request takes."""
+    request: list[Outgoing] = []
+    size = 0
+    for message in messages:
+        full = len(request) == _MESSAGES_OF_A_REQUEST
+        if request and (full or size + message.size_bytes > MAX_MESSAGE_BYTES):
+            yield request
+            request, size = [], 0
+        request.append(message)
+        size += message.size_bytes
+    yield request
 
 
 def _like(source: Message) -> Outgoing:

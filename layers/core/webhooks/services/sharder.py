@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from webhooks.domain.shard import ALL, MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from webhooks.domain.event import Event
     from webhooks.domain.webhook import Destination
@@ -59,14 +59,13 @@ class Sharding:
             elif matching:
                 self._take(read, matching)
         for one in self._divided.values():
-            for parts in _runs(one.parts):
-                self._requeue.send_parts(
-                    one.source,
-                    one.message_ids,
-                    parts,
-                    most_deliveries=SHARD_WEBHOOKS,
-                    metric="Shards",
-                )
+            self._requeue.send_parts(
+                one.source,
+                one.message_ids,
+                one.parts,
+                most_deliveries=SHARD_WEBHOOKS,
+                metric="Shards",
+            )
         return others
 
     def _take(self, read: Read, matching: Sequence[Destination]) -> None:
@@ -101,16 +100,3 @@ def _parts(read: Read, webhook_ids: Sequence[str]) -> Iterator[tuple[Part, int]]
     else:
         for chunk in chunks:
             yield Part.naming(event, chunk, arrived_at_ms), len(chunk)
-
-
-def _runs(parts: Iterable[tuple[Part, int]]) -> Iterator[list[tuple[Part, int]]]:
-    """Divide parts into as many as one or two requests take: several are under way at once."""
-    run: list[tuple[Part, int]] = []
-    deliveries = 0
-    for part, number in parts:
-        if deliveries + number > MOST_AT_ONCE:
-            yield run
-            run, deliveries = [], 0
-        run.append((part, number))
-        deliveries += number
-    yield run
