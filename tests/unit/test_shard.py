@@ -268,12 +268,14 @@ def test_what_is_no_array_has_no_documents(text: str) -> None:
 
 
 DOCUMENTS = st.recursive(
-    st.none() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
 )
 
 
-@given(st.lists(DOCUMENTS), st.sampled_from([None, 1, "\t"]), st.booleans())
+@settings(max_examples=50)
+@given(st.lists(DOCUMENTS, max_size=5), st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_an_arrays_documents_are_told_apart_as_they_came(
     documents: list[object], indent: Any, ascii_only: bool
 ) -> None:

@@ -112,7 +112,7 @@ class Dispatcher:
         deadline = Deadline(remaining_seconds)
         requeue = Requeue(self._queue, self._observer, deadline, self._sending)
         leftovers = Leftovers(requeue, self._observer)
-        reads = self._reader.read(messages, failures, deadline, leftovers)
+        reads = self._reader.read(messages, failures, deadline, leftovers, requeue)
         matches = self._matches(reads, failures, deadline, leftovers)
         works = self._works(Sharding(requeue, self._observer).undivided(matches))
         works = self._with_records(works, failures, deadline, leftovers)

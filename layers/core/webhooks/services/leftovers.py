@@ -65,11 +65,13 @@ class Leftovers:
             left.reads.append(read)
             self._events += 1
 
-    def add_texts(self, message: Message, texts: Sequence[str]) -> None:
+    def add_texts(
+        self, message: Message, texts: Sequence[str], group: str | None, *, events: int = 1
+    ) -> None:
         """Postpone documents of a message of which nothing is settled, or all of it."""
-        self._requeue.send_texts(message, texts, UNREAD_DELAY_SECONDS)
+        self._requeue.send_texts(message, texts, group, UNREAD_DELAY_SECONDS)
         self._messages.add(message.id)
-        self._events += len(texts)
+        self._events += events
 
     def send(self) -> None:
         """Begin to send what was added since the last time."""

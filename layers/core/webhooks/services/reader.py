@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import InvalidEventError, UnavailableError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from webhooks.ports import DeliveryStore, Observer, RejectedMessages
     from webhooks.services.deadline import Deadline
     from webhooks.services.leftovers import Leftovers
+    from webhooks.services.requeue import Requeue
 
 MAX_REFUSALS = 10
 """Documents of an array that are rejected one by one: each is a request, and a message has room for
@@ -105,14 +107,18 @@ class Reader:
         failures: Failures,
         deadline: Deadline,
         leftovers: Leftovers,
+        requeue: Requeue,
     ) -> list[Read]:
-        """Read the messages' events; unreadable ones are dead-lettered with their reason."""
+        """Read the messages' events; unreadable ones are dead-lettered with their reason.
+
+        That goes on, in `requeue`, while the others are delivered.
+        """
         reads: list[Read] = []
         rejected: list[RejectedMessage] = []
         for message in messages:
             # The account of an SES record may be read from a table.
             if not deadline.allows_read():
-                leftovers.add_texts(message, [message.body])
+                leftovers.add_texts(message, [message.body], message.group)
                 continue
             try:
                 reads += self._reads(message, rejected)
@@ -124,14 +130,19 @@ class Reader:
         for event_id in dict.fromkeys(read.event.id for read in reads):
             self._observer.trace("event_ids", event_id)
         settled, unclaimed = self._with_first_times(reads, failures, rejected, deadline)
-        for message, event_ids in unclaimed.items():
-            leftovers.add_texts(message, self._texts_of(message, event_ids))
+        self._postpone(unclaimed, leftovers)
         for message_id, _, reason, _ in rejected:
             self._observer.count("RejectedMessages")
             self._observer.count("Rejected" + reason.title().replace("_", ""))
             self._observer.log("error", "message_rejected", message_id=message_id, reason=reason)
-        failures.ids.update(self._rejected.put(rejected) if rejected else ())
+        for one in rejected:
+            requeue.call({one.message_id}, partial(self._reject, one))
         return settled
+
+    def _reject(self, message: RejectedMessage) -> None:
+        if self._rejected.put([message]):
+            msg = "the events dead-letter queue did not take it"
+            raise UnavailableError(msg)
 
     def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
         content = self._content(message, message.arrived_at_ms)
@@ -161,15 +172,15 @@ class Reader:
         failures: Failures,
         rejected: list[RejectedMessage],
         deadline: Deadline,
-    ) -> tuple[list[Read], Mapping[Message, set[str]]]:
+    ) -> tuple[list[Read], list[Read]]:
         """Give an event whose id does not fix its time the time of its first copy.
 
         With that it may be too large, by a digit or two of what is derived from its time. Returns
-        the settled ones, and of each message the ids of the events that there was no time for.
+        the settled ones, and those that there was no time for.
         """
         first_ms = self._first_times(reads, deadline)
         settled: list[Read] = []
-        unclaimed: defaultdict[Message, set[str]] = defaultdict(set)
+        unclaimed: list[Read] = []
         for place, read in enumerate(reads):
             event = read.event
             try:
@@ -177,7 +188,7 @@ class Reader:
                 if event_ms != event.occurred_at_ms:
                     event = self._again(read, event_ms)
             except NoTimeLeftError:
-                unclaimed[read.message].add(event.id)
+                unclaimed.append(read)
             except InvalidEventError as error:
                 rejected.append(_rejected(read.message, error))
             except UnavailableError as error:
@@ -195,20 +206,33 @@ class Reader:
         )
         return dict(zip(turns, claims, strict=True))
 
-    def _texts_of(self, message: Message, event_ids: Set[str]) -> list[str]:
-        """Return a message's documents of these events; in an envelope, all of the message."""
-        documents = array_texts(message.body)
-        if documents is None:
-            return [message.body]
-        found = [text for text in documents if event_ids & self._event_ids(message, text)]
-        return list(joined(found))
+    def _postpone(self, reads: Iterable[Read], leftovers: Leftovers) -> None:
+        """Have events whose times are not settled come again as they came.
 
-    def _event_ids(self, message: Message, text: str) -> Set[str]:
+        In an envelope, all that it holds comes again: what arrives now is found recorded then.
+        """
+        unclaimed: defaultdict[Message, dict[str, set[str]]] = defaultdict(dict)
+        for read in reads:
+            event = read.event
+            unclaimed[read.message].setdefault(event.account_id, set()).add(event.id)
+        for message, accounts in unclaimed.items():
+            documents = array_texts(message.body)
+            if documents is None:
+                leftovers.add_texts(message, [message.body], next(iter(accounts)))
+                continue
+            events = [(text, self._event_ids(message, text)) for text in documents]
+            for account_id, ids in accounts.items():
+                texts = [
+                    text for text, found in events if found & {(account_id, one) for one in ids}
+                ]
+                leftovers.add_texts(message, list(joined(texts)), account_id, events=len(ids))
+
+    def _event_ids(self, message: Message, text: str) -> Set[tuple[str, str]]:
         try:
             content = self._content(message._replace(body=text), message.arrived_at_ms)
         except (InvalidEventError, UnavailableError):
             return set()
-        return {event.id for event in content.events}
+        return {(event.account_id, event.id) for event in content.events}
 
     def _again(self, read: Read, first_ms: int) -> Event:
         """Return an event as it is with the time of its first copy; InvalidEventError as above."""

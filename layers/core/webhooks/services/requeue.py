@@ -10,7 +10,7 @@ from webhooks.domain.resending import Outgoing
 from webhooks.domain.shard import MAX_MESSAGE_BYTES, MOST_AT_ONCE, to_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence, Set
+    from collections.abc import Callable, Iterable, Iterator, Sequence, Set
     from concurrent.futures import Executor, Future
 
     from webhooks.domain.shard import Part
@@ -61,14 +61,25 @@ class Requeue:
 
         account_id = parts[0][0].event.account_id
         texts = (text for text, _ in to_messages(parts, most))
-        at_once = sum(number for _, number in parts) // MOST_AT_ONCE
+        at_once = -(-sum(number for _, number in parts) // MOST_AT_ONCE)
         like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds)
         self._begin(message_ids, (like._replace(body=text) for text in texts), metric, at_once)
 
-    def send_texts(self, source: Message, texts: Sequence[str], delay_seconds: int) -> None:
+    def send_texts(
+        self, source: Message, texts: Sequence[str], group: str | None, delay_seconds: int
+    ) -> None:
         """Begin to send what a message says, or some of it, as it came."""
-        like = _like(source)._replace(delay_seconds=delay_seconds)
+        like = _like(source)._replace(group=group, delay_seconds=delay_seconds)
         self._begin({source.id}, (like._replace(body=text) for text in texts))
+
+    def call(self, message_ids: Set[str], call: Callable[[], None]) -> None:
+        """Begin another call of AWS that messages wait for, where there is time for it."""
+
+        def call_in_time() -> None:
+            self._check_time()
+            call()
+
+        self._sending.append((message_ids, self._threads.submit(call_in_time)))
 
     def finish(self, failures: Failures) -> None:
         """Wait for the queue; the messages of what it did not take fail."""
@@ -88,7 +99,7 @@ class Requeue:
         at_once: int = 1,
     ) -> None:
         requests, lock = _requests(messages), Lock()
-        for _ in range(max(1, min(at_once, _MOST_REQUESTS_AT_ONCE))):
+        for _ in range(min(at_once, _MOST_REQUESTS_AT_ONCE)):
             sending = self._threads.submit(self._put_all, requests, lock, metric)
             self._sending.append((message_ids, sending))
 
@@ -102,14 +113,17 @@ class Requeue:
             self._put(request, metric)
 
     def _put(self, request: Sequence[Outgoing], metric: str | None) -> None:
-        if not self._deadline.allows_call():
-            msg = "no time left to put a message's parts on the events queue"
-            raise UnavailableError(msg)
+        self._check_time()
         refused = self._queue.put(request)
         if metric is not None:
             self._observer.count(metric, len(request) - len(refused))
         if refused:
             msg = "the events queue did not take every part of a message"
+            raise UnavailableError(msg)
+
+    def _check_time(self) -> None:
+        if not self._deadline.allows_call():
+            msg = "no time left to send what a message is not done with"
             raise UnavailableError(msg)
 
 
