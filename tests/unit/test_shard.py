@@ -50,6 +50,10 @@ def document(**changes: Any) -> dict[str, Any]:
     return {**written, **changes}
 
 
+def of(*parts: Part) -> Message:
+    return Message(tuple(part.event for part in parts), parts=parts)
+
+
 def reason(text: str) -> str:
     with pytest.raises(InvalidEventError) as caught:
         read(text)
@@ -85,7 +89,7 @@ def test_a_part_keeps_the_events_very_bytes_its_id_and_its_time(data: dict[str, 
     text = to_message(part)
     assert text.isascii()
     kept = replace(part.event, id_fixes_time=True)
-    assert read(text) == Message(parts=(part._replace(event=kept),))
+    assert read(text) == of(part._replace(event=kept))
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\x7f", "é", "\uffff", "😀", "\ud800"])
@@ -182,7 +186,7 @@ def test_a_part_that_names_its_webhooks_is_for_these_alone() -> None:
     part = Part.naming(event(), ids, samples.NOW_MS)
     assert part.shard == (ids[1], ids[0])
     assert part.webhook_ids == tuple(sorted(ids))
-    assert read(to_message(part)) == Message(parts=(part,))
+    assert read(to_message(part)) == of(part)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +220,7 @@ def test_a_message_of_several_parts_is_read_part_by_part() -> None:
         Part(event(), SHARD, samples.NOW_MS),
         Part.naming(event(transaction_id="txn_2"), [SHARD.last], samples.NOW_MS - 5),
     )
-    assert read(several(*parts)) == Message(parts=parts)
+    assert read(several(*parts)) == of(*parts)
 
 
 def test_of_several_parts_only_what_is_wrong_is_refused() -> None:

@@ -24,8 +24,9 @@ class Refusal(NamedTuple):
 class Message(NamedTuple):
     """What a message came to: its events, or the types of SES records that are dropped and counted.
 
-    With `parts` each is for some of the webhooks only of its one event. An array's documents may
-    come to some of each, and `refusals` are those that can never be processed.
+    With `parts` each event is for some of its account's webhooks only, as its part says. An
+    array's documents may come to some of each, and `refusals` are those that can never be
+    processed.
     """
 
     events: tuple[Event, ...] = ()
@@ -72,7 +73,7 @@ def read_message(
         return _TOPIC_VALIDATION
     document = read_json(text)
     if account_id is None and is_part(document):
-        return Message(parts=(read_part(document, sent_at_ms=sent_at_ms),))
+        return _of_part(document, sent_at_ms)
     if (
         account_id is None
         and isinstance(document, list)
@@ -141,9 +142,14 @@ def joined(documents: Iterable[str]) -> Iterator[str]:
         yield f"[{','.join(array)}]"
 
 
+def _of_part(document: Mapping[str, object], sent_at_ms: int) -> Message:
+    part = read_part(document, sent_at_ms=sent_at_ms)
+    return Message((part.event,), parts=(part,))
+
+
 def _part_or_refusal(document: Mapping[str, object], sent_at_ms: int) -> Message:
     try:
-        return Message(parts=(read_part(document, sent_at_ms=sent_at_ms),))
+        return _of_part(document, sent_at_ms)
     except InvalidEventError as error:
         return Message(refusals=(Refusal(json.dumps(document), error),))
 
