@@ -12,7 +12,7 @@ import pytest
 from support import samples
 from support.dispatching import TimedWorld
 from webhooks.domain.delivery import Outcome
-from webhooks.domain.shard import MAX_MESSAGE_BYTES, MOST_AT_ONCE
+from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_once_there_is_no_time_for_attempts_the_rest_of_the_parts_are_few_messag
     assert world.invoke([message]) == []
     last = world.queue.sent[-1]
     assert len(json.loads(last.body)) > MOST_AT_ONCE
-    assert len(last.body) <= MAX_MESSAGE_BYTES
+    assert len(last.body) <= MAX_QUEUED_BYTES
     assert world.observer.logged("message_failed") == []
     world.queue.__dict__.pop("put")
     deliver_all(world)

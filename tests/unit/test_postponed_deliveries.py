@@ -14,7 +14,7 @@ from support.dispatching import REFUSED, TimedWorld
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
-from webhooks.domain.shard import MAX_MESSAGE_BYTES
+from webhooks.domain.shard import MAX_QUEUED_BYTES
 from webhooks.services.reader import Message
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_what_is_left_of_a_message_is_few_messages(world: TimedWorld) -> None:
     assert world.invoke(world.messages(*texts)) == []
     assert world.sender.posts == []
     assert [len(json.loads(one.body)) for one in world.queue.sent] == [20, 20, 20]
-    assert all(len(one.body) <= MAX_MESSAGE_BYTES for one in world.queue.sent)
+    assert all(len(one.body) <= MAX_QUEUED_BYTES for one in world.queue.sent)
 
 
 def test_large_events_that_are_left_are_messages_that_the_queue_takes(world: TimedWorld) -> None:
@@ -113,7 +113,7 @@ def test_large_events_that_are_left_are_messages_that_the_queue_takes(world: Tim
     large = [event(n, data={"to": "a@b.example", "x": "\x7f" * 30_000}) for n in range(20)]
     assert world.invoke(world.messages(f"[{','.join(large)}]")) == []
     assert 1 < len(world.queue.sent) < 20
-    assert all(len(one.body) <= MAX_MESSAGE_BYTES for one in world.queue.sent)
+    assert all(len(one.body) <= MAX_QUEUED_BYTES for one in world.queue.sent)
     world.deliveries.__dict__.pop("get_many")
     assert world.invoke(world.taken()) == []
     assert_each_got_each_event_once(world, 1, 20)

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from support import samples
 from support.drawing import as_read, event_data
 from webhooks.adapters.sqs import MAX_BATCH_BYTES
+from webhooks.domain.arrays import array_texts, joined
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, compose
-from webhooks.domain.intake import Message, array_texts, joined, read_message
+from webhooks.domain.intake import Message, read_message
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import (
-    MAX_MESSAGE_BYTES,
+    MAX_QUEUED_BYTES,
     MOST_AT_ONCE,
     SHARD_WEBHOOKS,
     Part,
@@ -262,7 +263,7 @@ def test_messages_hold_every_part_once_within_their_limits(
     assert found == list(range(len(parts)))
     assert sum(number for _, number in messages) == sum(number for number, _ in sizes)
     for text, number in messages:
-        assert len(text) <= MAX_MESSAGE_BYTES
+        assert len(text) <= MAX_QUEUED_BYTES
         assert number <= most or len(read(text).parts) == 1
 
 
@@ -296,7 +297,7 @@ def test_arrays_of_documents_are_no_larger_than_a_message() -> None:
     documents = [f'"{character * 60_000}"' for character in "aé\U0001f600" * 20]
     arrays = list(joined(documents))
     assert len(arrays) > 1
-    assert all(len(one.encode()) <= MAX_MESSAGE_BYTES for one in arrays)
+    assert all(len(one.encode()) <= MAX_QUEUED_BYTES for one in arrays)
     assert [
         json.dumps(one, ensure_ascii=False) for text in arrays for one in json.loads(text)
     ] == documents

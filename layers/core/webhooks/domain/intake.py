@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain import ses
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import Event, accept, read_json
-from webhooks.domain.shard import MAX_MESSAGE_BYTES, Part, is_part, read_part
+from webhooks.domain.shard import Part, is_part, read_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Refusal(NamedTuple):
@@ -102,44 +102,6 @@ def read_message(
     if isinstance(document, list) and document:
         return _together([read_each(one) for one in document])
     return read_one(document)
-
-
-def array_texts(text: str) -> list[str] | None:
-    """Return the documents of a message that is an array, each as it came; None of another."""
-    decoder = json.JSONDecoder()
-    place = _past_space(text, 0)
-    if text[place : place + 1] != "[":
-        return None
-    documents: list[str] = []
-    place = _past_space(text, place + 1)
-    while text[place] != "]":
-        _, end = decoder.raw_decode(text, place)
-        documents.append(text[place:end])
-        place = _past_space(text, end)
-        if text[place] == ",":
-            place = _past_space(text, place + 1)
-    return documents
-
-
-def _past_space(text: str, place: int) -> int:
-    while text[place : place + 1] in {" ", "\t", "\n", "\r"}:
-        place += 1
-    return place
-
-
-def joined(documents: Iterable[str]) -> Iterator[str]:
-    """Yield arrays of documents, none of them larger than a message for the queue may be."""
-    array: list[str] = []
-    size = 0
-    for document in documents:
-        length = len(document.encode(errors="surrogatepass")) + 1
-        if array and size + length >= MAX_MESSAGE_BYTES:
-            yield f"[{','.join(array)}]"
-            array, size = [], 0
-        array.append(document)
-        size += length
-    if array:
-        yield f"[{','.join(array)}]"
 
 
 def _of_part(document: Mapping[str, object], sent_at_ms: int) -> Message:

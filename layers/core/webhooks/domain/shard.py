@@ -39,7 +39,7 @@ SHARD_WEBHOOKS = 10
 
 A batch is ten messages, which may all be such parts: `MOST_AT_ONCE` again."""
 
-MAX_MESSAGE_BYTES = 1_048_576 - 4_096
+MAX_QUEUED_BYTES = 1_048_576 - 4_096
 """The largest message for the queue: what SQS takes, less the room for attributes."""
 
 _FIELDS = frozenset({"shard", "account_id", "id", "occurred_at_ms", "arrived_at_ms", "body"})
@@ -118,14 +118,14 @@ def to_messages(
     """Yield the queue's messages for parts, each with its number of deliveries.
 
     Each part comes with its own number. A message holds as many parts as `most_deliveries`, asked
-    each time, and `MAX_MESSAGE_BYTES` allow, and at least one. Made as they are asked for: all of
+    each time, and `MAX_QUEUED_BYTES` allow, and at least one. Made as they are asked for: all of
     a large message's parts would not fit in a function's memory.
     """
     texts: list[str] = []
     deliveries = size = 0
     for part, number in parts:
         text = to_message(part)
-        too_large = size + len(text) + len(texts) + len("[]") > MAX_MESSAGE_BYTES
+        too_large = size + len(text) + len(texts) + len("[]") > MAX_QUEUED_BYTES
         if texts and (too_large or deliveries + number > most_deliveries()):
             yield _together(texts), deliveries
             texts, deliveries, size = [], 0, 0

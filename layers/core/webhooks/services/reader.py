@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from webhooks.domain.arrays import array_texts, joined
 from webhooks.domain.errors import InvalidEventError, UnavailableError
-from webhooks.domain.intake import RejectedMessage, array_texts, joined, read_message
+from webhooks.domain.intake import RejectedMessage, read_message
 from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.domain.shard import ALL
 from webhooks.services.deadline import NoTimeLeftError

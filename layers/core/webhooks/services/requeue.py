@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.resending import Outgoing
-from webhooks.domain.shard import MAX_MESSAGE_BYTES, MOST_AT_ONCE, to_messages
+from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE, to_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -133,7 +133,7 @@ def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     size = 0
     for message in messages:
         full = len(request) == _MESSAGES_OF_A_REQUEST
-        if request and (full or size + message.size_bytes > MAX_MESSAGE_BYTES):
+        if request and (full or size + message.size_bytes > MAX_QUEUED_BYTES):
             yield request
             request, size = [], 0
         request.append(message)
