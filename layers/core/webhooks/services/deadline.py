@@ -48,13 +48,11 @@ class Deadline:
         """Tell whether a read would end in time for an attempt."""
         return self._remaining_seconds() >= SECONDS_FOR_ONE_CALL + SECONDS_FOR_ONE_ATTEMPT
 
-    def begin_reads(
-        self, threads: Executor, read: Callable[[Item], Result], items: Sequence[Item]
-    ) -> list[Future[Result]]:
-        """Begin one kind of read for all items, in their order, and wait for none.
+    def in_time(self, read: Callable[[Item], Result]) -> Callable[[Item], Result]:
+        """Return one kind of read, to be begun from now on.
 
-        A result is NoTimeLeftError where `SECONDS_TO_BEGIN_READS` were over before its turn, or
-        too little time is left for an attempt.
+        It raises NoTimeLeftError once `SECONDS_TO_BEGIN_READS` are over, or too little time is left
+        for an attempt.
         """
         until = self._remaining_seconds() - SECONDS_TO_BEGIN_READS
 
@@ -63,4 +61,10 @@ class Deadline:
                 raise NoTimeLeftError
             return read(item)
 
-        return begin(threads, read_in_time, items)
+        return read_in_time
+
+    def begin_reads(
+        self, threads: Executor, read: Callable[[Item], Result], items: Sequence[Item]
+    ) -> list[Future[Result]]:
+        """Begin a kind of read for all items, in their order, and wait for none (see `in_time`)."""
+        return begin(threads, self.in_time(read), items)
