@@ -197,9 +197,12 @@ def test_a_bent_shard_is_delivered_as_an_event_is_or_refused(
 def test_bent_parts_together_are_each_delivered_as_an_event_is_or_refused(
     parts: list[dict[str, Any]],
 ) -> None:
-    message = read_message(
-        json.dumps(parts), sent_at_ms=SENT_AT_MS, ses_accounts=SesAccounts(default="acc_ses")
-    )
+    accounts = SesAccounts(default="acc_ses")
+    try:
+        message = read_message(json.dumps(parts), sent_at_ms=SENT_AT_MS, ses_accounts=accounts)
+    except InvalidEventError as error:
+        assert error.reason in {"not_json", "too_deep"}
+        return
     assert len(message.events) + len(message.refusals) + len(message.ignored_types) >= len(parts)
     for event in message.events:
         assert_deliverable(event)
