@@ -192,6 +192,22 @@ def test_a_bent_shard_is_delivered_as_an_event_is_or_refused(
         assert_deliverable(event)
 
 
+@FUZZ
+@given(st.lists(bent({**SHARD, "webhooks": [WEBHOOK_ID]}), min_size=1, max_size=3))
+def test_bent_parts_together_are_each_delivered_as_an_event_is_or_refused(
+    parts: list[dict[str, Any]],
+) -> None:
+    accounts = SesAccounts(default="acc_ses")
+    try:
+        message = read_message(json.dumps(parts), sent_at_ms=SENT_AT_MS, ses_accounts=accounts)
+    except InvalidEventError as error:
+        assert error.reason in {"not_json", "too_deep"}
+        return
+    assert len(message.events) + len(message.refusals) + len(message.ignored_types) >= len(parts)
+    for event in message.events:
+        assert_deliverable(event)
+
+
 @pytest.mark.parametrize("name", sorted(RECORDS))
 def test_what_is_bent_is_a_message_that_is_understood(name: str) -> None:
     assert not isinstance(events_of(json.dumps(RECORDS[name])), str)

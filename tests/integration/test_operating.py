@@ -34,6 +34,7 @@ COUNTED_BY = {
         "reader",
         "rejecting",
         "sharder",
+        "leftovers",
         "deliverer",
         "health",
         "trouble",

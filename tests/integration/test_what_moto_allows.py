@@ -63,7 +63,7 @@ LONGEST_SCHEDULE = 51
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 MAX_STATE_BYTES = 262_144
 MAX_ITEM_BYTES = 400 * 1024
-MAX_MESSAGE_BYTES = 1_048_576
+MAX_QUEUED_BYTES = 1_048_576
 SQS_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
 account_ids = st.from_regex(r"[A-Za-z0-9_.:@-]{1,64}", fullmatch=True)

@@ -15,10 +15,15 @@ def reject(
     rejected: RejectedMessages, observer: Observer, messages: Sequence[RejectedMessage]
 ) -> Sequence[str]:
     """Dead-letter messages; returns the ids of those that the queue did not take."""
+    tell_rejected(observer, messages)
+    return rejected.put(messages) if messages else ()
+
+
+def tell_rejected(observer: Observer, messages: Sequence[RejectedMessage]) -> None:
+    """Count and log messages that are dead-lettered, by their reasons."""
     for message in messages:
         observer.count("RejectedMessages")
         observer.count("Rejected" + message.reason.title().replace("_", ""))
         observer.log(
             "error", "message_rejected", message_id=message.message_id, reason=message.reason
         )
-    return rejected.put(messages) if messages else ()
