@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.services.trouble import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from webhooks.domain.event import Event
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from webhooks.domain.shard import Shard
     from webhooks.ports import DeliveryStore, Observer, RejectedMessages
 
-MAX_REFUSALS = 10
-"""Documents of an array that are rejected one by one: each is a request, and a message has room for
-so many that the others of its batch would wait for them until the invocation ends."""
+CLAIMS_AT_ONCE = 512
+"""Events whose first times are asked for together: one that waits for its turn takes memory."""
 
 
 class Message(NamedTuple):
@@ -37,12 +37,14 @@ class Read(NamedTuple):
     """An event, and the message that it came in: with a `shard`, for those webhooks only.
 
     `arrived_at_ms` is when SQS took the event, which for a shard is before its own message.
+    `place` is where in the message's array the event was.
     """
 
     message: Message
     event: Event
     arrived_at_ms: int
     shard: Shard | None = None
+    place: int = 0
 
 
 class Failures:
@@ -104,7 +106,7 @@ class Reader:
         return settled
 
     def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
-        content = self._content(message, message.sent_at_ms)
+        content = self._content(message)
         for name in content.ignored_types:
             self._observer.count("IgnoredEvents")
             if name in NO_COMPLAINTS:
@@ -113,68 +115,88 @@ class Reader:
         if content.part is not None:
             event, shard, arrived_at_ms = content.part
             return [Read(message, event, arrived_at_ms, shard)]
-        return [Read(message, event, message.sent_at_ms) for event in content.events]
+        return [
+            Read(message, event, message.sent_at_ms, place=place)
+            for event, place in zip(content.events, content.places, strict=True)
+        ]
 
-    def _content(self, message: Message, sent_at_ms: int) -> Content:
+    def _content(self, message: Message, first_times: Mapping[int, int] | None = None) -> Content:
         return read_message(
             message.body,
-            sent_at_ms=sent_at_ms,
+            sent_at_ms=message.sent_at_ms,
             ses_accounts=self._ses_accounts,
             ses_headers=self._ses_headers,
+            first_times=first_times,
         )
 
     def _with_first_times(
-        self, reads: Iterable[Read], failures: Failures, rejected: list[RejectedMessage]
+        self, reads: Sequence[Read], failures: Failures, rejected: list[RejectedMessage]
     ) -> list[Read]:
         """Give an event whose id does not fix its time the time of its first copy.
 
         With that it may be too large, by a digit or two of what is derived from its time.
         """
-        claims = [
-            (
-                read,
-                None
-                if read.event.id_fixes_time
-                else self._threads.submit(self._deliveries.claim, read.event),
-            )
-            for read in reads
-        ]
+        failed: set[int] = set()
+        changed: defaultdict[Message, dict[int, int]] = defaultdict(dict)
+        for index, first_ms in self._first_times(reads):
+            read = reads[index]
+            if isinstance(first_ms, UnavailableError):
+                failures.add([read.message.id], first_ms)
+                failed.add(index)
+            elif first_ms != read.event.occurred_at_ms:
+                changed[read.message][read.place] = first_ms
+        again = {
+            message: self._again(message, first_times, failures, rejected)
+            for message, first_times in changed.items()
+        }
         settled: list[Read] = []
-        for read, claim in claims:
-            try:
-                first_ms = read.event.occurred_at_ms if claim is None else claim.result()
-            except UnavailableError as error:
-                failures.add([read.message.id], error)
-                continue
-            event = read.event
-            if first_ms != event.occurred_at_ms:
-                try:
-                    event = self._again(read, first_ms)
-                except InvalidEventError as error:
-                    rejected.append(_rejected(read.message, error))
-                    continue
-                except UnavailableError as error:
-                    failures.add([read.message.id], error)
-                    continue
-            settled.append(read._replace(event=event))
+        for index, read in enumerate(reads):
+            event: Event | None = None if index in failed else read.event
+            if read.place in changed.get(read.message, ()):
+                event = again[read.message].get(read.place)
+            if event is not None:
+                settled.append(read._replace(event=event))
         return settled
 
-    def _again(self, read: Read, first_ms: int) -> Event:
-        """Return an event as it is with the time of its first copy; InvalidEventError as above."""
-        content = self._content(read.message, first_ms)
-        for event in content.events:
-            if event.id == read.event.id:
-                return replace(event, occurred_at_ms=first_ms)
-        # Of an array, where this one alone is refused now.
-        raise content.refusals[-1].error
+    def _first_times(self, reads: Sequence[Read]) -> Iterator[tuple[int, int | UnavailableError]]:
+        """Yield the index of each event without a time of its own, and its first copy's time."""
+        indices = [index for index, read in enumerate(reads) if not read.event.id_fixes_time]
+        for start in range(0, len(indices), CLAIMS_AT_ONCE):
+            some = indices[start : start + CLAIMS_AT_ONCE]
+            claims = [self._threads.submit(self._deliveries.claim, reads[at].event) for at in some]
+            for index, claim in zip(some, claims, strict=True):
+                try:
+                    yield index, claim.result()
+                except UnavailableError as error:
+                    yield index, error
+
+    def _again(
+        self,
+        message: Message,
+        first_times: Mapping[int, int],
+        failures: Failures,
+        rejected: list[RejectedMessage],
+    ) -> dict[int, Event]:
+        """Return events of a message as they are with the times of their first copies, by place."""
+        try:
+            content = self._content(message, first_times)
+        except InvalidEventError as error:
+            rejected.append(_rejected(message, error))
+            return {}
+        except UnavailableError as error:
+            failures.add([message.id], error)
+            return {}
+        # Of an array, those that alone are refused now.
+        rejected += _refused(message, content)
+        return {
+            place: replace(event, occurred_at_ms=first_times[place])
+            for place, event in zip(content.places, content.events, strict=True)
+        }
 
 
 def _refused(message: Message, content: Content) -> list[RejectedMessage]:
     """Return what a message has of documents that can never be processed; many as it came, once."""
-    refusals = content.refusals
-    if len(refusals) > MAX_REFUSALS:
-        return [_rejected(message, refusals[0].error)]
-    return [_rejected(message, error, body) for body, error in refusals]
+    return [_rejected(message, error, body) for error, body in content.refusals]
 
 
 def _rejected(
