@@ -28,9 +28,6 @@ MAX_REFUSALS = 10
 """Documents of an array that are rejected one by one: each is a request, and a message has room for
 so many that the others of its batch would wait for them until the invocation ends."""
 
-MAX_WRONG = 1000
-"""Wrong documents of an array after which it is read no further: it was all rejected as it came."""
-
 
 class Refusal(NamedTuple):
     """Why a message, or one of its documents, can never be processed.
@@ -102,11 +99,6 @@ class _Found:
         self.events += made
         self.places += [place] * len(made)
 
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether so much is wrong that to read on takes time from other messages."""
-        return self._refused >= MAX_WRONG
-
     def refuse(self, document: object, error: InvalidEventError) -> None:
         """Keep a refusal with its document, or the first alone for all where they are many."""
         self._refused += 1
@@ -176,8 +168,6 @@ def read_message(
     for place, one in enumerate(ses.documents(document)):
         if first_times is not None and place not in first_times:
             continue
-        if found.is_hopeless:
-            break
         try:
             # Before it is read: what is left of a large array may become as much again.
             found.check_room()

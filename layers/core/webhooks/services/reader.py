@@ -26,11 +26,21 @@ CLAIMS_AT_ONCE = 512
 
 
 class Message(NamedTuple):
-    """A message of the events queue. `sent_at_ms` is when SQS took it."""
+    """A message of the events queue.
+
+    `arrived_at_ms` is when SQS took it, or the first of the messages that it comes of: `tries` of
+    those failed through a fault of ours, `suspicions` of them may have ended their dispatcher.
+    `receive_count` counts receives, also those whose batch no dispatcher ever saw.
+    """
 
     id: str
     body: str
-    sent_at_ms: int
+    arrived_at_ms: int
+    group: str | None = None
+    receive_count: int = 1
+    tries: int = 0
+    suspicions: int = 0
+    receipt_handle: str = ""
 
 
 class Read(NamedTuple):
@@ -116,14 +126,14 @@ class Reader:
             event, shard, arrived_at_ms = content.part
             return [Read(message, event, arrived_at_ms, shard)]
         return [
-            Read(message, event, message.sent_at_ms, place=place)
+            Read(message, event, message.arrived_at_ms, place=place)
             for event, place in zip(content.events, content.places, strict=True)
         ]
 
     def _content(self, message: Message, first_times: Mapping[int, int] | None = None) -> Content:
         return read_message(
             message.body,
-            sent_at_ms=message.sent_at_ms,
+            sent_at_ms=message.arrived_at_ms,
             ses_accounts=self._ses_accounts,
             ses_headers=self._ses_headers,
             first_times=first_times,
