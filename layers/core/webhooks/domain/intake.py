@@ -116,7 +116,17 @@ class _Found:
             self._room = -1
             self.refusals = [Refusal(self.refusals[0].error)]
 
+    def is_surely_wrong(self, document: object) -> bool:
+        """Tell where the refusals need no further one, and a document is of no kind that there is.
 
+        An array of hundreds of thousands of them is not to take the time of its batch's others.
+        """
+        if self._room >= 0 or isinstance(document, str):
+            return False
+        return not isinstance(document, dict) or _KINDS.isdisjoint(document)
+
+
+_KINDS = ses.DISCRIMINATORS | {"event", "Type"}
 _TOPIC_VALIDATION = Message(ignored_types=("topic_validation",))
 
 
@@ -167,6 +177,8 @@ def read_message(
 
     for place, one in enumerate(ses.documents(document)):
         if first_times is not None and place not in first_times:
+            continue
+        if found.is_surely_wrong(one.given):
             continue
         try:
             # Before it is read: what is left of a large array may become as much again.

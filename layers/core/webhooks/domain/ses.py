@@ -17,7 +17,9 @@ from webhooks.domain.ses_record import Made, Reading, tags_of
 
 _TOPIC_VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
 _TOPIC_SUBSCRIBED = "AmazonSnsSubscriptionSucceeded"
-_DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
+DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
+"""Each record of SES has one of these fields."""
+
 _OPENING = ("{", "[")
 _CONFIRMATIONS = frozenset({"SubscriptionConfirmation", "UnsubscribeConfirmation"})
 
@@ -70,7 +72,7 @@ def is_topic_validation(text: object) -> bool:
 
 def is_record(document: Mapping[str, object]) -> bool:
     """Tell whether a document claims to be a record of SES, bare or in EventBridge's envelope."""
-    return "event" not in document and not _DISCRIMINATORS.isdisjoint(document)
+    return "event" not in document and not DISCRIMINATORS.isdisjoint(document)
 
 
 def unwrap(document: object) -> object:
