@@ -188,8 +188,10 @@ def read_message(
             if not is_array:
                 raise
             refused = [error]
-        if refused:
+        if refused and is_array:
             found.refuse(one.given, refused[0])
+        elif refused:
+            found.refusals.append(Refusal(refused[0]))
     return Message(
         tuple(found.events),
         tuple(found.ignored_types),
