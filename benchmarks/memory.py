@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import cold_start, shares
+from benchmarks import cold_start, peaks, shares
 from benchmarks.bill import MILLION
 from benchmarks.dispatching import Function, receivers
 from benchmarks.prices import dollars, lambda_dollars
@@ -78,6 +78,8 @@ def measure(progress: Callable[[str], None]) -> dict[str, Any]:
                 with shares.group(memory_mb) as group:
                     of_memory[f"new {name}"] = {"wall_ms": cold_start.wall_ms(name, group)}
             found[str(memory_mb)] = of_memory
+    progress("the worst messages")
+    found["peaks_mib"] = peaks.measure()
     return found
 
 

@@ -33,6 +33,7 @@ RECORDS = {
 REASONS = {
     *("not_json", "too_deep", "not_an_object", "unknown_event"),
     *("no_account", "invalid_field", "too_large", "confirmation"),
+    *("too_many_recipients", "too_many_bytes"),
 }
 SENT_AT_MS = 1_766_313_000_123
 WEBHOOK_ID = "019b4069-0000-7000-8000-000000000001"

@@ -290,6 +290,14 @@ def test_retry_after_is_read_as_seconds_or_a_date(asked: str, seconds: float | N
         ("1766312999", None),
         ("1000000001", None),
         ("1797849001", 31_536_000.0),
+        ("100000000000", 31_536_000.0),
+        ("100000000001", None),
+        ("1766313060000", 60.0),
+        ("1766313059250", 60.0),
+        ("1766313000001.5", 1.0),
+        ("1766313000000", None),
+        ("1766312940000", None),
+        ("1797849000001", 31_536_000.0),
     ],
 )
 def test_a_large_number_in_a_retry_after_is_a_time(asked: str, seconds: float | None) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support import samples
 from support.dispatching import REFUSED, World
 from webhooks.domain.event import MAX_BODY_BYTES, accept
+from webhooks.domain.intake import read_message
+from webhooks.services import reader
+
+if TYPE_CHECKING:
+    from webhooks.domain.intake import Message as Content
 
 
 @pytest.fixture
@@ -73,6 +79,52 @@ def test_an_event_that_its_first_copys_time_makes_too_large_is_dead_lettered_and
         ("m0", "too_large")
     ]
     assert len(world.sender.posts) == 2
+
+
+def test_of_an_array_only_what_its_first_copys_time_makes_too_large_is_dead_lettered(
+    world: World,
+) -> None:
+    world.add()
+    far = "9999-12-31T23:59:59.999Z"
+    firsts = [samples.event_text(id=f"evt_{name}", timestamp=far) for name in ("large", "small")]
+    assert world.send(*firsts) == []
+    posts = len(world.sender.posts)
+
+    document = {"account_id": "acc_1", "event": "email.delivered", "data": {"to": "a", "x": ""}}
+    large = {**document, "id": "evt_large"}
+    room = MAX_BODY_BYTES - len(accept(large, sent_at_ms=world.now_ms).body)
+    large["data"] = {"to": "a", "x": "x" * room}
+    others = [{**document, "id": f"evt_{name}"} for name in ("small", "new", "newer")]
+    array = [others[0], large, 17, *others[1:]]
+    assert world.send(json.dumps(array)) == []
+    assert [(one.reason, json.loads(one.body)) for one in world.rejected.messages] == [
+        ("not_an_object", 17),
+        ("too_large", large),
+    ]
+    assert len(world.sender.posts) == posts + 2
+    assert world.observer.counts["RejectedMessages"] == 2
+
+
+def test_an_array_that_comes_again_is_read_again_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for each of its events, of which there may be thousands."""
+    world.add()
+    document = {"account_id": "acc_1", "event": "email.delivered"}
+    text = json.dumps([{**document, "data": {"to": f"{number}"}} for number in range(50)])
+    assert world.send(text) == []
+    read: list[str] = []
+
+    def counting(text: str, **given: Any) -> Content:
+        read.append(text)
+        return read_message(text, **given)
+
+    monkeypatch.setattr(reader, "read_message", counting)
+    world.now_ms += 1000
+    assert world.send(text) == []
+    assert read == [text, text]
+    assert len(world.sender.posts) == 50
+    assert "Conflicts" not in world.observer.counts
 
 
 def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) -> None:

@@ -27,6 +27,8 @@ REASONS = {
     "invalid_field",
     "too_large",
     "confirmation",
+    "too_many_recipients",
+    "too_many_bytes",
 }
 
 

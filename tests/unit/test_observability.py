@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from webhooks.observability import PowertoolsObserver
 
@@ -48,23 +50,73 @@ def test_times_are_one_metric_with_a_value_each(capsys: pytest.CaptureFixture[st
     assert metrics["Namespace"] == "SendCommsWebhooks/a-stack"
 
 
-@pytest.mark.parametrize("values", [99, 100, 101, 250])
-def test_no_line_has_more_values_of_a_metric_than_the_format_takes(
-    values: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def of_many(
+    capsys: pytest.CaptureFixture[str], *, events: int, times: list[int]
+) -> tuple[dict[str, Any], str]:
+    """Return the one line of an invocation, read and as it was written."""
     observer = PowertoolsObserver("dispatcher")
     with observer.invocation(CONTEXT):
         observer.count("Messages", 7)
-        observer.trace("event_ids", "evt_1")
-        for milliseconds in range(values):
+        for number in range(events):
+            observer.trace("event_ids", f"{number:128}".replace(" ", '"'))
+        for milliseconds in times:
             observer.measure("DeliveryLatency", milliseconds)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    times = [line["DeliveryLatency"] for line in lines]
-    assert all(len(some) <= 100 for some in times)
-    assert [each for some in times for each in some] == list(range(values))
-    assert [line["Messages"] for line in lines if "Messages" in line] == [[7.0]]
-    assert all(line["event_ids"] == ["evt_1"] for line in lines)
-    assert all(line["request_id"] == "request-1" for line in lines)
+            observer.measure("Another", 1)
+    [text] = capsys.readouterr().out.splitlines()
+    return json.loads(text), text
+
+
+@pytest.mark.parametrize("values", [1, 99, 100])
+def test_times_that_the_format_takes_are_all_in_the_line(
+    values: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, _ = of_many(capsys, events=1, times=list(range(values)))
+    assert line["DeliveryLatency"] == list(range(values))
+    assert line["Messages"] == [7.0]
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=101, max_size=3000))
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_of_more_times_the_line_has_the_percentiles(
+    capsys: pytest.CaptureFixture[str], times: list[int]
+) -> None:
+    line, _ = of_many(capsys, events=1, times=times)
+    shown, ordered = line["DeliveryLatency"], sorted(times)
+    assert len(shown) == 100
+    for rank in (1, 50, 90, 99, 100):
+        percentile = shown[rank - 1]
+        # Nearest rank: the least value that as many percent of all do not pass.
+        assert 100 * sum(one <= percentile for one in ordered) >= rank * len(ordered)
+        assert 100 * sum(one < percentile for one in ordered) < rank * len(ordered)
+    assert shown[-1] == ordered[-1]
+
+
+@pytest.mark.parametrize("events", [500, 501, 40_000])
+def test_a_large_invocation_is_one_line_that_cloudwatch_takes(
+    events: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, text = of_many(capsys, events=events, times=list(range(4000)))
+    assert len(text.encode()) < 256 * 1024
+    assert len(line["event_ids"]) == 500
+    assert line.get("event_ids_left_out", 0) == events - 500
+    assert all(
+        len(line[metric["Name"]]) <= 100
+        for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    )
+
+
+def test_what_was_left_out_of_one_line_is_not_left_out_of_the_next(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    observer = PowertoolsObserver("dispatcher")
+    for events in (501, 1):
+        with observer.invocation(CONTEXT):
+            observer.count("Messages")
+            for number in range(events):
+                observer.trace("event_ids", f"evt_{number}")
+    _, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert second["event_ids"] == ["evt_0"]
+    assert "event_ids_left_out" not in second
 
 
 def test_what_an_invocation_is_about_is_in_its_lines_and_in_no_others(

@@ -50,6 +50,46 @@ def test_what_is_wrong_in_an_array_costs_that_document() -> None:
         to_events([bad, bad])
 
 
+def test_a_text_of_json_in_an_array_is_read() -> None:
+    texts = [text_of(name) for name in NAMES if "pipe" not in name]
+    alone = [read(text) for text in texts]
+    found = read(json.dumps(texts))
+    assert found.events == tuple(event for one in alone for event in one.events)
+    assert not found.refusals
+    native = json.dumps({"account_id": "a", "event": "email.sent", "data": {"to": "b"}})
+    assert read(json.dumps([native, in_sns(native)])).events == read(native).events * 2
+    assert read(json.dumps(native)).events == read(native).events
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_an_envelope_in_an_array_may_hold_an_array(as_text: bool) -> None:
+    documents = [json.loads(text_of(name)) for name in NAMES if "pipe" not in name]
+    whole = read(json.dumps(documents))
+    half = len(documents) // 2
+    halves = [
+        {"Type": "Notification", "Message": json.dumps(some) if as_text else some}
+        for some in (documents[:half], documents[half:])
+    ]
+    found = read(json.dumps(halves))
+    assert found.events == whole.events
+    assert found.ignored_types == whole.ignored_types
+    assert not found.refusals
+    assert read(in_sns([in_sns(halves[:1]), json.dumps(halves[1:])])).events == whole.events
+    assert to_events(halves, accounts=ACCOUNTS) == list(whole.events)
+
+
+def test_what_is_wrong_in_an_array_in_an_envelope_is_that_document() -> None:
+    good, bad = bare("delivery-eventbridge"), {"eventType": "Bounce", "mail": 17}
+    found = read(json.dumps([{"Type": "Notification", "Message": [good, bad]}, "{", "hello", [1]]))
+    assert len(found.events) == 1
+    assert [(one.error.reason, json.loads(one.body or "")) for one in found.refusals] == [
+        ("invalid_field", bad),
+        ("not_json", "{"),
+        ("not_an_object", "hello"),
+        ("not_an_object", [1]),
+    ]
+
+
 @given(st.integers(1, 6))
 @settings(max_examples=6, deadline=None)
 def test_sns_may_have_been_put_around_sns(times: int) -> None:

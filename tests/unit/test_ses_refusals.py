@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from support.ses_records import MISSING, paths_in
-from support.ses_vectors import FOLDER, TABLE, only, refusal, vector
+from support.ses_vectors import FOLDER, TABLE, body_of, only, refusal, vector
+from support.world import World
 from webhooks.domain.errors import InvalidEventError
+from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.payload import MAX_DEPTH, parse
-from webhooks.domain.ses import to_events
+from webhooks.domain.ses import SesAccounts, to_events
 
 
 @pytest.mark.parametrize(
@@ -80,15 +82,17 @@ def test_whatever_is_missing_or_of_another_type_a_record_is_events_or_refused(na
     assert tried > 100
 
 
-def test_what_would_nest_too_deep_to_be_read_again_is_refused() -> None:
+def test_what_would_nest_too_deep_to_be_read_again_is_left_out() -> None:
     """An erasure reads what was delivered, and a shard what is to be."""
     record = vector("click")
     # A record's detail is a level below its top, an event's two.
     record["click"]["linkTags"] = {"a": nested(MAX_DEPTH - 4)}
-    parse(only(record).body)
+    assert parse(only(record).body)["data"]["click"]["link_tags"]  # type: ignore[index]
     record["click"]["linkTags"] = {"a": nested(MAX_DEPTH - 3)}
     parse(json.dumps(record))
-    assert refusal(record).reason == "too_deep"
+    click = body_of(only(record))["data"]["click"]
+    assert "link_tags" not in click
+    assert click["link"] == record["click"]["link"]
 
 
 def nested(levels: int) -> list[Any]:
@@ -96,3 +100,85 @@ def nested(levels: int) -> list[Any]:
     for _ in range(levels - 1):
         value = [value]
     return value
+
+
+def two_bounced(**entry: Any) -> dict[str, Any]:
+    record = vector("bounce")
+    record["bounce"]["bouncedRecipients"] = [
+        {"emailAddress": "a@example.com", "status": "5.1.1", **entry},
+        {"emailAddress": "b@example.com", "status": "5.1.1", "diagnosticCode": "550 unknown"},
+    ]
+    return record
+
+
+LARGE = "x" * 70_000
+
+
+@pytest.mark.parametrize("value", [LARGE, "\x00" * 20_000], ids=["long", "escaped"])
+def test_a_part_of_an_entry_that_is_too_large_costs_that_part(value: str) -> None:
+    expected = to_events(two_bounced())
+    found = to_events(two_bounced(diagnosticCode=value))
+    assert [event.id for event in found] == [event.id for event in expected]
+    first, second = (body_of(event)["data"]["bounce"] for event in found)
+    assert "diagnostic" not in first
+    assert (first["type"], first["status"]) == ("hard", "5.1.1")
+    assert second["diagnostic"] == "550 unknown"
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400])
+def test_a_number_that_is_none_costs_its_part(number: float) -> None:
+    record = vector("delivery")
+    expected = to_events(record)
+    record["delivery"]["processingTimeMillis"] = number
+    found = to_events(record)
+    assert [event.id for event in found] == [event.id for event in expected]
+    delivery = body_of(found[0])["data"]["delivery"]
+    assert delivery.get("processing_time_ms") is None
+    assert "smtp_response" in delivery
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("headers", {"headers": [{"name": "X-Long", "value": LARGE}]}),
+        ("subject", {"commonHeaders": {"subject": LARGE, "from": ["a@b.example"]}}),
+        ("from", {"source": LARGE, "commonHeaders": {"subject": "hello"}}),
+        ("tags", {"tags": {"one": [LARGE], "two": ["kept"]}}),
+    ],
+)
+def test_a_part_of_the_email_that_is_too_large_costs_that_part(
+    name: str, change: dict[str, Any]
+) -> None:
+    record = two_bounced()
+    record["mail"] |= change
+    found = to_events(record, headers=("X-Long",))
+    assert len(found) == 2
+    for event in found:
+        data = body_of(event)["data"]
+        assert data.get(name) in ([None, {"two": ["kept"]}] if name == "tags" else [None])
+        assert data["bounce"]["status"] == "5.1.1"
+
+
+def test_of_many_small_tags_as_many_are_told_as_there_is_room_for() -> None:
+    record = two_bounced()
+    record["mail"]["tags"] = {f"t{number}": ["v"] for number in range(8000)}
+    for event in to_events(record):
+        data = body_of(event)["data"]
+        assert MAX_BODY_BYTES // 2 < len(event.body) <= MAX_BODY_BYTES
+        assert data["bounce"]["type"] == "hard"
+        assert list(data["tags"])[:2] == ["t0", "t1"]
+
+
+def test_a_recipient_who_can_have_no_event_costs_that_recipient_alone() -> None:
+    record = two_bounced()
+    record["bounce"]["bouncedRecipients"][0]["emailAddress"] = f"{LARGE}@example.com"
+    assert [body_of(event)["data"]["to"] for event in to_events(record)] == ["b@example.com"]
+    world = World(ses_accounts=SesAccounts(default="acc_1"))
+    world.add(events=("*",))
+    text = json.dumps(record)
+    assert world.send(text) == []
+    assert len(world.sender.posts) == 1
+    [rejected] = world.rejected.messages
+    assert (rejected.body, rejected.reason) == (text, "too_large")
+    record["bounce"]["bouncedRecipients"].pop()
+    assert refusal(record).reason == "too_large"

@@ -52,7 +52,8 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 def of(*parts: Part) -> Message:
-    return Message(tuple(part.event for part in parts), parts=parts)
+    events = tuple(part.event for part in parts)
+    return Message(events, parts=parts, places=tuple(range(len(parts))))
 
 
 def reason(text: str) -> str:
@@ -231,7 +232,7 @@ def test_of_several_parts_only_what_is_wrong_is_refused() -> None:
     message = read(json.dumps(documents))
     assert len(message.parts) == 1
     [refusal] = message.refusals
-    assert json.loads(refusal.body) == documents[0]
+    assert json.loads(refusal.body or "") == documents[0]
     assert refusal.error.reason == "invalid_field"
 
 

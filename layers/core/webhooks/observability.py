@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
@@ -11,11 +13,18 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 NAMESPACE = "SendCommsWebhooks"
+
+MAX_VALUES = 100
+"""Values of a metric in one line of CloudWatch's embedded metric format (its specification)."""
+
+MAX_IDS = 500
+"""Ids of a kind in the line of metrics: with 128 escaped characters each it stays under 256 KB,
+past which Lambda divides a line and CloudWatch finds no metrics in it."""
 
 
 class PowertoolsObserver:
@@ -34,6 +43,7 @@ class PowertoolsObserver:
         self._counts: dict[str, int] = {}
         self._times: defaultdict[str, list[int]] = defaultdict(list)
         self._traced: defaultdict[str, list[str]] = defaultdict(list)
+        self._left_out: defaultdict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
 
     @contextmanager
@@ -63,31 +73,53 @@ class PowertoolsObserver:
             self._times[metric].append(milliseconds)
 
     def trace(self, field: str, name: str) -> None:
-        """Have the line of metrics name what the invocation was about; safe from any thread."""
+        """Have the line of metrics name what the invocation was about; safe from any thread.
+
+        Past `MAX_IDS` of a field they are only counted, in `<field>_left_out`.
+        """
         with self._lock:
-            self._traced[field].append(name)
+            names = self._traced[field]
+            if len(names) < MAX_IDS:
+                names.append(name)
+            else:
+                self._left_out[f"{field}_left_out"] += 1
 
     def flush(self, **ids: str) -> None:
         """Write the invocation's metrics as one line in CloudWatch's embedded metric format.
 
-        No line where nothing was counted. `ids` are what it names besides.
-
-        A metric of that format has a hundred values at most: Powertools begins another line then,
-        which says everything but the counters again.
+        No line where nothing was counted. `ids` are what it names besides. Of a metric with more
+        times than the format takes the line has the percentiles.
         """
         with self._lock:
             counts, self._counts = self._counts, {}
             times, self._times = self._times, defaultdict(list)
             traced, self._traced = self._traced, defaultdict(list)
+            left_out, self._left_out = self._left_out, defaultdict(int)
         if not counts and not times:
             return
-        metrics = EphemeralMetrics(namespace=self._namespace, service=self._service)
-        for name, about in {**ids, **traced}.items():
-            metrics.add_metadata(name, about)
-        for name, value in counts.items():
-            metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
-        for name, milliseconds in times.items():
-            for value in milliseconds:
-                metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=value)
-        if metrics.metric_set:
-            metrics.flush_metrics()
+        # Not `add_metric`, which begins another line with the hundredth value.
+        metrics = {
+            **{name: _metric(MetricUnit.Count, [value]) for name, value in counts.items()},
+            **{
+                name: _metric(MetricUnit.Milliseconds, _percentiles(values))
+                for name, values in times.items()
+            },
+        }
+        written = EphemeralMetrics(namespace=self._namespace, service=self._service)
+        line = written.serialize_metric_set(metrics, metadata={**ids, **traced, **left_out})
+        sys.stdout.write(json.dumps(line) + "\n")
+
+
+def _metric(unit: MetricUnit, values: Sequence[int]) -> dict[str, object]:
+    return {"Unit": unit.value, "Value": [float(value) for value in values]}
+
+
+def _percentiles(values: list[int]) -> list[int]:
+    """Return values as they are, or the 1st to the 100th percentile of more than the line takes.
+
+    Nearest rank: the 99th of the hundred is the 99th percentile of all, the last one the greatest.
+    """
+    if len(values) <= MAX_VALUES:
+        return values
+    ordered = sorted(values)
+    return [ordered[-(-rank * len(ordered) // MAX_VALUES) - 1] for rank in range(1, MAX_VALUES + 1)]

@@ -41,6 +41,10 @@ _YEAR_SECONDS = 31_536_000.0
 _FIRST_TIME = 1e9
 """A larger number of seconds than this is no wait but a time, which was passed in 2001."""
 
+_FIRST_TIME_IN_MILLISECONDS = 1e11
+"""And one larger than this is in milliseconds: as those it was passed in 1973, as seconds it is a
+time in the year 5138."""
+
 
 class GuardedSender:
     """Implements `ports.Sender` on requests. One is shared by all threads and kept for long.
@@ -139,15 +143,15 @@ def retry_after_seconds(text: str, now: float) -> float | None:
     """Return the whole seconds that a `Retry-After` asks for, rounded up, at most a year's.
 
     `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds. A
-    fraction, and a number over 10^9 that is itself Unix seconds, are no HTTP and yet common. None
-    where it is garbage or in the past.
+    fraction, a number over 10^9 that is itself Unix seconds, and one over 10^11 that is Unix
+    milliseconds, are no HTTP and yet common. None where it is garbage or in the past.
     """
     text = text.strip(" \t")
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         seconds = float(text)
         if seconds <= _FIRST_TIME:
             return float(math.ceil(min(seconds, _YEAR_SECONDS)))
-        seconds -= now
+        seconds = (seconds / 1000 if seconds > _FIRST_TIME_IN_MILLISECONDS else seconds) - now
     else:
         try:
             date = parsedate_to_datetime(text[:64])

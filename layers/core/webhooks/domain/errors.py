@@ -74,7 +74,7 @@ class InvalidEventError(InvalidInputError):
 
     `reason` is a stable code for metrics and for the events dead-letter queue: `not_json`,
     `too_deep`, `not_an_object`, `unknown_event`, `no_account`, `invalid_field`, `too_large`,
-    `confirmation`.
+    `too_many_recipients`, `too_many_bytes`, `confirmation`.
     """
 
     def __init__(self, reason: str, field: str, message: str) -> None:

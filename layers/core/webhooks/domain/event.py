@@ -12,7 +12,14 @@ from enum import StrEnum
 
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.payload import MAX_DEPTH, TooDeepError, check_depth, parse, serialize
+from webhooks.domain.payload import (
+    MAX_DEPTH,
+    TooDeepError,
+    check_depth,
+    is_longer,
+    parse,
+    serialize,
+)
 from webhooks.domain.timestamps import LATEST_MS, to_text
 
 MAX_BODY_BYTES = 65_536
@@ -92,6 +99,10 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
                 "invalid_field", _printable(name), "is not a field of an event; remove it"
             )
     data = checked_data(given.get("data"))
+    if is_longer(data, MAX_BODY_BYTES):
+        # Before it is hashed and written, which may take many times its memory.
+        message = f"is over {MAX_BODY_BYTES} bytes once serialised; at most that many are taken"
+        raise InvalidEventError("too_large", "body", message)
 
     timestamp = given.get("timestamp")
     occurred_at_ms = sent_at_ms if timestamp is None else parse_timestamp(timestamp)

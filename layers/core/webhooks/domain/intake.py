@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from webhooks.domain import ses
 from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.event import Event, accept, read_json
+from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, read_json
+from webhooks.domain.ses_record import MAX_RECIPIENTS
 from webhooks.domain.shard import Part, is_part, read_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MAX_MESSAGE_BYTES = MAX_RECIPIENTS * MAX_BODY_BYTES
+"""What the bodies of a message's events may take together: as much as its largest one record.
+
+A batch is ten messages, whose events are in memory together.
+"""
+
+MIN_COUNTED_BYTES = 4096
+"""An event counts as so many bytes at least towards `MAX_MESSAGE_BYTES`: what it and its first
+delivery take in memory besides the body. A message is 1,600 events at most."""
+
+MAX_REFUSALS = 10
+"""Documents of an array that are rejected one by one: each is a request, and a message has room for
+so many that the others of its batch would wait for them until the invocation ends."""
+
 
 class Refusal(NamedTuple):
-    """One of a message's documents that can never be processed, as a message of its own."""
+    """Why a message, or one of its documents, can never be processed.
 
-    body: str
+    `body` is that document as a message of its own, None for the message as it came.
+    """
+
     error: InvalidEventError
+    body: str | None = None
 
 
 class Message(NamedTuple):
@@ -26,13 +44,15 @@ class Message(NamedTuple):
 
     With `parts` each event is for some of its account's webhooks only, as its part says. An
     array's documents may come to some of each, and `refusals` are those that can never be
-    processed.
+    processed: each of them, or one of the message as it came where they are many. `places` are
+    where in the array each of the events was.
     """
 
     events: tuple[Event, ...] = ()
     ignored_types: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    places: tuple[int, ...] = ()
 
     @property
     def ignored_type(self) -> str | None:
@@ -54,6 +74,74 @@ class RejectedMessage(NamedTuple):
     arrived_at_ms: int | None = None
 
 
+class _Found:
+    """What was found so far in a message."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._counted_bytes = 0
+        self._refused = 0
+        self._room = 0
+        self.events: list[Event] = []
+        self.places: list[int] = []
+        self.ignored_types: list[str] = []
+        self.refusals: list[Refusal] = []
+
+    def check_room(self, counted_bytes: int = MIN_COUNTED_BYTES) -> None:
+        """Raise InvalidEventError where there is no room for so much, or for any event."""
+        if self._counted_bytes + counted_bytes > MAX_MESSAGE_BYTES:
+            message = (
+                f"becomes events of over {MAX_MESSAGE_BYTES} bytes in all, each counted as at "
+                f"least {MIN_COUNTED_BYTES}; publish its parts in several messages"
+            )
+            raise InvalidEventError("too_many_bytes", "body", message)
+
+    def take(self, place: int, made: Sequence[Event]) -> None:
+        """Take a document's events; InvalidEventError where they are too much for one message."""
+        counted = sum(max(len(event.body), MIN_COUNTED_BYTES) for event in made)
+        self.check_room(counted)
+        self._counted_bytes += counted
+        self.events += made
+        self.places += [place] * len(made)
+
+    def refuse(self, document: object, error: InvalidEventError) -> None:
+        """Keep a refusal with its document, or the first alone for all where they are many."""
+        self._refused += 1
+        if self._room < 0:
+            return
+        # Another error: this one holds on to all that was being read.
+        error = InvalidEventError(error.reason, error.field, error.message)
+        if self._refused == 1:
+            self._room = len(self._text.encode(errors="surrogatepass"))
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        self._room -= len(body.encode(errors="surrogatepass"))
+        self.refusals.append(Refusal(error, body))
+        if self._refused > MAX_REFUSALS or self._room < 0:
+            # Or more than SQS takes: a number may be longer than it came.
+            self._room = -1
+            self.refusals = [Refusal(self.refusals[0].error)]
+
+    def message(self, parts: Sequence[Part] = ()) -> Message:
+        """Return all that was found, in order."""
+        return Message(
+            tuple(self.events),
+            tuple(self.ignored_types),
+            tuple(parts),
+            tuple(self.refusals),
+            tuple(self.places),
+        )
+
+    def is_surely_wrong(self, document: object) -> bool:
+        """Tell where the refusals need no further one, and a document is of no kind that there is.
+
+        An array of hundreds of thousands of them is not to take the time of its batch's others.
+        """
+        if self._room >= 0 or isinstance(document, str):
+            return False
+        return not isinstance(document, dict) or _KINDS.isdisjoint(document)
+
+
+_KINDS = ses.DISCRIMINATORS | {"event", "Type"}
 _TOPIC_VALIDATION = Message(ignored_types=("topic_validation",))
 
 
@@ -64,6 +152,7 @@ def read_message(
     ses_accounts: ses.AccountChooser,
     account_id: str | None = None,
     ses_headers: Sequence[str] = (),
+    first_times: Mapping[int, int] | None = None,
 ) -> Message:
     """Read a message: an event (contract 2.4), an SES record, or an array of these.
 
@@ -71,60 +160,72 @@ def read_message(
     bare, one or an array, the account inside. `sent_at_ms` is when SQS took the message, in Unix
     milliseconds. `account_id`, where given, is the account of the API key that published it, and no
     other may be named. `ses_headers` are the names of the headers that an SES record's events tell.
-    Raises InvalidEventError for a message that no number of tries will make processable, and
-    nothing else, but what `ses_accounts` raises.
+    `first_times`, where given, are the places in an array that are to be read again, and no others,
+    each with the time in place of `sent_at_ms`. Raises InvalidEventError for a message that no
+    number of tries will make processable, and nothing else, but what `ses_accounts` raises.
     """
     if ses.is_topic_validation(text):
         return _TOPIC_VALIDATION
     document = read_json(text)
+    found = _Found(text)
     if account_id is None and is_part(document):
-        return _of_part(document, sent_at_ms)
-    if (
-        account_id is None
-        and isinstance(document, list)
-        and document
-        and all(map(is_part, document))
-    ):
-        return _together([_part_or_refusal(one, sent_at_ms) for one in document])
+        part = read_part(document, sent_at_ms=sent_at_ms)
+        return Message((part.event,), parts=(part,), places=(0,))
+    if account_id is None and _is_array_of_parts(document):
+        return _of_parts(document, found, sent_at_ms)
+    document = ses.unwrap(document)
+    is_array = isinstance(document, list) and bool(document)
 
-    def read_one(one: object) -> Message:
+    def read_one(place: int, one: object) -> Sequence[InvalidEventError]:
         if ses.is_topic_validation(one):
-            return _TOPIC_VALIDATION
-        if isinstance(one, dict) and ses.is_record(one):
-            events = ses.to_events(
+            found.ignored_types += _TOPIC_VALIDATION.ignored_types
+        elif isinstance(one, dict) and ses.is_record(one):
+            made = ses.of_record(
                 one, accounts=ses_accounts, account_id=account_id, headers=ses_headers
             )
-            return Message(tuple(events), () if events else (ses.ignored_type(one),))
-        return Message((accept(one, sent_at_ms=sent_at_ms, account_id=account_id),))
+            if not made.events:
+                found.ignored_types.append(ses.ignored_type(one))
+            found.take(place, made.events)
+            return made.refusals
+        else:
+            time_ms = sent_at_ms if first_times is None else first_times[place]
+            found.take(place, [accept(one, sent_at_ms=time_ms, account_id=account_id)])
+        return ()
 
-    def read_each(one: object) -> Message:
+    for place, one in enumerate(ses.documents(document)):
+        if first_times is not None and place not in first_times:
+            continue
+        if found.is_surely_wrong(one.given):
+            continue
         try:
-            return read_one(ses.unwrap(one))
+            # Before it is read: what is left of a large array may become as much again.
+            found.check_room()
+            refused = read_one(place, one.bare())
         except InvalidEventError as error:
-            return Message(refusals=(Refusal(json.dumps(one), error),))
-
-    document = ses.unwrap(document)
-    if isinstance(document, list) and document:
-        return _together([read_each(one) for one in document])
-    return read_one(document)
-
-
-def _of_part(document: Mapping[str, object], sent_at_ms: int) -> Message:
-    part = read_part(document, sent_at_ms=sent_at_ms)
-    return Message((part.event,), parts=(part,))
+            if not is_array:
+                raise
+            refused = [error]
+        if refused and is_array:
+            found.refuse(one.given, refused[0])
+        elif refused:
+            found.refusals.append(Refusal(refused[0]))
+    return found.message()
 
 
-def _part_or_refusal(document: Mapping[str, object], sent_at_ms: int) -> Message:
-    try:
-        return _of_part(document, sent_at_ms)
-    except InvalidEventError as error:
-        return Message(refusals=(Refusal(json.dumps(document), error),))
+def _is_array_of_parts(document: object) -> TypeGuard[list[dict[str, object]]]:
+    return isinstance(document, list) and bool(document) and all(map(is_part, document))
 
 
-def _together(messages: Sequence[Message]) -> Message:
-    return Message(
-        tuple(event for one in messages for event in one.events),
-        tuple(name for one in messages for name in one.ignored_types),
-        tuple(part for one in messages for part in one.parts),
-        refusals=tuple(refusal for one in messages for refusal in one.refusals),
-    )
+def _of_parts(documents: Sequence[Mapping[str, object]], found: _Found, sent_at_ms: int) -> Message:
+    """Read an array of parts, each of which is refused by itself."""
+    parts: list[Part] = []
+    for place, one in enumerate(documents):
+        try:
+            found.check_room()
+            part = read_part(one, sent_at_ms=sent_at_ms)
+            found.take(place, [part.event])
+        except InvalidEventError as error:
+            found.refuse(one, error)
+        else:
+            parts.append(part)
+    return found.message(parts)

@@ -5,19 +5,22 @@ The records' fields: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import Event, checked_account_id, read_json
 from webhooks.domain.ses_kinds import KINDS, dropped_as
-from webhooks.domain.ses_record import Reading, tags_of
+from webhooks.domain.ses_record import Made, Reading, tags_of
 
 _TOPIC_VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
 _TOPIC_SUBSCRIBED = "AmazonSnsSubscriptionSucceeded"
-_DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
+DISCRIMINATORS = frozenset({"eventType", "notificationType", "detail-type"})
+"""Each record of SES has one of these fields."""
+
+_OPENING = ("{", "[")
 _CONFIRMATIONS = frozenset({"SubscriptionConfirmation", "UnsubscribeConfirmation"})
 
 
@@ -69,17 +72,22 @@ def is_topic_validation(text: object) -> bool:
 
 def is_record(document: Mapping[str, object]) -> bool:
     """Tell whether a document claims to be a record of SES, bare or in EventBridge's envelope."""
-    return "event" not in document and not _DISCRIMINATORS.isdisjoint(document)
+    return "event" not in document and not DISCRIMINATORS.isdisjoint(document)
 
 
 def unwrap(document: object) -> object:
     """Return what SNS's envelopes hold, however many there are; any other document as it is.
 
-    That is a JSON value, or the text of which `is_topic_validation` is true. Raises
-    InvalidEventError for an envelope around a text that is no JSON, and for a message in which SNS
-    asks for a confirmation: it is for a person, who is told how.
+    That is a JSON value, or the text of which `is_topic_validation` is true. A text that is itself
+    the JSON of an object or an array counts as an envelope. Raises InvalidEventError for an
+    envelope around a text that is no JSON, and for a message in which SNS asks for a confirmation:
+    it is for a person, who is told how.
     """
-    while isinstance(document, dict) and "event" not in document:
+    while True:
+        if isinstance(document, str) and document.lstrip()[:1] in _OPENING:
+            document = read_json(document)
+        if not isinstance(document, dict) or "event" in document:
+            break
         kind, inner = document.get("Type"), document.get("Message")
         if kind in _CONFIRMATIONS and "Token" in document:
             raise InvalidEventError(
@@ -144,28 +152,80 @@ def to_events(
     `data`. Raises InvalidEventError for what only looks like SES; in an array, where that is all.
     """
     record = unwrap(record)
-    if not isinstance(record, list):
-        return _to_events(record, accounts, account_id, headers)
+    if record == []:
+        return []
     events: list[Event] = []
     refusals: list[InvalidEventError] = []
-    for one in record:
+    for one in documents(record):
         try:
-            events += _to_events(unwrap(one), accounts, account_id, headers)
+            made = of_record(one.bare(), accounts=accounts, account_id=account_id, headers=headers)
         except InvalidEventError as error:
             refusals.append(error)
+        else:
+            events += made.events
+            refusals += made.refusals
     if refusals and not events:
         raise refusals[0]
     return events
 
 
-def _to_events(
+class Document(NamedTuple):
+    """A document of a message: as it was given, and what its envelopes hold or why they do not."""
+
+    given: object
+    inner: object
+    error: InvalidEventError | None = None
+
+    def bare(self) -> object:
+        """Return the document out of its envelopes. Raises InvalidEventError as `unwrap` does."""
+        if self.error is not None:
+            raise self.error
+        return self.inner
+
+
+def documents(document: object) -> Iterator[Document]:
+    """Yield each document of an array out of its envelopes; else the one.
+
+    An envelope in an array may hold another array. A bare array in an array is a document, and a
+    wrong one. Raises InvalidEventError as `unwrap` does, for the outermost envelopes only.
+    """
+    inner = unwrap(document)
+    if isinstance(inner, list) and inner:
+        for one in inner:
+            yield from _documents(one)
+    else:
+        yield Document(document, inner)
+
+
+def _documents(given: object) -> Iterator[Document]:
+    if not isinstance(given, dict | str):
+        yield Document(given, given)
+        return
+    try:
+        inner = unwrap(given)
+    except InvalidEventError as error:
+        yield Document(given, None, error)
+        return
+    if isinstance(inner, list) and inner:
+        for one in inner:
+            yield from _documents(one)
+    else:
+        yield Document(given, inner)
+
+
+def of_record(
     record: object,
-    accounts: AccountChooser | None,
-    account_id: str | None,
-    headers: Sequence[str],
-) -> list[Event]:
+    *,
+    accounts: AccountChooser | None = None,
+    account_id: str | None = None,
+    headers: Sequence[str] = (),
+) -> Made:
+    """Return the events of one record out of SNS's envelopes, as `to_events` does.
+
+    A recipient who cannot have an event does not cost the others theirs: the refusals say why.
+    """
     if is_topic_validation(record):
-        return []
+        return Made([])
     record = _object(record, "body")
     name = type_of(record)
     kind = KINDS.get(name)
@@ -173,10 +233,10 @@ def _to_events(
         # Dropping is for what SES says; anything else without an email is somebody's mistake.
         if "detail-type" not in record and name != _TOPIC_SUBSCRIBED:
             _object(record.get("mail"), "mail")
-        return []
+        return Made([])
     bare = _bare(record)
     if dropped_as(kind, bare) is not None:
-        return []
+        return Made([])
     reading = Reading.of(bare, kind, headers)
     if account_id is None:
         account_id = _account(bare, record.get("resources"), accounts or SesAccounts())

@@ -7,10 +7,12 @@ import json
 import re
 from dataclasses import dataclass
 from email.utils import getaddresses
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import (
+    MAX_BODY_BYTES,
     Event,
     EventType,
     checked_transaction_id,
@@ -18,10 +20,22 @@ from webhooks.domain.event import (
     derived_transaction_id,
     parse_timestamp,
 )
+from webhooks.domain.fitting import fitting
+from webhooks.domain.payload import is_longer, serialize
 from webhooks.domain.ses_kinds import Kind, particulars
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+MAX_RECIPIENTS = 100
+"""Recipients of a record, each of whom gets an event with all of its tags: SES mails 50 at most."""
+
+_LONG_TEXT = 65_536
+"""Characters of recipients in one text that are parted at each comma, not by the rules for names
+in quotes: reading by these takes seconds, and a hundred recipients take half."""
+
+_ROOM_FOR_ONE = 8192
+"""What tags and headers that are cut leave, of an event's bytes, for what is of its recipient."""
 
 _ROUTING_TAGS = frozenset({"account_id", "transaction_id"})
 _PASSED_TAGS = ("ses:tenant-name", "ses:feedback-id")
@@ -41,6 +55,13 @@ class _Recipient(NamedTuple):
     to: str | list[str]
     as_given: str | list[str]
     entry: Mapping[str, object]
+
+
+class Made(NamedTuple):
+    """A record's events, and why some of its recipients have none."""
+
+    events: list[Event]
+    refusals: Sequence[InvalidEventError] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +109,38 @@ class Reading:
             headers=headers,
         )
 
-    def events(self, account_id: str) -> list[Event]:
-        """Return an account's events of this record, at least one.
+    def events(self, account_id: str) -> Made:
+        """Return an account's events of this record, at least one, and why others are none.
 
-        Raises InvalidEventError where it names no recipient.
+        Raises InvalidEventError where it names no recipient, or too many, or where none of them
+        can have an event.
         """
-        return [self._event(account_id, recipient) for recipient in self._recipients()]
+        recipients = self._recipients()
+        mailed = list(islice(_distinct(_listed(self.mail.get("destination"))), 2))
+        # With several, it might be any of them that forwards.
+        forwarding = str(mailed[0].to) if len(mailed) == 1 else None
+        shared = self._shared_data()
+        made: list[Event] = []
+        refusals: list[InvalidEventError] = []
+        for recipient in recipients:
+            try:
+                made.append(self._event(account_id, recipient, shared, forwarding))
+            except InvalidEventError as error:
+                refusals.append(error)
+        if not made:
+            raise refusals[0]
+        return Made(made, refusals)
 
     def _recipients(self) -> list[_Recipient]:
         """Return each recipient once, with what the record says of that one alone."""
-        if self.kind.recipients is not None:
-            found = _distinct(self.detail.get(self.kind.recipients))
+        list_name = self.kind.recipients
+        path = f"{self.kind.detail}.{list_name}" if list_name else "mail.destination"
+        if list_name is not None:
+            found = _limited(_distinct(_listed(self.detail.get(list_name))), path)
             if found:
                 return found
         mailed = self._mailed()
         if not mailed:
-            list_name = self.kind.recipients
-            path = f"{self.kind.detail}.{list_name}" if list_name else "mail.destination"
             message = "must be a list of at least one recipient with an address"
             raise InvalidEventError("invalid_field", path, message)
         if self.kind.to_all or len(mailed) == 1:
@@ -114,14 +150,21 @@ class Reading:
 
     def _mailed(self) -> list[_Recipient]:
         """Return whom the email went to: by its envelope, else by its headers."""
-        found = _distinct(self.mail.get("destination"))
+        found = _limited(_distinct(_listed(self.mail.get("destination"))), "mail.destination")
         if found:
             return found
         common = _object_or_empty(self.mail.get("commonHeaders"))
-        listed = [text for name in ("to", "cc", "bcc") for text in _texts(common.get(name))]
-        return _distinct([bare_address(one) for text in listed for one in _each(text)])
+        listed = (text for name in ("to", "cc", "bcc") for text in _texts(common.get(name)))
+        addresses = (bare_address(one) for text in listed for one in _each(text))
+        return _limited(_distinct(addresses), "mail.commonHeaders")
 
-    def _event(self, account_id: str, recipient: _Recipient) -> Event:
+    def _event(
+        self,
+        account_id: str,
+        recipient: _Recipient,
+        shared: Mapping[str, object],
+        forwarding: str | None,
+    ) -> Event:
         identity: tuple[object, ...] = (
             self.message_id,
             self.kind.event_type.value,
@@ -134,17 +177,38 @@ class Reading:
             client = self.detail.get("ipAddress"), self.detail.get("userAgent")
             identity += client if any(client) else ()
         digest = _hash(identity)
-        return compose(
-            account_id=account_id,
-            event_id=f"evt_{digest[:32]}",
-            event_type=self.kind.event_type,
-            transaction_id=derived_transaction_id(self.occurred_at_ms, digest[-12:]),
-            timestamp=self.timestamp,
-            occurred_at_ms=self.occurred_at_ms,
-            data=self._data(recipient),
-        )
 
-    def _data(self, recipient: _Recipient) -> dict[str, object]:
+        def composed(data: Mapping[str, object]) -> Event:
+            return compose(
+                account_id=account_id,
+                event_id=f"evt_{digest[:32]}",
+                event_type=self.kind.event_type,
+                transaction_id=derived_transaction_id(self.occurred_at_ms, digest[-12:]),
+                timestamp=self.timestamp,
+                occurred_at_ms=self.occurred_at_ms,
+                data=data,
+            )
+
+        required: dict[str, object] = {
+            "id": self.email_transaction_id,
+            "email_id": self.message_id,
+            "to": recipient.to,
+        }
+        data = {**required, **shared, self.kind.name: self._particulars(recipient, forwarding)}
+        if "tags" in data:
+            data["tags"] = data.pop("tags")
+        if not data[self.kind.name]:
+            del data[self.kind.name]
+        if not is_longer(data, MAX_BODY_BYTES):
+            try:
+                return composed(data)
+            except InvalidEventError:
+                pass
+        around = len(composed(required).body) - len(serialize(required))
+        return composed(fitting(data, required, MAX_BODY_BYTES - around))
+
+    def _shared_data(self) -> dict[str, object]:
+        """Return what the data of each recipient's event has of the email, as far as it fits."""
         common = _object_or_empty(self.mail.get("commonHeaders"))
         senders = [*_texts(common.get("from")), *_texts(self.mail.get("source"))]
         sent = _headers(self.mail.get("headers"))
@@ -153,23 +217,25 @@ class Reading:
             "from": next(iter(senders), None),
             "message_id": _message_id(sent.get("message-id"), common.get("messageId")),
             "headers": {name: sent[name.lower()] for name in self.headers if name.lower() in sent},
-            self.kind.name: self._particulars(recipient),
             "tags": self._own_tags(),
         }
-        return {
-            "id": self.email_transaction_id,
-            "email_id": self.message_id,
-            "to": recipient.to,
-            **{name: value for name, value in optional.items() if value not in (None, {})},
+        found: dict[str, object] = {
+            name: value for name, value in optional.items() if value not in (None, {})
         }
+        if is_longer(found, MAX_BODY_BYTES):
+            # Once, and not for each recipient.
+            return fitting(found, (), MAX_BODY_BYTES - _ROOM_FOR_ONE)
+        return found
 
-    def _particulars(self, recipient: _Recipient) -> dict[str, object]:
+    def _particulars(self, recipient: _Recipient, forwarding: str | None) -> dict[str, object]:
         found = particulars(self.kind, self.detail, recipient.entry)
-        if self.kind.event_type is EventType.BOUNCED and isinstance(recipient.to, str):
-            mailed = _distinct(self.mail.get("destination"))
-            # With several, it might be any of them that forwards.
-            if len(mailed) == 1 and str(mailed[0].to).lower() != recipient.to.lower():
-                found["original_recipient"] = mailed[0].to
+        if (
+            self.kind.event_type is EventType.BOUNCED
+            and forwarding is not None
+            and isinstance(recipient.to, str)
+            and forwarding.lower() != recipient.to.lower()
+        ):
+            found["original_recipient"] = forwarding
         return found
 
     def _own_tags(self) -> dict[str, list[str]]:
@@ -208,6 +274,8 @@ def _each(text: str) -> list[str]:
 
     One text at a time, for `getaddresses` gives nothing of a list in which one is malformed.
     """
+    if len(text) > _LONG_TEXT:
+        return text.split(",", MAX_RECIPIENTS + 1)
     is_group = text.rstrip().endswith(";")
     if "," not in text and not is_group:
         return [text]
@@ -218,21 +286,28 @@ def _each(text: str) -> list[str]:
     return found if len(found) > 1 or is_group else [text]
 
 
-def _distinct(listed: object) -> list[_Recipient]:
-    """Return each address of a list once, the first entry of each; those without are left out."""
-    found: dict[str, _Recipient] = {}
-    items = [
-        one
-        for item in _listed(listed)
-        for one in (_each(item) if isinstance(item, str) else [item])
-    ]
-    for item in items:
-        entry = item if isinstance(item, dict) else {"emailAddress": item}
-        given = entry.get("emailAddress")
-        address = bare_address(given)
-        if address is not None:
-            found.setdefault(address, _Recipient(address, str(given), entry))
-    return list(found.values())
+def _distinct(listed: Iterable[object]) -> Iterator[_Recipient]:
+    """Yield each address of a list once, the first entry of each; those without are left out."""
+    seen: set[str] = set()
+    for listed_one in listed:
+        for item in _each(listed_one) if isinstance(listed_one, str) else (listed_one,):
+            entry = item if isinstance(item, dict) else {"emailAddress": item}
+            given = entry.get("emailAddress")
+            address = bare_address(given)
+            if address is not None and address not in seen:
+                seen.add(address)
+                yield _Recipient(address, str(given), entry)
+
+
+def _limited(recipients: Iterator[_Recipient], path: str) -> list[_Recipient]:
+    """Return recipients; InvalidEventError for too many, before the rest of them is read."""
+    found = list(islice(recipients, MAX_RECIPIENTS + 1))
+    if len(found) > MAX_RECIPIENTS:
+        message = (
+            f"has over {MAX_RECIPIENTS} recipients; publish a record for each {MAX_RECIPIENTS}"
+        )
+        raise InvalidEventError("too_many_recipients", path, message)
+    return found
 
 
 def _listed(value: object) -> list[object]:

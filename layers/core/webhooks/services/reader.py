@@ -14,12 +14,13 @@ from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.domain.shard import ALL
 from webhooks.services.deadline import NoTimeLeftError
 from webhooks.services.rejecting import tell_rejected
+from webhooks.services.together import begin
 from webhooks.services.trouble import tell
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
     from webhooks.domain.event import Event
     from webhooks.domain.intake import Message as Content
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     from webhooks.services.leftovers import Leftovers
     from webhooks.services.requeue import Requeue
 
-MAX_REFUSALS = 10
-"""Documents of an array that are rejected one by one: each is a request, and a message has room for
-so many that the others of its batch would wait for them until the invocation ends."""
+CLAIMS_AT_ONCE = 512
+"""Events whose first times are asked for together: one that waits for its turn takes memory."""
 
 
 class Message(NamedTuple):
@@ -57,7 +57,7 @@ class Read(NamedTuple):
     """An event, and the message that it came in: with a `shard`, for those webhooks only.
 
     With `webhook_ids` for these of the shard alone. `arrived_at_ms` is when SQS took the event,
-    which for a part is before its own message.
+    which for a part is before its own message. `place` is where in the message's array it was.
     """
 
     message: Message
@@ -65,6 +65,7 @@ class Read(NamedTuple):
     arrived_at_ms: int
     shard: Shard | None = None
     webhook_ids: tuple[str, ...] | None = None
+    place: int = 0
 
 
 class Failures:
@@ -144,7 +145,7 @@ class Reader:
             raise UnavailableError(msg)
 
     def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
-        content = self._content(message, message.arrived_at_ms)
+        content = self._content(message)
         for name in content.ignored_types:
             self._observer.count("IgnoredEvents")
             if name in NO_COMPLAINTS:
@@ -155,14 +156,18 @@ class Reader:
                 Read(message, part.event, part.arrived_at_ms, _shard(part), part.webhook_ids)
                 for part in content.parts
             ]
-        return [Read(message, event, message.arrived_at_ms) for event in content.events]
+        return [
+            Read(message, event, message.arrived_at_ms, place=place)
+            for event, place in zip(content.events, content.places, strict=True)
+        ]
 
-    def _content(self, message: Message, sent_at_ms: int) -> Content:
+    def _content(self, message: Message, first_times: Mapping[int, int] | None = None) -> Content:
         return read_message(
             message.body,
-            sent_at_ms=sent_at_ms,
+            sent_at_ms=message.arrived_at_ms,
             ses_accounts=self._ses_accounts,
             ses_headers=self._ses_headers,
+            first_times=first_times,
         )
 
     def _with_first_times(
@@ -177,33 +182,57 @@ class Reader:
         With that it may be too large, by a digit or two of what is derived from its time. Returns
         the settled ones, and those that there was no time for.
         """
-        first_ms = self._first_times(reads, deadline)
-        settled: list[Read] = []
+        first_times = self._first_times(reads, deadline)
+        changed: defaultdict[Message, dict[int, int]] = defaultdict(dict)
         unclaimed: list[Read] = []
-        for place, read in enumerate(reads):
-            event = read.event
-            try:
-                event_ms = first_ms[place].result() if place in first_ms else event.occurred_at_ms
-                if event_ms != event.occurred_at_ms:
-                    event = self._again(read, event_ms)
-            except NoTimeLeftError:
+        for index, first_ms in first_times.items():
+            read = reads[index]
+            if first_ms is None:
                 unclaimed.append(read)
-            except InvalidEventError as error:
-                rejected.append(_rejected(read.message, error))
-            except UnavailableError as error:
-                failures.add([read.message.id], error)
-            else:
+            elif isinstance(first_ms, UnavailableError):
+                failures.add([read.message.id], first_ms)
+            elif first_ms != read.event.occurred_at_ms:
+                changed[read.message][read.place] = first_ms
+        again = {
+            message: self._again(message, times, failures, rejected)
+            for message, times in changed.items()
+        }
+        settled: list[Read] = []
+        for index, read in enumerate(reads):
+            event: Event | None = read.event
+            if not isinstance(first_times.get(index, 0), int):
+                continue
+            if read.place in changed.get(read.message, ()):
+                event = again[read.message].get(read.place)
+            if event is not None:
                 settled.append(read._replace(event=event))
         return settled, unclaimed
 
-    def _first_times(self, reads: Sequence[Read], deadline: Deadline) -> Mapping[int, Future[int]]:
-        """Claim the events whose ids do not fix their times, by their places."""
-        places = [place for place, read in enumerate(reads) if not read.event.id_fixes_time]
-        turns = in_turns(places, lambda place: reads[place].event.account_id)
-        claims = deadline.begin_reads(
-            self._threads, lambda place: self._deliveries.claim(reads[place].event), turns
-        )
-        return dict(zip(turns, claims, strict=True))
+    def _first_times(
+        self, reads: Sequence[Read], deadline: Deadline
+    ) -> Mapping[int, int | UnavailableError | None]:
+        """Return the first copy's time of each event without a time of its own, by its index.
+
+        None where there was no time to ask for it.
+        """
+        indices = [index for index, read in enumerate(reads) if not read.event.id_fixes_time]
+        turns = in_turns(indices, lambda index: reads[index].event.account_id)
+
+        def claim_first(index: int) -> int:
+            return self._deliveries.claim(reads[index].event)
+
+        claim = deadline.in_time(claim_first)
+        first_times: dict[int, int | UnavailableError | None] = {}
+        for start in range(0, len(turns), CLAIMS_AT_ONCE):
+            some = turns[start : start + CLAIMS_AT_ONCE]
+            for index, claimed in zip(some, begin(self._threads, claim, some), strict=True):
+                try:
+                    first_times[index] = claimed.result()
+                except NoTimeLeftError:
+                    first_times[index] = None
+                except UnavailableError as error:
+                    first_times[index] = error
+        return first_times
 
     def _postpone(self, reads: Iterable[Read], leftovers: Leftovers) -> None:
         """Have events whose times are not settled come again as they came.
@@ -228,19 +257,33 @@ class Reader:
 
     def _event_ids(self, message: Message, text: str) -> Set[tuple[str, str]]:
         try:
-            content = self._content(message._replace(body=text), message.arrived_at_ms)
+            content = self._content(message._replace(body=text))
         except (InvalidEventError, UnavailableError):
             return set()
         return {(event.account_id, event.id) for event in content.events}
 
-    def _again(self, read: Read, first_ms: int) -> Event:
-        """Return an event as it is with the time of its first copy; InvalidEventError as above."""
-        content = self._content(read.message, first_ms)
-        for event in content.events:
-            if event.id == read.event.id:
-                return replace(event, occurred_at_ms=first_ms)
-        # Of an array, where this one alone is refused now.
-        raise content.refusals[-1].error
+    def _again(
+        self,
+        message: Message,
+        first_times: Mapping[int, int],
+        failures: Failures,
+        rejected: list[RejectedMessage],
+    ) -> dict[int, Event]:
+        """Return events of a message as they are with the times of their first copies, by place."""
+        try:
+            content = self._content(message, first_times)
+        except InvalidEventError as error:
+            rejected.append(_rejected(message, error))
+            return {}
+        except UnavailableError as error:
+            failures.add([message.id], error)
+            return {}
+        # Of an array, those that alone are refused now.
+        rejected += _refused(message, content)
+        return {
+            place: replace(event, occurred_at_ms=first_times[place])
+            for place, event in zip(content.places, content.events, strict=True)
+        }
 
 
 def _shard(part: Part) -> Shard | None:
@@ -250,10 +293,7 @@ def _shard(part: Part) -> Shard | None:
 
 def _refused(message: Message, content: Content) -> list[RejectedMessage]:
     """Return what a message has of documents that can never be processed; many as it came, once."""
-    refusals = content.refusals
-    if len(refusals) > MAX_REFUSALS:
-        return [_rejected(message, refusals[0].error)]
-    return [_rejected(message, error, body) for body, error in refusals]
+    return [_rejected(message, error, body) for error, body in content.refusals]
 
 
 def _rejected(
