@@ -33,9 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from webhooks.ports import JobScheduler, Observer, WebhookStore
+    from webhooks.services.rate_limits import RateLimits
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
+ASK_SECONDS = 30
+"""A webhook that is down is probed by its owner's wish so seldom at most: each one is an execution
+and a request."""
+
 _PAGE = 100
 
 
@@ -64,6 +69,7 @@ class Registry:
         store: WebhookStore,
         *,
         recoveries: JobScheduler,
+        rate_limits: RateLimits,
         observer: Observer,
         check_url: Callable[[str], object],
         resolve: Callable[[str], Sequence[str]],
@@ -82,6 +88,7 @@ class Registry:
         """
         self._store = store
         self._recoveries = recoveries
+        self._rate_limits = rate_limits
         self._observer = observer
         self._check_url = check_url
         self._resolve = resolve
@@ -152,10 +159,12 @@ class Registry:
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
-        Enabled, or given another url while it was down, it begins with a clean record, and what
-        waits for it is sent. Raises InvalidWebhookError with every broken rule, InvalidTargetError
-        where the new url's host resolves to an address that is not public, HostLimitReachedError,
-        ExternalIdTakenError, UnavailableError.
+        Enabled, or given another url while it was down, it begins with a clean record: a probe is
+        made, and what waits is sent once that is taken. One that is enabled and down is probed, at
+        most every `ASK_SECONDS`, where it is to be enabled once more. Raises InvalidWebhookError
+        with every broken rule, InvalidTargetError where the new url's host resolves to an address
+        that is not public, HostLimitReachedError, ExternalIdTakenError, TooManyEnablesError,
+        UnavailableError.
         """
         refuse(self._problems(changes))
         if "url" in changes:
@@ -164,16 +173,32 @@ class Registry:
             return None
         if "url" in changes:
             self._check_host(account_id, changes["url"], besides=webhook_id)
-        anew = changes.get("active")
-        if anew is None and "url" in changes:
-            anew = self._is_down(account_id, webhook_id)
-        recovery_id = self._new_recovery_id() if anew else None
         now_ms = self._now_ns() // 1_000_000
-        webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
-        if webhook is not None and recovery_id is not None:
-            # Also where somebody else disabled it meanwhile: the recovery then ends at once.
-            self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
-        return webhook
+        enabled = changes.get("active")
+        if enabled is False or (enabled is None and "url" not in changes):
+            return self._store.update(account_id, webhook_id, changes, now_ms)
+        before = self._store.get(account_id, webhook_id)
+        if before is None:
+            return None
+        down = before.active and before.health.circuit is Circuit.OPEN
+        if enabled or down:
+            self._rate_limits.enable(before)
+        moves = down and changes.get("url", before.url) != before.url
+        if moves or (enabled and not before.active):
+            recovery_id = self._new_recovery_id()
+            webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
+            if webhook is not None:
+                # Also where another call disabled it meanwhile: the recovery then ends at once.
+                self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
+            return webhook
+        if down:
+            self._ask(account_id, webhook_id, now_ms)
+        # It is enabled as it is. Written again it would undo a call that disables it now, and have
+        # failures that are on their way count no more.
+        rest = {name: value for name, value in changes.items() if name != "active"}
+        if not rest:
+            return self._store.get(account_id, webhook_id)
+        return self._store.update(account_id, webhook_id, WebhookChanges(**rest), now_ms)
 
     def rotate_secret(
         self,
@@ -242,9 +267,11 @@ class Registry:
         self._recoveries.start(key, delay_seconds=SETTLE_SECONDS)
         return self._store.delete(account_id, webhook_id)
 
-    def _is_down(self, account_id: str, webhook_id: str) -> bool:
-        webhook = self._store.get(account_id, webhook_id)
-        return webhook is not None and webhook.active and webhook.health.circuit is Circuit.OPEN
+    def _ask(self, account_id: str, webhook_id: str, now_ms: int) -> None:
+        """Have a webhook that is down probed now, unless that was asked for a moment ago."""
+        key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
+        if self._store.ask(*key, now_ms, before_ms=now_ms - ASK_SECONDS * 1000):
+            self._recover(key)
 
     def _new_recovery_id(self) -> str:
         return str(UUID(bytes=self._random_bytes(16), version=4))
