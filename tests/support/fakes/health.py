@@ -133,7 +133,7 @@ class FakeHealthStore:
                 )
             if not webhook.active or not enough or health.circuit is Circuit.OPEN:
                 return None
-            since_ms = now_ms if window is None else window.since_ms
+            since_ms = now_ms if health.failing_since_ms is None else health.failing_since_ms
             return _with_health(
                 webhook,
                 circuit=Circuit.OPEN,
@@ -142,9 +142,7 @@ class FakeHealthStore:
                 draining_since_ms=0,
                 window=None,
                 comeback=Comeback.TRIAL if trial else health.comeback,
-                down_since_ms=since_ms
-                if health.failing_since_ms is None
-                else health.failing_since_ms,
+                down_since_ms=since_ms if window is None else window.since_ms,
             )
 
         changed = self._change("open", key[:2], change)

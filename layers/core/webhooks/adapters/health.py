@@ -207,10 +207,12 @@ class DynamoDBHealthStore:
         }
         if window is None:
             enough = "failures >= :enough"
+            since = "if_not_exists(failing_since, :since)"
             values[":enough"] = items.number(FAILURES_TO_OPEN)
         else:
             # Counts only grow, so that there are enough attempts. But some may have been taken.
             enough = "window_since = :since AND window_failed > window_taken"
+            since = ":since"
         comeback = ""
         if trial:
             comeback = "comeback = :trial, "
@@ -219,7 +221,7 @@ class DynamoDBHealthStore:
             key.account_id,
             key.webhook_id,
             f"SET circuit = :open, {comeback}recovering = :recovering, "
-            "down_since = if_not_exists(failing_since, :since), "
+            f"down_since = {since}, "
             "recovery_id = if_not_exists(recovery_id, :recovery_id), "
             "recovery_due_at = if_not_exists(recovery_due_at, :recovery_due_at) "
             f"REMOVE draining_since, {_CLEARED_WINDOW}",
