@@ -88,6 +88,31 @@ def test_row_79_enabling_a_dead_webhook_again_and_again_costs_little() -> None:
     assert story.notices == ["webhook.down"]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"description": "new"}, {"url": "https://hook1.example.com/events"}]
+)
+def test_row_79_any_other_call_again_and_again_costs_no_more(changes: dict[str, str]) -> None:
+    """Though it comes while every single request is on its way."""
+    story = Story(dead)
+    story.events(EVENTS, a_second=25)
+    story.owner_acts_during_requests(**changes)
+    story.go_on(60)
+    assert story.executions <= MOST_EXECUTIONS
+    assert story.posts <= MOST_POSTS
+
+
+def test_row_79_an_owner_who_moves_a_dead_webhook_to_and_fro_is_stopped() -> None:
+    """At each of its places it is told nothing about, so that this is limited as enabling is."""
+    story = Story(dead)
+    story.events(EVENTS, a_second=25)
+    story.owner_repeats(0.2, seconds=20, url="https://hook2.example.com/")
+    story.go_on(0.1)
+    story.owner_repeats(0.2, seconds=20, url="https://hook3.example.com/")
+    story.go_on(TEN_MINUTES)
+    assert story.refused > 100
+    assert story.posts <= MOST_POSTS
+
+
 def test_row_79_a_webhook_that_is_enabled_is_probed_with_one_delivery() -> None:
     story = Story(dead)
     story.owner_repeats(1, seconds=1, active=False)

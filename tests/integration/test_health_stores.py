@@ -345,6 +345,35 @@ def test_failures_of_a_webhook_that_was_changed_since_do_not_count(stores: Store
     assert failed == health(stores) == Health(2, NOW_MS + 6)
 
 
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        (WebhookChanges(description="new", metadata={"a": "b"}, events=("email.sent",)), True),
+        (WebhookChanges(external_id="mine"), True),
+        (WebhookChanges(headers={"X-Key": "1"}), False),
+        (WebhookChanges(active=True), False),
+        # A receiver that is gone, or down, is so whatever signs a request.
+        (None, True),
+    ],
+)
+def test_only_a_change_of_what_a_request_depends_on_makes_failures_old(
+    stores: Stores, changes: WebhookChanges | None, counts: bool
+) -> None:
+    """Otherwise an owner who writes a description again and again keeps a dead webhook from
+    being down.
+    """
+    read_at_ms = samples.webhook().updated_at_ms
+    if changes is None:
+        stores.webhooks.rotate_secret(
+            *OWNER, "the-new-secret-16", previous_until_ms=0, now_ms=NOW_MS + 5
+        )
+    else:
+        stores.webhooks.update(*OWNER, changes, NOW_MS + 5)
+    failed = stores.health.failed(*OWNER, 3, NOW_MS + 6, updated_at_ms=read_at_ms)
+    assert failed == (Health(3, NOW_MS + 6) if counts else None)
+    assert stores.health.disable(*OWNER, "gone", NOW_MS, updated_at_ms=read_at_ms) is counts
+
+
 def test_when_a_recoverys_next_step_is_due_is_noted(stores: Stores) -> None:
     go_down(stores)
     stores.health.keep(KEY, DUE_MS + 9)

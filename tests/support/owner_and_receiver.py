@@ -109,6 +109,17 @@ class Story:
         for number in range(int(seconds / every_seconds)):
             self.later(number * every_seconds, partial(self._change, WebhookChanges(**changes)))
 
+    def owner_acts_during_requests(self, **changes: object) -> None:
+        """Have the owner make the same call while each request is on its way."""
+        receiver = self.receiver
+
+        def interrupted() -> Outcome:
+            self.world.now_ms += 1
+            self._change(WebhookChanges(**changes))
+            return receiver()
+
+        self.receiver = interrupted
+
     def go_on(self, seconds: float) -> None:
         """Let everything happen that is due within so many seconds."""
         end_ms = self.world.now_ms + int(seconds * 1000)

@@ -333,9 +333,9 @@ def test_a_webhook_is_enabled_so_often_an_hour(store: FakeWebhookStore, active: 
     store.add(replace(webhook, active=active), Secrets("s"))
     with pytest.raises(TooManyEnablesError):
         registry.update("acme", webhook.id, WebhookChanges(active=True))
-    # Disabling, and what else an owner changes, is not counted.
+    # Disabling, and a change of what no request depends on, is not counted.
     registry.update("acme", webhook.id, WebhookChanges(active=False))
-    registry.update("acme", webhook.id, WebhookChanges(url="https://new.acme.com/"))
+    registry.update("acme", webhook.id, WebhookChanges(description="new", url=REGISTRATION.url))
     assert registry.update("acme", str(UUID(int=1)), WebhookChanges(active=True)) is None
 
 

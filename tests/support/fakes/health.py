@@ -44,7 +44,7 @@ class FakeHealthStore:
         window: bool = False,
     ) -> Health | None:
         def change(webhook: Webhook) -> Webhook | None:
-            if updated_at_ms not in {None, webhook.updated_at_ms}:
+            if self._leads_elsewhere(webhook, updated_at_ms):
                 return None
             health = webhook.health
             since_ms = health.failing_since_ms
@@ -69,7 +69,7 @@ class FakeHealthStore:
         updated_at_ms: int | None = None,
     ) -> Health | None:
         def change(webhook: Webhook) -> Webhook | None:
-            if updated_at_ms not in {None, webhook.updated_at_ms}:
+            if self._leads_elsewhere(webhook, updated_at_ms):
                 return None
             return _with_health(webhook, window=_counted(webhook.health.window, tally, now_ms))
 
@@ -168,10 +168,11 @@ class FakeHealthStore:
         updated_at_ms: int | None = None,
     ) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
-            if not webhook.active or updated_at_ms not in {None, webhook.updated_at_ms}:
+            if not webhook.active or self._leads_elsewhere(webhook, updated_at_ms):
                 return None
             if failing_since_ms is not None and not _since(webhook, failing_since_ms):
                 return None
+            self.store.target_changed_at_ms[account_id, webhook_id] = now_ms
             return replace(webhook, active=False, disabled_reason=reason, updated_at_ms=now_ms)
 
         return self._change("disable", (account_id, webhook_id), change) is not None
@@ -222,6 +223,10 @@ class FakeHealthStore:
             RecoveryKey(webhook.account_id, webhook.id, webhook.health.recovery_id or "")
             for webhook in found[:limit]
         ]
+
+    def _leads_elsewhere(self, webhook: Webhook, updated_at_ms: int | None) -> bool:
+        changed_at_ms = self.store.target_changed_at_ms.get((webhook.account_id, webhook.id), 0)
+        return updated_at_ms is not None and changed_at_ms > updated_at_ms
 
     def _change_recovery(
         self, method: str, key: RecoveryKey, change: Callable[[Webhook], Webhook | None]

@@ -25,6 +25,7 @@ class FakeWebhookStore:
         self.webhooks: dict[tuple[str, str], tuple[Webhook, Secrets]] = {}
         self.deleted: set[tuple[str, str]] = set()
         self.asked_at_ms: dict[tuple[str, str], int] = {}
+        self.target_changed_at_ms: dict[tuple[str, str], int] = {}
         self.failures = Failures()
         self.queries = 0
 
@@ -93,7 +94,8 @@ class FakeWebhookStore:
             values["events"] = tuple(values["events"])
         if "active" in values:
             values["disabled_reason"] = None
-        if "url" in values:
+        if recovery_id is not None or not {"url", "headers", "active"}.isdisjoint(values):
+            self.target_changed_at_ms[account_id, webhook_id] = now_ms
             values["health"] = replace(found[0].health, window=None)
         if recovery_id is not None:
             self.asked_at_ms[account_id, webhook_id] = now_ms

@@ -161,8 +161,8 @@ class DynamoDBWebhookStore:
         if recovery_id is not None:
             values |= webhook_items.asked(recovery_id, now_ms)
             forgotten += [*webhook_items.FAILURE_ATTRIBUTES, "draining_since"]
-        if recovery_id is not None or "url" in changes:
-            # What was counted says nothing about where it leads to now.
+        if recovery_id is not None or webhook_items.changes_target(changes):
+            values[webhook_items.TARGET_CHANGED] = items.number(now_ms)
             forgotten += webhook_items.WINDOW_ATTRIBUTES
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if forgotten:

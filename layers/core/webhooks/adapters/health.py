@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from webhooks.domain.health import Health, Window
 
 _RECOVERING_INDEX = "recovering"
-_UNCHANGED = "updated_at = :updated_at"
+# Whoever read the webhook saw every change up to its `updated_at`.
+_UNCHANGED = (
+    f"attribute_exists(webhook_id) AND (attribute_not_exists({webhook_items.TARGET_CHANGED})"
+    f" OR {webhook_items.TARGET_CHANGED} <= :updated_at)"
+)
 _EXISTS = "attribute_exists(webhook_id)"
 _WINDOW_IS_LIVE = "window_since > :ended"
 _NO_WINDOW_IS_LIVE = "(attribute_not_exists(window_since) OR window_since <= :ended)"
@@ -275,7 +279,8 @@ class DynamoDBHealthStore:
         disabled = self._update(
             account_id,
             webhook_id,
-            "SET active = :disabled, disabled_reason = :reason, updated_at = :now",
+            "SET active = :disabled, disabled_reason = :reason, updated_at = :now, "
+            f"{webhook_items.TARGET_CHANGED} = :now",
             condition,
             values,
         )
@@ -374,7 +379,7 @@ def _list(*parts: str) -> str:
 
 
 def _unchanged(updated_at_ms: int | None) -> tuple[str, items.Item]:
-    """Return the condition that nobody has changed a webhook since, or only that it is there."""
+    """Return the condition that a webhook leads where it did, or only that it is there."""
     if updated_at_ms is None:
         return _EXISTS, {}
     return _UNCHANGED, {":updated_at": items.number(updated_at_ms)}

@@ -29,6 +29,11 @@ DOWN = "down_since"
 WINDOW_ATTRIBUTES = ("window_since", "window_failed", "window_taken")
 """The attempts of a minute most of which fail."""
 
+TARGET_CHANGED = "target_changed_at"
+"""When what a request depends on last changed: the url, headers, or whether it is
+enabled. What failed before says nothing about the webhook as it is; a new description does not
+matter."""
+
 ASKED = "asked_at"
 """When its owner last enabled a webhook, or asked for a probe."""
 
@@ -183,6 +188,11 @@ def cleared_attributes(changes: WebhookChanges) -> list[str]:
         for codec in _CODECS
         if codec.name in changes and _clears(changes, codec.field)
     ]
+
+
+def changes_target(changes: WebhookChanges) -> bool:
+    """Tell whether what failed before says nothing about the webhook as it then is."""
+    return not {"url", "headers", "active"}.isdisjoint(changes)
 
 
 def _clears(changes: WebhookChanges, field: Field) -> bool:

@@ -141,7 +141,9 @@ class HealthStore(Protocol):
         """Count failures in a row; returns the health as it then is, None where absent.
 
         With `window` in the webhook's window too, which begins now where none is live. With
-        `updated_at_ms` only where nobody has changed the webhook since, else None too.
+        `updated_at_ms` only where nobody has changed what a request depends on since the webhook
+        was read with this time, else None too: its url, its headers, or whether it is
+        enabled.
         """
 
     def count(
@@ -205,7 +207,7 @@ class HealthStore(Protocol):
         """Disable a webhook; True only for the one call that did it.
 
         With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
-        `updated_at_ms` only where nobody has changed it since.
+        `updated_at_ms` only where nobody has changed what a request depends on since, as `failed`.
         """
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:

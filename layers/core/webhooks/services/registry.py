@@ -43,6 +43,9 @@ and a request."""
 
 _PAGE = 100
 
+_TARGET = frozenset({"url", "headers"})
+"""What a request depends on: a change of it makes what failed before say nothing."""
+
 
 class Registered(NamedTuple):
     """A new webhook with its secret, which is shown this once."""
@@ -174,31 +177,34 @@ class Registry:
         if "url" in changes:
             self._check_host(account_id, changes["url"], besides=webhook_id)
         now_ms = self._now_ns() // 1_000_000
-        enabled = changes.get("active")
-        if enabled is False or (enabled is None and "url" not in changes):
+        asked = changes.get("active") is True
+        if not asked and _TARGET.isdisjoint(changes):
             return self._store.update(account_id, webhook_id, changes, now_ms)
         before = self._store.get(account_id, webhook_id)
         if before is None:
             return None
-        down = before.active and before.health.circuit is Circuit.OPEN
-        if enabled or down:
+        # Written again, what is so already would undo another call, and have failures that are on
+        # their way count no more.
+        new = {name: value for name, value in changes.items() if not _is_so(before, name, value)}
+        stays_down = before.health.circuit is Circuit.OPEN and before.active
+        stays_down = stays_down and changes.get("active") is not False
+        again = stays_down and "url" not in new and (asked or "url" in changes)
+        if asked or again or not _TARGET.isdisjoint(new):
             self._rate_limits.enable(before)
-        moves = down and changes.get("url", before.url) != before.url
-        if moves or (enabled and not before.active):
+        if new.get("active") or (stays_down and "url" in new):
             recovery_id = self._new_recovery_id()
-            webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
+            webhook = self._store.update(
+                account_id, webhook_id, WebhookChanges(**new), now_ms, recovery_id
+            )
             if webhook is not None:
                 # Also where another call disabled it meanwhile: the recovery then ends at once.
                 self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
             return webhook
-        if down:
+        if again:
             self._ask(account_id, webhook_id, now_ms)
-        # It is enabled as it is. Written again it would undo a call that disables it now, and have
-        # failures that are on their way count no more.
-        rest = {name: value for name, value in changes.items() if name != "active"}
-        if not rest:
+        if not new:
             return self._store.get(account_id, webhook_id)
-        return self._store.update(account_id, webhook_id, WebhookChanges(**rest), now_ms)
+        return self._store.update(account_id, webhook_id, WebhookChanges(**new), now_ms)
 
     def rotate_secret(
         self,
@@ -326,3 +332,7 @@ class Registry:
         host = urlsplit(url).hostname or ""
         if not all(self._is_public(address) for address in self._resolve(host)):
             raise InvalidTargetError("Use a host whose every address is public.")
+
+
+def _is_so(webhook: Webhook, name: str, value: object) -> bool:
+    return name in {*_TARGET, "active"} and value == getattr(webhook, name)
