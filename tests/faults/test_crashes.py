@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.backend import lambda_context, sqs_event
+from support.backend import sqs_event
+from support.faults import refused
 from support.receiver import Answer
+from support.running_out import RunningOut
 from support.stand import one_event
 from support.victim import AFTER, BEFORE, BEFORE_THE_POST, run_victim
 from webhooks.domain.delivery import Status
@@ -251,34 +253,33 @@ def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:
     assert case.executions() == []
 
 
-class RunningOut:
-    """A context whose time is up when it was asked for `asked` times."""
-
-    aws_request_id = "11111111-2222-3333-4444-555555555555"
-
-    def __init__(self, asked: int) -> None:
-        self._left = asked
-        self._lock = threading.Lock()
-
-    def get_remaining_time_in_millis(self) -> int:
-        with self._lock:
-            self._left -= 1
-            return 60_000 if self._left >= 0 else 20_000
-
-
 def test_row_14_the_invocations_time_runs_out_mid_batch(case: Case, receiver: MakeReceiver) -> None:
     hook = receiver()
     case.webhook(hook)
     messages = [case.message(f"txn_{number}") for number in range(10)]
-    context: Any = RunningOut(asked=3)
-    failed = case.dispatch(*messages, context=context, shared_fate=True)
-    assert 7 <= len(failed) <= 8
-    sent = [request.json["transaction_id"] for request in hook.requests]
-    assert {f"txn_{name.removeprefix('m')}" for name in failed} == {
-        f"txn_{number}" for number in range(10)
-    } - set(sent)
+    # Once for each message and 8 times around the reads, and then for each attempt.
+    context: Any = RunningOut(asked=11 + 8 + 5)
+    assert case.dispatch(*messages, context=context) == []
+    assert 0 < len(hook.requests) < 10
+    left = case.stand.aws.queued()
+    assert len(left) == 10 - len(hook.requests)
+    assert case.dispatch(*left) == []
+    names = [request.json["transaction_id"] for request in hook.requests]
+    assert sorted(names) == sorted(f"txn_{number}" for number in range(10))
+    assert case.executions() == []
 
-    again = [message for number, message in enumerate(messages) if f"m{number}" in failed]
-    assert case.dispatch(*again, context=lambda_context()) == []
+
+def test_row_14_what_is_left_comes_again_by_its_message_where_the_queue_does_not_take_it(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    messages = [case.message(f"txn_{number}") for number in range(10)]
+    case.stand.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503), about=case.account)
+    context: Any = RunningOut(asked=11 + 8 + 5)
+    failed = case.dispatch(*messages, context=context)
+    assert len(failed) == 10 - len(hook.requests) > 0
+    case.stand.faults.clear()
+    assert case.dispatch(*messages) == []
     names = [request.json["transaction_id"] for request in hook.requests]
     assert sorted(names) == sorted(f"txn_{number}" for number in range(10))

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
-    "dispatcher": ("dispatcher", "reader", "sharder", "deliverer", "health", "trouble"),
+    "dispatcher": (
+        "dispatcher",
+        "reader",
+        "sharder",
+        "leftovers",
+        "deliverer",
+        "health",
+        "trouble",
+    ),
     "worker": (
         "retrier",
         "deliverer",

@@ -17,7 +17,7 @@ from webhooks.adapters import aws
 from webhooks.adapters.http import TIMEOUT_SECONDS
 from webhooks.domain.pace import MAX_RATE
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
-from webhooks.services.dispatcher import SECONDS_FOR_ONE_ATTEMPT
+from webhooks.services.deadline import SECONDS_FOR_ONE_ATTEMPT
 from webhooks.services.jobs.erasure import SECONDS_FOR_A_BATCH
 from webhooks.services.jobs.replay import SECONDS_FOR_A_STEP
 from webhooks.settings import Settings

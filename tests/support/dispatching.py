@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
 from support.world import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome
+from webhooks.services.reader import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from webhooks.services.dispatcher import Dispatcher
 
 REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=7, response_body="no")
 
@@ -17,3 +28,56 @@ class World(Services):
     def only(self) -> Delivery:
         [delivery] = self.stored()
         return delivery
+
+
+@dataclass
+class TimedWorld(World):
+    """A dispatcher with one thread, so that the time that each step takes is the time that passes.
+
+    A test says how many seconds a step takes; every invocation has 60.
+    """
+
+    names: Iterator[int] = field(default_factory=itertools.count)
+    received: int = 0
+
+    def one_thread(self) -> Dispatcher:
+        made = self.dispatcher
+        made._threads.shutdown()
+        made._threads = made._reader._threads = ThreadPoolExecutor(1)
+        made._sending.shutdown()
+        made._sending = ThreadPoolExecutor(1)
+        return made
+
+    def slow(self, owner: Any, name: str, seconds: float) -> None:
+        """Have a method take so many seconds of each invocation."""
+        method: Callable[..., Any] = getattr(owner, name)
+
+        def slowly(*args: Any) -> Any:
+            self.remaining -= seconds
+            return method(*args)
+
+        setattr(owner, name, slowly)
+
+    def messages(self, *texts: str) -> list[Message]:
+        return [Message(f"m{next(self.names)}", text, self.now_ms) for text in texts]
+
+    def invoke(self, messages: list[Message]) -> list[str]:
+        """Handle a batch in an invocation of its own; returns the ids of the failed messages."""
+        self.received += len(messages)
+        self.remaining = 60.0
+        return self.dispatcher.dispatch(messages, lambda: self.remaining)
+
+    def taken(self) -> list[Message]:
+        """Take what is on the queue, as the mapping hands it over."""
+        sent, self.queue.sent = self.queue.sent, []
+        return [
+            Message(
+                f"q{next(self.names)}",
+                one.body,
+                self.now_ms if one.arrived_at_ms is None else one.arrived_at_ms,
+                group=one.group,
+                tries=one.tries,
+                suspicions=one.suspicions,
+            )
+            for one in sent
+        ]

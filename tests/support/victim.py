@@ -13,7 +13,6 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ _PATHS = ("functions", "layers/core", "tests", ".")
 BEFORE_THE_POST = "before POST"
 BEFORE = "before"
 AFTER = "after"
+_ALWAYS = 10**9
 
 
 def run_victim(
@@ -36,12 +36,15 @@ def run_victim(
     event: Mapping[str, Any],
     when: str,
     about: str = "",
+    *,
     function: str = "dispatcher",
+    asked: int = _ALWAYS,
 ) -> str:
     """Have a process handle an event as a function does, and die at a step; what it wrote.
 
     `when` is `BEFORE_THE_POST`, or `before` or `after` with one of AWS's operations, as
-    `before PutItem`, for the first request that names `about`. AssertionError unless it was killed.
+    `before PutItem`, for the first request that names `about`. It has no time left once it `asked`
+    so often. AssertionError unless it was killed.
     """
     order = {
         "settings": {**asdict(settings), "cursor_key": ""},
@@ -49,6 +52,7 @@ def run_victim(
         "function": function,
         "when": when,
         "about": about,
+        "asked": asked,
     }
     ended = subprocess.run(
         [sys.executable, "-m", "support.victim"],
@@ -83,6 +87,7 @@ def main() -> None:
     import worker.handler
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
+    from support.running_out import RunningOut
     from webhooks.settings import Settings
     from webhooks.wiring import Services, TargetRules
 
@@ -92,9 +97,7 @@ def main() -> None:
     services = Services(function, Settings(**order["settings"]), rules=rules)
     sender = local_sender()
     services._sender = _Doomed(sender) if order["when"] == BEFORE_THE_POST else sender
-    context: Any = SimpleNamespace(
-        aws_request_id="victim", get_remaining_time_in_millis=lambda: 60_000
-    )
+    context: Any = RunningOut(order["asked"])
     faults = Faults()
     when, _, operation = order["when"].partition(" ")
     faults.on(

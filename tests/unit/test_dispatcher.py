@@ -171,13 +171,6 @@ def test_while_a_circuit_is_open_an_event_costs_one_write_and_nothing_else(world
     assert world.recoveries.started == []
 
 
-def test_an_open_circuit_takes_no_time_that_an_attempt_would(world: World) -> None:
-    world.add(health=Health(circuit=Circuit.OPEN, recovery_id="r"))
-    world.remaining = 1.0
-    assert world.send(samples.event_text()) == []
-    assert world.only().status is Status.WAITING
-
-
 def test_a_webhook_that_is_draining_is_sent_to_at_once(world: World) -> None:
     world.add(health=Health(circuit=Circuit.DRAINING, recovery_id="r"))
     assert world.send(samples.event_text()) == []

@@ -143,14 +143,6 @@ def test_a_bug_in_one_delivery_harms_no_other_and_loses_nothing(world: World) ->
     assert line["error"] == "ZeroDivisionError"
 
 
-def test_what_does_not_fit_in_the_time_left_is_received_again(world: World) -> None:
-    world.add()
-    world.remaining = 27.9
-    assert world.send(samples.event_text()) == ["m0"]
-    assert world.sender.posts == []
-    assert world.stored() == []
-
-
 def test_the_deliveries_of_a_batch_are_attempted_at_the_same_time(world: World) -> None:
     world.add(1, 2, 3, 4)
     together = threading.Barrier(4, timeout=10)

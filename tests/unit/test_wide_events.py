@@ -10,9 +10,9 @@ import pytest
 
 from support import samples
 from support.world import World
+from webhooks.domain import shard
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, to_message
-from webhooks.services import sharder
 from webhooks.services.reader import Message
 
 WIDE = 3 * SHARD_WEBHOOKS + MOST_AT_ONCE + 1
@@ -126,13 +126,17 @@ def test_webhooks_that_come_or_go_between_two_divisions_are_sent_once_or_not_at_
     assert set(urls) == expected - {webhook.url for webhook in gone}
 
 
-def test_a_shard_is_not_divided_again_however_many_webhooks_it_has_by_now(world: World) -> None:
+def test_a_shard_that_is_wide_by_now_is_divided_within_its_range(world: World) -> None:
     world.send(samples.event_text())
-    last = shards(world)[-1]
+    *first, last = shards(world)
     world.add(*range(WIDE + 1, WIDE + MOST_AT_ONCE + 5))
     assert world.send(last) == []
+    assert world.sender.posts == []
+    again = shards(world)
+    assert min(json.loads(one)["shard"][0] for one in again) == json.loads(last)["shard"][0]
+    in_batches(world, [*first, *again])
     assert world.queue.messages == []
-    assert len(world.sender.posts) > MOST_AT_ONCE
+    assert len(world.sender.posts) == WIDE + MOST_AT_ONCE + 4
 
 
 @pytest.mark.parametrize("place", [0, 9])
@@ -145,7 +149,7 @@ def test_a_shard_that_the_queue_did_not_take_has_the_message_received_again(
     assert world.send(samples.event_text(), other) == ["m0"]
     assert [url for url, _, _ in world.sender.posts] == [samples.webhook(1).url]
     [logged] = world.observer.logged("message_failed")
-    assert logged["error"] == "the events queue took not every shard"
+    assert logged["error"] == "the events queue did not take every part of a message"
 
     world.queue.refuse = set()
     some = shards(world)
@@ -179,12 +183,13 @@ def test_messages_are_made_as_they_are_sent(world: World, monkeypatch: pytest.Mo
         made_by_then.append(len(made))
         return []
 
-    monkeypatch.setattr(sharder, "to_message", counted)
+    monkeypatch.setattr(shard, "to_message", counted)
     monkeypatch.setattr(world.queue, "put", put)
     with ThreadPoolExecutor(1) as one_by_one:
-        monkeypatch.setattr(world.dispatcher, "_threads", one_by_one)
+        monkeypatch.setattr(world.dispatcher, "_sending", one_by_one)
         assert world.send(samples.event_text()) == []
-    assert made_by_then == [10, -(-WIDE // SHARD_WEBHOOKS)]
+    # One message and one request ahead.
+    assert made_by_then == [12, -(-WIDE // SHARD_WEBHOOKS)]
 
 
 def test_two_copies_in_a_batch_are_divided_once_and_done_together(world: World) -> None:

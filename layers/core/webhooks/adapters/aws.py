@@ -26,6 +26,9 @@ _USER_AGENT = "sendcomms-webhooks/1.0"
 READ_TIMEOUT_SECONDS = 2
 """How long an answer is waited for. Where units are counted, and not time, it is longer."""
 
+CALL_SECONDS = 9.0
+"""A call at its slowest: three tries, a second to connect and `READ_TIMEOUT_SECONDS` each."""
+
 _CONNECTIONS = 64
 """As many as the dispatcher's threads, so that recording failures never waits for a connection."""
 

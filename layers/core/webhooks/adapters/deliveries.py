@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from webhooks.adapters import delivery_items, items
-from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.aws import CALL_SECONDS, error_code, unavailable_on_failure
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 
@@ -315,10 +315,14 @@ def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def _tries() -> Iterator[int]:
     """Number the tries of a batch with a jittered pause between, longer each time.
 
-    What a batch leaves unprocessed was throttled. Raises UnavailableError after the last try.
+    What a batch leaves unprocessed was throttled. Raises UnavailableError after the last try, and
+    where the tries took longer than a call may: the invocation's time is for others too.
     """
+    until = time.time() + CALL_SECONDS
     for number in range(_BATCH_TRIES):
         if number:
+            if time.time() >= until:
+                break
             longest = _FIRST_PAUSE_SECONDS * 2**number
             time.sleep(random.uniform(longest / 2, longest))  # noqa: S311 (spreads load)
         yield number

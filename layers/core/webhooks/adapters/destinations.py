@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from webhooks.adapters import items, webhook_items
-from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.aws import CALL_SECONDS, error_code, unavailable_on_failure
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.webhook import Destination
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -21,13 +23,24 @@ if TYPE_CHECKING:
 class DynamoDBDestinationStore:
     """Webhooks with their secrets, for the functions that sign."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use `table` through a low-level client; `monotonic` gives seconds."""
         self._client = client
         self._table = table
+        self._monotonic = monotonic
 
     def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
-        """Return every webhook of an account or a shard; all of its pages, or UnavailableError."""
+        """Return every webhook of an account or a shard; all of its pages, or UnavailableError.
+
+        No further page is read after `CALL_SECONDS`: the invocation's time is for others too.
+        """
+        until = self._monotonic() + CALL_SECONDS
         if shard is None:
             condition = "webhook_id < :end"
             values = {":end": {"S": items.AFTER_ALL_WEBHOOKS}}
@@ -47,6 +60,9 @@ class DynamoDBDestinationStore:
             found += [_destination(item) for item in answer["Items"]]
             if not answer.get("LastEvaluatedKey"):
                 return found
+            if self._monotonic() >= until:
+                msg = "finding an account's webhooks: too slow"
+                raise UnavailableError(msg)
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:

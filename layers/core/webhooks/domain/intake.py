@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain import ses
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import Event, accept, read_json
-from webhooks.domain.shard import Part, is_part, read_part
+from webhooks.domain.shard import MAX_MESSAGE_BYTES, Part, is_part, read_part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class Refusal(NamedTuple):
@@ -24,13 +24,13 @@ class Refusal(NamedTuple):
 class Message(NamedTuple):
     """What a message came to: its events, or the types of SES records that are dropped and counted.
 
-    With a `part` it is for some of the webhooks only of its one event. An array's documents may
+    With `parts` each is for some of the webhooks only of its one event. An array's documents may
     come to some of each, and `refusals` are those that can never be processed.
     """
 
     events: tuple[Event, ...] = ()
     ignored_types: tuple[str, ...] = ()
-    part: Part | None = None
+    parts: tuple[Part, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
     @property
@@ -61,8 +61,8 @@ def read_message(
 ) -> Message:
     """Read a message: an event (contract 2.4), an SES record, or an array of these.
 
-    Each bare or in SNS's envelope. Or a part of a wide event, as dispatchers send them to each
-    other: bare, its account inside. `sent_at_ms` is when SQS took the message, in Unix
+    Each bare or in SNS's envelope. Or parts of a message, as dispatchers send them to each other:
+    bare, one or an array, the account inside. `sent_at_ms` is when SQS took the message, in Unix
     milliseconds. `account_id`, where given, is the account of the API key that published it, and no
     other may be named. `ses_headers` are the names of the headers that an SES record's events tell.
     Raises InvalidEventError for a message that no number of tries will make processable, and
@@ -71,9 +71,15 @@ def read_message(
     if ses.is_topic_validation(text):
         return _TOPIC_VALIDATION
     document = read_json(text)
-    if account_id is None and isinstance(document, dict) and is_part(document):
-        part = read_part(document, sent_at_ms=sent_at_ms)
-        return Message((part.event,), part=part)
+    if account_id is None and is_part(document):
+        return Message(parts=(read_part(document, sent_at_ms=sent_at_ms),))
+    if (
+        account_id is None
+        and isinstance(document, list)
+        and document
+        and all(map(is_part, document))
+    ):
+        return _together([_part_or_refusal(one, sent_at_ms) for one in document])
 
     def read_one(one: object) -> Message:
         if ses.is_topic_validation(one):
@@ -97,9 +103,55 @@ def read_message(
     return read_one(document)
 
 
+def array_texts(text: str) -> list[str] | None:
+    """Return the documents of a message that is an array, each as it came; None of another."""
+    decoder = json.JSONDecoder()
+    place = _past_space(text, 0)
+    if text[place : place + 1] != "[":
+        return None
+    documents: list[str] = []
+    place = _past_space(text, place + 1)
+    while text[place] != "]":
+        _, end = decoder.raw_decode(text, place)
+        documents.append(text[place:end])
+        place = _past_space(text, end)
+        if text[place] == ",":
+            place = _past_space(text, place + 1)
+    return documents
+
+
+def _past_space(text: str, place: int) -> int:
+    while text[place : place + 1] in {" ", "\t", "\n", "\r"}:
+        place += 1
+    return place
+
+
+def joined(documents: Iterable[str]) -> Iterator[str]:
+    """Yield arrays of documents, none of them larger than a message for the queue may be."""
+    array: list[str] = []
+    size = 0
+    for document in documents:
+        length = len(document.encode(errors="surrogatepass")) + 1
+        if array and size + length >= MAX_MESSAGE_BYTES:
+            yield f"[{','.join(array)}]"
+            array, size = [], 0
+        array.append(document)
+        size += length
+    if array:
+        yield f"[{','.join(array)}]"
+
+
+def _part_or_refusal(document: Mapping[str, object], sent_at_ms: int) -> Message:
+    try:
+        return Message(parts=(read_part(document, sent_at_ms=sent_at_ms),))
+    except InvalidEventError as error:
+        return Message(refusals=(Refusal(json.dumps(document), error),))
+
+
 def _together(messages: Sequence[Message]) -> Message:
     return Message(
         tuple(event for one in messages for event in one.events),
         tuple(name for one in messages for name in one.ignored_types),
+        tuple(part for one in messages for part in one.parts),
         refusals=tuple(refusal for one in messages for refusal in one.refusals),
     )

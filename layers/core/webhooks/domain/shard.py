@@ -1,14 +1,15 @@
-"""Shards of a wide event: the event, and which of its account's webhooks a message is for.
+"""Parts of a message: an event, and which of its account's webhooks the part is for.
 
-An event that matches many webhooks goes back on the events queue in shards, so that several
-dispatchers send it at once. A shard is a range of webhook ids: webhooks that come or go meanwhile
-are in one shard or in none, however often the event is divided.
+A message of many deliveries goes back on the events queue in parts, so that several dispatchers
+make them at once. A part of a divided message is for a shard, which is a range of webhook ids:
+webhooks that come or go meanwhile are in one shard or in none, however often the event is divided.
+A part for deliveries that an invocation had no time for names their webhooks.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 from uuid import UUID
 
 from webhooks.domain.errors import InvalidEventError
@@ -28,16 +29,22 @@ from webhooks.domain.payload import parse
 from webhooks.domain.timestamps import LATEST_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MOST_AT_ONCE = 100
-"""The most webhooks of one event that a single dispatcher attempts."""
+"""The most deliveries of one message that a single dispatcher attempts."""
 
 SHARD_WEBHOOKS = 10
-"""Webhooks of a shard. A batch is ten messages, which may all be shards: `MOST_AT_ONCE` again."""
+"""Webhooks of a shard, and deliveries of a divided message's part.
+
+A batch is ten messages, which may all be such parts: `MOST_AT_ONCE` again."""
+
+MAX_MESSAGE_BYTES = 1_048_576 - 4_096
+"""The largest message for the queue: what SQS takes, less the room for attributes."""
 
 _FIELDS = frozenset({"shard", "account_id", "id", "occurred_at_ms", "arrived_at_ms", "body"})
 _BODY_FIELDS = frozenset({"event", "transaction_id", "timestamp", "data"})
+_WEBHOOKS = "webhooks"
 _LAST_ID = (1 << 128) - 1
 
 
@@ -48,21 +55,37 @@ class Shard(NamedTuple):
     last: str
 
 
+ALL = Shard(str(UUID(int=0)), str(UUID(int=_LAST_ID)))
+"""Every webhook that there can be."""
+
+
 class Part(NamedTuple):
-    """A message that is for a shard: its event, and when SQS took the message it came of."""
+    """An event, for a shard of its account's webhooks or, of those, for `webhook_ids` alone.
+
+    `arrived_at_ms` is when SQS took the message that the part is of.
+    """
 
     event: Event
     shard: Shard
     arrived_at_ms: int
+    webhook_ids: tuple[str, ...] | None = None
+
+    @classmethod
+    def naming(cls, event: Event, webhook_ids: Iterable[str], arrived_at_ms: int) -> Part:
+        """Return a part for these webhooks and no others."""
+        ids = tuple(sorted(webhook_ids))
+        return cls(event, Shard(ids[0], ids[-1]), arrived_at_ms, ids)
 
 
-def divide(webhook_ids: Sequence[str]) -> list[Shard]:
+def divide(webhook_ids: Sequence[str], within: Shard = ALL) -> list[Shard]:
     """Return the shards of an event for these webhooks, in the order of their ids.
 
-    Together they hold every id that there can be, each once, those of webhooks to come included.
+    Together they hold every id that there can be within a shard, each once, those of webhooks to
+    come included.
     """
-    firsts = [0, *(UUID(one).int for one in webhook_ids[SHARD_WEBHOOKS::SHARD_WEBHOOKS])]
-    lasts = [*(first - 1 for first in firsts[1:]), _LAST_ID]
+    starts = webhook_ids[SHARD_WEBHOOKS::SHARD_WEBHOOKS]
+    firsts = [UUID(within.first).int, *(UUID(one).int for one in starts)]
+    lasts = [*(first - 1 for first in firsts[1:]), UUID(within.last).int]
     return [
         Shard(str(UUID(int=first)), str(UUID(int=last)))
         for first, last in zip(firsts, lasts, strict=True)
@@ -72,10 +95,11 @@ def divide(webhook_ids: Sequence[str]) -> list[Shard]:
 def to_message(part: Part) -> str:
     """Return the queue's message for a part: the event's very bytes, and its time as settled.
 
-    ASCII, since SQS refuses some characters that JSON may hold; at most six times the body.
+    ASCII, since SQS refuses some characters that JSON may hold; at most six times the body, and
+    the ids of the webhooks that it names.
     """
     event = part.event
-    document = {
+    document: dict[str, object] = {
         "shard": part.shard,
         "account_id": event.account_id,
         "id": event.id,
@@ -83,12 +107,43 @@ def to_message(part: Part) -> str:
         "arrived_at_ms": part.arrived_at_ms,
         "body": event.body.decode(),
     }
+    if part.webhook_ids is not None:
+        document[_WEBHOOKS] = part.webhook_ids
     return json.dumps(document, separators=(",", ":"))
 
 
-def is_part(document: Mapping[str, object]) -> bool:
+def to_messages(
+    parts: Iterable[tuple[Part, int]], most_deliveries: Callable[[], int]
+) -> Iterator[tuple[str, int]]:
+    """Yield the queue's messages for parts, each with its number of deliveries.
+
+    Each part comes with its own number. A message holds as many parts as `most_deliveries`, asked
+    each time, and `MAX_MESSAGE_BYTES` allow, and at least one. Made as they are asked for: all of
+    a large message's parts would not fit in a function's memory.
+    """
+    texts: list[str] = []
+    deliveries = size = 0
+    for part, number in parts:
+        text = to_message(part)
+        too_large = size + len(text) + len(texts) + len("[]") > MAX_MESSAGE_BYTES
+        if texts and (too_large or deliveries + number > most_deliveries()):
+            yield _together(texts), deliveries
+            texts, deliveries, size = [], 0, 0
+        texts.append(text)
+        deliveries += number
+        size += len(text)
+    if texts:
+        yield _together(texts), deliveries
+
+
+def _together(texts: Sequence[str]) -> str:
+    """Return one message of several; a single one is as it was before there were arrays."""
+    return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]"
+
+
+def is_part(document: object) -> TypeGuard[dict[str, object]]:
     """Tell whether a document claims to be one of our parts; no event has such a field."""
-    return "shard" in document and "event" not in document
+    return isinstance(document, dict) and "shard" in document and "event" not in document
 
 
 def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
@@ -97,7 +152,7 @@ def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
     Whoever may send to the queue can write one, so that it can do nothing which an event could
     not: its bytes are those that an event of what they say would have.
     """
-    if document.keys() != _FIELDS:
+    if document.keys() - {_WEBHOOKS} != _FIELDS:
         raise InvalidEventError("invalid_field", "shard", "must come with the fields of a shard")
     body, content = _body(document["body"])
     parse_timestamp(content["timestamp"])
@@ -113,7 +168,8 @@ def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
     if event.body != body:
         raise InvalidEventError("invalid_field", "body", "must be an event's")
     arrived_at_ms = min(_milliseconds(document, "arrived_at_ms"), sent_at_ms)
-    return Part(event, _shard(document["shard"]), arrived_at_ms)
+    shard = _shard(document["shard"])
+    return Part(event, shard, arrived_at_ms, _webhook_ids(document, shard))
 
 
 def _body(text: object) -> tuple[bytes, dict[str, object]]:
@@ -143,4 +199,17 @@ def _shard(value: object) -> Shard:
             return Shard(first, last)
     raise InvalidEventError(
         "invalid_field", "shard", "must be two webhooks' ids, the lower one first"
+    )
+
+
+def _webhook_ids(document: Mapping[str, object], shard: Shard) -> tuple[str, ...] | None:
+    if _WEBHOOKS not in document:
+        return None
+    ids = document[_WEBHOOKS]
+    if isinstance(ids, list) and 1 <= len(ids) <= MOST_AT_ONCE:
+        texts = tuple(one for one in ids if isinstance(one, str) and is_uuid(one))
+        if sorted(set(texts)) == ids and shard == (texts[0], texts[-1]):
+            return texts
+    raise InvalidEventError(
+        "invalid_field", _WEBHOOKS, f"must be the ids of 1 to {MOST_AT_ONCE} of the shard, in order"
     )

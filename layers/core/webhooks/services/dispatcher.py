@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
-from webhooks.domain.errors import UnavailableError, UnreadableRecordError
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit
+from webhooks.services.deadline import Deadline, NoTimeLeftError
 from webhooks.services.deliverer import LATENCY
 from webhooks.services.health import is_news
+from webhooks.services.leftovers import Leftovers
 from webhooks.services.reader import Failures, Reader
+from webhooks.services.requeue import Requeue
 from webhooks.services.sharder import Sharding
 from webhooks.services.together import begin
+from webhooks.services.turns import in_turns
+from webhooks.services.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from webhooks.domain.delivery import Attempt
-    from webhooks.domain.event import Event
+    from webhooks.domain.delivery import Attempt, Delivery, DeliveryKey
     from webhooks.domain.ses import AccountChooser
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
@@ -40,28 +44,18 @@ if TYPE_CHECKING:
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
     from webhooks.services.reader import Message, Read
-
-SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * 9.0
-"""An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure,
-each at its slowest (see `adapters.aws`): with less left, none is begun."""
+    from webhooks.services.sharder import Match
 
 _FLUSH_SECONDS = 0.25
 """How long a success waits for others to be recorded with: what a crash may send twice."""
 
+_READ_AT_ONCE = 100
+"""Records of a read: as many as one request takes."""
+
+_SENDING_THREADS = 8
+"""Requests to the events queue at once, none of which waits for an attempt to end."""
+
 _MILLISECONDS = 1000
-
-
-@dataclass(slots=True)
-class _Work:
-    """A delivery to attempt, and the messages that are done only when it is.
-
-    `arrived_at_ms` is when SQS took the first of them.
-    """
-
-    destination: Destination
-    delivery: Delivery
-    arrived_at_ms: int
-    message_ids: set[str] = field(default_factory=set)
 
 
 class Dispatcher:
@@ -96,6 +90,7 @@ class Dispatcher:
         self._observer = observer
         self._clock = clock
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
+        self._sending = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="requeue")
         self._reader = Reader(
             deliveries=deliveries,
             rejected=rejected,
@@ -110,49 +105,60 @@ class Dispatcher:
     ) -> list[str]:
         """Handle a batch; returns the ids of the messages to be received again.
 
-        Those failed through our own side's fault, or did not fit in the time that
-        `remaining_seconds` gives; a receiver's failure is never among them.
+        Those failed through our own side's fault; a receiver's failure is never among them. What
+        did not fit in the time that `remaining_seconds` gives is on the queue by itself.
         """
         failures = Failures(self._observer)
-        sharding = Sharding(self._queue, self._observer, self._threads)
-        works = self._plan(self._reader.read(messages, failures), sharding, failures)
-        works = self._without_existing(works, failures)
-        self._attempt_all(works, failures, remaining_seconds)
-        sharding.finish(failures)
+        deadline = Deadline(remaining_seconds)
+        requeue = Requeue(self._queue, self._observer, deadline, self._sending)
+        leftovers = Leftovers(requeue, self._observer)
+        reads = self._reader.read(messages, failures, deadline, leftovers, requeue)
+        matches = self._matches(reads, failures, deadline, leftovers)
+        works = self._works(Sharding(requeue, self._observer).undivided(matches))
+        works = self._with_records(works, failures, deadline, leftovers)
+        self._handle_all(works, failures, deadline, leftovers)
+        leftovers.send()
+        requeue.finish(failures)
+        leftovers.report()
         self._observer.count("Messages", len(messages))
         self._observer.count("FailedMessages", len(failures.ids))
         return [message.id for message in messages if message.id in failures.ids]
 
-    def _plan(self, reads: Iterable[Read], sharding: Sharding, failures: Failures) -> list[_Work]:
-        """Match events with their accounts' webhooks; the same delivery twice is one."""
+    def _matches(
+        self, reads: Iterable[Read], failures: Failures, deadline: Deadline, leftovers: Leftovers
+    ) -> list[Match]:
+        """Match events with their accounts' webhooks."""
         groups: defaultdict[tuple[str, Shard | None], list[Read]] = defaultdict(list)
         for read in reads:
             groups[read.event.account_id, read.shard].append(read)
-        queries = begin(
-            self._threads, lambda group: self._destinations.destinations(*group), list(groups)
+        turns = in_turns(groups, lambda group: group[0])
+        queries = deadline.begin_reads(
+            self._threads, lambda group: self._destinations.destinations(*group), turns
         )
-        works: dict[DeliveryKey, _Work] = {}
-        now_ms = int(self._clock() * _MILLISECONDS)
-        for group, query in zip(groups, queries, strict=True):
+        matches: list[Match] = []
+        for group, query in zip(turns, queries, strict=True):
             error = query.exception()
-            if error is not None:
+            if isinstance(error, NoTimeLeftError):
+                leftovers.add_events(groups[group])
+            elif error is not None:
                 # A bug too: a record that cannot be read is one account's trouble.
                 failures.add((read.message.id for read in groups[group]), error)
-                continue
-            destinations = query.result()
-            for read in groups[group]:
-                event = read.event
-                matching = [one for one in destinations if one.webhook.wants(event.type)]
-                if sharding.take(read, matching):
-                    continue
-                for destination in matching:
-                    delivery = _delivery(event, destination, now_ms)
-                    work = works.setdefault(
-                        delivery.key, _Work(destination, delivery, read.arrived_at_ms)
-                    )
-                    work.message_ids.add(read.message.id)
-                    self._compare(work.delivery, delivery)
-        return list(works.values())
+            else:
+                destinations = query.result()
+                matches += [(read, _matching(read, destinations)) for read in groups[group]]
+        return matches
+
+    def _works(self, matches: Iterable[Match]) -> list[Work]:
+        """Return the deliveries, each account's in its turn; the same one twice is one."""
+        works: dict[DeliveryKey, Work] = {}
+        now_ms = int(self._clock() * _MILLISECONDS)
+        for read, matching in matches:
+            for destination in matching:
+                again = Work.of(read, destination, now_ms)
+                work = works.setdefault(again.delivery.key, again)
+                work.message_ids.add(read.message.id)
+                self._compare(work.delivery, again.delivery)
+        return in_turns(works.values(), attrgetter("account_id"), attrgetter("webhook_id"))
 
     def _compare(self, first: Delivery, again: Delivery) -> None:
         """Report two bodies under one event's id: the first wins. An erased one tells nothing."""
@@ -162,50 +168,65 @@ class Dispatcher:
                 "warning", "event_conflict", **first.key._asdict(), event_id=first.event_id
             )
 
-    def _without_existing(self, works: list[_Work], failures: Failures) -> list[_Work]:
-        """Drop deliveries that were recorded before, seeing that each has what it needs."""
-        if not works:
-            return []
-        try:
-            existing = self._deliveries.get_many([work.delivery.key for work in works])
-        except UnavailableError as error:
-            for work in works:
-                failures.add(work.message_ids, error)
-            return []
-        for work in works:
-            stored = existing.get(work.delivery.key)
-            if stored is not None:
-                self._repeat(work, stored, failures)
-            elif work.delivery.key in existing:
-                # What became of it is not known, so it is not sent; the others of its batch are.
-                failures.add(work.message_ids, UnreadableRecordError(work.delivery.key))
-        return [work for work in works if work.delivery.key not in existing]
+    def _with_records(
+        self, works: list[Work], failures: Failures, deadline: Deadline, leftovers: Leftovers
+    ) -> list[Work]:
+        """Give the works the records that they have already, without those that cannot be read."""
+        chunks = [
+            works[start : start + _READ_AT_ONCE] for start in range(0, len(works), _READ_AT_ONCE)
+        ]
+        queries = deadline.begin_reads(
+            self._threads,
+            lambda chunk: self._deliveries.get_many([work.delivery.key for work in chunk]),
+            chunks,
+        )
+        read: list[Work] = []
+        for chunk, query in zip(chunks, queries, strict=True):
+            error = query.exception()
+            existing = {} if error else query.result()
+            for work in chunk:
+                key = work.delivery.key
+                work.stored = existing.get(key)
+                if isinstance(error, NoTimeLeftError):
+                    leftovers.add_unread(work)
+                elif error is not None:
+                    failures.add(work.message_ids, error)
+                elif key in existing and work.stored is None:
+                    # Nobody knows whether it arrived, so it is not sent; the others are.
+                    failures.add(work.message_ids, UnreadableRecordError(key))
+                else:
+                    read.append(work)
+        return read
 
-    def _repeat(self, work: _Work, stored: Delivery, failures: Failures) -> None:
+    def _repeat(self, work: Work, stored: Delivery) -> None:
+        """See that a delivery which was recorded before has what it needs."""
         self._observer.count("Duplicates")
         self._compare(stored, work.delivery)
-        try:
-            self._schedule(stored)
-            self._health.ensure_recovery(work.destination.webhook)
-        except UnavailableError as error:
-            failures.add(work.message_ids, error)
+        self._schedule(stored)
+        self._health.ensure_recovery(work.destination.webhook)
 
-    def _attempt_all(
-        self, works: list[_Work], failures: Failures, remaining_seconds: Callable[[], float]
+    def _handle_all(
+        self, works: list[Work], failures: Failures, deadline: Deadline, leftovers: Leftovers
     ) -> None:
-        """Attempt concurrently; record successes in batches while slower ones go on."""
-        attempts = begin(self._threads, lambda work: self._attempt(work, remaining_seconds), works)
-        running = dict(zip(attempts, works, strict=True))
-        finished: dict[Future[Delivery], _Work] = {}
+        """Attempt concurrently; record successes in batches while slower ones go on.
+
+        Works that there is no time for go back to the queue as soon as that is known.
+        """
+        handled = begin(self._threads, lambda work: self._handle(work, deadline), works)
+        running = dict(zip(handled, works, strict=True))
+        finished: dict[Future[Delivery | None], Work] = {}
         while running:
             done, _ = wait(running, timeout=_FLUSH_SECONDS)
             latest = {future: running.pop(future) for future in done}
-            self._record_successes(latest, failures)
-            finished |= latest
+            if running and not deadline.allows_attempt():
+                for future in [one for one in running if one.cancel()]:
+                    leftovers.add(running.pop(future))
+            finished |= self._record_successes(latest, failures, leftovers)
+            leftovers.send()
         self._report_health(finished, failures)
 
     def _report_health(
-        self, finished: Mapping[Future[Delivery], _Work], failures: Failures
+        self, finished: Mapping[Future[Delivery | None], Work], failures: Failures
     ) -> None:
         """Report each webhook's attempts together: a batch changes its health once."""
         attempts: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
@@ -213,8 +234,9 @@ class Dispatcher:
         for future, work in finished.items():
             owner = work.delivery.account_id, work.delivery.webhook_id
             webhooks[owner] = work.destination.webhook
-            if future.exception() is None:
-                attempts[owner] += future.result().attempts
+            after = None if future.exception() else future.result()
+            if after is not None:
+                attempts[owner] += after.attempts
         reports = begin(
             self._threads,
             lambda owner: self._health.report(webhooks[owner], attempts[owner]),
@@ -226,16 +248,21 @@ class Dispatcher:
                 # The deliveries are recorded all the same; a bug is not to pass unseen.
                 failures.add((), error)
 
-    def _attempt(self, work: _Work, remaining_seconds: Callable[[], float]) -> Delivery:
-        """Attempt one delivery; one that fails is recorded and scheduled here, in its thread."""
+    def _handle(self, work: Work, deadline: Deadline) -> Delivery | None:
+        """Attempt one delivery; one that fails is recorded and scheduled here, in its thread.
+
+        None where it was recorded before. Raises NoTimeLeftError where it was not begun.
+        """
+        if not deadline.allows_attempt():
+            raise NoTimeLeftError
+        if work.stored is not None:
+            self._repeat(work, work.stored)
+            return None
         webhook = work.destination.webhook
         if not webhook.active:
             after = work.delivery.defer("webhook_disabled")
         elif webhook.health.circuit is Circuit.OPEN:
             after = work.delivery.defer("webhook_down")
-        elif remaining_seconds() < SECONDS_FOR_ONE_ATTEMPT:
-            msg = "no time left in this invocation"
-            raise UnavailableError(msg)
         else:
             after = self._deliverer.attempt(work.destination, work.delivery)
         if after.status is Status.WAITING:
@@ -254,34 +281,40 @@ class Dispatcher:
             )
 
     def _record_successes(
-        self, finished: Mapping[Future[Delivery], _Work], failures: Failures
-    ) -> None:
+        self,
+        handled: Mapping[Future[Delivery | None], Work],
+        failures: Failures,
+        leftovers: Leftovers,
+    ) -> dict[Future[Delivery | None], Work]:
+        """Record what arrived; returns the works that were begun."""
+        begun: dict[Future[Delivery | None], Work] = {}
         successes: list[Delivery] = []
-        messages = {work.delivery.key: work.message_ids for work in finished.values()}
-        for future, work in finished.items():
+        messages = {work.delivery.key: work.message_ids for work in handled.values()}
+        for future, work in handled.items():
             error = future.exception()
+            if isinstance(error, NoTimeLeftError):
+                leftovers.add(work)
+                continue
+            begun[future] = work
             if error is not None:
                 failures.add(work.message_ids, error)
-            elif future.result().status is Status.SUCCEEDED:
-                successes.append(future.result())
-                last = future.result().attempts[-1]
-                self._observer.measure(LATENCY, last.ended_after_ms(work.arrived_at_ms))
-        if not successes:
-            return
-        for key in self._deliveries.put_settled(successes):
+                continue
+            after = future.result()
+            if after is not None and after.status is Status.SUCCEEDED:
+                successes.append(after)
+                last = after.attempts[-1]
+                self._observer.measure(LATENCY, last.ended_after_ms(work.read.arrived_at_ms))
+        for key in self._deliveries.put_settled(successes) if successes else ():
             failures.ids.update(messages[key])
             self._observer.count("UnrecordedSuccesses")
+        return begun
 
 
-def _delivery(event: Event, destination: Destination, now_ms: int) -> Delivery:
-    webhook = destination.webhook
-    return Delivery(
-        account_id=event.account_id,
-        webhook_id=webhook.id,
-        id=delivery_id(event.id, event.occurred_at_ms, webhook.id),
-        event_id=event.id,
-        event_type=event.type,
-        body=event.body,
-        status=Status.PENDING,
-        created_at_ms=now_ms,
-    )
+def _matching(read: Read, destinations: Sequence[Destination]) -> list[Destination]:
+    """Return the webhooks that an event is for."""
+    return [
+        one
+        for one in destinations
+        if one.webhook.wants(read.event.type)
+        and (read.webhook_ids is None or one.webhook.id in read.webhook_ids)
+    ]

@@ -1,96 +1,102 @@
-"""Puts an event that matches many webhooks back on the queue, in shards."""
+"""Puts a message that is many deliveries back on the queue, in parts."""
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from webhooks.domain.errors import UnavailableError
-from webhooks.domain.resending import Outgoing
-from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide, to_message
+from webhooks.domain.shard import ALL, MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from concurrent.futures import Executor, Future
 
     from webhooks.domain.event import Event
-    from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination
-    from webhooks.ports import EventQueue, Observer
-    from webhooks.services.reader import Failures, Read
+    from webhooks.ports import Observer
+    from webhooks.services.reader import Message, Read
+    from webhooks.services.requeue import Requeue
+
+    Match = tuple[Read, Sequence[Destination]]
 
 
 @dataclass(slots=True)
-class _Wide:
-    """An event whose shards are being sent, and the messages that are done only when they are."""
+class _Divided:
+    """One account's parts of a message, and the messages that are done only when they are sent."""
 
-    event: Event
-    sending: list[Future[Sequence[int]]]
+    source: Message
+    parts: list[tuple[Part, int]] = field(default_factory=list)
     message_ids: set[str] = field(default_factory=set)
 
 
 class Sharding:
-    """The wide events of one batch.
+    """The messages of one batch that are divided.
 
-    A shard is on the queue before the message that it came of is done. That message again, after a
-    crash, makes shards again, whose deliveries are found recorded as those of any repeat are.
+    Every part is on the queue before its message is done. That message again, after a crash, is
+    divided again, and the deliveries are found recorded as those of any repeat are. No message
+    multiplies without end, since each part is less than the message that it is of.
     """
 
-    def __init__(self, queue: EventQueue, observer: Observer, threads: Executor) -> None:
-        """Send in `threads`, ten shards to a request."""
-        self._queue = queue
+    def __init__(self, requeue: Requeue, observer: Observer) -> None:
+        """Send through `requeue`."""
+        self._requeue = requeue
         self._observer = observer
-        self._threads = threads
-        self._wide: dict[tuple[str, str, int], _Wide] = {}
+        self._divided: dict[tuple[str, str], _Divided] = {}
+        self._taken: dict[object, tuple[Event, _Divided]] = {}
 
-    def take(self, read: Read, matching: Sequence[Destination]) -> bool:
-        """Begin to send an event's shards, where it is wide; a second copy waits for the same ones.
+    def undivided(self, matches: Sequence[Match]) -> list[Match]:
+        """Begin to send the parts of large messages; returns the events of all others.
 
-        False where the event is to be attempted here: a shard always is, however many webhooks it
-        has by now.
+        `matches` are the batch's events, each with the webhooks that it is for.
         """
-        if read.shard is not None or len(matching) <= MOST_AT_ONCE:
-            return False
+        deliveries: Counter[str] = Counter()
+        for read, matching in matches:
+            deliveries[read.message.id] += len(matching)
+        others: list[Match] = []
+        for read, matching in matches:
+            if deliveries[read.message.id] <= MOST_AT_ONCE:
+                others.append((read, matching))
+            elif matching:
+                self._take(read, matching)
+        for one in self._divided.values():
+            self._requeue.send_parts(
+                one.source,
+                one.message_ids,
+                one.parts,
+                most_deliveries=SHARD_WEBHOOKS,
+                metric="Shards",
+            )
+        return others
+
+    def _take(self, read: Read, matching: Sequence[Destination]) -> None:
+        """Divide an event; a second copy waits for the first one's parts."""
         event = read.event
-        key = event.account_id, event.id, event.occurred_at_ms
-        wide = self._wide.get(key)
-        if wide is None:
-            wide = self._wide[key] = _Wide(event, list(self._send(read, matching)))
-        elif wide.event.body != event.body:
+        key = event.account_id, event.id, event.occurred_at_ms, read.shard, read.webhook_ids
+        first, divided = self._taken.get(key, (None, None))
+        if first is None or divided is None:
+            owner = read.message.id, event.account_id
+            divided = self._divided.setdefault(owner, _Divided(read.message))
+            self._taken[key] = event, divided
+            divided.parts += _parts(read, [one.webhook.id for one in matching])
+        elif first.body != event.body:
             self._observer.count("Conflicts")
             self._observer.log(
                 "warning", "event_conflict", account_id=event.account_id, event_id=event.id
             )
-        wide.message_ids.add(read.message.id)
-        return True
-
-    def finish(self, failures: Failures) -> None:
-        """Wait for the queue; a message of which a shard was not taken is received again."""
-        for wide in self._wide.values():
-            wait(wide.sending)
-            errors = [error for sending in wide.sending if (error := sending.exception())]
-            if errors:
-                failures.add(wide.message_ids, errors[0])
-            elif any(sending.result() for sending in wide.sending):
-                failures.add(
-                    wide.message_ids, UnavailableError("the events queue took not every shard")
-                )
-
-    def _send(self, read: Read, matching: Sequence[Destination]) -> Iterator[Future[Sequence[int]]]:
-        shards = divide([destination.webhook.id for destination in matching])
-        self._observer.count("Shards", len(shards))
-        for start in range(0, len(shards), _AT_ONCE):
-            yield self._threads.submit(self._put, read, shards[start : start + _AT_ONCE])
-
-    def _put(self, read: Read, shards: Sequence[Shard]) -> Sequence[int]:
-        # Made here: all the messages of a batch's widest events would not fit in the memory.
-        account_id, arrived_at_ms = read.event.account_id, read.arrived_at_ms
-        texts = (to_message(Part(read.event, one, arrived_at_ms)) for one in shards)
-        return self._queue.put(
-            [Outgoing(text, account_id, arrived_at_ms=arrived_at_ms) for text in texts]
-        )
+        divided.message_ids.add(read.message.id)
 
 
-_AT_ONCE = MOST_AT_ONCE // SHARD_WEBHOOKS
-"""Messages of a request to the queue, which takes ten: several requests are under way at once."""
+def _parts(read: Read, webhook_ids: Sequence[str]) -> Iterator[tuple[Part, int]]:
+    """Yield an event's parts, each with its number of webhooks."""
+    event, arrived_at_ms = read.event, read.arrived_at_ms
+    chunks = [
+        webhook_ids[start : start + SHARD_WEBHOOKS]
+        for start in range(0, len(webhook_ids), SHARD_WEBHOOKS)
+    ]
+    if read.webhook_ids is None:
+        shards = divide(webhook_ids, read.shard or ALL)
+        for shard, chunk in zip(shards, chunks, strict=True):
+            yield Part(event, shard, arrived_at_ms), len(chunk)
+    else:
+        for chunk in chunks:
+            yield Part.naming(event, chunk, arrived_at_ms), len(chunk)

@@ -1,0 +1,66 @@
+"""The time that an invocation has left, and what may still be begun in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from webhooks.services.together import begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor, Future
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+SECONDS_FOR_ONE_CALL = 9.0
+"""A call of AWS at its slowest (see `adapters.aws`)."""
+
+SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * SECONDS_FOR_ONE_CALL
+"""An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure.
+With less left, none is begun."""
+
+SECONDS_TO_BEGIN_READS = 5.0
+"""How long reads of one kind are begun. Those at their slowest leave time for the next kind and
+for attempts, so that the accounts whose turn comes first are served."""
+
+
+class NoTimeLeftError(Exception):
+    """Work was not begun, since the invocation might end before it: nobody's failure."""
+
+
+class Deadline:
+    """The end of one invocation."""
+
+    def __init__(self, remaining_seconds: Callable[[], float]) -> None:
+        """Ask `remaining_seconds` for the time left."""
+        self._remaining_seconds = remaining_seconds
+
+    def allows_call(self) -> bool:
+        """Tell whether a call of AWS would end in time."""
+        return self._remaining_seconds() >= SECONDS_FOR_ONE_CALL
+
+    def allows_attempt(self) -> bool:
+        """Tell whether an attempt and its record would end in time."""
+        return self._remaining_seconds() >= SECONDS_FOR_ONE_ATTEMPT
+
+    def allows_read(self) -> bool:
+        """Tell whether a read would end in time for an attempt."""
+        return self._remaining_seconds() >= SECONDS_FOR_ONE_CALL + SECONDS_FOR_ONE_ATTEMPT
+
+    def begin_reads(
+        self, threads: Executor, read: Callable[[Item], Result], items: Sequence[Item]
+    ) -> list[Future[Result]]:
+        """Begin one kind of read for all items, in their order, and wait for none.
+
+        A result is NoTimeLeftError where `SECONDS_TO_BEGIN_READS` were over before its turn, or
+        too little time is left for an attempt.
+        """
+        until = self._remaining_seconds() - SECONDS_TO_BEGIN_READS
+
+        def read_in_time(item: Item) -> Result:
+            if self._remaining_seconds() < until or not self.allows_read():
+                raise NoTimeLeftError
+            return read(item)
+
+        return begin(threads, read_in_time, items)

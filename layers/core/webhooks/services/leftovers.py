@@ -1,0 +1,115 @@
+"""What an invocation had no time for goes back to the queue, and nothing else of its messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from webhooks.domain.shard import ALL, MOST_AT_ONCE, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from webhooks.ports import Observer
+    from webhooks.services.reader import Message, Read
+    from webhooks.services.requeue import Requeue
+    from webhooks.services.work import Work
+
+UNREAD_DELAY_SECONDS = 5
+"""How long the queue keeps what was not read: reads are slow, or too many at once."""
+
+
+@dataclass(slots=True)
+class _Left:
+    """What is left of one message for one account, and the messages that wait for it."""
+
+    source: Message
+    delay_seconds: int
+    message_ids: set[str] = field(default_factory=set)
+    reads: list[Read] = field(default_factory=list)
+    webhooks: dict[int, tuple[Read, list[str]]] = field(default_factory=dict)
+
+
+class Leftovers:
+    """The leftovers of one batch.
+
+    To run out of time is nobody's failure: the message is done once its leftover is on the queue.
+    """
+
+    def __init__(self, requeue: Requeue, observer: Observer) -> None:
+        """Send through `requeue`."""
+        self._requeue = requeue
+        self._observer = observer
+        self._left: dict[tuple[str, str, int], _Left] = {}
+        self._deliveries = 0
+        self._events = 0
+        self._messages: set[str] = set()
+
+    def add(self, work: Work, delay_seconds: int = 0) -> None:
+        """Postpone a delivery that was not begun."""
+        left = self._of(work.read, delay_seconds)
+        left.message_ids |= work.message_ids
+        _, webhook_ids = left.webhooks.setdefault(id(work.read), (work.read, []))
+        webhook_ids.append(work.webhook_id)
+        self._deliveries += 1
+
+    def add_unread(self, work: Work) -> None:
+        """Postpone a delivery whose record was not read."""
+        self.add(work, UNREAD_DELAY_SECONDS)
+
+    def add_events(self, reads: Iterable[Read]) -> None:
+        """Postpone events whose webhooks were not read."""
+        for read in reads:
+            left = self._of(read, UNREAD_DELAY_SECONDS)
+            left.message_ids.add(read.message.id)
+            left.reads.append(read)
+            self._events += 1
+
+    def add_texts(
+        self, message: Message, texts: Sequence[str], group: str | None, *, events: int = 1
+    ) -> None:
+        """Postpone documents of a message of which nothing is settled, or all of it."""
+        self._requeue.send_texts(message, texts, group, UNREAD_DELAY_SECONDS)
+        self._messages.add(message.id)
+        self._events += events
+
+    def send(self) -> None:
+        """Begin to send what was added since the last time."""
+        left, self._left = self._left, {}
+        for one in left.values():
+            self._requeue.send_parts(
+                one.source,
+                one.message_ids,
+                list(_parts(one)),
+                most_deliveries=MOST_AT_ONCE,
+                delay_seconds=one.delay_seconds,
+            )
+
+    def report(self) -> None:
+        """Count and log, once, what was postponed; nothing where nothing was."""
+        if not self._messages:
+            return
+        self._observer.count("PostponedDeliveries", self._deliveries)
+        self._observer.count("PostponedEvents", self._events)
+        self._observer.log(
+            "info",
+            "postponed",
+            deliveries=self._deliveries,
+            events=self._events,
+            messages=len(self._messages),
+        )
+
+    def _of(self, read: Read, delay_seconds: int) -> _Left:
+        self._messages.add(read.message.id)
+        key = read.message.id, read.event.account_id, delay_seconds
+        return self._left.setdefault(key, _Left(read.message, delay_seconds))
+
+
+def _parts(left: _Left) -> Iterator[tuple[Part, int]]:
+    for read in left.reads:
+        # Of how many deliveries is not known: the next dispatcher divides it where it has to.
+        yield Part(read.event, read.shard or ALL, read.arrived_at_ms, read.webhook_ids), 1
+    for read, webhook_ids in left.webhooks.values():
+        for start in range(0, len(webhook_ids), MOST_AT_ONCE):
+            ids = webhook_ids[start : start + MOST_AT_ONCE]
+            yield Part.naming(read.event, ids, read.arrived_at_ms), len(ids)

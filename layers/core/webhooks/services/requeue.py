@@ -1,0 +1,152 @@
+"""Puts on the queue what a batch's messages are not done with."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.resending import Outgoing
+from webhooks.domain.shard import MAX_MESSAGE_BYTES, MOST_AT_ONCE, to_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+    from concurrent.futures import Executor, Future
+
+    from webhooks.domain.shard import Part
+    from webhooks.ports import EventQueue, Observer
+    from webhooks.services.deadline import Deadline
+    from webhooks.services.reader import Failures, Message
+
+_MESSAGES_OF_A_REQUEST = 10
+_MOST_REQUESTS_AT_ONCE = 8
+_UNLIMITED = 1 << 62
+
+
+class Requeue:
+    """What goes back to the queue of one batch.
+
+    It is on the queue before the messages that it is of are done. Such a message again, after a
+    crash, finds the deliveries by their ids, as any repeat does.
+    """
+
+    def __init__(
+        self, queue: EventQueue, observer: Observer, deadline: Deadline, threads: Executor
+    ) -> None:
+        """Send in `threads`, which have nothing else to do: they never wait for attempts."""
+        self._queue = queue
+        self._observer = observer
+        self._deadline = deadline
+        self._threads = threads
+        self._sending: list[tuple[Set[str], Future[None]]] = []
+
+    def send_parts(
+        self,
+        source: Message,
+        message_ids: Set[str],
+        parts: Sequence[tuple[Part, int]],
+        *,
+        most_deliveries: int,
+        delay_seconds: int = 0,
+        metric: str | None = None,
+    ) -> None:
+        """Begin to send parts of one account, each with its number of deliveries.
+
+        A message holds at most `most_deliveries`, or as many as its bytes allow once there is no
+        time for attempts left. `metric` counts the messages.
+        """
+
+        def most() -> int:
+            return most_deliveries if self._deadline.allows_attempt() else _UNLIMITED
+
+        account_id = parts[0][0].event.account_id
+        texts = (text for text, _ in to_messages(parts, most))
+        at_once = -(-sum(number for _, number in parts) // MOST_AT_ONCE)
+        like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds)
+        self._begin(message_ids, (like._replace(body=text) for text in texts), metric, at_once)
+
+    def send_texts(
+        self, source: Message, texts: Sequence[str], group: str | None, delay_seconds: int
+    ) -> None:
+        """Begin to send what a message says, or some of it, as it came."""
+        like = _like(source)._replace(group=group, delay_seconds=delay_seconds)
+        self._begin({source.id}, (like._replace(body=text) for text in texts))
+
+    def call(self, message_ids: Set[str], call: Callable[[], None]) -> None:
+        """Begin another call of AWS that messages wait for, where there is time for it."""
+
+        def call_in_time() -> None:
+            self._check_time()
+            call()
+
+        self._sending.append((message_ids, self._threads.submit(call_in_time)))
+
+    def finish(self, failures: Failures) -> None:
+        """Wait for the queue; the messages of what it did not take fail."""
+        errors: dict[frozenset[str], BaseException] = {}
+        for message_ids, sending in self._sending:
+            error = sending.exception()
+            if error is not None:
+                errors.setdefault(frozenset(message_ids), error)
+        for failed, error in errors.items():
+            failures.add(failed, error)
+
+    def _begin(
+        self,
+        message_ids: Set[str],
+        messages: Iterable[Outgoing],
+        metric: str | None = None,
+        at_once: int = 1,
+    ) -> None:
+        requests, lock = _requests(messages), Lock()
+        for _ in range(min(at_once, _MOST_REQUESTS_AT_ONCE)):
+            sending = self._threads.submit(self._put_all, requests, lock, metric)
+            self._sending.append((message_ids, sending))
+
+    def _put_all(self, requests: Iterator[list[Outgoing]], lock: Lock, metric: str | None) -> None:
+        while True:
+            # Made when its turn comes: all of a large message's would not fit in the memory.
+            with lock:
+                request = next(requests, None)
+            if request is None:
+                return
+            self._put(request, metric)
+
+    def _put(self, request: Sequence[Outgoing], metric: str | None) -> None:
+        self._check_time()
+        refused = self._queue.put(request)
+        if metric is not None:
+            self._observer.count(metric, len(request) - len(refused))
+        if refused:
+            msg = "the events queue did not take every part of a message"
+            raise UnavailableError(msg)
+
+    def _check_time(self) -> None:
+        if not self._deadline.allows_call():
+            msg = "no time left to send what a message is not done with"
+            raise UnavailableError(msg)
+
+
+def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Divide messages into as many as one request takes."""
+    request: list[Outgoing] = []
+    size = 0
+    for message in messages:
+        full = len(request) == _MESSAGES_OF_A_REQUEST
+        if request and (full or size + message.size_bytes > MAX_MESSAGE_BYTES):
+            yield request
+            request, size = [], 0
+        request.append(message)
+        size += message.size_bytes
+    yield request
+
+
+def _like(source: Message) -> Outgoing:
+    """Return a message that carries what another does, without its body."""
+    return Outgoing(
+        "",
+        source.group,
+        arrived_at_ms=source.arrived_at_ms,
+        tries=source.tries,
+        suspicions=source.suspicions,
+    )

@@ -1,0 +1,202 @@
+"""A message of more than a hundred deliveries goes back on the queue in parts; no other does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from support import samples
+from support.dispatching import TimedWorld
+from webhooks.domain.delivery import Outcome
+from webhooks.domain.shard import MAX_MESSAGE_BYTES, MOST_AT_ONCE
+
+
+@pytest.fixture
+def world() -> TimedWorld:
+    return TimedWorld()
+
+
+def ses_record(recipients: int, account_id: str = "acc_1") -> str:
+    mail = {
+        "timestamp": "2025-12-21T10:30:00.000Z",
+        "messageId": "m-1",
+        "source": "a@b.example",
+        "destination": [f"r{number}@example.com" for number in range(recipients)],
+        "tags": {"account_id": [account_id]},
+    }
+    return json.dumps({"eventType": "Delivery", "mail": mail, "delivery": delivered(recipients)})
+
+
+def delivered(recipients: int) -> dict[str, Any]:
+    return {
+        "timestamp": "2025-12-21T10:30:01.000Z",
+        "recipients": [f"r{number}@example.com" for number in range(recipients)],
+    }
+
+
+def array(events: int, **changes: Any) -> str:
+    texts = (samples.event_text(transaction_id=f"txn_{n}", **changes) for n in range(events))
+    return f"[{','.join(texts)}]"
+
+
+def deliver_all(world: TimedWorld) -> list[int]:
+    """Handle what is on the queue, ten messages at a time; returns the posts of each batch."""
+    posts: list[int] = []
+    waiting = world.taken()
+    while waiting:
+        batch, waiting = waiting[:10], waiting[10:]
+        before = len(world.sender.posts)
+        assert world.invoke(batch) == []
+        posts.append(len(world.sender.posts) - before)
+        waiting += world.taken()
+    return posts
+
+
+def assert_each_got_each_event_once(world: TimedWorld, webhooks: int, events: int) -> None:
+    sent = [(url, headers["webhook-id"]) for url, _, headers in world.sender.posts]
+    assert len(sent) == len(set(sent)) == webhooks * events
+
+
+@pytest.mark.parametrize(("recipients", "webhooks"), [(50, 6), (50, 5), (11, 10), (2, 51)])
+def test_a_record_of_many_deliveries_is_sent_by_its_parts(
+    world: TimedWorld, recipients: int, webhooks: int
+) -> None:
+    world.add(*range(1, webhooks + 1))
+    assert world.invoke(world.messages(ses_record(recipients))) == []
+    assert world.sender.posts == []
+    assert world.observer.counts["Shards"] == len(world.queue.sent)
+    posts = deliver_all(world)
+    assert_each_got_each_event_once(world, webhooks, recipients)
+    assert max(posts) <= MOST_AT_ONCE
+
+
+def test_a_part_is_of_several_events_where_they_have_few_webhooks(world: TimedWorld) -> None:
+    world.add(1, 2)
+    assert world.invoke(world.messages(array(60))) == []
+    assert [len(json.loads(one.body)) for one in world.queue.sent] == [5] * 12
+    assert deliver_all(world) == [100, 20]
+    assert_each_got_each_event_once(world, 2, 60)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_up_to_a_hundred_deliveries_of_a_message_need_no_queue(
+    world: TimedWorld, count: int
+) -> None:
+    """Nor do ten such messages together: what has no time goes back as it is found."""
+    world.add(*range(1, 6))
+    world.add(6, events=("email.opened",))
+    assert world.invoke(world.messages(*[array(20)] * count)) == []
+    assert world.queue.sent == []
+    assert_each_got_each_event_once(world, 5, 20)
+
+
+def test_the_parts_of_several_accounts_are_each_in_its_own_group(world: TimedWorld) -> None:
+    world.add(1, 2, 3)
+    world.add(1, 2, account_id="acc_2")
+    texts = [array(25)[1:-1], array(25, account_id="acc_2")[1:-1]]
+    assert world.invoke(world.messages(f"[{','.join(texts)}]")) == []
+    groups = {
+        (one.group, part["account_id"])
+        for one in world.queue.sent
+        for part in (json.loads(one.body) if one.body[0] == "[" else [json.loads(one.body)])
+    }
+    assert groups == {("acc_1", "acc_1"), ("acc_2", "acc_2")}
+    deliver_all(world)
+    assert Counter(one.account_id for one in world.stored()) == {"acc_1": 75, "acc_2": 50}
+
+
+def test_parts_keep_what_their_message_carries(world: TimedWorld) -> None:
+    world.add(1, 2, 3, 4, 5, 6)
+    [message] = world.messages(ses_record(50))
+    message = message._replace(arrived_at_ms=world.now_ms - 9_000, tries=2, suspicions=1)
+    assert world.invoke([message]) == []
+    carried = {(one.arrived_at_ms, one.tries, one.suspicions) for one in world.queue.sent}
+    assert carried == {(world.now_ms - 9_000, 2, 1)}
+    assert {one.delay_seconds for one in world.queue.sent} == {0}
+    world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
+    deliver_all(world)
+    assert set(world.observer.times["DeliveryLatency"]) == {9_040}
+
+
+def test_the_quiet_accounts_message_does_not_wait_for_parts_to_be_sent(
+    world: TimedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(*range(1, 7))
+    world.add(1, account_id="quiet")
+    arrived = threading.Event()
+    world.sender.answer = lambda *_: arrived.set() or Outcome(status_code=200)  # type: ignore[func-returns-value]
+    put = world.queue.put
+
+    def waiting(messages: Any) -> Any:
+        assert arrived.wait(10)
+        return put(messages)
+
+    monkeypatch.setattr(world.queue, "put", waiting)
+    quiet = samples.event_text(account_id="quiet")
+    assert world.invoke(world.messages(*[ses_record(50)] * 1, quiet)) == []
+    assert len(world.sender.posts) == 1
+    assert len(world.queue.sent) == 50
+
+
+def test_two_copies_of_a_record_in_a_batch_are_divided_once(world: TimedWorld) -> None:
+    world.add(*range(1, 7))
+    copies = world.messages(ses_record(50), ses_record(50))
+    assert world.invoke(copies) == []
+    assert len(world.queue.sent) == 50
+    world.queue.refuse = {0}
+    assert world.invoke(copies) == [one.id for one in copies]
+
+
+def test_once_there_is_no_time_for_attempts_the_rest_of_the_parts_are_few_messages(
+    world: TimedWorld,
+) -> None:
+    """The next dispatcher divides them: time for a few requests is kept, and not for many."""
+    world.one_thread()
+    world.add(*range(1, 13))
+    world.slow(world.queue, "put", 11.0)
+    [message] = world.messages(array(100))
+    assert world.invoke([message]) == []
+    last = world.queue.sent[-1]
+    assert len(json.loads(last.body)) > MOST_AT_ONCE
+    assert len(last.body) <= MAX_MESSAGE_BYTES
+    assert world.observer.logged("message_failed") == []
+    world.queue.__dict__.pop("put")
+    deliver_all(world)
+    assert_each_got_each_event_once(world, 12, 100)
+
+
+def test_a_message_whose_parts_there_was_no_time_to_send_comes_again(world: TimedWorld) -> None:
+    world.one_thread()
+    world.add(*range(1, 13))
+    world.slow(world.queue, "put", 52.0)
+    [message] = world.messages(array(100))
+    assert world.invoke([message]) == [message.id]
+    world.queue.__dict__.pop("put")
+    assert world.invoke([message]) == []
+    deliver_all(world)
+    assert_each_got_each_event_once(world, 12, 100)
+
+
+def test_a_divided_message_again_after_a_crash_sends_nothing_twice(world: TimedWorld) -> None:
+    world.add(*range(1, 7))
+    [message] = world.messages(ses_record(50))
+    assert world.invoke([message]) == []
+    world.queue.sent = world.queue.sent[:13]
+    deliver_all(world)
+    assert world.invoke([message]) == []
+    deliver_all(world)
+    assert_each_got_each_event_once(world, 6, 50)
+
+
+def test_what_is_left_of_a_part_names_its_webhooks_and_is_a_part_again(world: TimedWorld) -> None:
+    world.one_thread()
+    world.add(*range(1, 7))
+    world.slow(world.sender, "post", 4.0)
+    assert world.invoke(world.messages(ses_record(50))) == []
+    assert sum(deliver_all(world)) == 300
+    assert_each_got_each_event_once(world, 6, 50)
+    assert world.observer.counts["PostponedDeliveries"] > 0
