@@ -38,7 +38,7 @@ def dead() -> Outcome:
     return REFUSED
 
 
-@pytest.mark.parametrize("dispatchers", [1, 2, 3])
+@pytest.mark.parametrize("dispatchers", [1, 2, 3, 5])
 def test_row_78_one_in_eight_costs_few_executions_and_requests(dispatchers: int) -> None:
     story = Story(takes(1, of=8), dispatchers=dispatchers)
     story.events(EVENTS, a_second=25)
@@ -76,8 +76,9 @@ def test_row_78_a_receiver_that_takes_most_is_never_down(some: int, dispatchers:
     assert story.notices == []
 
 
-def test_row_79_enabling_a_dead_webhook_again_and_again_costs_little() -> None:
-    story = Story(dead)
+@pytest.mark.parametrize("dispatchers", [1, 2, 5])
+def test_row_79_enabling_a_dead_webhook_again_and_again_costs_little(dispatchers: int) -> None:
+    story = Story(dead, dispatchers=dispatchers)
     story.events(EVENTS, a_second=25)
     story.owner_repeats(0.1, seconds=20, active=True)
     story.go_on(TEN_MINUTES)

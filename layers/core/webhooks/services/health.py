@@ -61,21 +61,24 @@ class HealthKeeper:
         self._random = random
         self._new_id = new_id
 
-    def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
+    def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
         """Count what attempts came to, all of about the same time.
 
         `webhook` is as it was read before them. One success among them ends the failures in a row;
         a window counts both. Failures of one that was changed since say nothing about it: it may
         lead somewhere else by now. Costs nothing where they are no news.
+
+        True where what failed is to wait too, for the recovery: the webhook is on trial, or was
+        down before these attempts were reported. The failures that find it dead keep their
+        retries, which may find it back before the first probe.
         """
         if not is_news(webhook, attempts):
-            return
+            return False
         tally = _tally(attempts)
         try:
             if tally.taken:
-                self._succeeded(webhook, tally)
-            else:
-                self._failed(webhook, tally)
+                return self._succeeded(webhook, tally)
+            return self._failed(webhook, tally)
         except UnavailableError as error:
             self._observer.count("UnrecordedHealth")
             self._observer.log(
@@ -85,6 +88,7 @@ class HealthKeeper:
                 webhook_id=webhook.id,
                 error=str(error),
             )
+            return False
 
     def review(self, webhook: Webhook) -> bool:
         """Warn of a webhook that has failed for four days, disable it after five.
@@ -139,7 +143,7 @@ class HealthKeeper:
         if self._store.passed(key, self._now_ms(), proven=proven):
             self._recovered(webhook)
 
-    def _succeeded(self, webhook: Webhook, tally: Tally) -> None:
+    def _succeeded(self, webhook: Webhook, tally: Tally) -> bool:
         now_ms = self._now_ms()
         health = webhook.health
         if health.changed_by_success and self._store.succeeded(
@@ -147,12 +151,15 @@ class HealthKeeper:
         ):
             self._recovered(webhook)
         if not health.counts(tally, now_ms):
-            return
+            return False
         counted = self._store.count(
             webhook.account_id, webhook.id, tally, now_ms, updated_at_ms=webhook.updated_at_ms
         )
-        if counted is not None and _opens(counted):
-            self._open(webhook, counted, now_ms)
+        if counted is None:
+            return False
+        if _opens(counted):
+            return self._open(webhook, counted, now_ms)
+        return counted.circuit is Circuit.OPEN
 
     def _recovered(self, webhook: Webhook) -> None:
         self._publish(
@@ -162,7 +169,7 @@ class HealthKeeper:
             failing_since=_time(webhook.health.down_since_ms or webhook.health.failing_since_ms),
         )
 
-    def _failed(self, webhook: Webhook, tally: Tally) -> None:
+    def _failed(self, webhook: Webhook, tally: Tally) -> bool:
         now_ms = self._now_ms()
         health = self._store.failed(
             webhook.account_id,
@@ -173,27 +180,29 @@ class HealthKeeper:
             window=webhook.health.counts(tally, now_ms),
         )
         if health is None or self._review(webhook, health):
-            return
+            return False
         if _opens(health):
-            self._open(webhook, health, now_ms)
-        else:
-            self.ensure_recovery(webhook, health)
+            return self._open(webhook, health, now_ms)
+        self.ensure_recovery(webhook, health)
+        return health.circuit is Circuit.OPEN
 
-    def _open(self, webhook: Webhook, health: Health, now_ms: int) -> None:
+    def _open(self, webhook: Webhook, health: Health, now_ms: int) -> bool:
+        """Open the circuit, unless another call has; True where what failed is to wait."""
         delay = probe_delay(self._recovery_schedule, 1, self._random)
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
         due_ms = now_ms + int(delay * _MILLISECONDS)
         window = health.window if health.window and health.window.is_live(now_ms) else None
         in_a_row = health.failures >= FAILURES_TO_OPEN
+        trial = window is not None and window.taken > 0
         recovery_id = self._store.open(
             key,
             due_ms,
             now_ms,
             window=None if in_a_row else window,
-            trial=window is not None and window.taken > 0,
+            trial=trial,
         )
         if recovery_id is None:
-            return
+            return trial
         try:
             if recovery_id == key.recovery_id:
                 self._scheduler.start(key, delay_seconds=delay)
@@ -209,6 +218,7 @@ class HealthKeeper:
                 ),
                 failures=window.failed if window and not in_a_row else health.failures,
             )
+        return trial
 
     def _review(self, webhook: Webhook, health: Health) -> bool:
         now_ms = self._now_ms()
