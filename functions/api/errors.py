@@ -23,6 +23,7 @@ from webhooks.domain.errors import (
     ScopeExceededError,
     TooManyAttemptsError,
     TooManyCallsError,
+    TooManyEnablesError,
     TooManyErasuresError,
     TooManyReplaysError,
     TooManyResendsError,
@@ -352,6 +353,10 @@ _RATE_LIMITS: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
     TooManyResendsError: (
         "too_many_resends",
         "This webhook has reached its limit of resends per hour. Wait, or start a replay.",
+    ),
+    TooManyEnablesError: (
+        "too_many_enables",
+        "This webhook has reached its limit of enabling per hour. Mend its receiver, then wait.",
     ),
     TooManyErasuresError: (
         "too_many_erasures",

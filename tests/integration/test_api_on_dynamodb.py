@@ -38,9 +38,13 @@ BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.b
 
 def make_client(dynamodb: Any, account_id: str) -> ApiClient:
     keyring = Keyring(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
+    rate_limits = RateLimits(
+        FakeRateLimitStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
+    )
     registry = Registry(
         webhook_store(dynamodb),
         recoveries=FakeJobScheduler(),
+        rate_limits=rate_limits,
         observer=FakeObserver(),
         check_url=targets.check_url,
         resolve=lambda _host: ["93.184.216.34"],
@@ -48,9 +52,6 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         max_webhooks=3,
         max_webhooks_per_host=3,
         cursor_key=CURSOR_KEY,
-    )
-    rate_limits = RateLimits(
-        FakeRateLimitStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
     )
     services = SimpleNamespace(
         own_api=OwnApi(),

@@ -69,6 +69,7 @@ def test_a_parameter_that_the_template_does_not_allow_is_refused(name: str, valu
         ("MaxWebhooksPerHost", "max_webhooks_per_host"),
         ("MaxTestsPerHour", "max_tests_per_hour"),
         ("MaxResendsPerHour", "max_resends_per_hour"),
+        ("MaxEnablesPerHour", "max_enables_per_hour"),
         ("MaxErasuresPerDay", "max_erasures_per_day"),
         ("MaxCallsPerMinute", "max_calls_per_minute"),
         ("DefaultAccountId", "default_account_id"),

@@ -242,9 +242,11 @@ def test_a_recovery_sends_what_waits_behind_one(
     broken = put(aws, 0, breaks=True, **waiting)
     others = [put(aws, number, **waiting) for number in (1, 2)]
     client = aws.clients["dynamodb"]
-    item = webhook_items.webhook_item(
-        samples.webhook(1, url=receiver.url), samples.SECRET
-    ) | webhook_items.draining("r0", NOW_MS)
+    item = (
+        webhook_items.webhook_item(samples.webhook(1, url=receiver.url), samples.SECRET)
+        | webhook_items.recovering("r0", NOW_MS)
+        | {"circuit": {"S": Circuit.DRAINING.value}, "draining_since": {"N": str(NOW_MS)}}
+    )
     client.put_item(TableName="WebhooksTable", Item=item)
     state = {
         "version": 1,

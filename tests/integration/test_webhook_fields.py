@@ -224,6 +224,8 @@ def test_the_role_changes_every_attribute_that_a_change_may_name_and_no_other() 
     changed = attributes(field for field in FIELDS if field.is_changed)
     others = (
         *webhook_items.FAILURE_ATTRIBUTES,
+        *webhook_items.WINDOW_ATTRIBUTES,
+        webhook_items.TARGET_CHANGED,
         *webhook_items.RECOVERY_ATTRIBUTES,
         "webhook_count",
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from support import samples
+from support.fakes import FakeRateLimitStore
 from support.watched_deliveries import (
     Executions,
     Inline,
@@ -23,6 +24,8 @@ from support.world import World
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
+from webhooks.domain.rate_limit import RateLimit
+from webhooks.services.rate_limits import RateLimits
 from webhooks.services.redriver import Redriver
 from webhooks.services.registry import Registry
 from webhooks.services.retrier import Decision
@@ -64,6 +67,12 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.registry = Registry(
             self.world.store,
             recoveries=self.recoveries,
+            rate_limits=RateLimits(
+                FakeRateLimitStore(),
+                limits={RateLimit.ENABLES: 1_000_000},
+                observer=self.world.observer,
+                clock=self.world.clock,
+            ),
             observer=self.world.observer,
             check_url=lambda _: None,
             resolve=lambda _: [],

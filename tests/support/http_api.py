@@ -53,6 +53,7 @@ LIMITS = {
     RateLimit.CALLS: 10_000,
     RateLimit.TESTS: 100,
     RateLimit.RESENDS: 100,
+    RateLimit.ENABLES: 100,
     RateLimit.ERASURES: 100,
 }
 """What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
@@ -189,9 +190,13 @@ class ApiOnFakes:
 
     def __post_init__(self) -> None:
         self.own_api = OwnApi(OWN_DOMAIN)
+        self.rate_limits = RateLimits(
+            self.rate_limit_store, limits=self.limits, observer=self.observer, clock=time.time
+        )
         self.registry = Registry(
             self.webhooks,
             recoveries=self.recovery_scheduler,
+            rate_limits=self.rate_limits,
             observer=self.observer,
             check_url=lambda url: self.own_api.check(targets.parse_url(url)),
             resolve=self.resolve,
@@ -199,9 +204,6 @@ class ApiOnFakes:
             max_webhooks=self.max_webhooks,
             max_webhooks_per_host=self.max_webhooks_per_host,
             cursor_key=CURSOR_KEY,
-        )
-        self.rate_limits = RateLimits(
-            self.rate_limit_store, limits=self.limits, observer=self.observer, clock=time.time
         )
         self.logbook = Logbook(
             self.deliveries,

@@ -195,8 +195,9 @@ def test_a_batch_in_which_one_arrives_is_a_success_of_its_webhook(world: World) 
     world.sender.answer = lambda *_: REFUSED if len(world.sender.posts) > 1 else Outcome()
     texts = [samples.event_text(transaction_id=f"txn_{number}") for number in range(6)]
     assert world.send(*texts) == []
-    assert world.webhook().health == Health()
-    assert world.health_store.writes == ["succeeded"]
+    health = world.webhook().health
+    assert (health.failures, health.failing_since_ms) == (0, None)
+    assert world.health_store.writes == ["succeeded", "count"]
 
 
 def test_health_that_cannot_be_recorded_loses_no_delivery(world: World) -> None:

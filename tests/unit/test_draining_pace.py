@@ -117,7 +117,7 @@ class Hour:
 
 
 @pytest.mark.parametrize(
-    ("a_second", "taken", "retried"), [(5, 3_000, 150), (1, 2_600, 350), (0.2, 360, 100)]
+    ("a_second", "taken", "retried"), [(5, 3_000, 150), (1, 2_600, 350), (0.2, 300, 100)]
 )
 def test_an_hour_with_a_receiver_that_takes_so_many_a_second(
     a_second: float, taken: int, retried: int

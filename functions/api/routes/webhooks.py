@@ -27,6 +27,7 @@ from webhooks.domain.errors import (
     ExternalIdTakenError,
     HostLimitReachedError,
     LimitReachedError,
+    TooManyEnablesError,
 )
 from webhooks.services.registry import Registered, Registry
 from webhooks.services.upsert import put_webhook
@@ -88,7 +89,7 @@ def list_webhooks(
         },
     },
 )
-@refuses(LimitReachedError(), HostLimitReachedError())
+@refuses(LimitReachedError(), HostLimitReachedError(), TooManyEnablesError())
 def put_webhook_by_external_id(
     external_id: ExternalId,
     webhook: Annotated[WebhookPutIn, Body(), _REPLACEMENT],
@@ -137,14 +138,17 @@ def get_webhook(
 
 
 @router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])
-@refuses(HostLimitReachedError(), ExternalIdTakenError())
+@refuses(HostLimitReachedError(), ExternalIdTakenError(), TooManyEnablesError())
 def change_webhook(
     webhook_id: WebhookId,
     changes: Annotated[WebhookChangesIn, Body(), Sample({"active": False})],
     account_id: AccountId,
     registry: WebhookRegistry,
 ) -> Success[WebhookOut]:
-    """What is left out stays as it is."""
+    """What is left out stays as it is.
+
+    Give active true to enable the webhook, or to have one that is down probed at once.
+    """
     webhook = registry.update(account_id, webhook_id, changes.changes())
     if webhook is None:
         raise errors.webhook_not_found()

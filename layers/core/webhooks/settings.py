@@ -41,6 +41,7 @@ class Settings:
     max_webhooks_per_host: int = 20
     max_tests_per_hour: int = 60
     max_resends_per_hour: int = 600
+    max_enables_per_hour: int = 60
     max_erasures_per_day: int = 100
     max_calls_per_minute: int = 3_000
     default_account_id: str = "default"
@@ -87,6 +88,7 @@ class Settings:
             max_webhooks_per_host=integer("MAX_WEBHOOKS_PER_HOST", default.max_webhooks_per_host),
             max_tests_per_hour=integer("MAX_TESTS_PER_HOUR", default.max_tests_per_hour),
             max_resends_per_hour=integer("MAX_RESENDS_PER_HOUR", default.max_resends_per_hour),
+            max_enables_per_hour=integer("MAX_ENABLES_PER_HOUR", default.max_enables_per_hour),
             max_erasures_per_day=integer("MAX_ERASURES_PER_DAY", default.max_erasures_per_day),
             max_calls_per_minute=integer("MAX_CALLS_PER_MINUTE", default.max_calls_per_minute),
             default_account_id=_account_id(

@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from support.fakes.failures import Failures
-from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from webhooks.domain.health import (
+    FAILURES_TO_OPEN,
+    Circuit,
+    Comeback,
+    Health,
+    RecoveryKey,
+    Tally,
+    Window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,19 +41,39 @@ class FakeHealthStore:
         now_ms: int,
         *,
         updated_at_ms: int | None = None,
+        window: bool = False,
     ) -> Health | None:
         def change(webhook: Webhook) -> Webhook | None:
-            if updated_at_ms not in {None, webhook.updated_at_ms}:
+            if self._leads_elsewhere(webhook, updated_at_ms):
                 return None
             health = webhook.health
             since_ms = health.failing_since_ms
+            counted = Tally(count, 0)
             return _with_health(
                 webhook,
                 failures=health.failures + count,
                 failing_since_ms=now_ms if since_ms is None else since_ms,
+                window=_counted(health.window, counted, now_ms) if window else health.window,
             )
 
         changed = self._change("failed", (account_id, webhook_id), change)
+        return None if changed is None else changed.health
+
+    def count(
+        self,
+        account_id: str,
+        webhook_id: str,
+        tally: Tally,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
+        def change(webhook: Webhook) -> Webhook | None:
+            if self._leads_elsewhere(webhook, updated_at_ms):
+                return None
+            return _with_health(webhook, window=_counted(webhook.health.window, tally, now_ms))
+
+        changed = self._change("count", (account_id, webhook_id), change)
         return None if changed is None else changed.health
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
@@ -53,36 +81,68 @@ class FakeHealthStore:
 
         def change(webhook: Webhook) -> Webhook | None:
             nonlocal was_down
-            cleared = _with_health(
-                webhook, failures=0, failing_since_ms=None, warned_at_ms=None, down_since_ms=None
-            )
-            opened = webhook.health.circuit is Circuit.OPEN
-            was_down = opened or webhook.health.down_since_ms is not None
-            if opened:
-                return _with_health(cleared, circuit=Circuit.DRAINING, draining_since_ms=now_ms)
+            health = webhook.health
+            if health.on_trial:
+                return _cleared(webhook)
+            was_down = _was_down(health)
+            cleared = _with_health(_cleared(webhook), down_since_ms=None)
+            if health.circuit is Circuit.OPEN:
+                return _with_health(
+                    cleared, circuit=Circuit.DRAINING, draining_since_ms=now_ms, window=None
+                )
             return cleared
 
         self._change("succeeded", (account_id, webhook_id), change)
         return was_down
 
-    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
+    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
+        was_down = False
+
+        def change(webhook: Webhook) -> Webhook | None:
+            nonlocal was_down
+            if webhook.health.circuit is not Circuit.OPEN:
+                return None
+            was_down = proven and _was_down(webhook.health)
+            if proven:
+                webhook = _with_health(_cleared(webhook), down_since_ms=None)
+            return _with_health(
+                webhook, circuit=Circuit.DRAINING, draining_since_ms=now_ms, window=None
+            )
+
+        self._change_recovery("passed", key, change)
+        return was_down
+
+    def open(
+        self,
+        key: RecoveryKey,
+        due_ms: int,
+        now_ms: int,
+        *,
+        window: Window | None = None,
+        trial: bool = False,
+    ) -> str | None:
         def change(webhook: Webhook) -> Webhook | None:
             health = webhook.health
-            if (
-                not webhook.active
-                or health.failures < FAILURES_TO_OPEN
-                or health.circuit is Circuit.OPEN
-            ):
+            enough = health.failures >= FAILURES_TO_OPEN
+            if window is not None:
+                known = health.window
+                enough = (
+                    known is not None
+                    and known.since_ms == window.since_ms
+                    and known.failed > known.taken
+                )
+            if not webhook.active or not enough or health.circuit is Circuit.OPEN:
                 return None
+            since_ms = now_ms if health.failing_since_ms is None else health.failing_since_ms
             return _with_health(
                 webhook,
                 circuit=Circuit.OPEN,
                 recovery_id=health.recovery_id or key.recovery_id,
                 recovery_due_at_ms=health.recovery_due_at_ms or due_ms,
                 draining_since_ms=0,
-                down_since_ms=now_ms
-                if health.failing_since_ms is None
-                else health.failing_since_ms,
+                window=None,
+                comeback=Comeback.TRIAL if trial else health.comeback,
+                down_since_ms=since_ms if window is None else window.since_ms,
             )
 
         changed = self._change("open", key[:2], change)
@@ -108,10 +168,11 @@ class FakeHealthStore:
         updated_at_ms: int | None = None,
     ) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
-            if not webhook.active or updated_at_ms not in {None, webhook.updated_at_ms}:
+            if not webhook.active or self._leads_elsewhere(webhook, updated_at_ms):
                 return None
             if failing_since_ms is not None and not _since(webhook, failing_since_ms):
                 return None
+            self.store.target_changed_at_ms[account_id, webhook_id] = now_ms
             return replace(webhook, active=False, disabled_reason=reason, updated_at_ms=now_ms)
 
         return self._change("disable", (account_id, webhook_id), change) is not None
@@ -135,6 +196,7 @@ class FakeHealthStore:
                 recovery_id=None,
                 recovery_due_at_ms=0,
                 draining_since_ms=0,
+                comeback=Comeback.FULL,
             )
 
         return self._change_recovery("end", key, change) is not None
@@ -162,6 +224,10 @@ class FakeHealthStore:
             for webhook in found[:limit]
         ]
 
+    def _leads_elsewhere(self, webhook: Webhook, updated_at_ms: int | None) -> bool:
+        changed_at_ms = self.store.target_changed_at_ms.get((webhook.account_id, webhook.id), 0)
+        return updated_at_ms is not None and changed_at_ms > updated_at_ms
+
     def _change_recovery(
         self, method: str, key: RecoveryKey, change: Callable[[Webhook], Webhook | None]
     ) -> Webhook | None:
@@ -186,6 +252,21 @@ class FakeHealthStore:
 
 def _with_health(webhook: Webhook, **values: Any) -> Webhook:
     return replace(webhook, health=replace(webhook.health, **values))
+
+
+def _cleared(webhook: Webhook) -> Webhook:
+    return _with_health(webhook, failures=0, failing_since_ms=None, warned_at_ms=None)
+
+
+def _was_down(health: Health) -> bool:
+    opened = health.circuit is Circuit.OPEN and health.comeback is not Comeback.SLOW
+    return opened or health.down_since_ms is not None
+
+
+def _counted(window: Window | None, tally: Tally, now_ms: int) -> Window:
+    if window is None or not window.is_live(now_ms):
+        return Window(now_ms, *tally)
+    return Window(window.since_ms, window.failed + tally.failed, window.taken + tally.taken)
 
 
 def _since(webhook: Webhook, limit_ms: int) -> bool:

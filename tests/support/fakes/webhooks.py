@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
-from webhooks.domain.health import Circuit, Health
+from webhooks.domain.health import Circuit, Comeback, Health
 from webhooks.domain.webhook import Destination, Secrets, Webhook
 from webhooks.ports import Page
 
@@ -24,6 +24,8 @@ class FakeWebhookStore:
     def __init__(self) -> None:
         self.webhooks: dict[tuple[str, str], tuple[Webhook, Secrets]] = {}
         self.deleted: set[tuple[str, str]] = set()
+        self.asked_at_ms: dict[tuple[str, str], int] = {}
+        self.target_changed_at_ms: dict[tuple[str, str], int] = {}
         self.failures = Failures()
         self.queries = 0
 
@@ -92,17 +94,46 @@ class FakeWebhookStore:
             values["events"] = tuple(values["events"])
         if "active" in values:
             values["disabled_reason"] = None
+        if recovery_id is not None or not {"url", "headers", "active"}.isdisjoint(values):
+            self.target_changed_at_ms[account_id, webhook_id] = now_ms
+            values["health"] = replace(found[0].health, window=None)
         if recovery_id is not None:
+            self.asked_at_ms[account_id, webhook_id] = now_ms
             values["health"] = Health(
-                circuit=Circuit.DRAINING,
+                circuit=Circuit.OPEN,
                 recovery_id=recovery_id,
                 recovery_due_at_ms=now_ms,
-                draining_since_ms=now_ms,
                 down_since_ms=found[0].health.down_since_ms,
+                comeback=Comeback.SLOW,
             )
         webhook = replace(found[0], updated_at_ms=now_ms, **values)
         self.add(webhook, found[1])
         return webhook
+
+    def ask(
+        self, account_id: str, webhook_id: str, recovery_id: str, now_ms: int, *, before_ms: int
+    ) -> bool:
+        self.failures.check("ask")
+        owner = account_id, webhook_id
+        webhook, secrets = self.webhooks.get(owner, (None, None))
+        if webhook is None or secrets is None or not webhook.active:
+            return False
+        health = webhook.health
+        if health.circuit is not Circuit.OPEN or self.asked_at_ms.get(owner, 0) > before_ms:
+            return False
+        self.asked_at_ms[owner] = now_ms
+        trial = health.comeback is Comeback.TRIAL
+        asked = replace(
+            health,
+            failures=0,
+            failing_since_ms=None,
+            warned_at_ms=None,
+            recovery_id=recovery_id,
+            recovery_due_at_ms=now_ms,
+            comeback=Comeback.TRIAL if trial else Comeback.SLOW,
+        )
+        self.add(replace(webhook, health=asked), secrets)
+        return True
 
     def rotate_secret(
         self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int

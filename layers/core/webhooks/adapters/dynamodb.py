@@ -159,8 +159,11 @@ class DynamoDBWebhookStore:
         if "active" in changes:
             forgotten.append("disabled_reason")
         if recovery_id is not None:
-            values |= webhook_items.draining(recovery_id, now_ms)
-            forgotten += webhook_items.FAILURE_ATTRIBUTES
+            values |= webhook_items.asked(recovery_id, now_ms)
+            forgotten += [*webhook_items.FAILURE_ATTRIBUTES, "draining_since"]
+        if recovery_id is not None or webhook_items.changes_target(changes):
+            values[webhook_items.TARGET_CHANGED] = items.number(now_ms)
+            forgotten += webhook_items.WINDOW_ATTRIBUTES
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if forgotten:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in forgotten)
@@ -196,6 +199,28 @@ class DynamoDBWebhookStore:
                 raise ExternalIdTakenError
         msg = "changing a webhook: its external id changes too often"
         raise UnavailableError(msg)
+
+    def ask(
+        self, account_id: str, webhook_id: str, recovery_id: str, now_ms: int, *, before_ms: int
+    ) -> bool:
+        """Have another recovery probe a webhook that is down, in one conditional write."""
+        forgotten = webhook_items.FAILURE_ATTRIBUTES
+        values = webhook_items.asked(recovery_id, now_ms)
+        # One on trial stays so.
+        assigned = [f"#{name} = :{name}" for name in values if name != "comeback"]
+        assigned.append("#comeback = if_not_exists(#comeback, :comeback)")
+        expression = f"SET {', '.join(assigned)} REMOVE #{', #'.join(forgotten)}"
+        values |= {"before": items.number(before_ms), "enabled": {"BOOL": True}}
+        update = self._update_of(
+            account_id,
+            webhook_id,
+            expression,
+            values,
+            "#circuit = :circuit AND active = :enabled AND "
+            "(attribute_not_exists(#asked_at) OR #asked_at <= :before)",
+            named=forgotten,
+        )
+        return self._update(update)
 
     def rotate_secret(
         self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int

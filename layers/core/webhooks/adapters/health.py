@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
-from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
+from webhooks.domain.health import (
+    FAILURES_TO_OPEN,
+    WINDOW_MS,
+    Circuit,
+    Comeback,
+    RecoveryKey,
+    Tally,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +23,27 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.domain.health import Health
+    from webhooks.domain.health import Health, Window
 
 _RECOVERING_INDEX = "recovering"
-_UNCHANGED = "updated_at = :updated_at"
+# Whoever read the webhook saw every change up to its `updated_at`.
+_UNCHANGED = (
+    f"attribute_exists(webhook_id) AND (attribute_not_exists({webhook_items.TARGET_CHANGED})"
+    f" OR {webhook_items.TARGET_CHANGED} <= :updated_at)"
+)
+_EXISTS = "attribute_exists(webhook_id)"
+_WINDOW_IS_LIVE = "window_since > :ended"
+_NO_WINDOW_IS_LIVE = "(attribute_not_exists(window_since) OR window_since <= :ended)"
+_CLEARED_WINDOW = ", ".join(webhook_items.WINDOW_ATTRIBUTES)
+
+
+class _Counting(NamedTuple):
+    """A write that counts in a window too: its condition, its values and its expression."""
+
+    condition: str
+    values: items.Item
+    assigned: str = ""
+    added: str = ""
 
 
 class DynamoDBHealthStore:
@@ -42,35 +66,85 @@ class DynamoDBHealthStore:
         now_ms: int,
         *,
         updated_at_ms: int | None = None,
+        window: bool = False,
     ) -> Health | None:
         """Count failures in a row; returns the health as it then is, None where absent."""
-        condition = "attribute_exists(webhook_id)"
-        values = {":now": items.number(now_ms), ":count": items.number(count)}
-        if updated_at_ms is not None:
-            condition = _UNCHANGED
-            values[":updated_at"] = items.number(updated_at_ms)
-        after = self._update(
-            account_id,
-            webhook_id,
-            "SET failing_since = if_not_exists(failing_since, :now) ADD failures :count",
+        condition, values = _unchanged(updated_at_ms)
+        counting = _Counting(
             condition,
-            values,
+            values | {":now": items.number(now_ms), ":count": items.number(count)},
+            assigned="failing_since = if_not_exists(failing_since, :now)",
+            added="failures :count",
         )
+        if window:
+            return self._count((account_id, webhook_id), Tally(count, 0), now_ms, counting)
+        expression = f"SET {counting.assigned} ADD {counting.added}"
+        after = self._update(account_id, webhook_id, expression, condition, counting.values)
         return None if after is None else webhook_items.read_health(after)
+
+    def count(
+        self,
+        account_id: str,
+        webhook_id: str,
+        tally: Tally,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
+        """Count attempts in the webhook's window; returns the health, None where absent."""
+        counting = _Counting(*_unchanged(updated_at_ms))
+        return self._count((account_id, webhook_id), tally, now_ms, counting)
+
+    def _count(
+        self, owner: tuple[str, str], tally: Tally, now_ms: int, counting: _Counting
+    ) -> Health | None:
+        """Count in the live window, or begin one: whichever of the two there is to do.
+
+        Another call may begin one between the tries, or its minute end, but not both.
+        """
+        assigned, added = counting.assigned, counting.added
+        goes_on = f"ADD {_list(added, 'window_failed :failed', 'window_taken :taken')}"
+        if assigned:
+            goes_on = f"SET {assigned} {goes_on}"
+        new = ("window_since = :now", "window_failed = :failed", "window_taken = :taken")
+        begins = f"SET {_list(assigned, *new)}"
+        if added:
+            begins = f"{begins} ADD {added}"
+        values = counting.values | {
+            ":ended": items.number(now_ms - WINDOW_MS),
+            ":failed": items.number(tally.failed),
+            ":taken": items.number(tally.taken),
+        }
+        begun = values | {":now": items.number(now_ms)}
+        tries = (
+            (goes_on, _WINDOW_IS_LIVE, values),
+            (begins, _NO_WINDOW_IS_LIVE, begun),
+            (goes_on, _WINDOW_IS_LIVE, values),
+        )
+        for expression, which, given in tries:
+            condition = f"{counting.condition} AND {which}"
+            after = self._update(*owner, expression, condition, given)
+            if after is not None:
+                return webhook_items.read_health(after)
+        return None
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
         """Begin to count anew; True only for the first call since the webhook went down."""
         cleared = f"REMOVE {', '.join([*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN])}"
         is_open = {":open": {"S": Circuit.OPEN.value}}
+        on_trial = {":trial": {"S": Comeback.TRIAL.value}}
         taken_from_open = self._update(
             account_id,
             webhook_id,
-            f"SET circuit = :draining, draining_since = :now {cleared}",
-            "circuit = :open",
-            is_open | {":draining": {"S": Circuit.DRAINING.value}, ":now": items.number(now_ms)},
+            f"SET circuit = :draining, draining_since = :now {cleared}, {_CLEARED_WINDOW}",
+            "circuit = :open AND (attribute_not_exists(comeback) OR comeback <> :trial)",
+            is_open
+            | on_trial
+            | {":draining": {"S": Circuit.DRAINING.value}, ":now": items.number(now_ms)},
+            returns="ALL_OLD",
         )
         if taken_from_open is not None:
-            return True
+            return _was_down(taken_from_open)
         # Or its owner enabled it, or moved it, while it was down.
         before = self._update(
             account_id,
@@ -81,32 +155,83 @@ class DynamoDBHealthStore:
             is_open,
             returns="ALL_OLD",
         )
-        return before is not None and webhook_items.DOWN in before
+        if before is not None:
+            return webhook_items.DOWN in before
+        # Or it is on trial, and its recovery judges.
+        self._update(
+            account_id,
+            webhook_id,
+            f"REMOVE {', '.join(webhook_items.FAILURE_ATTRIBUTES)}",
+            "circuit = :open AND comeback = :trial AND attribute_exists(failures)",
+            is_open | on_trial,
+        )
+        return False
 
-    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
-        """Open the circuit of an active webhook that failed often enough in a row.
+    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
+        """Have a webhook that is down drain, by its recovery's judgement."""
+        cleared = [*webhook_items.WINDOW_ATTRIBUTES]
+        if proven:
+            cleared += [*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN]
+        before = self._update(
+            key.account_id,
+            key.webhook_id,
+            f"SET circuit = :draining, draining_since = :now REMOVE {', '.join(cleared)}",
+            "recovery_id = :id AND circuit = :open",
+            {
+                ":id": {"S": key.recovery_id},
+                ":open": {"S": Circuit.OPEN.value},
+                ":draining": {"S": Circuit.DRAINING.value},
+                ":now": items.number(now_ms),
+            },
+            returns="ALL_OLD",
+        )
+        return proven and before is not None and _was_down(before)
+
+    def open(
+        self,
+        key: RecoveryKey,
+        due_ms: int,
+        now_ms: int,
+        *,
+        window: Window | None = None,
+        trial: bool = False,
+    ) -> str | None:
+        """Open the circuit of an active webhook that failed often enough in a row, or by share.
 
         Returns the id of its recovery where this call opened it: the given one, unless the webhook
         was draining and so has one already.
         """
+        recovering = webhook_items.recovering(key.recovery_id, due_ms)
+        values: items.Item = {
+            ":open": {"S": Circuit.OPEN.value},
+            ":since": items.number(now_ms if window is None else window.since_ms),
+            ":draining": {"S": Circuit.DRAINING.value},
+            ":enabled": {"BOOL": True},
+            **{f":{name}": value for name, value in recovering.items()},
+        }
+        if window is None:
+            enough = "failures >= :enough"
+            since = "if_not_exists(failing_since, :since)"
+            values[":enough"] = items.number(FAILURES_TO_OPEN)
+        else:
+            # Counts only grow, so that there are enough attempts. But some may have been taken.
+            enough = "window_since = :since AND window_failed > window_taken"
+            since = ":since"
+        comeback = ""
+        if trial:
+            comeback = "comeback = :trial, "
+            values[":trial"] = {"S": Comeback.TRIAL.value}
         opened = self._update(
             key.account_id,
             key.webhook_id,
-            "SET circuit = :open, recovering = :recovering, "
-            "down_since = if_not_exists(failing_since, :now), "
+            f"SET circuit = :open, {comeback}recovering = :recovering, "
+            f"down_since = {since}, "
             "recovery_id = if_not_exists(recovery_id, :recovery_id), "
             "recovery_due_at = if_not_exists(recovery_due_at, :recovery_due_at) "
-            "REMOVE draining_since",
-            "active = :enabled AND failures >= :enough AND "
+            f"REMOVE draining_since, {_CLEARED_WINDOW}",
+            f"active = :enabled AND {enough} AND "
             "(attribute_not_exists(circuit) OR circuit = :draining)",
-            {f":{name}": value for name, value in webhook_items.recovering(key[2], due_ms).items()}
-            | {
-                ":open": {"S": Circuit.OPEN.value},
-                ":now": items.number(now_ms),
-                ":draining": {"S": Circuit.DRAINING.value},
-                ":enabled": {"BOOL": True},
-                ":enough": items.number(FAILURES_TO_OPEN),
-            },
+            values,
         )
         return None if opened is None else webhook_items.read_health(opened).recovery_id
 
@@ -154,7 +279,8 @@ class DynamoDBHealthStore:
         disabled = self._update(
             account_id,
             webhook_id,
-            "SET active = :disabled, disabled_reason = :reason, updated_at = :now",
+            "SET active = :disabled, disabled_reason = :reason, updated_at = :now, "
+            f"{webhook_items.TARGET_CHANGED} = :now",
             condition,
             values,
         )
@@ -246,3 +372,20 @@ class DynamoDBHealthStore:
                     raise
                 return None
         return answer.get("Attributes", {})
+
+
+def _list(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _unchanged(updated_at_ms: int | None) -> tuple[str, items.Item]:
+    """Return the condition that a webhook leads where it did, or only that it is there."""
+    if updated_at_ms is None:
+        return _EXISTS, {}
+    return _UNCHANGED, {":updated_at": items.number(updated_at_ms)}
+
+
+def _was_down(item: items.Item) -> bool:
+    """Tell whether an open circuit was told of: not one that waits for its owner's first probe."""
+    enabled = item.get("comeback", {}).get("S") == Comeback.SLOW
+    return webhook_items.DOWN in item or not enabled

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhooks.adapters.items import number, webhook_key
-from webhooks.domain.health import CLEAN, Circuit, Health
+from webhooks.domain.health import CLEAN, Circuit, Comeback, Health, Window
 from webhooks.domain.webhook import Secrets, Webhook
 from webhooks.domain.webhook_fields import FIELDS, Field, Kind, May
 
@@ -26,8 +26,21 @@ FAILURE_ATTRIBUTES = ("failures", "failing_since", "warned_at")
 DOWN = "down_since"
 """What only a success clears: the failures that a webhook was told to be down for."""
 
+WINDOW_ATTRIBUTES = ("window_since", "window_failed", "window_taken")
+"""The attempts of a minute most of which fail."""
+
+TARGET_CHANGED = "target_changed_at"
+"""When what a request depends on last changed: the url, headers, or whether it is
+enabled. What failed before says nothing about the webhook as it is; a new description does not
+matter."""
+
+ASKED = "asked_at"
+"""When its owner last enabled a webhook, or asked for a probe."""
+
 RECOVERY_ATTRIBUTES = (
     "circuit",
+    "comeback",
+    ASKED,
     "draining_since",
     "recovery_id",
     "recovery_due_at",
@@ -35,7 +48,9 @@ RECOVERY_ATTRIBUTES = (
 )
 """What the end of a recovery clears."""
 
-_HEALTH_ATTRIBUTES = frozenset({*FAILURE_ATTRIBUTES, DOWN, *RECOVERY_ATTRIBUTES})
+_HEALTH_ATTRIBUTES = frozenset(
+    {*FAILURE_ATTRIBUTES, DOWN, *WINDOW_ATTRIBUTES, *RECOVERY_ATTRIBUTES}
+)
 
 
 _ENCODERS: dict[Kind, Callable[[Any], dict[str, Any]]] = {
@@ -117,14 +132,24 @@ def read_health(item: Mapping[str, Any]) -> Health:
         draining_since_ms=int(item.get("draining_since", {}).get("N", 0)),
         warned_at_ms=_time(item, "warned_at"),
         down_since_ms=_time(item, "down_since"),
+        window=_window(item),
+        comeback=Comeback(item.get("comeback", {}).get("S", Comeback.FULL)),
     )
 
 
-def draining(recovery_id: str, now_ms: int) -> Item:
-    """Return the attributes of a webhook whose recovery begins now, with sending what waits."""
+def _window(item: Mapping[str, Any]) -> Window | None:
+    # The role of the api reads none of these.
+    if "window_since" not in item:
+        return None
+    return Window(*[int(item[name]["N"]) for name in WINDOW_ATTRIBUTES])
+
+
+def asked(recovery_id: str, now_ms: int) -> Item:
+    """Return the attributes of a webhook whose owner has a recovery begin now, with a probe."""
     return {
-        "circuit": {"S": Circuit.DRAINING.value},
-        "draining_since": number(now_ms),
+        "circuit": {"S": Circuit.OPEN.value},
+        "comeback": {"S": Comeback.SLOW.value},
+        ASKED: number(now_ms),
         **recovering(recovery_id, now_ms),
     }
 
@@ -163,6 +188,11 @@ def cleared_attributes(changes: WebhookChanges) -> list[str]:
         for codec in _CODECS
         if codec.name in changes and _clears(changes, codec.field)
     ]
+
+
+def changes_target(changes: WebhookChanges) -> bool:
+    """Tell whether what failed before says nothing about the webhook as it then is."""
+    return not {"url", "headers", "active"}.isdisjoint(changes)
 
 
 def _clears(changes: WebhookChanges, field: Field) -> bool:

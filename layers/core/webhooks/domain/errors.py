@@ -19,6 +19,7 @@
     │   ├── TooManyCallsError           calls of an account in a minute
     │   ├── TooManyTestsError           test events of a webhook in an hour
     │   ├── TooManyResendsError         resends of a webhook in an hour
+    │   ├── TooManyEnablesError         enablings of a webhook in an hour
     │   └── TooManyErasuresError        erasures of an account in a day
     ├── LastApiKeyError                 revoking this key would lock its account out
     ├── ScopeExceededError              a key would pass on more than it may do itself
@@ -134,6 +135,10 @@ class TooManyTestsError(RateLimitExceededError):
 
 class TooManyResendsError(RateLimitExceededError):
     """The webhook has had as many resends within an hour as it may have."""
+
+
+class TooManyEnablesError(RateLimitExceededError):
+    """The webhook was enabled, or asked to be probed, as often within an hour as it may be."""
 
 
 class TooManyErasuresError(RateLimitExceededError):

@@ -11,6 +11,16 @@ from webhooks.domain.jobs import Action
 FAILURES_TO_OPEN = 10
 """As many failures in a row open a webhook's circuit."""
 
+ATTEMPTS_TO_OPEN = 20
+"""As many attempts in a window open it too, if more than half of them failed."""
+
+WINDOW_MS = 60_000
+"""How long a window lasts."""
+
+_FAILURES_TO_COUNT = 2
+"""As many failures in a row begin a window. Of attempts of which most fail, two always follow each
+other; of those of a receiver that fails now and then, hardly ever."""
+
 _DAY_MS = 86_400_000
 
 WARN_AFTER_MS = 4 * _DAY_MS
@@ -49,6 +59,44 @@ class HealthState(StrEnum):
     RECOVERING = "recovering"
 
 
+class Comeback(StrEnum):
+    """How a webhook whose circuit is open comes back.
+
+    `full`: the first success has new events sent at once, and what waits at the full rate.
+    `slow`: the same, but what waits is sent slowly at first; its owner enabled it. `trial`: it took
+    a part of what it was sent, so a single success says little. Only its recovery sends, one
+    delivery at a time, until most are taken.
+    """
+
+    FULL = "full"
+    SLOW = "slow"
+    TRIAL = "trial"
+
+
+class Tally(NamedTuple):
+    """How many attempts failed, and how many were taken."""
+
+    failed: int
+    taken: int
+
+
+class Window(NamedTuple):
+    """All attempts of a webhook in the minute from `since_ms` on, which begins with failures."""
+
+    since_ms: int
+    failed: int
+    taken: int
+
+    def is_live(self, now_ms: int) -> bool:
+        """Tell whether attempts of now belong to it."""
+        return now_ms - self.since_ms < WINDOW_MS
+
+    @property
+    def opens(self) -> bool:
+        """Whether it opens the circuit: enough attempts, more than half of them failures."""
+        return self.failed + self.taken >= ATTEMPTS_TO_OPEN and self.failed > self.taken
+
+
 class RecoveryKey(NamedTuple):
     """What finds a recovery: whose it is, for which webhook, and its id."""
 
@@ -70,7 +118,7 @@ class Health:
     whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
     `down_since_ms` is when the failures began that it was told to be down for: until a success,
     whatever its owner does meanwhile, since that is to be told too. `warned_at_ms` is when its
-    owner was notified that it will be disabled.
+    owner was notified that it will be disabled. `window` counts attempts while most of them fail.
     """
 
     failures: int = 0
@@ -81,6 +129,35 @@ class Health:
     draining_since_ms: int = 0
     warned_at_ms: int | None = None
     down_since_ms: int | None = None
+    window: Window | None = None
+    comeback: Comeback = Comeback.FULL
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether only the recovery's attempts are made."""
+        return self.circuit is Circuit.OPEN and self.comeback is Comeback.TRIAL
+
+    @property
+    def awaits_probe(self) -> bool:
+        """Whether its owner enabled it, or asked for a probe, and no attempt was made since."""
+        enabled = self.comeback is Comeback.SLOW and not self.failures
+        return self.circuit is Circuit.OPEN and enabled
+
+    def counts(self, tally: Tally, now_ms: int) -> bool:
+        """Tell whether attempts are counted in a window, which they may begin.
+
+        A window begins with two failures in a row, or with a report most of which failed, and
+        counts everything for a minute. So a webhook that fails now and then has none, and costs
+        nothing; and of one of which most attempts fail, some report begins one.
+        """
+        if self.circuit is Circuit.OPEN:
+            return False
+        if self.window is not None and self.window.is_live(now_ms):
+            return True
+        if not tally.taken:
+            return self.failures + tally.failed >= _FAILURES_TO_COUNT
+        after_a_failure = self.failures > 0 and tally.failed > 0
+        return tally.failed > tally.taken or (after_a_failure and tally.failed == tally.taken)
 
     @property
     def changed_by_success(self) -> bool:
@@ -90,11 +167,11 @@ class Health:
     @property
     def state(self) -> HealthState:
         """The health in one word."""
-        if self.circuit is Circuit.OPEN:
+        if self.circuit is Circuit.OPEN and not self.awaits_probe:
             return HealthState.DOWN
         if self.failures:
             return HealthState.FAILING
-        return HealthState.RECOVERING if self.circuit is Circuit.DRAINING else HealthState.HEALTHY
+        return HealthState.HEALTHY if self.circuit is Circuit.CLOSED else HealthState.RECOVERING
 
 
 CLEAN = Health()

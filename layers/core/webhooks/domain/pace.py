@@ -21,6 +21,13 @@ GROWTH = 1.1
 """A pace that did no harm becomes so many times as fast: from one a minute to 50 a second in 85
 steps, which take twelve minutes."""
 
+STARTING_PACE = 1.0
+"""Deliveries a second that a webhook is drained with at first where its owner enabled it, or where
+it passed its trial."""
+
+PATIENCE = 16
+"""So many failures in a row end a trial's own pace: the webhook is then probed as a dead one."""
+
 _TOO_MANY_REQUESTS = 429
 _A_FEW = 3
 
@@ -55,6 +62,11 @@ def next_pace(pace: float, attempts: Sequence[Attempt], fastest: float) -> float
 def slower(pace: float) -> float:
     """Return half a pace that was too much."""
     return max(pace / 2, SLOWEST)
+
+
+def on_trial(pace: float, *, taken: bool, slowest: float) -> float:
+    """Return the deliveries a second after one that was made on trial: twice or half as fast."""
+    return pace * 2 if taken else max(pace / 2, slowest)
 
 
 def at_once(pace: float) -> int:

@@ -1,4 +1,4 @@
-"""Rate limits for calls, tests, resends and erasures, in fixed windows of the clock."""
+"""Rate limits for calls, tests, resends, enabling and erasures, in fixed windows of the clock."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class RateLimit(StrEnum):
     CALLS = "calls"
     TESTS = "tests"
     RESENDS = "resends"
+    ENABLES = "enables"
     ERASURES = "erasures"
 
     @property
@@ -27,6 +28,7 @@ _SECONDS = {
     RateLimit.CALLS: 60,
     RateLimit.TESTS: 3600,
     RateLimit.RESENDS: 3600,
+    RateLimit.ENABLES: 3600,
     RateLimit.ERASURES: 86_400,
 }
 

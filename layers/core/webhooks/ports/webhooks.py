@@ -14,7 +14,7 @@ from webhooks.domain.webhook_fields import CHANGEABLE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from webhooks.domain.health import Health, RecoveryKey
+    from webhooks.domain.health import Health, RecoveryKey, Tally, Window
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports.pages import Page
@@ -80,8 +80,17 @@ class WebhookStore(Protocol):
     ) -> Webhook | None:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
-        With a `recovery_id` its health begins anew, draining: that recovery is to send what waits.
-        ExternalIdTakenError where another webhook has the external id, however parallel.
+        With a `recovery_id` its health begins anew, and events wait: that recovery is to probe it,
+        and to send what waits. ExternalIdTakenError where another webhook has the external id,
+        however parallel.
+        """
+
+    def ask(
+        self, account_id: str, webhook_id: str, recovery_id: str, now_ms: int, *, before_ms: int
+    ) -> bool:
+        """Have another recovery probe an active webhook that is down; its failures begin anew.
+
+        False where it is not down, or was asked for or enabled after `before_ms`.
         """
 
     def rotate_secret(
@@ -127,20 +136,53 @@ class HealthStore(Protocol):
         now_ms: int,
         *,
         updated_at_ms: int | None = None,
+        window: bool = False,
     ) -> Health | None:
         """Count failures in a row; returns the health as it then is, None where absent.
 
-        With `updated_at_ms` only where nobody has changed the webhook since, else None too.
+        With `window` in the webhook's window too, which begins now where none is live. With
+        `updated_at_ms` only where nobody has changed what a request depends on since the webhook
+        was read with this time, else None too: its url, its headers, or whether it is
+        enabled.
         """
 
+    def count(
+        self,
+        account_id: str,
+        webhook_id: str,
+        tally: Tally,
+        now_ms: int,
+        *,
+        updated_at_ms: int | None = None,
+    ) -> Health | None:
+        """Count attempts in the webhook's window alone, as `failed` does."""
+
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
-        """Begin to count anew, and take the circuit from open.
+        """Begin to count failures anew, and take the circuit from open, but not from a trial.
 
         True only for the first call since the webhook was opened, whatever its owner did meanwhile.
         """
 
-    def open(self, key: RecoveryKey, due_ms: int, now_ms: int) -> str | None:
+    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
+        """Have a webhook that is down drain, by its recovery's judgement.
+
+        True where it was the first success that is told since the webhook was opened: only where
+        it is `proven` by one.
+        """
+
+    def open(
+        self,
+        key: RecoveryKey,
+        due_ms: int,
+        now_ms: int,
+        *,
+        window: Window | None = None,
+        trial: bool = False,
+    ) -> str | None:
         """Open the circuit of an active webhook that failed often enough in a row.
+
+        Or, with a `window`, of one of whose attempts in that window more than half failed. A
+        `trial` is how it comes back; otherwise that stays as it is.
 
         Returns the id of its recovery where this call opened it: the given one, unless the webhook
         was draining and so has one already.
@@ -165,7 +207,7 @@ class HealthStore(Protocol):
         """Disable a webhook; True only for the one call that did it.
 
         With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
-        `updated_at_ms` only where nobody has changed it since.
+        `updated_at_ms` only where nobody has changed what a request depends on since, as `failed`.
         """
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit
+from webhooks.services.aftermath import Aftermath
 from webhooks.services.deadline import Deadline, NoTimeLeftError
 from webhooks.services.deliverer import LATENCY
-from webhooks.services.health import is_news
 from webhooks.services.leftovers import Leftovers
 from webhooks.services.reader import Failures, Reader
 from webhooks.services.requeue import Requeue
@@ -29,10 +29,10 @@ from webhooks.services.work import Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from webhooks.domain.delivery import Attempt, Delivery, DeliveryKey
+    from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.domain.ses import AccountChooser
     from webhooks.domain.shard import Shard
-    from webhooks.domain.webhook import Destination, Webhook
+    from webhooks.domain.webhook import Destination
     from webhooks.ports import (
         DeliveryStore,
         DestinationStore,
@@ -53,7 +53,7 @@ _READ_AT_ONCE = 100
 """Records of a read: as many as one request takes."""
 
 _SENDING_THREADS = 8
-"""Requests to the events queue at once, none of which waits for an attempt to end."""
+"""Requests at once to the events queue, and reports and retries: none waits for an attempt."""
 
 _MILLISECONDS = 1000
 
@@ -214,42 +214,31 @@ class Dispatcher:
         """
         handled = begin(self._threads, lambda work: self._handle(work, deadline), works)
         running = dict(zip(handled, works, strict=True))
-        finished: dict[Future[Delivery | None], Work] = {}
+        aftermath = Aftermath(
+            works,
+            health=self._health,
+            deliveries=self._deliveries,
+            observer=self._observer,
+            schedule=self._schedule,
+            threads=self._sending,
+            failures=failures,
+        )
         while running:
             done, _ = wait(running, timeout=_FLUSH_SECONDS)
             latest = {future: running.pop(future) for future in done}
             if running and not deadline.allows_attempt():
                 for future in [one for one in running if one.cancel()]:
-                    leftovers.add(running.pop(future))
-            finished |= self._record_successes(latest, failures, leftovers)
+                    work = running.pop(future)
+                    leftovers.add(work)
+                    aftermath.add(work, None)
+            self._record_successes(latest, failures, leftovers)
+            for future, work in latest.items():
+                aftermath.add(work, None if future.exception() else future.result())
+            aftermath.go_on()
             leftovers.send()
-        self._report_health(finished, failures)
-
-    def _report_health(
-        self, finished: Mapping[Future[Delivery | None], Work], failures: Failures
-    ) -> None:
-        """Report each webhook's attempts together: a batch changes its health once."""
-        attempts: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
-        webhooks: dict[tuple[str, str], Webhook] = {}
-        for future, work in finished.items():
-            owner = work.delivery.account_id, work.delivery.webhook_id
-            webhooks[owner] = work.destination.webhook
-            after = None if future.exception() else future.result()
-            if after is not None:
-                attempts[owner] += after.attempts
-        reports = begin(
-            self._threads,
-            lambda owner: self._health.report(webhooks[owner], attempts[owner]),
-            [owner for owner, made in attempts.items() if is_news(webhooks[owner], made)],
-        )
-        for report in wait(reports).done:
-            error = report.exception()
-            if error is not None:
-                # The deliveries are recorded all the same; a bug is not to pass unseen.
-                failures.add((), error)
 
     def _handle(self, work: Work, deadline: Deadline) -> Delivery | None:
-        """Attempt one delivery; one that fails is recorded and scheduled here, in its thread.
+        """Attempt one delivery; one that fails is recorded here, and scheduled by the aftermath.
 
         None where it was recorded before. Raises NoTimeLeftError where it was not begun.
         """
@@ -268,9 +257,8 @@ class Dispatcher:
         if after.status is Status.WAITING:
             self._observer.count("DeferredDeliveries")
         if after.status is not Status.SUCCEEDED:
-            stored = self._deliveries.create(after)
-            self._compare(stored, after)
-            self._schedule(stored)
+            work.stored = self._deliveries.create(after)
+            self._compare(work.stored, after)
         return after
 
     def _schedule(self, delivery: Delivery) -> None:
@@ -285,9 +273,8 @@ class Dispatcher:
         handled: Mapping[Future[Delivery | None], Work],
         failures: Failures,
         leftovers: Leftovers,
-    ) -> dict[Future[Delivery | None], Work]:
-        """Record what arrived; returns the works that were begun."""
-        begun: dict[Future[Delivery | None], Work] = {}
+    ) -> None:
+        """Record what arrived."""
         successes: list[Delivery] = []
         messages = {work.delivery.key: work.message_ids for work in handled.values()}
         for future, work in handled.items():
@@ -295,7 +282,6 @@ class Dispatcher:
             if isinstance(error, NoTimeLeftError):
                 leftovers.add(work)
                 continue
-            begun[future] = work
             if error is not None:
                 failures.add(work.message_ids, error)
                 continue
@@ -307,7 +293,6 @@ class Dispatcher:
         for key in self._deliveries.put_settled(successes) if successes else ():
             failures.ids.update(messages[key])
             self._observer.count("UnrecordedSuccesses")
-        return begun
 
 
 def _matching(read: Read, destinations: Sequence[Destination]) -> list[Destination]:

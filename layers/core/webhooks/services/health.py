@@ -12,6 +12,7 @@ from webhooks.domain.health import (
     WARN_AFTER_MS,
     Circuit,
     RecoveryKey,
+    Tally,
 )
 from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 from webhooks.domain.retry import probe_delay
@@ -60,20 +61,24 @@ class HealthKeeper:
         self._random = random
         self._new_id = new_id
 
-    def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
+    def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
         """Count what attempts came to, all of about the same time.
 
-        `webhook` is as it was read before them. One success among them is a success. Failures of
-        one that was changed since say nothing about it: it may lead somewhere else by now. Costs
-        nothing where they are no news.
+        `webhook` is as it was read before them. One success among them ends the failures in a row;
+        a window counts both. Failures of one that was changed since say nothing about it: it may
+        lead somewhere else by now. Costs nothing where they are no news.
+
+        True where what failed is to wait too, for the recovery: the webhook is on trial, or was
+        down before these attempts were reported. The failures that find it dead keep their
+        retries, which may find it back before the first probe.
         """
         if not is_news(webhook, attempts):
-            return
+            return False
+        tally = _tally(attempts)
         try:
-            if _any_succeeded(attempts):
-                self._succeeded(webhook)
-            else:
-                self._failed(webhook, len(attempts))
+            if tally.taken:
+                return self._succeeded(webhook, tally)
+            return self._failed(webhook, tally)
         except UnavailableError as error:
             self._observer.count("UnrecordedHealth")
             self._observer.log(
@@ -83,6 +88,7 @@ class HealthKeeper:
                 webhook_id=webhook.id,
                 error=str(error),
             )
+            return False
 
     def review(self, webhook: Webhook) -> bool:
         """Warn of a webhook that has failed for four days, disable it after five.
@@ -127,36 +133,76 @@ class HealthKeeper:
             last_status_code=last.status_code if last else None,
         )
 
-    def _succeeded(self, webhook: Webhook) -> None:
-        if self._store.succeeded(webhook.account_id, webhook.id, self._now_ms()):
-            self._publish(
-                OperationalEventType.WEBHOOK_RECOVERED,
-                webhook.account_id,
-                webhook.id,
-                failing_since=_time(
-                    webhook.health.down_since_ms or webhook.health.failing_since_ms
-                ),
-            )
+    def passed(self, webhook: Webhook, recovery_id: str, *, proven: bool) -> None:
+        """Have new events sent again to a webhook that is down, as its recovery judges.
 
-    def _failed(self, webhook: Webhook, count: int) -> None:
+        `proven` by deliveries that were taken; otherwise nothing waits that could prove it. Raises
+        UnavailableError.
+        """
+        key = RecoveryKey(webhook.account_id, webhook.id, recovery_id)
+        if self._store.passed(key, self._now_ms(), proven=proven):
+            self._recovered(webhook)
+
+    def _succeeded(self, webhook: Webhook, tally: Tally) -> bool:
+        now_ms = self._now_ms()
+        health = webhook.health
+        if health.changed_by_success and self._store.succeeded(
+            webhook.account_id, webhook.id, now_ms
+        ):
+            self._recovered(webhook)
+        if not health.counts(tally, now_ms):
+            return False
+        counted = self._store.count(
+            webhook.account_id, webhook.id, tally, now_ms, updated_at_ms=webhook.updated_at_ms
+        )
+        if counted is None:
+            return False
+        if _opens(counted):
+            return self._open(webhook, counted, now_ms)
+        return counted.circuit is Circuit.OPEN
+
+    def _recovered(self, webhook: Webhook) -> None:
+        self._publish(
+            OperationalEventType.WEBHOOK_RECOVERED,
+            webhook.account_id,
+            webhook.id,
+            failing_since=_time(webhook.health.down_since_ms or webhook.health.failing_since_ms),
+        )
+
+    def _failed(self, webhook: Webhook, tally: Tally) -> bool:
         now_ms = self._now_ms()
         health = self._store.failed(
-            webhook.account_id, webhook.id, count, now_ms, updated_at_ms=webhook.updated_at_ms
+            webhook.account_id,
+            webhook.id,
+            tally.failed,
+            now_ms,
+            updated_at_ms=webhook.updated_at_ms,
+            window=webhook.health.counts(tally, now_ms),
         )
         if health is None or self._review(webhook, health):
-            return
-        if health.failures >= FAILURES_TO_OPEN and health.circuit is not Circuit.OPEN:
-            self._open(webhook, health, now_ms)
-        else:
-            self.ensure_recovery(webhook, health)
+            return False
+        if _opens(health):
+            return self._open(webhook, health, now_ms)
+        self.ensure_recovery(webhook, health)
+        return health.circuit is Circuit.OPEN
 
-    def _open(self, webhook: Webhook, health: Health, now_ms: int) -> None:
+    def _open(self, webhook: Webhook, health: Health, now_ms: int) -> bool:
+        """Open the circuit, unless another call has; True where what failed is to wait."""
         delay = probe_delay(self._recovery_schedule, 1, self._random)
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
         due_ms = now_ms + int(delay * _MILLISECONDS)
-        recovery_id = self._store.open(key, due_ms, now_ms)
+        window = health.window if health.window and health.window.is_live(now_ms) else None
+        in_a_row = health.failures >= FAILURES_TO_OPEN
+        trial = window is not None and window.taken > 0
+        recovery_id = self._store.open(
+            key,
+            due_ms,
+            now_ms,
+            window=None if in_a_row else window,
+            trial=trial,
+        )
         if recovery_id is None:
-            return
+            return trial
         try:
             if recovery_id == key.recovery_id:
                 self._scheduler.start(key, delay_seconds=delay)
@@ -165,9 +211,14 @@ class HealthKeeper:
                 OperationalEventType.WEBHOOK_DOWN,
                 webhook.account_id,
                 webhook.id,
-                failing_since=_time(health.failing_since_ms),
-                failures=health.failures,
+                failing_since=_time(
+                    window.since_ms
+                    if window is not None and not in_a_row
+                    else health.failing_since_ms
+                ),
+                failures=window.failed if window and not in_a_row else health.failures,
             )
+        return trial
 
     def _review(self, webhook: Webhook, health: Health) -> bool:
         now_ms = self._now_ms()
@@ -236,13 +287,26 @@ class HealthKeeper:
 
 def is_news(webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
     """Tell whether attempts change a webhook's health: those that a healthy one took do not."""
-    if _any_succeeded(attempts):
-        return webhook.health.changed_by_success
-    return bool(attempts)
+    if not attempts:
+        return False
+    tally = _tally(attempts)
+    if not tally.taken or webhook.health.changed_by_success:
+        return True
+    return webhook.health.counts(tally, max(attempt.started_at_ms for attempt in attempts))
 
 
-def _any_succeeded(attempts: Sequence[Attempt]) -> bool:
-    return any(attempt.error is None for attempt in attempts)
+def _tally(attempts: Sequence[Attempt]) -> Tally:
+    failed = sum(attempt.error is not None for attempt in attempts)
+    return Tally(failed, len(attempts) - failed)
+
+
+def _opens(health: Health) -> bool:
+    """Tell whether a webhook's failures, in a row or by their share, open its circuit."""
+    if health.circuit is Circuit.OPEN:
+        return False
+    return health.failures >= FAILURES_TO_OPEN or (
+        health.window is not None and health.window.opens
+    )
 
 
 _METRICS = {

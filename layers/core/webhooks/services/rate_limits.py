@@ -1,4 +1,4 @@
-"""Rate limits for calls, tests, resends and erasures."""
+"""Rate limits for calls, tests, resends, enabling and erasures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import (
     TooManyCallsError,
+    TooManyEnablesError,
     TooManyErasuresError,
     TooManyResendsError,
     TooManyTestsError,
@@ -28,6 +29,7 @@ _ERRORS: Mapping[RateLimit, type[RateLimitExceededError]] = {
     RateLimit.CALLS: TooManyCallsError,
     RateLimit.TESTS: TooManyTestsError,
     RateLimit.RESENDS: TooManyResendsError,
+    RateLimit.ENABLES: TooManyEnablesError,
     RateLimit.ERASURES: TooManyErasuresError,
 }
 
@@ -84,6 +86,13 @@ class RateLimits:
     def resend(self, webhook: Webhook) -> None:
         """Count a resend of a webhook; raises TooManyResendsError, UnavailableError."""
         self._consume(webhook.account_id, webhook.id, RateLimit.RESENDS)
+
+    def enable(self, webhook: Webhook) -> None:
+        """Count an enabling of a webhook; raises TooManyEnablesError, UnavailableError.
+
+        A request for a probe of one that is down counts too.
+        """
+        self._consume(webhook.account_id, webhook.id, RateLimit.ENABLES)
 
     def erasure(self, account_id: str) -> None:
         """Count an erasure of an account; raises TooManyErasuresError, UnavailableError."""

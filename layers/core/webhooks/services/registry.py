@@ -33,10 +33,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from webhooks.ports import JobScheduler, Observer, WebhookStore
+    from webhooks.services.rate_limits import RateLimits
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
+ASK_SECONDS = 30
+"""A webhook that is down is probed by its owner's wish so seldom at most: each one is an execution
+and a request."""
+
 _PAGE = 100
+
+_TARGET = frozenset({"url", "headers"})
+"""What a request depends on: a change of it makes what failed before say nothing."""
 
 
 class Registered(NamedTuple):
@@ -64,6 +72,7 @@ class Registry:
         store: WebhookStore,
         *,
         recoveries: JobScheduler,
+        rate_limits: RateLimits,
         observer: Observer,
         check_url: Callable[[str], object],
         resolve: Callable[[str], Sequence[str]],
@@ -82,6 +91,7 @@ class Registry:
         """
         self._store = store
         self._recoveries = recoveries
+        self._rate_limits = rate_limits
         self._observer = observer
         self._check_url = check_url
         self._resolve = resolve
@@ -152,10 +162,12 @@ class Registry:
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
         """Change what `changes` names; returns the webhook as it then is, None where absent.
 
-        Enabled, or given another url while it was down, it begins with a clean record, and what
-        waits for it is sent. Raises InvalidWebhookError with every broken rule, InvalidTargetError
-        where the new url's host resolves to an address that is not public, HostLimitReachedError,
-        ExternalIdTakenError, UnavailableError.
+        Enabled, or given another url while it was down, it begins with a clean record: a probe is
+        made, and what waits is sent once that is taken. One that is enabled and down is probed, at
+        most every `ASK_SECONDS`, where it is to be enabled once more. Raises InvalidWebhookError
+        with every broken rule, InvalidTargetError where the new url's host resolves to an address
+        that is not public, HostLimitReachedError, ExternalIdTakenError, TooManyEnablesError,
+        UnavailableError.
         """
         refuse(self._problems(changes))
         if "url" in changes:
@@ -164,16 +176,35 @@ class Registry:
             return None
         if "url" in changes:
             self._check_host(account_id, changes["url"], besides=webhook_id)
-        anew = changes.get("active")
-        if anew is None and "url" in changes:
-            anew = self._is_down(account_id, webhook_id)
-        recovery_id = self._new_recovery_id() if anew else None
         now_ms = self._now_ns() // 1_000_000
-        webhook = self._store.update(account_id, webhook_id, changes, now_ms, recovery_id)
-        if webhook is not None and recovery_id is not None:
-            # Also where somebody else disabled it meanwhile: the recovery then ends at once.
-            self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
-        return webhook
+        asked = changes.get("active") is True
+        if not asked and _TARGET.isdisjoint(changes):
+            return self._store.update(account_id, webhook_id, changes, now_ms)
+        before = self._store.get(account_id, webhook_id)
+        if before is None:
+            return None
+        # Written again, what is so already would undo another call, and have failures that are on
+        # their way count no more.
+        new = {name: value for name, value in changes.items() if not _is_so(before, name, value)}
+        stays_down = before.health.circuit is Circuit.OPEN and before.active
+        stays_down = stays_down and changes.get("active") is not False
+        again = stays_down and "url" not in new and (asked or "url" in changes)
+        if asked or again or not _TARGET.isdisjoint(new):
+            self._rate_limits.enable(before)
+        if new.get("active") or (stays_down and "url" in new):
+            recovery_id = self._new_recovery_id()
+            webhook = self._store.update(
+                account_id, webhook_id, WebhookChanges(**new), now_ms, recovery_id
+            )
+            if webhook is not None:
+                # Also where another call disabled it meanwhile: the recovery then ends at once.
+                self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
+            return webhook
+        if again:
+            self._ask(account_id, webhook_id, now_ms)
+        if not new:
+            return self._store.get(account_id, webhook_id)
+        return self._store.update(account_id, webhook_id, WebhookChanges(**new), now_ms)
 
     def rotate_secret(
         self,
@@ -242,9 +273,11 @@ class Registry:
         self._recoveries.start(key, delay_seconds=SETTLE_SECONDS)
         return self._store.delete(account_id, webhook_id)
 
-    def _is_down(self, account_id: str, webhook_id: str) -> bool:
-        webhook = self._store.get(account_id, webhook_id)
-        return webhook is not None and webhook.active and webhook.health.circuit is Circuit.OPEN
+    def _ask(self, account_id: str, webhook_id: str, now_ms: int) -> None:
+        """Have a webhook that is down probed now, unless that was asked for a moment ago."""
+        key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
+        if self._store.ask(*key, now_ms, before_ms=now_ms - ASK_SECONDS * 1000):
+            self._recover(key)
 
     def _new_recovery_id(self) -> str:
         return str(UUID(bytes=self._random_bytes(16), version=4))
@@ -299,3 +332,7 @@ class Registry:
         host = urlsplit(url).hostname or ""
         if not all(self._is_public(address) for address in self._resolve(host)):
             raise InvalidTargetError("Use a host whose every address is public.")
+
+
+def _is_so(webhook: Webhook, name: str, value: object) -> bool:
+    return name in {*_TARGET, "active"} and value == getattr(webhook, name)

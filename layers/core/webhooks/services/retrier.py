@@ -91,6 +91,8 @@ class Retrier:
             after = delivery.cancel("webhook_deleted")
         elif not destination.webhook.active:
             after = delivery.defer("webhook_disabled")
+        elif destination.webhook.health.on_trial:
+            after = delivery.defer("webhook_down")
         else:
             after = self._attempt(destination, delivery)
         return self._verdict(self._record(delivery, after), generation)

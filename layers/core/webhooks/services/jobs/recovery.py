@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.health import SETTLE_SECONDS, Circuit, RecoveryKey
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.pace import (
     MAX_RATE,
+    PATIENCE,
     PAUSE_SECONDS,
+    STARTING_PACE,
     at_once,
     next_pace,
+    on_trial,
     pause,
     slower,
     too_much,
 )
-from webhooks.domain.retry import probe_delay
+from webhooks.domain.retry import JITTER, probe_delay
 from webhooks.domain.selection import Selection
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.together import together
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from webhooks.domain.delivery import Attempt, Delivery
-    from webhooks.domain.webhook import Destination
+    from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import (
         DeliveryStore,
         DeliveryWalk,
@@ -117,8 +120,10 @@ class RecoveryJob:
             # Its owner disabled and enabled the webhook, which began another recovery.
             return None
         if not webhook.active:
-            self._store.end(key, webhook.health.draining_since_ms)
-            return None
+            if self._store.end(key, webhook.health.draining_since_ms):
+                return None
+            # Its owner enabled it meanwhile, or another recovery took this one's place.
+            return RecoveryState(PAUSE_SECONDS)
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
@@ -130,7 +135,7 @@ class RecoveryJob:
             if probe.probe:
                 step = self._probe(key, destination, probe, remaining_seconds)
             else:
-                step = self._leave_alone(probe)
+                step = self._leave_alone(webhook, probe)
         else:
             step = self._drain(key, destination, probe, remaining_seconds)
         if step is not None:
@@ -156,20 +161,71 @@ class RecoveryJob:
         found = self._waiting(key, 1, remaining_seconds, probe.after)
         if probe.after is not None and not found.items:
             found = self._waiting(key, 1, remaining_seconds)
-        if found.items and self._retrier.probe(destination, found.items[0]):
-            return self._paced(RecoveryState(PAUSE_SECONDS, probe=0), self._pace(probe))
-        number = probe.probe + 1
+        if not found.items and self._needs_no_probe(webhook, probe):
+            self._health.passed(webhook, key.recovery_id, proven=webhook.health.on_trial)
+            return self._drain_next(webhook, probe)
+        taken = bool(found.items) and self._retrier.probe(destination, found.items[0])
         after = found.items[0].id if found.items else None
+        if webhook.health.on_trial:
+            return self._judge(webhook, probe, taken=taken, after=after)
+        if taken:
+            return self._drain_next(webhook, probe)
+        number = probe.probe + 1
         seconds = probe_delay(self._schedule, number, self._random)
         return RecoveryState(seconds, number, after, pace=probe.pace)
 
-    def _leave_alone(self, before: RecoveryState) -> RecoveryState:
+    def _needs_no_probe(self, webhook: Webhook, probe: RecoveryState) -> bool:
+        """Tell whether a webhook for which nothing waits is sent new events at once.
+
+        That is so where its owner enabled it, and where it took the last one on its trial.
+        """
+        if webhook.health.on_trial:
+            return probe.probe == 1 and probe.pace is not None
+        return webhook.health.awaits_probe
+
+    def _judge(
+        self, webhook: Webhook, before: RecoveryState, *, taken: bool, after: str | None
+    ) -> RecoveryState:
+        """Go on with a trial, twice as fast after a delivery that was taken and else half as fast.
+
+        So a receiver that takes most comes to the pace at which it passes, and one that takes few
+        is sent them at the slowest.
+        """
+        first, slowest = self._trial_paces()
+        # A faster one is of a draining before this trial.
+        fresh = before.pace is None or before.pace >= STARTING_PACE
+        pace = first if fresh or before.pace is None else before.pace
+        pace = on_trial(pace, taken=taken, slowest=slowest)
+        if pace >= STARTING_PACE and taken:
+            recovery_id = webhook.health.recovery_id or ""
+            self._health.passed(webhook, recovery_id, proven=True)
+            return self._drain_next(webhook, RecoveryState(0, pace=STARTING_PACE))
+        number = 1 if taken else before.probe + 1
+        if number > PATIENCE:
+            seconds = probe_delay(self._schedule, number - PATIENCE + 1, self._random)
+        else:
+            seconds = pause(pace) * (1 + JITTER * self._random())
+        return RecoveryState(seconds, number, after, pace=pace)
+
+    def _trial_paces(self) -> tuple[float, float]:
+        """Return the deliveries a second at which a trial begins, and the least."""
+        first, second = (max(PAUSE_SECONDS, probe_delay(self._schedule, n, 0.0)) for n in (1, 2))
+        return 1 / first, 1 / max(first, second)
+
+    def _drain_next(self, webhook: Webhook, before: RecoveryState) -> RecoveryState:
+        """Return the first step of draining."""
+        state = RecoveryState(PAUSE_SECONDS, probe=0)
+        return self._paced(webhook, state, self._pace(webhook, before))
+
+    def _leave_alone(self, webhook: Webhook, before: RecoveryState) -> RecoveryState:
         """Wait for the first probe of a webhook that is down again while it drains.
 
         The draining, or what else is sent to it, was too much for it: so it is slower next time.
         """
         seconds = probe_delay(self._schedule, 1, self._random)
-        return RecoveryState(seconds, pace=slower(self._pace(before)))
+        if webhook.health.on_trial:
+            return RecoveryState(seconds)
+        return RecoveryState(seconds, pace=slower(self._pace(webhook, before)))
 
     def _drain(
         self,
@@ -180,19 +236,20 @@ class RecoveryJob:
     ) -> RecoveryState | None:
         """Send the next second's deliveries, or end where none is left and none can come."""
         again = before._replace(seconds=PAUSE_SECONDS, probe=0, after=None)
-        pace = self._pace(before)
+        webhook = destination.webhook
+        pace = self._pace(webhook, before)
         count = at_once(pace)
         found = self._waiting(key, count, remaining_seconds, before.past)
         if found.items:
             attempts = self._send(key, destination, found.items[:count], remaining_seconds)
-            return self._paced(again, next_pace(pace, attempts, self._rate))
+            return self._paced(webhook, again, next_pace(pace, attempts, self._rate))
         if found.next is not None:
             return again._replace(past=found.next)
         if before.past is not None:
             # Older ones may have been deferred meanwhile, so all of it once more; but not at once,
             # since what makes the way so long is removed in its own time.
             return again._replace(seconds=self._schedule[-1], past=None)
-        since_ms = destination.webhook.health.draining_since_ms
+        since_ms = webhook.health.draining_since_ms
         if before.settled != since_ms:
             return again._replace(seconds=SETTLE_SECONDS, settled=since_ms)
         if self._store.end(key, since_ms):
@@ -240,12 +297,15 @@ class RecoveryJob:
             return True
         return destination.webhook.health.recovery_id != key.recovery_id
 
-    def _pace(self, step: RecoveryState) -> float:
-        return self._rate if step.pace is None else min(step.pace, self._rate)
+    def _pace(self, webhook: Webhook, step: RecoveryState) -> float:
+        if step.pace is not None:
+            return min(step.pace, self._rate)
+        return self._rate if webhook.health.comeback is Comeback.FULL else STARTING_PACE
 
-    def _paced(self, step: RecoveryState, pace: float) -> RecoveryState:
+    def _paced(self, webhook: Webhook, step: RecoveryState, pace: float) -> RecoveryState:
         """Return a step that follows another one at this pace."""
-        return step._replace(seconds=pause(pace), pace=pace if pace < self._rate else None)
+        full = pace >= self._rate and webhook.health.comeback is Comeback.FULL
+        return step._replace(seconds=pause(pace), pace=None if full else pace)
 
     def _cancel(
         self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]

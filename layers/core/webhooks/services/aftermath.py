@@ -1,0 +1,120 @@
+"""What follows the attempts of a batch: each webhook's health, then the retries of what failed.
+
+In that order, so that of the many deliveries that fail at once because their webhook is down, few
+get an execution each: the others wait for its recovery.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.delivery import Status
+from webhooks.services.health import is_news
+from webhooks.services.together import begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Executor
+
+    from webhooks.domain.delivery import Attempt, Delivery
+    from webhooks.ports import DeliveryStore, Observer
+    from webhooks.services.health import HealthKeeper
+    from webhooks.services.reader import Failures
+    from webhooks.services.work import Work
+
+
+class Owner(NamedTuple):
+    """A webhook of an account."""
+
+    account_id: str
+    webhook_id: str
+
+
+class Aftermath:
+    """Reports a webhook's attempts together, once all of its works in the batch are handled.
+
+    A batch changes its health once, and no other webhook's slow receiver delays its retries.
+    """
+
+    def __init__(
+        self,
+        works: Iterable[Work],
+        *,
+        health: HealthKeeper,
+        deliveries: DeliveryStore,
+        observer: Observer,
+        schedule: Callable[[Delivery], None],
+        threads: Executor,
+        failures: Failures,
+    ) -> None:
+        """Expect `works`; `schedule` starts a delivery's retry, `threads` wait for no attempt."""
+        self._left = Counter(_owner(work) for work in works)
+        self._finished: defaultdict[Owner, list[tuple[Work, Delivery]]] = defaultdict(list)
+        self._health = health
+        self._deliveries = deliveries
+        self._observer = observer
+        self._schedule = schedule
+        self._threads = threads
+        self._failures = failures
+
+    def add(self, work: Work, after: Delivery | None) -> None:
+        """Note that a work was handled, and what it came to: None where it was not attempted."""
+        owner = _owner(work)
+        self._left[owner] -= 1
+        if after is not None:
+            self._finished[owner].append((work, after))
+
+    def go_on(self) -> None:
+        """Report, and schedule what failed, of the webhooks all of whose works are handled."""
+        ready = [owner for owner in self._finished if not self._left[owner]]
+        finished = [(owner, self._finished.pop(owner)) for owner in ready]
+        news = [(owner, made) for owner, made in finished if _is_news(made)]
+        reports = begin(self._threads, self._report, news)
+        retries: list[tuple[Work, Delivery, bool]] = []
+        for (_, made), report in zip(news, reports, strict=True):
+            error = report.exception()
+            if error is not None:
+                # The deliveries are recorded all the same; a bug is not to pass unseen.
+                self._failures.add((), error)
+            waits = error is None and report.result()
+            retries += [(work, after, waits) for work, after in made if _failed(work)]
+        starts = begin(self._threads, lambda retry: self._retry(*retry), retries)
+        wait(starts)
+        for (work, _, _), start in zip(retries, starts, strict=True):
+            error = start.exception()
+            if error is not None:
+                self._failures.add(work.message_ids, error)
+
+    def _report(self, news: tuple[Owner, list[tuple[Work, Delivery]]]) -> bool:
+        _, made = news
+        webhook = made[0][0].destination.webhook
+        return self._health.report(webhook, _attempts(made))
+
+    def _retry(self, work: Work, after: Delivery, waits: bool) -> None:
+        stored = work.stored
+        if stored is None:
+            return
+        if waits and stored == after:
+            deferred = stored.defer("webhook_down")
+            if self._deliveries.update(deferred, before=stored):
+                self._observer.count("DeferredDeliveries")
+                return
+        self._schedule(stored)
+
+
+def _owner(work: Work) -> Owner:
+    return Owner(work.account_id, work.webhook_id)
+
+
+def _attempts(made: list[tuple[Work, Delivery]]) -> list[Attempt]:
+    return [attempt for _, after in made for attempt in after.attempts]
+
+
+def _is_news(made: list[tuple[Work, Delivery]]) -> bool:
+    return is_news(made[0][0].destination.webhook, _attempts(made))
+
+
+def _failed(work: Work) -> bool:
+    return work.stored is not None and work.stored.status is Status.RETRYING

@@ -1,0 +1,209 @@
+"""A webhook's events, retries and recoveries, each at its time, and its owner meanwhile."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+from contextlib import suppress
+from functools import cached_property, partial
+from itertools import count
+from typing import TYPE_CHECKING
+
+from support import samples
+from support.fakes import FakeJobScheduler, FakeRateLimitStore
+from support.world import World
+from webhooks.domain.delivery import Status
+from webhooks.domain.errors import TooManyEnablesError
+from webhooks.domain.health import RecoveryKey
+from webhooks.domain.jobs.recovery import RecoveryState
+from webhooks.domain.rate_limit import RateLimit
+from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
+from webhooks.ports import WebhookChanges
+from webhooks.services.rate_limits import RateLimits
+from webhooks.services.reader import Message
+from webhooks.services.registry import Registry
+from webhooks.services.retrier import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from webhooks.domain.delivery import DeliveryKey, Outcome
+    from webhooks.ports import JobKey
+    from webhooks.services.dispatcher import Dispatcher
+
+BATCH = 10
+OWNER = ("acc_1", samples.WEBHOOK_ID)
+
+
+class Story:
+    """What becomes of a webhook's events; `answer` is its receiver's."""
+
+    def __init__(self, answer: Callable[[], Outcome], *, dispatchers: int = 1) -> None:
+        """Have as many dispatchers receive a batch at the same time."""
+        self.world = World(
+            schedule=DEFAULT_SCHEDULE,
+            recovery_schedule=DEFAULT_RECOVERY_SCHEDULE,
+            recovery_rate=50,
+            recoveries=_Recoveries(self),
+        )
+        self.world.add()
+        self.world.sender.answer = self._answer
+        self.receiver = answer
+        self.refused = 0
+        self.executions = 0
+        self._dispatchers = [_new_dispatcher(self.world) for _ in range(dispatchers)]
+        self._at_once: list[Sequence[Message]] = []
+        self._retries: set[tuple[DeliveryKey, int]] = set()
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._lock = threading.Lock()
+
+    @property
+    def posts(self) -> int:
+        """How many requests the receiver has had."""
+        return len(self.world.sender.posts)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the webhook's owner was told."""
+        return self.world.operational_events.types
+
+    @property
+    def delivered(self) -> int:
+        """How many deliveries have succeeded."""
+        stored = self.world.deliveries.deliveries.values()
+        return sum(delivery.status is Status.SUCCEEDED for delivery in stored)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Takes the owner's calls."""
+        return Registry(
+            self.world.store,
+            recoveries=self.world.recoveries,
+            rate_limits=RateLimits(
+                FakeRateLimitStore(),
+                limits={RateLimit.ENABLES: 60},
+                observer=self.world.observer,
+                clock=self.world.clock,
+            ),
+            observer=self.world.observer,
+            check_url=lambda _: None,
+            resolve=lambda _: [],
+            is_public=lambda _: True,
+            max_webhooks=2,
+            max_webhooks_per_host=2,
+            cursor_key=b"key",
+            now_ns=lambda: self.world.now_ms * 1_000_000,
+        )
+
+    def events(self, number: int, *, a_second: float) -> None:
+        """Have so many events come, in full batches."""
+        together = BATCH * len(self._dispatchers)
+        for first in range(0, number, together):
+            numbers = range(first, min(first + together, number))
+            self.later(first / a_second, partial(self._receive, numbers))
+
+    def owner_repeats(self, every_seconds: float, seconds: float, **changes: object) -> None:
+        """Have the owner make the same call again and again."""
+        for number in range(int(seconds / every_seconds)):
+            self.later(number * every_seconds, partial(self._change, WebhookChanges(**changes)))
+
+    def owner_acts_during_requests(self, **changes: object) -> None:
+        """Have the owner make the same call while each request is on its way."""
+        receiver = self.receiver
+
+        def interrupted() -> Outcome:
+            self.world.now_ms += 1
+            self._change(WebhookChanges(**changes))
+            return receiver()
+
+        self.receiver = interrupted
+
+    def go_on(self, seconds: float) -> None:
+        """Let everything happen that is due within so many seconds."""
+        end_ms = self.world.now_ms + int(seconds * 1000)
+        while self._due and self._due[0][0] <= end_ms:
+            self.world.now_ms, _, work = heapq.heappop(self._due)
+            work()
+            self._follow()
+        self.world.now_ms = end_ms
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something in so many seconds."""
+        at_ms = self.world.now_ms + math.ceil(seconds * 1000)
+        heapq.heappush(self._due, (at_ms, next(self._order), work))
+
+    def recover(self, key: RecoveryKey, before: RecoveryState) -> None:
+        """Make a recovery's step."""
+        step = self.world.recovery_job.advance(key, before, lambda: 60.0)
+        if step is not None:
+            self.later(math.ceil(step.seconds), partial(self.recover, key, step))
+
+    def _receive(self, numbers: range) -> None:
+        """Have every dispatcher read the webhook before the first of them reports."""
+        self._at_once = [
+            [_message(n, self.world.now_ms) for n in numbers[start : start + BATCH]]
+            for start in range(0, len(numbers), BATCH)
+        ]
+        self._receive_next()
+
+    def _receive_next(self) -> None:
+        with self._lock:
+            batch = self._at_once.pop() if self._at_once else []
+            dispatcher = self._dispatchers[len(self._at_once) % len(self._dispatchers)]
+        if batch:
+            assert dispatcher.dispatch(batch, lambda: 60.0) == []
+
+    def _answer(self, _: str, __: Mapping[str, str]) -> Outcome:
+        self._receive_next()
+        return self.receiver()
+
+    def _change(self, changes: WebhookChanges) -> None:
+        try:
+            self.registry.update(*OWNER, changes)
+        except TooManyEnablesError:
+            self.refused += 1
+
+    def _follow(self) -> None:
+        for name in self.world.scheduler.generations.keys() - self._retries:
+            self._retries.add(name)
+            self.executions += 1
+            key, generation = name
+            attempt, delay = self.world.scheduler.executions[key]
+            self.later(delay, partial(self._retry, key, attempt, generation))
+
+    def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
+        verdict = self.world.retrier.retry(key, attempt, generation)
+        if verdict.decision is Decision.WAIT:
+            # The first delay is the only short one, so that another state machine goes on.
+            self.executions += attempt == 2
+            self.later(verdict.seconds, partial(self._retry, key, attempt + 1, generation))
+
+
+class _Recoveries(FakeJobScheduler):
+    """Has the executions of recoveries begin when they are due."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self._story = story
+
+    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+        assert isinstance(key, RecoveryKey)
+        known = {started for started, _ in self.started}
+        super().start(key, delay_seconds=delay_seconds)
+        if key not in known:
+            self._story.executions += 1
+            begin = partial(self._story.recover, key, RecoveryState(0))
+            self._story.later(math.ceil(delay_seconds), begin)
+
+
+def _new_dispatcher(world: World) -> Dispatcher:
+    with suppress(AttributeError):
+        del world.dispatcher
+    return world.dispatcher
+
+
+def _message(number: int, now_ms: int) -> Message:
+    text = samples.event_text(transaction_id=f"txn_{number}", timestamp=None)
+    return Message(f"m{number}", text, now_ms)
