@@ -161,10 +161,10 @@ class Recoveries(FakeJobScheduler):
         self._names: set[str] = set()
         self._clock = clock
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
         assert isinstance(key, RecoveryKey)
         assert delay_seconds >= 0
-        super().start(key, delay_seconds=delay_seconds)
+        super().start(key, delay_seconds=delay_seconds, run=run)
         if key.recovery_id not in self._names:
             self._names.add(key.recovery_id)
             due_ms = int((self._clock() + delay_seconds) * 1000)

@@ -38,6 +38,10 @@ class FakeJobStore(Generic[Record]):
         found = [job for job in reversed(self._of(owner)) if before is None or _id(job) < before]
         return Page(found[:limit], _id(found[limit - 1]) if len(found) > limit else None)
 
+    def running_one(self, owner: JobOwner) -> Record | None:
+        self.failures.check("running_one")
+        return next((job for job in self._of(owner) if job.running), None)
+
     def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
         self.failures.check("running_since")
         return [job for job in self._since(owner, since_ms) if job.running]
@@ -51,10 +55,17 @@ class FakeJobStore(Generic[Record]):
         stored = self.jobs.get(after.key)
         if stored == after:
             return True
-        if stored is None or not stored.running or _steps(stored) != _steps(before):
+        if stored is None or not stored.running or _version(stored) != _version(before):
             return False
         self.jobs[after.key] = after
         return True
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[JobKey]:
+        """`OverdueJobs` of this one kind."""
+        self.failures.check("overdue")
+        running = [job for job in self.jobs.values() if job.running and job.run.due_at_ms]
+        due = sorted(running, key=lambda job: job.run.due_at_ms)
+        return [job.key for job in due if job.run.due_at_ms < before_ms][:limit]
 
     def _since(self, owner: JobOwner, since_ms: int) -> list[Record]:
         return [job for job in self._of(owner) if job.created_at_ms >= since_ms]
@@ -75,6 +86,6 @@ def _id(job: Any) -> str:
     return str(job_id)
 
 
-def _steps(job: Any) -> int | None:
-    """How often progress was recorded; None of a kind that does not count it."""
-    return getattr(job, "steps", None)
+def _version(job: Any) -> tuple[int | None, int]:
+    """How often progress was recorded, None of a kind that does not count it, and by which run."""
+    return getattr(job, "steps", None), job.run.number

@@ -47,6 +47,7 @@ class FakeJobScheduler:
 
     def __init__(self) -> None:
         self.started: list[tuple[Any, float]] = []
+        self.runs: list[tuple[Any, int]] = []
         self.failures = Failures()
 
     @property
@@ -54,6 +55,7 @@ class FakeJobScheduler:
         """The jobs that were started."""
         return [key for key, _ in self.started]
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
         self.failures.check("start")
         self.started.append((key, delay_seconds))
+        self.runs.append((key, run))

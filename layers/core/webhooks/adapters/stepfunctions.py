@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.run import run_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,13 +79,15 @@ class StepFunctionsJobScheduler:
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
-        """See that the job has its execution."""
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
+        """See that the job's run has its execution."""
         ids = key._asdict()
         [*_, job_id] = ids.values()
         seconds = math.ceil(max(delay_seconds, 0))
         state = {"action": key.action, **ids, "seconds": seconds}
-        _start(self._client, self._state_machine_arn, job_id, state)
+        if run:
+            state["run"] = run
+        _start(self._client, self._state_machine_arn, run_name(job_id, run), state)
 
 
 def _name(delivery: Delivery) -> str:
