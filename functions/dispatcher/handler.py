@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from webhooks import wiring
+from webhooks.domain.resending import carried
 from webhooks.services.reader import Message
 
 if TYPE_CHECKING:
@@ -23,15 +24,27 @@ def handle(
 ) -> dict[str, Any]:
     """Deliver a batch with the given services; the answer names the messages to receive again."""
     with services.observer.invocation(context):
-        messages = [
-            Message(
-                id=record["messageId"],
-                body=record["body"],
-                sent_at_ms=int(record["attributes"]["SentTimestamp"]),
-            )
-            for record in event["Records"]
-        ]
+        messages = [_message(record) for record in event["Records"]]
         failed = services.dispatcher.dispatch(
             messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
         )
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def _message(record: dict[str, Any]) -> Message:
+    system = record["attributes"]
+    attributes = record.get("messageAttributes", {})
+    arrived_at_ms, tries, suspicions = carried(
+        {name: value.get("stringValue") for name, value in attributes.items()},
+        sent_at_ms=int(system["SentTimestamp"]),
+    )
+    return Message(
+        id=record["messageId"],
+        body=record["body"],
+        arrived_at_ms=arrived_at_ms,
+        group=system.get("MessageGroupId"),
+        receive_count=int(system.get("ApproximateReceiveCount", 1)),
+        tries=tries,
+        suspicions=suspicions,
+        receipt_handle=record.get("receiptHandle", ""),
+    )

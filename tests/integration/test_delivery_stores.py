@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from webhooks.domain.delivery import DeliveryKey, FailureReason, Status, delivery_id
+from webhooks.domain.delivery import Claim, DeliveryKey, FailureReason, Status, delivery_id
 from webhooks.domain.event import Event, EventType
 from webhooks.ports import DeliveryQuery
 
@@ -28,6 +28,7 @@ DAY_MS = 86_400_000
         {"body": '{"a":"\\u0000 \\ud800 ü \U0001f600"}'.encode()},
         {"status": Status.EXHAUSTED, "next_attempt_at_ms": None, "reason": "timeout"},
         {"attempts": (), "status": Status.WAITING, "next_attempt_at_ms": None},
+        {"short": True, "unstarted": True, "claim": Claim("inv_1", samples.NOW_MS, 2)},
         {
             "attempts": (
                 samples.attempt(1, status_code=None, error=FailureReason.TIMEOUT, response_body=""),

@@ -18,7 +18,7 @@ from webhooks.settings import Settings
 from webhooks.wiring import Services, TargetRules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import pytest
 
@@ -154,8 +154,25 @@ def _moto() -> Iterator[str]:
             server.stop()
 
 
-def sqs_event(*bodies: str, sent_at_ms: int = 1_766_313_000_000) -> dict[str, Any]:
-    """Return a batch of messages as the event source mapping hands it to the dispatcher."""
+def sqs_event(
+    *bodies: str,
+    sent_at_ms: int = 1_766_313_000_000,
+    receive_count: int = 1,
+    numbers: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Return a batch of messages as the event source mapping hands it to the dispatcher.
+
+    `numbers` are the message attributes of all of them.
+    """
+    attributes = {
+        name: {
+            "stringValue": str(number),
+            "stringListValues": [],
+            "binaryListValues": [],
+            "dataType": "Number",
+        }
+        for name, number in (numbers or {}).items()
+    }
     return {
         "Records": [
             {
@@ -163,12 +180,12 @@ def sqs_event(*bodies: str, sent_at_ms: int = 1_766_313_000_000) -> dict[str, An
                 "receiptHandle": f"handle-{index}",
                 "body": body,
                 "attributes": {
-                    "ApproximateReceiveCount": "1",
+                    "ApproximateReceiveCount": str(receive_count),
                     "SentTimestamp": str(sent_at_ms + index),
                     "SenderId": "123456789012",
                     "ApproximateFirstReceiveTimestamp": str(sent_at_ms + index),
                 },
-                "messageAttributes": {},
+                "messageAttributes": attributes,
                 "md5OfBody": "",
                 "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:events",

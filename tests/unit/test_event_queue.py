@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from webhooks.adapters.sqs import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, SQSEventQueue
+from webhooks.domain.resending import ARRIVED_AT, SUSPICIONS, TRIES, Outgoing
 
 if TYPE_CHECKING:
     import pytest
@@ -44,6 +45,10 @@ def make_queue(sqs: Any) -> tuple[SQSEventQueue, list[float]]:
     return SQSEventQueue(sqs, "url", sleep=pauses.append), pauses
 
 
+def outgoing(*bodies: str) -> list[Outgoing]:
+    return [Outgoing(body, "acc_1") for body in bodies]
+
+
 def throttled() -> ClientError:
     return ClientError({"Error": {"Code": "RequestThrottled"}}, "SendMessageBatch")
 
@@ -51,7 +56,7 @@ def throttled() -> ClientError:
 def test_only_the_entries_that_failed_are_sent_again() -> None:
     sqs = StubSqs({"1"}, {"1"})
     queue, pauses = make_queue(sqs)
-    assert queue.put("acc_1", ["a", "b", "c"]) == []
+    assert queue.put(outgoing("a", "b", "c")) == []
     assert sqs.sent == [["a", "b", "c"], ["b"], ["b"]]
     assert len(pauses) == 2
 
@@ -59,14 +64,14 @@ def test_only_the_entries_that_failed_are_sent_again() -> None:
 def test_what_fails_three_times_is_told() -> None:
     sqs = StubSqs({"0", "2"}, {"0", "2"}, {"2"})
     queue, _ = make_queue(sqs)
-    assert queue.put("acc_1", ["a", "b", "c"]) == [2]
+    assert queue.put(outgoing("a", "b", "c")) == [2]
     assert sqs.sent == [["a", "b", "c"], ["a", "c"], ["a", "c"]]
 
 
 def test_a_queue_that_does_not_answer_is_not_asked_for_the_rest() -> None:
     sqs = StubSqs(set(), throttled())
     queue, _ = make_queue(sqs)
-    assert queue.put("acc_1", [str(at) for at in range(35)]) == list(range(10, 35))
+    assert queue.put(outgoing(*map(str, range(35)))) == list(range(10, 35))
     assert len(sqs.batches) == 2
 
 
@@ -77,7 +82,7 @@ def test_every_batch_is_one_that_sqs_takes(sizes: list[int]) -> None:
     messages = ["x" * size for size in sizes]
     sqs = StubSqs()
     queue, _ = make_queue(sqs)
-    assert queue.put("acc_1", messages) == []
+    assert queue.put(outgoing(*messages)) == []
     assert [message for batch in sqs.sent for message in batch] == messages
     for batch in sqs.sent:
         assert len(batch) <= MAX_BATCH_ENTRIES
@@ -90,7 +95,7 @@ def test_messages_arrive_in_their_accounts_group(monkeypatch: pytest.MonkeyPatch
         sqs = boto3.client("sqs")
         url = sqs.create_queue(QueueName="events")["QueueUrl"]
         messages = [str(at) for at in range(12)]
-        assert SQSEventQueue(sqs, url).put("acc_1", messages) == []
+        assert SQSEventQueue(sqs, url).put(outgoing(*messages)) == []
         received = [
             message
             for _ in "12"
@@ -100,3 +105,48 @@ def test_messages_arrive_in_their_accounts_group(monkeypatch: pytest.MonkeyPatch
         ]
     assert sorted(message["Body"] for message in received) == sorted(messages)
     assert {message["Attributes"]["MessageGroupId"] for message in received} == {"acc_1"}
+
+
+def test_a_message_carries_what_it_has_of_the_one_that_it_comes_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        sqs = boto3.client("sqs")
+        url = sqs.create_queue(QueueName="events")["QueueUrl"]
+        message = Outgoing("a", None, arrived_at_ms=1_766_313_000_000, tries=7, suspicions=2)
+        assert SQSEventQueue(sqs, url).put([message]) == []
+        [received] = sqs.receive_message(
+            QueueUrl=url, MessageAttributeNames=["All"], MessageSystemAttributeNames=["All"]
+        )["Messages"]
+    assert {name: one["StringValue"] for name, one in received["MessageAttributes"].items()} == {
+        ARRIVED_AT: "1766313000000",
+        TRIES: "7",
+        SUSPICIONS: "2",
+    }
+    assert {one["DataType"] for one in received["MessageAttributes"].values()} == {"Number"}
+    assert "MessageGroupId" not in received["Attributes"]
+
+
+def test_a_delayed_message_waits_on_the_queue_and_a_plain_one_has_no_attributes() -> None:
+    sqs = StubSqs()
+    queue, _ = make_queue(sqs)
+    assert queue.put([Outgoing("a", "acc_1", delay_seconds=900), Outgoing("b", "acc_1")]) == []
+    assert sqs.batches == [
+        [
+            {"Id": "0", "MessageBody": "a", "MessageGroupId": "acc_1", "DelaySeconds": 900},
+            {"Id": "1", "MessageBody": "b", "MessageGroupId": "acc_1"},
+        ]
+    ]
+
+
+def test_attributes_count_towards_a_batch_and_a_message_past_it_is_not_sent() -> None:
+    largest = "x" * (MAX_BATCH_BYTES - len(ARRIVED_AT + "Number" + "1766313000000"))
+    sqs = StubSqs()
+    queue, _ = make_queue(sqs)
+    messages = [
+        Outgoing(body, "acc_1", arrived_at_ms=1_766_313_000_000)
+        for body in ("a", largest, largest + "x", "é" * (MAX_BATCH_BYTES // 2), "b")
+    ]
+    assert queue.put(messages) == [2, 3]
+    assert sqs.sent == [["a"], [largest], ["b"]]

@@ -29,7 +29,7 @@ def shards(world: World) -> list[str]:
     """Take what was put on the queue."""
     taken = [text for account, text in world.queue.messages if account == "acc_1"]
     assert len(taken) == len(world.queue.messages)
-    world.queue.messages.clear()
+    world.queue.sent.clear()
     return taken
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
-from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
+from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id_range
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.ports import OverdueDelivery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from webhooks.domain.delivery import Status
+    from webhooks.domain.delivery import Claim
     from webhooks.domain.event import Event
     from webhooks.domain.selection import Selection
     from webhooks.ports import DeliveryQuery
@@ -76,6 +77,31 @@ class FakeDeliveryStore:
         self.deliveries[delivery.key] = delivery
         return True
 
+    def claim_attempt(
+        self, delivery: Delivery, claim: Claim, *, attempt_number: int, now_ms: int
+    ) -> Delivery | None:
+        self.failures.check("claim_attempt")
+        self.writes.append("claim_attempt")
+        stored = self._read(delivery.key)
+        if stored is None:
+            return None
+        wanted = (Status.RETRYING, delivery.generation, attempt_number)
+        free = stored.claim is None or stored.claim.until_ms <= now_ms
+        if free and wanted == (stored.status, stored.generation, stored.next_attempt):
+            stored = replace(stored, claim=claim)
+            self.deliveries[delivery.key] = stored
+        return stored
+
+    def mark_unstarted(self, delivery: Delivery) -> bool:
+        self.failures.check("mark_unstarted")
+        self.writes.append("mark_unstarted")
+        stored = self._read(delivery.key)
+        known = delivery.generation, delivery.next_attempt_at_ms
+        if stored is None or (stored.generation, stored.next_attempt_at_ms) != known:
+            return False
+        self.deliveries[delivery.key] = replace(stored, unstarted=True)
+        return True
+
     def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
         self.failures.check("page")
         first, last = delivery_id_range(query.since_ms, query.until_ms)
@@ -103,12 +129,13 @@ class FakeDeliveryStore:
         return self.deliveries.get(key)
 
 
-def _version(delivery: Delivery) -> tuple[Status, int, int, int | None]:
+def _version(delivery: Delivery) -> tuple[object, ...]:
     return (
         delivery.status,
         len(delivery.attempts),
         delivery.generation,
         delivery.next_attempt_at_ms,
+        delivery.claim and delivery.claim.invocation,
     )
 
 

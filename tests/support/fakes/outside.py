@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.operational_event import OperationalEvent
+    from webhooks.domain.resending import Outgoing
 
 
 @dataclass
@@ -31,19 +32,20 @@ class FakeSender:
 
 
 class FakeEventQueue:
-    """The events queue as a list of account and message."""
+    """The events queue as a list."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[str, str]] = []
+        self.sent: list[Outgoing] = []
         self.refuse: set[int] = set()
 
-    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
-        self.messages += [
-            (account_id, message)
-            for place, message in enumerate(messages)
-            if place not in self.refuse
-        ]
+    def put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
+        self.sent += [message for place, message in enumerate(messages) if place not in self.refuse]
         return [place for place in range(len(messages)) if place in self.refuse]
+
+    @property
+    def messages(self) -> list[tuple[str | None, str]]:
+        """Each message's group and body."""
+        return [(message.group, message.body) for message in self.sent]
 
 
 class FakeRejectedMessages:

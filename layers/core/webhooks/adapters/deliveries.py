@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.domain.delivery import Delivery, DeliveryKey
+    from webhooks.domain.delivery import Claim, Delivery, DeliveryKey
     from webhooks.domain.event import Event
 
 T = TypeVar("T")
@@ -45,9 +47,16 @@ _CHANGING = (
     "attention",
     "due",
     "restarts",
+    "next_attempt",
+    "short",
+    "unstarted",
+    "claim",
     _EXPIRY,
 )
 """The attributes that change in a delivery's life; those that find it and its body never do."""
+
+_NAME = re.compile("#([a-z_]+)")
+"""A placeholder of an attribute's name in an expression."""
 
 _ERASING = ("body", "event_id", "erased")
 """What changes besides when a delivery is erased."""
@@ -197,6 +206,13 @@ class DynamoDBDeliveryStore:
             else:
                 nobody_faster += f" AND #{name} = :{name}_before"
                 values[f":{name}_before"] = {"N": str(value)}
+        names = {f"#{name}": name for name in changing}
+        if before.claim is None:
+            nobody_faster += " AND attribute_not_exists(#claim)"
+        else:
+            nobody_faster += " AND #claim.#invocation = :invocation"
+            names["#invocation"] = "invocation"
+            values[":invocation"] = {"S": before.claim.invocation}
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(
@@ -204,7 +220,7 @@ class DynamoDBDeliveryStore:
                     Key=items.delivery_key(delivery.key),
                     UpdateExpression=expression,
                     ConditionExpression=nobody_faster,
-                    ExpressionAttributeNames={f"#{name}": name for name in changing},
+                    ExpressionAttributeNames=names,
                     ExpressionAttributeValues=values | {f":{name}": item[name] for name in present},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
@@ -213,8 +229,73 @@ class DynamoDBDeliveryStore:
                 return bool(stored) and delivery_items.read_delivery(stored) == delivery
         return True
 
+    def claim_attempt(
+        self, delivery: Delivery, claim: Claim, *, attempt_number: int, now_ms: int
+    ) -> Delivery | None:
+        """Claim the schedule's next attempt, which changes `claim` alone: one write unit.
+
+        A record of the version before has no number of its next attempt: its attempts must then be
+        as many as read.
+        """
+        condition = (
+            "#status = :retrying AND "
+            "(#claim.#until <= :now OR attribute_not_exists(#claim)) AND "
+            "(#next_attempt = :number OR "
+            "(attribute_not_exists(#next_attempt) AND size(#attempts) = :attempts)) AND "
+        )
+        values: dict[str, Any] = {
+            ":retrying": {"S": Status.RETRYING.value},
+            ":now": {"N": str(now_ms)},
+            ":number": {"N": str(attempt_number)},
+            ":attempts": {"N": str(len(delivery.attempts))},
+            ":claim": delivery_items.claim_value(claim),
+        }
+        condition += _generation_condition(delivery, values)
+        return self._change_one(delivery, "SET #claim = :claim", condition, values)
+
+    def mark_unstarted(self, delivery: Delivery) -> bool:
+        """Note that no execution could be started for a delivery: one write unit."""
+        condition = "#next_attempt_at = :due AND "
+        values: dict[str, Any] = {
+            ":due": {"N": str(delivery.next_attempt_at_ms)},
+            ":true": {"BOOL": True},
+        }
+        condition += _generation_condition(delivery, values)
+        marked = self._change_one(delivery, "SET #unstarted = :true", condition, values)
+        return marked is not None and marked.unstarted
+
+    def _change_one(
+        self, delivery: Delivery, expression: str, condition: str, values: dict[str, Any]
+    ) -> Delivery | None:
+        """Change an attribute outside the indexes; returns the delivery as it is then stored."""
+        text = f"{expression} {condition}"
+        with unavailable_on_failure("changing a delivery"):
+            try:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=items.delivery_key(delivery.key),
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={f"#{name}": name for name in _NAME.findall(text)},
+                    ExpressionAttributeValues=values,
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                stored = _stored(error, absent_is={})
+            else:
+                stored = answer["Attributes"]
+        return delivery_items.read_delivery(stored) if stored else None
+
     def _item(self, delivery: Delivery) -> items.Item:
         return delivery_items.delivery_item(delivery, self._retention_seconds)
+
+
+def _generation_condition(delivery: Delivery, values: dict[str, Any]) -> str:
+    if not delivery.generation:
+        return "attribute_not_exists(#generation)"
+    values[":generation"] = {"N": str(delivery.generation)}
+    return "#generation = :generation"
 
 
 def _stored(error: ClientError, absent_is: Any = None) -> Any:

@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.items import delivery_key, item_size, number, owner, read_delivery_key
-from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status
+from webhooks.domain.delivery import Attempt, Claim, Delivery, FailureReason, Status
 from webhooks.domain.errors import UnreadableRecordError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         item["erased"] = {"BOOL": True}
     if delivery.restarts:
         item["restarts"] = number(delivery.restarts)
+    item |= _next_attempt_values(delivery)
     if delivery.next_attempt_at_ms is not None:
         item["due"] = {"S": due_key(delivery.id)}
     attention = attention_value(delivery)
@@ -68,6 +69,31 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         item["attention"] = {"S": attention}
     item["body"] = _body_value(delivery.body, item_size(item) + len("body"))
     return item
+
+
+def _next_attempt_values(delivery: Delivery) -> Item:
+    """Return what concerns the next attempt: in no index, so that it changes for one write unit."""
+    values: Item = {}
+    if delivery.status is Status.RETRYING:
+        values["next_attempt"] = number(delivery.next_attempt)
+    if delivery.short:
+        values["short"] = {"BOOL": True}
+    if delivery.unstarted:
+        values["unstarted"] = {"BOOL": True}
+    if delivery.claim is not None:
+        values["claim"] = claim_value(delivery.claim)
+    return values
+
+
+def claim_value(claim: Claim) -> dict[str, Any]:
+    """Return a claim as a map, whose lease a condition can compare."""
+    return {
+        "M": {
+            "invocation": {"S": claim.invocation},
+            "until": number(claim.until_ms),
+            "count": number(claim.count),
+        }
+    }
 
 
 def attention_value(delivery: Delivery) -> str | None:
@@ -165,7 +191,14 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
         earlier_attempts=int(item.get("earlier_attempts", {}).get("N", 0)),
         erased=item.get("erased", {}).get("BOOL", False),
         restarts=int(item.get("restarts", {}).get("N", 0)),
+        short=item.get("short", {}).get("BOOL", False),
+        unstarted=item.get("unstarted", {}).get("BOOL", False),
+        claim=_read_claim(item["claim"]["M"]) if "claim" in item else None,
     )
+
+
+def _read_claim(value: Mapping[str, Any]) -> Claim:
+    return Claim(value["invocation"]["S"], int(value["until"]["N"]), int(value["count"]["N"]))
 
 
 def _last_activity_seconds(delivery: Delivery) -> int:

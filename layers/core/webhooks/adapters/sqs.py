@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
     from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.resending import Outgoing
 
 MAX_BATCH_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
@@ -40,42 +41,55 @@ class SQSEventQueue:
         self._queue_url = queue_url
         self._sleep = sleep
 
-    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
-        """Put an account's messages on the queue, as one group of its fair queueing.
+    def put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
+        """Put messages on the queue; returns the places of those that could not be.
 
-        Returns the places of those that could not be. Once the queue does not answer at all, the
-        rest are not tried: the SDK has tried three times by then, and a caller waits.
+        Once the queue does not answer at all, the rest are not tried: the SDK has tried three times
+        by then, and a caller waits. A message that SQS would refuse for its size is not sent.
         """
-        pending = list(range(len(messages)))
+        sizes = [message.size_bytes for message in messages]
+        too_large = [place for place, size in enumerate(sizes) if size > MAX_BATCH_BYTES]
+        pending = [place for place in range(len(messages)) if place not in too_large]
         for attempt in range(1, _TRIES + 1):
             try:
-                for batch in list(_batches(pending, messages)):
-                    sent = self._send(account_id, batch, messages)
+                for batch in list(_batches(pending, sizes)):
+                    sent = self._send(batch, messages)
                     pending = [place for place in pending if place not in sent]
             except UnavailableError:
-                return pending
+                break
             if not pending or attempt == _TRIES:
                 break
             self._sleep(_PAUSE_SECONDS * attempt)
-        return pending
+        return sorted(pending + too_large)
 
-    def _send(self, account_id: str, batch: Sequence[int], messages: Sequence[str]) -> set[int]:
+    def _send(self, batch: Sequence[int], messages: Sequence[Outgoing]) -> set[int]:
         """Send one batch; returns the places of those that the queue took."""
-        entries: list[Any] = [
-            {"Id": str(place), "MessageBody": messages[place], "MessageGroupId": account_id}
-            for place in batch
-        ]
+        entries: list[Any] = [{"Id": str(place), **_entry(messages[place])} for place in batch]
         with unavailable_on_failure("publishing events"):
             answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         return {int(entry["Id"]) for entry in answer.get("Successful", [])}
 
 
-def _batches(places: Sequence[int], messages: Sequence[str]) -> Iterator[list[int]]:
-    """Divide messages into batches that SQS takes; they are ASCII, so a character is a byte."""
+def _entry(message: Outgoing) -> dict[str, object]:
+    entry: dict[str, object] = {"MessageBody": message.body}
+    if message.group is not None:
+        entry["MessageGroupId"] = message.group
+    if message.delay_seconds:
+        entry["DelaySeconds"] = message.delay_seconds
+    attributes = message.attributes
+    if attributes:
+        entry["MessageAttributes"] = {
+            name: {"DataType": "Number", "StringValue": value} for name, value in attributes.items()
+        }
+    return entry
+
+
+def _batches(places: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Divide messages of these sizes, in bytes, into batches that SQS takes."""
     batch: list[int] = []
     size = 0
     for place in places:
-        length = len(messages[place])
+        length = sizes[place]
         if batch and (len(batch) == MAX_BATCH_ENTRIES or size + length > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0

@@ -94,6 +94,18 @@ class Attempt:
         return max(0, self.started_at_ms + self.duration_ms - since_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The invocation that makes a delivery's next attempt, alone until its lease ends.
+
+    `count` is how many claims in a row ended without a result, this one among them.
+    """
+
+    invocation: str
+    until_ms: int
+    count: int = 1
+
+
 class DeliveryKey(NamedTuple):
     """What finds a delivery: whose it is, for which webhook, and its id."""
 
@@ -111,7 +123,8 @@ class Delivery:
     execution, so that an older one knows to end; `earlier_attempts` are scheduled ones from before
     an operator had its schedule begin anew. One that is `erased` has only the names of its event
     for a body, and is never sent again. `restarts` is how often the sweep has given it a new
-    execution since its last attempt.
+    execution since its last attempt. The next attempt of one that is `short` belongs to the machine
+    of short delays; one that is `unstarted` could not be given its execution.
     """
 
     account_id: str
@@ -130,6 +143,9 @@ class Delivery:
     earlier_attempts: int = 0
     erased: bool = False
     restarts: int = 0
+    short: bool = False
+    unstarted: bool = False
+    claim: Claim | None = None
 
     @property
     def scheduled_attempts(self) -> int:
@@ -152,33 +168,66 @@ class Delivery:
         """What finds this delivery."""
         return DeliveryKey(self.account_id, self.webhook_id, self.id)
 
+    @property
+    def next_attempt(self) -> int:
+        """The number of the schedule's next attempt, as the schedule counts."""
+        return self.scheduled_attempts + 1
+
     def after(
-        self, attempt: Attempt, status: Status, next_attempt_at_ms: int | None = None
+        self,
+        attempt: Attempt,
+        status: Status,
+        next_attempt_at_ms: int | None = None,
+        *,
+        short: bool = False,
     ) -> Delivery:
-        """Return the delivery with one more attempt and what follows from it."""
-        return replace(
+        """Return the delivery with one more attempt and what follows from it.
+
+        An attempt besides the schedule leaves the schedule's next one, and who has claimed it.
+        """
+        after = replace(
             self,
             attempts=(*self.attempts, attempt),
             status=status,
             next_attempt_at_ms=next_attempt_at_ms,
             restarts=0,
         )
+        if attempt.scheduled or status is not self.status:
+            after = after.unclaimed(short=short)
+        return after
+
+    def unclaimed(self, *, short: bool = False) -> Delivery:
+        """Return the delivery with nothing under way for its next attempt."""
+        return replace(self, short=short, unstarted=False, claim=None)
 
     def defer(self, reason: str) -> Delivery:
         """Return the delivery as one that waits until its webhook can take it, and why."""
-        return replace(self, status=Status.WAITING, next_attempt_at_ms=None, reason=reason)
+        return self._set_aside(Status.WAITING, reason)
 
     def cancel(self, reason: str) -> Delivery:
         """Return the delivery as one that is never sent, and why."""
-        return replace(self, status=Status.CANCELLED, next_attempt_at_ms=None, reason=reason)
+        return self._set_aside(Status.CANCELLED, reason)
+
+    def _set_aside(self, status: Status, reason: str) -> Delivery:
+        return replace(self.unclaimed(), status=status, next_attempt_at_ms=None, reason=reason)
 
     def resumed(self, now_ms: int) -> Delivery:
         """Return the delivery as its next execution finds it, due at once."""
-        return replace(self, generation=self.generation + 1, next_attempt_at_ms=now_ms, restarts=0)
+        return replace(
+            self.unclaimed(),
+            generation=self.generation + 1,
+            next_attempt_at_ms=now_ms,
+            restarts=0,
+        )
 
-    def restarted(self, due_ms: int) -> Delivery:
-        """Return the delivery as the execution finds it that the sweep gives it, due at a time."""
-        return replace(self.resumed(due_ms), restarts=self.restarts + 1)
+    def restarted(self, due_ms: int, *, short: bool = False) -> Delivery:
+        """Return the delivery as the execution finds it that the sweep gives it, due at a time.
+
+        The last claim stays, so that those without a result are counted.
+        """
+        return replace(
+            self.resumed(due_ms), restarts=self.restarts + 1, short=short, claim=self.claim
+        )
 
 
 _TRANSACTION_ID = re.compile(rb'\{"event":"[^"\\]*","transaction_id":("(?:[^"\\]|\\.)*")')

@@ -20,6 +20,13 @@ JITTER = 0.1
 MAX_RETRY_AFTER_SECONDS = 86400.0
 """The furthest that a receiver's `Retry-After` moves the next attempt (contract 2.5)."""
 
+SHORT_DELAY_SECONDS = 60.0
+"""The longest delay, jitter and `Retry-After` included, of the machine of short delays.
+
+An Express execution lasts five minutes at most and is paid by its duration: at 95 seconds it costs
+what a Standard one does.
+"""
+
 RESTART_SECONDS = 600.0
 """How long the sweep's second restart of a delivery in a row waits; the next ones twice as long."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from webhooks.domain.delivery import Delivery, DeliveryKey, Status
+    from webhooks.domain.delivery import Claim, Delivery, DeliveryKey, Status
     from webhooks.domain.event import Event
     from webhooks.domain.selection import Selection
     from webhooks.ports.pages import Page
@@ -63,9 +63,27 @@ class DeliveryStore(Protocol):
     def update(self, delivery: Delivery, *, before: Delivery) -> bool:
         """Write an attempt's result or a new status over what `before` was read as.
 
-        False, with nothing written, where the stored one has another status, generation or number
-        of attempts by now: somebody else was faster. The body changes only where the delivery is
-        erased with this.
+        False, with nothing written, where the stored one has another status, generation, claim or
+        number of attempts by now: another writer was faster. The body changes only where the
+        delivery is erased with this.
+        """
+
+    def claim_attempt(
+        self, delivery: Delivery, claim: Claim, *, attempt_number: int, now_ms: int
+    ) -> Delivery | None:
+        """Claim attempt `attempt_number` of the schedule for one invocation.
+
+        Only where the delivery is retrying, of the generation that `delivery` was read with, its
+        next attempt has this number, and no claim's lease goes on at `now_ms`. Returns the delivery
+        as it is then stored, None where it is absent: the claim is taken where it is there. One
+        whose answer was lost is recognised by its invocation.
+        """
+
+    def mark_unstarted(self, delivery: Delivery) -> bool:
+        """Note that no execution could be started for the delivery, so that the sweep takes it.
+
+        False, with nothing written, where its generation or the time of its next attempt is another
+        by now: an execution works on it.
         """
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Outcome
     from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.operational_event import OperationalEvent
+    from webhooks.domain.resending import Outgoing
 
 
 class Sender(Protocol):
@@ -65,8 +66,8 @@ class RejectedMessages(Protocol):
 class EventQueue(Protocol):
     """The events queue, as a producer uses it."""
 
-    def put(self, account_id: str, messages: Sequence[str]) -> Sequence[int]:
-        """Put an account's messages on the queue; returns the places of those that could not be.
+    def put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
+        """Put messages on the queue; returns the places of those that could not be.
 
         What failed was tried several times, and nothing is raised for it.
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
 from webhooks.domain.event import accept
+from webhooks.domain.resending import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,8 +62,10 @@ class Publisher:
         now_ms = int(self._clock() * 1000)
         results = [_checked(document, account_id, now_ms) for document in documents]
         places = [place for place, result in enumerate(results) if result.error is None]
-        messages = [_message(documents[place], account_id) for place in places]
-        not_taken = self._queue.put(account_id, messages) if messages else ()
+        messages = [
+            Outgoing(_message(documents[place], account_id), account_id) for place in places
+        ]
+        not_taken = self._queue.put(messages) if messages else ()
         for index in not_taken:
             results[places[index]] = Published(
                 error=UnavailableError("the events queue did not take it")

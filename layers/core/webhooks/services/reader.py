@@ -26,11 +26,21 @@ so many that the others of its batch would wait for them until the invocation en
 
 
 class Message(NamedTuple):
-    """A message of the events queue. `sent_at_ms` is when SQS took it."""
+    """A message of the events queue.
+
+    `arrived_at_ms` is when SQS took it, or the first of the messages that it comes of: `tries` of
+    those failed through a fault of ours, `suspicions` of them may have ended their dispatcher.
+    `receive_count` counts receives, also those whose batch no dispatcher ever saw.
+    """
 
     id: str
     body: str
-    sent_at_ms: int
+    arrived_at_ms: int
+    group: str | None = None
+    receive_count: int = 1
+    tries: int = 0
+    suspicions: int = 0
+    receipt_handle: str = ""
 
 
 class Read(NamedTuple):
@@ -104,7 +114,7 @@ class Reader:
         return settled
 
     def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
-        content = self._content(message, message.sent_at_ms)
+        content = self._content(message, message.arrived_at_ms)
         for name in content.ignored_types:
             self._observer.count("IgnoredEvents")
             if name in NO_COMPLAINTS:
@@ -113,7 +123,7 @@ class Reader:
         if content.part is not None:
             event, shard, arrived_at_ms = content.part
             return [Read(message, event, arrived_at_ms, shard)]
-        return [Read(message, event, message.sent_at_ms) for event in content.events]
+        return [Read(message, event, message.arrived_at_ms) for event in content.events]
 
     def _content(self, message: Message, sent_at_ms: int) -> Content:
         return read_message(

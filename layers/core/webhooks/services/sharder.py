@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.resending import Outgoing
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide, to_message
 
 if TYPE_CHECKING:
@@ -84,8 +85,11 @@ class Sharding:
 
     def _put(self, read: Read, shards: Sequence[Shard]) -> Sequence[int]:
         # Made here: all the messages of a batch's widest events would not fit in the memory.
-        messages = [to_message(Part(read.event, one, read.arrived_at_ms)) for one in shards]
-        return self._queue.put(read.event.account_id, messages)
+        account_id, arrived_at_ms = read.event.account_id, read.arrived_at_ms
+        texts = (to_message(Part(read.event, one, arrived_at_ms)) for one in shards)
+        return self._queue.put(
+            [Outgoing(text, account_id, arrived_at_ms=arrived_at_ms) for text in texts]
+        )
 
 
 _AT_ONCE = MOST_AT_ONCE // SHARD_WEBHOOKS

@@ -1,0 +1,82 @@
+"""Messages that the events queue gets from us, and what they carry of the ones they come of.
+
+A message that is sent again is a new one to SQS, with another id and another time. The attributes
+here keep its first arrival, from which the contract's time and the derived ids come.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ARRIVED_AT = "sendcomms_arrived_at"
+"""The attribute with the first arrival, in Unix milliseconds."""
+
+TRIES = "sendcomms_tries"
+"""The attribute with the number of times that the event failed through a fault of ours."""
+
+SUSPICIONS = "sendcomms_suspicions"
+"""The attribute with the number of times that the event may have ended its dispatcher."""
+
+_NUMBER = re.compile("[0-9]{1,15}")
+
+
+class Outgoing(NamedTuple):
+    """A message for the events queue, and the group of fair queueing that it belongs to.
+
+    `arrived_at_ms` is the first arrival of a message that comes of an earlier one; without it SQS's
+    own time of this one is the first.
+    """
+
+    body: str
+    group: str | None
+    delay_seconds: int = 0
+    arrived_at_ms: int | None = None
+    tries: int = 0
+    suspicions: int = 0
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The message attributes, numbers all of them; one that says nothing is left out."""
+        numbers = {
+            ARRIVED_AT: self.arrived_at_ms,
+            TRIES: self.tries or None,
+            SUSPICIONS: self.suspicions or None,
+        }
+        return {name: str(number) for name, number in numbers.items() if number is not None}
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes that SQS counts: the body, and each attribute's name, type and value."""
+        attributes = self.attributes
+        texts = [self.body, *attributes, *attributes.values()]
+        return sum(len(text.encode()) for text in texts) + len("Number") * len(attributes)
+
+
+class Carried(NamedTuple):
+    """What a message carries of the ones that it comes of."""
+
+    arrived_at_ms: int
+    tries: int = 0
+    suspicions: int = 0
+
+
+def carried(attributes: Mapping[str, str | None], *, sent_at_ms: int) -> Carried:
+    """Read a message's attributes, by their names; one that is no number of ours is ignored.
+
+    `sent_at_ms` is when SQS took the message. No attribute can move an event into the future, since
+    every producer can set them.
+    """
+    numbers = {
+        name: int(value)
+        for name in (ARRIVED_AT, TRIES, SUSPICIONS)
+        if (value := attributes.get(name)) is not None and _NUMBER.fullmatch(value)
+    }
+    return Carried(
+        min(numbers.get(ARRIVED_AT, sent_at_ms), sent_at_ms),
+        numbers.get(TRIES, 0),
+        numbers.get(SUSPICIONS, 0),
+    )
