@@ -60,13 +60,6 @@ class FakeJobStore(Generic[Record]):
         self.jobs[after.key] = after
         return True
 
-    def overdue(self, before_ms: int, limit: int) -> Sequence[JobKey]:
-        """`OverdueJobs` of this one kind."""
-        self.failures.check("overdue")
-        running = [job for job in self.jobs.values() if job.running and job.run.due_at_ms]
-        due = sorted(running, key=lambda job: job.run.due_at_ms)
-        return [job.key for job in due if job.run.due_at_ms < before_ms][:limit]
-
     def _since(self, owner: JobOwner, since_ms: int) -> list[Record]:
         return [job for job in self._of(owner) if job.created_at_ms >= since_ms]
 
@@ -74,6 +67,20 @@ class FakeJobStore(Generic[Record]):
         """The jobs of an owner, oldest first."""
         ids = [each for each in owner if each is not None]
         return sorted((job for job in self.jobs.values() if _owner(job.key) == ids), key=_id)
+
+
+class FakeOverdueJobs:
+    """`OverdueJobs` over the fake stores of some kinds."""
+
+    def __init__(self, *stores: FakeJobStore[Any]) -> None:
+        self.stores = stores
+        self.failures = Failures()
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[JobKey]:
+        self.failures.check("overdue")
+        jobs = [job for store in self.stores for job in store.jobs.values()]
+        due = [job for job in jobs if job.running and 0 < job.run.due_at_ms < before_ms]
+        return [job.key for job in sorted(due, key=lambda job: job.run.due_at_ms)][:limit]
 
 
 def _owner(key: JobKey) -> Any:

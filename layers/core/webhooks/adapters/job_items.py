@@ -33,7 +33,8 @@ class JobCodec(Generic[Record]):
 
     `kind` ends the partitions of its records. `key` makes a job's key of its ids. `attributes`
     returns what a record has besides its key and the attributes of every job; `read` makes a job of
-    the ids of its key and its item. With `one_at_a_time` a webhook has at most one running job of the kind.
+    the ids of its key and its item. With `one_at_a_time` a webhook has at most one running job of
+    the kind.
     """
 
     kind: str

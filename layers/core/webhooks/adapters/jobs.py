@@ -13,6 +13,7 @@ from webhooks.adapters.items import number
 from webhooks.adapters.job_items import run_attributes
 from webhooks.adapters.transactions import transact
 from webhooks.domain.delivery import delivery_id_range
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.ports import Page, Record
 
 if TYPE_CHECKING:
@@ -81,7 +82,12 @@ class DynamoDBJobStore(Generic[Record]):
                 TableName=self._table, Key=self._key(key), ConsistentRead=True
             )
         item = answer.get("Item")
-        return self._read(item) if item and self._lives(item) else None
+        if not item or not self._lives(item):
+            return None
+        try:
+            return self._read(item)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UnreadableRecordError(key, type(error).__name__) from None
 
     def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
         """Return up to `limit` of an owner's jobs, newest first, from those older than an id."""

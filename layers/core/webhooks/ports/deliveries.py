@@ -86,6 +86,12 @@ class DeliveryStore(Protocol):
         by now: an execution works on it.
         """
 
+    def note_expiring(self, delivery: Delivery) -> bool:
+        """Note that the owner of a waiting delivery is notified of the end of its retention.
+
+        True only for the one call that did it, and only while the delivery is as it was read.
+        """
+
 
 class OverdueDelivery(NamedTuple):
     """A delivery that is overdue, and since when: a partition is in the order of time."""

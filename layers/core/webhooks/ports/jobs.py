@@ -89,7 +89,10 @@ class JobStore(Protocol[Record]):
         """
 
     def get(self, key: JobKey) -> Record | None:
-        """Return one job, read consistently, None where there is none."""
+        """Return one job, read consistently, None where there is none.
+
+        Raises UnreadableRecordError where its record is broken, or of a newer version of ours.
+        """
 
     def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
         """Return up to `limit` of an owner's jobs, newest first, from those older than an id."""
