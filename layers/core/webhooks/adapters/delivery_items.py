@@ -164,8 +164,8 @@ def read_living(
         if lives(item, now):
             try:
                 delivery = read_delivery(item)
-            except UnreadableRecordError as error:
-                read[error.key] = None
+            except UnreadableRecordError:
+                read[read_delivery_key(item)] = None
             else:
                 read[delivery.key] = delivery
     return read
