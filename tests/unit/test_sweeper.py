@@ -352,9 +352,9 @@ def test_one_that_dies_each_time_is_started_again_less_and_less_often(world: Wor
     starts = []
     start = world.scheduler.start
 
-    def seen(one: Delivery, *, delay_seconds: float) -> None:
+    def seen(delivery: Delivery, *, delay_seconds: float) -> None:
         starts.append(world.now_ms)
-        start(one, delay_seconds=delay_seconds)
+        start(delivery, delay_seconds=delay_seconds)
 
     world.scheduler.start = seen  # type: ignore[method-assign]
     begin_ms = world.now_ms
