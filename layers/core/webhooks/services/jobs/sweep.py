@@ -83,12 +83,11 @@ class SweepJob:
         An alarm is to see that there was one. What could not be started in an outage has no alarm:
         it was on its way to this. Expiring deliveries are counted with their notices.
         """
-        for metric, value in (
-            ("OverdueDeliveries", swept.overdue_deliveries),
-            ("OverdueRecoveries", swept.overdue_recoveries),
-            ("OverdueJobs", swept.overdue_jobs),
-        ):
-            if value or whole:
-                self._observer.count(metric, value)
+        if swept.overdue_deliveries or whole:
+            self._observer.count("OverdueDeliveries", swept.overdue_deliveries)
+        if swept.overdue_recoveries or whole:
+            self._observer.count("OverdueRecoveries", swept.overdue_recoveries)
+        if swept.overdue_jobs or whole:
+            self._observer.count("OverdueJobs", swept.overdue_jobs)
         if swept.unstarted_deliveries:
             self._observer.count("UnstartedDeliveries", swept.unstarted_deliveries)
