@@ -111,7 +111,7 @@ class Hour:
     def _follow(self) -> None:
         for name in self.world.scheduler.generations.keys() - self.retries:
             self.retries.add(name)
-            key, generation = name
+            key, generation, _ = name
             attempt, delay = self.world.scheduler.executions[key]
             self._later(delay, partial(self._retry, key, attempt, generation))
 

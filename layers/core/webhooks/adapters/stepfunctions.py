@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.delivery import Status
 from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.run import run_name
 
@@ -91,9 +92,17 @@ class StepFunctionsJobScheduler:
 
 
 def _name(delivery: Delivery) -> str:
-    """Return the name of a generation's execution: within Step Functions' 80 characters."""
+    """Return the name of a generation's execution: within Step Functions' 80 characters.
+
+    An exhausted delivery whose dead letter is sent again stays in its generation, whose name is
+    taken: there the number of the sweep's restart is in the name.
+    """
     name = f"{delivery.id}-{delivery.created_at_ms}"
-    return f"{name}-{delivery.generation}" if delivery.generation else name
+    if delivery.generation:
+        name = f"{name}-{delivery.generation}"
+    if delivery.status is Status.EXHAUSTED and delivery.restarts:
+        name = f"{name}-letter{delivery.restarts}"
+    return name
 
 
 def _start(
