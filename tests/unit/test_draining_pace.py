@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.fakes.schedulers import Name
 from support.recovering import DRAINING, FIRST, REFUSED, World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
@@ -68,7 +69,7 @@ class Hour:
         )
         self.world.wait_for(waiting)
         self.world.sender.answer = answer(self.world)
-        self.retries: set[tuple[DeliveryKey, int]] = set()
+        self.retries: set[Name] = set()
         self.sent: list[tuple[int, int]] = []
         """The second of each of the recovery's steps, and how many deliveries it sent."""
         self._due: list[tuple[int, int, Callable[[], None]]] = []
