@@ -283,7 +283,7 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
 def test_a_sweep_that_finds_nothing_asks_eighteen_times(aws: Backend) -> None:
     """For recoveries, for jobs, and for each partition of the deliveries that are due."""
     services = services_of(aws, "worker")
-    put(aws, 1, next_attempt_at_ms=NOW_MS)
+    put(aws, 1, next_attempt_at_ms=NOW_MS + 3_600_000)
     aws.calls.clear()
     sweep = {"version": 1, "action": "sweep"}
     assert worker.handler.handle(sweep, lambda_context(45), services) == Swept()._asdict()

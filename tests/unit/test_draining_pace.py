@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fakes.schedulers import Name
 from support.recovering import DRAINING, FIRST, REFUSED, World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
@@ -24,6 +23,7 @@ from webhooks.services.retrier import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from support.fakes.schedulers import Name
     from webhooks.domain.delivery import DeliveryKey
 
 HOUR = 3600
