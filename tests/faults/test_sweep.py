@@ -13,7 +13,8 @@ from support.receiver import Answer
 from support.stand import one_event
 from support.watch import RECIPIENT
 from webhooks.adapters import items
-from webhooks.domain.delivery import Status
+from webhooks.adapters.delivery_items import claim_value
+from webhooks.domain.delivery import Claim, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +85,7 @@ def test_row_67_a_run_that_died_with_its_claim_is_swept_once_its_lease_is_over(
     case: Case, receiver: MakeReceiver
 ) -> None:
     def claim(until_ms: int) -> dict[str, Any]:
-        named = {"invocation": {"S": "dead"}, "count": {"N": "1"}, "until": {"N": str(until_ms)}}
-        return {"M": named}
+        return claim_value(Claim("dead", until_ms))
 
     lease_ms = int(time.time() * 1000) + 90_000
     failed_once(

@@ -156,7 +156,8 @@ class RetryScheduler(Protocol):
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         """See that the delivery's generation has its one execution; having it already is success.
 
-        The time of its creation counts too: one made anew after its retention is another.
+        The time of its creation counts too: one made anew after its retention is another. So do the
+        restarts of an exhausted one, whose dead letter is sent again.
         """
 
     def running(self, delivery: Delivery) -> bool:
