@@ -153,7 +153,7 @@ class Simulation:
         for name in [name for name in self.world.scheduler.generations if name not in self._known]:
             self._known.add(name)
             self.executions += 1
-            key, generation = name
+            key, generation, _ = name
             attempt, delay = self.world.scheduler.executions[key]
             self._later(delay, _bound(self._retry, key, attempt, generation))
         while self.world.recoveries.started:

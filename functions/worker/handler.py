@@ -61,10 +61,8 @@ def handle(
 
 
 def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
-    deliveries, recoveries = services.sweep_job.sweep(
-        lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
-    )
-    return {"overdue_deliveries": deliveries, "overdue_recoveries": recoveries}
+    swept = services.sweep_job.sweep(lambda: context.get_remaining_time_in_millis() / _MILLISECONDS)
+    return swept._asdict()
 
 
 def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]:

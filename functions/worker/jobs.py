@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.run import run_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, A
     error = state.get("error", {}).get("Error")
     services.observer.log("error", "job_abandoned", **names, error=error)
     if services.jobs.knows(state.get("action")):
-        services.jobs.abandon(services.jobs.key(state))
+        services.jobs.abandon(services.jobs.key(state), state)
     return names
 
 
@@ -68,6 +69,7 @@ def _next(state: Mapping[str, Any], key: JobKey, following: NextStep | None) -> 
         "action": key.action,
         **key._asdict(),
         "steps": steps,
+        **({"run": state["run"]} if "run" in state else {}),
     }
     if following is None:
         return {**after, "decision": "done"}
@@ -76,4 +78,5 @@ def _next(state: Mapping[str, Any], key: JobKey, following: NextStep | None) -> 
         return {**after, "decision": "wait"}
     # The same name however often it is asked for, so that there is one next execution.
     [*_, job_id] = key._asdict().values()
-    return {**after, "decision": "continue", "name": f"{job_id}-{steps}", "input": after}
+    name = run_name(job_id, after.get("run", 0))
+    return {**after, "decision": "continue", "name": f"{name}-{steps}", "input": after}

@@ -11,6 +11,7 @@ from support.documentation import run_commands
 from support.program import Program
 from support.receiver import Answer, Receiver
 from support.stack import ROOT, eventually
+from webhooks.services.jobs.sweep import Swept
 
 if TYPE_CHECKING:
     from support.stack import Account, Stack
@@ -132,4 +133,4 @@ def test_the_sweep_starts_again_what_nobody_works_on_and_finds_nothing_else(
     [name] = [one["FunctionName"] for one in functions if "WorkerFunction" in one["FunctionName"]]
     sample = (ROOT / "events" / "worker-sweep.json").read_bytes()
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=sample)
-    assert json.load(answer["Payload"]) == {"overdue_deliveries": 0, "overdue_recoveries": 0}
+    assert json.load(answer["Payload"]) == Swept()._asdict()

@@ -114,9 +114,10 @@ ALARMS = {
     ),
     "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "worker"), ABOVE, 0),
     "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "worker"), ABOVE, 0),
+    "OverdueJobsAlarm": Alarm(Sample("Sum", "OverdueJobs", "worker"), ABOVE, 0),
     "SweepMissingAlarm": Alarm(
         *(None, BELOW, 1),
-        periods=4,
+        periods=2,
         missing="breaching",
         expression="FILL(counted, 0)",
         samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "worker")),),
@@ -245,8 +246,8 @@ def test_a_sweep_that_is_missing_is_seen_and_one_that_finds_nothing_is_none(
     counted = evaluated("SweepMissingAlarm", counted=sweeps)  # type: ignore[arg-type]
     [sample] = [part["MetricStat"] for part in alarm["Metrics"] if "MetricStat" in part]
     assert (sample["Stat"], sample["Period"]) == ("SampleCount", 300)
-    assert schedule == "rate(5 minutes)"
+    assert schedule == "rate(1 minute)"
     assert alarm["ComparisonOperator"] == "LessThanThreshold"
     assert (counted < alarm["Threshold"]) is fires
     assert alarm["TreatMissingData"] == "breaching"
-    assert alarm["EvaluationPeriods"] * sample["Period"] == 20 * 60
+    assert alarm["EvaluationPeriods"] * sample["Period"] == 10 * 60

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.prices import dollars, lambda_dollars
 from benchmarks.scenarios import GOLDEN
 from support.stack import ROOT
+from support.translated_template import of_type
 
 LOG_BYTES = "log_bytes"
 TOLERANCE = 0.02
@@ -41,3 +43,21 @@ def test_every_scenario_costs_the_units_of_the_golden_file() -> None:
         most = 2 * expected["requests"].pop(WRITES, 0)
         assert units["requests"].pop(WRITES, 0) <= most
     assert measured == golden, "if it is meant to cost this, run: make units"
+
+
+SWEEPS_A_MONTH = 43_800
+SWEEP_MILLISECONDS = 300
+"""Eighteen queries of ten milliseconds, and what a small share of a CPU takes beside them."""
+
+
+def test_an_idle_stacks_sweeps_cost_less_than_fifteen_cents_a_month() -> None:
+    sweep = json.loads(GOLDEN.read_text(encoding="utf-8"))["a sweep that finds nothing"]
+    memory_mb = of_type("AWS::Lambda::Function")["WorkerFunction"]["MemorySize"]
+    cost = (
+        dollars("read unit", sweep["read_units"])
+        + dollars("write unit", sweep["write_units"])
+        + dollars("invocation", sweep["invocations"])
+        + dollars("log byte", sweep["log_bytes"])
+        + lambda_dollars(memory_mb, SWEEP_MILLISECONDS)
+    )
+    assert cost * SWEEPS_A_MONTH < 0.15

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
+from support.jobs import check, erasure, replay
 from support.stores import on_dynamodb
 from webhooks.domain.delivery import FailureReason, Outcome, Status
-from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id
-from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, erasure_id
-from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
+from webhooks.domain.errors import UnreadableRecordError
+from webhooks.domain.jobs.check import CheckStatus, Probe
+from webhooks.domain.jobs.erasure import ErasureStatus
+from webhooks.domain.jobs.replay import ReplayStatus
+from webhooks.domain.jobs.run import Run
 from webhooks.domain.selection import Selection
 from webhooks.ports import JobOwner, Page
 
@@ -22,44 +25,6 @@ if TYPE_CHECKING:
 OF_WEBHOOK = JobOwner("acc_1", samples.WEBHOOK_ID)
 OF_ACCOUNT = JobOwner("acc_1")
 LATER_MS = samples.NOW_MS + 5
-
-
-def replay(number: int = 0, **changes: Any) -> Replay:
-    created_at_ms = samples.NOW_MS + number
-    values: dict[str, Any] = {
-        "account_id": "acc_1",
-        "webhook_id": samples.WEBHOOK_ID,
-        "id": replay_id(created_at_ms * 1_000_000, bytes(8)),
-        "selection": Selection(samples.NOW_MS - 1000, samples.NOW_MS, NOT_ARRIVED),
-        "created_at_ms": created_at_ms,
-        "updated_at_ms": created_at_ms,
-    }
-    return Replay(**values | changes)
-
-
-def erasure(number: int = 0, **changes: Any) -> Erasure:
-    created_at_ms = samples.NOW_MS + number
-    values: dict[str, Any] = {
-        "account_id": "acc_1",
-        "id": erasure_id(created_at_ms * 1_000_000, bytes(8)),
-        "created_at_ms": created_at_ms,
-        "updated_at_ms": created_at_ms,
-        "salt": b"s" * 32,
-        "digest": b"d" * 32,
-    }
-    return Erasure(**values | changes)
-
-
-def check(number: int = 0, **changes: Any) -> Check:
-    created_at_ms = samples.NOW_MS + number
-    values: dict[str, Any] = {
-        "account_id": "acc_1",
-        "webhook_id": samples.WEBHOOK_ID,
-        "id": check_id(created_at_ms * 1_000_000, bytes(8)),
-        "created_at_ms": created_at_ms,
-        "updated_at_ms": created_at_ms,
-    }
-    return Check(**values | changes)
 
 
 KINDS: dict[str, tuple[Any, JobOwner, Any]] = {
@@ -264,3 +229,37 @@ def test_the_statuses_of_deliveries_are_those_of_a_selection(stores: Stores) -> 
     found = stores.replays.get(made.key)
     assert found is not None
     assert found.selection == selection
+
+
+@of_every_kind
+def test_of_two_runs_of_a_job_only_the_last_is_recorded(stores: Stores, kind: str) -> None:
+    store = getattr(stores, kind)
+    job = KINDS[kind][0](run=Run.first(samples.NOW_MS))
+    store.create(job)
+    again = replace(job, run=job.run.restarted(LATER_MS))
+    assert store.save(job, again)
+    assert store.save(job, again), "a lost answer"
+    assert store.get(job.key) == again
+    assert not store.save(job, ended(kind, job))
+    assert store.save(again, ended(kind, again))
+
+
+def test_the_running_job_of_a_kind_that_runs_one_at_a_time_is_found(stores: Stores) -> None:
+    assert stores.replays.running_one(OF_WEBHOOK) is None
+    stores.replays.create(replay(0))
+    stores.replays.create(replay(1, account_id="acc_2"))
+    assert stores.replays.running_one(OF_WEBHOOK) == replay(0)
+    stores.replays.save(replay(0), ended("replays", replay(0)))
+    assert stores.replays.running_one(OF_WEBHOOK) is None
+
+
+def test_a_job_that_cannot_be_read_says_which(dynamodb: Any, clock: Clock) -> None:
+    store = on_dynamodb(dynamodb, clock).erasures
+    store.create(erasure())
+    dynamodb.update_item(
+        TableName="DeliveriesTable",
+        Key={"owner": {"S": "acc_1#erasure"}, "delivery_id": {"S": erasure().id}},
+        UpdateExpression="REMOVE passes",
+    )
+    with pytest.raises(UnreadableRecordError, match=f"erasure {erasure().id} .*KeyError"):
+        store.get(erasure().key)

@@ -18,6 +18,7 @@ from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from webhooks.services.jobs.sweep import Swept
 from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
@@ -188,10 +189,7 @@ def test_a_recovery_that_is_abandoned_is_overdue_before_long_and_begun_anew(
     state = {"version": 1, "action": "abandon", "state": STATE | {"error": {"Error": "KeyError"}}}
     assert step(aws, state)["recovery_id"] == KEY.recovery_id
 
-    assert step(aws, {"version": 1, "action": "sweep"}) == {
-        "overdue_deliveries": 0,
-        "overdue_recoveries": 1,
-    }
+    assert step(aws, {"version": 1, "action": "sweep"}) == Swept(overdue_recoveries=1)._asdict()
 
     began = health(aws).recovery_id
     assert began != KEY.recovery_id

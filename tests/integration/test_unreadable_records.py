@@ -29,6 +29,7 @@ from webhooks.domain.health import Circuit
 from webhooks.domain.selection import Selection
 from webhooks.observability import PowertoolsObserver
 from webhooks.ports import DeliveryQuery, Page
+from webhooks.services.jobs.sweep import Swept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,25 +279,22 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
     services = services_of(aws, "worker")
     sweep = {"version": 1, "action": "sweep"}
     capsys.readouterr()
-    assert worker.handler.handle(sweep, lambda_context(45), services) == {
-        "overdue_deliveries": len(lost),
-        "overdue_recoveries": 1,
-    }
+    assert (
+        worker.handler.handle(sweep, lambda_context(45), services)
+        == Swept(overdue_deliveries=len(lost), overdue_recoveries=1)._asdict()
+    )
     assert {state["delivery_id"] for state in aws.executions()} == {one.id for one in lost}
     assert told(capsys) == ([broken.id], 1)
 
 
-def test_a_sweep_that_finds_nothing_asks_seventeen_times(aws: Backend) -> None:
-    """Once for recoveries, and once a partition of the deliveries that are due some time."""
+def test_a_sweep_that_finds_nothing_asks_eighteen_times(aws: Backend) -> None:
+    """For recoveries, for jobs, and for each partition of the deliveries that are due."""
     services = services_of(aws, "worker")
-    put(aws, 1, next_attempt_at_ms=NOW_MS)
+    put(aws, 1, next_attempt_at_ms=NOW_MS + 3_600_000)
     aws.calls.clear()
     sweep = {"version": 1, "action": "sweep"}
-    assert worker.handler.handle(sweep, lambda_context(45), services) == {
-        "overdue_deliveries": 0,
-        "overdue_recoveries": 0,
-    }
-    assert aws.calls == {"Query": 17}
+    assert worker.handler.handle(sweep, lambda_context(45), services) == Swept()._asdict()
+    assert aws.calls == {"Query": 18}
 
 
 def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) -> None:

@@ -99,6 +99,7 @@ def test_every_execution_has_a_name_and_an_input_that_step_functions_takes(
 ) -> None:
     account_id, webhook_id, one_id = data.draw(st.tuples(account_ids, uuids, uuids))
     generation, seconds = data.draw(st.tuples(st.integers(0, 10**9), st.integers(0, 10**7)))
+    restarts = data.draw(st.integers(0, 10**4))
     client: Any = Recorder()
     delivery = samples.delivery(
         account_id=account_id,
@@ -108,12 +109,15 @@ def test_every_execution_has_a_name_and_an_input_that_step_functions_takes(
     )
     schedules = StepFunctionsRetryScheduler(client, "arn")
     schedules.start(replace(delivery, generation=generation), delay_seconds=seconds)
+    again = replace(delivery, generation=generation, restarts=restarts, status=Status.EXHAUSTED)
+    schedules.start(again, delay_seconds=seconds)
     schedules.resend(delivery.key, attempt=MAX_ATTEMPTS, request_id=webhook_id)
-    StepFunctionsJobScheduler(client, "arn").start(ReplayKey(account_id, webhook_id, one_id))
+    replay = ReplayKey(account_id, webhook_id, one_id)
+    StepFunctionsJobScheduler(client, "arn").start(replay, run=restarts)
     StepFunctionsJobScheduler(client, "arn").start(
         RecoveryKey(account_id, webhook_id, one_id), delay_seconds=seconds
     )
-    assert len(client.asked) == 4
+    assert len(client.asked) == 5
     for asked in client.asked:
         assert_startable(asked["name"], asked["input"])
 
@@ -126,6 +130,7 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
         "version": 1,
         "action": "replay",
         **ReplayKey(account_id, webhook_id, replay_id)._asdict(),
+        "run": executions % 1000,
         "steps": executions * STEPS_AN_EXECUTION - 1,
         "seconds": 1,
     }

@@ -28,6 +28,7 @@ from webhooks.services.retrier import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from support.fakes.schedulers import Name
     from webhooks.domain.delivery import DeliveryKey, Outcome
     from webhooks.ports import JobKey
     from webhooks.services.dispatcher import Dispatcher
@@ -54,7 +55,7 @@ class Story:
         self.executions = 0
         self._dispatchers = [_new_dispatcher(self.world) for _ in range(dispatchers)]
         self._at_once: list[Sequence[Message]] = []
-        self._retries: set[tuple[DeliveryKey, int]] = set()
+        self._retries: set[Name] = set()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._lock = threading.Lock()
@@ -169,9 +170,8 @@ class Story:
         for name in self.world.scheduler.generations.keys() - self._retries:
             self._retries.add(name)
             self.executions += 1
-            key, generation = name
-            attempt, delay = self.world.scheduler.executions[key]
-            self.later(delay, partial(self._retry, key, attempt, generation))
+            attempt, delay = self.world.scheduler.executions[name.key]
+            self.later(delay, partial(self._retry, name.key, attempt, name.generation))
 
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
         verdict = self.world.retrier.retry(key, attempt, generation)
@@ -188,10 +188,10 @@ class _Recoveries(FakeJobScheduler):
         super().__init__()
         self._story = story
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
         assert isinstance(key, RecoveryKey)
         known = {started for started, _ in self.started}
-        super().start(key, delay_seconds=delay_seconds)
+        super().start(key, delay_seconds=delay_seconds, run=run)
         if key not in known:
             self._story.executions += 1
             begin = partial(self._story.recover, key, RecoveryState(0))

@@ -16,6 +16,7 @@ from support.receiver import Answer, Receiver
 from webhooks.adapters import webhook_items
 from webhooks.domain.health import FAILURES_TO_OPEN, WARN_AFTER_MS
 from webhooks.domain.shard import MOST_AT_ONCE
+from webhooks.services.jobs.sweep import Swept
 
 if TYPE_CHECKING:
     from support.invocations import World
@@ -217,7 +218,7 @@ def sweep(world: World) -> None:
             world.dispatch(world.event())
         world.change("WebhooksTable", names(webhook_id), recovery_due_at=long_ago)
         swept = world.retry(action="sweep")
-        assert swept == {"overdue_deliveries": 1, "overdue_recoveries": 1}
+        assert swept == Swept(overdue_deliveries=1, overdue_recoveries=1)._asdict()
 
 
 def erase(world: World) -> None:

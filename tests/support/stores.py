@@ -24,6 +24,7 @@ from support.fakes import (
     FakeHealthStore,
     FakeJobStore,
     FakeOverdueDeliveries,
+    FakeOverdueJobs,
     FakeRateLimitStore,
     FakeWebhookStore,
     FakeWebhookTrail,
@@ -38,7 +39,7 @@ from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
 from webhooks.adapters.jobs import DynamoDBJobStore
-from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+from webhooks.adapters.overdue import DynamoDBOverdueDeliveries, DynamoDBOverdueJobs
 from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
 from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
 
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         HealthStore,
         JobStore,
         OverdueDeliveries,
+        OverdueJobs,
         RateLimitStore,
         WebhookStore,
         WebhookTrail,
@@ -84,6 +86,7 @@ class Stores(NamedTuple):
     health: HealthStore
     deliveries: DeliveryStore
     overdue: OverdueDeliveries
+    overdue_jobs: OverdueJobs
     log: DeliveryLog
     walk: DeliveryWalk
     replays: JobStore[Replay]
@@ -136,18 +139,22 @@ def open_dynamodb(backend: str) -> Iterator[DynamoDBClient]:
 def on_fakes() -> Stores:
     webhooks = FakeWebhookStore()
     deliveries = FakeDeliveryStore()
+    replays: FakeJobStore[Replay] = FakeJobStore(one_at_a_time=True)
+    checks: FakeJobStore[Check] = FakeJobStore()
+    erasures: FakeJobStore[Erasure] = FakeJobStore()
     return Stores(
         webhooks=webhooks,
         destinations=webhooks,
         health=FakeHealthStore(webhooks),
         deliveries=deliveries,
         overdue=FakeOverdueDeliveries(deliveries),
+        overdue_jobs=FakeOverdueJobs(replays, checks, erasures),
         log=deliveries,
         walk=FakeDeliveryWalk(deliveries),
-        replays=FakeJobStore(one_at_a_time=True),
+        replays=replays,
         api_keys=FakeApiKeyStore(),
-        checks=FakeJobStore(),
-        erasures=FakeJobStore(),
+        checks=checks,
+        erasures=erasures,
         trail=FakeWebhookTrail(webhooks),
         rate_limits=FakeRateLimitStore(),
     )
@@ -162,6 +169,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         health=DynamoDBHealthStore(client, "WebhooksTable"),
         deliveries=deliveries,
         overdue=DynamoDBOverdueDeliveries(client, table),
+        overdue_jobs=DynamoDBOverdueJobs(client, table, (REPLAYS, ERASURES, CHECKS)),
         log=DynamoDBDeliveryLog(client, table, deliveries, clock=clock),
         walk=DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
         replays=DynamoDBJobStore(client, table, REPLAYS, retention_days=30, clock=clock),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from support.fakes import FakeDeliveryStore, FakeJobScheduler, FakeScheduler
+from support.fakes.schedulers import Name
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import RecoveryKey
@@ -110,13 +111,6 @@ class LossyDeliveryStore(FakeDeliveryStore):
             raise UnavailableError(msg)
 
 
-class Name(NamedTuple):
-    """What an execution of the retry state machine is named after."""
-
-    key: DeliveryKey
-    generation: int
-
-
 @dataclass
 class Execution:
     attempt: int
@@ -132,7 +126,7 @@ class Executions(FakeScheduler):
         self._clock = clock
 
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
-        name = Name(delivery.key, delivery.generation)
+        name = Name.of(delivery)
         known = name in self.generations
         assert delay_seconds >= 0
         super().start(delivery, delay_seconds=delay_seconds)
@@ -161,10 +155,10 @@ class Recoveries(FakeJobScheduler):
         self._names: set[str] = set()
         self._clock = clock
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
         assert isinstance(key, RecoveryKey)
         assert delay_seconds >= 0
-        super().start(key, delay_seconds=delay_seconds)
+        super().start(key, delay_seconds=delay_seconds, run=run)
         if key.recovery_id not in self._names:
             self._names.add(key.recovery_id)
             due_ms = int((self._clock() + delay_seconds) * 1000)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from support import samples
 from support.fakes import (
+    RETENTION_SECONDS,
     FakeDeliveryStore,
     FakeDeliveryWalk,
     FakeEventQueue,
@@ -17,6 +18,7 @@ from support.fakes import (
     FakeObserver,
     FakeOperationalEvents,
     FakeOverdueDeliveries,
+    FakeOverdueJobs,
     FakeReceivedMessages,
     FakeRejectedMessages,
     FakeScheduler,
@@ -24,6 +26,7 @@ from support.fakes import (
     FakeWebhookStore,
     FakeWebhookTrail,
 )
+from webhooks.domain.jobs import Action
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
 from webhooks.services.batches import Batches
@@ -31,8 +34,12 @@ from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher
 from webhooks.services.health import HealthKeeper
 from webhooks.services.jobs.erasure import ErasureJob
+from webhooks.services.jobs.looks import Looks
 from webhooks.services.jobs.recovery import RecoveryJob
+from webhooks.services.jobs.runner import JobRunner
 from webhooks.services.jobs.sweep import SweepJob
+from webhooks.services.jobs.sweep_deliveries import DeliverySweep
+from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
 from webhooks.services.reader import Message
 from webhooks.services.retrier import Retrier
 
@@ -40,7 +47,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from webhooks.domain.delivery import Delivery
+    from webhooks.domain.jobs.check import Check
     from webhooks.domain.jobs.erasure import Erasure
+    from webhooks.domain.jobs.replay import Replay
     from webhooks.domain.ses import AccountChooser
     from webhooks.domain.webhook import Destination, Webhook
 
@@ -65,7 +74,9 @@ class World:
     received: FakeReceivedMessages = field(default_factory=FakeReceivedMessages)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
     observer: FakeObserver = field(default_factory=FakeObserver)
+    replay_records: FakeJobStore[Replay] = field(default_factory=FakeJobStore)
     erasures: FakeJobStore[Erasure] = field(default_factory=FakeJobStore)
+    check_records: FakeJobStore[Check] = field(default_factory=FakeJobStore)
     ses_accounts: AccountChooser = field(default_factory=SesAccounts)
     ses_headers: tuple[str, ...] = ()
     settle_seconds: float = 90.0
@@ -177,17 +188,61 @@ class World:
         )
 
     @cached_property
-    def sweep_job(self) -> SweepJob:
-        return SweepJob(
-            overdue=FakeOverdueDeliveries(self.deliveries),
+    def overdue_deliveries(self) -> FakeOverdueDeliveries:
+        return FakeOverdueDeliveries(self.deliveries)
+
+    @cached_property
+    def delivery_sweep(self) -> DeliverySweep:
+        return DeliverySweep(
+            overdue=self.overdue_deliveries,
             deliveries=self.deliveries,
             scheduler=self.scheduler,
-            health=self.health_store,
-            recoveries=self.recoveries,
+            notify_expiring=self.health.expiring,
             observer=self.observer,
+            looks=self.looks,
+            retention_seconds=RETENTION_SECONDS,
             clock=self.clock,
             random=lambda: self.random,
-            new_id=self.new_id,
+            threads=1,
+        )
+
+    @cached_property
+    def looks(self) -> Looks:
+        return Looks(clock=self.clock, sleep=lambda _: None)
+
+    @cached_property
+    def job_sweep(self) -> JobSweep:
+        return JobSweep(
+            overdue=self.overdue_jobs,
+            stores={
+                Action.REPLAY: lambda: self.replay_records,
+                Action.ERASE: lambda: self.erasures,
+                Action.CHECK: lambda: self.check_records,
+            },
+            jobs=lambda: JobRunner({Action.ERASE: lambda: self.erasure_job}),
+            scheduler=self.recoveries,
+            observer=self.observer,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def overdue_jobs(self) -> FakeOverdueJobs:
+        return FakeOverdueJobs(self.replay_records, self.erasures, self.check_records)
+
+    @cached_property
+    def sweep_job(self) -> SweepJob:
+        return SweepJob(
+            recoveries=RecoverySweep(
+                health=self.health_store,
+                scheduler=self.recoveries,
+                observer=self.observer,
+                clock=self.clock,
+                new_id=self.new_id,
+            ),
+            jobs=self.job_sweep,
+            deliveries=self.delivery_sweep,
+            observer=self.observer,
+            clock=self.clock,
         )
 
     def add(self, *numbers: int, **changes: Any) -> None:

@@ -23,7 +23,7 @@ from support.delivery_machine import (
     pick,
     webhooks,
 )
-from support.watched_deliveries import Name
+from support.fakes.schedulers import Name
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit

@@ -23,6 +23,7 @@ from webhooks.services.retrier import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from support.fakes.schedulers import Name
     from webhooks.domain.delivery import DeliveryKey
 
 HOUR = 3600
@@ -68,7 +69,7 @@ class Hour:
         )
         self.world.wait_for(waiting)
         self.world.sender.answer = answer(self.world)
-        self.retries: set[tuple[DeliveryKey, int]] = set()
+        self.retries: set[Name] = set()
         self.sent: list[tuple[int, int]] = []
         """The second of each of the recovery's steps, and how many deliveries it sent."""
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -111,7 +112,7 @@ class Hour:
     def _follow(self) -> None:
         for name in self.world.scheduler.generations.keys() - self.retries:
             self.retries.add(name)
-            key, generation = name
+            key, generation, _ = name
             attempt, delay = self.world.scheduler.executions[key]
             self._later(delay, partial(self._retry, key, attempt, generation))
 

@@ -46,6 +46,7 @@ def published() -> dict[str, dict[str, Any]]:
         world.now_ms = samples.NOW_MS + passed_ms
         world.health.report(world.webhook(), failed[:1])
     world.health.exhausted(samples.delivery(status=Status.EXHAUSTED))
+    world.health.expiring(samples.delivery().defer("webhook_disabled"), world.now_ms)
     return {entry["DetailType"]: json.loads(entry["Detail"]) for entry in bus.entries}
 
 

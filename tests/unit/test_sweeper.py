@@ -5,38 +5,12 @@ from dataclasses import replace
 import pytest
 
 from support import samples
-from support.world import World as Services
+from support.sweeping import DUE_MS, GRACE_MS, World
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.health import Circuit, Health, RecoveryKey
+from webhooks.domain.health import RecoveryKey
 from webhooks.ports import OverdueDelivery, Page
-from webhooks.services.jobs.sweep import GRACE_SECONDS
 from webhooks.services.redriver import Redriven, Redriver
-
-GRACE_MS = int(GRACE_SECONDS * 1000)
-DUE_MS = samples.NOW_MS + 5_000
-
-
-class World(Services):
-    """A sweeper among fakes, and a webhook with a delivery that is due."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add()
-        self.delivery = self.put(samples.delivery(next_attempt_at_ms=DUE_MS))
-        self.now_ms = DUE_MS + GRACE_MS + 1
-
-    def stored(self) -> Delivery:
-        return self.deliveries.deliveries[self.delivery.key]
-
-    def sweep(self) -> tuple[int, int]:
-        return self.sweep_job.sweep(lambda: self.remaining)
-
-    def give_recovery(self, **changes: object) -> RecoveryKey:
-        health = Health(circuit=Circuit.OPEN, recovery_id="old", recovery_due_at_ms=DUE_MS)
-        webhook = replace(self.webhook(), health=replace(health, **changes))  # type: ignore[arg-type]
-        self.store.add(webhook, self.destination().secrets)
-        return RecoveryKey("acc_1", webhook.id, "old")
 
 
 @pytest.fixture
@@ -47,7 +21,11 @@ def world() -> World:
 def test_an_overdue_delivery_that_nobody_works_on_gets_a_new_execution(world: World) -> None:
     assert world.sweep() == (1, 0)
     assert world.stored() == replace(
-        world.delivery, generation=1, next_attempt_at_ms=world.now_ms, restarts=1
+        world.delivery,
+        generation=1,
+        next_attempt_at_ms=world.now_ms,
+        restarts=1,
+        unstarted=True,
     )
     assert world.scheduler.executions == {world.delivery.key: (2, 0)}
     assert world.observer.counts["OverdueDeliveries"] == 1
@@ -57,7 +35,11 @@ def test_an_overdue_delivery_that_nobody_works_on_gets_a_new_execution(world: Wo
 def test_a_sweep_that_finds_nothing_counts_zero_for_the_alarm(world: World) -> None:
     world.now_ms = DUE_MS + GRACE_MS
     assert world.sweep() == (0, 0)
-    assert world.observer.counts == {"OverdueDeliveries": 0, "OverdueRecoveries": 0}
+    assert world.observer.counts == {
+        "OverdueDeliveries": 0,
+        "OverdueRecoveries": 0,
+        "OverdueJobs": 0,
+    }
     assert world.stored() == world.delivery
     assert world.scheduler.calls == 0
 
@@ -111,6 +93,8 @@ def test_after_an_attempt_the_first_restart_is_at_once_again(world: World) -> No
         world.now_ms = (world.stored().next_attempt_at_ms or 0) + GRACE_MS + 1
         assert world.sweep() == (1, 0)
         world.scheduler.stop(world.stored())
+        world.now_ms = (world.stored().next_attempt_at_ms or 0) + 1
+        assert world.sweep() == (0, 0), "its start is seen to"
     assert world.stored().restarts == 3
     world.sender.answer = lambda *_: Outcome(FailureReason.TIMEOUT)
     assert world.retrier.retry(world.delivery.key, 2, 3).decision == "wait"
@@ -142,8 +126,8 @@ def test_one_of_the_sweeps_whose_attempt_is_due_is_left_to_it_by_a_redrive(world
 
 def test_one_that_changed_since_the_index_was_written_is_left_alone(world: World) -> None:
     world.put(replace(world.delivery, status=Status.WAITING, next_attempt_at_ms=None))
-    found = world.sweep_job._overdue
-    found.page = lambda *_: Page([OverdueDelivery(1, world.delivery.key)])  # type: ignore[method-assign]
+    found = Page([OverdueDelivery(1, world.delivery.key)])
+    world.overdue_deliveries.page = lambda *_: found  # type: ignore[method-assign]
     assert world.sweep() == (0, 0)
     del world.deliveries.deliveries[world.delivery.key]
     assert world.sweep() == (0, 0)
@@ -163,15 +147,16 @@ def test_somebody_who_was_faster_than_the_sweep_keeps_the_delivery(world: World)
     assert world.scheduler.calls == 0
 
 
-def test_a_start_that_fails_is_swept_again_when_that_is_overdue(world: World) -> None:
+def test_a_start_that_fails_is_made_up_for_by_the_next_sweep(world: World) -> None:
     world.scheduler.failures.plan("start", True)
     with pytest.raises(UnavailableError):
         world.sweep()
+    world.now_ms += 60_000
     assert world.sweep() == (0, 0)
-    world.now_ms += GRACE_MS + 1
-    assert world.sweep() == (1, 0)
-    assert world.stored().generation == 2
+    assert world.observer.counts["UnstartedDeliveries"] == 1
+    assert world.stored().generation == 1
     assert world.scheduler.running(world.stored())
+    assert not world.stored().unstarted
 
 
 def test_an_overdue_recovery_is_replaced_by_a_new_one(world: World) -> None:
@@ -195,10 +180,10 @@ def test_a_recovery_that_is_not_overdue_goes_on(world: World) -> None:
 
 def test_what_does_not_fit_in_the_time_left_is_the_next_sweeps(world: World) -> None:
     world.give_recovery()
-    world.remaining = 35.9
+    world.remaining = 9.9
     assert world.sweep() == (0, 0)
     assert world.stored() == world.delivery
-    world.remaining = 36.0
+    world.remaining = 10.0
     assert world.sweep() == (1, 1)
 
 

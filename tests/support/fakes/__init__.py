@@ -1,10 +1,15 @@
 """The ports in memory: what the stores' conformance suite says of the real ones holds here too."""
 
 from support.fakes.accounts import FakeApiKeyStore, FakeKeptAnswers, FakeRateLimitStore
-from support.fakes.deliveries import FakeDeliveryStore, FakeDeliveryWalk, FakeOverdueDeliveries
+from support.fakes.deliveries import (
+    RETENTION_SECONDS,
+    FakeDeliveryStore,
+    FakeDeliveryWalk,
+    FakeOverdueDeliveries,
+)
 from support.fakes.failures import Failures
 from support.fakes.health import FakeHealthStore
-from support.fakes.jobs import FakeJobStore
+from support.fakes.jobs import FakeJobStore, FakeOverdueJobs
 from support.fakes.outside import (
     FakeEventQueue,
     FakeObserver,
@@ -17,6 +22,7 @@ from support.fakes.schedulers import FakeJobScheduler, FakeScheduler
 from support.fakes.webhooks import FakeWebhookStore, FakeWebhookTrail
 
 __all__ = [
+    "RETENTION_SECONDS",
     "Failures",
     "FakeApiKeyStore",
     "FakeDeliveryStore",
@@ -29,6 +35,7 @@ __all__ = [
     "FakeObserver",
     "FakeOperationalEvents",
     "FakeOverdueDeliveries",
+    "FakeOverdueJobs",
     "FakeRateLimitStore",
     "FakeReceivedMessages",
     "FakeRejectedMessages",

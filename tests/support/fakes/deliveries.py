@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from webhooks.ports import DeliveryQuery
 
 
+RETENTION_SECONDS = 30 * 86_400
+
+
 class FakeDeliveryStore:
     """`DeliveryStore` in a dictionary, with every write counted."""
 
@@ -102,6 +105,17 @@ class FakeDeliveryStore:
         self.deliveries[delivery.key] = replace(stored, unstarted=True)
         return True
 
+    def note_expiring(self, delivery: Delivery) -> bool:
+        self.failures.check("note_expiring")
+        self.writes.append("note_expiring")
+        stored = self._read(delivery.key)
+        if stored is None or stored.status is not Status.WAITING or stored.expiring:
+            return False
+        if _version(stored) != _version(delivery):
+            return False
+        self.deliveries[delivery.key] = replace(stored, expiring=True)
+        return True
+
     def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
         self.failures.check("page")
         first, last = delivery_id_range(query.since_ms, query.until_ms)
@@ -139,6 +153,12 @@ def _version(delivery: Delivery) -> tuple[object, ...]:
     )
 
 
+def _due_at_ms(delivery: Delivery) -> int | None:
+    if delivery.next_attempt_at_ms is not None:
+        return delivery.next_attempt_at_ms
+    return delivery.expiry_notice_at_ms(RETENTION_SECONDS)
+
+
 class FakeOverdueDeliveries:
     """`OverdueDeliveries` over a fake store's deliveries."""
 
@@ -158,11 +178,11 @@ class FakeOverdueDeliveries:
     ) -> Page[OverdueDelivery]:
         self.failures.check("page")
         due = sorted(
-            OverdueDelivery(delivery.next_attempt_at_ms, delivery.key)
-            for delivery in self.store.deliveries.values()
-            if delivery.next_attempt_at_ms is not None
-            and since_ms <= delivery.next_attempt_at_ms < before_ms
-            and delivery.id.endswith(partition)
+            OverdueDelivery(due_ms, delivery.key)
+            for delivery in list(self.store.deliveries.values())
+            if delivery.id.endswith(partition)
+            and (due_ms := _due_at_ms(delivery)) is not None
+            and since_ms <= due_ms < before_ms
         )
         behind = [place for place in due if after is None or place > after]
         page = behind[:limit]

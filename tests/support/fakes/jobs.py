@@ -38,6 +38,10 @@ class FakeJobStore(Generic[Record]):
         found = [job for job in reversed(self._of(owner)) if before is None or _id(job) < before]
         return Page(found[:limit], _id(found[limit - 1]) if len(found) > limit else None)
 
+    def running_one(self, owner: JobOwner) -> Record | None:
+        self.failures.check("running_one")
+        return next((job for job in self._of(owner) if job.running), None)
+
     def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
         self.failures.check("running_since")
         return [job for job in self._since(owner, since_ms) if job.running]
@@ -51,7 +55,7 @@ class FakeJobStore(Generic[Record]):
         stored = self.jobs.get(after.key)
         if stored == after:
             return True
-        if stored is None or not stored.running or _steps(stored) != _steps(before):
+        if stored is None or not stored.running or _version(stored) != _version(before):
             return False
         self.jobs[after.key] = after
         return True
@@ -65,6 +69,20 @@ class FakeJobStore(Generic[Record]):
         return sorted((job for job in self.jobs.values() if _owner(job.key) == ids), key=_id)
 
 
+class FakeOverdueJobs:
+    """`OverdueJobs` over the fake stores of some kinds."""
+
+    def __init__(self, *stores: FakeJobStore[Any]) -> None:
+        self.stores = stores
+        self.failures = Failures()
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[JobKey]:
+        self.failures.check("overdue")
+        jobs = [job for store in self.stores for job in store.jobs.values()]
+        due = [job for job in jobs if job.running and 0 < job.run.due_at_ms < before_ms]
+        return [job.key for job in sorted(due, key=lambda job: job.run.due_at_ms)][:limit]
+
+
 def _owner(key: JobKey) -> Any:
     *ids, _ = key._asdict().values()
     return ids
@@ -75,6 +93,6 @@ def _id(job: Any) -> str:
     return str(job_id)
 
 
-def _steps(job: Any) -> int | None:
-    """How often progress was recorded; None of a kind that does not count it."""
-    return getattr(job, "steps", None)
+def _version(job: Any) -> tuple[int | None, int]:
+    """How often progress was recorded, None of a kind that does not count it, and by which run."""
+    return getattr(job, "steps", None), job.run.number

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from support.fakes.failures import Failures
+from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.ports import JobKey
+
+
+class Name(NamedTuple):
+    """What an execution of the retry state machine is named after."""
+
+    key: DeliveryKey
+    generation: int
+    letter: int = 0
+    """How often the dead letter of an exhausted delivery was sent again before."""
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Name:
+        letter = delivery.restarts if delivery.status is Status.EXHAUSTED else 0
+        return cls(delivery.key, delivery.generation, letter)
 
 
 class FakeScheduler:
@@ -16,7 +31,7 @@ class FakeScheduler:
 
     def __init__(self) -> None:
         self.executions: dict[DeliveryKey, tuple[int, float]] = {}
-        self.generations: dict[tuple[DeliveryKey, int], bool] = {}
+        self.generations: dict[Name, bool] = {}
         self.resends: dict[str, tuple[DeliveryKey, int]] = {}
         self.calls = 0
         self.failures = Failures()
@@ -24,18 +39,18 @@ class FakeScheduler:
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         self.calls += 1
         self.failures.check("start")
-        name = (delivery.key, delivery.generation)
+        name = Name.of(delivery)
         if name not in self.generations:
             self.generations[name] = True
             self.executions[delivery.key] = (delivery.scheduled_attempts + 1, delay_seconds)
 
     def running(self, delivery: Delivery) -> bool:
         self.failures.check("running")
-        return self.generations.get((delivery.key, delivery.generation), False)
+        return self.generations.get(Name.of(delivery), False)
 
     def stop(self, delivery: Delivery) -> None:
         """End an execution before its time, as an operator can."""
-        self.generations[delivery.key, delivery.generation] = False
+        self.generations[Name.of(delivery)] = False
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         self.failures.check("resend")
@@ -47,6 +62,7 @@ class FakeJobScheduler:
 
     def __init__(self) -> None:
         self.started: list[tuple[Any, float]] = []
+        self.runs: list[tuple[Any, int]] = []
         self.failures = Failures()
 
     @property
@@ -54,6 +70,7 @@ class FakeJobScheduler:
         """The jobs that were started."""
         return [key for key, _ in self.started]
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
         self.failures.check("start")
         self.started.append((key, delay_seconds))
+        self.runs.append((key, run))

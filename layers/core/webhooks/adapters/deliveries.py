@@ -51,6 +51,7 @@ _CHANGING = (
     "short",
     "unstarted",
     "claim",
+    "expiring",
     _EXPIRY,
 )
 """The attributes that change in a delivery's life; those that find it and its body never do."""
@@ -197,10 +198,11 @@ class DynamoDBDeliveryStore:
             ":attempts_before": {"N": str(len(before.attempts))},
             ":status_before": {"S": before.status.value},
         }
-        for name, value in (
-            ("generation", before.generation or None),
-            ("next_attempt_at", before.next_attempt_at_ms),
-        ):
+        known: dict[str, int | None] = {"generation": before.generation or None}
+        if before.status is not Status.WAITING:
+            # Of one that waits it is the time in the index, which no other writer goes by.
+            known["next_attempt_at"] = before.next_attempt_at_ms
+        for name, value in known.items():
             if value is None:
                 nobody_faster += f" AND attribute_not_exists(#{name})"
             else:
@@ -264,11 +266,39 @@ class DynamoDBDeliveryStore:
         marked = self._change_one(delivery, "SET #unstarted = :true", condition, values)
         return marked is not None and marked.unstarted
 
+    def note_expiring(self, delivery: Delivery) -> bool:
+        """Note that the owner of a waiting delivery is notified; it leaves the index of the due."""
+        condition = (
+            "#status = :waiting AND attribute_not_exists(#expiring) "
+            "AND size(#attempts) = :attempts AND "
+        )
+        values: dict[str, Any] = {
+            ":waiting": {"S": Status.WAITING.value},
+            ":attempts": {"N": str(len(delivery.attempts))},
+            ":true": {"BOOL": True},
+        }
+        condition += _generation_condition(delivery, values)
+        expression = "SET #expiring = :true REMOVE #due, #next_attempt_at"
+        with unavailable_on_failure("changing a delivery"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.delivery_key(delivery.key),
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=_names(expression, condition),
+                    ExpressionAttributeValues=values,
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                return False
+        return True
+
     def _change_one(
         self, delivery: Delivery, expression: str, condition: str, values: dict[str, Any]
     ) -> Delivery | None:
         """Change an attribute outside the indexes; returns the delivery as it is then stored."""
-        text = f"{expression} {condition}"
         with unavailable_on_failure("changing a delivery"):
             try:
                 answer = self._client.update_item(
@@ -276,7 +306,7 @@ class DynamoDBDeliveryStore:
                     Key=items.delivery_key(delivery.key),
                     UpdateExpression=expression,
                     ConditionExpression=condition,
-                    ExpressionAttributeNames={f"#{name}": name for name in _NAME.findall(text)},
+                    ExpressionAttributeNames=_names(expression, condition),
                     ExpressionAttributeValues=values,
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -289,6 +319,10 @@ class DynamoDBDeliveryStore:
 
     def _item(self, delivery: Delivery) -> items.Item:
         return delivery_items.delivery_item(delivery, self._retention_seconds)
+
+
+def _names(*expressions: str) -> dict[str, str]:
+    return {f"#{name}": name for text in expressions for name in _NAME.findall(text)}
 
 
 def _generation_condition(delivery: Delivery, values: dict[str, Any]) -> str:

@@ -44,11 +44,13 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         "event_type": {"S": delivery.event_type},
         "status": {"S": delivery.status.value},
         "created_at": number(delivery.created_at_ms),
-        "expires_at": number(_last_activity_seconds(delivery) + retention_seconds),
+        "expires_at": number(delivery.last_active_at_ms // _MILLISECONDS + retention_seconds),
         "attempts": {"L": [attempt_value(attempt) for attempt in delivery.attempts]},
     }
-    if delivery.next_attempt_at_ms is not None:
-        item["next_attempt_at"] = number(delivery.next_attempt_at_ms)
+    due_ms = due_at_ms(delivery, retention_seconds)
+    if due_ms is not None:
+        item["next_attempt_at"] = number(due_ms)
+        item["due"] = {"S": due_key(delivery.id)}
     if delivery.reason:
         item["reason"] = {"S": delivery.reason}
     if delivery.test:
@@ -62,8 +64,8 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
     if delivery.restarts:
         item["restarts"] = number(delivery.restarts)
     item |= _next_attempt_values(delivery)
-    if delivery.next_attempt_at_ms is not None:
-        item["due"] = {"S": due_key(delivery.id)}
+    if delivery.expiring:
+        item["expiring"] = {"BOOL": True}
     attention = attention_value(delivery)
     if attention:
         item["attention"] = {"S": attention}
@@ -94,6 +96,17 @@ def claim_value(claim: Claim) -> dict[str, Any]:
             "count": number(claim.count),
         }
     }
+
+
+def due_at_ms(delivery: Delivery, retention_seconds: int) -> int | None:
+    """Return the time of a delivery in the sparse index of what is due; None: it is not in it.
+
+    One that waits for its webhook is due a day before its retention ends. That time is in the
+    attribute `next_attempt_at` too, which is the index's sort key.
+    """
+    if delivery.next_attempt_at_ms is not None:
+        return delivery.next_attempt_at_ms
+    return delivery.expiry_notice_at_ms(retention_seconds)
 
 
 def attention_value(delivery: Delivery) -> str | None:
@@ -151,8 +164,8 @@ def read_living(
         if lives(item, now):
             try:
                 delivery = read_delivery(item)
-            except UnreadableRecordError as error:
-                read[error.key] = None
+            except UnreadableRecordError:
+                read[read_delivery_key(item)] = None
             else:
                 read[delivery.key] = delivery
     return read
@@ -173,7 +186,9 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
 
 
 def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
-    next_attempt_at = item.get("next_attempt_at")
+    status = Status(item["status"]["S"])
+    # Of one that waits it is no attempt's time (see `due_at_ms`).
+    next_attempt_at = None if status is Status.WAITING else item.get("next_attempt_at")
     return Delivery(
         account_id=key.account_id,
         webhook_id=key.webhook_id,
@@ -181,7 +196,7 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
         event_id=item["event_id"]["S"],
         event_type=item["event_type"]["S"],
         body=_read_body(item["body"]),
-        status=Status(item["status"]["S"]),
+        status=status,
         created_at_ms=int(item["created_at"]["N"]),
         attempts=tuple(_read_attempt(value["S"]) for value in item["attempts"]["L"]),
         next_attempt_at_ms=int(next_attempt_at["N"]) if next_attempt_at else None,
@@ -194,25 +209,12 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
         short=item.get("short", {}).get("BOOL", False),
         unstarted=item.get("unstarted", {}).get("BOOL", False),
         claim=_read_claim(item["claim"]["M"]) if "claim" in item else None,
+        expiring=item.get("expiring", {}).get("BOOL", False),
     )
 
 
 def _read_claim(value: Mapping[str, Any]) -> Claim:
     return Claim(value["invocation"]["S"], int(value["until"]["N"]), int(value["count"]["N"]))
-
-
-def _last_activity_seconds(delivery: Delivery) -> int:
-    """Return the latest time that a delivery has to do with: it is kept from then on.
-
-    So one that waits for its next attempt is there then, and an exhausted one outlives the
-    dead-letter message that names it. What the sweep starts again and again is no activity, or it
-    would never end.
-    """
-    times_ms = [delivery.created_at_ms]
-    times_ms += [attempt.started_at_ms for attempt in delivery.attempts[-1:]]
-    if not delivery.restarts:
-        times_ms.append(delivery.next_attempt_at_ms or 0)
-    return max(times_ms) // _MILLISECONDS
 
 
 def _body_value(body: bytes, other_bytes: int) -> dict[str, Any]:

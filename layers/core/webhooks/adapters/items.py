@@ -84,6 +84,12 @@ def job_key(kind: str, *ids: str | None) -> Item:
     return {"owner": {"S": "#".join([*owner_ids, kind])}, "delivery_id": {"S": job_id}}
 
 
+def job_kind(item: Mapping[str, Any]) -> str:
+    """Return the kind of a job's key."""
+    kind: str = item["owner"]["S"].rpartition("#")[2]
+    return kind
+
+
 def read_job_ids(item: Mapping[str, Any]) -> list[str]:
     """Return the ids of a job's key, its own last."""
     *owner_ids, _kind = item["owner"]["S"].split("#")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic
 from webhooks.adapters.delivery_items import read_reason
 from webhooks.adapters.items import number
 from webhooks.domain.delivery import Outcome, Status
-from webhooks.domain.jobs.check import Check, CheckStatus, Probe
-from webhooks.domain.jobs.erasure import Erasure, ErasureStatus
-from webhooks.domain.jobs.replay import Replay, ReplayStatus
+from webhooks.domain.jobs.check import Check, CheckKey, CheckStatus, Probe
+from webhooks.domain.jobs.erasure import Erasure, ErasureKey, ErasureStatus
+from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus
+from webhooks.domain.jobs.run import Run
 from webhooks.domain.selection import Selection
 from webhooks.ports import Record
 
@@ -19,18 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from webhooks.adapters.items import Item
+    from webhooks.ports import JobKey
+
+
+DUE_JOBS = "job"
+"""The partition of running jobs in the sparse index of what is due some time."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobCodec(Generic[Record]):
     """How one kind of job is stored.
 
-    `kind` ends the partitions of its records. `attributes` returns what a record has besides its
-    key and the attributes of every job; `read` makes a job of the ids of its key and its item.
-    With `one_at_a_time` a webhook has at most one running job of the kind.
+    `kind` ends the partitions of its records. `key` makes a job's key of its ids. `attributes`
+    returns what a record has besides its key and the attributes of every job; `read` makes a job of
+    the ids of its key and its item. With `one_at_a_time` a webhook has at most one running job of
+    the kind.
     """
 
     kind: str
+    key: Callable[[Sequence[str]], JobKey]
     attributes: Callable[[Record], Item]
     read: Callable[[Sequence[str], Mapping[str, Any]], Record]
     one_at_a_time: bool = False
@@ -139,7 +147,21 @@ def _of_every_job(item: Mapping[str, Any]) -> dict[str, Any]:
         "created_at_ms": int(item["created_at"]["N"]),
         "updated_at_ms": int(item["updated_at"]["N"]),
         "reason": _text(item, "reason"),
+        "run": Run(
+            number=int(item.get("run", {}).get("N", 0)),
+            restarts=int(item.get("restarts", {}).get("N", 0)),
+            due_at_ms=int(item.get("next_attempt_at", {}).get("N", 0)),
+        ),
     }
+
+
+def run_attributes(run: Run, *, running: bool) -> Item:
+    """Return the attributes of a job's run. A running job stands in the index of what is due."""
+    counts = {"run": run.number, "restarts": run.restarts}
+    attributes = {name: number(count) for name, count in counts.items() if count}
+    if running and run.due_at_ms:
+        attributes |= {"due": {"S": DUE_JOBS}, "next_attempt_at": number(run.due_at_ms)}
+    return attributes
 
 
 def _texts(**texts: str | None) -> Item:
@@ -151,6 +173,6 @@ def _text(item: Mapping[str, Any], name: str) -> str | None:
     return text
 
 
-REPLAYS = JobCodec("replay", _replay_attributes, _read_replay, one_at_a_time=True)
-ERASURES = JobCodec("erasure", _erasure_attributes, _read_erasure)
-CHECKS = JobCodec("check", _check_attributes, _read_check)
+REPLAYS = JobCodec("replay", ReplayKey._make, _replay_attributes, _read_replay, one_at_a_time=True)
+ERASURES = JobCodec("erasure", ErasureKey._make, _erasure_attributes, _read_erasure)
+CHECKS = JobCodec("check", CheckKey._make, _check_attributes, _read_check)

@@ -10,8 +10,10 @@ from botocore.exceptions import ClientError
 from webhooks.adapters import items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.items import number
+from webhooks.adapters.job_items import run_attributes
 from webhooks.adapters.transactions import transact
 from webhooks.domain.delivery import delivery_id_range
+from webhooks.domain.errors import UnreadableRecordError
 from webhooks.ports import Page, Record
 
 if TYPE_CHECKING:
@@ -80,7 +82,12 @@ class DynamoDBJobStore(Generic[Record]):
                 TableName=self._table, Key=self._key(key), ConsistentRead=True
             )
         item = answer.get("Item")
-        return self._read(item) if item and self._lives(item) else None
+        if not item or not self._lives(item):
+            return None
+        try:
+            return self._read(item)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UnreadableRecordError(key, type(error).__name__) from None
 
     def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
         """Return up to `limit` of an owner's jobs, newest first, from those older than an id."""
@@ -92,6 +99,23 @@ class DynamoDBJobStore(Generic[Record]):
         found = [self._read(item) for item in answer["Items"] if self._lives(item)]
         [*_, last] = found[limit - 1].key._asdict().values() if len(found) > limit else [None]
         return Page(found[:limit], last)
+
+    def running_one(self, owner: JobOwner) -> Record | None:
+        """Return an owner's running job, of a kind that runs one at a time; None without one."""
+        with unavailable_on_failure("reading a job"):
+            answer = self._client.get_item(
+                TableName=self._table,
+                Key=items.job_key(self._codec.kind, *owner, items.RUNNING),
+                ConsistentRead=True,
+            )
+        mark = answer.get("Item")
+        if mark is None:
+            return None
+        # Apart from its key and its time to live it has the job's id alone.
+        [id_name] = mark.keys() - {"owner", "delivery_id", "expires_at"}
+        job_id = mark[id_name]["S"]
+        job = self.get(self._codec.key([each for each in (*owner, job_id) if each is not None]))
+        return job if job is not None and job.running else None
 
     def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
         """Return an owner's jobs that run and were created at a time or later, oldest first."""
@@ -111,15 +135,20 @@ class DynamoDBJobStore(Generic[Record]):
 
         True also where the answer of a first try was lost and the write had been made.
         """
-        condition, values = "#status = :running", {":running": {"S": _RUNNING}}
+        condition = "#status = :running"
+        values: Any = {":running": {"S": _RUNNING}}
         steps = self._codec.attributes(before).get("steps")
         if steps is not None:
-            condition, values = f"{condition} AND steps = :steps", {**values, ":steps": steps}
+            condition, values[":steps"] = f"{condition} AND steps = :steps", steps
+        if before.run.number:
+            condition, values[":run"] = f"{condition} AND #run = :run", number(before.run.number)
+        else:
+            condition += " AND attribute_not_exists(#run)"
         put: Any = {
             "TableName": self._table,
             "Item": self._item(after),
             "ConditionExpression": condition,
-            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeNames": {"#status": "status", "#run": "run"},
             "ExpressionAttributeValues": values,
         }
         if after.running or not self._codec.one_at_a_time:
@@ -185,6 +214,7 @@ class DynamoDBJobStore(Generic[Record]):
             "updated_at": number(job.updated_at_ms),
             "expires_at": number(expires_at),
             **({} if job.reason is None else {"reason": {"S": job.reason}}),
+            **run_attributes(job.run, running=job.running),
         }
 
     def _read(self, item: Mapping[str, Any]) -> Record:

@@ -1,4 +1,4 @@
-"""The deliveries that are overdue, on DynamoDB."""
+"""The deliveries and the jobs that are overdue, on DynamoDB."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.job_items import DUE_JOBS
 from webhooks.ports import OverdueDelivery, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from webhooks.adapters.job_items import JobCodec
+    from webhooks.ports import JobKey
 
 _DUE_INDEX = "due"
 
@@ -61,6 +65,33 @@ class DynamoDBOverdueDeliveries:
         return Page(
             [_read(item) for item in answer["Items"]], last["delivery_id"]["S"] if last else None
         )
+
+
+class DynamoDBOverdueJobs:
+    """The running jobs, by the time when their next step is due: one partition of that index."""
+
+    def __init__(self, client: DynamoDBClient, table: str, codecs: Iterable[JobCodec[Any]]) -> None:
+        """Use `table` through a low-level client, and find the kinds of `codecs`."""
+        self._client = client
+        self._table = table
+        self._codecs = {codec.kind: codec for codec in codecs}
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[JobKey]:
+        """Return up to `limit` jobs that were due before a time, the longest overdue first."""
+        with unavailable_on_failure("finding overdue jobs"):
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=_DUE_INDEX,
+                KeyConditionExpression="due = :due AND next_attempt_at < :before",
+                ExpressionAttributeValues={
+                    ":due": {"S": DUE_JOBS},
+                    ":before": items.number(before_ms),
+                },
+                Limit=limit,
+            )
+        found = [(items.job_kind(item), items.read_job_ids(item)) for item in answer["Items"]]
+        # A kind of a later version's is left to that, after a rollback.
+        return [self._codecs[kind].key(ids) for kind, ids in found if kind in self._codecs]
 
 
 def _read(item: Mapping[str, Any]) -> OverdueDelivery:

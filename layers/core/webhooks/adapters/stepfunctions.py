@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.domain.delivery import Status
 from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.run import run_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,19 +80,29 @@ class StepFunctionsJobScheduler:
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
-        """See that the job has its execution."""
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
+        """See that the job's run has its execution."""
         ids = key._asdict()
         [*_, job_id] = ids.values()
         seconds = math.ceil(max(delay_seconds, 0))
         state = {"action": key.action, **ids, "seconds": seconds}
-        _start(self._client, self._state_machine_arn, job_id, state)
+        if run:
+            state["run"] = run
+        _start(self._client, self._state_machine_arn, run_name(job_id, run), state)
 
 
 def _name(delivery: Delivery) -> str:
-    """Return the name of a generation's execution: within Step Functions' 80 characters."""
+    """Return the name of a generation's execution: within Step Functions' 80 characters.
+
+    An exhausted delivery whose dead letter is sent again stays in its generation, whose name is
+    taken: there the number of the sweep's restart is in the name.
+    """
     name = f"{delivery.id}-{delivery.created_at_ms}"
-    return f"{name}-{delivery.generation}" if delivery.generation else name
+    if delivery.generation:
+        name = f"{name}-{delivery.generation}"
+    if delivery.status is Status.EXHAUSTED and delivery.restarts:
+        name = f"{name}-letter{delivery.restarts}"
+    return name
 
 
 def _start(

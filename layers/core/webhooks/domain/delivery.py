@@ -18,6 +18,10 @@ MAX_ATTEMPTS = 100
 """With as many in its log, a delivery gets none by hand: an item of the table holds 400 KB."""
 
 
+EXPIRY_NOTICE_MS = 86_400_000
+"""How long before the end of a waiting delivery's retention its owner is notified."""
+
+
 class Status(StrEnum):
     """Where a delivery stands (contract 2.5)."""
 
@@ -124,7 +128,8 @@ class Delivery:
     an operator had its schedule begin anew. One that is `erased` has only the names of its event
     for a body, and is never sent again. `restarts` is how often the sweep has given it a new
     execution since its last attempt. The next attempt of one that is `short` belongs to the machine
-    of short delays; one that is `unstarted` could not be given its execution.
+    of short delays; one that is `unstarted` could not be given its execution. One that is waiting
+    and `expiring` is near the end of its retention, and its owner was notified.
     """
 
     account_id: str
@@ -146,6 +151,30 @@ class Delivery:
     short: bool = False
     unstarted: bool = False
     claim: Claim | None = None
+    expiring: bool = False
+
+    @property
+    def last_active_at_ms(self) -> int:
+        """The latest time that the delivery has to do with: it is kept from then on.
+
+        Therefore one that waits for its next attempt is there then, and an exhausted one outlives
+        the dead-letter message that names it. What the sweep starts again and again is no activity,
+        or it would never end.
+        """
+        times_ms = [self.created_at_ms]
+        times_ms += [attempt.started_at_ms for attempt in self.attempts[-1:]]
+        if not self.restarts:
+            times_ms.append(self.next_attempt_at_ms or 0)
+        return max(times_ms)
+
+    def expiry_notice_at_ms(self, retention_seconds: int) -> int | None:
+        """When the owner of a waiting delivery is notified that its retention ends, a day before.
+
+        None for one that is not waiting, or whose owner was notified.
+        """
+        if self.status is not Status.WAITING or self.expiring:
+            return None
+        return self.last_active_at_ms + retention_seconds * 1000 - EXPIRY_NOTICE_MS
 
     @property
     def scheduled_attempts(self) -> int:
@@ -191,6 +220,7 @@ class Delivery:
             status=status,
             next_attempt_at_ms=next_attempt_at_ms,
             restarts=0,
+            expiring=False,
         )
         if attempt.scheduled or status is not self.status:
             after = after.unclaimed(short=short)
@@ -209,7 +239,13 @@ class Delivery:
         return self._set_aside(Status.CANCELLED, reason)
 
     def _set_aside(self, status: Status, reason: str) -> Delivery:
-        return replace(self.unclaimed(), status=status, next_attempt_at_ms=None, reason=reason)
+        return replace(
+            self.unclaimed(),
+            status=status,
+            next_attempt_at_ms=None,
+            reason=reason,
+            expiring=False,
+        )
 
     def resumed(self, now_ms: int) -> Delivery:
         """Return the delivery as its next execution finds it, due at once."""
@@ -218,16 +254,30 @@ class Delivery:
             generation=self.generation + 1,
             next_attempt_at_ms=now_ms,
             restarts=0,
+            expiring=False,
         )
 
     def restarted(self, due_ms: int, *, short: bool = False) -> Delivery:
         """Return the delivery as the execution finds it that the sweep gives it, due at a time.
 
-        The last claim stays, so that those without a result are counted.
+        It is unstarted until the attempt's result, or until its start is seen to. The last claim
+        stays, so that those without a result are counted.
         """
         return replace(
-            self.resumed(due_ms), restarts=self.restarts + 1, short=short, claim=self.claim
+            self.resumed(due_ms),
+            restarts=self.restarts + 1,
+            short=short,
+            unstarted=True,
+            claim=self.claim,
         )
+
+    def reminded(self, due_ms: int) -> Delivery:
+        """Return an exhausted delivery whose dead letter is sent again, due at a time."""
+        return replace(self, next_attempt_at_ms=due_ms, restarts=self.restarts + 1, unstarted=True)
+
+    def started(self) -> Delivery:
+        """Return the delivery as one whose execution was started."""
+        return replace(self, unstarted=False)
 
 
 _TRANSACTION_ID = re.compile(rb'\{"event":"[^"\\]*","transaction_id":("(?:[^"\\]|\\.)*")')

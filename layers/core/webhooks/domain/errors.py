@@ -25,7 +25,7 @@
     ├── ScopeExceededError              a key would pass on more than it may do itself
     ├── IdempotencyConflictError        an idempotency key comes again with another request
     ├── IdempotencyInProgressError      the first request with this key is still in progress
-    ├── UnreadableRecordError           this version cannot read a delivery's record
+    ├── UnreadableRecordError           this version cannot read a delivery's or a job's record
     └── UnavailableError                our own side (a table, a queue, a key) failed: try again
 
 A receiver that fails is never an exception: it is an `Outcome` (see `delivery`). An absent webhook
@@ -34,10 +34,13 @@ or delivery is `None`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from webhooks.domain.delivery import DeliveryKey
+
+class RecordKey(Protocol):
+    """A named tuple of the ids that find a record, its own id last."""
+
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 class WebhooksError(Exception):
@@ -162,16 +165,18 @@ class IdempotencyInProgressError(WebhooksError):
 
 
 class UnreadableRecordError(WebhooksError):
-    """A delivery's record is broken, or of a newer version: trying again is of no use.
+    """A delivery's or a job's record is broken, or of a newer version: another try is of no use.
 
-    It concerns that delivery alone. The text names it and the kind of trouble, nothing of what the
+    It concerns that record alone. The text names it and the kind of trouble, nothing of what the
     record holds.
     """
 
-    def __init__(self, key: DeliveryKey, trouble: str = "") -> None:
-        """Name the delivery, and the error that reading it came to where that is known."""
+    def __init__(self, key: RecordKey, trouble: str = "") -> None:
+        """Name the record by the last id of its key, and the error of reading it where known."""
+        [*_, (id_name, record_id)] = key._asdict().items()
+        kind = id_name.removesuffix("_id")
         told = f": {trouble}" if trouble else ""
-        super().__init__(f"the record of delivery {key.delivery_id} cannot be read{told}")
+        super().__init__(f"the record of {kind} {record_id} cannot be read{told}")
         self.key = key
 
 

@@ -18,6 +18,7 @@ class OperationalEventType(StrEnum):
     WEBHOOK_FAILING = "webhook.failing"
     WEBHOOK_DISABLED = "webhook.disabled"
     DELIVERY_EXHAUSTED = "delivery.exhausted"
+    DELIVERY_EXPIRING = "delivery.expiring"
 
 
 @dataclass(frozen=True, slots=True)

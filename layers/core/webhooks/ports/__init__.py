@@ -16,7 +16,15 @@ from webhooks.ports.deliveries import (
     OverdueDelivery,
     RetryScheduler,
 )
-from webhooks.ports.jobs import JobKey, JobOwner, JobRecord, JobScheduler, JobStore, Record
+from webhooks.ports.jobs import (
+    JobKey,
+    JobOwner,
+    JobRecord,
+    JobScheduler,
+    JobStore,
+    OverdueJobs,
+    Record,
+)
 from webhooks.ports.outside import (
     EventQueue,
     Observer,
@@ -54,6 +62,7 @@ __all__ = [
     "OperationalEvents",
     "OverdueDeliveries",
     "OverdueDelivery",
+    "OverdueJobs",
     "Page",
     "RateLimitStore",
     "ReceivedMessages",

@@ -86,6 +86,12 @@ class DeliveryStore(Protocol):
         by now: an execution works on it.
         """
 
+    def note_expiring(self, delivery: Delivery) -> bool:
+        """Note that the owner of a waiting delivery is notified of the end of its retention.
+
+        True only for the one call that did it, and only while the delivery is as it was read.
+        """
+
 
 class OverdueDelivery(NamedTuple):
     """A delivery that is overdue, and since when: a partition is in the order of time."""
@@ -150,7 +156,8 @@ class RetryScheduler(Protocol):
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         """See that the delivery's generation has its one execution; having it already is success.
 
-        The time of its creation counts too: one made anew after its retention is another.
+        The time of its creation counts too: one made anew after its retention is another. So do the
+        restarts of an exhausted one, whose dead letter is sent again.
         """
 
     def running(self, delivery: Delivery) -> bool:

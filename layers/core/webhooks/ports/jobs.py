@@ -6,13 +6,14 @@ again. No method raises anything else of its backend's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from enum import StrEnum
 
     from webhooks.domain.jobs import Action
+    from webhooks.domain.jobs.run import Run
     from webhooks.ports.pages import Page
 
 
@@ -38,7 +39,12 @@ class JobOwner(NamedTuple):
 
 
 class JobRecord(Protocol):
-    """The record of a job: how far it is, or how it ended. Times are Unix milliseconds."""
+    """The record of a job: how far it is, or how it ended. Times are Unix milliseconds.
+
+    A dataclass, of which `replace` makes another.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def key(self) -> JobKey:
@@ -55,6 +61,10 @@ class JobRecord(Protocol):
     @property
     def running(self) -> bool:
         """Whether the job goes on."""
+
+    @property
+    def run(self) -> Run:
+        """Which execution makes the job's steps."""
 
     @property
     def created_at_ms(self) -> int:
@@ -79,10 +89,16 @@ class JobStore(Protocol[Record]):
         """
 
     def get(self, key: JobKey) -> Record | None:
-        """Return one job, read consistently, None where there is none."""
+        """Return one job, read consistently, None where there is none.
+
+        Raises UnreadableRecordError where its record is broken, or of a newer version of ours.
+        """
 
     def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
         """Return up to `limit` of an owner's jobs, newest first, from those older than an id."""
+
+    def running_one(self, owner: JobOwner) -> Record | None:
+        """Return an owner's running job, of a kind that runs one at a time; None without one."""
 
     def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
         """Return an owner's jobs that run and were created at a time or later, oldest first."""
@@ -93,13 +109,23 @@ class JobStore(Protocol[Record]):
     def save(self, before: Record, after: Record) -> bool:
         """Write a job's progress or end over `before`.
 
-        False, with nothing written, where the stored one does not run any more or has made other
-        steps: another writer was faster.
+        False, with nothing written, where the stored one does not run any more, has made other
+        steps or has another run: another writer was faster.
         """
 
 
 class JobScheduler(Protocol):
     """Starts the state machine that makes a job's steps."""
 
-    def start(self, key: JobKey, *, delay_seconds: float = 0) -> None:
-        """See that the job has its one execution; having one already is success."""
+    def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
+        """See that a job's run has its one execution; having one already is success.
+
+        `run` is the number of the job's run: the executions of two runs have different names.
+        """
+
+
+class OverdueJobs(Protocol):
+    """The jobs whose execution should have recorded a step by now."""
+
+    def overdue(self, before_ms: int, limit: int) -> Sequence[JobKey]:
+        """Return up to `limit` jobs that were due before a time, the longest overdue first."""

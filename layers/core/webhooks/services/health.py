@@ -133,6 +133,19 @@ class HealthKeeper:
             last_status_code=last.status_code if last else None,
         )
 
+    def expiring(self, delivery: Delivery, expires_at_ms: int) -> None:
+        """Notify of a waiting delivery whose retention ends at a time, in Unix milliseconds."""
+        self._publish(
+            OperationalEventType.DELIVERY_EXPIRING,
+            delivery.account_id,
+            delivery.webhook_id,
+            delivery_id=delivery.id,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            reason=delivery.reason,
+            expires_at=_time(expires_at_ms),
+        )
+
     def passed(self, webhook: Webhook, recovery_id: str, *, proven: bool) -> None:
         """Have new events sent again to a webhook that is down, as its recovery judges.
 
@@ -315,6 +328,7 @@ _METRICS = {
     OperationalEventType.WEBHOOK_FAILING: "WebhooksFailing",
     OperationalEventType.WEBHOOK_DISABLED: "WebhooksDisabled",
     OperationalEventType.DELIVERY_EXHAUSTED: "Exhausted",
+    OperationalEventType.DELIVERY_EXPIRING: "ExpiringDeliveries",
 }
 
 

@@ -10,7 +10,7 @@ from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.errors import RecordKey
     from webhooks.ports import Observer
 
 
@@ -31,8 +31,8 @@ def tell(observer: Observer, event: str, error: BaseException, **fields: object)
         )
 
 
-def tell_unreadable(observer: Observer, keys: Iterable[DeliveryKey]) -> None:
-    """Have a person see to deliveries whose records cannot be read, and which others go past."""
+def tell_unreadable(observer: Observer, keys: Iterable[RecordKey]) -> None:
+    """Have a person see to records that cannot be read, and which others go past."""
     for key in keys:
         observer.count("UnreadableRecords")
         observer.log("error", "record_unreadable", **key._asdict())

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.replay import ReplayJob, ReplayService
     from webhooks.services.jobs.runner import JobRunner
     from webhooks.services.jobs.sweep import SweepJob
+    from webhooks.services.jobs.sweep_deliveries import DeliverySweep
+    from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
+
+_DAY_SECONDS = 86_400
 
 
 class JobServices(OwnersServices, SendingServices):
@@ -145,19 +149,64 @@ class JobServices(OwnersServices, SendingServices):
     @cached_property
     def sweep_job(self) -> SweepJob:
         """What starts again what nobody works on any more."""
-        from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
         from webhooks.services.jobs.sweep import SweepJob
 
         return SweepJob(
+            recoveries=self._recovery_sweep,
+            jobs=self._job_sweep,
+            deliveries=self._delivery_sweep,
+            observer=self.observer,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _recovery_sweep(self) -> RecoverySweep:
+        from webhooks.services.jobs.sweep_jobs import RecoverySweep
+
+        return RecoverySweep(
+            health=self._health_store,
+            scheduler=self._job_scheduler,
+            observer=self.observer,
+            clock=self._clock,
+            new_id=new_id,
+        )
+
+    @cached_property
+    def _job_sweep(self) -> JobSweep:
+        from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
+        from webhooks.adapters.overdue import DynamoDBOverdueJobs
+        from webhooks.services.jobs.sweep_jobs import JobSweep
+
+        codecs = (REPLAYS, ERASURES, CHECKS)
+        return JobSweep(
+            overdue=DynamoDBOverdueJobs(self._dynamodb, self.settings.deliveries_table, codecs),
+            stores={
+                Action.REPLAY: lambda: self._replay_store,
+                Action.ERASE: lambda: self._erasure_store,
+                Action.CHECK: lambda: self._check_store,
+            },
+            jobs=lambda: self.jobs,
+            scheduler=self._job_scheduler,
+            observer=self.observer,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _delivery_sweep(self) -> DeliverySweep:
+        from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+        from webhooks.services.jobs.looks import Looks
+        from webhooks.services.jobs.sweep_deliveries import DeliverySweep
+
+        return DeliverySweep(
             overdue=DynamoDBOverdueDeliveries(self._dynamodb, self.settings.deliveries_table),
             deliveries=self._deliveries,
             scheduler=self._scheduler,
-            health=self._health_store,
-            recoveries=self._job_scheduler,
+            notify_expiring=self._health.expiring,
             observer=self.observer,
+            looks=Looks(),
+            retention_seconds=self.settings.retention_days * _DAY_SECONDS,
             clock=self._clock,
             random=random.random,
-            new_id=new_id,
         )
 
     @cached_property

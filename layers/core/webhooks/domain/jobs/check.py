@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.run import Run
 from webhooks.domain.webhook import webhook_id
 
 
@@ -85,6 +86,7 @@ class Check:
     status: CheckStatus = CheckStatus.RUNNING
     outcomes: Mapping[Probe, Outcome] = field(default_factory=dict)
     reason: str | None = None
+    run: Run = Run()  # noqa: RUF009 (frozen)
 
     @property
     def key(self) -> CheckKey:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from webhooks.domain.delivery import Delivery, Status
 from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.run import Run
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.recipient import addresses_of
 from webhooks.domain.webhook import webhook_id
@@ -74,6 +75,7 @@ class Erasure:
     steps: int = 0
     reason: str | None = None
     unreadable: bool = False
+    run: Run = Run()  # noqa: RUF009 (frozen)
 
     @property
     def key(self) -> ErasureKey:

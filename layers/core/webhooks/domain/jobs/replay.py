@@ -12,6 +12,7 @@ from webhooks.domain.delivery import Status
 from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.jobs import Action
+from webhooks.domain.jobs.run import Run
 from webhooks.domain.selection import Selection
 from webhooks.domain.webhook import webhook_id
 
@@ -66,6 +67,7 @@ class Replay:
     succeeded: int = 0
     steps: int = 0
     reason: str | None = None
+    run: Run = Run()  # noqa: RUF009 (frozen)
 
     @property
     def key(self) -> ReplayKey:

@@ -12,11 +12,13 @@ from webhooks.domain.headers import merged
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs import check_requests
 from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
+from webhooks.services.jobs.running import NO_STATE, current
 from webhooks.services.jobs.starting import start
 from webhooks.services.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from webhooks.domain.delivery import Delivery, Outcome
     from webhooks.domain.jobs.check_requests import Request, Signers
@@ -120,14 +122,18 @@ class CheckJob:
         self._threads = ThreadPoolExecutor(len(AFTER_VALID), thread_name_prefix="check")
 
     def step(
-        self, key: CheckKey, remaining_seconds: Callable[[], float], _state: object = None, /
+        self,
+        key: CheckKey,
+        remaining_seconds: Callable[[], float],
+        state: Mapping[str, Any] = NO_STATE,
+        /,
     ) -> None:
         """Make a check, in one step, and record what came of it, unless that was done.
 
         Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
-        check = self._store.get(key)
-        if check is None or not check.running:
+        check = current(self._store, key, state)
+        if check is None:
             return
         if self._clock() > check.created_at_ms / _MILLISECONDS + PATIENCE_SECONDS:
             self._fail(check, "internal_error")
@@ -150,10 +156,10 @@ class CheckJob:
             raise UnavailableError(msg)
         self._complete(check, self._outcomes(destination, check_requests.Signers.of(live)))
 
-    def abandon(self, key: CheckKey) -> None:
+    def abandon(self, key: CheckKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
         """Mark a check as failed that the state machine gives up, through a fault of ours."""
-        check = self._store.get(key)
-        if check is not None and check.running:
+        check = current(self._store, key, state)
+        if check is not None:
             self._fail(check, "internal_error")
 
     def _outcomes(self, destination: Destination, signers: Signers) -> dict[Probe, Outcome]:

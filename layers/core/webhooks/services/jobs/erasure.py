@@ -21,11 +21,13 @@ from webhooks.domain.recipient import parse_address
 from webhooks.domain.selection import Selection
 from webhooks.ports import JobOwner
 from webhooks.services.jobs.runner import NextStep
-from webhooks.services.jobs.starting import start
+from webhooks.services.jobs.running import NO_STATE, current, kept
+from webhooks.services.jobs.starting import ensure_started, start
 from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from webhooks.domain.delivery import Delivery
     from webhooks.ports import (
@@ -89,6 +91,7 @@ class ErasureService:
         now_ms = now_ns // 1_000_000
         for other in self._store.running_since(JobOwner(account_id), now_ms - _DAY_MS):
             if other.passes == 0 and other.seeks([wanted]):
+                ensure_started(self._scheduler, other)
                 return other
         self._rate_limits.erasure(account_id)
         salt = self._random_bytes(SALT_BYTES)
@@ -140,14 +143,18 @@ class ErasureJob:
         self._settle_seconds = settle_seconds
 
     def step(
-        self, key: ErasureKey, remaining_seconds: Callable[[], float], _state: object = None, /
+        self,
+        key: ErasureKey,
+        remaining_seconds: Callable[[], float],
+        state: Mapping[str, Any] = NO_STATE,
+        /,
     ) -> NextStep | None:
         """Look at the next deliveries; None where there are no more.
 
         Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
-        before = self._store.get(key)
-        if before is None or not before.running:
+        before = current(self._store, key, state)
+        if before is None:
             return None
         left = self._seconds_to_settle(before)
         if left > 0:
@@ -161,18 +168,19 @@ class ErasureJob:
             if after.passes > before.passes or remaining_seconds() < SECONDS_FOR_A_BATCH:
                 break
         recorded = after.recorded(self._now_ms())
-        if not self._store.save(before, recorded):
+        pause = max(PAUSE_SECONDS, self._seconds_to_settle(recorded))
+        if not self._store.save(before, kept(recorded, self._now_ms(), pause)):
             # The next step finds what the erasure has become.
             return NextStep(PAUSE_SECONDS)
         if recorded.running:
-            return NextStep(max(PAUSE_SECONDS, self._seconds_to_settle(recorded)))
+            return NextStep(pause)
         self._report(recorded)
         return None
 
-    def abandon(self, key: ErasureKey) -> None:
+    def abandon(self, key: ErasureKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
         """Mark an erasure as failed that the state machine gives up, through a fault of ours."""
-        erasure = self._store.get(key)
-        if erasure is None or not erasure.running:
+        erasure = current(self._store, key, state)
+        if erasure is None:
             return
         failed = erasure.ended(ErasureStatus.FAILED, self._now_ms(), "internal_error")
         if self._store.save(erasure, failed):

@@ -102,7 +102,7 @@ class RecoveryJob:
         after = self.advance(key, RecoveryState.read(state), remaining_seconds)
         return None if after is None else NextStep(after.seconds, after.written())
 
-    def abandon(self, key: RecoveryKey, /) -> None:
+    def abandon(self, key: RecoveryKey, state: Mapping[str, Any], /) -> None:
         """Leave a recovery to the sweep: one that is given up is soon overdue, and begun anew."""
 
     def advance(

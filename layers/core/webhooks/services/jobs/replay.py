@@ -15,12 +15,14 @@ from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_
 from webhooks.domain.pace import MAX_RATE, PAUSE_SECONDS
 from webhooks.ports import JobOwner, Page
 from webhooks.services.jobs.runner import NextStep
-from webhooks.services.jobs.starting import start
+from webhooks.services.jobs.running import NO_STATE, current, kept
+from webhooks.services.jobs.starting import ensure_started, start
 from webhooks.services.together import together
 from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import DeliveryWalk, DestinationStore, JobScheduler, JobStore, Observer
@@ -90,6 +92,9 @@ class ReplayService:
         )
         failed = replay.ended(ReplayStatus.FAILED, now_ms, "not_started")
         if not start(self._store, self._scheduler, replay, not_started=failed):
+            running = self._store.running_one(JobOwner(webhook.account_id, webhook.id))
+            if running is not None:
+                ensure_started(self._scheduler, running)
             msg = "the webhook has a replay that is running"
             raise ReplayRunningError(msg)
         return replay
@@ -160,15 +165,19 @@ class ReplayJob:
         self._threads = ThreadPoolExecutor(self._batch_size, thread_name_prefix="replay")
 
     def step(
-        self, key: ReplayKey, remaining_seconds: Callable[[], float], _state: object = None, /
+        self,
+        key: ReplayKey,
+        remaining_seconds: Callable[[], float],
+        state: Mapping[str, Any] = NO_STATE,
+        /,
     ) -> NextStep | None:
         """Send the next second's deliveries; None where there are no more.
 
         Raises UnavailableError where our own side failed, or the invocation's time is too short,
         before anything more was sent and recorded.
         """
-        replay = self._store.get(key)
-        if replay is None or not replay.running:
+        replay = current(self._store, key, state)
+        if replay is None:
             return None
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
@@ -197,14 +206,14 @@ class ReplayJob:
         if complete and found.next is None:
             self._end(replay, ReplayStatus.COMPLETED, None, after)
             return None
-        self._store.save(replay, after)
+        self._store.save(replay, kept(after, self._now_ms(), PAUSE_SECONDS))
         # Where that was refused, the next step finds what the replay has become.
         return NextStep(PAUSE_SECONDS)
 
-    def abandon(self, key: ReplayKey) -> None:
+    def abandon(self, key: ReplayKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
         """Mark a replay as failed that the state machine gives up, through a fault of ours."""
-        replay = self._store.get(key)
-        if replay is not None and replay.running:
+        replay = current(self._store, key, state)
+        if replay is not None:
             self._end(replay, ReplayStatus.FAILED, "internal_error")
 
     def _end(

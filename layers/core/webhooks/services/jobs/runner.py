@@ -35,12 +35,16 @@ class Job(Protocol):
     ) -> NextStep | None:
         """Make a job's next step; None where it has ended.
 
-        Of `state` each kind reads what its `NextStep` had. Raises UnavailableError where our own
-        side failed or the invocation's time is too short; the same step is made again then.
+        Of `state` each kind reads what its `NextStep` had, and the number of its run. Raises
+        UnavailableError where our own side failed or the invocation's time is too short; the same
+        step is made again then.
         """
 
-    def abandon(self, key: Any, /) -> None:
-        """Record that the state machine gave a job up, through a fault of ours."""
+    def abandon(self, key: Any, state: Mapping[str, Any], /) -> None:
+        """Record that a job is given up, through a fault of ours.
+
+        Not where another execution than the state's makes its steps by now.
+        """
 
 
 class JobRunner:
@@ -66,6 +70,6 @@ class JobRunner:
         """Make a job's next step; None where it has ended. Raises UnavailableError."""
         return self._kinds[key.action]().step(key, remaining_seconds, state)
 
-    def abandon(self, key: JobKey) -> None:
-        """Record that the state machine gave a job up, through a fault of ours."""
-        self._kinds[key.action]().abandon(key)
+    def abandon(self, key: JobKey, state: Mapping[str, Any]) -> None:
+        """Record that a job is given up, through a fault of ours."""
+        self._kinds[key.action]().abandon(key, state)

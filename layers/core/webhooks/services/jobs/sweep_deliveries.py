@@ -1,0 +1,258 @@
+"""The sweep's part about deliveries: what is due and not worked on, and what waits too long.
+
+Nothing that it comes upon keeps the rest from its turn: not one that fails, not one that cannot be
+read, and not thousands whose executions go on, as in a long outage of ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.errors import UnreadableRecordError
+from webhooks.domain.overdue import (
+    GRACE_SECONDS,
+    Overdue,
+    given_another_execution,
+    overdue,
+)
+from webhooks.domain.retry import restart_delay
+from webhooks.services.together import begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from webhooks.domain.delivery import Delivery, DeliveryKey
+    from webhooks.ports import (
+        DeliveryStore,
+        Observer,
+        OverdueDeliveries,
+        OverdueDelivery,
+        Page,
+        RetryScheduler,
+    )
+    from webhooks.services.jobs.looks import Looks
+    from webhooks.services.jobs.turn import Turn
+
+SWEPT_AT_ONCE = 500
+"""Deliveries that one sweep starts again, and whose owners it notifies at most."""
+
+THREADS = 16
+"""As many as the index has partitions: calls mostly wait, also where a CPU is shared."""
+
+_PAGE = 8
+"""Deliveries of a partition that are looked at before it is another partition's turn: few enough
+that a sweep looks into each of them, and some way into it, where every single one takes a look."""
+
+_ORDER = (Overdue.UNSTARTED, Overdue.SHORT, Overdue.EXPIRING, Overdue.LONG)
+"""What needs no look at an execution comes first, since those wait for their turn."""
+
+_MILLISECONDS = 1000
+
+
+class _Found(NamedTuple):
+    """A delivery as the table has it, and what it is to the sweep."""
+
+    delivery: Delivery
+    why: Overdue
+
+
+class DeliverySweep:
+    """Starts overdue deliveries again, and notifies owners of those whose retention ends."""
+
+    def __init__(
+        self,
+        *,
+        overdue: OverdueDeliveries,
+        deliveries: DeliveryStore,
+        scheduler: RetryScheduler,
+        notify_expiring: Callable[[Delivery, int], None],
+        observer: Observer,
+        looks: Looks,
+        retention_seconds: int,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        threads: int = THREADS,
+    ) -> None:
+        """`notify_expiring` takes a delivery and the end of its retention, in Unix milliseconds."""
+        self._overdue = overdue
+        self._deliveries = deliveries
+        self._scheduler = scheduler
+        self._notify_expiring = notify_expiring
+        self._observer = observer
+        self._looks = looks
+        self._retention_seconds = retention_seconds
+        self._clock = clock
+        self._random = random
+        # They begin with the first work: a sweep that finds nothing needs none.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sweep")
+
+    def sweep(self, turn: Turn, now_ms: int) -> Counter[Overdue]:
+        """See to what was due before a time, a page of each partition in turn; returns how many.
+
+        In another order each time, so that no partition is always the last.
+        """
+        partitions = sorted(self._overdue.partitions, key=lambda _: self._random())
+        waiting: list[tuple[Iterator[Sequence[DeliveryKey]], Sequence[DeliveryKey]]] = []
+        for partition in partitions:
+            if turn.spare_seconds() < 0:
+                break
+            pages = self._pages(turn, partition, now_ms)
+            first = next(pages, None)
+            if first:
+                waiting.append((pages, first))
+        seen: set[DeliveryKey] = set()
+        counts: Counter[Overdue] = Counter()
+        while waiting and _restarts(counts) < SWEPT_AT_ONCE and turn.spare_seconds() >= 0:
+            pages_of_keys = [[key for key in keys if key not in seen] for _, keys in waiting]
+            seen.update(key for keys in pages_of_keys for key in keys)
+            self._see_to(turn, pages_of_keys, now_ms, counts)
+            iterators = [pages for pages, _ in waiting]
+            following = begin(self._threads, partial(_next, turn), iterators)
+            waiting = [
+                (pages, keys)
+                for pages, future in zip(iterators, following, strict=True)
+                if (keys := future.result()) is not None
+            ]
+        return counts
+
+    def _see_to(
+        self,
+        turn: Turn,
+        pages_of_keys: Sequence[Sequence[DeliveryKey]],
+        now_ms: int,
+        counts: Counter[Overdue],
+    ) -> None:
+        pages = [keys for keys in pages_of_keys if keys]
+        reads = begin(self._threads, partial(self._read, turn, now_ms), pages)
+        found = [each for read in reads for each in read.result()]
+        for why in _ORDER:
+            of_this_kind = [each for each in found if each.why is why]
+            done = counts[why] if why is Overdue.EXPIRING else _restarts(counts)
+            chosen = of_this_kind[: max(0, SWEPT_AT_ONCE - done)]
+            results = begin(self._threads, partial(self._try_one, turn, now_ms), chosen)
+            counts[why] += sum(result.result() for result in results)
+
+    def _read(self, turn: Turn, now_ms: int, keys: Sequence[DeliveryKey]) -> list[_Found]:
+        """Return what is overdue of what the index names: by the table, which is up to date."""
+        read = turn.attempt(self._deliveries.get_many, keys) or {}
+        found = []
+        for key, delivery in read.items():
+            if delivery is None:
+                turn.attempt(_unreadable, key)
+            else:
+                why = overdue(delivery, now_ms, self._retention_seconds)
+                found.append(_Found(delivery, why))
+        return found
+
+    def _try_one(self, turn: Turn, now_ms: int, found: _Found) -> bool:
+        if turn.spare_seconds() < 0:
+            return False
+        if found.why is Overdue.UNSTARTED:
+            return bool(turn.attempt(self._start, turn, found.delivery))
+        if found.why is Overdue.EXPIRING:
+            return bool(turn.attempt(self._notify, found.delivery))
+        return bool(turn.attempt(self._restart, turn, found, now_ms))
+
+    def _start(self, turn: Turn, delivery: Delivery) -> bool:
+        """Start the execution that could not be started: the same generation's, so that it is one.
+
+        Where it goes on already, a claim keeps a second one from a second attempt.
+        """
+        self._scheduler.start(delivery, delay_seconds=0)
+        self._observer.log("warning", "delivery_started_late", **delivery.key._asdict())
+        if turn.spare_seconds() >= 0:
+            # From now on it is overdue as any other: what dies each time is started less often.
+            self._deliveries.update(delivery.started(), before=delivery)
+        return True
+
+    def _restart(self, turn: Turn, found: _Found, now_ms: int) -> bool:
+        delivery = found.delivery
+        if found.why is Overdue.LONG:
+            if not self._looks.take(turn.spare_seconds()) or self._scheduler.running(delivery):
+                return False
+            if turn.spare_seconds() < 0:
+                return False
+        delay = restart_delay(delivery.restarts)
+        again = given_another_execution(delivery, self._now_ms(), delay)
+        # Its execution may have come to its end only just now, or another sweep may be faster.
+        if not self._deliveries.update(again, before=delivery):
+            return False
+        self._observer.log(
+            "error",
+            "delivery_overdue",
+            **delivery.key._asdict(),
+            status=delivery.status,
+            seconds=(now_ms - (delivery.next_attempt_at_ms or now_ms)) // _MILLISECONDS,
+        )
+        if turn.spare_seconds() >= 0:
+            self._scheduler.start(again, delay_seconds=delay)
+        return True
+
+    def _notify(self, delivery: Delivery) -> bool:
+        if not self._deliveries.note_expiring(delivery):
+            return False
+        expires_at_ms = delivery.last_active_at_ms + self._retention_seconds * _MILLISECONDS
+        self._notify_expiring(delivery, expires_at_ms)
+        return True
+
+    def _pages(self, turn: Turn, partition: str, now_ms: int) -> Iterator[Sequence[DeliveryKey]]:
+        """Yield a partition page by page, the longest overdue first.
+
+        Where it has more than a page, what became due lately comes next: there are the short delays
+        that were lost a minute ago, and no execution to look at. What is older begins somewhere
+        else each time: most of it may be worked on, and more than a sweep can look at. Rather at
+        the older end, to which everything comes that nobody works on.
+        """
+        first = turn.attempt(self._overdue.page, partition, 0, now_ms, _PAGE)
+        if first is None:
+            return
+        yield _keys(first)
+        if first.next is None:
+            return
+        place = first.items[-1]
+        lately_ms = max(place.due_ms, now_ms - int(GRACE_SECONDS * _MILLISECONDS))
+        yield from self._rest(turn, partition, lately_ms, now_ms, None)
+        middle_ms = place.due_ms + int((lately_ms - place.due_ms) * self._random() ** 3)
+        if middle_ms < lately_ms:
+            yield from self._rest(turn, partition, middle_ms, lately_ms, None)
+        if place.due_ms < middle_ms:
+            yield from self._rest(turn, partition, 0, middle_ms, place)
+
+    def _rest(
+        self,
+        turn: Turn,
+        partition: str,
+        since_ms: int,
+        before_ms: int,
+        after: OverdueDelivery | None,
+    ) -> Iterator[Sequence[DeliveryKey]]:
+        while turn.spare_seconds() >= 0:
+            page = turn.attempt(self._overdue.page, partition, since_ms, before_ms, _PAGE, after)
+            if page is None:
+                return
+            yield _keys(page)
+            if page.next is None:
+                return
+            after = page.items[-1]
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)
+
+
+def _next(turn: Turn, pages: Iterator[Sequence[DeliveryKey]]) -> Sequence[DeliveryKey] | None:
+    return turn.attempt(next, pages, None)
+
+
+def _unreadable(key: DeliveryKey) -> None:
+    raise UnreadableRecordError(key)
+
+
+def _restarts(counts: Counter[Overdue]) -> int:
+    return counts[Overdue.UNSTARTED] + counts[Overdue.SHORT] + counts[Overdue.LONG]
+
+
+def _keys(page: Page[OverdueDelivery]) -> list[DeliveryKey]:
+    return [each.key for each in page.items]

@@ -1,0 +1,122 @@
+"""The sweep's parts about jobs: those of owners that stand still, and recoveries of webhooks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.health import RecoveryKey
+from webhooks.domain.overdue import GRACE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from webhooks.domain.jobs import Action
+    from webhooks.ports import HealthStore, JobKey, JobScheduler, JobStore, Observer, OverdueJobs
+    from webhooks.services.jobs.runner import JobRunner
+    from webhooks.services.jobs.turn import Turn
+
+SWEPT_AT_ONCE = 500
+"""Recoveries, and as many jobs, that one sweep starts again at most."""
+
+_MILLISECONDS = 1000
+
+
+class JobSweep:
+    """Gives replays, erasures and checks that stand still another execution.
+
+    Their first one was not started, or died. The number of the job's run is in its name and its
+    input, so that an execution that goes on after all comes to its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        overdue: OverdueJobs,
+        stores: Mapping[Action, Callable[[], JobStore[Any]]],
+        jobs: Callable[[], JobRunner],
+        scheduler: JobScheduler,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        """Each store, and `jobs`, is built when it is first needed."""
+        self._overdue = overdue
+        self._stores = stores
+        self._jobs = jobs
+        self._scheduler = scheduler
+        self._observer = observer
+        self._clock = clock
+
+    def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
+        """See to jobs that were due before a time, while so much time is left; returns how many."""
+        found = turn.attempt(self._overdue.overdue, now_ms, SWEPT_AT_ONCE) or ()
+        swept = 0
+        for key in found:
+            if turn.spare_seconds() < max(until_spare_seconds, 0):
+                break
+            swept += turn.attempt(self._see_to, key, now_ms) or 0
+        return swept
+
+    def _see_to(self, key: JobKey, before_ms: int) -> bool:
+        store = self._stores[key.action]()
+        job = store.get(key)
+        if job is None or not job.running or job.run.due_at_ms >= before_ms:
+            return False
+        ids = key._asdict()
+        if job.run.in_vain:
+            self._observer.log("error", "job_abandoned", action=key.action, **ids)
+            self._jobs().abandon(key, {"run": job.run.number})
+            return True
+        again = replace(job, run=job.run.restarted(self._now_ms()))
+        if not store.save(job, again):
+            return False
+        self._observer.log("error", "job_overdue", action=key.action, **ids)
+        try:
+            self._scheduler.start(key, delay_seconds=job.run.restart_delay, run=again.run.number)
+        except UnavailableError:
+            store.save(again, replace(again, run=again.run.unstarted(self._now_ms())))
+            raise
+        return True
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)
+
+
+class RecoverySweep:
+    """Replaces recoveries of webhooks that stand still."""
+
+    def __init__(
+        self,
+        *,
+        health: HealthStore,
+        scheduler: JobScheduler,
+        observer: Observer,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        """`clock` gives Unix seconds."""
+        self._health = health
+        self._scheduler = scheduler
+        self._observer = observer
+        self._clock = clock
+        self._new_id = new_id
+
+    def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
+        """Replace recoveries that are overdue, while so much time is left; returns how many."""
+        before_ms = now_ms - int(GRACE_SECONDS * _MILLISECONDS)
+        found = turn.attempt(self._health.overdue, before_ms, SWEPT_AT_ONCE) or ()
+        replaced = 0
+        for key in found:
+            if turn.spare_seconds() < max(until_spare_seconds, 0):
+                break
+            replaced += turn.attempt(self._replace, key) or 0
+        return replaced
+
+    def _replace(self, key: RecoveryKey) -> bool:
+        new = RecoveryKey(key.account_id, key.webhook_id, self._new_id())
+        if not self._health.replace(key, new.recovery_id, int(self._clock() * _MILLISECONDS)):
+            return False
+        self._observer.log("error", "recovery_overdue", **key._asdict())
+        self._scheduler.start(new, delay_seconds=0)
+        return True

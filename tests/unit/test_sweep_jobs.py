@@ -1,0 +1,220 @@
+"""Jobs that stand still are started again: the first start was lost, or an execution died."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from support import samples
+from support.fakes import FakeJobScheduler, FakeRateLimitStore
+from support.world import World as Services
+from webhooks.domain.errors import UnavailableError, UnreadableRecordError
+from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
+from webhooks.domain.jobs.run import MAX_RESTARTS, START_SECONDS, Run
+from webhooks.domain.rate_limit import RateLimit
+from webhooks.services.jobs.erasure import ErasureService
+from webhooks.services.jobs.sweep import Swept
+from webhooks.services.rate_limits import RateLimits
+
+DUE_MS = samples.NOW_MS + int(START_SECONDS * 1000)
+ADDRESS = "ada@example.com"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class World(Services):
+    """An account that has an erasure made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add()
+        self.started = FakeJobScheduler()
+
+    def erase(self, scheduler: Any = None) -> Erasure:
+        service = ErasureService(
+            store=self.erasures,
+            scheduler=scheduler or self.started,
+            rate_limits=RateLimits(
+                FakeRateLimitStore(),
+                limits={RateLimit.ERASURES: 10},
+                observer=self.observer,
+                clock=self.clock,
+            ),
+            now_ns=lambda: self.now_ms * 1_000_000,
+            random_bytes=bytes,
+        )
+        return service.start("acc_1", ADDRESS)
+
+    def sweep(self) -> Swept:
+        return self.sweep_job.sweep(lambda: self.remaining)
+
+    def stored(self) -> Erasure:
+        [erasure] = self.erasures.jobs.values()
+        return erasure
+
+    def step(self, run: int) -> object:
+        return self.erasure_job.step(self.stored().key, lambda: 45.0, {"run": run})
+
+
+class Deadly(FakeJobScheduler):
+    def start(self, *_: Any, **__: Any) -> None:
+        raise Killed
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_job_whose_function_was_killed_before_its_start_is_started(world: World) -> None:
+    with pytest.raises(Killed):
+        world.erase(Deadly())
+    world.now_ms = DUE_MS
+    assert world.sweep() == Swept()
+    world.now_ms = DUE_MS + 1
+    assert world.sweep() == Swept(overdue_jobs=1)
+    assert world.recoveries.runs == [(world.stored().key, 1)]
+    assert world.stored().running
+    assert world.observer.counts["OverdueJobs"] == 1
+    assert world.observer.logged("job_overdue")[0]["erasure_id"] == world.stored().id
+    assert world.sweep() == Swept()
+    assert world.step(1) is not None
+
+
+def test_a_job_that_makes_steps_is_left_alone(world: World) -> None:
+    world.erase()
+    for _ in range(10):
+        world.now_ms += 60_000
+        world.step(0)
+        assert world.sweep() == Swept()
+        if not world.stored().running:
+            break
+    assert world.stored().status is ErasureStatus.COMPLETED
+    world.now_ms += 86_400_000
+    assert world.sweep() == Swept()
+
+
+def test_of_two_executions_only_the_last_makes_steps(world: World) -> None:
+    """The first one may have been slow and not dead."""
+    world.erase()
+    world.now_ms = DUE_MS + 1
+    assert world.sweep() == Swept(overdue_jobs=1)
+    before = world.stored()
+    assert world.step(0) is None
+    world.erasure_job.abandon(before.key, {"run": 0})
+    assert world.stored() == before
+    world.step(1)
+    assert world.stored().steps == 1
+
+
+def test_a_job_that_was_restarted_often_in_vain_has_failed(world: World) -> None:
+    world.erase()
+    restarts = 0
+    while world.stored().running:
+        world.now_ms = world.stored().run.due_at_ms + 1
+        assert world.sweep() == Swept(overdue_jobs=1)
+        restarts += world.stored().running
+    assert restarts == MAX_RESTARTS
+    assert world.stored().status is ErasureStatus.FAILED
+    assert world.stored().reason == "internal_error"
+    assert [line["erasure_id"] for line in world.observer.logged("job_abandoned")] == [
+        world.stored().id
+    ]
+
+
+def test_a_start_that_fails_in_an_outage_is_made_soon_after_it(world: World) -> None:
+    world.recoveries.failures.plan("start", *[True] * 30)
+    with pytest.raises(Killed):
+        world.erase(Deadly())
+    world.now_ms = DUE_MS + 1
+    for _ in range(30):
+        with pytest.raises(UnavailableError):
+            world.sweep()
+        world.now_ms += 60_000
+    assert world.sweep() == Swept(overdue_jobs=1)
+    assert [run for _, run in world.recoveries.runs] == [31]
+    assert world.recoveries.started[-1][1] == 0
+
+
+def test_a_record_that_could_not_be_marked_in_an_outage_is_started_by_the_sweep(
+    world: World,
+) -> None:
+    world.started.failures.plan("start", True)
+    world.erasures.failures.plan("save", True)
+    with pytest.raises(UnavailableError):
+        world.erase()
+    assert world.stored().running
+    world.now_ms = DUE_MS + 1
+    assert world.sweep() == Swept(overdue_jobs=1)
+    assert world.recoveries.runs == [(world.stored().key, 1)]
+
+
+def test_a_call_that_finds_its_job_running_sees_that_it_was_started(world: World) -> None:
+    with pytest.raises(Killed):
+        world.erase(Deadly())
+    assert world.erase() == world.stored()
+    assert world.started.runs == [(world.stored().key, 0)]
+    world.now_ms = DUE_MS + 1
+    world.sweep()
+    world.erase()
+    assert world.started.runs[-1] == (world.stored().key, 1)
+
+
+def test_a_call_whose_running_job_cannot_be_started_does_not_say_that_it_runs(
+    world: World,
+) -> None:
+    world.erase()
+    world.started.failures.plan("start", True)
+    with pytest.raises(UnavailableError):
+        world.erase()
+
+
+def test_two_sweeps_at_once_start_a_job_once(world: World) -> None:
+    world.erase()
+    world.now_ms = DUE_MS + 1
+    save = world.erasures.save
+
+    def meanwhile(before: Erasure, after: Erasure) -> bool:
+        assert save(before, replace(before, run=before.run.restarted(world.now_ms + 7)))
+        return save(before, replace(after, updated_at_ms=after.updated_at_ms + 1))
+
+    world.erasures.save = meanwhile  # type: ignore[method-assign]
+    assert world.sweep() == Swept()
+    assert world.recoveries.runs == []
+
+
+def test_one_that_fails_or_cannot_be_read_keeps_no_other_from_its_turn(world: World) -> None:
+    for number in range(3):
+        now_ns = (samples.NOW_MS + number) * 1_000_000
+        world.erasures.create(
+            Erasure(
+                account_id="acc_1",
+                id=erasure_id(now_ns, bytes(8)),
+                created_at_ms=samples.NOW_MS,
+                updated_at_ms=samples.NOW_MS,
+                salt=bytes(32),
+                digest=digest(bytes(32), ADDRESS),
+                run=Run(due_at_ms=DUE_MS + number),
+            )
+        )
+    unreadable, failing, other = world.erasures.jobs
+    get = world.erasures.get
+
+    def broken(key: Any) -> Erasure | None:
+        if key == unreadable:
+            raise UnreadableRecordError(key)
+        if key == failing:
+            raise UnavailableError
+        return get(key)
+
+    world.erasures.get = broken  # type: ignore[method-assign]
+    world.now_ms = DUE_MS + 10
+    with pytest.raises(UnavailableError):
+        world.sweep()
+    assert world.recoveries.runs == [(other, 1)]
+    [line] = world.observer.logged("record_unreadable")
+    assert line["erasure_id"] == unreadable.erasure_id
