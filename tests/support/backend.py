@@ -100,7 +100,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
                 definition=json.dumps(_STATE_MACHINE),
                 roleArn=f"arn:aws:iam::123456789012:role/{name}",
             )["stateMachineArn"]
-            for name in ("retry", "recovery")
+            for name in ("retry", "short-retry", "recovery")
         }
         stand = Backend(
             Settings(
@@ -113,6 +113,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
                     "QueueUrl"
                 ],
                 retry_state_machine_arn=machines["retry"],
+                short_retry_state_machine_arn=machines["short-retry"],
                 job_state_machine_arn=machines["recovery"],
                 cursor_key=b"a key for the cursors of tests",
                 aws_endpoint_url=endpoint_url,

@@ -37,7 +37,7 @@ class SendingServices(Base):
             deliveries=self._deliveries,
             deliverer=self._deliverer,
             health=self._health,
-            scheduler=self._scheduler,
+            retries=self._retries,
             queue=self._event_queue,
             rejected=SQSRejectedMessages(self._sqs, settings.events_dead_letter_queue_url),
             observer=self.observer,
@@ -61,7 +61,7 @@ class SendingServices(Base):
             destinations=self._destinations,
             deliverer=self._deliverer,
             health=self._health,
-            scheduler=self._scheduler,
+            retries=self._retries,
             observer=self.observer,
             clock=self._clock,
         )
@@ -85,6 +85,7 @@ class SendingServices(Base):
             schedule=self.settings.retry_schedule,
             clock=self._clock,
             random=random.random,
+            short_delay_seconds=self.settings.short_delay_seconds,
         )
 
     @cached_property
