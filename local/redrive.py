@@ -96,7 +96,7 @@ def redrive_deliveries(
         ):
             counts[_LEFT if key else "unknown"] += 1
             continue
-        outcome = redriver.redrive(key)
+        outcome = redriver.redrive(key, _generation(message["Body"]))
         counts[outcome.value] += 1
         tell(f"{key.delivery_id}  {outcome.value}")
         if outcome.done:
@@ -173,6 +173,12 @@ def _delivery_key(body: str, make: Callable[[str, str, str], Any]) -> Any:
         return make(message["account_id"], message["webhook_id"], message["delivery_id"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _generation(body: str) -> int | None:
+    """Return the generation that a message names, None for one that names none."""
+    generation = json.loads(body).get("generation")
+    return generation if isinstance(generation, int) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -31,16 +30,33 @@ if TYPE_CHECKING:
         pytest.param(timed_out(), id="timed out"),
     ],
 )
-def test_row_21_the_start_fails_and_is_made_once_later(
+def test_row_21_a_refused_start_is_marked_and_the_message_is_done(
     case: Case, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver(Answer(500))
     case.webhook(hook)
     case.stand.faults.on("StartExecution", trouble, about=case.account)
     for _ in range(2):
-        assert case.dispatch(case.message()) == ["m0"]
-    assert case.delivery().status is Status.RETRYING
+        assert case.dispatch(case.message()) == []
+    delivery = case.delivery()
+    assert (delivery.status, delivery.unstarted) == (Status.RETRYING, True)
+    # The record says when it is due, which is where the sweep looks.
+    assert delivery.next_attempt_at_ms is not None
     assert case.executions() == []
+    assert len(hook.requests) == 1
+    assert '"retry_unstarted"' in case.log.text
+    assert "UnstartedRetries" in case.log.text
+
+
+def test_row_21_a_start_that_cannot_be_marked_either_has_the_message_come_again(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", refused("ThrottlingException"), about=case.account)
+    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="unstarted")
+    assert case.dispatch(case.message()) == ["m0"]
+    assert not case.delivery().unstarted
 
     case.stand.faults.clear()
     for _ in range(2):
@@ -93,50 +109,24 @@ def test_row_22_the_name_of_an_execution_stays_taken(
 
 
 @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "AccessDeniedException"])
-def test_row_23_a_start_that_can_never_succeed_uses_up_the_queues_receives(
+def test_row_23_a_start_that_can_never_succeed_is_marked_too(
     case: Case, receiver: MakeReceiver, code: str
 ) -> None:
     hook = receiver(Answer(500))
     case.webhook(hook)
     case.stand.faults.on("StartExecution", refused(code), about=case.account)
-    sqs = case.stand.aws.clients["sqs"]
-    queue, dead_letters = _queues_of_the_template(sqs, case.account)
-    sqs.send_message(QueueUrl=queue, MessageBody=case.message())
-
-    receives = 0
-    while messages := sqs.receive_message(QueueUrl=queue, VisibilityTimeout=0).get("Messages"):
-        receives += 1
-        assert case.dispatch(messages[0]["Body"]) == ["m0"]
-    assert receives == 5
-    [letter] = sqs.receive_message(QueueUrl=dead_letters)["Messages"]
-    assert letter["Body"] == case.message()
-    # The record is there, so a redrive of the message starts the schedule and sends nothing twice.
-    assert len(hook.requests) == 1
-    assert case.delivery().status is Status.RETRYING
-    case.stand.faults.clear()
-    assert case.dispatch(letter["Body"]) == []
-    assert len(case.executions()) == 1
+    assert case.dispatch(case.message()) == []
+    assert case.delivery().unstarted
+    assert case.rejected() == {}
     assert len(hook.requests) == 1
 
 
-def test_row_23_what_is_on_the_events_dead_letter_queue_raises_an_alarm() -> None:
-    resources = template.load()["Resources"]
-    alarms = [
-        one["Properties"] for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"
+def test_row_23_retries_that_are_not_started_raise_an_alarm() -> None:
+    alarm = template.load()["Resources"]["UnstartedRetriesAlarm"]["Properties"]
+    counted = [
+        one["MetricStat"]["Metric"]["MetricName"] for one in alarm["Metrics"] if "MetricStat" in one
     ]
-    watched = [json.dumps(one["Dimensions"]) for one in alarms if one.get("Namespace") == "AWS/SQS"]
-    assert any("EventsDeadLetterQueue" in dimensions for dimensions in watched)
-
-
-def _queues_of_the_template(sqs: Any, name: str) -> tuple[str, str]:
-    """Make the events queue and its dead-letter queue with the template's redrive policy."""
-    redrive = template.load()["Resources"]["EventsQueue"]["Properties"]["RedrivePolicy"]
-    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["EventsDeadLetterQueue", "Arn"]}
-    dead_letters = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
-    policy = redrive | {"deadLetterTargetArn": arn["Attributes"]["QueueArn"]}
-    queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(policy)})
-    return queue["QueueUrl"], dead_letters
+    assert counted == ["UnstartedRetries", "UnstartedRetries"]
 
 
 def test_row_21_a_start_that_is_throttled_for_a_moment_is_the_sdks_own_affair(

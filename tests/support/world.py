@@ -67,8 +67,8 @@ class World:
     ses_accounts: AccountChooser = field(default_factory=SesAccounts)
     ses_headers: tuple[str, ...] = ()
     settle_seconds: float = 90.0
-    short_delay_seconds: float = 0.0
-    """Below every delay: a test of the machine of short delays sets it."""
+    short_delay_seconds: float = -1.0
+    """No delay is short, unless a test says so."""
     ids: int = 0
     invocations: int = 0
 
