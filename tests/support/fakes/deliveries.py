@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
-from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id_range
+from webhooks.domain.delivery import Delivery, DeliveryKey, delivery_id_range
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.ports import OverdueDelivery, Page
 
@@ -85,9 +85,9 @@ class FakeDeliveryStore:
         stored = self._read(delivery.key)
         if stored is None:
             return None
-        wanted = (Status.RETRYING, delivery.generation, attempt_number)
+        wanted = (True, delivery.generation, attempt_number)
         free = stored.claim is None or stored.claim.until_ms <= now_ms
-        if free and wanted == (stored.status, stored.generation, stored.next_attempt):
+        if free and wanted == (stored.retrying, stored.generation, stored.next_attempt):
             stored = replace(stored, claim=claim)
             self.deliveries[delivery.key] = stored
         return stored

@@ -25,6 +25,7 @@
     ├── IdempotencyConflictError        an idempotency key comes again with another request
     ├── IdempotencyInProgressError      the first request with this key is still in progress
     ├── UnreadableRecordError           this version cannot read a delivery's record
+    ├── DeliveryInterruptedError        a delivery's attempts end without a result, again and again
     └── UnavailableError                our own side (a table, a queue, a key) failed: try again
 
 A receiver that fails is never an exception: it is an `Outcome` (see `delivery`). An absent webhook
@@ -167,6 +168,18 @@ class UnreadableRecordError(WebhooksError):
         """Name the delivery, and the error that reading it came to where that is known."""
         told = f": {trouble}" if trouble else ""
         super().__init__(f"the record of delivery {key.delivery_id} cannot be read{told}")
+        self.key = key
+
+
+class DeliveryInterruptedError(WebhooksError):
+    """A delivery's attempts were claimed again and again and none had a result: no more are made.
+
+    The state machine knows it by its name: it is the delivery's dead letter, at once.
+    """
+
+    def __init__(self, key: DeliveryKey, claims: int) -> None:
+        """Name the delivery and how often an attempt of it was claimed."""
+        super().__init__(f"delivery {key.delivery_id}: {claims} claims had no result")
         self.key = key
 
 

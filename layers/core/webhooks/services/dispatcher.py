@@ -35,11 +35,11 @@ if TYPE_CHECKING:
         EventQueue,
         Observer,
         RejectedMessages,
-        RetryScheduler,
     )
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
     from webhooks.services.reader import Message, Read
+    from webhooks.services.retries import Retries
 
 SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * 9.0
 """An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure,
@@ -74,7 +74,7 @@ class Dispatcher:
         deliveries: DeliveryStore,
         deliverer: Deliverer,
         health: HealthKeeper,
-        scheduler: RetryScheduler,
+        retries: Retries,
         queue: EventQueue,
         rejected: RejectedMessages,
         observer: Observer,
@@ -91,7 +91,7 @@ class Dispatcher:
         self._deliveries = deliveries
         self._deliverer = deliverer
         self._health = health
-        self._scheduler = scheduler
+        self._retries = retries
         self._queue = queue
         self._observer = observer
         self._clock = clock
@@ -185,7 +185,9 @@ class Dispatcher:
         self._observer.count("Duplicates")
         self._compare(stored, work.delivery)
         try:
-            self._schedule(stored)
+            # One that is marked is the sweep's. A short one may be started twice: its claim is not.
+            if not stored.unstarted:
+                self._schedule(stored)
             self._health.ensure_recovery(work.destination.webhook)
         except UnavailableError as error:
             failures.add(work.message_ids, error)
@@ -248,10 +250,7 @@ class Dispatcher:
 
     def _schedule(self, delivery: Delivery) -> None:
         if delivery.status is Status.RETRYING:
-            due_ms = delivery.next_attempt_at_ms or 0
-            self._scheduler.start(
-                delivery, delay_seconds=max(0.0, due_ms / _MILLISECONDS - self._clock())
-            )
+            self._retries.start(delivery)
 
     def _record_successes(
         self, finished: Mapping[Future[Delivery], _Work], failures: Failures
