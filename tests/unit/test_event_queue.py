@@ -169,9 +169,10 @@ def test_what_is_done_is_deleted_and_what_may_be_left_is_told(
         messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
         received = SQSReceivedMessages(sqs, url)
         received.delete([one["ReceiptHandle"] for one in messages])
-        name = "ApproximateNumberOfMessagesNotVisible"
-        left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"]
-        assert left == {name: "0"}
+        left = sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+        )
+        assert left["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
         with pytest.raises(UnavailableError, match="ReceiptHandleIsInvalid"):
             received.delete(["unknown"])
 
