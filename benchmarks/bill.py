@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.prices import billed_milliseconds, dollars, lambda_dollars
 from benchmarks.scenarios import DEFERRED, DELIVERIES, DRAINED, GOLDEN, SCENARIOS, Scenario
+from benchmarks.short_retries import WAIT_MS, express_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,8 @@ def lines(units: Mapping[str, Any], *, sends: float, cpu_ms: float) -> dict[str,
         "Lambda requests": dollars("invocation", units["invocations"] * scale),
         "Lambda work": lambda_dollars(MEMORY_MB, work_ms),
         "logs": dollars("log byte", units["log_bytes"] * scale),
-        "Step Functions": dollars("state transition", units["transitions"] * scale),
+        "Step Functions": dollars("state transition", units["transitions"] * scale)
+        + express_dollars(units["short_executions"] * scale, WAIT_MS + RECEIVER_MS),
         "EventBridge": dollars("EventBridge event", units["eventbridge_events"] * scale),
     }
 

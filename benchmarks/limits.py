@@ -17,6 +17,9 @@ DAY = 86_400
 FAILING = 0.01
 """The share of first attempts that fails, of which a retry succeeds."""
 
+AGAIN = 0.1
+"""The share of those whose retry fails too, which go on in a standard execution."""
+
 READ_UNITS = 1.1
 """Of a delivery, one webhook an event and ten messages a batch: the golden file's."""
 
@@ -87,10 +90,10 @@ def limits() -> list[Limit]:
             "raise it, or publish to the queue",
         ),
         Limit(
-            "300 starts of executions a second, 1 % failing",
-            300 / FAILING,
-            "Step Functions, StartExecution refill",
-            "quota increase; past it messages come back",
+            "6,000 starts of short retries a second, 1 % failing",
+            6_000 / FAILING,
+            "Step Functions, StartExecution refill, Express",
+            "quota increase; past it retries are the sweep's",
         ),
         Limit(
             "40,000 read units a second of a table",
@@ -105,8 +108,14 @@ def limits() -> list[Limit]:
             "quota increase; stacks in other AWS accounts",
         ),
         Limit(
-            "5,000 transitions a second, 1 % failing",
-            5_000 / (FAILING * transitions),
+            "300 starts of long retries a second, 0.1 % failing twice",
+            300 / (FAILING * AGAIN),
+            "Step Functions, StartExecution refill, Standard",
+            "quota increase; past it retries are the sweep's",
+        ),
+        Limit(
+            "5,000 transitions a second, 0.1 % failing twice",
+            5_000 / (FAILING * AGAIN * transitions),
             "Step Functions, StateTransition refill",
             "quota increase",
         ),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STATE_MACHINES = TEMPLATE.parent / "statemachines"
 _WORKER = "${WorkerFunctionArn}"
+_NOTE = "note_dead_letter"
+"""The worker's task that decides nothing."""
 
 
 def definition(name: str) -> dict[str, Any]:
@@ -34,7 +36,8 @@ def states_entered(machine: dict[str, Any], decisions: Iterable[str]) -> list[st
     while name is not None:
         entered.append(name)
         state = machine["States"][name]
-        if state["Type"] == "Task" and state["Resource"] == _WORKER:
+        attempt = state["Type"] == "Task" and state["Resource"] == _WORKER
+        if attempt and state.get("Parameters", {}).get("action") != _NOTE:
             if not left:
                 msg = "the execution goes on after the last decision"
                 raise ValueError(msg)

@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,8 @@ from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
 from webhooks.adapters import aws, webhook_items
+from webhooks.domain.jobs import Action
+from webhooks.domain.retry import SHORT_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,14 +123,21 @@ class Stand:
         self.meter.units.invocations += 1
         return answer
 
+    def short_attempt(self, state: dict[str, Any]) -> None:
+        """Make the attempt of an Express execution, which has no transitions to pay."""
+        self.retry({"action": Action.SHORT_ATTEMPT, "state": state})
+        self.meter.units.short_executions += 1
+
     def later_attempts(self, state: dict[str, Any]) -> None:
         """Make a delivery's later attempts until its execution ends."""
         decisions: list[str] = []
         while decisions[-1:] in ([], ["wait"]):
-            state = self.retry(state)
+            state = self.retry({"action": Action.ATTEMPT, "state": state})
             decisions.append(str(state["decision"]))
         entered = machines.states_entered(machines.definition("retry"), decisions)
         self.meter.units.transitions += len(entered)
+        if "NoteDeadLetter" in entered:
+            self.retry({"action": Action.NOTE_DEAD_LETTER, "state": state})
         # Step Functions sends the message about an exhausted delivery itself.
         self.meter.units.sqs_requests += entered.count("DeadLetter")
 
@@ -157,6 +167,7 @@ def stand(logs: LogMeter) -> Iterator[Stand]:
         patches.setattr(aws, "READ_TIMEOUT_SECONDS", 60)
         build = aws.client
         patches.setattr(aws, "client", lambda *arguments: meter.listen(build(*arguments)))
+        made.settings = replace(made.settings, short_delay_seconds=SHORT_DELAY_SECONDS)
         yield Stand(made, meter, logs)
 
 
@@ -169,8 +180,8 @@ def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
         for _ in range(DELIVERIES // (scenario.webhooks * scenario.messages)):
             metered.dispatch(scenario.messages)
         if scenario.failing_percent == 1:
-            [state] = metered.backend.executions()
-            metered.later_attempts(state)
+            [state] = metered.backend.short_executions()
+            metered.short_attempt(state)
         return metered.take()
 
 
@@ -192,8 +203,10 @@ def exhausted(logs: LogMeter) -> Units:
     with stand(logs) as metered, Receiver(FAILING) as receiver:
         metered.register(receiver, 1)
         metered.dispatch(1)
-        [state] = metered.backend.executions()
+        [state] = metered.backend.short_executions()
         metered.take()
+        metered.short_attempt(state)
+        [state] = metered.backend.executions()
         metered.later_attempts(state)
         return metered.take()
 

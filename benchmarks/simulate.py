@@ -169,7 +169,7 @@ class Simulation:
         heapq.heappush(self._due, (self._second + delay, next(self._order), work))
 
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
-        verdict = self.world.retrier.retry(key, attempt, generation)
+        verdict = self.world.retry(key, attempt, generation)
         ending = machines.states_entered(_RETRY, [verdict.decision]) if _ends(verdict) else []
         self.transitions += len(ending) or _STATES_A_STEP
         if verdict.decision is Decision.WAIT:

@@ -39,6 +39,7 @@ class Units:
     sqs_requests: int = 0
     eventbridge_events: int = 0
     executions: int = 0
+    short_executions: int = 0
     transitions: int = 0
     invocations: int = 0
     log_lines: int = 0

@@ -124,7 +124,9 @@ def redrive_deliveries(
             if key is None or not wanted.has(key):
                 outcomes.append(_LEFT if key else "unknown")
                 continue
-            outcome = None if wanted.discard else redriver.redrive(key)
+            outcome = (
+                None if wanted.discard else redriver.redrive(key, _generation(message["Body"]))
+            )
             outcomes.append(outcome.value if outcome else "discarded")
             if outcome is None or outcome.done:
                 done.append(message)
@@ -229,6 +231,12 @@ def _delivery_key(body: str, make: Callable[[str, str, str], Any]) -> Any:
         return make(message["account_id"], message["webhook_id"], message["delivery_id"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _generation(body: str) -> int | None:
+    """Return the generation that a message names, None for one that names none."""
+    generation = json.loads(body).get("generation")
+    return generation if isinstance(generation, int) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -186,6 +186,7 @@ def _question(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
         case "AWS::StepFunctions::StateMachine":
             return {
                 "RoleArn": properties["RoleArn"],
+                "Type": properties["StateMachineType"],
                 "DefinitionSubstitutions": properties.get("DefinitionSubstitutions", {}),
             }
         case "AWS::Lambda::EventSourceMapping":
@@ -257,6 +258,7 @@ def _create_state_machines(machines: Mapping[str, Any], resolved: Mapping[str, A
             name=f"{STACK_NAME}-{name}",
             definition=definition(machine, resolved[name]["DefinitionSubstitutions"]),
             roleArn=resolved[name]["RoleArn"],
+            type=resolved[name]["Type"],
         )
 
 

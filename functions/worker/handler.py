@@ -9,7 +9,7 @@ from webhooks import wiring
 from webhooks.domain.delivery import DeliveryKey
 from webhooks.domain.jobs import Action
 from webhooks.domain.timestamps import to_text
-from webhooks.services.retrier import Decision, Verdict
+from webhooks.services.retrier import Decision, Machine, Verdict
 from worker import jobs
 
 if TYPE_CHECKING:
@@ -30,7 +30,18 @@ _UNKNOWN_VERSION = {
     "last_error": None,
     "last_status_code": None,
     "exhausted_at": None,
+    "generation": None,
 }
+
+_MACHINES = {
+    None: Machine.FORMER,
+    Action.ATTEMPT: Machine.STANDARD,
+    Action.SHORT_ATTEMPT: Machine.SHORT,
+}
+"""Which machine asks for a scheduled attempt, by its action."""
+
+_WRAPPED = {Action.ATTEMPT, Action.SHORT_ATTEMPT, Action.NOTE_DEAD_LETTER}
+"""The actions whose state is beside them."""
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -43,21 +54,25 @@ def handle(
 ) -> dict[str, Any]:
     """Do what the state asks for; the answer is the state machine's next state.
 
-    Without an action that is a scheduled attempt of a delivery, and with `resend` one besides the
-    schedule, after which the execution is done. The job state machine's actions are steps of jobs
-    (see `jobs`), and `sweep` is a schedule's, for what nobody works on any more.
+    The retry state machines have their own state in `state`, beside their action: a scheduled
+    attempt, or a dead letter to note. Executions of before that have no action, or `resend` for an
+    attempt besides the schedule, after which the execution is done. The job state machine's actions
+    are steps of jobs (see `jobs`), and `sweep` is a schedule's, for what nobody works on any more.
 
     A state of a version that this function does not know goes to the dead-letter queue as it is,
     instead of failing again and again.
     """
-    about = {name: str(value) for name, value in jobs.ids(event).items()}
+    action = event.get("action")
+    state = event["state"] if action in _WRAPPED else event
+    about = {name: str(value) for name, value in jobs.ids(state).items()}
     with services.observer.invocation(context, **about):
-        action = event.get("action")
         if action == Action.ABANDON or services.jobs.knows(action):
             return jobs.handle(event, context, services)
         if action == Action.SWEEP:
             return _sweep(context, services)
-        return _attempt(event, services)
+        if action == Action.NOTE_DEAD_LETTER:
+            return _note_dead_letter(state, services)
+        return _attempt(state, services, _MACHINES.get(action, Machine.FORMER), context)
 
 
 def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
@@ -65,8 +80,21 @@ def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
     return swept._asdict()
 
 
-def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]:
-    names = {name: str(event.get(name)) for name in ("account_id", "webhook_id", "delivery_id")}
+def _note_dead_letter(state: dict[str, Any], services: wiring.Services) -> dict[str, Any]:
+    if state.get("version") == VERSION:
+        names = _names(state)
+        services.retrier.note_dead_letter(DeliveryKey(**names), int(state.get("generation", 0)))
+    return {}
+
+
+def _names(state: dict[str, Any]) -> dict[str, str]:
+    return {name: str(state.get(name)) for name in DeliveryKey._fields}
+
+
+def _attempt(
+    event: dict[str, Any], services: wiring.Services, machine: Machine, context: LambdaContext
+) -> dict[str, Any]:
+    names = _names(event)
     if event.get("version") != VERSION:
         services.observer.log("error", "unknown_version", **names, version=event.get("version"))
         return {**event, **names, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
@@ -77,7 +105,9 @@ def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]
         services.retrier.resend(key)
         verdict = Verdict(Decision.DONE)
     else:
-        verdict = services.retrier.retry(key, attempt_number, generation)
+        verdict = services.retrier.retry(
+            key, attempt_number, generation, invocation=context.aws_request_id, machine=machine
+        )
     state = {"version": VERSION, **names, "generation": generation}
     return {**state, **_next(verdict, attempt_number)}
 
@@ -85,7 +115,7 @@ def _attempt(event: dict[str, Any], services: wiring.Services) -> dict[str, Any]
 def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:
     state: dict[str, Any] = {"attempt": attempt_number, "decision": verdict.decision}
     if verdict.decision is Decision.WAIT and verdict.delivery:
-        state["attempt"] = verdict.delivery.scheduled_attempts + 1
+        state["attempt"] = verdict.delivery.next_attempt
         state["seconds"] = math.ceil(verdict.seconds)
     if verdict.decision is Decision.DEAD_LETTER and verdict.delivery:
         state["dead_letter"] = _facts(verdict.delivery)
@@ -103,4 +133,5 @@ def _facts(delivery: Delivery) -> dict[str, Any]:
         "last_error": last.error if last else None,
         "last_status_code": last.status_code if last else None,
         "exhausted_at": to_text(last.started_at_ms + last.duration_ms) if last else None,
+        "generation": delivery.generation,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,6 @@ from local import template
 from support.faults import SDK_TRIES, answer_lost, refused, timed_out
 from support.receiver import Answer
 from webhooks.domain.delivery import Status
-from webhooks.domain.resending import ARRIVED_AT, TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +30,33 @@ if TYPE_CHECKING:
         pytest.param(timed_out(), id="timed out"),
     ],
 )
-def test_row_21_the_start_fails_and_is_made_once_later(
+def test_row_21_a_refused_start_is_marked_and_the_message_is_done(
     case: Case, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver(Answer(500))
     case.webhook(hook)
     case.stand.faults.on("StartExecution", trouble, about=case.account)
     for _ in range(2):
-        assert case.dispatch(case.message()) == ["m0"]
-    assert case.delivery().status is Status.RETRYING
+        assert case.dispatch(case.message()) == []
+    delivery = case.delivery()
+    assert (delivery.status, delivery.unstarted) == (Status.RETRYING, True)
+    # The record says when it is due, which is where the sweep looks.
+    assert delivery.next_attempt_at_ms is not None
     assert case.executions() == []
+    assert len(hook.requests) == 1
+    assert '"retry_unstarted"' in case.log.text
+    assert "UnstartedRetries" in case.log.text
+
+
+def test_row_21_a_start_that_cannot_be_marked_either_has_the_message_come_again(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    case.stand.faults.on("StartExecution", refused("ThrottlingException"), about=case.account)
+    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="unstarted")
+    assert case.dispatch(case.message()) == ["m0"]
+    assert not case.delivery().unstarted
 
     case.stand.faults.clear()
     for _ in range(2):
@@ -94,35 +109,24 @@ def test_row_22_the_name_of_an_execution_stays_taken(
 
 
 @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "AccessDeniedException"])
-def test_row_23_a_start_that_can_never_succeed_is_tried_for_days(
+def test_row_23_a_start_that_can_never_succeed_is_marked_too(
     case: Case, receiver: MakeReceiver, code: str
 ) -> None:
     hook = receiver(Answer(500))
     case.webhook(hook)
     case.stand.faults.on("StartExecution", refused(code), about=case.account)
-    for tries in range(6):
-        assert case.dispatch(case.message(), numbers={TRIES: tries}) == ["m0"]
-        assert case.received_again == set()
-    assert case.rejected() == {}
-    days_ago = {TRIES: 400, ARRIVED_AT: 1}
-    assert case.dispatch(case.message(), numbers=days_ago) == []
-    assert case.rejected() == {case.message(): "gave_up"}
-    # The record is there, so a redrive of the message starts the schedule and sends nothing twice.
-    assert len(hook.requests) == 1
-    assert case.delivery().status is Status.RETRYING
-    case.stand.faults.clear()
     assert case.dispatch(case.message()) == []
-    assert len(case.executions()) == 1
+    assert case.delivery().unstarted
+    assert case.rejected() == {}
     assert len(hook.requests) == 1
 
 
-def test_row_23_what_is_on_the_events_dead_letter_queue_raises_an_alarm() -> None:
-    resources = template.load()["Resources"]
-    alarms = [
-        one["Properties"] for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"
+def test_row_23_retries_that_are_not_started_raise_an_alarm() -> None:
+    alarm = template.load()["Resources"]["UnstartedRetriesAlarm"]["Properties"]
+    counted = [
+        one["MetricStat"]["Metric"]["MetricName"] for one in alarm["Metrics"] if "MetricStat" in one
     ]
-    watched = [json.dumps(one["Dimensions"]) for one in alarms if one.get("Namespace") == "AWS/SQS"]
-    assert any("EventsDeadLetterQueue" in dimensions for dimensions in watched)
+    assert counted == ["UnstartedRetries", "UnstartedRetries"]
 
 
 def test_row_21_a_start_that_is_throttled_for_a_moment_is_the_sdks_own_affair(

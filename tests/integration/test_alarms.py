@@ -112,6 +112,14 @@ ALARMS = {
             ("worker", Sample("Sum", "UnreadableRecords", "worker")),
         ),
     ),
+    "UnstartedRetriesAlarm": Alarm(
+        *(None, ABOVE, 0),
+        expression=EITHER,
+        samples=(
+            ("dispatcher", Sample("Sum", "UnstartedRetries", "dispatcher")),
+            ("worker", Sample("Sum", "UnstartedRetries", "worker")),
+        ),
+    ),
     "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "worker"), ABOVE, 0),
     "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "worker"), ABOVE, 0),
     "OverdueJobsAlarm": Alarm(Sample("Sum", "OverdueJobs", "worker"), ABOVE, 0),

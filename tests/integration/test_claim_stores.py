@@ -42,6 +42,12 @@ def test_an_attempt_is_claimed_and_nothing_else_of_its_delivery_changes(stores: 
     assert stores.deliveries.get(delivery.key) == claimed
 
 
+def test_the_first_attempt_of_a_test_delivery_is_claimed_too(stores: Stores) -> None:
+    delivery = samples.delivery(status=Status.PENDING, attempts=(), test=True)
+    stores.deliveries.create(delivery)
+    assert _claim(stores, delivery, attempt_number=1) == replace(delivery, claim=MINE)
+
+
 def test_a_claim_is_held_until_its_lease_is_over(stores: Stores) -> None:
     delivery = samples.delivery()
     stores.deliveries.create(delivery)

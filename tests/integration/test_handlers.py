@@ -155,6 +155,7 @@ def test_an_exhausted_delivery_says_what_an_operator_needs(aws: Backend) -> None
         "attempts": 2,
         "last_error": "http_status",
         "last_status_code": 500,
+        "generation": 0,
     }
 
 

@@ -30,6 +30,41 @@ def world() -> Iterator[World]:
         yield World()
 
 
+def test_two_messages_of_one_generation_are_one_redrive(world: World) -> None:
+    delivery = world.put(EXHAUSTED)
+    for _ in range(2):
+        world.send(world.stack.dead_letter_queue_url, dead_letter(delivery, generation=0))
+    assert world.run() == {"started": 1, "redriven before": 1}
+    assert world.left(world.stack.dead_letter_queue_url) == []
+    assert world.stored(delivery).generation == 1
+
+    # Exhausted again, it has a message that names another generation.
+    world.put(replace(world.stored(delivery), status=Status.EXHAUSTED, next_attempt_at_ms=None))
+    world.send(world.stack.dead_letter_queue_url, dead_letter(delivery, generation=0))
+    world.send(world.stack.dead_letter_queue_url, dead_letter(delivery, generation=1))
+    assert world.run() == {"redriven before": 1, "started": 1}
+
+
+def test_a_redrive_that_step_functions_refuses_is_left_to_the_sweep(world: World) -> None:
+    delivery = world.put(EXHAUSTED)
+    world.send(world.stack.dead_letter_queue_url, dead_letter(delivery))
+    world.scheduler.failures.plan("start", True)
+    assert world.run() == {"left to the sweep": 1}
+    assert world.left(world.stack.dead_letter_queue_url) == []
+    stored = world.stored(delivery)
+    assert (stored.status, stored.unstarted) == (Status.RETRYING, True)
+
+
+@pytest.mark.parametrize(("late_seconds", "outcome"), [(59, "under way"), (61, "started")])
+def test_a_short_retry_is_under_way_until_the_sweep_would_take_it(
+    world: World, late_seconds: int, outcome: str
+) -> None:
+    due_ms = NOW_MS - late_seconds * 1000
+    delivery = world.put(samples.delivery(short=True, next_attempt_at_ms=due_ms))
+    world.send(world.stack.dead_letter_queue_url, dead_letter(delivery, generation=0))
+    assert world.run() == {outcome: 1}
+
+
 def test_an_exhausted_delivery_begins_its_schedule_anew_as_another_generation(
     world: World,
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 from local import template
 from local.aws import aws_client
 from support.state_machines import ScriptedTask, StateMachine, made_for
-from webhooks.domain.errors import UnavailableError
+from webhooks.domain.delivery import DeliveryKey
+from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.domain.retry import parse_schedule
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ FACTS = {
     "last_status_code": 500,
     "reason": "exhausted",
     "exhausted_at": "2025-12-21T10:30:00.000Z",
+    "generation": 1,
 }
 
 
@@ -97,7 +99,10 @@ def test_an_exhausted_delivery_becomes_one_message_with_what_an_operator_needs(
 ) -> None:
     task.answers = [{"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}]
 
-    assert machine.run() == ("SUCCEEDED", ["Wait", "Attempt", "Decide", "DeadLetter", "Done"])
+    entered = ["Wait", "Attempt", "Decide", "DeadLetter", "NoteDeadLetter", "Done"]
+    assert machine.run() == ("SUCCEEDED", entered)
+    [noted] = task.noted
+    assert noted.items() >= IDS.items()
     assert machine.dead_letters() == [{"type": "delivery.exhausted", **IDS, **FACTS}]
 
 
@@ -140,6 +145,18 @@ def test_a_bug_is_tried_again_then_dead_lettered_by_name_and_fails_in_sight(
     ]
 
 
+def test_a_delivery_whose_claims_have_no_result_is_dead_lettered_at_once(
+    machine: Machine, task: ScriptedTask
+) -> None:
+    task.answers = [DeliveryInterruptedError(DeliveryKey("acc_1", "w", "d"), 6)]
+
+    status, entered = machine.run()
+
+    assert status == "FAILED"
+    assert entered == ["Wait", "Attempt", "DeadLetterInterrupted", "Interrupted"]
+    assert [letter["error"] for letter in machine.dead_letters()] == ["DeliveryInterruptedError"]
+
+
 def test_a_decision_that_the_machine_does_not_know_is_dead_lettered_too(
     machine: Machine, task: ScriptedTask
 ) -> None:
@@ -157,13 +174,14 @@ def test_a_history_never_reaches_its_limit() -> None:
     states = definition()
     tries = {
         name: 1 + sum(rule["MaxAttempts"] for rule in states[name]["Retry"])
-        for name in ("Attempt", "DeadLetter", "DeadLetterInterrupted")
+        for name in ("Attempt", "DeadLetter", "NoteDeadLetter", "DeadLetterInterrupted")
     }
     assert len(parse_schedule(",".join("1" * MOST_DELAYS))) == MOST_DELAYS
     with pytest.raises(ValueError, match="50"):
         parse_schedule(",".join("1" * (MOST_DELAYS + 1)))
     events_an_attempt = 2 + 2 + 2 + 3 * tries["Attempt"]  # Wait, Decide, Attempt; a try is three
-    last = 2 + 3 * max(tries["DeadLetter"], tries["DeadLetterInterrupted"])
+    exhausted = 2 + 3 * tries["DeadLetter"] + 2 + 3 * tries["NoteDeadLetter"]
+    last = max(exhausted, 2 + 3 * tries["DeadLetterInterrupted"])
 
     assert MOST_DELAYS * events_an_attempt + last < 25_000 - 1_000
 
@@ -177,7 +195,7 @@ def definition() -> dict[str, Any]:
 def test_each_task_outlives_hours_of_our_own_trouble() -> None:
     states = definition()
 
-    for name in ("Attempt", "DeadLetter", "DeadLetterInterrupted"):
+    for name in ("Attempt", "DeadLetter", "NoteDeadLetter", "DeadLetterInterrupted"):
         first = states[name]["Retry"][0]
         delays = [
             min(first["IntervalSeconds"] * first["BackoffRate"] ** number, first["MaxDelaySeconds"])

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RETRY = "RetryStateMachine"
+SHORT = "ShortRetryStateMachine"
 RECOVERY = "JobStateMachine"
 IDS: dict[str, dict[str, Any]] = {
     RETRY: {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"},
+    SHORT: {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"},
     RECOVERY: {
         "version": 1,
         "action": "recover",
@@ -45,6 +47,7 @@ FACTS = {
     "last_status_code": 500,
     "reason": "exhausted",
     "exhausted_at": "2025-12-21T10:30:00.000Z",
+    "generation": 0,
 }
 
 
@@ -104,7 +107,7 @@ WALKS = {
             TO_ATTEMPT,
             "Attempt -> Decide",
             "Decide: dead_letter -> DeadLetter",
-            "DeadLetter -> Done",
+            *["DeadLetter -> NoteDeadLetter", "NoteDeadLetter -> Done"],
         ],
     ),
     "a dead letter that is refused once": Walk(
@@ -112,7 +115,7 @@ WALKS = {
         [DEAD_LETTER],
         [
             *[TO_ATTEMPT, "Attempt -> Decide", "Decide: dead_letter -> DeadLetter"],
-            *["DeadLetter: retry 1", "DeadLetter -> Done"],
+            *["DeadLetter: retry 1", "DeadLetter -> NoteDeadLetter", "NoteDeadLetter -> Done"],
         ],
         refused={"SendMessage": 1},
     ),
@@ -149,10 +152,10 @@ WALKS = {
     "a bug that is rolled back": Walk(
         RETRY,
         [BUG, DONE],
-        [TO_ATTEMPT, "Attempt: retry 2", "Attempt -> Decide", "Decide: done -> Done"],
+        [TO_ATTEMPT, "Attempt: retry 3", "Attempt -> Decide", "Decide: done -> Done"],
     ),
     "a bug that stays": Walk(
-        RETRY, [BUG, BUG], [TO_ATTEMPT, "Attempt: retry 2", *UNREAD], status="FAILED"
+        RETRY, [BUG, BUG], [TO_ATTEMPT, "Attempt: retry 3", *UNREAD], status="FAILED"
     ),
     "our own side away for all of its tries": Walk(
         RETRY,
@@ -181,6 +184,36 @@ WALKS = {
         ],
         status="FAILED",
         refused={"SendMessage": 2},
+    ),
+    "a dead letter that is noted at the second try": Walk(
+        RETRY,
+        [DEAD_LETTER, UnavailableError("x"), {}],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: dead_letter -> DeadLetter"],
+            *["DeadLetter -> NoteDeadLetter", "NoteDeadLetter: retry 1", "NoteDeadLetter -> Done"],
+        ],
+    ),
+    "a dead letter that cannot be noted": Walk(
+        RETRY,
+        [DEAD_LETTER, UnavailableError("x"), UnavailableError("x")],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: dead_letter -> DeadLetter"],
+            *["DeadLetter -> NoteDeadLetter", "NoteDeadLetter: retry 1", "NoteDeadLetter: fails"],
+        ],
+        status="FAILED",
+    ),
+    "a delivery whose claims have no result": Walk(
+        RETRY, [error("DeliveryInterruptedError")], [TO_ATTEMPT, *UNREAD], status="FAILED"
+    ),
+    "a short one": Walk(SHORT, [DONE], [TO_ATTEMPT, "Attempt -> Done"]),
+    "a short one that our own side breaks off": Walk(
+        SHORT, [UnavailableError("x"), DONE], [TO_ATTEMPT, "Attempt: retry 1", "Attempt -> Done"]
+    ),
+    "a short one that is left to the sweep": Walk(
+        SHORT,
+        [error("Lambda.Unknown"), BUG],
+        [TO_ATTEMPT, "Attempt: retry 1", "Attempt: fails"],
+        status="FAILED",
     ),
     "a step that ends it": Walk(
         RECOVERY, [DONE], [TO_STEP, "Step -> Decide", "Decide: done -> Done"]
@@ -342,7 +375,7 @@ def test_a_walk_makes_its_transitions(machine: Machine, walk: Walk) -> None:
         assert machine.next_task_saw().items() >= CONTINUE["input"].items()
 
 
-@pytest.mark.parametrize("name", [RETRY, RECOVERY])
+@pytest.mark.parametrize("name", [RETRY, SHORT, RECOVERY])
 def test_no_transition_is_left_that_no_walk_makes(name: str) -> None:
     made = {one for walk in WALKS.values() if walk.machine == name for one in walk.made}
     assert made == transitions(definition(name))

@@ -23,7 +23,7 @@ from webhooks.services.jobs.erasure import SECONDS_FOR_A_BATCH
 from webhooks.services.jobs.replay import SECONDS_FOR_A_STEP
 from webhooks.settings import Settings
 
-STATE_MACHINES = ("RetryStateMachine", "JobStateMachine")
+STATE_MACHINES = ("RetryStateMachine", "ShortRetryStateMachine", "JobStateMachine")
 
 AWS_MAXIMUM_RETENTION_SECONDS = 14 * 86_400
 
@@ -206,7 +206,8 @@ def test_a_state_machine_logs_errors_without_what_it_works_on(machine: str) -> N
     logging = properties(machine)["LoggingConfiguration"]
 
     assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
-    assert properties(machine)["StateMachineType"] == "STANDARD"
+    short = machine == "ShortRetryStateMachine"
+    assert properties(machine)["StateMachineType"] == ("EXPRESS" if short else "STANDARD")
 
 
 @pytest.mark.parametrize("machine", STATE_MACHINES)

@@ -55,7 +55,7 @@ def test_a_function_has_a_role_and_a_log_group_of_its_own(function: str) -> None
 def test_every_log_group_forgets() -> None:
     groups = template.of_type(translated(), "AWS::Logs::LogGroup")
 
-    assert len(groups) == len(FUNCTIONS) + 3  # the HTTP API's and the two state machines'
+    assert len(groups) == len(FUNCTIONS) + 4  # the HTTP API's and the three state machines'
     for name, group in groups.items():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
 

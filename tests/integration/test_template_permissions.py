@@ -29,6 +29,7 @@ EVERYTHING_ALLOWED = {
         "DelegateToIam",
     ): "a key policy's resource is always its own key, the account its root",
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
+    ("ShortRetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("JobStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("FunctionsTracing", "WriteTraces"): "X-Ray has no resources",
     ("StateMachinesTracing", "WriteTraces"): "X-Ray has no resources",

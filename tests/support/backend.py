@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import boto3
 import botocore.client
@@ -23,13 +25,15 @@ if TYPE_CHECKING:
     import pytest
 
 LOOPBACK = TargetRules(loopback_target, lambda _: True)
+_INVOCATIONS = itertools.count(1)
 _STATE_MACHINE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
 
 
 def lambda_context(remaining_seconds: float = 60.0) -> Any:
     """Return what a handler asks of its context; its clock stands still."""
     return SimpleNamespace(
-        aws_request_id="11111111-2222-3333-4444-555555555555",
+        # Each invocation has one of its own.
+        aws_request_id=str(UUID(int=next(_INVOCATIONS))),
         get_remaining_time_in_millis=lambda: int(remaining_seconds * 1000),
     )
 
@@ -48,9 +52,16 @@ class Backend:
         return Services(function, self.settings, rules=LOOPBACK)
 
     def executions(self) -> list[dict[str, Any]]:
-        """The inputs of the executions that were started."""
+        """The inputs of the executions of the retry state machine that were started."""
+        return self._executions(self.settings.retry_state_machine_arn)
+
+    def short_executions(self) -> list[dict[str, Any]]:
+        """The inputs of those of the machine of short delays."""
+        return self._executions(self.settings.short_retry_state_machine_arn)
+
+    def _executions(self, machine: str) -> list[dict[str, Any]]:
         client = self.clients["stepfunctions"]
-        listed = client.list_executions(stateMachineArn=self.settings.retry_state_machine_arn)
+        listed = client.list_executions(stateMachineArn=machine)
         return [
             json.loads(client.describe_execution(executionArn=one["executionArn"])["input"])
             for one in listed["executions"]
@@ -100,7 +111,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
                 definition=json.dumps(_STATE_MACHINE),
                 roleArn=f"arn:aws:iam::123456789012:role/{name}",
             )["stateMachineArn"]
-            for name in ("retry", "recovery")
+            for name in ("retry", "short-retry", "recovery")
         }
         stand = Backend(
             Settings(
@@ -113,7 +124,10 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
                     "QueueUrl"
                 ],
                 retry_state_machine_arn=machines["retry"],
+                short_retry_state_machine_arn=machines["short-retry"],
                 job_state_machine_arn=machines["recovery"],
+                # No delay is short, unless a test says so.
+                short_delay_seconds=-1.0,
                 cursor_key=b"a key for the cursors of tests",
                 aws_endpoint_url=endpoint_url,
             ),

@@ -151,7 +151,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         before = len(self.world.sender.posts)
         waiting = self.store.watched[name.key].status is Status.WAITING
         with suppress(UnavailableError):
-            verdict = self.world.retrier.retry(name.key, execution.attempt, name.generation)
+            verdict = self.world.retry(name.key, execution.attempt, name.generation)
             assert verdict.seconds >= 0
             # It may be left where an answer was lost, or its start: there is nothing for it to do.
             assert not waiting or verdict.decision is Decision.DONE
@@ -159,7 +159,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             for _ in range(answers_lost):
                 # It may be asked again when what it has to wait for is long due.
                 self.world.now_ms += 400_000
-                again = self.world.retrier.retry(name.key, execution.attempt, name.generation)
+                again = self.world.retry(name.key, execution.attempt, name.generation)
                 assert again.decision == verdict.decision
                 assert 0 <= again.seconds <= verdict.seconds
                 verdict = again

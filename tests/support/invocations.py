@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dispatcher.handler
@@ -13,6 +14,7 @@ import worker.handler
 from api.app import Api
 from support import samples
 from support.backend import lambda_context, sqs_event
+from support.faults import Faults, refused
 from support.http_api import ApiClient
 from support.receiver import Answer, Receiver
 
@@ -82,6 +84,25 @@ class World:
             webhook_id = self.register(receiver.url)
             yield webhook_id, receiver
             self.call("DELETE", f"{WEBHOOKS}/{webhook_id}")
+
+    @contextlib.contextmanager
+    def short_delays(self) -> Iterator[None]:
+        """Have a schedule that begins with two short delays, for the length of a `with` block."""
+        before, services = self.aws.settings, self._services
+        self.aws.settings = replace(
+            before, short_delay_seconds=60.0, retry_schedule=(1.0, 1.0, 300.0)
+        )
+        self._services = {}
+        yield
+        self.aws.settings, self._services = before, services
+
+    @contextlib.contextmanager
+    def without_step_functions(self) -> Iterator[None]:
+        """Have every start of an execution refused, for the length of a `with` block."""
+        faults = Faults()
+        faults.on("StartExecution", refused("ThrottlingException"))
+        with faults.installed():
+            yield
 
     def change(self, table: str, key: dict[str, str], **attributes: Any) -> None:
         """Set attributes of an item from outside, as time or an operator would have."""

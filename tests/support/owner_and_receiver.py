@@ -23,7 +23,7 @@ from webhooks.ports import WebhookChanges
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.reader import Message
 from webhooks.services.registry import Registry
-from webhooks.services.retrier import Decision
+from webhooks.services.retrier import Decision, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -167,18 +167,26 @@ class Story:
             self.refused += 1
 
     def _follow(self) -> None:
-        for name in self.world.scheduler.generations.keys() - self._retries:
+        scheduler = self.world.scheduler
+        for name in scheduler.generations.keys() - self._retries:
             self._retries.add(name)
             self.executions += 1
-            attempt, delay = self.world.scheduler.executions[name.key]
+            attempt, delay = scheduler.executions[name.key]
             self.later(delay, partial(self._retry, name.key, attempt, name.generation))
+        shorts, scheduler.shorts = scheduler.shorts, []
+        for key, attempt, delay in shorts:
+            self.executions += 1
+            self.later(delay, partial(self._retry_shortly, key, attempt))
 
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
-        verdict = self.world.retrier.retry(key, attempt, generation)
+        verdict = self.world.retry(key, attempt, generation)
         if verdict.decision is Decision.WAIT:
-            # The first delay is the only short one, so that another state machine goes on.
-            self.executions += attempt == 2
             self.later(verdict.seconds, partial(self._retry, key, attempt + 1, generation))
+
+    def _retry_shortly(self, key: DeliveryKey, attempt: int) -> None:
+        delivery = self.world.deliveries.get(key)
+        assert delivery is not None
+        self.world.retry(key, attempt, delivery.generation, machine=Machine.SHORT)
 
 
 class _Recoveries(FakeJobScheduler):

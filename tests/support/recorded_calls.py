@@ -58,6 +58,7 @@ class Recorder:
             },
             machines={
                 settings.retry_state_machine_arn: "RetryStateMachine",
+                settings.short_retry_state_machine_arn: "ShortRetryStateMachine",
                 settings.job_state_machine_arn: "JobStateMachine",
             },
         )
@@ -96,7 +97,7 @@ class Resources:
     @classmethod
     def of(cls, outputs: Mapping[str, str]) -> Resources:
         """Return those of a local stack, by its outputs."""
-        machines = ("RetryStateMachine", "JobStateMachine")
+        machines = ("RetryStateMachine", "ShortRetryStateMachine", "JobStateMachine")
         return cls(
             queues={
                 outputs[f"{name}Url"]: name for name in ("EventsQueue", "EventsDeadLetterQueue")

@@ -70,5 +70,5 @@ class World:
         )
 
 
-def dead_letter(delivery: Delivery) -> dict[str, str]:
-    return {"type": "delivery.exhausted", **delivery.key._asdict()}
+def dead_letter(delivery: Delivery, **fields: Any) -> dict[str, Any]:
+    return {"type": "delivery.exhausted", **delivery.key._asdict(), **fields}

@@ -118,6 +118,20 @@ def move(world: World) -> None:
         world.dispatch(world.event())
 
 
+def short(world: World) -> None:
+    """Short retries: one starts the next, then a long one; others are refused their executions."""
+    with world.short_delays(), world.webhook(Answer(500)) as (webhook_id, _):
+        world.dispatch(world.event())
+        [delivery] = world.deliveries(webhook_id, status="retrying")
+        ids = {**names(webhook_id), "delivery_id": delivery["id"]}
+        for attempt in (2, 3):
+            state = {"version": 1, **ids, "attempt": attempt}
+            assert world.retry(action="short_attempt", state=state)["decision"] == "done"
+    with world.webhook(Answer(500)) as (webhook_id, _), world.without_step_functions():
+        world.dispatch(world.event())
+        assert len(world.deliveries(webhook_id, status="retrying")) == 1
+
+
 def gone(world: World) -> None:
     """A receiver is gone, at the first attempt or at a later one; its owner takes it up again."""
     with world.webhook(Answer(410)) as (webhook_id, _):
@@ -256,6 +270,7 @@ SCENARIOS = (
     deliver,
     deliver_widely,
     move,
+    short,
     gone,
     recover,
     restore,

@@ -31,6 +31,7 @@ from webhooks.adapters import deliveries, items, webhook_items
 from webhooks.adapters.delivery_items import read_delivery
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.sqs import SQSReceivedMessages
+from webhooks.domain.jobs import Action
 from webhooks.domain.resending import TRIES
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ class Case:
         if state is None:
             [state] = self.executions()
         used = services or self.stand.services("worker")
+        if "action" not in state:
+            state = {"action": Action.ATTEMPT, "state": state}
         try:
             answer = worker.handler.handle(state, lambda_context(), used)
         except Exception as error:
@@ -229,6 +232,12 @@ class Case:
         """Return the inputs of the retry executions that were started for the account."""
         mine = {delivery.id for delivery in self.deliveries()}
         machine = self.stand.aws.settings.retry_state_machine_arn
+        return self._started(machine, lambda name: name[:_ID_LENGTH] in mine)
+
+    def short_executions(self) -> list[dict[str, Any]]:
+        """Return the inputs of the executions of the machine of short delays."""
+        mine = {delivery.id for delivery in self.deliveries()}
+        machine = self.stand.aws.settings.short_retry_state_machine_arn
         return self._started(machine, lambda name: name[:_ID_LENGTH] in mine)
 
     def recoveries(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from local.aws import aws_client, aws_server, invoking
 from local.functions import LocalFunction
 from local.serving import listen
 from support.stack import eventually
+from webhooks.domain.jobs import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,15 +22,26 @@ if TYPE_CHECKING:
 
 
 class ScriptedTask:
-    """The machines' task: gives the answers it was told to, one an invocation, with its ids."""
+    """The machines' task: gives the answers it was told to, one an invocation, with its ids.
+
+    It has an answer of its own where a dead letter is to be noted, unless it is told another.
+    """
 
     def __init__(self, ids: Mapping[str, Any]) -> None:
         self.answers: list[dict[str, Any] | Exception] = []
         self.states: list[dict[str, Any]] = []
+        self.noted: list[dict[str, Any]] = []
         self._ids = ids
 
     def __call__(self, state: dict[str, Any], context: Context) -> dict[str, Any]:
-        self.states.append(state)
+        action = state.get("action")
+        if action == Action.NOTE_DEAD_LETTER:
+            self.noted.append(state["state"])
+            if not self.answers:
+                return {}
+        else:
+            attempt = action in {Action.ATTEMPT, Action.SHORT_ATTEMPT}
+            self.states.append(state["state"] if attempt else state)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

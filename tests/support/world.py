@@ -41,12 +41,13 @@ from webhooks.services.jobs.sweep import SweepJob
 from webhooks.services.jobs.sweep_deliveries import DeliverySweep
 from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
 from webhooks.services.reader import Message
-from webhooks.services.retrier import Retrier
+from webhooks.services.retrier import Machine, Retrier, Verdict
+from webhooks.services.retries import Retries
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from webhooks.domain.delivery import Delivery
+    from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.domain.jobs.check import Check
     from webhooks.domain.jobs.erasure import Erasure
     from webhooks.domain.jobs.replay import Replay
@@ -80,7 +81,10 @@ class World:
     ses_accounts: AccountChooser = field(default_factory=SesAccounts)
     ses_headers: tuple[str, ...] = ()
     settle_seconds: float = 90.0
+    short_delay_seconds: float = -1.0
+    """No delay is short, unless a test says so."""
     ids: int = 0
+    invocations: int = 0
 
     def __post_init__(self) -> None:
         self.health_store = FakeHealthStore(self.store)
@@ -116,6 +120,16 @@ class World:
             schedule=self.schedule,
             clock=self.clock,
             random=lambda: self.random,
+            short_delay_seconds=self.short_delay_seconds,
+        )
+
+    @cached_property
+    def retries(self) -> Retries:
+        return Retries(
+            scheduler=self.scheduler,
+            deliveries=self.deliveries,
+            observer=self.observer,
+            clock=self.clock,
         )
 
     @cached_property
@@ -125,7 +139,7 @@ class World:
             destinations=self.store,
             deliverer=self.deliverer,
             health=self.health,
-            scheduler=self.scheduler,
+            retries=self.retries,
             observer=self.observer,
             clock=self.clock,
         )
@@ -137,7 +151,7 @@ class World:
             deliveries=self.deliveries,
             deliverer=self.deliverer,
             health=self.health,
-            scheduler=self.scheduler,
+            retries=self.retries,
             queue=self.queue,
             rejected=self.rejected,
             observer=self.observer,
@@ -254,6 +268,24 @@ class World:
         """Store a delivery as it is."""
         self.deliveries.deliveries[delivery.key] = delivery
         return delivery
+
+    def retry(
+        self,
+        key: DeliveryKey,
+        attempt_number: int,
+        generation: int = 0,
+        *,
+        machine: Machine = Machine.STANDARD,
+    ) -> Verdict:
+        """Have a later attempt made, in an invocation of its own."""
+        self.invocations += 1
+        return self.retrier.retry(
+            key,
+            attempt_number,
+            generation,
+            invocation=f"invocation-{self.invocations}",
+            machine=machine,
+        )
 
     def send(self, *texts: str) -> list[str]:
         """Dispatch a batch of messages m0, m1 ...; returns the failed ones."""

@@ -55,7 +55,7 @@ class Deliveries(DeliveryMachine):
             name, attempt = self.answered[index % len(self.answered)]
             before = len(self.world.sender.posts)
             with suppress(UnavailableError):
-                verdict = self.world.retrier.retry(name.key, attempt, name.generation)
+                verdict = self.world.retry(name.key, attempt, name.generation)
                 # However long ago what it is told to wait for was due.
                 assert verdict.seconds >= 0
             assert len(self.world.sender.posts) == before
@@ -66,7 +66,7 @@ class Deliveries(DeliveryMachine):
             key = pick(self.store.watched, index)
             before, posts = self.store.watched[key], len(self.world.sender.posts)
             with suppress(UnavailableError):
-                self.world.retrier.retry(key, attempt, before.generation + away)
+                self.world.retry(key, attempt, before.generation + away)
             assert self.store.watched[key] == before
             assert len(self.world.sender.posts) == posts
 

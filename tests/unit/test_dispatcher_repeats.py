@@ -39,6 +39,7 @@ def test_both_copies_of_an_event_wait_for_its_one_delivery(world: World) -> None
     world.add()
     world.sender.answer = lambda *_: REFUSED
     world.scheduler.failures.plan("start", True)
+    world.deliveries.failures.plan("mark_unstarted", True)
     assert world.send(samples.event_text(), samples.event_text()) == ["m0", "m1"]
 
 
@@ -145,11 +146,36 @@ def test_a_retrying_delivery_seen_again_gets_its_execution_and_no_attempt(world:
     world.add()
     world.sender.answer = lambda *_: REFUSED
     world.scheduler.failures.plan("start", True)
+    world.deliveries.failures.plan("mark_unstarted", True)
     assert world.send(samples.event_text()) == ["m0"]
     assert world.scheduler.executions == {}
     assert world.send(samples.event_text()) == []
     assert world.scheduler.executions == {world.only().key: (2, 5.0)}
     assert len(world.sender.posts) == 1
+
+
+def test_a_refused_start_is_marked_for_the_sweep_and_the_message_is_done(world: World) -> None:
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    world.scheduler.failures.plan("start", True)
+    assert world.send(samples.event_text()) == []
+    assert world.only().unstarted
+    assert world.observer.counts["UnstartedRetries"] == 1
+    assert world.observer.logged("retry_unstarted")
+    assert world.deliveries.writes == ["create", "mark_unstarted"]
+    # Seen again, it is the sweep's: nothing is asked of Step Functions.
+    assert world.send(samples.event_text()) == []
+    assert world.scheduler.calls == 1
+
+
+def test_a_first_failure_starts_no_standard_execution(world: World) -> None:
+    world.short_delay_seconds = 60.0
+    world.add()
+    world.sender.answer = lambda *_: REFUSED
+    assert world.send(samples.event_text()) == []
+    assert world.scheduler.executions == {}
+    assert world.scheduler.shorts == [(world.only().key, 2, 5.0)]
+    assert world.only().short
 
 
 def test_another_body_under_the_same_event_id_is_a_logged_conflict(world: World) -> None:

@@ -105,7 +105,7 @@ class Hour:
             self._later(step.seconds, partial(self._recover, step))
 
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
-        verdict = self.world.retrier.retry(key, attempt, generation)
+        verdict = self.world.retry(key, attempt, generation)
         if verdict.decision is Decision.WAIT:
             self._later(verdict.seconds, partial(self._retry, key, attempt + 1, generation))
 

@@ -62,7 +62,7 @@ def test_manual_attempts_do_not_use_up_the_schedule(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
     for _ in range(5):
         world.retrier.resend(DELIVERY.key)
-    verdict = world.retrier.retry(DELIVERY.key, 2)
+    verdict = world.retry(DELIVERY.key, 2)
     assert verdict.decision is Decision.WAIT
     assert world.stored.scheduled_attempts == 2
     assert [attempt.number for attempt in world.stored.attempts] == [*range(1, 8)]
@@ -127,7 +127,7 @@ def during(world: World, happens: Callable[[], object], outcome: Outcome) -> Non
 def test_a_delivery_deferred_during_a_failed_resend_stays_deferred(world: World) -> None:
     def disabled() -> None:
         world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
-        assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
+        assert world.retry(DELIVERY.key, 2).decision is Decision.DONE
 
     during(world, disabled, REFUSED)
     assert not world.retrier.resend(DELIVERY.key)
@@ -143,7 +143,7 @@ def test_a_scheduled_success_is_kept_when_a_manual_failure_is_recorded_first(
         assert not world.retrier.resend(DELIVERY.key)
 
     during(world, failed_by_hand, Outcome(status_code=200))
-    assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
+    assert world.retry(DELIVERY.key, 2).decision is Decision.DONE
     assert world.stored.status is Status.SUCCEEDED
     assert [(a.number, a.manual) for a in world.stored.attempts] == [
         (1, False),
@@ -158,7 +158,7 @@ def test_a_scheduled_failure_goes_on_behind_a_manual_one(world: World) -> None:
         world.retrier.resend(DELIVERY.key)
 
     during(world, failed_by_hand, REFUSED)
-    verdict = world.retrier.retry(DELIVERY.key, 2)
+    verdict = world.retry(DELIVERY.key, 2)
     assert verdict.decision is Decision.WAIT
     assert verdict.seconds == 315
     assert world.stored.scheduled_attempts == 2
@@ -199,7 +199,7 @@ def test_a_secret_rotated_since_it_was_read_is_tried_when_the_known_one_is_refus
         )
 
     during(world, swapped, Outcome(FailureReason.HTTP_STATUS, status_code=401))
-    assert world.retrier.retry(DELIVERY.key, 2).decision is Decision.DONE
+    assert world.retry(DELIVERY.key, 2).decision is Decision.DONE
     assert world.stored.status is Status.SUCCEEDED
     headers = world.sender.posts[-1][2]
     expected = signing.sendcomms_signature(new, DELIVERY.body)
@@ -210,7 +210,7 @@ def test_the_second_request_of_a_rotation_proves_that_the_receiver_moved(world: 
     new = "whsec_" + "ef" * 32
     world.store.add(samples.webhook(), Secrets(new, samples.SECRET, samples.NOW_MS + 1000))
     during(world, lambda: None, Outcome(FailureReason.HTTP_STATUS, status_code=403))
-    world.retrier.retry(DELIVERY.key, 2)
+    world.retry(DELIVERY.key, 2)
     first, second = (headers["webhook-signature"] for _, _, headers in world.sender.posts)
     assert len(first.split()) == 2
     assert second == first.split()[0]

@@ -35,7 +35,7 @@ def world() -> World:
 
 
 def test_a_success_ends_the_schedule(world: World) -> None:
-    verdict = world.retrier.retry(world.delivery.key, 2)
+    verdict = world.retry(world.delivery.key, 2)
     assert verdict.decision is Decision.DONE
     assert world.stored().status is Status.SUCCEEDED
     assert [attempt.number for attempt in world.stored().attempts] == [1, 2]
@@ -46,11 +46,11 @@ def test_a_success_ends_the_schedule(world: World) -> None:
 
 def test_the_latency_of_a_retried_delivery_is_measured_once_it_got_there(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
-    world.retrier.retry(world.delivery.key, 2)
+    world.retry(world.delivery.key, 2)
     assert world.observer.times == {}
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
     world.now_ms += 305_000
-    world.retrier.retry(world.delivery.key, 3)
+    world.retry(world.delivery.key, 3)
     waited = world.now_ms - world.delivery.created_at_ms
     assert world.observer.times == {"DeliveryLatency": [waited + 40]}
     assert world.observer.traced["event_ids"] == [world.delivery.event_id] * 2
@@ -64,7 +64,7 @@ def test_a_delivery_that_its_owner_sends_again_has_no_latency(world: World) -> N
 
 def test_a_failure_waits_for_the_next_attempt_with_jitter(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
-    verdict = world.retrier.retry(world.delivery.key, 2)
+    verdict = world.retry(world.delivery.key, 2)
     assert verdict.decision is Decision.WAIT
     assert verdict.seconds == pytest.approx(315.0)
     assert world.stored().next_attempt_at_ms == samples.NOW_MS + 315_000
@@ -72,52 +72,56 @@ def test_a_failure_waits_for_the_next_attempt_with_jitter(world: World) -> None:
 
 def test_the_last_failure_exhausts_the_delivery(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
-    world.retrier.retry(world.delivery.key, 2)
-    verdict = world.retrier.retry(world.delivery.key, 3)
+    world.retry(world.delivery.key, 2)
+    verdict = world.retry(world.delivery.key, 3)
     assert verdict.decision is Decision.DEAD_LETTER
     assert (world.stored().status, world.stored().reason) == (Status.EXHAUSTED, "http_status")
+    # Due until the dead-letter queue has its message.
+    assert world.stored().next_attempt_at_ms == world.now_ms
+    world.retrier.note_dead_letter(world.delivery.key, 0)
     assert world.stored().next_attempt_at_ms is None
+    assert world.retry(world.delivery.key, 3).decision is Decision.DONE
 
 
 def test_retry_after_moves_the_next_attempt_later(world: World) -> None:
     world.sender.answer = lambda *_: Outcome(
         FailureReason.HTTP_STATUS, status_code=503, retry_after_seconds=4_000
     )
-    assert world.retrier.retry(world.delivery.key, 2).seconds == pytest.approx(4_000)
+    assert world.retry(world.delivery.key, 2).seconds == pytest.approx(4_000)
 
 
 def test_an_attempt_made_before_is_not_made_again(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
-    first = world.retrier.retry(world.delivery.key, 2)
-    assert world.retrier.retry(world.delivery.key, 2) == first
+    first = world.retry(world.delivery.key, 2)
+    assert world.retry(world.delivery.key, 2) == first
     assert len(world.sender.posts) == 1
 
 
 def test_a_dead_letter_whose_answer_was_lost_is_decided_again(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
     for number in (2, 3):
-        world.retrier.retry(world.delivery.key, number)
-    assert world.retrier.retry(world.delivery.key, 3).decision is Decision.DEAD_LETTER
+        world.retry(world.delivery.key, number)
+    assert world.retry(world.delivery.key, 3).decision is Decision.DEAD_LETTER
     assert len(world.sender.posts) == 2
 
 
 def test_a_deleted_webhooks_delivery_is_cancelled_without_an_attempt(world: World) -> None:
     world.store.delete("acc_1", samples.webhook().id)
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     assert (world.stored().status, world.stored().reason) == (Status.CANCELLED, "webhook_deleted")
     assert world.sender.posts == []
 
 
 def test_a_disabled_webhooks_delivery_waits(world: World) -> None:
     world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     assert world.stored().status is Status.WAITING
     assert world.sender.posts == []
 
 
 def test_gone_disables_the_webhook(world: World) -> None:
     world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=410)
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     webhook = world.store.get("acc_1", samples.webhook().id)
     assert webhook is not None
     assert not webhook.active
@@ -127,7 +131,7 @@ def test_gone_disables_the_webhook(world: World) -> None:
 def test_a_moved_webhook_is_sent_to_its_new_url_with_its_new_secret(world: World) -> None:
     moved = samples.webhook(url="https://new.example.com/hook")
     world.store.add(moved, Secrets("a-secret-of-the-users-own"))
-    world.retrier.retry(world.delivery.key, 2)
+    world.retry(world.delivery.key, 2)
     [(url, _, headers)] = world.sender.posts
     assert url == moved.url
     expected = signing.sendcomms_signature("a-secret-of-the-users-own", world.delivery.body)
@@ -138,14 +142,14 @@ def test_a_moved_webhook_is_sent_to_its_new_url_with_its_new_secret(world: World
 def test_a_delivery_no_longer_retrying_is_left_alone(world: World, status: Status) -> None:
     settled = replace(world.delivery, status=status)
     world.deliveries.deliveries[settled.key] = settled
-    assert world.retrier.retry(settled.key, 2).decision is Decision.DONE
+    assert world.retry(settled.key, 2).decision is Decision.DONE
     assert world.sender.posts == []
     assert world.stored() == settled
 
 
 def test_a_delivery_past_its_retention_is_done(world: World) -> None:
     world.deliveries.deliveries.clear()
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     assert world.observer.logged("delivery_expired")
 
 
@@ -157,7 +161,7 @@ def test_whoever_recorded_first_decides(world: World) -> None:
         return REFUSED
 
     world.sender.answer = answer
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     assert world.stored() == rival
 
 
@@ -167,18 +171,18 @@ def test_our_own_trouble_is_raised_for_the_state_machine_to_try_again(
 ) -> None:
     world.deliveries.failures.plan(method, True)
     with pytest.raises(UnavailableError):
-        world.retrier.retry(world.delivery.key, 2)
+        world.retry(world.delivery.key, 2)
     assert len(world.stored().attempts) == 1
 
 
 def test_an_execution_of_another_generation_ends_and_touches_nothing(world: World) -> None:
     world.put(replace(world.delivery, generation=2))
     for generation in (0, 1, 3):
-        verdict = world.retrier.retry(world.delivery.key, 2, generation)
+        verdict = world.retry(world.delivery.key, 2, generation)
         assert verdict.decision is Decision.DONE
     assert world.sender.posts == []
     assert world.stored() == replace(world.delivery, generation=2)
-    assert world.retrier.retry(world.delivery.key, 2, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2, 2).decision is Decision.DONE
     assert len(world.sender.posts) == 1
 
 
@@ -188,9 +192,9 @@ def test_an_execution_whose_delivery_was_given_another_meanwhile_ends(world: Wor
         return REFUSED
 
     world.sender.answer = answer
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     assert (world.stored().generation, len(world.stored().attempts)) == (1, 2)
-    assert world.retrier.retry(world.delivery.key, 2, 1).decision is Decision.WAIT
+    assert world.retry(world.delivery.key, 2, 1).decision is Decision.WAIT
     assert len(world.sender.posts) == 1
 
 
@@ -205,28 +209,34 @@ def test_a_drained_delivery_that_fails_gets_the_next_generation_of_executions(
     stored = world.stored()
     assert (stored.status, stored.generation, stored.reason) == (Status.RETRYING, 1, None)
     assert world.scheduler.executions == {delivery.key: (3, 315.0)}
-    assert world.retrier.retry(delivery.key, 2, 0).decision is Decision.DONE
+    assert world.retry(delivery.key, 2, 0).decision is Decision.DONE
     assert len(world.sender.posts) == 1
 
 
-def test_a_drained_delivery_whose_schedule_is_not_started_waits_for_the_next_step(
-    world: World,
-) -> None:
+def test_a_drained_delivery_whose_schedule_is_not_started_is_the_sweeps(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
     delivery = world.put(world.delivery.defer("webhook_down"))
     world.scheduler.failures.plan("start", True)
-    with pytest.raises(UnavailableError):
-        world.retrier.drain(world.destination(), delivery)
+    assert world.retrier.drain(world.destination(), delivery) is not None
     stored = world.stored()
-    assert (stored.status, stored.reason) == (Status.WAITING, "webhook_down")
+    assert (stored.status, stored.unstarted) == (Status.RETRYING, True)
     assert (stored.generation, len(stored.attempts)) == (1, 2)
     # Its execution may have been started, with only the answer lost.
-    assert world.retrier.retry(delivery.key, 3, 1).decision is Decision.DONE
-
     world.sender.answer = lambda *_: Outcome(status_code=200)
-    world.retrier.drain(world.destination(), stored)
-    assert world.stored().status is Status.SUCCEEDED
-    assert [attempt.number for attempt in world.stored().attempts] == [1, 2, 3]
+    assert world.retry(delivery.key, 3, 1).decision is Decision.DONE
+    assert (world.stored().status, world.stored().unstarted) == (Status.SUCCEEDED, False)
+
+
+def test_a_drained_delivery_that_cannot_be_marked_either_is_our_own_trouble(world: World) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    delivery = world.put(world.delivery.defer("webhook_down"))
+    world.scheduler.failures.plan("start", True)
+    world.deliveries.failures.plan("mark_unstarted", True)
+    with pytest.raises(UnavailableError):
+        world.retrier.drain(world.destination(), delivery)
+    # The receiver was asked, and is not asked in each step.
+    assert world.webhook().health.failures == 1
+    assert world.stored().status is Status.RETRYING
 
 
 def test_a_drained_delivery_that_arrives_needs_no_execution(world: World) -> None:
@@ -257,8 +267,10 @@ def test_a_delivery_exhausted_by_draining_goes_to_the_dead_letter_queue_once(
 
     # A lost answer has the verdict asked for twice by the one execution.
     for _ in range(2):
-        verdict = world.retrier.retry(exhausted.key, 4, 1)
+        verdict = world.retry(exhausted.key, 4, 1)
         assert verdict.decision is Decision.DEAD_LETTER
+    assert world.stored() == exhausted
+    world.retrier.note_dead_letter(exhausted.key, 1)
     assert world.stored() == replace(exhausted, next_attempt_at_ms=None)
     assert world.operational_events.types.count("delivery.exhausted") == 1
     assert len(world.sender.posts) == 1
@@ -274,7 +286,7 @@ def test_an_attempt_by_hand_in_between_does_not_have_it_told_twice(world: World)
         return update(delivery, before=before)
 
     world.deliveries.update = after_one_by_hand  # type: ignore[method-assign]
-    assert world.retrier.retry(exhausted.key, 4, 1).decision is Decision.DEAD_LETTER
+    world.retrier.note_dead_letter(exhausted.key, 1)
     assert [attempt.manual for attempt in world.stored().attempts[-2:]] == [False, True]
     # What is due no more is nothing for the sweeper.
     assert world.stored().next_attempt_at_ms is None
@@ -286,7 +298,7 @@ def test_its_being_told_in_between_does_not_have_an_attempt_by_hand_make_it_due_
     exhausted = exhausted_by_draining(world)
 
     def told_meanwhile(*_: object) -> Outcome:
-        world.retrier.retry(exhausted.key, 4, 1)
+        world.retrier.note_dead_letter(exhausted.key, 1)
         return REFUSED
 
     world.sender.answer = told_meanwhile
@@ -306,7 +318,7 @@ def test_a_redrive_in_between_is_not_undone_by_the_older_execution(world: World)
         return update(delivery, before=before)
 
     world.deliveries.update = after_a_redrive  # type: ignore[method-assign]
-    assert world.retrier.retry(exhausted.key, 4, 1).decision is Decision.DONE
+    world.retrier.note_dead_letter(exhausted.key, 1)
     assert (world.stored().status, world.stored().generation) == (Status.RETRYING, 2)
     assert world.operational_events.types.count("delivery.exhausted") == 1
 
@@ -353,7 +365,7 @@ def test_of_one_attempt_made_twice_a_success_is_never_dropped(world: World) -> N
         return Outcome(status_code=200)
 
     world.sender.answer = answer
-    assert world.retrier.retry(world.delivery.key, 2).decision is Decision.DONE
+    assert world.retry(world.delivery.key, 2).decision is Decision.DONE
     assert world.stored().status is Status.SUCCEEDED
     assert [attempt.number for attempt in world.stored().attempts] == [1, 2, 3]
     assert world.stored().next_attempt_at_ms is None

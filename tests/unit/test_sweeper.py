@@ -60,9 +60,9 @@ def test_a_delivery_whose_execution_was_stopped_is_started_again(world: World) -
 
 def test_the_old_execution_of_a_restarted_delivery_ends_without_an_attempt(world: World) -> None:
     world.sweep()
-    assert world.retrier.retry(world.delivery.key, 2, 0).decision == "done"
+    assert world.retry(world.delivery.key, 2, 0).decision == "done"
     assert world.sender.posts == []
-    assert world.retrier.retry(world.delivery.key, 2, 1).decision == "done"
+    assert world.retry(world.delivery.key, 2, 1).decision == "done"
     assert world.stored().status is Status.SUCCEEDED
 
 
@@ -97,7 +97,7 @@ def test_after_an_attempt_the_first_restart_is_at_once_again(world: World) -> No
         assert world.sweep() == (0, 0), "its start is seen to"
     assert world.stored().restarts == 3
     world.sender.answer = lambda *_: Outcome(FailureReason.TIMEOUT)
-    assert world.retrier.retry(world.delivery.key, 2, 3).decision == "wait"
+    assert world.retry(world.delivery.key, 2, 3).decision == "wait"
     assert world.stored().restarts == 0
     world.now_ms = (world.stored().next_attempt_at_ms or 0) + GRACE_MS + 1
     assert world.sweep() == (1, 0)

@@ -73,7 +73,11 @@ def test_a_later_attempt_enters_three_states_and_the_end_one_more() -> None:
     retry = machines.definition("retry")
     assert machines.states_entered(retry, ["done"]) == ["Wait", "Attempt", "Decide", "Done"]
     assert len(machines.states_entered(retry, ["wait", "wait", "done"])) == 3 * 3 + 1
-    assert machines.states_entered(retry, ["dead_letter"])[3:] == ["DeadLetter", "Done"]
+    assert machines.states_entered(retry, ["dead_letter"])[3:] == [
+        "DeadLetter",
+        "NoteDeadLetter",
+        "Done",
+    ]
 
 
 def test_decisions_must_be_an_executions_from_its_beginning_to_its_end() -> None:

@@ -154,5 +154,5 @@ def test_an_erasure_erases_the_others_and_does_not_say_that_it_erased_all(world:
 def test_an_attempt_of_its_own_is_not_made(world: World) -> None:
     broken = put(world, 0, Status.RETRYING, readable=False)
     with pytest.raises(UnreadableRecordError, match=broken.id):
-        world.retrier.retry(broken.key, 2)
+        world.retry(broken.key, 2)
     assert sent(world) == []

@@ -95,7 +95,8 @@ class DeliveryOut(DeliverySummaryOut):
 
 
 def _summary(delivery: Delivery) -> dict[str, Any]:
-    due_ms = delivery.next_attempt_at_ms
+    # An exhausted one may be due too: until the dead-letter queue has its message.
+    due_ms = None if delivery.status.settled else delivery.next_attempt_at_ms
     last = delivery.attempts[-1] if delivery.attempts else None
     return {
         "id": delivery.id,

@@ -9,6 +9,7 @@ from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.retry import (
     DEFAULT_RECOVERY_SCHEDULE,
     DEFAULT_SCHEDULE,
+    SHORT_DELAY_SECONDS,
     parse_schedule,
 )
 
@@ -30,9 +31,11 @@ class Settings:
     events_queue_url: str = ""
     events_dead_letter_queue_url: str = ""
     retry_state_machine_arn: str = ""
+    short_retry_state_machine_arn: str = ""
     job_state_machine_arn: str = ""
     retry_schedule: tuple[float, ...] = DEFAULT_SCHEDULE
     recovery_schedule: tuple[float, ...] = DEFAULT_RECOVERY_SCHEDULE
+    short_delay_seconds: float = SHORT_DELAY_SECONDS
     recovery_rate: int = 50
     retention_days: int = 30
     max_webhooks_per_account: int = 50
@@ -75,6 +78,7 @@ class Settings:
             events_queue_url=environment.get("EVENTS_QUEUE_URL", ""),
             events_dead_letter_queue_url=environment.get("EVENTS_DEAD_LETTER_QUEUE_URL", ""),
             retry_state_machine_arn=environment.get("RETRY_STATE_MACHINE_ARN", ""),
+            short_retry_state_machine_arn=environment.get("SHORT_RETRY_STATE_MACHINE_ARN", ""),
             job_state_machine_arn=environment.get("JOB_STATE_MACHINE_ARN", ""),
             retry_schedule=schedule("RETRY_SCHEDULE", default.retry_schedule),
             recovery_schedule=schedule("RECOVERY_SCHEDULE", default.recovery_schedule),

@@ -88,9 +88,9 @@ class FakeDeliveryStore:
         stored = self._read(delivery.key)
         if stored is None:
             return None
-        wanted = (Status.RETRYING, delivery.generation, attempt_number)
+        wanted = (True, delivery.generation, attempt_number)
         free = stored.claim is None or stored.claim.until_ms <= now_ms
-        if free and wanted == (stored.status, stored.generation, stored.next_attempt):
+        if free and wanted == (stored.retrying, stored.generation, stored.next_attempt):
             stored = replace(stored, claim=claim)
             self.deliveries[delivery.key] = stored
         return stored

@@ -32,6 +32,7 @@ class FakeScheduler:
     def __init__(self) -> None:
         self.executions: dict[DeliveryKey, tuple[int, float]] = {}
         self.generations: dict[Name, bool] = {}
+        self.shorts: list[tuple[DeliveryKey, int, float]] = []
         self.resends: dict[str, tuple[DeliveryKey, int]] = {}
         self.calls = 0
         self.failures = Failures()
@@ -39,6 +40,10 @@ class FakeScheduler:
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         self.calls += 1
         self.failures.check("start")
+        if delivery.short:
+            # Express starts another under the same name.
+            self.shorts.append((delivery.key, delivery.next_attempt, delay_seconds))
+            return
         name = Name.of(delivery)
         if name not in self.generations:
             self.generations[name] = True

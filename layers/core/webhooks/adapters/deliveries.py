@@ -240,12 +240,13 @@ class DynamoDBDeliveryStore:
         as many as read.
         """
         condition = (
-            "#status = :retrying AND "
+            "#status IN (:pending, :retrying) AND "
             "(#claim.#until <= :now OR attribute_not_exists(#claim)) AND "
             "(#next_attempt = :number OR "
             "(attribute_not_exists(#next_attempt) AND size(#attempts) = :attempts)) AND "
         )
         values: dict[str, Any] = {
+            ":pending": {"S": Status.PENDING.value},
             ":retrying": {"S": Status.RETRYING.value},
             ":now": {"N": str(now_ms)},
             ":number": {"N": str(attempt_number)},

@@ -76,7 +76,7 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
 def _next_attempt_values(delivery: Delivery) -> Item:
     """Return what concerns the next attempt: in no index, so that it changes for one write unit."""
     values: Item = {}
-    if delivery.status is Status.RETRYING:
+    if delivery.retrying:
         values["next_attempt"] = number(delivery.next_attempt)
     if delivery.short:
         values["short"] = {"BOOL": True}

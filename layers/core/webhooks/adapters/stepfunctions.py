@@ -1,4 +1,4 @@
-"""Executions of the two state machines: of retries and of jobs."""
+"""Executions of the state machines: of retries, of short ones, and of jobs."""
 
 from __future__ import annotations
 
@@ -26,25 +26,39 @@ INPUT_VERSION = 1
 
 
 class StepFunctionsRetryScheduler:
-    """One execution a delivery, named after it, and one for each time that it is sent by hand."""
+    """One execution a delivery, named after it, and one for each time that it is sent by hand.
 
-    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
-        """Start executions of `state_machine_arn`."""
+    A short delay has an execution of its own, of an Express machine.
+    """
+
+    def __init__(
+        self, client: SFNClient, state_machine_arn: str, short_state_machine_arn: str = ""
+    ) -> None:
+        """Start executions of `state_machine_arn`, of short delays of the other."""
         self._client = client
         self._state_machine_arn = state_machine_arn
+        self._short_state_machine_arn = short_state_machine_arn
 
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         """See that the delivery's generation has its execution.
 
         It is named after the delivery, the time when that was made, and the generation. A name
         stays taken for 90 days after its execution ended (StartExecution in AWS's API reference),
-        so a repeat starts nothing.
+        so a repeat starts nothing. Where the delivery is `short`, its name has the attempt's number
+        too, and a repeat may start another: the attempt's claim makes up for that.
+
+        The delay is rounded up, since it is what is left of whole seconds.
         """
         seconds = math.ceil(max(delay_seconds, 0))
-        state = {"attempt": delivery.scheduled_attempts + 1, "seconds": seconds}
+        state: dict[str, str | int] = {"attempt": delivery.next_attempt, "seconds": seconds}
         if delivery.generation:
             state["generation"] = delivery.generation
-        self._start(_name(delivery), delivery.key, state)
+        key: dict[str, str] = delivery.key._asdict()
+        if delivery.short:
+            name = f"{_name(delivery)}-attempt-{delivery.next_attempt}"
+            _start(self._client, self._short_state_machine_arn, name, {**key, **state})
+        else:
+            _start(self._client, self._state_machine_arn, _name(delivery), {**key, **state})
 
     def running(self, delivery: Delivery) -> bool:
         """Tell whether the execution of the delivery's generation goes on."""
@@ -66,9 +80,7 @@ class StepFunctionsRetryScheduler:
         `request_id` makes its name: 36 characters at most, since a name has 80.
         """
         name = f"{key.delivery_id}-resend-{request_id}"
-        self._start(name, key, {"action": Action.RESEND, "attempt": attempt, "seconds": 0})
-
-    def _start(self, name: str, key: DeliveryKey, state: Mapping[str, str | int]) -> None:
+        state: dict[str, str | int] = {"action": Action.RESEND, "attempt": attempt, "seconds": 0}
         _start(self._client, self._state_machine_arn, name, {**key._asdict(), **state})
 
 

@@ -26,6 +26,7 @@
     ├── IdempotencyConflictError        an idempotency key comes again with another request
     ├── IdempotencyInProgressError      the first request with this key is still in progress
     ├── UnreadableRecordError           this version cannot read a delivery's or a job's record
+    ├── DeliveryInterruptedError        a delivery's attempts end without a result, again and again
     └── UnavailableError                our own side (a table, a queue, a key) failed: try again
 
 A receiver that fails is never an exception: it is an `Outcome` (see `delivery`). An absent webhook
@@ -34,7 +35,10 @@ or delivery is `None`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import DeliveryKey
 
 
 class RecordKey(Protocol):
@@ -177,6 +181,18 @@ class UnreadableRecordError(WebhooksError):
         kind = id_name.removesuffix("_id")
         told = f": {trouble}" if trouble else ""
         super().__init__(f"the record of {kind} {record_id} cannot be read{told}")
+        self.key = key
+
+
+class DeliveryInterruptedError(WebhooksError):
+    """A delivery's attempts were claimed again and again and none had a result: no more are made.
+
+    The state machine knows it by its name: it is the delivery's dead letter, at once.
+    """
+
+    def __init__(self, key: DeliveryKey, claims: int) -> None:
+        """Name the delivery and how often an attempt of it was claimed."""
+        super().__init__(f"delivery {key.delivery_id}: {claims} claims had no result")
         self.key = key
 
 

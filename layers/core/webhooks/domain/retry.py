@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,33 @@ def next_delay(
         return None
     spread = random() if callable(random) else random
     planned = schedule[attempt_number - 1] * (1 + JITTER * spread)
+    return max(planned, _asked_seconds(outcome))
+
+
+def next_wait(
+    schedule: Sequence[float],
+    attempt_number: int,
+    outcome: Outcome | None,
+    random: float | Callable[[], float],
+) -> int | None:
+    """Return `next_delay` in whole seconds, which is what Step Functions waits.
+
+    The schedule's delay is rounded down: its own seconds are whole, so it is never early. A
+    `Retry-After` is rounded up, never earlier than the receiver asks for.
+    """
+    planned = next_delay(schedule, attempt_number, None, random)
+    if planned is None:
+        return None
+    return max(int(planned), math.ceil(_asked_seconds(outcome)))
+
+
+def _asked_seconds(outcome: Outcome | None) -> float:
+    """Return the seconds of a `Retry-After` that counts, 0 where there is none."""
     if outcome is None or outcome.retry_after_seconds is None:
-        return planned
+        return 0.0
     if outcome.status_code not in _ASKING_STATUS_CODES:
-        return planned
-    return max(planned, min(outcome.retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
+        return 0.0
+    return min(outcome.retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
 
 
 def probe_delay(

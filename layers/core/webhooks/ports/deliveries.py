@@ -151,17 +151,21 @@ class DeliveryWalk(Protocol):
 
 
 class RetryScheduler(Protocol):
-    """Starts the state machine that makes a delivery's later attempts."""
+    """Starts the state machines that make a delivery's later attempts."""
 
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
         """See that the delivery's generation has its one execution; having it already is success.
 
         The time of its creation counts too: one made anew after its retention is another. So do the
-        restarts of an exhausted one, whose dead letter is sent again.
+        restarts of an exhausted one, whose dead letter is sent again. Where the delivery is
+        `short`, its next attempt has an execution of its own, at least one.
         """
 
     def running(self, delivery: Delivery) -> bool:
-        """Tell whether the execution of the delivery's generation goes on."""
+        """Tell whether the execution of the delivery's generation goes on.
+
+        Not for a `short` one: nothing tells of its executions.
+        """
 
     def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
         """Have one attempt made besides the schedule; the same `request_id` again is success.

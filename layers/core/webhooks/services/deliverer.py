@@ -9,7 +9,7 @@ from webhooks.domain import signing
 from webhooks.domain.delivery import Attempt, FailureReason, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
-from webhooks.domain.retry import next_delay
+from webhooks.domain.retry import SHORT_DELAY_SECONDS, next_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,8 +46,12 @@ class Deliverer:
         schedule: Sequence[float],
         clock: Callable[[], float],
         random: Callable[[], float],
+        short_delay_seconds: float = SHORT_DELAY_SECONDS,
     ) -> None:
-        """Wait `schedule` between attempts; `clock` gives Unix seconds, `random` 0 to 1."""
+        """Wait `schedule` between attempts; `clock` gives Unix seconds, `random` 0 to 1.
+
+        A delay of up to `short_delay_seconds` belongs to the machine of short delays.
+        """
         self._sender = sender
         self._destinations = destinations
         self._health = health
@@ -55,6 +59,7 @@ class Deliverer:
         self._schedule = schedule
         self._clock = clock
         self._random = random
+        self._short_delay_seconds = short_delay_seconds
 
     def attempt(
         self,
@@ -165,14 +170,12 @@ class Deliverer:
         return found is not None and not found.webhook.active
 
     def _scheduled(self, delivery: Delivery, attempt: Attempt, outcome: Outcome) -> Delivery:
-        number = delivery.scheduled_attempts + 1
-        delay = next_delay(self._schedule, number, outcome, self._random)
-        if delay is None:
+        seconds = next_wait(self._schedule, delivery.next_attempt, outcome, self._random)
+        if seconds is None:
             return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
-        # Step Functions waits whole seconds. The schedule is whole and so is Retry-After, so that
-        # cutting off a part of the jitter is never early.
-        next_attempt_at_ms = int((self._clock() + int(delay)) * _MILLISECONDS)
-        return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms)
+        next_attempt_at_ms = int((self._clock() + seconds) * _MILLISECONDS)
+        short = seconds <= self._short_delay_seconds
+        return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms, short=short)
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
         self._observer.count("FailedAttempts")

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
         EventQueue,
         Observer,
         RejectedMessages,
-        RetryScheduler,
     )
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
     from webhooks.services.reader import Message, Read
+    from webhooks.services.retries import Retries
     from webhooks.services.sharder import Match
 
 _FLUSH_SECONDS = 0.25
@@ -68,7 +68,7 @@ class Dispatcher:
         deliveries: DeliveryStore,
         deliverer: Deliverer,
         health: HealthKeeper,
-        scheduler: RetryScheduler,
+        retries: Retries,
         queue: EventQueue,
         rejected: RejectedMessages,
         observer: Observer,
@@ -85,7 +85,7 @@ class Dispatcher:
         self._deliveries = deliveries
         self._deliverer = deliverer
         self._health = health
-        self._scheduler = scheduler
+        self._retries = retries
         self._queue = queue
         self._observer = observer
         self._clock = clock
@@ -202,7 +202,9 @@ class Dispatcher:
         """See that a delivery which was recorded before has what it needs."""
         self._observer.count("Duplicates")
         self._compare(stored, work.delivery)
-        self._schedule(stored)
+        # One that is marked is the sweep's. A short one may be started twice: its claim is not.
+        if not stored.unstarted:
+            self._schedule(stored)
         self._health.ensure_recovery(work.destination.webhook)
 
     def _handle_all(
@@ -263,10 +265,7 @@ class Dispatcher:
 
     def _schedule(self, delivery: Delivery) -> None:
         if delivery.status is Status.RETRYING:
-            due_ms = delivery.next_attempt_at_ms or 0
-            self._scheduler.start(
-                delivery, delay_seconds=max(0.0, due_ms / _MILLISECONDS - self._clock())
-            )
+            self._retries.start(delivery)
 
     def _record_successes(
         self,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Status
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
 
 _MILLISECONDS = 1000
 
+_SHORT_GRACE_MS = 60_000
+"""How long after a short delay its attempt may still be under way: what the sweep waits too."""
+
 
 class Redriven(StrEnum):
     """What came of a redrive. Only where it is `done` has the message no more to say."""
 
     STARTED = "started"
+    LEFT_TO_SWEEP = "left to the sweep"
+    REDRIVEN_BEFORE = "redriven before"
     UNDER_WAY = "under way"
     SETTLED = "settled"
     WAITING = "waiting"
@@ -57,15 +63,16 @@ class Redriver:
         self._scheduler = scheduler
         self._clock = clock
 
-    def redrive(self, key: DeliveryKey) -> Redriven:
+    def redrive(self, key: DeliveryKey, generation: int | None = None) -> Redriven:
         """Have a delivery attempted again at once, unless that is not for an operator to do.
 
-        Done twice it is one redrive. Raises UnavailableError.
+        `generation` is the one that the message names: two messages of one are one redrive. Where
+        Step Functions refuses the start, the sweep makes it. Raises UnavailableError.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
             return Redriven.EXPIRED
-        refused = _refusal(delivery)
+        refused = _refusal(delivery, generation)
         if refused is not None:
             return refused
         now_ms = int(self._clock() * _MILLISECONDS)
@@ -74,7 +81,7 @@ class Redriver:
         # it does where the sweep's only waits, up to a day, for a fault that may be over by now.
         ended = delivery.status is Status.EXHAUSTED
         waits = delivery.restarts and (delivery.next_attempt_at_ms or 0) > now_ms
-        if not (ended or waits) and self._scheduler.running(delivery):
+        if not (ended or waits) and self._under_way(delivery, now_ms):
             return Redriven.UNDER_WAY
         again = replace(
             delivery.resumed(now_ms),
@@ -84,12 +91,28 @@ class Redriver:
         )
         if not self._deliveries.update(again, before=delivery):
             return Redriven.BUSY
-        self._scheduler.start(again, delay_seconds=0)
+        return self._start(again)
+
+    def _start(self, again: Delivery) -> Redriven:
+        try:
+            self._scheduler.start(again, delay_seconds=0)
+        except UnavailableError:
+            self._deliveries.mark_unstarted(again)
+            return Redriven.LEFT_TO_SWEEP
         return Redriven.STARTED
 
+    def _under_way(self, delivery: Delivery, now_ms: int) -> bool:
+        """Tell whether a delivery's next attempt is to be expected without a redrive."""
+        if not delivery.short:
+            return self._scheduler.running(delivery)
+        leased_ms = delivery.claim.until_ms if delivery.claim else 0
+        return now_ms < max(delivery.next_attempt_at_ms or 0, leased_ms) + _SHORT_GRACE_MS
 
-def _refusal(delivery: Delivery) -> Redriven | None:
+
+def _refusal(delivery: Delivery, generation: int | None) -> Redriven | None:
     """Return why a delivery is not attempted again, whatever else works on it; None: it may be."""
+    if generation is not None and delivery.generation != generation:
+        return Redriven.REDRIVEN_BEFORE
     if delivery.erased:
         return Redriven.ERASED
     if len(delivery.attempts) >= MAX_ATTEMPTS and delivery.status not in _NOT_OURS:

@@ -1,4 +1,4 @@
-"""A later attempt of one delivery: the task of the retry state machine."""
+"""A later attempt of one delivery: the task of the retry state machines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, Status
-from webhooks.domain.errors import UnavailableError
+from webhooks.domain.delivery import MAX_ATTEMPTS, Claim, Delivery, Status
+from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
@@ -15,13 +15,32 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt, DeliveryKey
     from webhooks.domain.webhook import Destination
-    from webhooks.ports import DeliveryStore, DestinationStore, Observer, RetryScheduler
+    from webhooks.ports import DeliveryStore, DestinationStore, Observer
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.retries import Retries
 
 _RECORD_TRIES = 5
 
+LEASE_SECONDS = 90.0
+"""How long a claim holds: longer than the function's own time and its calls' tries, so that nothing
+is done for a claim whose lease is over."""
+
+MAX_CLAIMS = 6
+"""Claims in a row without a result: three, after which the sweep has the delivery go on alone, and
+three more there."""
+
 _MILLISECONDS = 1000
+
+
+class Machine(StrEnum):
+    """Which state machine asks for an attempt."""
+
+    STANDARD = "standard"
+    SHORT = "short"
+    """Express: at least once, five minutes at most, and nothing follows from its end."""
+    FORMER = "former"
+    """An execution of before the machine noted that the dead-letter queue has its message."""
 
 
 class Decision(StrEnum):
@@ -54,7 +73,7 @@ class Retrier:
         destinations: DestinationStore,
         deliverer: Deliverer,
         health: HealthKeeper,
-        scheduler: RetryScheduler,
+        retries: Retries,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
@@ -63,16 +82,27 @@ class Retrier:
         self._destinations = destinations
         self._deliverer = deliverer
         self._health = health
-        self._scheduler = scheduler
+        self._retries = retries
         self._observer = observer
         self._clock = clock
 
-    def retry(self, key: DeliveryKey, attempt_number: int, generation: int = 0) -> Verdict:
+    def retry(
+        self,
+        key: DeliveryKey,
+        attempt_number: int,
+        generation: int = 0,
+        *,
+        invocation: str,
+        machine: Machine = Machine.STANDARD,
+    ) -> Verdict:
         """Make attempt `attempt_number` unless it was made, and decide what follows.
 
-        Called again with the same number, after a crash or a lost answer, it sends nothing that
-        was recorded and decides the same. An execution of another generation than the delivery's
-        comes to its end. Raises UnavailableError where our own side failed.
+        `invocation` is the id of this invocation, which no other has: it claims the attempt before
+        it makes it, so that of any number of executions one sends. Called again with the same
+        number, after a crash or a lost answer, it sends nothing that was recorded and decides the
+        same. An execution of another generation than the delivery's ends. A short one starts what
+        follows itself. Raises UnavailableError where our own side failed, and
+        DeliveryInterruptedError where one claim after another had no result.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
@@ -80,22 +110,108 @@ class Retrier:
             return Verdict(Decision.DONE)
         if delivery.generation != generation:
             return Verdict(Decision.DONE)
-        if delivery.status is Status.EXHAUSTED and delivery.next_attempt_at_ms is not None:
-            # Its message to the dead-letter queue was due, and is on its way with this verdict.
-            told = replace(delivery, next_attempt_at_ms=None)
-            return self._verdict(self._record(delivery, told), generation)
-        if not delivery.retrying or delivery.scheduled_attempts >= attempt_number:
-            return self._verdict(delivery, generation)
-        destination = self._destinations.destination(key.account_id, key.webhook_id)
+        stored: Delivery | None = delivery
+        if delivery.retrying and delivery.scheduled_attempts < attempt_number:
+            stored = self._make(delivery, attempt_number, invocation, machine)
+        return self._follow(stored, attempt_number, generation, machine)
+
+    def note_dead_letter(self, key: DeliveryKey, generation: int) -> None:
+        """Record that the dead-letter queue has an exhausted delivery's message."""
+        delivery = self._deliveries.get(key)
+        if delivery is not None and delivery.generation == generation:
+            self._note(delivery)
+
+    def _note(self, delivery: Delivery) -> Delivery | None:
+        if delivery.status is not Status.EXHAUSTED or delivery.next_attempt_at_ms is None:
+            return delivery
+        return self._record(delivery, replace(delivery, next_attempt_at_ms=None))
+
+    def _make(
+        self, delivery: Delivery, attempt_number: int, invocation: str, machine: Machine
+    ) -> Delivery | None:
+        """Make and record an attempt that was not made yet; returns the delivery as then stored.
+
+        What may fail on our own side is done before the claim, so that it can be tried again.
+        """
+        destination = self._destinations.destination(delivery.account_id, delivery.webhook_id)
         if destination is None:
-            after = delivery.cancel("webhook_deleted")
-        elif not destination.webhook.active:
-            after = delivery.defer("webhook_disabled")
-        elif destination.webhook.health.on_trial:
-            after = delivery.defer("webhook_down")
-        else:
-            after = self._attempt(destination, delivery)
-        return self._verdict(self._record(delivery, after), generation)
+            return self._record(delivery, delivery.cancel("webhook_deleted"))
+        if not destination.webhook.active:
+            return self._record(delivery, delivery.defer("webhook_disabled"))
+        if destination.webhook.health.on_trial:
+            return self._record(delivery, delivery.defer("webhook_down"))
+        claimed = self._claim(delivery, attempt_number, invocation)
+        if claimed is None or claimed.claim is None or claimed.claim.invocation != invocation:
+            return claimed
+        try:
+            after = self._attempt(destination, claimed)
+        except UnavailableError:
+            # Not the delivery's fault: it is as if the attempt had not been claimed.
+            self._give_up(claimed, delivery.claim)
+            raise
+        except Exception:
+            # A bug, perhaps of this very delivery: the claim counts, and holds up no other try.
+            self._give_up(claimed, replace(claimed.claim, until_ms=self._now_ms()))
+            raise
+        if machine is not Machine.SHORT:
+            # The execution goes on by itself, whatever the delay.
+            after = replace(after, short=False)
+        if after.status is Status.EXHAUSTED and machine is not Machine.FORMER:
+            # Due until the dead-letter queue has its message.
+            after = replace(after, next_attempt_at_ms=self._now_ms())
+        return self._record(claimed, after)
+
+    def _claim(self, delivery: Delivery, attempt_number: int, invocation: str) -> Delivery | None:
+        now_ms = self._now_ms()
+        held = delivery.claim
+        if held is not None and held.count >= MAX_CLAIMS and held.until_ms <= now_ms:
+            raise DeliveryInterruptedError(delivery.key, held.count)
+        claim = Claim(
+            invocation,
+            until_ms=now_ms + int(LEASE_SECONDS * _MILLISECONDS),
+            count=held.count + 1 if held else 1,
+        )
+        return self._deliveries.claim_attempt(
+            delivery, claim, attempt_number=attempt_number, now_ms=now_ms
+        )
+
+    def _give_up(self, claimed: Delivery, claim: Claim | None) -> None:
+        try:
+            self._deliveries.update(replace(claimed, claim=claim), before=claimed)
+        except UnavailableError as error:
+            self._observer.log(
+                "warning", "claim_not_given_up", **claimed.key._asdict(), error=str(error)
+            )
+
+    def _follow(
+        self, stored: Delivery | None, attempt_number: int, generation: int, machine: Machine
+    ) -> Verdict:
+        """Decide what follows from the delivery as it is stored now."""
+        if stored is None or stored.generation != generation:
+            return Verdict(Decision.DONE)
+        if stored.retrying and stored.scheduled_attempts < attempt_number:
+            return self._held(stored, machine)
+        if machine is not Machine.SHORT:
+            if machine is Machine.FORMER:
+                return self._verdict(self._note(stored), generation)
+            if stored.status is Status.EXHAUSTED and stored.next_attempt_at_ms is None:
+                # The dead-letter queue has its message.
+                return Verdict(Decision.DONE, stored)
+            return self._verdict(stored, generation)
+        # The attempt is recorded, by this run or by another that may have ended before it started
+        # the next one. An exhausted one gets an execution that sends its dead letter.
+        if stored.next_attempt_at_ms is not None and stored.next_attempt == attempt_number + 1:
+            self._retries.start(stored)
+        return Verdict(Decision.DONE, stored)
+
+    def _held(self, delivery: Delivery, machine: Machine) -> Verdict:
+        """Leave an attempt alone that another invocation has claimed, or might have."""
+        self._observer.log("warning", "attempt_claimed", **delivery.key._asdict())
+        if machine is Machine.SHORT:
+            return Verdict(Decision.DONE, delivery)
+        until_ms = delivery.claim.until_ms if delivery.claim else 0
+        seconds = max(0.0, (until_ms - self._now_ms()) / _MILLISECONDS)
+        return Verdict(Decision.WAIT, delivery, seconds)
 
     def resend(self, key: DeliveryKey) -> bool:
         """Make one attempt besides the schedule, whatever the status; True where it succeeded.
@@ -141,34 +257,26 @@ class Retrier:
         """Make a waiting delivery's next attempt of the schedule; returns it, None if none was.
 
         One that fails gets an execution of its own again, one that is exhausted by it the one that
-        sends it to the dead-letter queue. The caller reports the attempt to the webhook's health.
-        Raises UnavailableError where our own side failed; a delivery whose schedule could not be
-        started then waits for the next step again, and its attempt is reported here: a receiver
-        that is down again must not be asked in each of them.
+        sends it to the dead-letter queue; where that is refused, the sweep starts it. The caller
+        reports the attempt to the webhook's health. Raises UnavailableError where our own side
+        failed.
         """
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
         if after.status is Status.RETRYING:
             after = replace(after, generation=delivery.generation + 1, reason=None)
         elif after.status is Status.EXHAUSTED:
-            after = after.resumed(int(self._clock() * _MILLISECONDS))
+            after = after.resumed(self._now_ms())
         made = after.attempts[len(delivery.attempts) :]
         stored = self._record(delivery, after)
         if stored is not None and stored.next_attempt_at_ms is not None:
             try:
-                self.schedule(stored)
+                self._retries.start(stored)
             except UnavailableError:
+                # The receiver was asked, whatever becomes of the delivery.
                 self._health.report(destination.webhook, made)
-                if stored.status is Status.RETRYING:
-                    # An execution that was started all the same finds nothing to do.
-                    again = stored.defer(delivery.reason or "webhook_down")
-                    self._deliveries.update(again, before=stored)
                 raise
         return made[0] if made else None
-
-    def schedule(self, delivery: Delivery) -> None:
-        """See that a delivery which is due some time has its execution. Raises UnavailableError."""
-        self._scheduler.start(delivery, delay_seconds=self._seconds_left(delivery))
 
     def _attempt(
         self,
@@ -217,14 +325,13 @@ class Retrier:
         if delivery is None or delivery.generation != generation:
             return Verdict(Decision.DONE)
         if delivery.status is Status.RETRYING:
-            return Verdict(Decision.WAIT, delivery, self._seconds_left(delivery))
+            return Verdict(Decision.WAIT, delivery, self._retries.seconds_left(delivery))
         if delivery.status is Status.EXHAUSTED:
             return Verdict(Decision.DEAD_LETTER, delivery)
         return Verdict(Decision.DONE, delivery)
 
-    def _seconds_left(self, delivery: Delivery) -> float:
-        due_ms = delivery.next_attempt_at_ms or 0
-        return max(0.0, due_ms / _MILLISECONDS - self._clock())
+    def _now_ms(self) -> int:
+        return int(self._clock() * _MILLISECONDS)
 
 
 def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
@@ -240,13 +347,22 @@ def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
         # The same attempt of the schedule: the first to record it decides, but for a success, or
         # what the receiver has would be sent to it again.
         return stored
+    if attempt.error is not None and attempt.scheduled and _claimed_by_another(stored, before):
+        return stored
     if attempt.error is None:
         return replace(stored.after(attempt, Status.SUCCEEDED), reason=None)
     if not attempt.scheduled or not stored.retrying:
         return stored.after(attempt, stored.status, stored.next_attempt_at_ms)
-    return replace(
-        stored.after(attempt, after.status, after.next_attempt_at_ms), reason=after.reason
-    )
+    # Another generation's execution goes on after its own kind.
+    short = after.short if stored.generation == before.generation else stored.short
+    recorded = stored.after(attempt, after.status, after.next_attempt_at_ms, short=short)
+    return replace(recorded, reason=after.reason)
+
+
+def _claimed_by_another(stored: Delivery, before: Delivery) -> bool:
+    """Tell whether the attempt's claim has become another's, who makes the attempt by now."""
+    mine = before.claim and before.claim.invocation
+    return stored.claim is not None and stored.claim.invocation != mine
 
 
 def _unattempted_behind(stored: Delivery, after: Delivery) -> Delivery:
@@ -257,7 +373,9 @@ def _unattempted_behind(stored: Delivery, after: Delivery) -> Delivery:
     if stored.generation != after.generation:
         return stored
     if stored.retrying:
-        return replace(stored, status=after.status, next_attempt_at_ms=None, reason=after.reason)
+        return replace(
+            stored.unclaimed(), status=after.status, next_attempt_at_ms=None, reason=after.reason
+        )
     if stored.status is after.status:
         return replace(stored, next_attempt_at_ms=after.next_attempt_at_ms)
     return stored

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RetryScheduler,
     )
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.retries import Retries
     from webhooks.settings import Settings
 
 
@@ -97,7 +98,20 @@ class Base:
         from webhooks.adapters.stepfunctions import StepFunctionsRetryScheduler
 
         return StepFunctionsRetryScheduler(
-            self._client("stepfunctions"), self.settings.retry_state_machine_arn
+            self._client("stepfunctions"),
+            self.settings.retry_state_machine_arn,
+            self.settings.short_retry_state_machine_arn,
+        )
+
+    @cached_property
+    def _retries(self) -> Retries:
+        from webhooks.services.retries import Retries
+
+        return Retries(
+            scheduler=self._scheduler,
+            deliveries=self._deliveries,
+            observer=self.observer,
+            clock=self._clock,
         )
 
     @cached_property

@@ -53,7 +53,7 @@ class SendingServices(Base):
             deliveries=self._deliveries,
             deliverer=self._deliverer,
             health=self._health,
-            scheduler=self._scheduler,
+            retries=self._retries,
             queue=self._event_queue,
             rejected=self._rejected,
             observer=self.observer,
@@ -83,7 +83,7 @@ class SendingServices(Base):
             destinations=self._destinations,
             deliverer=self._deliverer,
             health=self._health,
-            scheduler=self._scheduler,
+            retries=self._retries,
             observer=self.observer,
             clock=self._clock,
         )
@@ -107,6 +107,7 @@ class SendingServices(Base):
             schedule=self.settings.retry_schedule,
             clock=self._clock,
             random=random.random,
+            short_delay_seconds=self.settings.short_delay_seconds,
         )
 
     @cached_property

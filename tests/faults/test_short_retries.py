@@ -1,0 +1,406 @@
+"""Rows 64 to 66 and 68 to 70: short retries, whose executions run twice, late or never.
+
+moto answers a second start of a name with the first execution, and restarts none, so the tests call
+the function themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local import template
+from support.faults import answer_lost, refused
+from support.receiver import Answer
+from webhooks.adapters import items
+from webhooks.adapters.delivery_items import claim_value
+from webhooks.domain.delivery import Claim, Delivery, Status
+from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
+from webhooks.domain.jobs import Action
+from webhooks.services.retrier import LEASE_SECONDS, MAX_CLAIMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.receiver import Receiver, Request
+    from support.stand import Case
+    from webhooks.wiring import Services
+
+    MakeReceiver = Callable[..., Receiver]
+
+SCHEDULE = (5.0, 5.0, 300.0)
+
+
+def services(case: Case, function: str, *, late_seconds: float = 0.0) -> Services:
+    """Return the services of a process whose delays up to a minute are short."""
+    made = case.stand.fresh(function, short_delay_seconds=60.0, retry_schedule=SCHEDULE)
+    made._clock = lambda: time.time() + late_seconds
+    return made
+
+
+def fail_once(case: Case) -> dict[str, Any]:
+    """Have a first attempt fail; returns the input of its short execution."""
+    assert case.dispatch(case.message(), services=services(case, "dispatcher")) == []
+    [state] = case.short_executions()
+    return state
+
+
+def run(case: Case, state: dict[str, Any], *, late_seconds: float = 0.0) -> Any:
+    """Have the worker make the attempt of a short execution, in an invocation of its own."""
+    return case.retry(
+        {"action": Action.SHORT_ATTEMPT, "state": state},
+        services(case, "worker", late_seconds=late_seconds),
+    )
+
+
+def claimed_by_another(case: Case, count: int = 1, lease_seconds: float = LEASE_SECONDS) -> None:
+    """Have an invocation that died hold the claim of the only delivery's next attempt."""
+    until_ms = int((time.time() + lease_seconds) * 1000)
+    case.stand.aws.clients["dynamodb"].update_item(
+        TableName=case.stand.aws.settings.deliveries_table,
+        Key=items.delivery_key(case.delivery().key),
+        UpdateExpression="SET claim = :claim",
+        ExpressionAttributeValues={":claim": claim_value(Claim("dead", until_ms, count))},
+    )
+
+
+def after_another_claim(case: Case, status: int) -> Answer:
+    claimed_by_another(case)
+    return Answer(status)
+
+
+def operations(case: Case) -> list[str]:
+    return [
+        operation
+        for operation, body in case.stand.faults.sent
+        if operation in {"PutItem", "UpdateItem", "StartExecution"}
+        and case.account in str(body)
+        and "failing_since" not in str(body)
+    ]
+
+
+def test_row_64_a_short_retry_is_recorded_before_it_is_started(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    case.webhook(receiver(Answer(500)))
+    state = fail_once(case)
+    assert operations(case) == ["PutItem", "StartExecution"]
+    delivery = case.delivery()
+    assert (delivery.status, delivery.short, delivery.generation) == (Status.RETRYING, True, 0)
+    # A start that is lost, or an execution that is, leaves what the sweep finds it by.
+    assert delivery.next_attempt_at_ms is not None
+    assert case.executions() == []
+
+    case.stand.faults.clear()
+    run(case, state)
+    # The claim, the result, and the next start.
+    assert operations(case) == ["UpdateItem", "UpdateItem", "StartExecution"]
+
+
+def test_row_64_a_first_retry_waits_five_seconds_and_no_second_more(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    case.webhook(receiver(Answer(500)))
+    state = fail_once(case)
+    assert state["seconds"] == 5
+    attempt = case.delivery().attempts[0]
+    due_ms = case.delivery().next_attempt_at_ms or 0
+    failed_ms = attempt.started_at_ms + attempt.duration_ms
+    assert 5_000 <= due_ms - failed_ms < 6_000
+
+
+def test_row_64_a_schedule_runs_both_machines(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    first = fail_once(case)
+    run(case, first)
+    [second] = [one for one in case.short_executions() if one != first]
+    assert second["attempt"] == 3
+    run(case, second)
+    # 300 seconds are no short delay.
+    [long] = case.executions()
+    assert (long["attempt"], long["seconds"] > 290) == (4, True)
+    assert not case.delivery().short
+    assert len(hook.requests) == 3
+
+
+def test_row_65_an_execution_that_runs_twice_sends_once(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    state = fail_once(case)
+    for _ in range(3):
+        assert run(case, state)["decision"] == "done"
+    assert len(hook.requests) == 2
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+
+
+def test_row_65_a_second_run_during_the_attempt_ends_without_a_post(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    state: dict[str, Any] = {}
+    second: list[Any] = []
+
+    def answer(_: Request) -> Answer:
+        if state and not second:
+            second.append(run(case, state))
+        return Answer(500)
+
+    hook = receiver(answer)
+    case.webhook(hook)
+    state |= fail_once(case)
+    run(case, state)
+    assert second[0]["decision"] == "done"
+    assert len(hook.requests) == 2
+    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+
+
+def test_row_65_an_execution_that_runs_late_finds_its_attempt_made(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(500), Answer(200))
+    case.webhook(hook)
+    first = fail_once(case)
+    run(case, first)
+    [second] = [one for one in case.short_executions() if one != first]
+    run(case, second)
+    assert case.delivery().status is Status.SUCCEEDED
+    for state in (first, second):
+        assert run(case, state, late_seconds=3_600)["decision"] == "done"
+    assert len(hook.requests) == 3
+
+
+def test_row_65_a_run_that_died_with_its_claim_is_nobodys_until_the_lease_is_over(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    state = fail_once(case)
+    claimed_by_another(case)
+    assert run(case, state)["decision"] == "done"
+    # The standard machine waits instead.
+    verdict = case.retry({"action": Action.ATTEMPT, "state": state}, services(case, "worker"))
+    assert verdict["decision"] == "wait"
+    assert 80 < verdict["seconds"] <= LEASE_SECONDS
+    assert len(hook.requests) == 1
+    assert case.delivery().status is Status.RETRYING
+
+    run(case, state, late_seconds=LEASE_SECONDS + 1)
+    assert len(hook.requests) == 2
+    assert case.delivery().status is Status.SUCCEEDED
+    assert case.delivery().claim is None
+
+
+def test_row_65_a_claim_whose_answer_is_lost_is_its_own(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    state = fail_once(case)
+    case.stand.faults.on("UpdateItem", answer_lost(), about="invocation", times=1)
+    run(case, state)
+    assert len(hook.requests) == 2
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+def test_row_65_our_own_trouble_before_the_post_gives_the_claim_up(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), Answer(200))
+    case.webhook(hook)
+    state = fail_once(case)
+    worker = services(case, "worker")
+
+    class Unresolved:
+        def post(self, *_: object) -> Any:
+            msg = "our own resolver"
+            raise UnavailableError(msg)
+
+    worker._sender = Unresolved()
+    with pytest.raises(UnavailableError):
+        case.retry({"action": Action.SHORT_ATTEMPT, "state": state}, worker)
+    assert case.delivery().claim is None
+    # The machine's next try makes the attempt at once.
+    run(case, state)
+    assert case.delivery().status is Status.SUCCEEDED
+
+
+def test_row_65_the_lease_outlives_the_function_and_its_calls() -> None:
+    function = template.load()["Resources"]["WorkerFunction"]["Properties"]
+    slowest_call_seconds = 9
+    assert function["Timeout"] + slowest_call_seconds < LEASE_SECONDS
+    definition = json.loads(
+        template.definition(template.load()["Resources"]["ShortRetryStateMachine"], {})
+    )
+    attempt = definition["States"]["Attempt"]
+    [rule] = attempt["Retry"]
+    delays = [
+        min(rule["IntervalSeconds"] * rule["BackoffRate"] ** number, rule["MaxDelaySeconds"])
+        for number in range(rule["MaxAttempts"])
+    ]
+    longest_wait_seconds = 60
+    tries = 1 + rule["MaxAttempts"]
+    assert longest_wait_seconds + tries * attempt["TimeoutSeconds"] + sum(delays) <= 280
+    assert "Catch" not in attempt
+
+
+def test_row_66_a_result_under_a_claim_that_is_anothers_by_now_is_dropped(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), lambda _: after_another_claim(case, 500))
+    case.webhook(hook)
+    state = fail_once(case)
+    run(case, state)
+    delivery = case.delivery()
+    assert len(delivery.attempts) == 1
+    assert delivery.claim is not None
+    assert delivery.claim.invocation == "dead"
+    assert case.short_executions() == [state]
+
+
+def test_row_66_a_success_wins_whatever_happened_meanwhile(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500), lambda _: after_another_claim(case, 200))
+    case.webhook(hook)
+    run(case, fail_once(case))
+    delivery = case.delivery()
+    assert (delivery.status, delivery.claim, delivery.next_attempt_at_ms) == (
+        Status.SUCCEEDED,
+        None,
+        None,
+    )
+
+
+def test_row_68_a_delivery_without_a_result_time_and_again_ends_as_interrupted(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    state = fail_once(case)
+    worker = services(case, "worker")
+
+    class Broken:
+        def post(self, *_: object) -> Any:
+            raise KeyError
+
+    worker._sender = Broken()
+    standard = {"action": Action.ATTEMPT, "state": state}
+    for count in range(1, MAX_CLAIMS + 1):
+        with pytest.raises(KeyError):
+            case.retry(standard, worker)
+        claim = case.delivery().claim
+        assert claim is not None
+        assert claim.count == count
+    with pytest.raises(DeliveryInterruptedError):
+        case.retry(standard, worker)
+    assert len(hook.requests) == 1
+
+
+def test_row_68_the_interrupted_one_is_a_dead_letter_at_once() -> None:
+    definition = json.loads(
+        template.definition(template.load()["Resources"]["RetryStateMachine"], {})
+    )
+    attempt = definition["States"]["Attempt"]
+    [rule] = [
+        one for one in attempt["Retry"] if one["ErrorEquals"] == [DeliveryInterruptedError.__name__]
+    ]
+    assert rule["MaxAttempts"] == 0
+    assert attempt["Retry"].index(rule) < len(attempt["Retry"]) - 1
+    [caught] = attempt["Catch"]
+    assert caught["Next"] == "DeadLetterInterrupted"
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_row_69_a_refused_start_of_either_kind_is_marked(
+    case: Case, receiver: MakeReceiver, attempts: int
+) -> None:
+    """After the second attempt, the next short one; after the third, the standard one."""
+    case.webhook(receiver(Answer(500)))
+    state = fail_once(case)
+    for number in range(attempts):
+        if number:
+            [state] = [one for one in case.short_executions() if one != state]
+        if number == attempts - 1:
+            case.stand.faults.on(
+                "StartExecution", refused("ThrottlingException"), about=case.account
+            )
+        assert run(case, state)["decision"] == "done"
+    delivery = case.delivery()
+    assert (delivery.unstarted, delivery.short) == (True, attempts == 1)
+    assert len(delivery.attempts) == attempts + 1
+    assert '"retry_unstarted"' in case.log.text
+
+
+def test_row_69_a_start_that_cannot_be_marked_is_made_by_the_machines_next_try(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(500))
+    case.webhook(hook)
+    state = fail_once(case)
+    case.stand.faults.on("StartExecution", refused("ThrottlingException"), about=case.account)
+    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="unstarted = :true")
+    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="#unstarted = :true")
+    with pytest.raises(UnavailableError):
+        run(case, state)
+    case.stand.faults.clear()
+    run(case, state)
+    assert len(case.short_executions()) == 2
+    assert len(hook.requests) == 2
+
+
+def exhausted(case: Case, receiver: MakeReceiver) -> tuple[dict[str, Any], Delivery]:
+    """Have a short run use a schedule up; returns the input of the execution that it started."""
+    case.webhook(receiver(Answer(500)))
+    made = case.stand.fresh("dispatcher", short_delay_seconds=60.0, retry_schedule=(5.0,))
+    assert case.dispatch(case.message(), services=made) == []
+    [state] = case.short_executions()
+    worker = case.stand.fresh("worker", short_delay_seconds=60.0, retry_schedule=(5.0,))
+    short = {"action": Action.SHORT_ATTEMPT, "state": state}
+    for _ in range(2):
+        assert case.retry(short, worker)["decision"] == "done"
+    [standard] = case.executions()
+    return standard, case.delivery()
+
+
+def test_row_70_an_exhausted_delivery_is_due_until_its_dead_letter_is_noted(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    state, delivery = exhausted(case, receiver)
+    assert (delivery.status, delivery.generation) == (Status.EXHAUSTED, 0)
+    assert delivery.next_attempt_at_ms is not None
+    assert state["seconds"] == 0
+    # The API shows no attempt that will not be made.
+    path = f"/api/v1/webhooks/{delivery.webhook_id}/deliveries/{delivery.id}"
+    assert case.acme.call("GET", path).json["data"].get("next_attempt_at") is None
+
+    letters = [case.retry(state) for _ in range(2)]
+    assert [one["decision"] for one in letters] == ["dead_letter"] * 2
+    named = {(one["delivery_id"], one["dead_letter"]["generation"]) for one in letters}
+    assert named == {(delivery.id, 0)}
+
+    case.retry({"action": Action.NOTE_DEAD_LETTER, "state": letters[0]})
+    assert case.delivery() == replace(delivery, next_attempt_at_ms=None)
+    assert case.retry(state)["decision"] == "done"
+
+
+def test_row_70_an_execution_of_the_definition_before_ends_as_it_did(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    state, _ = exhausted(case, receiver)
+    # Without an action: nothing comes after its dead letter.
+    former = {**state, "action": None}
+    assert case.retry(former)["decision"] == "dead_letter"
+    assert case.delivery().next_attempt_at_ms is None
+    assert case.retry(former)["decision"] == "dead_letter"
+
+
+def test_row_70_the_dead_letter_is_noted_after_the_queue_has_it() -> None:
+    states = json.loads(template.definition(template.load()["Resources"]["RetryStateMachine"], {}))[
+        "States"
+    ]
+    assert states["DeadLetter"]["Next"] == "NoteDeadLetter"
+    assert states["DeadLetter"]["ResultPath"] is None
+    body = states["DeadLetter"]["Parameters"]["MessageBody"]
+    assert body["generation.$"] == "$.dead_letter.generation"
