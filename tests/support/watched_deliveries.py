@@ -121,6 +121,7 @@ class Name(NamedTuple):
 class Execution:
     attempt: int
     due_ms: int
+    sent_dead_letter: bool = False
 
 
 class Executions(FakeScheduler):

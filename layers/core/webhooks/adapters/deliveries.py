@@ -210,9 +210,9 @@ class DynamoDBDeliveryStore:
         if before.claim is None:
             nobody_faster += " AND attribute_not_exists(#claim)"
         else:
-            nobody_faster += " AND #claim.#invocation = :invocation"
-            names["#invocation"] = "invocation"
-            values[":invocation"] = {"S": before.claim.invocation}
+            nobody_faster += " AND #claim.#by = :by"
+            names["#by"] = "by"
+            values[":by"] = delivery_items.invocation_value(before.claim.invocation)
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(
