@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,34 @@ if TYPE_CHECKING:
     from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
+
+
+def test_row_69_deleting_disabling_and_reading_need_no_step_functions(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    webhook = case.webhook(receiver(Answer(200)))
+    path = f"/api/v1/webhooks/{webhook.id}"
+    case.stand.faults.on("StartExecution", refused("ThrottlingException"), about=case.account)
+    assert case.acme.call("GET", path).status == 200
+    for active in (False, True, False):
+        assert case.acme.call("PATCH", path, json={"active": active}).status == 200
+    assert case.acme.call("DELETE", path).status in {200, 204}
+    assert case.acme.call("GET", path).status == 404
+    assert case.recoveries() == []
+
+    # What cancels the deliveries that wait for it is overdue a moment later, for the sweep.
+    case.stand.faults.clear()
+    health = case.stand.services("worker")._health_store
+    [key] = [
+        one
+        for one in health.overdue(int(time.time() * 1000) + 600_000, 100)
+        if one.account_id == case.account
+    ]
+    assert health.replace(key, "another", 1)
+    assert not health.replace(key, "a third", 1)
+    state = {"version": 1, "action": "recover", **key._asdict(), "seconds": 0}
+    assert case.retry(state)["decision"] == "done"
+    assert case.account not in {one.account_id for one in health.overdue(2**42, 100)}
 
 
 @pytest.mark.parametrize("attempts", [1, 2])

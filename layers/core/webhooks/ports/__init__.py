@@ -22,6 +22,7 @@ from webhooks.ports.pages import Page
 from webhooks.ports.webhooks import (
     DestinationStore,
     HealthStore,
+    UnstartedRecovery,
     WebhookChanges,
     WebhookStore,
     WebhookTrail,
@@ -54,6 +55,7 @@ __all__ = [
     "RetryScheduler",
     "Sender",
     "SesAccountStore",
+    "UnstartedRecovery",
     "WebhookChanges",
     "WebhookStore",
     "WebhookTrail",
