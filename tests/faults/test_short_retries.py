@@ -151,7 +151,7 @@ def test_row_65_a_claim_whose_answer_is_lost_is_its_own(case: Case, receiver: Ma
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     state = fail_once(case)
-    case.stand.faults.on("UpdateItem", answer_lost(), about="#claim.#until", times=1)
+    case.stand.faults.on("UpdateItem", answer_lost(), about="#claim.#to", times=1)
     run(case, state)
     assert len(hook.requests) == 2
     assert case.delivery().status is Status.SUCCEEDED

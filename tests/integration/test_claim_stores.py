@@ -197,5 +197,6 @@ def _forget_next_attempt(stores: Stores, delivery: Delivery) -> None:
             "owner": {"S": f"{delivery.account_id}#{delivery.webhook_id}"},
             "delivery_id": {"S": delivery.id},
         },
-        UpdateExpression="REMOVE next_attempt",
+        UpdateExpression="REMOVE #next",
+        ExpressionAttributeNames={"#next": "next"},
     )

@@ -47,7 +47,7 @@ _CHANGING = (
     "attention",
     "due",
     "restarts",
-    "next_attempt",
+    "next",
     "short",
     "unstarted",
     "claim",
@@ -239,9 +239,9 @@ class DynamoDBDeliveryStore:
         """
         condition = (
             "#status IN (:pending, :retrying) AND "
-            "(#claim.#until <= :now OR attribute_not_exists(#claim)) AND "
-            "(#next_attempt = :number OR "
-            "(attribute_not_exists(#next_attempt) AND size(#attempts) = :attempts)) AND "
+            "(#claim.#to <= :now OR attribute_not_exists(#claim)) AND "
+            "(#next = :number OR "
+            "(attribute_not_exists(#next) AND size(#attempts) = :attempts)) AND "
         )
         values: dict[str, Any] = {
             ":pending": {"S": Status.PENDING.value},

@@ -76,7 +76,7 @@ def _next_attempt_values(delivery: Delivery) -> Item:
     """Return what concerns the next attempt: in no index, so that it changes for one write unit."""
     values: Item = {}
     if delivery.retrying:
-        values["next_attempt"] = number(delivery.next_attempt)
+        values["next"] = number(delivery.next_attempt)
     if delivery.short:
         values["short"] = {"BOOL": True}
     if delivery.unstarted:
@@ -88,13 +88,8 @@ def _next_attempt_values(delivery: Delivery) -> Item:
 
 def claim_value(claim: Claim) -> dict[str, Any]:
     """Return a claim as a map, whose lease a condition can compare: short, to save a write unit."""
-    return {
-        "M": {
-            "by": invocation_value(claim.invocation),
-            "until": number(claim.until_ms),
-            "n": number(claim.count),
-        }
-    }
+    value = {"by": invocation_value(claim.invocation), "to": number(claim.until_ms)}
+    return {"M": value | ({"n": number(claim.count)} if claim.count > 1 else {})}
 
 
 def invocation_value(invocation: str) -> dict[str, Any]:
@@ -210,7 +205,7 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
 def _read_claim(value: Mapping[str, Any]) -> Claim:
     by = value["by"]
     invocation = str(UUID(bytes=bytes(by["B"]))) if "B" in by else by["S"]
-    return Claim(invocation, int(value["until"]["N"]), int(value["n"]["N"]))
+    return Claim(invocation, int(value["to"]["N"]), int(value.get("n", {}).get("N", 1)))
 
 
 def _last_activity_seconds(delivery: Delivery) -> int:
