@@ -186,7 +186,7 @@ def _question(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
         case "AWS::StepFunctions::StateMachine":
             return {
                 "RoleArn": properties["RoleArn"],
-                "Type": properties["StateMachineType"],
+                "Type": properties.get("StateMachineType", "STANDARD"),
                 "DefinitionSubstitutions": properties.get("DefinitionSubstitutions", {}),
             }
         case "AWS::Lambda::EventSourceMapping":

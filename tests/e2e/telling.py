@@ -43,7 +43,7 @@ def executions(stack: Stack) -> str:
     """The input, output and history of every execution so far."""
     client = stack.client("stepfunctions")
     texts = []
-    for machine in ("RetryStateMachineArn", "JobStateMachineArn"):
+    for machine in ("RetryStateMachineArn", "ShortRetryStateMachineArn", "JobStateMachineArn"):
         pages = client.get_paginator("list_executions").paginate(
             stateMachineArn=stack.outputs[machine]
         )

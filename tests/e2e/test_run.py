@@ -35,6 +35,7 @@ OUTPUTS = {
     "DeliveriesTable",
     "ApiKeysTable",
     "RetryStateMachineArn",
+    "ShortRetryStateMachineArn",
     "JobStateMachineArn",
     "JobStateMachine",
 }

@@ -1,4 +1,4 @@
-"""Rows 64 to 66 and 68 to 70: short retries, whose executions run twice, late or never.
+"""Rows 64 to 66 and 68: short retries, whose executions run twice, late or never.
 
 moto answers a second start of a name with the first execution, and restarts none, so the tests call
 the function themselves.
@@ -7,18 +7,22 @@ the function themselves.
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local import template
-from support.faults import answer_lost, refused
+from support.faults import answer_lost
 from support.receiver import Answer
-from webhooks.adapters import items
-from webhooks.adapters.delivery_items import claim_value
-from webhooks.domain.delivery import Claim, Delivery, Status
+from support.short_retries import (
+    after_another_claim,
+    claimed_by_another,
+    fail_once,
+    operations,
+    run,
+    services,
+)
+from webhooks.domain.delivery import Status
 from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.domain.jobs import Action
 from webhooks.services.retrier import LEASE_SECONDS, MAX_CLAIMS
@@ -28,59 +32,8 @@ if TYPE_CHECKING:
 
     from support.receiver import Receiver, Request
     from support.stand import Case
-    from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
-
-SCHEDULE = (5.0, 5.0, 300.0)
-
-
-def services(case: Case, function: str, *, late_seconds: float = 0.0) -> Services:
-    """Return the services of a process whose delays up to a minute are short."""
-    made = case.stand.fresh(function, short_delay_seconds=60.0, retry_schedule=SCHEDULE)
-    made._clock = lambda: time.time() + late_seconds
-    return made
-
-
-def fail_once(case: Case) -> dict[str, Any]:
-    """Have a first attempt fail; returns the input of its short execution."""
-    assert case.dispatch(case.message(), services=services(case, "dispatcher")) == []
-    [state] = case.short_executions()
-    return state
-
-
-def run(case: Case, state: dict[str, Any], *, late_seconds: float = 0.0) -> Any:
-    """Have the worker make the attempt of a short execution, in an invocation of its own."""
-    return case.retry(
-        {"action": Action.SHORT_ATTEMPT, "state": state},
-        services(case, "worker", late_seconds=late_seconds),
-    )
-
-
-def claimed_by_another(case: Case, count: int = 1, lease_seconds: float = LEASE_SECONDS) -> None:
-    """Have an invocation that died hold the claim of the only delivery's next attempt."""
-    until_ms = int((time.time() + lease_seconds) * 1000)
-    case.stand.aws.clients["dynamodb"].update_item(
-        TableName=case.stand.aws.settings.deliveries_table,
-        Key=items.delivery_key(case.delivery().key),
-        UpdateExpression="SET claim = :claim",
-        ExpressionAttributeValues={":claim": claim_value(Claim("dead", until_ms, count))},
-    )
-
-
-def after_another_claim(case: Case, status: int) -> Answer:
-    claimed_by_another(case)
-    return Answer(status)
-
-
-def operations(case: Case) -> list[str]:
-    return [
-        operation
-        for operation, body in case.stand.faults.sent
-        if operation in {"PutItem", "UpdateItem", "StartExecution"}
-        and case.account in str(body)
-        and "failing_since" not in str(body)
-    ]
 
 
 def test_row_64_a_short_retry_is_recorded_before_it_is_started(
@@ -198,7 +151,7 @@ def test_row_65_a_claim_whose_answer_is_lost_is_its_own(case: Case, receiver: Ma
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     state = fail_once(case)
-    case.stand.faults.on("UpdateItem", answer_lost(), about="invocation", times=1)
+    case.stand.faults.on("UpdateItem", answer_lost(), about="#claim.#to", times=1)
     run(case, state)
     assert len(hook.requests) == 2
     assert case.delivery().status is Status.SUCCEEDED
@@ -310,97 +263,3 @@ def test_row_68_the_interrupted_one_is_a_dead_letter_at_once() -> None:
     assert attempt["Retry"].index(rule) < len(attempt["Retry"]) - 1
     [caught] = attempt["Catch"]
     assert caught["Next"] == "DeadLetterInterrupted"
-
-
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_row_69_a_refused_start_of_either_kind_is_marked(
-    case: Case, receiver: MakeReceiver, attempts: int
-) -> None:
-    """After the second attempt, the next short one; after the third, the standard one."""
-    case.webhook(receiver(Answer(500)))
-    state = fail_once(case)
-    for number in range(attempts):
-        if number:
-            [state] = [one for one in case.short_executions() if one != state]
-        if number == attempts - 1:
-            case.stand.faults.on(
-                "StartExecution", refused("ThrottlingException"), about=case.account
-            )
-        assert run(case, state)["decision"] == "done"
-    delivery = case.delivery()
-    assert (delivery.unstarted, delivery.short) == (True, attempts == 1)
-    assert len(delivery.attempts) == attempts + 1
-    assert '"retry_unstarted"' in case.log.text
-
-
-def test_row_69_a_start_that_cannot_be_marked_is_made_by_the_machines_next_try(
-    case: Case, receiver: MakeReceiver
-) -> None:
-    hook = receiver(Answer(500))
-    case.webhook(hook)
-    state = fail_once(case)
-    case.stand.faults.on("StartExecution", refused("ThrottlingException"), about=case.account)
-    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="unstarted = :true")
-    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="#unstarted = :true")
-    with pytest.raises(UnavailableError):
-        run(case, state)
-    case.stand.faults.clear()
-    run(case, state)
-    assert len(case.short_executions()) == 2
-    assert len(hook.requests) == 2
-
-
-def exhausted(case: Case, receiver: MakeReceiver) -> tuple[dict[str, Any], Delivery]:
-    """Have a short run use a schedule up; returns the input of the execution that it started."""
-    case.webhook(receiver(Answer(500)))
-    made = case.stand.fresh("dispatcher", short_delay_seconds=60.0, retry_schedule=(5.0,))
-    assert case.dispatch(case.message(), services=made) == []
-    [state] = case.short_executions()
-    worker = case.stand.fresh("worker", short_delay_seconds=60.0, retry_schedule=(5.0,))
-    short = {"action": Action.SHORT_ATTEMPT, "state": state}
-    for _ in range(2):
-        assert case.retry(short, worker)["decision"] == "done"
-    [standard] = case.executions()
-    return standard, case.delivery()
-
-
-def test_row_70_an_exhausted_delivery_is_due_until_its_dead_letter_is_noted(
-    case: Case, receiver: MakeReceiver
-) -> None:
-    state, delivery = exhausted(case, receiver)
-    assert (delivery.status, delivery.generation) == (Status.EXHAUSTED, 0)
-    assert delivery.next_attempt_at_ms is not None
-    assert state["seconds"] == 0
-    # The API shows no attempt that will not be made.
-    path = f"/api/v1/webhooks/{delivery.webhook_id}/deliveries/{delivery.id}"
-    assert case.acme.call("GET", path).json["data"].get("next_attempt_at") is None
-
-    letters = [case.retry(state) for _ in range(2)]
-    assert [one["decision"] for one in letters] == ["dead_letter"] * 2
-    named = {(one["delivery_id"], one["dead_letter"]["generation"]) for one in letters}
-    assert named == {(delivery.id, 0)}
-
-    case.retry({"action": Action.NOTE_DEAD_LETTER, "state": letters[0]})
-    assert case.delivery() == replace(delivery, next_attempt_at_ms=None)
-    assert case.retry(state)["decision"] == "done"
-
-
-def test_row_70_an_execution_of_the_definition_before_ends_as_it_did(
-    case: Case, receiver: MakeReceiver
-) -> None:
-    state, _ = exhausted(case, receiver)
-    # Without an action: nothing comes after its dead letter.
-    former = {**state, "action": None}
-    assert case.retry(former)["decision"] == "dead_letter"
-    assert case.delivery().next_attempt_at_ms is None
-    assert case.retry(former)["decision"] == "dead_letter"
-
-
-def test_row_70_the_dead_letter_is_noted_after_the_queue_has_it() -> None:
-    states = json.loads(template.definition(template.load()["Resources"]["RetryStateMachine"], {}))[
-        "States"
-    ]
-    assert states["DeadLetter"]["Next"] == "NoteDeadLetter"
-    assert states["DeadLetter"]["ResultPath"] is None
-    body = states["DeadLetter"]["Parameters"]["MessageBody"]
-    assert body["generation.$"] == "$.dead_letter.generation"

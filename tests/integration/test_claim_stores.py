@@ -123,6 +123,17 @@ def test_a_record_of_the_version_before_is_claimed_by_its_attempts(
     assert _claim(dynamodb_stores, delivery) == replace(delivery, claim=MINE)
 
 
+def test_the_id_of_an_invocation_of_lambdas_comes_back(stores: Stores) -> None:
+    delivery = samples.delivery()
+    stores.deliveries.create(delivery)
+    claim = Claim("3f2b8c1e-9d4a-4c1b-8f5e-0a1b2c3d4e5f", LATER_MS, 2)
+    claimed = _claim(stores, delivery, claim)
+    assert claimed is not None
+    assert claimed.claim == claim
+    result = claimed.after(samples.attempt(2), Status.RETRYING, LATER_MS)
+    assert stores.deliveries.update(result, before=claimed)
+
+
 def test_a_result_is_written_over_the_claim_that_it_was_made_under_alone(stores: Stores) -> None:
     delivery = samples.delivery()
     stores.deliveries.create(delivery)
@@ -186,5 +197,6 @@ def _forget_next_attempt(stores: Stores, delivery: Delivery) -> None:
             "owner": {"S": f"{delivery.account_id}#{delivery.webhook_id}"},
             "delivery_id": {"S": delivery.id},
         },
-        UpdateExpression="REMOVE next_attempt",
+        UpdateExpression="REMOVE #next",
+        ExpressionAttributeNames={"#next": "next"},
     )

@@ -22,7 +22,7 @@ from webhooks.domain.health import (
     Tally,
     Window,
 )
-from webhooks.ports import WebhookChanges
+from webhooks.ports import UnstartedRecovery, WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -554,3 +554,20 @@ def test_what_a_redrive_and_a_probe_add_comes_back(stores: Stores) -> None:
     stored = stores.deliveries.get(delivery.key)
     assert stored == delivery
     assert stored.scheduled_attempts == 0
+
+
+def test_a_recovery_that_a_deletion_could_not_start_is_overdue_until_it_is_over(
+    stores: Stores,
+) -> None:
+    left = UnstartedRecovery("recovery-1", DUE_MS)
+    assert stores.webhooks.delete(*OWNER, unstarted=left)
+    assert stores.webhooks.page("acc_1", 10).items == []
+    assert stores.health.overdue(DUE_MS, 10) == []
+    assert stores.health.overdue(DUE_MS + 1, 10) == [KEY]
+    assert stores.health.replace(KEY, "recovery-2", DUE_MS + 1)
+    assert not stores.health.replace(KEY, "recovery-3", DUE_MS + 1)
+    again = KEY._replace(recovery_id="recovery-2")
+    assert stores.health.overdue(DUE_MS + 2, 10) == [again]
+    stores.health.forget(again)
+    stores.health.forget(again)
+    assert stores.health.overdue(2**42, 10) == []

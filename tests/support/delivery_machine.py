@@ -150,13 +150,21 @@ class DeliveryMachine(RuleBasedStateMachine):
         execution = self.executions.live[name]
         before = len(self.world.sender.posts)
         waiting = self.store.watched[name.key].status is Status.WAITING
+        if execution.sent_dead_letter:
+            with suppress(UnavailableError):
+                self.world.retrier.note_dead_letter(name.key, name.generation)
+                self.executions.end(name)
+            return
         with suppress(UnavailableError):
             verdict = self.world.retry(name.key, execution.attempt, name.generation)
             assert verdict.seconds >= 0
             # It may be left where an answer was lost, or its start: there is nothing for it to do.
             assert not waiting or verdict.decision is Decision.DONE
             assert not waiting or len(self.world.sender.posts) == before
-            for _ in range(answers_lost):
+            made = verdict.delivery is None or verdict.delivery.next_attempt > execution.attempt
+            # Another invocation has claimed the attempt: this one waits for its lease's end.
+            held = not made and verdict.decision is Decision.WAIT
+            for _ in range(0 if held else answers_lost):
                 # It may be asked again when what it has to wait for is long due.
                 self.world.now_ms += 400_000
                 again = self.world.retry(name.key, execution.attempt, name.generation)
@@ -164,7 +172,8 @@ class DeliveryMachine(RuleBasedStateMachine):
                 assert 0 <= again.seconds <= verdict.seconds
                 verdict = again
             assert len(self.world.sender.posts) <= before + 1
-            self.answered.append((name, execution.attempt))
+            if not held:
+                self.answered.append((name, execution.attempt))
             if verdict.decision is Decision.WAIT:
                 assert verdict.delivery is not None
                 execution.attempt = verdict.delivery.scheduled_attempts + 1
@@ -172,6 +181,8 @@ class DeliveryMachine(RuleBasedStateMachine):
                 return
             if verdict.decision is Decision.DEAD_LETTER:
                 self.dead_letters[name] += 1
+                execution.sent_dead_letter = True
+                return
             self.executions.end(name)
 
     @rule(index=indexes, times=st.integers(1, 6))

@@ -127,7 +127,7 @@ def short(world: World) -> None:
         for attempt in (2, 3):
             state = {"version": 1, **ids, "attempt": attempt}
             assert world.retry(action="short_attempt", state=state)["decision"] == "done"
-    with world.webhook(Answer(500)) as (webhook_id, _), world.without_step_functions():
+    with world.without_step_functions(), world.webhook(Answer(500)) as (webhook_id, _):
         world.dispatch(world.event())
         assert len(world.deliveries(webhook_id, status="retrying")) == 1
 

@@ -115,6 +115,7 @@ class LossyDeliveryStore(FakeDeliveryStore):
 class Execution:
     attempt: int
     due_ms: int
+    sent_dead_letter: bool = False
 
 
 class Executions(FakeScheduler):

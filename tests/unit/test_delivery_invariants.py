@@ -104,7 +104,8 @@ class Deliveries(DeliveryMachine):
         if self.dead_letters:
             name = pick(self.dead_letters, index)
             delivery = self.store.watched[name.key]
-            busy = Name(name.key, delivery.generation) in self.executions.live
+            execution = self.executions.live.get(Name(name.key, delivery.generation))
+            busy = execution is not None and not execution.sent_dead_letter
             # One of the sweep's that only waits does not keep an operator from it.
             due_ms = delivery.next_attempt_at_ms or 0
             busy = busy and not (delivery.restarts and due_ms > self.world.now_ms)

@@ -12,7 +12,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from support import samples
-from support.fakes import FakeJobScheduler, FakeObserver, FakeRateLimitStore, FakeWebhookStore
+from support.fakes import (
+    FakeHealthStore,
+    FakeJobScheduler,
+    FakeObserver,
+    FakeRateLimitStore,
+    FakeWebhookStore,
+)
 from webhooks.domain import cursor, targets
 from webhooks.domain.errors import (
     InvalidInputError,
@@ -168,14 +174,25 @@ def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
     registry = make_registry(store, recoveries=recoveries)
     webhook = registry.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active, health=Health(circuit=circuit)), Secrets("s"))
-    recoveries.failures.plan("start", True)
-    with pytest.raises(UnavailableError):
-        registry.delete("acme", webhook.id)
-    assert registry.get("acme", webhook.id) is not None
     assert registry.delete("acme", webhook.id)
     [(key, delay_seconds)] = recoveries.started
     assert key[:2] == ("acme", webhook.id)
     assert delay_seconds == SETTLE_SECONDS
+
+
+def test_a_deletion_needs_no_step_functions(store: FakeWebhookStore) -> None:
+    recoveries = FakeJobScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = registry.register("acme", REGISTRATION).webhook
+    recoveries.failures.plan("start", True)
+    assert registry.delete("acme", webhook.id)
+    assert registry.get("acme", webhook.id) is None
+    # What cancels the deliveries that wait for it is the sweep's to start.
+    health = FakeHealthStore(store)
+    due_ms = store.unstarted["acme", webhook.id].due_ms
+    assert health.overdue(due_ms, 10) == []
+    [key] = health.overdue(due_ms + 1, 10)
+    assert key[:2] == ("acme", webhook.id)
 
 
 def test_deleting_an_absent_webhook_starts_nothing(store: FakeWebhookStore) -> None:

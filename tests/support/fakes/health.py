@@ -16,6 +16,7 @@ from webhooks.domain.health import (
     Tally,
     Window,
 )
+from webhooks.ports import UnstartedRecovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -207,7 +208,15 @@ class FakeHealthStore:
             key,
             lambda webhook: _with_health(webhook, recovery_id=new_id, recovery_due_at_ms=due_ms),
         )
+        left = self.store.unstarted.get(key[:2])
+        if changed is None and left is not None and left.recovery_id == key.recovery_id:
+            self.store.unstarted[key[:2]] = UnstartedRecovery(new_id, due_ms)
+            return True
         return changed is not None
+
+    def forget(self, key: RecoveryKey) -> None:
+        self.failures.check("forget")
+        self.store.unstarted.pop(key[:2], None)
 
     def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
         self.failures.check("overdue")
@@ -219,10 +228,16 @@ class FakeHealthStore:
             ),
             key=lambda webhook: webhook.health.recovery_due_at_ms,
         )
-        return [
+        keys = [
             RecoveryKey(webhook.account_id, webhook.id, webhook.health.recovery_id or "")
-            for webhook in found[:limit]
+            for webhook in found
         ]
+        keys += [
+            RecoveryKey(*ids, left.recovery_id)
+            for ids, left in self.store.unstarted.items()
+            if left.due_ms < before_ms
+        ]
+        return keys[:limit]
 
     def _leads_elsewhere(self, webhook: Webhook, updated_at_ms: int | None) -> bool:
         changed_at_ms = self.store.target_changed_at_ms.get((webhook.account_id, webhook.id), 0)

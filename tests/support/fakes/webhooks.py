@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from webhooks.domain.shard import Shard
-    from webhooks.ports import WebhookChanges
+    from webhooks.ports import UnstartedRecovery, WebhookChanges
 
 
 class FakeWebhookStore:
@@ -26,6 +26,7 @@ class FakeWebhookStore:
         self.deleted: set[tuple[str, str]] = set()
         self.asked_at_ms: dict[tuple[str, str], int] = {}
         self.target_changed_at_ms: dict[tuple[str, str], int] = {}
+        self.unstarted: dict[tuple[str, str], UnstartedRecovery] = {}
         self.failures = Failures()
         self.queries = 0
 
@@ -162,10 +163,14 @@ class FakeWebhookStore:
         if found is not None and found[1].current == secret:
             self.add(found[0], Secrets(secret))
 
-    def delete(self, account_id: str, webhook_id: str) -> bool:
+    def delete(
+        self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None
+    ) -> bool:
         self.failures.check("delete")
         if self.webhooks.pop((account_id, webhook_id), None) is None:
             return False
+        if unstarted is not None:
+            self.unstarted[account_id, webhook_id] = unstarted
         self.deleted.add((account_id, webhook_id))
         return True
 

@@ -47,7 +47,7 @@ _CHANGING = (
     "attention",
     "due",
     "restarts",
-    "next_attempt",
+    "next",
     "short",
     "unstarted",
     "claim",
@@ -212,9 +212,9 @@ class DynamoDBDeliveryStore:
         if before.claim is None:
             nobody_faster += " AND attribute_not_exists(#claim)"
         else:
-            nobody_faster += " AND #claim.#invocation = :invocation"
-            names["#invocation"] = "invocation"
-            values[":invocation"] = {"S": before.claim.invocation}
+            nobody_faster += " AND #claim.#by = :by"
+            names["#by"] = "by"
+            values[":by"] = delivery_items.invocation_value(before.claim.invocation)
         with unavailable_on_failure("recording an attempt"):
             try:
                 self._client.update_item(
@@ -241,9 +241,9 @@ class DynamoDBDeliveryStore:
         """
         condition = (
             "#status IN (:pending, :retrying) AND "
-            "(#claim.#until <= :now OR attribute_not_exists(#claim)) AND "
-            "(#next_attempt = :number OR "
-            "(attribute_not_exists(#next_attempt) AND size(#attempts) = :attempts)) AND "
+            "(#claim.#to <= :now OR attribute_not_exists(#claim)) AND "
+            "(#next = :number OR "
+            "(attribute_not_exists(#next) AND size(#attempts) = :attempts)) AND "
         )
         values: dict[str, Any] = {
             ":pending": {"S": Status.PENDING.value},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from webhooks.adapters.items import delivery_key, item_size, number, owner, read_delivery_key
 from webhooks.domain.delivery import Attempt, Claim, Delivery, FailureReason, Status
@@ -77,7 +78,7 @@ def _next_attempt_values(delivery: Delivery) -> Item:
     """Return what concerns the next attempt: in no index, so that it changes for one write unit."""
     values: Item = {}
     if delivery.retrying:
-        values["next_attempt"] = number(delivery.next_attempt)
+        values["next"] = number(delivery.next_attempt)
     if delivery.short:
         values["short"] = {"BOOL": True}
     if delivery.unstarted:
@@ -88,14 +89,18 @@ def _next_attempt_values(delivery: Delivery) -> Item:
 
 
 def claim_value(claim: Claim) -> dict[str, Any]:
-    """Return a claim as a map, whose lease a condition can compare."""
-    return {
-        "M": {
-            "invocation": {"S": claim.invocation},
-            "until": number(claim.until_ms),
-            "count": number(claim.count),
-        }
-    }
+    """Return a claim as a map, whose lease a condition can compare: short, to save a write unit."""
+    value = {"by": invocation_value(claim.invocation), "to": number(claim.until_ms)}
+    return {"M": value | ({"n": number(claim.count)} if claim.count > 1 else {})}
+
+
+def invocation_value(invocation: str) -> dict[str, Any]:
+    """Return the id of an invocation, a UUID as its 16 bytes."""
+    try:
+        as_uuid = UUID(invocation)
+    except ValueError:
+        return {"S": invocation}
+    return {"B": as_uuid.bytes} if str(as_uuid) == invocation else {"S": invocation}
 
 
 def due_at_ms(delivery: Delivery, retention_seconds: int) -> int | None:
@@ -214,7 +219,9 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
 
 
 def _read_claim(value: Mapping[str, Any]) -> Claim:
-    return Claim(value["invocation"]["S"], int(value["until"]["N"]), int(value["count"]["N"]))
+    by = value["by"]
+    invocation = str(UUID(bytes=bytes(by["B"]))) if "B" in by else by["S"]
+    return Claim(invocation, int(value["to"]["N"]), int(value.get("n", {}).get("N", 1)))
 
 
 def _body_value(body: bytes, other_bytes: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from webhooks.domain.errors import (
     UnavailableError,
 )
 from webhooks.domain.webhook_fields import READABLE
-from webhooks.ports import Page
+from webhooks.ports import Page, UnstartedRecovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -283,10 +283,13 @@ class DynamoDBWebhookStore:
                 return False
         return True
 
-    def delete(self, account_id: str, webhook_id: str) -> bool:
+    def delete(
+        self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None
+    ) -> bool:
         """Remove a webhook, count it off, free its external id and keep its own.
 
-        All in one transaction.
+        All in one transaction, and with it the recovery that could not be started, where the sweep
+        looks for what is overdue.
         """
         for _ in range(_TRIES):
             webhook = self.get(account_id, webhook_id)
@@ -305,11 +308,32 @@ class DynamoDBWebhookStore:
             ]
             if held:
                 writes.append(self._release(account_id, held, webhook_id))
+            if unstarted:
+                writes.append(self._leave(account_id, webhook_id, unstarted))
             reasons = transact(self._client, writes, "deleting a webhook")
             if not reasons or reasons[0] != CONDITION_FAILED:
                 return not reasons
         msg = "deleting a webhook: its external id changes too often"
         raise UnavailableError(msg)
+
+    def _leave(
+        self, account_id: str, webhook_id: str, unstarted: UnstartedRecovery
+    ) -> dict[str, Any]:
+        names = ("recovering", "recovery_id", "recovery_due_at")
+        update = "SET " + ", ".join(f"{name} = :{name}" for name in names)
+        values = {
+            ":recovering": {"S": webhook_items.RECOVERING},
+            ":recovery_id": {"S": unstarted.recovery_id},
+            ":recovery_due_at": items.number(unstarted.due_ms),
+        }
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": items.webhook_key(account_id, f"{items.DELETED_WEBHOOKS}{webhook_id}"),
+                "UpdateExpression": update,
+                "ExpressionAttributeValues": values,
+            }
+        }
 
     def _hold(self, account_id: str, external_id: str, webhook_id: str) -> dict[str, Any]:
         return external_ids.hold(self._table, account_id, external_id, webhook_id)

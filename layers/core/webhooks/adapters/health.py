@@ -315,18 +315,27 @@ class DynamoDBHealthStore:
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
         """Have another recovery take a recovery's place; True only for the one call that did it."""
-        replaced = self._update(
-            key.account_id,
-            key.webhook_id,
-            "SET recovery_id = :new, recovery_due_at = :due",
-            "recovery_id = :id",
-            {
-                ":id": {"S": key.recovery_id},
-                ":new": {"S": new_id},
-                ":due": items.number(due_ms),
-            },
+        change = "SET recovery_id = :new, recovery_due_at = :due"
+        values = {
+            ":id": {"S": key.recovery_id},
+            ":new": {"S": new_id},
+            ":due": items.number(due_ms),
+        }
+        return any(
+            self._update(key.account_id, webhook_id, change, "recovery_id = :id", values)
+            is not None
+            for webhook_id in (key.webhook_id, f"{items.DELETED_WEBHOOKS}{key.webhook_id}")
         )
-        return replaced is not None
+
+    def forget(self, key: RecoveryKey) -> None:
+        """Take the recovery of a deleted webhook out of the index."""
+        self._update(
+            key.account_id,
+            f"{items.DELETED_WEBHOOKS}{key.webhook_id}",
+            "REMOVE recovering, recovery_due_at",
+            "recovering = :recovering",
+            {":recovering": {"S": webhook_items.RECOVERING}},
+        )
 
     def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
         """Return recoveries whose next step was due before a time, the longest overdue first."""
@@ -342,7 +351,11 @@ class DynamoDBHealthStore:
                 Limit=limit,
             )
         return [
-            RecoveryKey(item["account_id"]["S"], item["webhook_id"]["S"], item["recovery_id"]["S"])
+            RecoveryKey(
+                item["account_id"]["S"],
+                item["webhook_id"]["S"].removeprefix(items.DELETED_WEBHOOKS),
+                item["recovery_id"]["S"],
+            )
             for item in answer["Items"]
         ]
 

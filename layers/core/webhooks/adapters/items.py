@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Item = dict[str, dict[str, Any]]
 
+DELETED_WEBHOOKS = "gone#"
+"""The beginning of the sort keys of recoveries of deleted webhooks that could not be started. No
+query for webhooks finds them: after every id and `AFTER_ALL_WEBHOOKS`."""
+
 QUOTA = "quota"
 """The sort key of the item that counts an account's webhooks. Ids are hex, so it sorts last."""
 

@@ -217,15 +217,18 @@ def _is_array_of_parts(document: object) -> TypeGuard[list[dict[str, object]]]:
 
 
 def _of_parts(documents: Sequence[Mapping[str, object]], found: _Found, sent_at_ms: int) -> Message:
-    """Read an array of parts, each of which is refused by itself."""
+    """Read an array of parts, each of which is refused by itself.
+
+    Their bodies are in the message as they are, so that they become no more than it has room for.
+    """
     parts: list[Part] = []
     for place, one in enumerate(documents):
         try:
-            found.check_room()
             part = read_part(one, sent_at_ms=sent_at_ms)
-            found.take(place, [part.event])
         except InvalidEventError as error:
             found.refuse(one, error)
         else:
             parts.append(part)
+            found.events.append(part.event)
+            found.places.append(place)
     return found.message(parts)

@@ -37,6 +37,7 @@ from webhooks.ports.pages import Page
 from webhooks.ports.webhooks import (
     DestinationStore,
     HealthStore,
+    UnstartedRecovery,
     WebhookChanges,
     WebhookStore,
     WebhookTrail,
@@ -71,6 +72,7 @@ __all__ = [
     "RetryScheduler",
     "Sender",
     "SesAccountStore",
+    "UnstartedRecovery",
     "WebhookChanges",
     "WebhookStore",
     "WebhookTrail",

@@ -7,7 +7,7 @@ again. No method raises anything else of its backend's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from webhooks.domain.webhook_fields import CHANGEABLE
 
@@ -49,6 +49,13 @@ class WebhookChanges(Mapping[str, Any]):
     def __len__(self) -> int:
         """Return how many values change."""
         return len(self._values)
+
+
+class UnstartedRecovery(NamedTuple):
+    """A recovery that Step Functions refused to start, and when it is due."""
+
+    recovery_id: str
+    due_ms: int
 
 
 class WebhookStore(Protocol):
@@ -105,8 +112,13 @@ class WebhookStore(Protocol):
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook without a secret this one; False where it is absent, or has one."""
 
-    def delete(self, account_id: str, webhook_id: str) -> bool:
-        """Remove a webhook; False where there was none."""
+    def delete(
+        self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None
+    ) -> bool:
+        """Remove a webhook; False where there was none.
+
+        An `unstarted` recovery, which cancels what waits for it, is overdue at its time.
+        """
 
 
 class DestinationStore(Protocol):
@@ -221,6 +233,9 @@ class HealthStore(Protocol):
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
         """Have another recovery take a recovery's place; True only for the one call that did it."""
+
+    def forget(self, key: RecoveryKey) -> None:
+        """Note that the recovery of a deleted webhook is over, where it was noted at all."""
 
     def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
         """Return recoveries whose next step was due before a time, the longest overdue first."""

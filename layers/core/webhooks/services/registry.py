@@ -27,7 +27,7 @@ from webhooks.domain.webhook import (
 )
 from webhooks.domain.webhook_fields import problems
 from webhooks.domain.webhook_rules import external_id_problems, secret_problems
-from webhooks.ports import Page, WebhookChanges
+from webhooks.ports import Page, UnstartedRecovery, WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -270,8 +270,11 @@ class Registry:
         # down before it is removed, and does not show what waits for want of a secret. Where it is
         # not removed after all, the recovery sees that it is not this webhook's, and ends.
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
-        self._recoveries.start(key, delay_seconds=SETTLE_SECONDS)
-        return self._store.delete(account_id, webhook_id)
+        unstarted = None
+        if not self._started(key, SETTLE_SECONDS):
+            due_ms = self._now_ns() // 1_000_000 + int(SETTLE_SECONDS * 1000)
+            unstarted = UnstartedRecovery(key.recovery_id, due_ms)
+        return self._store.delete(account_id, webhook_id, unstarted=unstarted)
 
     def _ask(self, account_id: str, webhook_id: str, now_ms: int) -> None:
         """Have a webhook that is down probed now, unless that was asked for a moment ago."""
@@ -288,11 +291,16 @@ class Registry:
         Of any number that follow each other within that moment all but the last find another in
         their place, and send nothing: asking often must not send the same deliveries as often.
         """
+        self._started(key, PAUSE_SECONDS)
+
+    def _started(self, key: RecoveryKey, delay_seconds: float) -> bool:
+        """Start a recovery; where that is refused, the sweep starts it: the record says when."""
         try:
-            self._recoveries.start(key, delay_seconds=PAUSE_SECONDS)
+            self._recoveries.start(key, delay_seconds=delay_seconds)
         except UnavailableError as error:
-            # The change is made, and the sweeper starts a recovery that has no execution.
             self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
+            return False
+        return True
 
     def _problems(self, changes: WebhookChanges) -> Iterator[InvalidInputError]:
         if not changes:

@@ -318,6 +318,7 @@ class RecoveryJob:
             return RecoveryState(PAUSE_SECONDS, past=past)
         if found.next is not None:
             return RecoveryState(PAUSE_SECONDS, past=found.next)
+        self._store.forget(key)
         return None
 
     def _waiting(
