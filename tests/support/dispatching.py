@@ -38,7 +38,6 @@ class TimedWorld(World):
     """
 
     names: Iterator[int] = field(default_factory=itertools.count)
-    invoked: int = 0
 
     def one_thread(self) -> Dispatcher:
         made = self.dispatcher
@@ -63,7 +62,6 @@ class TimedWorld(World):
 
     def invoke(self, messages: list[Message]) -> list[str]:
         """Handle a batch in an invocation of its own; returns the ids of the failed messages."""
-        self.invoked += len(messages)
         self.remaining = 60.0
         return self.dispatcher.dispatch(messages, lambda: self.remaining)
 

@@ -69,7 +69,7 @@ def test_it_keeps_its_arrival_its_group_and_its_tries(world: TimedWorld) -> None
     assert world.invoke([message]) == []
     [left] = world.queue.sent
     assert (left.group, left.delay_seconds) == ("acc_1", 0)
-    assert (left.arrived_at_ms, left.tries, left.suspicions) == (world.now_ms - 5_000, 3, 1)
+    assert (left.arrived_at_ms, left.tries, left.suspicions) == (world.now_ms - 5_000, 3, 0)
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
     world.observer.times.clear()
     assert world.invoke(world.taken()) == []

@@ -53,7 +53,8 @@ class Requeue:
         """Begin to send parts of one account, each with its number of deliveries.
 
         A message holds at most `most_deliveries`, or as many as its bytes allow once there is no
-        time for attempts left. `metric` counts the messages.
+        time for attempts left. `metric` counts the messages. They are not suspected of what their
+        message was: its dispatcher got as far as this.
         """
 
         def most() -> int:
@@ -62,7 +63,7 @@ class Requeue:
         account_id = parts[0][0].event.account_id
         texts = (text for text, _ in to_messages(parts, most))
         at_once = -(-sum(number for _, number in parts) // MOST_AT_ONCE)
-        like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds)
+        like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds, suspicions=0)
         self._begin(message_ids, (like._replace(body=text) for text in texts), metric, at_once)
 
     def send_texts(
