@@ -117,6 +117,8 @@ def test_what_else_ses_puts_on_the_bus_is_dropped(detail: dict[str, str] | None)
         (in_sns("hello"), "not_json"),
         (in_sns(in_sns("hello")), "not_json"),
         ('{"Type": "SubscriptionConfirmation", "Token": "a", "Message": "You"}', "confirmation"),
+        ('{"Type": ["SubscriptionConfirmation"], "Token": "a", "Message": "You"}', "unknown_event"),
+        ('{"Type": {}, "Message": []}', "unknown_event"),
         (json.dumps(NATIVE | {"data": {"to": "a" * 65_536}}), "too_large"),
     ],
     ids=lambda value: value[:40],

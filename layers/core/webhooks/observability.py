@@ -107,7 +107,7 @@ class PowertoolsObserver:
         }
         written = EphemeralMetrics(namespace=self._namespace, service=self._service)
         line = written.serialize_metric_set(metrics, metadata={**ids, **traced, **left_out})
-        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
 def _metric(unit: MetricUnit, values: Sequence[int]) -> dict[str, object]:

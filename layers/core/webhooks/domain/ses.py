@@ -89,7 +89,7 @@ def unwrap(document: object) -> object:
         if not isinstance(document, dict) or "event" in document:
             break
         kind, inner = document.get("Type"), document.get("Message")
-        if kind in _CONFIRMATIONS and "Token" in document:
+        if isinstance(kind, str) and kind in _CONFIRMATIONS and "Token" in document:
             raise InvalidEventError(
                 "confirmation",
                 "Type",
