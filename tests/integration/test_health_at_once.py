@@ -17,6 +17,8 @@ from webhooks.domain.health import (
     WARN_AFTER_MS,
     Circuit,
     RecoveryKey,
+    Tally,
+    Window,
 )
 from webhooks.services.health import HealthKeeper
 
@@ -80,6 +82,22 @@ def test_failures_open_the_circuit_once(world: World) -> None:
     [(key, _)] = world.recoveries.started
     assert key.recovery_id == health.recovery_id
     assert world.operational_events.types == ["webhook.down"]
+
+
+def test_more_failures_than_successes_open_the_circuit_once(world: World) -> None:
+    world.stores.health.failed(*OWNER, 2, world.now_ms, window=True)
+    world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED, TAKEN, FAILED]))
+    assert world.webhook().health.on_trial
+    assert len(world.recoveries.started) == 1
+    assert world.operational_events.types == ["webhook.down"]
+
+
+def test_as_many_failures_as_successes_open_nothing(world: World) -> None:
+    world.stores.health.count(*OWNER, Tally(2, 3), world.now_ms)
+    world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED, TAKEN]))
+    window = world.webhook().health.window
+    assert window == Window(world.now_ms, world.count + 2, world.count + 3)
+    assert world.webhook().health.circuit is Circuit.CLOSED
 
 
 def test_successes_close_it_once(world: World) -> None:

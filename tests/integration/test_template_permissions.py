@@ -134,6 +134,8 @@ def test_the_api_writes_secrets_without_having_them_handed_back() -> None:
         *SHOWN_ATTRIBUTES,
         *SECRETS,
         *webhook_items.FAILURE_ATTRIBUTES,
+        *webhook_items.WINDOW_ATTRIBUTES,
+        webhook_items.TARGET_CHANGED,
         *webhook_items.RECOVERY_ATTRIBUTES,
         "webhook_count",
         external_ids.HELD_BY,

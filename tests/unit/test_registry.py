@@ -12,23 +12,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from support import samples
-from support.fakes import (
-    FakeHealthStore,
-    FakeJobScheduler,
-    FakeObserver,
-    FakeRateLimitStore,
-    FakeWebhookStore,
-)
-from webhooks.domain import cursor, targets
+from support.fakes import FakeHealthStore, FakeJobScheduler, FakeWebhookStore
+from support.registries import KEY, REGISTRATION, make_registry
+from webhooks.domain import cursor
 from webhooks.domain.errors import (
     InvalidInputError,
     InvalidTargetError,
     LimitReachedError,
-    TooManyEnablesError,
     UnavailableError,
 )
-from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, Health
-from webhooks.domain.rate_limit import RateLimit
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, Health
 from webhooks.domain.webhook import (
     InvalidWebhookError,
     Registration,
@@ -37,49 +30,14 @@ from webhooks.domain.webhook import (
     webhook_id,
 )
 from webhooks.ports import WebhookChanges
-from webhooks.services.rate_limits import RateLimits
-from webhooks.services.registry import ASK_SECONDS, Registry, Rotated
+from webhooks.services.registry import Rotated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from webhooks.domain.webhook import Webhook
 
-KEY = b"k" * 32
-NOW_NS = 1_766_359_512_006_123_456
-REGISTRATION = Registration(url="https://hooks.acme.com/email", events=("email.sent",))
 SCOPES = st.lists(st.text(max_size=20), max_size=4)
-
-
-def make_registry(
-    store: FakeWebhookStore,
-    *addresses: str,
-    max_webhooks: int = 50,
-    max_webhooks_per_host: int = 50,
-    recoveries: FakeJobScheduler | None = None,
-    enables: int = 60,
-    now_ns: Callable[[], int] = lambda: NOW_NS,
-) -> Registry:
-    return Registry(
-        store,
-        recoveries=recoveries or FakeJobScheduler(),
-        rate_limits=RateLimits(
-            FakeRateLimitStore(),
-            limits={RateLimit.ENABLES: enables},
-            observer=FakeObserver(),
-            clock=lambda: now_ns() / 1e9,
-        ),
-        observer=FakeObserver(),
-        check_url=targets.check_url,
-        resolve=lambda _host: addresses,
-        is_public=targets.is_public,
-        max_webhooks=max_webhooks,
-        max_webhooks_per_host=max_webhooks_per_host,
-        cursor_key=KEY,
-        now_ns=now_ns,
-        random_bytes=lambda count: b"\xab" * count,
-    )
 
 
 @pytest.fixture
@@ -250,110 +208,6 @@ def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
     started = [(key.recovery_id, delay) for key, delay in recoveries.started]
     # A moment later: asked for often it is begun once.
     assert started == ([(changed.health.recovery_id, 1.0)] if begins else [])
-
-
-def going_down(store: FakeWebhookStore, registry: Registry, **values: Any) -> Webhook:
-    """Return a webhook of the registry's that is down."""
-    webhook = registry.register("acme", REGISTRATION).webhook
-    down = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1", **values)
-    webhook = replace(webhook, health=down)
-    store.add(webhook, Secrets("s"))
-    return webhook
-
-
-@pytest.mark.parametrize("circuit", [Circuit.CLOSED, Circuit.DRAINING])
-def test_enabling_what_is_enabled_changes_and_starts_nothing(
-    store: FakeWebhookStore, circuit: Circuit
-) -> None:
-    recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
-    known = replace(webhook, health=Health(failures=9, circuit=circuit), updated_at_ms=1)
-    store.add(known, Secrets("s"))
-    assert registry.update("acme", webhook.id, WebhookChanges(active=True)) == known
-    assert recoveries.started == []
-    # What failed meanwhile counts, since nobody has changed the webhook.
-    assert store.webhooks["acme", webhook.id][0].updated_at_ms == 1
-
-
-def test_enabling_with_another_change_makes_that_change(store: FakeWebhookStore) -> None:
-    registry = make_registry(store)
-    webhook = registry.register("acme", REGISTRATION).webhook
-    changes = WebhookChanges(active=True, description="new")
-    changed = registry.update("acme", webhook.id, changes)
-    assert changed is not None
-    assert changed.description == "new"
-
-
-def test_a_webhook_that_is_down_is_probed_by_its_owners_wish_every_half_minute(
-    store: FakeWebhookStore,
-) -> None:
-    recoveries = FakeJobScheduler()
-    now = NOW_NS
-    registry = make_registry(store, recoveries=recoveries, now_ns=lambda: now)
-    webhook = going_down(store, registry)
-    started = []
-    for _ in range(ASK_SECONDS + 1):
-        registry.update("acme", webhook.id, WebhookChanges(active=True))
-        started.append(len(recoveries.started))
-        now += 1_000_000_000
-    assert started == [1] * ASK_SECONDS + [2]
-    stored = store.webhooks["acme", webhook.id][0]
-    assert (stored.health.circuit, stored.health.comeback) == (Circuit.OPEN, Comeback.SLOW)
-
-
-def test_a_webhook_on_trial_stays_on_trial_whatever_its_owner_asks_for(
-    store: FakeWebhookStore,
-) -> None:
-    registry = make_registry(store)
-    webhook = going_down(store, registry, comeback=Comeback.TRIAL)
-    changed = registry.update("acme", webhook.id, WebhookChanges(active=True))
-    assert changed is not None
-    assert changed.health.on_trial
-    moved = registry.update("acme", webhook.id, WebhookChanges(url="https://new.acme.com/"))
-    assert moved is not None
-    assert moved.health.awaits_probe
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        WebhookChanges(active=True),
-        WebhookChanges(url=REGISTRATION.url),
-        WebhookChanges(url="https://new.acme.com/"),
-    ],
-)
-def test_a_webhook_that_is_down_is_set_right_so_often_an_hour(
-    store: FakeWebhookStore, changes: WebhookChanges
-) -> None:
-    now = NOW_NS
-    registry = make_registry(store, enables=3, now_ns=lambda: now)
-    webhook = going_down(store, registry)
-    for _ in range(3):
-        store.add(webhook, Secrets("s"))
-        assert registry.update("acme", webhook.id, changes) is not None
-    store.add(webhook, Secrets("s"))
-    with pytest.raises(TooManyEnablesError) as refused:
-        registry.update("acme", webhook.id, changes)
-    assert store.webhooks["acme", webhook.id][0] == webhook
-    now += refused.value.retry_after_seconds * 1_000_000_000
-    assert registry.update("acme", webhook.id, changes) is not None
-
-
-@pytest.mark.parametrize("active", [True, False])
-def test_a_webhook_is_enabled_so_often_an_hour(store: FakeWebhookStore, active: bool) -> None:
-    registry = make_registry(store, enables=3)
-    webhook = registry.register("acme", REGISTRATION).webhook
-    for _ in range(3):
-        store.add(replace(webhook, active=active), Secrets("s"))
-        registry.update("acme", webhook.id, WebhookChanges(active=True))
-    store.add(replace(webhook, active=active), Secrets("s"))
-    with pytest.raises(TooManyEnablesError):
-        registry.update("acme", webhook.id, WebhookChanges(active=True))
-    # Disabling, and a change of what no request depends on, is not counted.
-    registry.update("acme", webhook.id, WebhookChanges(active=False))
-    registry.update("acme", webhook.id, WebhookChanges(description="new", url=REGISTRATION.url))
-    assert registry.update("acme", str(UUID(int=1)), WebhookChanges(active=True)) is None
 
 
 def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhile(

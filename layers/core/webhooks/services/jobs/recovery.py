@@ -163,7 +163,7 @@ class RecoveryJob:
             found = self._waiting(key, 1, remaining_seconds)
         if not found.items and self._needs_no_probe(webhook, probe):
             self._health.passed(webhook, key.recovery_id, proven=webhook.health.on_trial)
-            return self._drain_next(webhook, probe)
+            return self._drain_next(webhook, RecoveryState(0))
         taken = bool(found.items) and self._retrier.probe(destination, found.items[0])
         after = found.items[0].id if found.items else None
         if webhook.health.on_trial:
@@ -199,7 +199,7 @@ class RecoveryJob:
         if pace >= STARTING_PACE and taken:
             recovery_id = webhook.health.recovery_id or ""
             self._health.passed(webhook, recovery_id, proven=True)
-            return self._drain_next(webhook, RecoveryState(0, pace=STARTING_PACE))
+            return self._drain_next(webhook, RecoveryState(0))
         number = 1 if taken else before.probe + 1
         if number > PATIENCE:
             seconds = probe_delay(self._schedule, number - PATIENCE + 1, self._random)
