@@ -23,7 +23,7 @@ STEP_MS = 100
 BUDGET_DOLLARS = 0.12
 CLAIM_WRITE_UNITS = 1
 """The claim changes an attribute that is in no index: a unit for a record of up to a kilobyte. The
-event of `tests/data/units.json` is a few bytes over it with its claim, and pays three units more."""
+event of `tests/data/units.json` is just over it with its claim, and pays three units more."""
 STANDARD_STATES = 4
 
 _MONTH_SECONDS = 730 * 3600
