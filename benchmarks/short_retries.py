@@ -22,7 +22,8 @@ STEP_MS = 100
 """A duration is rounded up to it."""
 BUDGET_DOLLARS = 0.12
 CLAIM_WRITE_UNITS = 1
-"""The claim changes an attribute that is in no index (`tests/data/units.json` has it measured)."""
+"""The claim changes an attribute that is in no index: a unit for a record of up to a kilobyte. The
+event of `tests/data/units.json` is just over it with its claim, and pays three units more."""
 STANDARD_STATES = 4
 
 _MONTH_SECONDS = 730 * 3600
@@ -94,5 +95,5 @@ def table() -> str:
         lines.append(f"| {name} | {costs} | {standard_of_a_million():.2f} |")
     claims = claims_of_a_million()
     cells = " | ".join([f"{claims:.4f}"] * (len(EVENTS_A_SECOND) + 1))
-    lines.append(f"| the claims' write units besides | {cells} |")
+    lines.append(f"| the claims' write units besides, of records up to 1 KB | {cells} |")
     return "\n".join(lines)

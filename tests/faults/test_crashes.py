@@ -143,11 +143,15 @@ def test_row_11_killed_around_the_record_of_a_later_attempt(
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     [state] = case.executions()
-    kill_worker(case, f"{when} UpdateItem", state)
+    kill_worker(case, f"{when} UpdateItem", state, about=":attempts_before")
     assert len(hook.requests) == 2
     assert len(case.delivery().attempts) == (2 if when == AFTER else 1)
 
-    after = case.retry(state)
+    if when == BEFORE:
+        # The claim of the one that was killed: nobody sends before its lease is over.
+        assert case.retry(state)["decision"] == "wait"
+        assert len(hook.requests) == 2
+    after = case.retry(state, case.after_the_lease())
     assert after["decision"] == ("done" if status == 200 else "wait")
     assert len(hook.requests) == (2 if when == AFTER else 3)
     assert one_event(*hook.requests)

@@ -208,12 +208,13 @@ def test_row_19_the_record_of_a_later_success_fails_and_it_is_sent_again(
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    case.stand.faults.on("UpdateItem", timed_out(), about=f"{case.account}#", times=SDK_TRIES)
+    case.stand.faults.on("UpdateItem", timed_out(), about=":attempts_before", times=SDK_TRIES)
     with pytest.raises(UnavailableError):
         case.retry()
     assert len(case.delivery().attempts) == 1
 
-    assert case.retry()["decision"] == "done"
+    assert case.retry()["decision"] == "wait"
+    assert case.retry(services=case.after_the_lease())["decision"] == "done"
     assert len(hook.requests) == 3
     assert one_event(*hook.requests)
     assert case.delivery().status is Status.SUCCEEDED
@@ -226,11 +227,11 @@ def test_row_20_the_record_of_a_later_failure_fails_and_is_counted_once(
     hook = receiver(Answer(500))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    case.stand.faults.on("UpdateItem", trouble, about=f"{case.account}#", times=SDK_TRIES)
+    case.stand.faults.on("UpdateItem", trouble, about=":attempts_before", times=SDK_TRIES)
     with pytest.raises(UnavailableError):
         case.retry()
 
-    state = case.retry()
+    state = case.retry(services=case.after_the_lease())
     assert (state["decision"], state["attempt"]) == ("wait", 3)
     assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
     assert [one.headers["x-sendcomms-attempt"] for one in hook.requests] == ["1", "2", "2"]

@@ -33,6 +33,7 @@ from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.sqs import SQSReceivedMessages
 from webhooks.domain.jobs import Action
 from webhooks.domain.resending import TRIES
+from webhooks.services.retrier import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -218,6 +219,12 @@ class Case:
             raise
         # Step Functions gets the answer as JSON.
         return json.loads(json.dumps(answer))
+
+    def after_the_lease(self) -> Services:
+        """Return the services of a worker for whom every claim's lease is over."""
+        made = self.stand.fresh("worker")
+        made._clock = lambda: time.time() + LEASE_SECONDS + 1
+        return made
 
     def deliveries(self) -> list[Delivery]:
         """Return what is stored of the account's deliveries, in the order of their webhooks."""
