@@ -77,7 +77,7 @@ ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)
 
 .PHONY: soak
 soak: export PYTHONPATH = functions:layers/core:tests:.
-soak: .venv/.ready $(ENGINE) ## Let receivers fail and dispatchers die, and account for every delivery (EVENTS, SEED, JSON=1)
+soak: .venv/.ready $(ENGINE) ## Let receivers, dispatchers and AWS fail, and account for every delivery (EVENTS, SEED, JSON=1)
 	@$(if $(ENGINE),$(BIN)/python tests/dynamodb_local/run.py) \
 	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 

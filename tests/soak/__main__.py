@@ -27,6 +27,7 @@ from soak.plan import FULL, SHORT
 from soak.run import Soak
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TextIO
 
 _SHOWN_PROBLEMS = 20
@@ -70,8 +71,14 @@ def main() -> int:
         tell(traceback.format_exc())
         return 1
     seconds = time.monotonic() - started
+    retries = {f"p{percent}": _percentile(soak.first_retries, percent) for percent in (50, 99)}
     if options.json:
-        account = {**ledger.figures(), "killed": soak.killed, "seed": options.seed}
+        account = {
+            **ledger.figures(),
+            "killed": soak.killed,
+            "first_retry_seconds": retries,
+            "seed": options.seed,
+        }
         print(
             json.dumps({**account, "seconds": round(seconds)}, indent=2), file=results, flush=True
         )
@@ -84,7 +91,18 @@ def main() -> int:
         f"{ledger.missing} have not arrived that should have, {len(ledger.problems)} problems. "
         f"Seed {options.seed}, {seconds:.0f} seconds."
     )
+    if soak.first_retries:
+        tell(
+            f"{len(soak.first_retries)} first retries came {retries['p50']:.1f} s (p50) and "
+            f"{retries['p99']:.1f} s (p99) after the failure."
+        )
     return 0 if ledger.accounted else 1
+
+
+def _percentile(ascending: Sequence[float], percent: int) -> float | None:
+    if not ascending:
+        return None
+    return round(ascending[min(len(ascending) - 1, len(ascending) * percent // 100)], 2)
 
 
 def _keep_off_the_screen(path: Path) -> TextIO:

@@ -171,8 +171,9 @@ def main() -> None:
     """Handle invocations, a line each, until there are no more."""
     from local.functions import LocalFunction
     from local.handlers import make_handler
+    from soak.outages import of_environment
 
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
+    with of_environment(), os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
         # What the handler logs on its standard output must not be taken for an answer.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         order = json.loads(sys.stdin.readline())

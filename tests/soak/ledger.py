@@ -30,6 +30,11 @@ COLUMNS = (
     "retrying",
     "lost",
 )
+_STEADY = frozenset({"slow", "flaky"})
+"""Receivers that fail now and then, and whose webhooks stay up."""
+
+_AFTER_OUTAGE_SECONDS = 60.0
+
 _UNDELIVERED = (Status.WAITING, Status.EXHAUSTED, Status.RETRYING)
 """How the log may account for a delivery that no receiver got."""
 
@@ -98,6 +103,35 @@ def draw_up(
             _enter(ledger, hook, transaction_id, receipt, by_transaction.get(transaction_id))
         ledger.problems += _surplus(plan.due[hook.number], log)
     return ledger
+
+
+def first_retries(
+    plan: Plan,
+    ids: Mapping[int, str],
+    dynamodb: Any,
+    table: str,
+    outages: Sequence[tuple[float, float]],
+) -> list[float]:
+    """Return the seconds from each failed first attempt to the second, in ascending order.
+
+    Of receivers that fail now and then alone, and without those about the time of an outage.
+    """
+    seconds: list[float] = []
+    for hook in plan.hooks:
+        if hook.kind.value not in _STEADY:
+            continue
+        for delivery in _log(dynamodb, table, owner(hook.account_id, ids[hook.number])):
+            if len(delivery.attempts) < 2:
+                continue
+            first, second = delivery.attempts[:2]
+            failed_at = (first.started_at_ms + first.duration_ms) / 1000
+            retried_at = second.started_at_ms / 1000
+            if not any(
+                began < retried_at and failed_at < ended + _AFTER_OUTAGE_SECONDS
+                for began, ended in outages
+            ):
+                seconds.append(retried_at - failed_at)
+    return sorted(seconds)
 
 
 def _enter(

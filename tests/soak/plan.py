@@ -11,6 +11,7 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from webhooks.domain import ses
 from webhooks.domain.event import EventType
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook_rules import ALL_EVENTS
@@ -26,6 +27,11 @@ _OWN_ID_OF = 4
 _REPEATED_OF = 50
 """One event in so many is published twice, as producers that are unsure do."""
 
+_SES_OF = 40
+"""One message in so many is a record of SES, which becomes an event for each recipient."""
+
+_SES_RECIPIENTS = (2, 20)
+
 
 class Kind(StrEnum):
     """How the receiver of a webhook behaves."""
@@ -35,13 +41,15 @@ class Kind(StrEnum):
     FLAKY = "flaky"
     RECOVERING = "recovering"
     RATE_LIMITING = "rate limiting"
+    TOGGLED = "toggled"
+    FLAPPING = "flapping"
     DEAD = "dead"
     GONE = "gone"
 
     @property
     def gets_everything(self) -> bool:
         """Whether nothing may be missing at the end: the receiver takes it sooner or later."""
-        return self not in {Kind.DEAD, Kind.GONE}
+        return self not in {Kind.FLAPPING, Kind.DEAD, Kind.GONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,10 @@ class Shape:
 
     The retry schedule outlasts the outage of a recovering receiver, as the real one's three days
     do. Of all invocations `doomed` are killed. `outage` is the part of the publishing during which
-    a recovering receiver is down. `until_settled`: go on until no delivery of a dead receiver is
-    being retried any more.
+    a recovering receiver is down. Each of AWS's services fails for `aws_outage_seconds`, one after
+    the other. The owner of a toggled webhook disables it and enables it again every
+    `toggle_seconds`. `until_settled`: go on until no delivery of a dead receiver is being retried
+    any more.
     """
 
     events: int
@@ -63,6 +73,8 @@ class Shape:
     visibility_seconds: int
     doomed: float
     outage: float
+    aws_outage_seconds: float
+    toggle_seconds: float
     until_settled: bool
     deadline_seconds: float
 
@@ -71,20 +83,24 @@ FULL = Shape(
     events=20_000,
     accounts=50,
     webhooks={
-        Kind.HEALTHY: 134,
+        Kind.HEALTHY: 126,
         Kind.SLOW: 12,
         Kind.FLAKY: 18,
         Kind.RECOVERING: 12,
         Kind.RATE_LIMITING: 11,
+        Kind.TOGGLED: 4,
+        Kind.FLAPPING: 4,
         Kind.DEAD: 12,
         Kind.GONE: 1,
     },
-    retry_schedule="1,2,4,8,15,30,60,120,240",
+    retry_schedule="5,2,4,8,15,30,60,120,240",
     recovery_schedule="2,5,10,20,30",
     dispatchers=6,
     visibility_seconds=30,
     doomed=0.1,
     outage=0.2,
+    aws_outage_seconds=30.0,
+    toggle_seconds=30.0,
     until_settled=True,
     deadline_seconds=3600.0,
 )
@@ -98,15 +114,19 @@ SHORT = Shape(
         Kind.FLAKY: 1,
         Kind.RECOVERING: 1,
         Kind.RATE_LIMITING: 1,
+        Kind.TOGGLED: 1,
+        Kind.FLAPPING: 1,
         Kind.DEAD: 1,
         Kind.GONE: 1,
     },
-    retry_schedule="1,1,2,3,5,8,13,21",
+    retry_schedule="5,1,2,3,5,8,13,21",
     recovery_schedule="1,2",
     dispatchers=4,
     visibility_seconds=10,
     doomed=0.2,
     outage=0.5,
+    aws_outage_seconds=4.0,
+    toggle_seconds=3.0,
     until_settled=False,
     deadline_seconds=240.0,
 )
@@ -130,11 +150,11 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An event as its producer published it: the message, and how often."""
+    """A message as its producer published it, how often, and the transactions it tells of."""
 
     account_id: str
     event_type: str
-    transaction_id: str
+    transaction_ids: tuple[str, ...]
     message: str
     times: int
 
@@ -146,7 +166,10 @@ class Plan:
         self.shape = shape
         self._random = Random(seed)  # noqa: S311  chance, not secrets
         self.hooks = self._hooks()
-        self.events = [self._event(number) for number in range(shape.events)]
+        self.events = [
+            self._event(number) if (number + 1) % _SES_OF else self._ses_record(number)
+            for number in range(shape.events)
+        ]
 
     @cached_property
     def accounts(self) -> list[str]:
@@ -161,9 +184,10 @@ class Plan:
             of_account[event.account_id].append(event)
         return {
             hook.number: [
-                event.transaction_id
+                transaction_id
                 for event in of_account[hook.account_id]
                 if hook.wants(event.event_type)
+                for transaction_id in event.transaction_ids
             ]
             for hook in self.hooks
         }
@@ -207,4 +231,28 @@ class Plan:
         if number % _OWN_ID_OF == 0:
             document["id"] = f"own-{number}"
         times = 2 if number % _REPEATED_OF == 0 else 1
-        return Published(account_id, event_type, transaction_id, json.dumps(document), times)
+        return Published(account_id, event_type, (transaction_id,), json.dumps(document), times)
+
+    def _ses_record(self, number: int) -> Published:
+        """Make a record of a delivery to several recipients, as SES publishes it through SNS."""
+        account_id = self.accounts[number % len(self.accounts)]
+        recipients = [
+            f"recipient.{number}.{one}@example.com"
+            for one in range(self._random.randint(*_SES_RECIPIENTS))
+        ]
+        now = to_text(int(time.time() * 1000))
+        record = {
+            "eventType": "Delivery",
+            "mail": {
+                "timestamp": now,
+                "messageId": f"soak-{number}",
+                "source": "hello@example.com",
+                "destination": recipients,
+                "tags": {"account_id": [account_id]},
+            },
+            "delivery": {"timestamp": now, "recipients": recipients},
+        }
+        events = ses.to_events(record)
+        transaction_ids = tuple(json.loads(event.body)["transaction_id"] for event in events)
+        message = json.dumps({"Type": "Notification", "Message": json.dumps(record)})
+        return Published(account_id, events[0].type, transaction_ids, message, times=1)

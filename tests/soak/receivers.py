@@ -41,6 +41,9 @@ _FLAKY_STATUSES = (500, 503, 404, HANG_UP)
 _REQUESTS_A_SECOND = 3
 """What a rate limiting receiver takes."""
 
+_FLAPPING_SHARE = 7 / 8
+"""The part that a flapping receiver refuses."""
+
 
 class Answer(NamedTuple):
     """What to answer, and after how long."""
@@ -186,6 +189,8 @@ class Receivers:
                 answer = Answer(after_seconds=self._random.uniform(*_SLOW_SECONDS))
             case Kind.FLAKY if chance < _FLAKY_SHARE:
                 answer = Answer(self._random.choice(_FLAKY_STATUSES))
+            case Kind.FLAPPING if chance < _FLAPPING_SHARE:
+                answer = Answer(500)
             case Kind.RECOVERING if hook.down_from <= self.published < hook.down_until:
                 answer = Answer(503)
             case Kind.RATE_LIMITING if self._over_its_rate(hook):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,14 +20,16 @@ from local.handlers import make_handler
 from local.redrive import Wanted, redrive_events, stack_of
 from local.stack import LocalStack, StackOptions
 from soak.dispatchers import Dispatchers
-from soak.ledger import Ledger, draw_up
-from soak.plan import Plan
+from soak.ledger import Ledger, draw_up, first_retries
+from soak.outages import STATE_FILE, Outages, Service, Switch
+from soak.owners import Owners
+from soak.plan import Kind, Plan
 from soak.receivers import Receivers
 from support.stack import call
 from support.tables import create_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from local.functions import Handler
     from soak.plan import Hook, Published, Shape
@@ -38,11 +43,15 @@ _MAX_BACKLOG = 20
 _PAUSE_SECONDS = 0.5
 _PROGRESS_SECONDS = 10.0
 _LETTERS_SECONDS = 30.0
+_OWNERS_SECONDS = 60.0
 _QUEUED = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
+_FIRST_OUTAGE = 0.1
+_OUTAGES_APART = 0.15
+"""The part of the publishing at which the first service fails, and from there to the next."""
 
 
 class Soak:
@@ -67,6 +76,8 @@ class Soak:
         self._started = time.monotonic()
         self._told = 0.0
         self._published = 0
+        self._over = threading.Event()
+        self.first_retries: Sequence[float] = ()
 
     def run(self) -> Ledger:
         """Do it all; returns the account of it."""
@@ -77,16 +88,28 @@ class Soak:
             "DispatcherConcurrency": str(shape.dispatchers),
         }
         with contextlib.ExitStack() as running:
+            state = Path(running.enter_context(tempfile.TemporaryDirectory())) / "outage"
+            outages, self._switch = Outages(state), Switch(state)
+            os.environ[STATE_FILE] = str(state)
+            running.enter_context(self._switch.installed())
+            running.enter_context(self._switch.sparing())
             running.enter_context(self._receivers)
             running.callback(self._close_dispatchers)
             stack = LocalStack(StackOptions(parameters=parameters), self._make_handler)
             self._outputs = running.enter_context(stack).outputs
             self._prepare(running)
             self._tell(self._heading())
+            running.enter_context(self._outages(outages))
+            self._owners.start()
             for start in range(0, shape.events, _MESSAGES_A_SEND):
                 self._publish(self._plan.events[start : start + _MESSAGES_A_SEND])
+            disabled = self._owners.stop(_OWNERS_SECONDS)
             settled = self._wait_until(self._settled)
-            ledger = self._account()
+            ledger = self._account(outages)
+        ledger.problems += [f"a webhook could not be enabled: {path}" for path in disabled]
+        out = len(outages.past)
+        if out < len(Service):
+            ledger.problems.append(f"only {out} of {len(Service)} services failed")
         if not settled:
             ledger.problems.append(f"it was not over after {shape.deadline_seconds:.0f} seconds")
         return ledger
@@ -98,11 +121,30 @@ class Soak:
             os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = self._dynamodb_endpoint
             environment = {k: v for k, v in environment.items() if k != "AWS_ENDPOINT_URL"}
         if not name.startswith("dispatcher."):
-            return make_handler(name, environment)
+            return self._switch.handler(make_handler(name, environment))
         self._dispatchers.append(
             Dispatchers(name, environment, self._log, self._plan.shape.doomed, self._random)
         )
-        return self._dispatchers[-1]
+        return self._switch.handler(self._dispatchers[-1])
+
+    @contextlib.contextmanager
+    def _outages(self, outages: Outages) -> Iterator[None]:
+        """Have each service fail once while events are published."""
+        thread = threading.Thread(target=self._fail, args=(outages,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _fail(self, outages: Outages) -> None:
+        for number, service in enumerate(Service):
+            while self._receivers.published < _FIRST_OUTAGE + number * _OUTAGES_APART:
+                if self._over.wait(_PAUSE_SECONDS / 5):
+                    return
+            self._tell(f"{service} is out for {self._plan.shape.aws_outage_seconds:.0f} seconds")
+            outages.begin_and_end(service, self._plan.shape.aws_outage_seconds, self._over)
 
     def _close_dispatchers(self) -> None:
         for dispatchers in self._dispatchers:
@@ -129,6 +171,7 @@ class Soak:
             REGION,
         )
         keys = {account_id: issue(table, account_id) for account_id in self._plan.accounts}
+        self._owners = Owners(self._outputs["ApiUrl"], self._plan.shape.toggle_seconds)
         for hook in self._plan.hooks:
             self._register(hook, keys[hook.account_id])
 
@@ -140,6 +183,8 @@ class Soak:
         )
         self._ids[hook.number] = answer.data["id"]
         self._receivers.expect(hook, answer.data["secret"])
+        if hook.kind is Kind.TOGGLED:
+            self._owners.add(answer.data["id"], headers)
 
     def _publish(self, events: Sequence[Published]) -> None:
         # Counting messages is work for moto too, so not each time.
@@ -198,8 +243,11 @@ class Soak:
         ledger = self._draw_up()
         return ledger.accounted and not (self._plan.shape.until_settled and ledger.unsettled)
 
-    def _account(self) -> Ledger:
+    def _account(self, outages: Outages) -> Ledger:
         ledger = self._draw_up()
+        self.first_retries = first_retries(
+            self._plan, self._ids, self._dynamodb, self._outputs["DeliveriesTable"], outages.past
+        )
         ledger.problems += self._receivers.problems
         deadline = time.monotonic() + _LETTERS_SECONDS
         unnamed = ledger.exhausted - self._letters()

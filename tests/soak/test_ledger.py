@@ -36,7 +36,7 @@ def plan_of(kind: Kind) -> Plan:
 
 def account(kind: Kind, logged: Status | None, receipt: Receipt | None) -> Ledger:
     plan = plan_of(kind)
-    key = ReceiptKey(0, plan.events[0].transaction_id)
+    key = ReceiptKey(0, plan.events[0].transaction_ids[0])
     receipts = {} if receipt is None else {key: receipt}
     with open_dynamodb(MOTO) as client:
         if logged is not None:

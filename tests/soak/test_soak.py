@@ -12,6 +12,7 @@ import pytest
 
 from soak.dispatchers import PATHS, ROOT
 from soak.ledger import COLUMNS
+from soak.outages import Service
 from soak.plan import SHORT, Kind
 from support.stores import DYNAMODBS, MOTO
 
@@ -51,6 +52,8 @@ def test_every_delivery_is_accounted_for(tables: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ("DynamoDB Local" in ended.stdout) == (tables != MOTO)
     assert int(re.findall(r"([0-9]+) dispatchers were killed", ended.stdout)[0]) > 0
+    for service in Service:
+        assert f"{service} is out" in ended.stdout
 
     table = read_table(ended.stdout)
     assert set(table) == {*Kind, "all"}
