@@ -144,7 +144,7 @@ class DynamoDBHealthStore:
             returns="ALL_OLD",
         )
         if taken_from_open is not None:
-            return _was_down(taken_from_open)
+            return webhook_items.was_down(taken_from_open)
         # Or its owner enabled it, or moved it, while it was down.
         before = self._update(
             account_id,
@@ -185,7 +185,7 @@ class DynamoDBHealthStore:
             },
             returns="ALL_OLD",
         )
-        return proven and before is not None and _was_down(before)
+        return proven and before is not None and webhook_items.was_down(before)
 
     def open(
         self,
@@ -396,9 +396,3 @@ def _unchanged(updated_at_ms: int | None) -> tuple[str, items.Item]:
     if updated_at_ms is None:
         return _EXISTS, {}
     return _UNCHANGED, {":updated_at": items.number(updated_at_ms)}
-
-
-def _was_down(item: items.Item) -> bool:
-    """Tell whether an open circuit was told of: not one that waits for its owner's first probe."""
-    enabled = item.get("comeback", {}).get("S") == Comeback.SLOW
-    return webhook_items.DOWN in item or not enabled

@@ -201,3 +201,9 @@ def _clears(changes: WebhookChanges, field: Field) -> bool:
 
 def _time(item: Mapping[str, Any], name: str) -> int | None:
     return int(item[name]["N"]) if name in item else None
+
+
+def was_down(item: Mapping[str, Any]) -> bool:
+    """Tell whether an open circuit was told of: not one that waits for its owner's first probe."""
+    enabled = item.get("comeback", {}).get("S") == Comeback.SLOW
+    return DOWN in item or not enabled
