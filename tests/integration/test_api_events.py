@@ -114,7 +114,7 @@ def test_an_events_own_limit_holds_over_http_too(acme: ApiClient) -> None:
     large = document(data={"to": "a@example.com", "text": "x" * 65_536})
     answer = acme.call("POST", EVENTS, json=large)
     assert (answer.status, answer.fields) == (422, ["body"])
-    assert "at most 65536" in answer.error["details"][0]["message"]
+    assert "over 65536 bytes" in answer.error["details"][0]["message"]
 
 
 def test_a_queue_that_takes_nothing_is_unavailable(on_fakes: ApiOnFakes, acme: ApiClient) -> None:

@@ -144,7 +144,7 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
 
 def test_the_state_of_the_largest_delivery_is_small() -> None:
     verdict = Verdict(Decision.DEAD_LETTER, largest_delivery())
-    decided = SimpleNamespace(retry=lambda *_: verdict)
+    decided = SimpleNamespace(retry=lambda *_, **__: verdict)
     services: Any = SimpleNamespace(observer=_observer(), retrier=decided, jobs=JobRunner({}))
     state = {"version": 1, **largest_delivery().key._asdict(), "attempt": 10, "seconds": 5}
     after = worker.handler.handle(state, lambda_context(), services)

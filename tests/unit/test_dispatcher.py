@@ -87,6 +87,16 @@ def test_a_failing_webhook_does_not_hold_up_the_others(world: World) -> None:
     assert sorted(delivery.status for delivery in world.stored()) == ["retrying", "succeeded"]
 
 
+def test_the_one_that_fails_of_many_is_retried(world: World) -> None:
+    world.add(1)
+    answers = iter([REFUSED, *[Outcome(status_code=200)] * 9])
+    world.sender.answer = lambda *_: next(answers)
+    assert world.send(*[samples.event_text(transaction_id=f"txn_{n}") for n in range(10)]) == []
+    [failed] = [one for one in world.stored() if one.status is Status.RETRYING]
+    assert len(world.stored()) == 10
+    assert list(world.scheduler.executions) == [failed.key]
+
+
 def test_gone_disables_the_webhook_once_and_keeps_its_deliveries(world: World) -> None:
     world.add()
     world.sender.answer = lambda *_: GONE

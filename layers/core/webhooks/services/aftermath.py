@@ -69,11 +69,13 @@ class Aftermath:
     def go_on(self) -> None:
         """Report, and schedule what failed, of the webhooks all of whose works are handled."""
         ready = [owner for owner in self._finished if not self._left[owner]]
-        finished = [(owner, self._finished.pop(owner)) for owner in ready]
-        news = [(owner, made) for owner, made in finished if _is_news(made)]
+        finished = [self._finished.pop(owner) for owner in ready]
+        quiet = [made for made in finished if not _is_news(made)]
+        news = [made for made in finished if _is_news(made)]
         reports = begin(self._threads, self._report, news)
-        retries: list[tuple[Work, Delivery, bool]] = []
-        for (_, made), report in zip(news, reports, strict=True):
+        # One of many that fails may be no news of its webhook, and is retried all the same.
+        retries = [(work, after, False) for made in quiet for work, after in made if _failed(work)]
+        for made, report in zip(news, reports, strict=True):
             error = report.exception()
             if error is not None:
                 # The deliveries are recorded all the same; a bug is not to pass unseen.
@@ -87,8 +89,7 @@ class Aftermath:
             if error is not None:
                 self._failures.add(work.message_ids, error)
 
-    def _report(self, news: tuple[Owner, list[tuple[Work, Delivery]]]) -> bool:
-        _, made = news
+    def _report(self, made: list[tuple[Work, Delivery]]) -> bool:
         webhook = made[0][0].destination.webhook
         return self._health.report(webhook, _attempts(made))
 
