@@ -31,6 +31,8 @@ _MAX_PORT = 65535
 _TIDYING_SECONDS = 20.0
 """How long the parts may take to stop: they do in one, and Ctrl-C is to end everything."""
 
+_WAKE_SECONDS = 1.0
+
 
 class WrongSettingError(Exception):
     """An environment variable has a value that cannot be used; the message says which and why."""
@@ -82,7 +84,10 @@ def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
     running.callback(_begin_to_end)
     seconds = time.monotonic() - started
     print(_banner(stack.outputs, receiver_url, secret, seconds), file=screen, flush=True)
-    threading.Event().wait()
+    ended = threading.Event()
+    # The system may hand a signal to another thread. This one acts on it only when it wakes.
+    while not ended.wait(_WAKE_SECONDS):
+        pass
 
 
 @contextlib.contextmanager
