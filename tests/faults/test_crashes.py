@@ -209,6 +209,8 @@ def test_row_12_killed_around_the_start_of_a_drained_deliverys_schedule(
     assert case.dispatch(case.message()) == []
     path = f"/api/v1/webhooks/{webhook.id}"
     assert case.acme.call("PATCH", path, json={"active": True}).status == 200
+    # As after the probe, which another delivery was.
+    case.health(circuit={"S": "draining"}, draining_since={"N": "1"})
     [recovery] = case.recoveries()
     kill_worker(case, f"{when} StartExecution", recovery, about=case.delivery().id)
     assert case.delivery().status is Status.RETRYING

@@ -125,7 +125,9 @@ def test_row_48_a_webhook_disabled_mid_retry_gets_its_delivery_when_it_is_enable
     assert case.health().health.failures == 0
     assert case.health().health.failing_since_ms is None
     [recovery] = case.recoveries()
-    assert case.retry(recovery)["decision"] == "wait"
+    probed = case.retry(recovery)
+    assert len(hook.requests) == 2
+    assert case.retry(probed)["decision"] == "wait"
     assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
     assert len(hook.requests) == 3
     assert len({one.headers["x-sendcomms-delivery"] for one in hook.requests}) == 2
