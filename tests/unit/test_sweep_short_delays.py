@@ -9,7 +9,7 @@ import pytest
 
 from support.fakes import RETENTION_SECONDS
 from support.sweeping import DUE_MS, World, given
-from webhooks.domain.delivery import Claim, Delivery, Status
+from webhooks.domain.delivery import Claim, Delivery, Outcome, Status
 from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.domain.overdue import MOST_CLAIMS
 from webhooks.domain.timestamps import to_text
@@ -184,7 +184,8 @@ def test_an_interrupted_delivery_is_attempted_once_by_each_execution_that_it_is_
     world: World,
 ) -> None:
     delivery = given(world, claim=Claim("dead", DUE_MS, MOST_CLAIMS))
-    world.sender.answer = lambda *_: {}["a bug"]
+    answers: dict[str, Outcome] = {}
+    world.sender.answer = lambda url, _: answers[url]
     for generation in (1, 2):
         assert world.sweep() == (1, 0)
         with pytest.raises(KeyError):
