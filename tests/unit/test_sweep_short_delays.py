@@ -202,3 +202,11 @@ def test_an_interrupted_delivery_is_attempted_once_by_each_execution_that_it_is_
     assert world.sweep() == (1, 0)
     world.retry(delivery.key, 2, 3)
     assert world.stored().status is Status.SUCCEEDED, "the fault is over"
+
+
+def test_an_expiring_delivery_that_changed_meanwhile_is_no_notice(world: World) -> None:
+    given(world, status=Status.WAITING, next_attempt_at_ms=None)
+    world.now_ms = world.delivery.last_active_at_ms + (RETENTION_SECONDS - 3_600) * 1_000
+    world.deliveries.note_expiring = lambda delivery: delivery is None  # type: ignore[method-assign]
+    assert world.sweep_job.sweep(lambda: 45) == Swept()
+    assert world.operational_events.published == []
