@@ -206,8 +206,7 @@ class Reader:
             elif first_ms != read.event.occurred_at_ms:
                 changed[read.message][read.place] = first_ms
         again = {
-            message: self._again(message, times, failures, rejected)
-            for message, times in changed.items()
+            message: self._again(message, times, rejected) for message, times in changed.items()
         }
         settled: list[Read] = []
         for index, read in enumerate(reads):
@@ -291,17 +290,16 @@ class Reader:
         self,
         message: Message,
         first_times: Mapping[int, int],
-        failures: Failures,
         rejected: list[RejectedMessage],
     ) -> dict[int, Event]:
-        """Return events of a message as they are with the times of their first copies, by place."""
+        """Return events of a message as they are with the times of their first copies, by place.
+
+        None of them is a record of SES, so that no account is read for it.
+        """
         try:
             content = self._content(message, first_times)
         except InvalidEventError as error:
             rejected.append(_rejected(message, error))
-            return {}
-        except UnavailableError as error:
-            failures.add([message.id], error)
             return {}
         # Of an array, those that alone are refused now.
         rejected += _refused(message, content)
