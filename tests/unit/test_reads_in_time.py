@@ -222,7 +222,9 @@ def test_what_is_not_found_again_in_its_array_comes_again_with_all_of_it(
     assert [one.body for one in world.queue.sent] == [text]
 
 
-def test_a_claim_that_cannot_be_read_is_its_own_messages_trouble(world: TimedWorld) -> None:
+def test_a_claim_that_cannot_be_read_is_its_own_messages_trouble(
+    world: TimedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.add()
     claim = world.deliveries.claim
 
@@ -231,7 +233,7 @@ def test_a_claim_that_cannot_be_read_is_its_own_messages_trouble(world: TimedWor
             raise KeyError("occurred_at")
         return claim(one)
 
-    world.deliveries.claim = unreadable  # type: ignore[method-assign]
+    monkeypatch.setattr(world.deliveries, "claim", unreadable)
     messages = world.messages(event(1, id="own-1"), event(2, id="own-2"))
     assert world.invoke(messages) == [messages[0].id]
     assert len(world.sender.posts) == 1
