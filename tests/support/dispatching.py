@@ -45,6 +45,8 @@ class TimedWorld(World):
         made._threads = made._reader._threads = ThreadPoolExecutor(1)
         made._sending.shutdown()
         made._sending = ThreadPoolExecutor(1)
+        made._following.shutdown()
+        made._following = ThreadPoolExecutor(1)
         return made
 
     def slow(self, owner: Any, name: str, seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support import samples
-from support.dispatching import TimedWorld
+from support.dispatching import REFUSED, TimedWorld
 from webhooks.domain.delivery import Outcome
 from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE
 
@@ -200,3 +200,29 @@ def test_what_is_left_of_a_part_names_its_webhooks_and_is_a_part_again(world: Ti
     assert sum(deliver_all(world)) == 300
     assert_each_got_each_event_once(world, 6, 50)
     assert world.observer.counts["PostponedDeliveries"] > 0
+
+
+def test_parts_that_the_queue_is_slow_to_take_delay_no_other_webhooks_retry(
+    world: TimedWorld,
+) -> None:
+    world.add(*range(1, 51))
+    world.add(98, 99, account_id="quiet")
+    world.sender.answer = lambda *_: REFUSED
+    started, late = threading.Event(), threading.Event()
+    start, put = world.scheduler.start, world.queue.put
+
+    def start_and_tell(*args: Any, **kwargs: Any) -> None:
+        start(*args, **kwargs)
+        started.set()
+
+    def put_after_it(messages: Any) -> Any:
+        if not started.wait(3):
+            late.set()
+        return put(messages)
+
+    world.scheduler.start = start_and_tell  # type: ignore[method-assign]
+    world.queue.put = put_after_it  # type: ignore[method-assign]
+    texts = array(16), samples.event_text(account_id="quiet")
+    assert world.invoke(world.messages(*texts)) == []
+    assert started.is_set()
+    assert not late.is_set()

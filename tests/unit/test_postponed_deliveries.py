@@ -258,3 +258,27 @@ def test_poison_that_there_is_no_time_to_reject_is_received_again(world: TimedWo
     messages = world.messages(*[f"poison {number}" for number in range(4)])
     assert world.invoke(messages) == [one.id for one in messages[2:]]
     assert len(world.rejected.messages) == 2
+
+
+def test_what_failed_of_a_webhook_is_retried_where_its_others_were_postponed_meanwhile(
+    world: TimedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add()
+    postponed = threading.Event()
+    put = world.queue.put
+
+    def put_and_tell(messages: Any) -> Any:
+        postponed.set()
+        return put(messages)
+
+    def answer(*_: object) -> Outcome:
+        world.remaining = 20.0
+        assert postponed.wait(10)
+        return REFUSED
+
+    monkeypatch.setattr(world.queue, "put", put_and_tell)
+    world.sender.answer = answer
+    assert world.invoke(world.messages(*map(event, range(3)))) == []
+    assert len(world.sender.posts) == 1
+    assert world.observer.counts["PostponedDeliveries"] == 2
+    assert list(world.scheduler.executions) == [one.key for one in world.stored()]

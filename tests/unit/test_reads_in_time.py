@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support import samples
 from support.dispatching import TimedWorld
 from webhooks.domain.delivery import Status
+from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ses import SesAccounts
 from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
+
+if TYPE_CHECKING:
+    from webhooks.domain.event import Event
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def test_claims_begin_for_five_seconds_and_the_rest_comes_again_as_it_came(
     world.slow(world.deliveries, "claim", 2.0)
     documents = [event(n, id=f"own-{n}", data={"to": "a", "n": 1}) for n in range(10)]
     # As no writer of JSON would write it again: it must not be read anew.
-    documents[9] = documents[9].replace('"n": 1', '"n": 1e400,\n "m": "\\ud800"')
+    documents[9] = documents[9].replace('"n": 1', f'"n": 1{"0" * 5_000},\n "m": "\\ud800"')
     text = " [ " + " ,\n".join(documents) + " ] "
     [message] = world.messages(text)
     message = message._replace(group="g", tries=2)
@@ -178,3 +182,58 @@ def test_a_failed_read_is_a_failure_and_a_late_one_is_none(world: TimedWorld) ->
     assert world.invoke(messages) == [messages[0].id]
     assert len(world.sender.posts) == 2
     assert len(world.queue.sent) == 7
+
+
+def test_an_envelope_of_several_accounts_in_an_array_comes_again_once(world: TimedWorld) -> None:
+    """Else it is as many messages the next time, and so on."""
+    world.add(1)
+    world.add(2, account_id="acc_2")
+    world.slow(world.deliveries, "claim", 6.0)
+    events = [event(n, account_id=f"acc_{n}", id=f"own-{n}") for n in (1, 2)]
+    envelope = json.dumps({"Type": "Notification", "Message": f"[{','.join(events)}]"})
+    first = event(3, account_id="acc_3", id="own-3")
+    assert world.invoke(world.messages(f"[{first},{envelope}]")) == []
+    assert [one.body for one in world.queue.sent] == [f"[{envelope}]"]
+    assert world.observer.counts["PostponedEvents"] == 2
+    world.deliveries.__dict__.pop("claim")
+    assert world.invoke(world.taken()) == []
+    assert len(world.sender.posts) == 2
+
+
+def test_what_is_not_found_again_in_its_array_comes_again_with_all_of_it(
+    world: TimedWorld,
+) -> None:
+    world.add()
+    world.slow(world.deliveries, "claim", 6.0)
+    answers = [True]
+
+    class Accounts(SesAccounts):
+        def choose(self, *_: Any) -> str:
+            if not answers:
+                raise UnavailableError("no answer")
+            answers.pop()
+            return "acc_1"
+
+    world.dispatcher._reader._ses_accounts = Accounts()
+    held = [json.loads(ses_record(1)), json.loads(event(2, id="own-2"))]
+    envelope = json.dumps({"Type": "Notification", "Message": json.dumps(held)})
+    text = f"[{event(1, id='own-1')},{envelope}]"
+    assert world.invoke(world.messages(text)) == []
+    assert [one.body for one in world.queue.sent] == [text]
+
+
+def test_a_claim_that_cannot_be_read_is_its_own_messages_trouble(
+    world: TimedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add()
+    claim = world.deliveries.claim
+
+    def unreadable(one: Event) -> int:
+        if one.id == "own-1":
+            raise KeyError("occurred_at")
+        return claim(one)
+
+    monkeypatch.setattr(world.deliveries, "claim", unreadable)
+    messages = world.messages(event(1, id="own-1"), event(2, id="own-2"))
+    assert world.invoke(messages) == [messages[0].id]
+    assert len(world.sender.posts) == 1

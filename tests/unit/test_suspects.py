@@ -113,6 +113,21 @@ def test_with_too_little_time_suspects_are_put_back_as_they_are(world: World) ->
     assert handle(world, event(1, suspicions=1), remaining=[left]) == []
     assert posted(world) == []
     assert [one.suspicions for one in world.queue.sent] == [1]
+    assert "PostponedEvents" not in world.observer.counts
+
+
+@pytest.mark.parametrize(("random", "first"), [(0.0, "txn_2"), (0.74, "txn_2"), (0.76, "txn_1")])
+def test_a_suspect_is_not_held_up_for_ever_by_messages_that_take_all_the_time(
+    world: World, random: float, first: str
+) -> None:
+    world.random = random
+    [suspect, busy] = event(1, suspicions=1), event(2, group="acc_2", tries=3)
+    assert world.batches.handle([suspect, busy], lambda: 60.0 - 30.0 * len(posted(world))) == []
+    assert posted(world) == [first]
+    [back] = world.queue.sent
+    if first == "txn_1":
+        assert back == (busy.body, "acc_2", 0, NOW_MS, 3, 0)
+        assert world.received.deleted == [["r2"]]
 
 
 def test_a_suspect_that_fails_and_gives_an_answer_is_suspected_no_more(world: World) -> None:

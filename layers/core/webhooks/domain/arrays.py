@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def array_texts(text: str) -> list[str] | None:
     """Return the documents of a message that is an array, each as it came; None of another."""
-    decoder = json.JSONDecoder()
+    # Numbers stay texts: of an integer, Python reads no more than 4,300 digits.
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
     place = _past_space(text, 0)
     if text[place : place + 1] != "[":
         return None

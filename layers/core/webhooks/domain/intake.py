@@ -22,7 +22,8 @@ A batch is ten messages, whose events are in memory together.
 
 MIN_COUNTED_BYTES = 4096
 """An event counts as so many bytes at least towards `MAX_MESSAGE_BYTES`: what it and its first
-delivery take in memory besides the body. A message is 1,600 events at most."""
+delivery take in memory besides the body. A message is 1,600 events at most, and one of our parts as
+many as it holds, 2,800 at most: their bodies are no more than the message."""
 
 MAX_REFUSALS = 10
 """Documents of an array that are rejected one by one: each is a request, and a message has room for

@@ -35,6 +35,10 @@ MOST_RECEIVES = 2
 MOST_SUSPICIONS = 5
 """With so many a message is dead-lettered as one that ends its dispatchers."""
 
+SUSPECTS_FIRST = 0.25
+"""Share of the batches whose other messages go back to the queue at once, for the suspects' sake.
+Beside messages that take all of each invocation's time no suspect would ever be handled."""
+
 SECONDS_FOR_SENDING = 9.0
 """The call that sends messages again, at its slowest (see `adapters.aws`)."""
 
@@ -110,7 +114,10 @@ class Batches:
             suspects = self._told_apart(suspects, left)
         alone = {one.id for one in suspects} | left.done | left.failed_ids
         others = [one for one in messages if one.id not in alone]
-        self._dispatch(others, left, remaining_seconds)
+        if suspects and self._random() > 1 - SUSPECTS_FIRST:
+            self._put_back(others, left, delay=False)
+        else:
+            self._dispatch(others, left, remaining_seconds)
         while suspects:
             if remaining_seconds() < SECONDS_FOR_ONE_MESSAGE or not self._deleted(left):
                 self._put_back(suspects, left)
@@ -143,9 +150,9 @@ class Batches:
         self._dead_letter(killed, "killed", "ended its dispatcher each time", left)
         self._send([one for one in raised if one.suspicions < MOST_SUSPICIONS], left)
 
-    def _put_back(self, messages: Sequence[Message], left: _Batch) -> None:
+    def _put_back(self, messages: Sequence[Message], left: _Batch, *, delay: bool = True) -> None:
         """Send messages again as they are. One that is not taken is received again."""
-        self._send(messages, left)
+        self._send(messages, left, delay=delay)
         left.receive_again(one for one in messages if one.id not in left.done)
 
     def _dispatch(
@@ -174,11 +181,14 @@ class Batches:
             self._send([one for one in failed if one.id not in given_up_ids], left)
         left.receive_again(one for one in failed if one.id not in left.done)
 
-    def _send(self, messages: Sequence[Message], left: _Batch) -> None:
+    def _send(self, messages: Sequence[Message], left: _Batch, *, delay: bool = True) -> None:
         """Send messages again as new ones; those that the queue took are done."""
         if not messages:
             return
-        not_taken = set(self._queue.put([self._again(message) for message in messages]))
+        again = [self._again(message) for message in messages]
+        if not delay:
+            again = [one._replace(delay_seconds=0) for one in again]
+        not_taken = set(self._queue.put(again))
         taken = [one for place, one in enumerate(messages) if place not in not_taken]
         if taken:
             self._observer.count("ResentMessages", len(taken))

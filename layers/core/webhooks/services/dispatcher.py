@@ -54,7 +54,8 @@ _READ_AT_ONCE = 100
 """Records of a read: as many as one request takes."""
 
 _SENDING_THREADS = 8
-"""Requests at once to the events queue, and reports and retries: none waits for an attempt."""
+"""Requests at once to the events queue, and as many reports and retries: none waits for an attempt,
+and no retry for the parts of a large message."""
 
 _NO_TIME = "starting a retry: no time left"
 
@@ -94,6 +95,7 @@ class Dispatcher:
         self._clock = clock
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
         self._sending = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="requeue")
+        self._following = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="follow")
         self._reader = Reader(
             deliveries=deliveries,
             rejected=rejected,
@@ -225,7 +227,7 @@ class Dispatcher:
             deliveries=self._deliveries,
             observer=self._observer,
             schedule=partial(self._schedule, deadline),
-            threads=self._sending,
+            threads=self._following,
             failures=failures,
         )
         while running:

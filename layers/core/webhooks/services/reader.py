@@ -68,6 +68,18 @@ class Read(NamedTuple):
     place: int = 0
 
 
+class _EventId(NamedTuple):
+    account_id: str
+    id: str
+
+
+class _Share(NamedTuple):
+    """What of an array comes again for one account: its documents, and which events they hold."""
+
+    documents: list[str]
+    events: set[_EventId]
+
+
 class Failures:
     """The ids of a batch's messages that are to be received again."""
 
@@ -189,13 +201,12 @@ class Reader:
             read = reads[index]
             if first_ms is None:
                 unclaimed.append(read)
-            elif isinstance(first_ms, UnavailableError):
+            elif isinstance(first_ms, BaseException):
                 failures.add([read.message.id], first_ms)
             elif first_ms != read.event.occurred_at_ms:
                 changed[read.message][read.place] = first_ms
         again = {
-            message: self._again(message, times, failures, rejected)
-            for message, times in changed.items()
+            message: self._again(message, times, rejected) for message, times in changed.items()
         }
         settled: list[Read] = []
         for index, read in enumerate(reads):
@@ -210,7 +221,7 @@ class Reader:
 
     def _first_times(
         self, reads: Sequence[Read], deadline: Deadline
-    ) -> Mapping[int, int | UnavailableError | None]:
+    ) -> Mapping[int, int | BaseException | None]:
         """Return the first copy's time of each event without a time of its own, by its index.
 
         None where there was no time to ask for it.
@@ -222,61 +233,73 @@ class Reader:
             return self._deliveries.claim(reads[index].event)
 
         claim = deadline.in_time(claim_first)
-        first_times: dict[int, int | UnavailableError | None] = {}
+        first_times: dict[int, int | BaseException | None] = {}
         for start in range(0, len(turns), CLAIMS_AT_ONCE):
             some = turns[start : start + CLAIMS_AT_ONCE]
             for index, claimed in zip(some, begin(self._threads, claim, some), strict=True):
-                try:
+                error = claimed.exception()
+                if error is None:
                     first_times[index] = claimed.result()
-                except NoTimeLeftError:
-                    first_times[index] = None
-                except UnavailableError as error:
-                    first_times[index] = error
+                else:
+                    # A bug too: a claim that cannot be read is one event's trouble.
+                    first_times[index] = None if isinstance(error, NoTimeLeftError) else error
         return first_times
 
     def _postpone(self, reads: Iterable[Read], leftovers: Leftovers) -> None:
         """Have events whose times are not settled come again as they came.
 
-        In an envelope, all that it holds comes again: what arrives now is found recorded then.
+        In an envelope, all that it holds comes again: what arrives now is found recorded then. So
+        does all of an array in which one of them is not found again.
         """
-        unclaimed: defaultdict[Message, dict[str, set[str]]] = defaultdict(dict)
+        unclaimed: defaultdict[Message, set[_EventId]] = defaultdict(set)
         for read in reads:
-            event = read.event
-            unclaimed[read.message].setdefault(event.account_id, set()).add(event.id)
-        for message, accounts in unclaimed.items():
-            documents = array_texts(message.body)
-            if documents is None:
-                leftovers.add_texts(message, [message.body], next(iter(accounts)))
+            unclaimed[read.message].add(_EventId(read.event.account_id, read.event.id))
+        for message, wanted in unclaimed.items():
+            shares = self._shares(message, wanted)
+            if set().union(*(share.events for share in shares.values())) != wanted:
+                account_id = min(wanted).account_id
+                leftovers.add_texts(message, [message.body], account_id, events=len(wanted))
                 continue
-            events = [(text, self._event_ids(message, text)) for text in documents]
-            for account_id, ids in accounts.items():
-                texts = [
-                    text for text, found in events if found & {(account_id, one) for one in ids}
-                ]
-                leftovers.add_texts(message, list(joined(texts)), account_id, events=len(ids))
+            for account_id, share in shares.items():
+                texts = list(joined(share.documents))
+                leftovers.add_texts(message, texts, account_id, events=len(share.events))
 
-    def _event_ids(self, message: Message, text: str) -> Set[tuple[str, str]]:
+    def _shares(self, message: Message, wanted: Set[_EventId]) -> dict[str, _Share]:
+        """Return the documents of an array that hold these events, by the account to come again.
+
+        A document of several accounts is the first one's: if it were each one's, it would be more
+        messages each time.
+        """
+        shares: defaultdict[str, _Share] = defaultdict(lambda: _Share([], set()))
+        for text in array_texts(message.body) or ():
+            held = self._event_ids(message, text) & wanted
+            if held:
+                share = shares[min(held).account_id]
+                share.documents.append(text)
+                share.events.update(held)
+        return shares
+
+    def _event_ids(self, message: Message, text: str) -> Set[_EventId]:
         try:
             content = self._content(message._replace(body=text))
         except (InvalidEventError, UnavailableError):
             return set()
-        return {(event.account_id, event.id) for event in content.events}
+        return {_EventId(event.account_id, event.id) for event in content.events}
 
     def _again(
         self,
         message: Message,
         first_times: Mapping[int, int],
-        failures: Failures,
         rejected: list[RejectedMessage],
     ) -> dict[int, Event]:
-        """Return events of a message as they are with the times of their first copies, by place."""
+        """Return events of a message as they are with the times of their first copies, by place.
+
+        None of them is a record of SES, so that no account is read for it.
+        """
         try:
             content = self._content(message, first_times)
         except InvalidEventError as error:
             rejected.append(_rejected(message, error))
-            return {}
-        except UnavailableError as error:
-            failures.add([message.id], error)
             return {}
         # Of an array, those that alone are refused now.
         rejected += _refused(message, content)
