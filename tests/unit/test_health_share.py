@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -163,6 +163,31 @@ def test_it_opens_by_share_only_where_more_than_half_of_a_minute_failed(
                 by_share and world.now_ms - since_ms < WINDOW_MS
             )
             return
+
+
+@pytest.mark.parametrize("meanwhile", ["more_are_taken", "another_opens", "it_is_deleted"])
+def test_what_failed_waits_only_where_it_is_open_though_others_were_quicker(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Between the count that is enough and the opening; what waits for no recovery is lost."""
+    webhook = world.webhook()
+    opened = world.health_store.open
+
+    def quicker(*args: Any, **kwargs: Any) -> str | None:
+        monkeypatch.setattr(world.health_store, "open", opened)
+        if meanwhile == "more_are_taken":
+            report(world, 0, 20)
+        elif meanwhile == "another_opens":
+            report(world, 1, 0)
+        else:
+            world.store.delete(webhook.account_id, webhook.id)
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(world.health_store, "open", quicker)
+    attempts = [*failures(11), *[SUCCESS] * 9]
+    assert world.health.report(webhook, attempts) is (meanwhile == "another_opens")
+    if meanwhile != "it_is_deleted":
+        assert is_open(world) is (meanwhile == "another_opens")
 
 
 def test_ten_in_a_row_of_a_receiver_that_takes_some_are_a_trial(world: World) -> None:
