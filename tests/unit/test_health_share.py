@@ -209,6 +209,15 @@ def test_what_is_taken_on_trial_tells_of_no_recovery_and_resets_the_five_days(
     assert world.operational_events.types == ["webhook.down"]
 
 
+def test_attempts_on_trial_are_in_no_window(world: World) -> None:
+    report(world, 15, 5)
+    world.health_store.writes.clear()
+    for failed, taken in ((1, 0), (1, 0), (0, 1)):
+        report(world, failed, taken)
+    assert world.webhook().health.window is None
+    assert world.health_store.writes == ["failed", "failed", "succeeded"]
+
+
 def test_a_webhook_that_fails_after_its_trial_is_on_trial_again(world: World) -> None:
     report(world, 15, 5)
     world.health.passed(world.webhook(), "recovery-1", proven=True)
