@@ -6,6 +6,7 @@ import hashlib
 import queue
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,13 @@ _FORMER_NAMES = {"retrier": "worker"}
 """Packages that are another function under a name of the version before."""
 
 
-def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
+def make_handler(
+    name: str, environment: Mapping[str, str], *, short_delay_seconds: float | None = None
+) -> Handler:
     """Return the handler of the name `<function>.handler.lambda_handler`, ready to serve.
 
-    It gets its settings from `environment`, as it does from Lambda's.
+    It gets its settings from `environment`, as it does from Lambda's. `short_delay_seconds` is the
+    longest delay of the Express machine, which no deployed function can change.
     """
     _put_sources_on_path()
     from local import loopback
@@ -43,6 +47,8 @@ def make_handler(name: str, environment: Mapping[str, str]) -> Handler:
     package = name.partition(".")[0]
     function = _FORMER_NAMES.get(package, package)
     settings = Settings.from_environment(environment)
+    if short_delay_seconds is not None:
+        settings = replace(settings, short_delay_seconds=short_delay_seconds)
 
     def build() -> Handler:
         services = Services(

@@ -41,7 +41,7 @@ OUR_OWN_SIDE = {
     "Lambda.SdkClientException": "Step Functions did not reach Lambda, or not in time",
     "Lambda.TooManyRequestsException": "no room for one function more: throttled",
     "Lambda.Unknown": "Lambda ended the function: out of memory, or killed",
-    "Sandbox.Timedout": "the function's own 45 seconds were over",
+    "Sandbox.Timedout": "the function's own 50 seconds were over",
     "States.Timeout": "the task's 60 seconds were over",
 }
 """The errors that say nothing about a receiver, each with what it stands for."""

@@ -25,7 +25,8 @@ from support.short_retries import (
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.domain.jobs import Action
-from webhooks.services.retrier import LEASE_SECONDS, MAX_CLAIMS
+from webhooks.domain.overdue import MOST_CLAIMS
+from webhooks.services.retrier import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,7 +241,7 @@ def test_row_68_a_delivery_without_a_result_time_and_again_ends_as_interrupted(
 
     worker._sender = Broken()
     standard = {"action": Action.ATTEMPT, "state": state}
-    for count in range(1, MAX_CLAIMS + 1):
+    for count in range(1, MOST_CLAIMS + 1):
         with pytest.raises(KeyError):
             case.retry(standard, worker)
         claim = case.delivery().claim

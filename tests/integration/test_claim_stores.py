@@ -117,10 +117,22 @@ def test_a_record_of_the_version_before_is_claimed_by_its_attempts(
 ) -> None:
     delivery = samples.delivery()
     dynamodb_stores.deliveries.create(delivery)
-    _forget_next_attempt(dynamodb_stores, delivery)
+    _change_next_attempt(dynamodb_stores, delivery, None)
     other = replace(delivery, attempts=())
     assert _claim(dynamodb_stores, other, attempt_number=1) == delivery
     assert _claim(dynamodb_stores, delivery) == replace(delivery, claim=MINE)
+
+
+@pytest.mark.parametrize("number", [2, 9])
+def test_a_number_that_the_version_before_left_as_it_was_keeps_no_attempt_from_its_claim(
+    dynamodb_stores: Stores, number: int
+) -> None:
+    delivery = samples.delivery(attempts=(samples.attempt(1), samples.attempt(2)))
+    dynamodb_stores.deliveries.create(delivery)
+    _change_next_attempt(dynamodb_stores, delivery, number)
+    assert _claim(dynamodb_stores, delivery, attempt_number=4) == delivery
+    claimed = _claim(dynamodb_stores, delivery, attempt_number=3)
+    assert claimed == replace(delivery, claim=MINE)
 
 
 def test_the_id_of_an_invocation_of_lambdas_comes_back(stores: Stores) -> None:
@@ -189,14 +201,16 @@ def test_a_delivery_that_goes_on_meanwhile_is_not_marked(
     assert stores.deliveries.get(stored.key) == stored
 
 
-def _forget_next_attempt(stores: Stores, delivery: Delivery) -> None:
+def _change_next_attempt(stores: Stores, delivery: Delivery, number: int | None) -> None:
     store: Any = stores.deliveries
+    values = {} if number is None else {":next": {"N": str(number)}}
     store._client.update_item(
         TableName="DeliveriesTable",
         Key={
             "owner": {"S": f"{delivery.account_id}#{delivery.webhook_id}"},
             "delivery_id": {"S": delivery.id},
         },
-        UpdateExpression="REMOVE #next",
+        UpdateExpression="SET #next = :next" if values else "REMOVE #next",
         ExpressionAttributeNames={"#next": "next"},
+        **({"ExpressionAttributeValues": values} if values else {}),
     )

@@ -46,6 +46,7 @@ class World:
         self.ids = iter(range(1_000_000))
         self.keeper = HealthKeeper(
             store=stores.health,
+            destinations=stores.destinations,
             scheduler=self.recoveries,
             operational_events=self.operational_events,
             observer=FakeObserver(),

@@ -393,6 +393,8 @@ def test_a_recovery_that_a_deletion_could_not_start_is_overdue_until_it_is_over(
     assert not stores.health.replace(KEY, "recovery-3", DUE_MS + 1)
     again = KEY._replace(recovery_id="recovery-2")
     assert stores.health.overdue(DUE_MS + 2, 10) == [again]
+    stores.health.keep(again, DUE_MS + 5)
+    assert stores.health.overdue(DUE_MS + 5, 10) == []
     stores.health.forget(again)
     stores.health.forget(again)
     assert stores.health.overdue(2**42, 10) == []

@@ -96,7 +96,8 @@ def test_each_function_outlives_its_slowest_calls(monkeypatch: pytest.MonkeyPatc
 
     assert call_seconds == 9
     assert properties("ApiFunction")["Timeout"] >= 3 * call_seconds
-    assert properties("WorkerFunction")["Timeout"] >= 3 * call_seconds + 2 * TIMEOUT_SECONDS
+    # What a later attempt reads, its claim, and its result.
+    assert properties("WorkerFunction")["Timeout"] >= 4 * call_seconds + 2 * TIMEOUT_SECONDS
     first = 2 * call_seconds + SECONDS_FOR_ONE_ATTEMPT
     assert properties("DispatcherFunction")["Timeout"] >= first + call_seconds
 

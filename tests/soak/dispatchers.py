@@ -13,8 +13,12 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from local.handlers import make_handler
+from soak.outages import of_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PATHS = ("functions", "layers/core", "tests", ".")
 
+
+SHORT_DELAY_SECONDS = 6.0
+"""With it the first retries are those of short delays, and the later ones the others."""
+
+make_soak_handler = partial(make_handler, short_delay_seconds=SHORT_DELAY_SECONDS)
 
 _FIRST_GUESS_SECONDS = 2.0
 _SMOOTH = 8
@@ -170,14 +179,12 @@ def _ask(process: subprocess.Popen[str], order: Mapping[str, Any]) -> Any:
 def main() -> None:
     """Handle invocations, a line each, until there are no more."""
     from local.functions import LocalFunction
-    from local.handlers import make_handler
-    from soak.outages import of_environment
 
     with of_environment(), os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
         # What the handler logs on its standard output must not be taken for an answer.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         order = json.loads(sys.stdin.readline())
-        handler = make_handler(order["name"], order["environment"])
+        handler = make_soak_handler(order["name"], order["environment"])
         for line in sys.stdin:
             asked = json.loads(line)
             function = LocalFunction("dispatcher", handler, timeout_seconds=int(asked["seconds"]))

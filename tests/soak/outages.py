@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STATE_FILE = "SOAK_OUTAGE_FILE"
 """The environment variable that names the file which the outage's service is written to."""
 
+_KNOWN_SECONDS = 0.2
+
 _SEND = "_send"
 """The method of botocore's `Endpoint` behind which there is only the network."""
 
@@ -90,6 +92,8 @@ class Switch:
         """Read the outage's service from the file `state`."""
         self._state = state
         self._spared = threading.local()
+        self._known = ""
+        self._known_until = 0.0
 
     @contextlib.contextmanager
     def sparing(self) -> Iterator[None]:
@@ -129,7 +133,12 @@ class Switch:
         return invoke
 
     def _service(self) -> str:
-        return self._state.read_text(encoding="utf-8")
+        now = time.monotonic()
+        if now >= self._known_until:
+            # Read now and then alone: there are thousands of requests a second.
+            self._known_until = now + _KNOWN_SECONDS
+            self._known = self._state.read_text(encoding="utf-8")
+        return self._known
 
 
 def of_environment() -> contextlib.AbstractContextManager[None]:

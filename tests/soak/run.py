@@ -16,10 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 from local.account import REGION
 from local.api_key import KeysTable, issue
 from local.aws import aws_client
-from local.handlers import make_handler
 from local.redrive import Wanted, redrive_events, stack_of
 from local.stack import LocalStack, StackOptions
-from soak.dispatchers import Dispatchers
+from soak.dispatchers import Dispatchers, make_soak_handler
 from soak.ledger import Ledger, draw_up, first_retries
 from soak.outages import STATE_FILE, Outages, Service, Switch
 from soak.owners import Owners
@@ -121,7 +120,7 @@ class Soak:
             os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = self._dynamodb_endpoint
             environment = {k: v for k, v in environment.items() if k != "AWS_ENDPOINT_URL"}
         if not name.startswith("dispatcher."):
-            return self._switch.handler(make_handler(name, environment))
+            return self._switch.handler(make_soak_handler(name, environment))
         self._dispatchers.append(
             Dispatchers(name, environment, self._log, self._plan.shape.doomed, self._random)
         )

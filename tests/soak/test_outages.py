@@ -68,9 +68,8 @@ def test_invocations_fail_while_lambda_is_out(tmp_path: Path) -> None:
     state = tmp_path / "outage"
     outages = Outages(state)
     context: Any = None
-    invoke = Switch(state).handler(lambda event, _: event)
-    assert invoke({"n": 1}, context) == {"n": 1}
+    assert Switch(state).handler(lambda event, _: event)({"n": 1}, context) == {"n": 1}
     state.write_text(Service.LAMBDA, encoding="utf-8")
     with pytest.raises(ServiceException):
-        invoke({"n": 1}, context)
+        Switch(state).handler(lambda event, _: event)({"n": 1}, context)
     assert outages.past == []

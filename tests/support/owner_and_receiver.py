@@ -18,7 +18,11 @@ from webhooks.domain.errors import TooManyEnablesError
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.rate_limit import RateLimit
-from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
+from webhooks.domain.retry import (
+    DEFAULT_RECOVERY_SCHEDULE,
+    DEFAULT_SCHEDULE,
+    SHORT_DELAY_SECONDS,
+)
 from webhooks.ports import WebhookChanges
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.reader import Message
@@ -46,6 +50,7 @@ class Story:
             schedule=DEFAULT_SCHEDULE,
             recovery_schedule=DEFAULT_RECOVERY_SCHEDULE,
             recovery_rate=50,
+            short_delay_seconds=SHORT_DELAY_SECONDS,
             recoveries=_Recoveries(self),
         )
         self.world.add()

@@ -101,6 +101,7 @@ class World:
     def health(self) -> HealthKeeper:
         return HealthKeeper(
             store=self.health_store,
+            destinations=self.store,
             scheduler=self.recoveries,
             operational_events=self.operational_events,
             observer=self.observer,

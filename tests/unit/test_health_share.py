@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -165,6 +165,31 @@ def test_it_opens_by_share_only_where_more_than_half_of_a_minute_failed(
             return
 
 
+@pytest.mark.parametrize("meanwhile", ["more_are_taken", "another_opens", "it_is_deleted"])
+def test_what_failed_waits_only_where_it_is_open_though_others_were_quicker(
+    world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Between the count that is enough and the opening; what waits for no recovery is lost."""
+    webhook = world.webhook()
+    opened = world.health_store.open
+
+    def quicker(*args: Any, **kwargs: Any) -> str | None:
+        monkeypatch.setattr(world.health_store, "open", opened)
+        if meanwhile == "more_are_taken":
+            report(world, 0, 20)
+        elif meanwhile == "another_opens":
+            report(world, 1, 0)
+        else:
+            world.store.delete(webhook.account_id, webhook.id)
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(world.health_store, "open", quicker)
+    attempts = [*failures(11), *[SUCCESS] * 9]
+    assert world.health.report(webhook, attempts) is (meanwhile == "another_opens")
+    if meanwhile != "it_is_deleted":
+        assert is_open(world) is (meanwhile == "another_opens")
+
+
 def test_ten_in_a_row_of_a_receiver_that_takes_some_are_a_trial(world: World) -> None:
     report(world, 5, 3)
     for _ in range(FAILURES_TO_OPEN):
@@ -182,6 +207,15 @@ def test_what_is_taken_on_trial_tells_of_no_recovery_and_resets_the_five_days(
     health = world.webhook().health
     assert (health.on_trial, health.failures, health.failing_since_ms) == (True, 0, None)
     assert world.operational_events.types == ["webhook.down"]
+
+
+def test_attempts_on_trial_are_in_no_window(world: World) -> None:
+    report(world, 15, 5)
+    world.health_store.writes.clear()
+    for failed, taken in ((1, 0), (1, 0), (0, 1)):
+        report(world, failed, taken)
+    assert world.webhook().health.window is None
+    assert world.health_store.writes == ["failed", "failed", "succeeded"]
 
 
 def test_a_webhook_that_fails_after_its_trial_is_on_trial_again(world: World) -> None:

@@ -9,7 +9,12 @@ import pytest
 
 from support import samples
 from webhooks.domain.delivery import Claim, Delivery, Status
-from webhooks.domain.overdue import MAX_CLAIMS, Overdue, given_another_execution, overdue
+from webhooks.domain.overdue import (
+    MAX_CLAIMS,
+    Overdue,
+    given_another_execution,
+    overdue,
+)
 
 NOW_MS = samples.NOW_MS
 MINUTE_MS = 60_000

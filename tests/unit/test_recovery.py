@@ -11,7 +11,7 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import FAILURES_TO_OPEN, NOTICE_MS, WARN_AFTER_MS, Circuit
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.webhook import Secrets
-from webhooks.ports import Page, WebhookChanges
+from webhooks.ports import Page, UnstartedRecovery, WebhookChanges
 from webhooks.services.jobs.recovery import SECONDS_FOR_A_STEP
 
 if TYPE_CHECKING:
@@ -207,6 +207,18 @@ def test_what_waits_for_a_deleted_webhook_is_cancelled_bit_by_bit(world: World) 
     assert {world.stored(one).reason for one in deliveries} == {"webhook_deleted"}
     assert world.step() is None
     assert world.sent() == []
+
+
+def test_a_long_cancellation_is_not_overdue_while_it_goes_on(world: World) -> None:
+    world.wait_for(60)
+    left = UnstartedRecovery(KEY.recovery_id, world.now_ms)
+    world.store.delete("acc_1", samples.WEBHOOK_ID, unstarted=left)
+    world.now_ms += 60_000
+    assert world.health_store.overdue(world.now_ms, 10) == [KEY]
+    world.step()
+    assert world.health_store.overdue(world.now_ms, 10) == []
+    world.now_ms += 3_600_000
+    assert world.health_store.overdue(world.now_ms, 10) == [KEY]
 
 
 def test_a_cancellation_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -> None:

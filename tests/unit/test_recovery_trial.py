@@ -47,6 +47,27 @@ def test_each_delivery_that_is_taken_on_trial_halves_the_pause_until_it_passes(
     assert len(world.sender.posts) == posts + 1
 
 
+@pytest.mark.parametrize("before", [RecoveryState(0, 2, pace=25.0), DRAINING._replace(pace=1.0)])
+def test_a_trial_begins_at_its_own_pace_whatever_the_draining_before_it_had(
+    world: World, before: RecoveryState
+) -> None:
+    world.wait_for(20)
+    step = before if before.probe else world.step(before)
+    assert step is not None
+    after = world.step(step)
+    assert after is not None
+    assert (after.seconds, after.pace) == (15.0, 1 / 15)
+    assert world.webhook().health.on_trial
+
+
+def test_a_delivery_that_is_refused_passes_no_trial_at_any_pace(world: World) -> None:
+    world.recovery_schedule = (1.0,)
+    world.wait_for(1)
+    world.sender.answer = lambda *_: REFUSED
+    assert go_on(world, RecoveryState(0), 3) == [1.0] * 3
+    assert world.webhook().health.on_trial
+
+
 def test_what_fails_on_trial_waits_on_and_starts_nothing(world: World) -> None:
     first, second = world.wait_for(2)
     world.sender.answer = lambda *_: REFUSED

@@ -9,8 +9,9 @@ import pytest
 
 from support.fakes import RETENTION_SECONDS
 from support.sweeping import DUE_MS, World, given
-from webhooks.domain.delivery import Claim, Delivery, Status
-from webhooks.domain.errors import UnavailableError
+from webhooks.domain.delivery import Claim, Delivery, Outcome, Status
+from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
+from webhooks.domain.overdue import MOST_CLAIMS
 from webhooks.domain.timestamps import to_text
 from webhooks.services.jobs.sweep import Swept
 
@@ -177,3 +178,35 @@ def test_an_expiring_delivery_is_drained_as_any_other(world: World) -> None:
     assert world.retrier.drain(world.destination(), world.stored()) is not None
     assert world.stored().status is Status.SUCCEEDED
     assert not world.stored().expiring
+
+
+def test_an_interrupted_delivery_is_attempted_once_by_each_execution_that_it_is_given(
+    world: World,
+) -> None:
+    delivery = given(world, claim=Claim("dead", DUE_MS, MOST_CLAIMS))
+    answers: dict[str, Outcome] = {}
+    world.sender.answer = lambda url, _: answers[url]
+    for generation in (1, 2):
+        assert world.sweep() == (1, 0)
+        with pytest.raises(KeyError):
+            world.retry(delivery.key, 2, generation)
+        with pytest.raises(DeliveryInterruptedError):
+            world.retry(delivery.key, 2, generation)
+        assert len(world.sender.posts) == generation
+        world.now_ms += 86_400_000
+        # Its start is seen to, which clears the mark.
+        assert world.sweep() == (0, 0)
+        world.scheduler.stop(world.stored())
+
+    world.sender.answer = None
+    assert world.sweep() == (1, 0)
+    world.retry(delivery.key, 2, 3)
+    assert world.stored().status is Status.SUCCEEDED, "the fault is over"
+
+
+def test_an_expiring_delivery_that_changed_meanwhile_is_no_notice(world: World) -> None:
+    given(world, status=Status.WAITING, next_attempt_at_ms=None)
+    world.now_ms = world.delivery.last_active_at_ms + (RETENTION_SECONDS - 3_600) * 1_000
+    world.deliveries.note_expiring = lambda delivery: delivery is None  # type: ignore[method-assign]
+    assert world.sweep_job.sweep(lambda: 45) == Swept()
+    assert world.operational_events.published == []

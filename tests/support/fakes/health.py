@@ -182,6 +182,9 @@ class FakeHealthStore:
         self._change_recovery(
             "keep", key, lambda webhook: _with_health(webhook, recovery_due_at_ms=due_ms)
         )
+        left = self.store.unstarted.get(key[:2])
+        if left is not None and left.recovery_id == key.recovery_id:
+            self.store.unstarted[key[:2]] = UnstartedRecovery(key.recovery_id, due_ms)
 
     def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
         def change(webhook: Webhook) -> Webhook | None:

@@ -236,23 +236,26 @@ class DynamoDBDeliveryStore:
     ) -> Delivery | None:
         """Claim the schedule's next attempt, which changes `claim` alone: one write unit.
 
-        A record of the version before has no number of its next attempt: its attempts must then be
-        as many as read.
+        The version before writes no number of the next attempt, and leaves an old one as it is, as
+        after a rollback. So one that was read as the next may also be claimed while the record has
+        as many attempts as read.
         """
         condition = (
             "#status IN (:pending, :retrying) AND "
             "(#claim.#to <= :now OR attribute_not_exists(#claim)) AND "
-            "(#next = :number OR "
-            "(attribute_not_exists(#next) AND size(#attempts) = :attempts)) AND "
         )
         values: dict[str, Any] = {
             ":pending": {"S": Status.PENDING.value},
             ":retrying": {"S": Status.RETRYING.value},
             ":now": {"N": str(now_ms)},
             ":number": {"N": str(attempt_number)},
-            ":attempts": {"N": str(len(delivery.attempts))},
             ":claim": delivery_items.claim_value(claim),
         }
+        if delivery.next_attempt == attempt_number:
+            condition += "(#next = :number OR size(#attempts) = :attempts) AND "
+            values[":attempts"] = {"N": str(len(delivery.attempts))}
+        else:
+            condition += "#next = :number AND "
         condition += _generation_condition(delivery, values)
         return self._change_one(delivery, "SET #claim = :claim", condition, values)
 

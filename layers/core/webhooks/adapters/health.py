@@ -288,13 +288,8 @@ class DynamoDBHealthStore:
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:
         """Note when the next step of a recovery is due, unless another has taken its place."""
-        self._update(
-            key.account_id,
-            key.webhook_id,
-            "SET recovery_due_at = :due",
-            "recovery_id = :id",
-            {":due": items.number(due_ms), ":id": {"S": key.recovery_id}},
-        )
+        values = {":due": items.number(due_ms), ":id": {"S": key.recovery_id}}
+        self._update_recovery(key, "SET recovery_due_at = :due", values)
 
     def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
         """End a recovery that drains since this very time, or whose webhook is disabled."""
@@ -321,6 +316,10 @@ class DynamoDBHealthStore:
             ":new": {"S": new_id},
             ":due": items.number(due_ms),
         }
+        return self._update_recovery(key, change, values)
+
+    def _update_recovery(self, key: RecoveryKey, change: str, values: items.Item) -> bool:
+        """Change a recovery, of a deleted webhook too; False where another took its place."""
         return any(
             self._update(key.account_id, webhook_id, change, "recovery_id = :id", values)
             is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ SHORT_GRACE_SECONDS = 60.0
 
 MAX_CLAIMS = 3
 """Claims in a row without a result, after which a delivery goes on alone, on Standard."""
+
+MOST_CLAIMS = 6
+"""Claims in a row without a result, after which a delivery is a dead letter. Each time that the
+sweep starts it again it gets one more, so that it arrives once the fault is over."""
 
 _MILLISECONDS = 1000
 
@@ -65,13 +70,17 @@ def given_another_execution(delivery: Delivery, now_ms: int, delay_seconds: floa
     It is unstarted until an attempt has a result, or the sweep has seen to its start: a sweep that
     is cut off between the two leaves it to the next one. Its generation is a new one, except where
     it is exhausted: both of its messages to the dead-letter queue then name the same. A delivery
-    that was claimed often enough without a result is not short any more.
+    that was claimed often enough without a result is not short any more, and one that is a dead
+    letter for it may be claimed once more.
     """
     due_ms = now_ms + int(delay_seconds * _MILLISECONDS)
     if delivery.status is Status.EXHAUSTED:
         return delivery.reminded(due_ms)
     stays = delivery.short and not _given_up(delivery)
-    return delivery.restarted(due_ms, short=stays and delay_seconds <= SHORT_DELAY_SECONDS)
+    again = delivery.restarted(due_ms, short=stays and delay_seconds <= SHORT_DELAY_SECONDS)
+    if again.claim is None or again.claim.count < MOST_CLAIMS:
+        return again
+    return replace(again, claim=replace(again.claim, count=MOST_CLAIMS - 1))
 
 
 def _given_up(delivery: Delivery) -> bool:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from webhooks.domain.delivery import Status
 from webhooks.services.health import is_news
 from webhooks.services.together import begin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from concurrent.futures import Executor
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Executor, Future
 
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.ports import DeliveryStore, Observer
     from webhooks.services.health import HealthKeeper
     from webhooks.services.reader import Failures
     from webhooks.services.work import Work
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Owner(NamedTuple):
@@ -58,6 +61,8 @@ class Aftermath:
         self._schedule = schedule
         self._threads = threads
         self._failures = failures
+        self._reports: list[tuple[list[tuple[Work, Delivery]], Future[bool]]] = []
+        self._starts: list[tuple[Work, Future[None]]] = []
 
     def add(self, work: Work, after: Delivery | None) -> None:
         """Note that a work was handled, and what it came to: None where it was not attempted."""
@@ -67,27 +72,43 @@ class Aftermath:
             self._finished[owner].append((work, after))
 
     def go_on(self) -> None:
-        """Report, and schedule what failed, of the webhooks all of whose works are handled."""
+        """Go on with the webhooks all of whose works are handled, and wait for nothing.
+
+        However long a report or a start takes, what other attempts come to is recorded meanwhile.
+        """
+        self._go_on(_submit)
+
+    def finish(self) -> None:
+        """Go on to the end, where all works are handled; what fails fails its messages."""
+        self._go_on(begin)
+        wait([report for _, report in self._reports])
+        self._go_on(begin)
+        for work, start in self._starts:
+            error = start.exception()
+            if error is not None:
+                self._failures.add(work.message_ids, error)
+
+    def _go_on(self, begin_all: Callable[..., list[Future[Any]]]) -> None:
         ready = [owner for owner in self._finished if not self._left[owner]]
         finished = [self._finished.pop(owner) for owner in ready]
         quiet = [made for made in finished if not _is_news(made)]
         news = [made for made in finished if _is_news(made)]
-        reports = begin(self._threads, self._report, news)
+        self._reports += zip(news, begin_all(self._threads, self._report, news), strict=True)
         # One of many that fails may be no news of its webhook, and is retried all the same.
         retries = [(work, after, False) for made in quiet for work, after in made if _failed(work)]
-        for made, report in zip(news, reports, strict=True):
+        reports, self._reports = self._reports, []
+        for made, report in reports:
+            if not report.done():
+                self._reports.append((made, report))
+                continue
             error = report.exception()
             if error is not None:
                 # The deliveries are recorded all the same; a bug is not to pass unseen.
                 self._failures.add((), error)
             waits = error is None and report.result()
             retries += [(work, after, waits) for work, after in made if _failed(work)]
-        starts = begin(self._threads, lambda retry: self._retry(*retry), retries)
-        wait(starts)
-        for (work, _, _), start in zip(retries, starts, strict=True):
-            error = start.exception()
-            if error is not None:
-                self._failures.add(work.message_ids, error)
+        starts = begin_all(self._threads, lambda retry: self._retry(*retry), retries)
+        self._starts += zip((work for work, _, _ in retries), starts, strict=True)
 
     def _report(self, made: list[tuple[Work, Delivery]]) -> bool:
         webhook = made[0][0].destination.webhook
@@ -103,6 +124,12 @@ class Aftermath:
                 self._observer.count("DeferredDeliveries")
                 return
         self._schedule(stored)
+
+
+def _submit(
+    threads: Executor, work: Callable[[Item], Result], items: Sequence[Item]
+) -> list[Future[Result]]:
+    return [threads.submit(work, item) for item in items]
 
 
 def _owner(work: Work) -> Owner:

@@ -17,8 +17,9 @@ SECONDS_FOR_ONE_CALL = 9.0
 """A call of AWS at its slowest (see `adapters.aws`)."""
 
 SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * SECONDS_FOR_ONE_CALL
-"""An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure.
-With less left, none is begun."""
+"""An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure:
+its record, and its start or, where that may be refused too late, its mark for the sweep. With less
+left, none is begun."""
 
 SECONDS_TO_BEGIN_READS = 5.0
 """How long reads of one kind are begun. Those at their slowest leave time for the next kind and
@@ -43,6 +44,10 @@ class Deadline:
     def allows_attempt(self) -> bool:
         """Tell whether an attempt and its record would end in time."""
         return self._remaining_seconds() >= SECONDS_FOR_ONE_ATTEMPT
+
+    def allows_start(self) -> bool:
+        """Tell whether the start of an execution would end in time, and its mark where refused."""
+        return self._remaining_seconds() >= 2 * SECONDS_FOR_ONE_CALL
 
     def allows_read(self) -> bool:
         """Tell whether a read would end in time for an attempt."""

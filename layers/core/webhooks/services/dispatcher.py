@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Status
-from webhooks.domain.errors import UnreadableRecordError
+from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 from webhooks.domain.health import Circuit
 from webhooks.services.aftermath import Aftermath
 from webhooks.services.deadline import Deadline, NoTimeLeftError
@@ -55,6 +56,8 @@ _READ_AT_ONCE = 100
 _SENDING_THREADS = 8
 """Requests at once to the events queue, and as many reports and retries: none waits for an attempt,
 and no retry for the parts of a large message."""
+
+_NO_TIME = "starting a retry: no time left"
 
 _MILLISECONDS = 1000
 
@@ -200,13 +203,13 @@ class Dispatcher:
                     read.append(work)
         return read
 
-    def _repeat(self, work: Work, stored: Delivery) -> None:
+    def _repeat(self, work: Work, stored: Delivery, deadline: Deadline) -> None:
         """See that a delivery which was recorded before has what it needs."""
         self._observer.count("Duplicates")
         self._compare(stored, work.delivery)
         # One that is marked is the sweep's. A short one may be started twice: its claim is not.
         if not stored.unstarted:
-            self._schedule(stored)
+            self._schedule(deadline, stored)
         self._health.ensure_recovery(work.destination.webhook)
 
     def _handle_all(
@@ -223,7 +226,7 @@ class Dispatcher:
             health=self._health,
             deliveries=self._deliveries,
             observer=self._observer,
-            schedule=self._schedule,
+            schedule=partial(self._schedule, deadline),
             threads=self._following,
             failures=failures,
         )
@@ -240,6 +243,7 @@ class Dispatcher:
                 aftermath.add(work, None if future.exception() else future.result())
             aftermath.go_on()
             leftovers.send()
+        aftermath.finish()
 
     def _handle(self, work: Work, deadline: Deadline) -> Delivery | None:
         """Attempt one delivery; one that fails is recorded here, and scheduled by the aftermath.
@@ -249,7 +253,7 @@ class Dispatcher:
         if not deadline.allows_attempt():
             raise NoTimeLeftError
         if work.stored is not None:
-            self._repeat(work, work.stored)
+            self._repeat(work, work.stored, deadline)
             return None
         webhook = work.destination.webhook
         if not webhook.active:
@@ -265,9 +269,20 @@ class Dispatcher:
             self._compare(work.stored, after)
         return after
 
-    def _schedule(self, delivery: Delivery) -> None:
-        if delivery.status is Status.RETRYING:
+    def _schedule(self, deadline: Deadline, delivery: Delivery) -> None:
+        """Start what makes a delivery's next attempt, or leave that to the sweep.
+
+        While Step Functions does not respond, each start takes a call's time. Raises
+        UnavailableError where there is no time for either: the message comes again.
+        """
+        if delivery.status is not Status.RETRYING:
+            return
+        if deadline.allows_start():
             self._retries.start(delivery)
+        elif deadline.allows_call():
+            self._retries.leave_to_sweep(delivery, _NO_TIME)
+        else:
+            raise UnavailableError(_NO_TIME)
 
     def _record_successes(
         self,

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.health import Health
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import HealthStore, JobScheduler, Observer, OperationalEvents
+    from webhooks.ports import (
+        DestinationStore,
+        HealthStore,
+        JobScheduler,
+        Observer,
+        OperationalEvents,
+    )
 
 _MILLISECONDS = 1000
 
@@ -43,6 +49,7 @@ class HealthKeeper:
         self,
         *,
         store: HealthStore,
+        destinations: DestinationStore,
         scheduler: JobScheduler,
         operational_events: OperationalEvents,
         observer: Observer,
@@ -53,6 +60,7 @@ class HealthKeeper:
     ) -> None:
         """Probe after `recovery_schedule`'s first delay; `clock` gives seconds, `random` 0 to 1."""
         self._store = store
+        self._destinations = destinations
         self._scheduler = scheduler
         self._operational_events = operational_events
         self._observer = observer
@@ -215,7 +223,9 @@ class HealthKeeper:
             trial=trial,
         )
         if recovery_id is None:
-            return trial
+            # Another call opened it; or others of its minute were taken, or its owner changed it,
+            # and then no recovery would send what waits.
+            return trial and self._is_open(webhook)
         try:
             if recovery_id == key.recovery_id:
                 self._scheduler.start(key, delay_seconds=delay)
@@ -232,6 +242,10 @@ class HealthKeeper:
                 failures=window.failed if window and not in_a_row else health.failures,
             )
         return trial
+
+    def _is_open(self, webhook: Webhook) -> bool:
+        found = self._destinations.destination(webhook.account_id, webhook.id)
+        return found is not None and found.webhook.health.circuit is Circuit.OPEN
 
     def _review(self, webhook: Webhook, health: Health) -> bool:
         now_ms = self._now_ms()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Claim, Delivery, Status
 from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
+from webhooks.domain.overdue import MOST_CLAIMS
 from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ _RECORD_TRIES = 5
 LEASE_SECONDS = 90.0
 """How long a claim holds: longer than the function's own time and its calls' tries, so that nothing
 is done for a claim whose lease is over."""
-
-MAX_CLAIMS = 6
-"""Claims in a row without a result: three, after which the sweep has the delivery go on alone, and
-three more there."""
 
 _MILLISECONDS = 1000
 
@@ -164,7 +161,7 @@ class Retrier:
     def _claim(self, delivery: Delivery, attempt_number: int, invocation: str) -> Delivery | None:
         now_ms = self._now_ms()
         held = delivery.claim
-        if held is not None and held.count >= MAX_CLAIMS and held.until_ms <= now_ms:
+        if held is not None and held.count >= MOST_CLAIMS and held.until_ms <= now_ms:
             raise DeliveryInterruptedError(delivery.key, held.count)
         claim = Claim(
             invocation,

@@ -44,11 +44,13 @@ class Retries:
         try:
             self._scheduler.start(delivery, delay_seconds=self.seconds_left(delivery))
         except UnavailableError as error:
-            self._observer.log(
-                "warning", "retry_unstarted", **delivery.key._asdict(), error=str(error)
-            )
-            self._deliveries.mark_unstarted(delivery)
-            self._observer.count("UnstartedRetries")
+            self.leave_to_sweep(delivery, str(error))
+
+    def leave_to_sweep(self, delivery: Delivery, why: str) -> None:
+        """Mark a delivery without an execution, and log why. Raises UnavailableError."""
+        self._observer.log("warning", "retry_unstarted", **delivery.key._asdict(), error=why)
+        self._deliveries.mark_unstarted(delivery)
+        self._observer.count("UnstartedRetries")
 
     def seconds_left(self, delivery: Delivery) -> float:
         """Return how long it is until a delivery is due, 0 where it is overdue."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from webhooks.observability import PowertoolsObserver
     from webhooks.ports import (
         DeliveryStore,
+        DestinationStore,
         EventQueue,
         HealthStore,
         JobScheduler,
@@ -68,6 +69,7 @@ class Base:
 
         return HealthKeeper(
             store=self._health_store,
+            destinations=self._destinations,
             scheduler=self._job_scheduler,
             operational_events=EventBridgeOperationalEvents(
                 self._client("events"), self.settings.stack_name
@@ -78,6 +80,12 @@ class Base:
             random=random.random,
             new_id=new_id,
         )
+
+    @cached_property
+    def _destinations(self) -> DestinationStore:
+        from webhooks.adapters.destinations import DynamoDBDestinationStore
+
+        return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)
 
     @cached_property
     def _health_store(self) -> HealthStore:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from webhooks.wiring.base import Base
 
 if TYPE_CHECKING:
-    from webhooks.ports import DestinationStore, RejectedMessages, Sender
+    from webhooks.ports import RejectedMessages, Sender
     from webhooks.services.batches import Batches
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.dispatcher import Dispatcher
@@ -115,9 +115,3 @@ class SendingServices(Base):
         from webhooks.adapters.http import GuardedSender
 
         return GuardedSender(check=self._rules.parse_url, allowed=self._rules.is_public)
-
-    @cached_property
-    def _destinations(self) -> DestinationStore:
-        from webhooks.adapters.destinations import DynamoDBDestinationStore
-
-        return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)

@@ -10,7 +10,7 @@ MAX_RESTARTS = 6
 """Restarts in a row without a step, after which a job has failed: more than five hours of them."""
 
 START_SECONDS = 90.0
-"""How soon after its start an execution has recorded its first step: twice the worker's time."""
+"""How soon after its start an execution has recorded its first step: past the worker's time."""
 
 _MARGIN_SECONDS = 120.0
 _KEEP_SECONDS = 300.0

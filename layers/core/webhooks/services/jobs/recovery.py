@@ -314,12 +314,11 @@ class RecoveryJob:
         found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
         for delivery in found.items:
             self._deliveries.update(delivery.cancel("webhook_deleted"), before=delivery)
-        if found.items:
-            return RecoveryState(PAUSE_SECONDS, past=past)
-        if found.next is not None:
-            return RecoveryState(PAUSE_SECONDS, past=found.next)
-        self._store.forget(key)
-        return None
+        if not found.items and found.next is None:
+            self._store.forget(key)
+            return None
+        self._keep(key, 0, PAUSE_SECONDS)
+        return RecoveryState(PAUSE_SECONDS, past=past if found.items else found.next)
 
     def _waiting(
         self,

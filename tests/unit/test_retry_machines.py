@@ -1,0 +1,69 @@
+"""What the two retry state machines start, and what becomes of an attempt's claim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from support import samples
+from support.world import World as Services
+from webhooks.domain.delivery import Claim, Delivery, FailureReason, Outcome
+from webhooks.domain.errors import UnavailableError
+from webhooks.services.retrier import Decision, Machine
+
+REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
+
+
+class World(Services):
+    """A retrier among fakes, with one delivery that failed once."""
+
+    def __init__(self) -> None:
+        super().__init__(random=0.5)
+        self.add()
+        self.delivery = self.put(samples.delivery())
+
+    def stored(self) -> Delivery:
+        return self.deliveries.deliveries[self.delivery.key]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_short_run_that_comes_late_starts_no_attempt_but_the_one_after_its_own(
+    world: World,
+) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    world.short_delay_seconds, world.schedule = 60.0, (5.0, 5.0, 5.0)
+    for number in (2, 3):
+        world.retry(world.delivery.key, number, machine=Machine.SHORT)
+    started = [attempt for _, attempt, _ in world.scheduler.shorts]
+    assert started == [3, 4]
+    world.retry(world.delivery.key, 2, machine=Machine.SHORT)
+    assert len(world.scheduler.shorts) == 2
+    # Its own next one it starts again: the run before may have ended between record and start.
+    world.retry(world.delivery.key, 3, machine=Machine.SHORT)
+    assert world.scheduler.shorts[2:] == world.scheduler.shorts[1:2]
+    assert len(world.sender.posts) == 2
+
+
+def test_our_own_trouble_leaves_the_count_of_claims_without_a_result(world: World) -> None:
+    def unavailable(*_: object) -> Outcome:
+        raise UnavailableError("our own resolver")
+
+    claim = Claim("dead", world.now_ms - 1, 2)
+    world.put(replace(world.delivery, claim=claim))
+    world.sender.answer = unavailable
+    with pytest.raises(UnavailableError):
+        world.retry(world.delivery.key, 2)
+    assert world.stored().claim == claim
+
+
+def test_a_standard_execution_goes_on_by_itself_whatever_the_delay(world: World) -> None:
+    world.sender.answer = lambda *_: REFUSED
+    world.short_delay_seconds, world.schedule = 60.0, (5.0, 5.0, 5.0)
+    assert world.retry(world.delivery.key, 2).decision is Decision.WAIT
+    assert not world.stored().short, "the sweep looks at its execution"
+    assert world.scheduler.shorts == []
