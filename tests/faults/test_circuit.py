@@ -103,7 +103,7 @@ def test_row_79_any_other_call_again_and_again_costs_no_more(changes: dict[str, 
 
 
 def test_row_79_an_owner_who_moves_a_dead_webhook_to_and_fro_is_stopped() -> None:
-    """At each of its places it is told nothing about, so that this is limited as enabling is."""
+    """A changed url begins a clean record, so changes are limited as enabling is."""
     story = Story(dead)
     story.events(EVENTS, a_second=25)
     story.owner_repeats(0.2, seconds=20, url="https://hook2.example.com/")

@@ -46,7 +46,7 @@ def _registered(stores: Stores) -> None:
 
 
 def health(stores: Stores) -> Health:
-    """The health as those who send know it; its owner sees what it comes to."""
+    """The health as those who send know it; its owner sees one word."""
     owned = stores.webhooks.get(*OWNER)
     destination = stores.destinations.destination(*OWNER)
     assert owned is not None

@@ -21,7 +21,7 @@ NOW_MS = samples.NOW_MS
 
 
 class KilledError(BaseException):
-    """The process ends, as for want of memory: no code of ours catches it."""
+    """The process ends, as out of memory: no code of ours catches it."""
 
 
 def event(number: int = 0, **changes: Any) -> Message:

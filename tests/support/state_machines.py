@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ScriptedTask:
     """The machines' task: gives the answers it was told to, one an invocation, with its ids.
 
-    It has an answer of its own where a dead letter is to be noted, unless it is told another.
+    It has an answer of its own where a dead letter is to be noted, unless a test gives another.
     """
 
     def __init__(self, ids: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Leaves out of an event's data the parts that no event can have: wrong, too deep or too large.
 
-What somebody else's program writes into one part of a record costs that part, not the event.
+A wrong part of a record costs that part, not the event.
 """
 
 from __future__ import annotations

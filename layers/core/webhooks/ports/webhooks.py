@@ -178,7 +178,7 @@ class HealthStore(Protocol):
     def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
         """Have a webhook that is down drain, by its recovery's judgement.
 
-        True where it was the first success that is told since the webhook was opened: only where
+        True where it is the first success to notify of since the webhook was opened: only where
         it is `proven` by one.
         """
 

@@ -188,7 +188,7 @@ class RecoveryJob:
     ) -> RecoveryState:
         """Go on with a trial, twice as fast after a delivery that was taken and else half as fast.
 
-        So a receiver that takes most comes to the pace at which it passes, and one that takes few
+        So a receiver that takes most reaches the pace at which it passes, and one that takes few
         is sent them at the slowest.
         """
         first, slowest = self._trial_paces()

@@ -35,7 +35,7 @@ def start(
 def ensure_started(scheduler: JobScheduler, job: Record) -> None:
     """See that a running job has its execution. Raises UnavailableError.
 
-    It costs one call, which starts nothing where the execution was started: whoever recorded the
-    job may have been killed before that.
+    It costs one call, which starts nothing where the execution was started. The call that recorded
+    the job may have been killed before that.
     """
     scheduler.start(job.key, run=job.run.number)

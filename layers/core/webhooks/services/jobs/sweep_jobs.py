@@ -27,7 +27,7 @@ class JobSweep:
     """Gives replays, erasures and checks that stand still another execution.
 
     Their first one was not started, or died. The number of the job's run is in its name and its
-    input, so that an execution that goes on after all comes to its end.
+    input, so that an execution that still goes on ends.
     """
 
     def __init__(
