@@ -27,6 +27,7 @@ _TABLES = (
     "query",
     "scan",
 )
+_WRITES = ("put_item", "update_item", "delete_item")
 _QUEUES = ("receive_message", "delete_message", "change_message_visibility")
 
 
@@ -43,6 +44,9 @@ def one_at_a_time() -> Iterator[None]:
     with contextlib.ExitStack() as replaced:
         for name in _TABLES:
             _guard(replaced, DynamoDBBackend, name, lambda *_, **__: tables)
+        for name in _WRITES:
+            # They copy the item before they change it, which a change meanwhile would break.
+            _guard(replaced, DynamoHandler, name, lambda *_, **__: tables)
         for name in _QUEUES:
             _guard(replaced, SQSBackend, name, _lock_of_queue)
         _guard(replaced, StepFunctionsParserBackend, "start_execution", lambda *_, **__: executions)
