@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -51,7 +53,14 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
     logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
     # botocore's own, since boto3 would load its transfers to S3 into each new function.
     session: Any = botocore.session.get_session()
+    session.register_component("data_loader", _loader())
     return session.create_client(service, endpoint_url=endpoint_url, config=config)
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return one reader of botocore's data for all clients: each would list and read it anew."""
+    return botocore.loaders.create_loader()
 
 
 class LazyClient:
