@@ -33,8 +33,7 @@ COLUMNS = (
 _STEADY = frozenset({"slow", "flaky"})
 """Receivers that fail now and then, and whose webhooks stay up."""
 
-_AFTER_OUTAGE_SECONDS = 60.0
-
+_FIRST_DELAY_SECONDS = 5.0
 _UNDELIVERED = (Status.WAITING, Status.EXHAUSTED, Status.RETRYING)
 """How the log may account for a delivery that no receiver got."""
 
@@ -110,11 +109,11 @@ def first_retries(
     ids: Mapping[int, str],
     dynamodb: Any,
     table: str,
-    outages: Sequence[tuple[float, float]],
+    until: float,
 ) -> list[float]:
     """Return the seconds from each failed first attempt to the second, in ascending order.
 
-    Of receivers that fail now and then alone, and without those about the time of an outage.
+    Of receivers that fail now and then, where the second was due before the Unix time `until`.
     """
     seconds: list[float] = []
     for hook in plan.hooks:
@@ -126,10 +125,7 @@ def first_retries(
             first, second = delivery.attempts[:2]
             failed_at = (first.started_at_ms + first.duration_ms) / 1000
             retried_at = second.started_at_ms / 1000
-            if not any(
-                began < retried_at and failed_at < ended + _AFTER_OUTAGE_SECONDS
-                for began, ended in outages
-            ):
+            if failed_at < until - _FIRST_DELAY_SECONDS:
                 seconds.append(retried_at - failed_at)
     return sorted(seconds)
 

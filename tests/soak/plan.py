@@ -61,7 +61,8 @@ class Shape:
     a recovering receiver is down. Each of AWS's services fails for `aws_outage_seconds`, one after
     the other. The owner of a toggled webhook disables it and enables it again every
     `toggle_seconds`. `until_settled`: go on until no delivery of a dead receiver is being retried
-    any more.
+    any more. The first `calm_events` are published slowly, before anything is killed or fails: the
+    first retries of that time are measured.
     """
 
     events: int
@@ -73,6 +74,7 @@ class Shape:
     visibility_seconds: int
     doomed: float
     outage: float
+    calm_events: int
     aws_outage_seconds: float
     toggle_seconds: float
     until_settled: bool
@@ -99,6 +101,7 @@ FULL = Shape(
     visibility_seconds=30,
     doomed=0.1,
     outage=0.2,
+    calm_events=400,
     aws_outage_seconds=30.0,
     toggle_seconds=30.0,
     until_settled=True,
@@ -125,6 +128,7 @@ SHORT = Shape(
     visibility_seconds=10,
     doomed=0.2,
     outage=0.5,
+    calm_events=20,
     aws_outage_seconds=4.0,
     toggle_seconds=3.0,
     until_settled=False,

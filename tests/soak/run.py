@@ -43,6 +43,7 @@ _PAUSE_SECONDS = 0.5
 _PROGRESS_SECONDS = 10.0
 _LETTERS_SECONDS = 30.0
 _OWNERS_SECONDS = 60.0
+_CALM_PAUSE_SECONDS = 2.0
 _QUEUED = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -98,13 +99,16 @@ class Soak:
             self._outputs = running.enter_context(stack).outputs
             self._prepare(running)
             self._tell(self._heading())
+            self._publish_all(self._plan.events[: shape.calm_events], _CALM_PAUSE_SECONDS)
+            calm_until = time.time()
             running.enter_context(self._outages(outages))
             self._owners.start()
-            for start in range(0, shape.events, _MESSAGES_A_SEND):
-                self._publish(self._plan.events[start : start + _MESSAGES_A_SEND])
+            for dispatchers in self._dispatchers:
+                dispatchers.doomed = shape.doomed
+            self._publish_all(self._plan.events[shape.calm_events :])
             disabled = self._owners.stop(_OWNERS_SECONDS)
             settled = self._wait_until(self._settled)
-            ledger = self._account(outages)
+            ledger = self._account(calm_until)
         ledger.problems += [f"a webhook could not be enabled: {path}" for path in disabled]
         out = len(outages.past)
         if out < len(Service):
@@ -121,9 +125,7 @@ class Soak:
             environment = {k: v for k, v in environment.items() if k != "AWS_ENDPOINT_URL"}
         if not name.startswith("dispatcher."):
             return self._switch.handler(make_soak_handler(name, environment))
-        self._dispatchers.append(
-            Dispatchers(name, environment, self._log, self._plan.shape.doomed, self._random)
-        )
+        self._dispatchers.append(Dispatchers(name, environment, self._log, 0.0, self._random))
         return self._switch.handler(self._dispatchers[-1])
 
     @contextlib.contextmanager
@@ -185,6 +187,11 @@ class Soak:
         if hook.kind is Kind.TOGGLED:
             self._owners.add(answer.data["id"], headers)
 
+    def _publish_all(self, events: Sequence[Published], pause_seconds: float = 0.0) -> None:
+        for start in range(0, len(events), _MESSAGES_A_SEND):
+            self._publish(events[start : start + _MESSAGES_A_SEND])
+            time.sleep(pause_seconds)
+
     def _publish(self, events: Sequence[Published]) -> None:
         # Counting messages is work for moto too, so not each time.
         while self._published % _MAX_BACKLOG == 0 and (
@@ -242,10 +249,10 @@ class Soak:
         ledger = self._draw_up()
         return ledger.accounted and not (self._plan.shape.until_settled and ledger.unsettled)
 
-    def _account(self, outages: Outages) -> Ledger:
+    def _account(self, calm_until: float) -> Ledger:
         ledger = self._draw_up()
         self.first_retries = first_retries(
-            self._plan, self._ids, self._dynamodb, self._outputs["DeliveriesTable"], outages.past
+            self._plan, self._ids, self._dynamodb, self._outputs["DeliveriesTable"], calm_until
         )
         ledger.problems += self._receivers.problems
         deadline = time.monotonic() + _LETTERS_SECONDS
