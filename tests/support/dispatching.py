@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from support import samples
 from support.world import World as Services
-from webhooks.domain.delivery import Delivery, FailureReason, Outcome
+from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.services.reader import Message
 
 if TYPE_CHECKING:
@@ -81,3 +82,13 @@ class TimedWorld(World):
             )
             for one in sent
         ]
+
+
+def event(number: int, **changes: Any) -> str:
+    return samples.event_text(transaction_id=f"txn_{number}", **changes)
+
+
+def assert_each_got_each_event_once(world: TimedWorld, webhooks: int, events: int) -> None:
+    sent = [(url, headers["webhook-id"]) for url, _, headers in world.sender.posts]
+    assert len(sent) == len(set(sent)) == webhooks * events
+    assert {one.status for one in world.stored()} == {Status.SUCCEEDED}

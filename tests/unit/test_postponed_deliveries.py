@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.dispatching import REFUSED, TimedWorld
+from support.dispatching import REFUSED, TimedWorld, assert_each_got_each_event_once, event
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
@@ -29,16 +29,6 @@ def world() -> TimedWorld:
     made = TimedWorld()
     made.one_thread()
     return made
-
-
-def event(number: int, **changes: Any) -> str:
-    return samples.event_text(transaction_id=f"txn_{number}", **changes)
-
-
-def assert_each_got_each_event_once(world: TimedWorld, webhooks: int, events: int) -> None:
-    sent = [(url, headers["webhook-id"]) for url, _, headers in world.sender.posts]
-    assert len(sent) == len(set(sent)) == webhooks * events
-    assert {one.status for one in world.stored()} == {Status.SUCCEEDED}
 
 
 def test_a_postponed_delivery_is_all_that_goes_back_and_its_message_is_done(

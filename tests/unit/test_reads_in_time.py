@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.dispatching import TimedWorld
-from webhooks.domain.delivery import Status
+from support.dispatching import TimedWorld, assert_each_got_each_event_once, event
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ses import SesAccounts
 from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
@@ -23,16 +22,6 @@ def world() -> TimedWorld:
     made = TimedWorld()
     made.one_thread()
     return made
-
-
-def event(number: int, **changes: Any) -> str:
-    return samples.event_text(transaction_id=f"txn_{number}", **changes)
-
-
-def assert_each_got_each_event_once(world: TimedWorld, webhooks: int, events: int) -> None:
-    sent = [(url, headers["webhook-id"]) for url, _, headers in world.sender.posts]
-    assert len(sent) == len(set(sent)) == webhooks * events
-    assert {one.status for one in world.stored()} == {Status.SUCCEEDED}
 
 
 def test_claims_begin_for_five_seconds_and_the_rest_comes_again_as_it_came(

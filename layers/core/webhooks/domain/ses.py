@@ -81,7 +81,7 @@ def unwrap(document: object) -> object:
     That is a JSON value, or the text of which `is_topic_validation` is true. A text that is itself
     the JSON of an object or an array counts as an envelope. Raises InvalidEventError for an
     envelope around a text that is no JSON, and for a message in which SNS asks for a confirmation:
-    it is for a person, who is told how.
+    the reason says what a person does with it.
     """
     while True:
         if isinstance(document, str) and document.lstrip()[:1] in _OPENING:
