@@ -33,8 +33,8 @@ from webhooks.services.batches import Batches
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher
 from webhooks.services.health import HealthKeeper
+from webhooks.services.jobs import quota
 from webhooks.services.jobs.erasure import ErasureJob
-from webhooks.services.jobs.looks import Looks
 from webhooks.services.jobs.recovery import RecoveryJob
 from webhooks.services.jobs.runner import JobRunner
 from webhooks.services.jobs.sweep import SweepJob
@@ -215,6 +215,7 @@ class World:
             notify_expiring=self.health.expiring,
             observer=self.observer,
             looks=self.looks,
+            starts=self.standard_starts,
             retention_seconds=RETENTION_SECONDS,
             clock=self.clock,
             random=lambda: self.random,
@@ -222,8 +223,16 @@ class World:
         )
 
     @cached_property
-    def looks(self) -> Looks:
-        return Looks(clock=self.clock, sleep=lambda _: None)
+    def looks(self) -> quota.Quota:
+        return self.quota(quota.LOOKS_PER_SECOND, quota.LOOKS_AT_ONCE)
+
+    @cached_property
+    def standard_starts(self) -> quota.Quota:
+        return self.quota(quota.STARTS_PER_SECOND, quota.STARTS_AT_ONCE)
+
+    def quota(self, per_second: float, at_once: int) -> quota.Quota:
+        """Make a quota of this world's clock."""
+        return quota.Quota(per_second, at_once, clock=self.clock, sleep=lambda _: None)
 
     @cached_property
     def job_sweep(self) -> JobSweep:

@@ -14,8 +14,9 @@ from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
-from webhooks.services.jobs.looks import Looks
+from webhooks.services.jobs.quota import STARTS_AT_ONCE, STARTS_PER_SECOND, Quota
 from webhooks.services.jobs.sweep_deliveries import SWEPT_AT_ONCE
+from webhooks.services.jobs.turn import SECONDS_FOR_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,6 @@ class World(Services):
         super().__init__()
         self.add()
         self.used = 0.0
-        self.looks = Looks(clock=lambda: self.now_ms / 1000 + self.used, sleep=self.sleep)
         self.delivery_sweep._random = random.Random(1).random  # noqa: S311 (a test's)
         for on, methods in {
             self.deliveries: ("get", "get_many", "update"),
@@ -45,6 +45,14 @@ class World(Services):
         }.items():
             for method in methods:
                 setattr(on, method, self.taking_time(getattr(on, method)))
+
+    def quota(self, per_second: float, at_once: int) -> Quota:
+        return Quota(
+            per_second,
+            at_once,
+            clock=lambda: self.now_ms / 1000 + self.used,
+            sleep=self.sleep,
+        )
 
     def sleep(self, seconds: float) -> None:
         self.used += seconds
@@ -160,11 +168,32 @@ def test_no_partition_is_the_last_each_time(world: World) -> None:
     assert len(first) > 8
 
 
-def test_a_sweep_starts_no_more_than_so_many_again(world: World) -> None:
+def test_a_sweep_starts_no_more_than_so_many_again_after_a_look(world: World) -> None:
     for number in range(2 * SWEPT_AT_ONCE):
         world.overdue(number)
     restarted = world.sweep_job.sweep(lambda: 60).overdue_deliveries
     assert SWEPT_AT_ONCE <= restarted < SWEPT_AT_ONCE + 8
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_all_that_could_not_be_started_is_started_by_one_sweep(world: World, short: bool) -> None:
+    """Thousands after minutes without Step Functions: an attempt is two minutes late at most."""
+    count = 4 * SWEPT_AT_ONCE
+    for number in range(count):
+        delivery = world.overdue(number, 30_000)
+        world.put(replace(delivery, unstarted=True, short=short))
+    assert world.sweep_job.sweep(lambda: 60).unstarted_deliveries == count
+    assert world.scheduler.calls == count
+
+
+def test_starts_on_standard_keep_their_quota(world: World) -> None:
+    for number in range(1000):
+        world.put(replace(world.overdue(number, 30_000), unstarted=True))
+    world.sweep_job.sweep(lambda: SECONDS_FOR_A_CALL + 3 - world.used)
+    world.used = 0.0
+    started = world.scheduler.calls
+    assert started < STARTS_AT_ONCE + 3 * STARTS_PER_SECOND
+    assert world.sweep_job.sweep(lambda: 60).unstarted_deliveries == 1000 - started
 
 
 def test_what_cannot_be_read_is_gone_past_and_told_each_time(world: World) -> None:

@@ -194,7 +194,7 @@ class JobServices(OwnersServices, SendingServices):
     @cached_property
     def _delivery_sweep(self) -> DeliverySweep:
         from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
-        from webhooks.services.jobs.looks import Looks
+        from webhooks.services.jobs import quota
         from webhooks.services.jobs.sweep_deliveries import DeliverySweep
 
         return DeliverySweep(
@@ -203,7 +203,8 @@ class JobServices(OwnersServices, SendingServices):
             scheduler=self._scheduler,
             notify_expiring=self._health.expiring,
             observer=self.observer,
-            looks=Looks(),
+            looks=quota.Quota(quota.LOOKS_PER_SECOND, quota.LOOKS_AT_ONCE),
+            starts=quota.Quota(quota.STARTS_PER_SECOND, quota.STARTS_AT_ONCE),
             retention_seconds=self.settings.retention_days * _DAY_SECONDS,
             clock=self._clock,
             random=random.random,

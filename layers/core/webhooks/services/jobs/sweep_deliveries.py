@@ -33,11 +33,13 @@ if TYPE_CHECKING:
         Page,
         RetryScheduler,
     )
-    from webhooks.services.jobs.looks import Looks
+    from webhooks.services.jobs.quota import Quota
     from webhooks.services.jobs.turn import Turn
 
 SWEPT_AT_ONCE = 500
-"""Deliveries that one sweep starts again, and whose owners it notifies at most."""
+"""Most deliveries that one sweep starts again after a look at their executions, and most whose
+owners it notifies. The others, which could not be started or are lost, have no such bound: a sweep
+starts all that it has time for."""
 
 THREADS = 16
 """As many as the index has partitions: calls mostly wait, also where a CPU is shared."""
@@ -48,6 +50,9 @@ that a sweep looks into each of them, and some way into it, where every single o
 
 _ORDER = (Overdue.UNSTARTED, Overdue.SHORT, Overdue.EXPIRING, Overdue.LONG)
 """What needs no look at an execution comes first, since those wait for their turn."""
+
+_FEW = {Overdue.EXPIRING, Overdue.LONG}
+"""Each of these takes a call that has a low quota, or a notice."""
 
 _MILLISECONDS = 1000
 
@@ -70,19 +75,24 @@ class DeliverySweep:
         scheduler: RetryScheduler,
         notify_expiring: Callable[[Delivery, int], None],
         observer: Observer,
-        looks: Looks,
+        looks: Quota,
+        starts: Quota,
         retention_seconds: int,
         clock: Callable[[], float],
         random: Callable[[], float],
         threads: int = THREADS,
     ) -> None:
-        """`notify_expiring` takes a delivery and the end of its retention, in Unix milliseconds."""
+        """`notify_expiring` takes a delivery and the end of its retention, in Unix milliseconds.
+
+        `looks` at executions and `starts` of Standard ones have their quotas.
+        """
         self._overdue = overdue
         self._deliveries = deliveries
         self._scheduler = scheduler
         self._notify_expiring = notify_expiring
         self._observer = observer
         self._looks = looks
+        self._starts = starts
         self._retention_seconds = retention_seconds
         self._clock = clock
         self._random = random
@@ -105,7 +115,7 @@ class DeliverySweep:
                 waiting.append((pages, first))
         seen: set[DeliveryKey] = set()
         counts: Counter[Overdue] = Counter()
-        while waiting and _restarts(counts) < SWEPT_AT_ONCE and turn.spare_seconds() >= 0:
+        while waiting and counts[Overdue.LONG] < SWEPT_AT_ONCE and turn.spare_seconds() >= 0:
             pages_of_keys = [[key for key in keys if key not in seen] for _, keys in waiting]
             seen.update(key for keys in pages_of_keys for key in keys)
             self._see_to(turn, pages_of_keys, now_ms, counts)
@@ -129,9 +139,9 @@ class DeliverySweep:
         reads = begin(self._threads, partial(self._read, turn, now_ms), pages)
         found = [each for read in reads for each in read.result()]
         for why in _ORDER:
-            of_this_kind = [each for each in found if each.why is why]
-            done = counts[why] if why is Overdue.EXPIRING else _restarts(counts)
-            chosen = of_this_kind[: max(0, SWEPT_AT_ONCE - done)]
+            chosen = [each for each in found if each.why is why]
+            if why in _FEW:
+                chosen = chosen[: max(0, SWEPT_AT_ONCE - counts[why])]
             results = begin(self._threads, partial(self._try_one, turn, now_ms), chosen)
             counts[why] += sum(result.result() for result in results)
 
@@ -161,6 +171,8 @@ class DeliverySweep:
 
         Where it goes on already, a claim keeps a second one from a second attempt.
         """
+        if not self._may_start(turn, delivery):
+            return False
         self._scheduler.start(delivery, delay_seconds=0)
         self._observer.log("warning", "delivery_started_late", **delivery.key._asdict())
         if turn.spare_seconds() >= 0:
@@ -187,9 +199,13 @@ class DeliverySweep:
             status=delivery.status,
             seconds=(now_ms - (delivery.next_attempt_at_ms or now_ms)) // _MILLISECONDS,
         )
-        if turn.spare_seconds() >= 0:
+        if turn.spare_seconds() >= 0 and self._may_start(turn, again):
             self._scheduler.start(again, delay_seconds=delay)
         return True
+
+    def _may_start(self, turn: Turn, delivery: Delivery) -> bool:
+        """Wait for a start's turn; False where that takes longer than the sweep has time."""
+        return delivery.short or self._starts.take(turn.spare_seconds())
 
     def _notify(self, delivery: Delivery) -> bool:
         if not self._deliveries.note_expiring(delivery):
@@ -248,10 +264,6 @@ def _next(turn: Turn, pages: Iterator[Sequence[DeliveryKey]]) -> Sequence[Delive
 
 def _unreadable(key: DeliveryKey) -> None:
     raise UnreadableRecordError(key)
-
-
-def _restarts(counts: Counter[Overdue]) -> int:
-    return counts[Overdue.UNSTARTED] + counts[Overdue.SHORT] + counts[Overdue.LONG]
 
 
 def _keys(page: Page[OverdueDelivery]) -> list[DeliveryKey]:
