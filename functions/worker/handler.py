@@ -102,14 +102,22 @@ def _attempt(
     generation = int(event.get("generation", 0))
     key = DeliveryKey(**names)
     if event.get("action") == Action.RESEND:
-        services.retrier.resend(key)
-        verdict = Verdict(Decision.DONE)
-    else:
-        verdict = services.retrier.retry(
-            key, attempt_number, generation, invocation=context.aws_request_id, machine=machine
-        )
+        return _resend(key, attempt_number, services)
+    verdict = services.retrier.retry(
+        key, attempt_number, generation, invocation=context.aws_request_id, machine=machine
+    )
     state = {"version": VERSION, **names, "generation": generation}
     return {**state, **_next(verdict, attempt_number)}
+
+
+def _resend(key: DeliveryKey, attempt_number: int, services: wiring.Services) -> dict[str, Any]:
+    """Make an attempt besides the schedule, or have the execution wait for the end of a pause."""
+    seconds = services.retrier.resend(key).wait_seconds
+    state = {"version": VERSION, **key._asdict(), "attempt": attempt_number}
+    if not seconds:
+        return {**state, "decision": Decision.DONE}
+    again = {"action": Action.RESEND, "seconds": math.ceil(seconds)}
+    return {**state, **again, "decision": Decision.WAIT}
 
 
 def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:

@@ -32,6 +32,10 @@ def check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
     progress.tell("Genuine and forged requests are being sent ...")
     made = api.call("POST", path).data
     patient_until = time.monotonic() + _CHECK_PATIENCE_SECONDS
+    if "not_before" in made:
+        progress.end()
+        print(f"The receiver asked for a pause until {made['not_before']}.", file=sys.stderr)
+        patient_until = 0.0
     while made["status"] == "running" and time.monotonic() < patient_until:
         time.sleep(_CHECK_POLL_SECONDS)
         made = api.get(f"{path}s/{made['id']}")

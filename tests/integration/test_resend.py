@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,3 +175,30 @@ def test_a_state_machine_that_is_not_there_is_our_own_trouble(aws: Backend) -> N
     scheduler = StepFunctionsRetryScheduler(aws.clients["stepfunctions"], arn)
     with pytest.raises(UnavailableError):
         scheduler.resend(samples.delivery().key, attempt=2, request_id="a")
+
+
+def test_a_resend_that_meets_a_pause_has_its_execution_wait(aws: Backend, owner: ApiClient) -> None:
+    """The receiver asks for it once the resend was accepted; the state goes round as it is."""
+    with Receiver(Answer(500), Answer(503, {"Retry-After": "2"}), Answer(200)) as receiver:
+        path = register(owner, receiver)
+        dispatch(aws)
+        [listed] = owner.call("GET", f"{path}/deliveries").data
+        delivery_path = f"{path}/deliveries/{listed['id']}"
+        accepted = owner.call("POST", f"{delivery_path}/resend")
+        assert (accepted.status, "not_before" in accepted.data) == (202, False)
+        [state] = resends(aws)
+        assert run(aws, state)["decision"] == "done"
+
+        waits = run(aws, {"action": "attempt", "state": state})
+        assert (waits["decision"], waits["action"]) == ("wait", "resend")
+        assert 1 <= waits["seconds"] <= 2
+        shown = owner.call("GET", path).data["health"]["not_before"]
+        again = owner.call("POST", f"{delivery_path}/resend")
+        assert (again.status, again.data["not_before"]) == (202, shown)
+        assert len(receiver.requests) == 2
+
+        time.sleep(2)
+        assert run(aws, {"action": "attempt", "state": waits})["decision"] == "done"
+        assert owner.call("GET", delivery_path).data["status"] == "succeeded"
+        assert "not_before" not in owner.call("GET", path).data["health"]
+    assert len(receiver.requests) == 3

@@ -15,6 +15,7 @@ from support.fakes import (
     FakeWebhookStore,
 )
 from support.http_api import LIMITS
+from support.world import World as Services
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.jobs.check import Check, Probe, Verdict, judge
 from webhooks.domain.rate_limit import RateLimit
@@ -119,6 +120,8 @@ class World:
         self.webhook = samples.webhook(**changes)
         self.webhooks = FakeWebhookStore()
         self.webhooks.add(self.webhook, Secrets(samples.SECRET))
+        self.services = Services(store=self.webhooks)
+        self.services.clock = self.clock  # type: ignore[method-assign]
         self.receiver = ReceiverOf(verify)
         self.store = FakeJobStore[Check]()
         self.scheduler = FakeJobScheduler()
@@ -138,6 +141,7 @@ class World:
             store=self.store,
             destinations=self.webhooks,
             sender=self.receiver,
+            pauses=self.services.pauses,
             observer=self.observer,
             clock=self.clock,
         )

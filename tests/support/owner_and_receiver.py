@@ -185,8 +185,10 @@ class Story:
 
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
         verdict = self.world.retry(key, attempt, generation)
-        if verdict.decision is Decision.WAIT:
-            self.later(verdict.seconds, partial(self._retry, key, attempt + 1, generation))
+        if verdict.decision is Decision.WAIT and verdict.delivery is not None:
+            # The same one again where it was only moved.
+            following = verdict.delivery.next_attempt
+            self.later(verdict.seconds, partial(self._retry, key, following, generation))
 
     def _retry_shortly(self, key: DeliveryKey, attempt: int) -> None:
         delivery = self.world.deliveries.get(key)

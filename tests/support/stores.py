@@ -25,6 +25,7 @@ from support.fakes import (
     FakeJobStore,
     FakeOverdueDeliveries,
     FakeOverdueJobs,
+    FakePauseStore,
     FakeRateLimitStore,
     FakeWebhookStore,
     FakeWebhookTrail,
@@ -40,6 +41,7 @@ from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
 from webhooks.adapters.jobs import DynamoDBJobStore
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries, DynamoDBOverdueJobs
+from webhooks.adapters.pauses import DynamoDBPauseStore
 from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
 from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
 
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         WebhookStore,
         WebhookTrail,
     )
+    from webhooks.ports.pauses import PauseStore
 
 _ENDPOINT = "DYNAMODB_ENDPOINT"
 
@@ -95,6 +98,7 @@ class Stores(NamedTuple):
     erasures: JobStore[Erasure]
     trail: WebhookTrail
     rate_limits: RateLimitStore
+    pauses: PauseStore
 
 
 class Clock:
@@ -142,10 +146,11 @@ def on_fakes() -> Stores:
     replays: FakeJobStore[Replay] = FakeJobStore(one_at_a_time=True)
     checks: FakeJobStore[Check] = FakeJobStore()
     erasures: FakeJobStore[Erasure] = FakeJobStore()
+    health = FakeHealthStore(webhooks)
     return Stores(
         webhooks=webhooks,
         destinations=webhooks,
-        health=FakeHealthStore(webhooks),
+        health=health,
         deliveries=deliveries,
         overdue=FakeOverdueDeliveries(deliveries),
         overdue_jobs=FakeOverdueJobs(replays, checks, erasures),
@@ -157,6 +162,7 @@ def on_fakes() -> Stores:
         erasures=erasures,
         trail=FakeWebhookTrail(webhooks),
         rate_limits=FakeRateLimitStore(),
+        pauses=FakePauseStore(health),
     )
 
 
@@ -178,6 +184,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         erasures=DynamoDBJobStore(client, table, ERASURES, retention_days=30, clock=clock),
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
         rate_limits=DynamoDBRateLimitStore(client, table),
+        pauses=DynamoDBPauseStore(client, "WebhooksTable"),
     )
 
 

@@ -19,6 +19,7 @@ from support.fakes import (
     FakeOperationalEvents,
     FakeOverdueDeliveries,
     FakeOverdueJobs,
+    FakePauseStore,
     FakeReceivedMessages,
     FakeRejectedMessages,
     FakeScheduler,
@@ -40,6 +41,7 @@ from webhooks.services.jobs.runner import JobRunner
 from webhooks.services.jobs.sweep import SweepJob
 from webhooks.services.jobs.sweep_deliveries import DeliverySweep
 from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
+from webhooks.services.pauses import Pauses
 from webhooks.services.reader import Message
 from webhooks.services.retrier import Machine, Retrier, Verdict
 from webhooks.services.retries import Retries
@@ -88,6 +90,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.health_store = FakeHealthStore(self.store)
+        self.pause_store = FakePauseStore(self.health_store)
         self.walk = FakeDeliveryWalk(self.deliveries)
 
     def clock(self) -> float:
@@ -106,6 +109,19 @@ class World:
             operational_events=self.operational_events,
             observer=self.observer,
             recovery_schedule=self.recovery_schedule,
+            clock=self.clock,
+            random=lambda: self.random,
+            new_id=self.new_id,
+        )
+
+    @cached_property
+    def pauses(self) -> Pauses:
+        return Pauses(
+            store=self.pause_store,
+            recoveries=self.health_store,
+            health=self.health,
+            scheduler=self.recoveries,
+            observer=self.observer,
             clock=self.clock,
             random=lambda: self.random,
             new_id=self.new_id,
@@ -140,6 +156,7 @@ class World:
             destinations=self.store,
             deliverer=self.deliverer,
             health=self.health,
+            pauses=self.pauses,
             retries=self.retries,
             observer=self.observer,
             clock=self.clock,
@@ -152,6 +169,7 @@ class World:
             deliveries=self.deliveries,
             deliverer=self.deliverer,
             health=self.health,
+            pauses=self.pauses,
             retries=self.retries,
             queue=self.queue,
             rejected=self.rejected,
@@ -183,6 +201,7 @@ class World:
             deliveries=self.deliveries,
             destinations=self.store,
             retrier=self.retrier,
+            pauses=self.pauses,
             observer=self.observer,
             clock=self.clock,
             random=lambda: self.random,

@@ -129,3 +129,54 @@ def test_a_webhook_is_enabled_so_often_an_hour(store: FakeWebhookStore, active: 
     registry.update("acme", webhook.id, WebhookChanges(active=False))
     registry.update("acme", webhook.id, WebhookChanges(description="new", url=REGISTRATION.url))
     assert registry.update("acme", str(UUID(int=1)), WebhookChanges(active=True)) is None
+
+
+def paused(store: FakeWebhookStore, registry: Registry, **values: Any) -> Webhook:
+    """Return a webhook of the registry's whose receiver asked for an hour's pause."""
+    webhook = registry.register("acme", REGISTRATION).webhook
+    health = Health(failures=1, not_before_ms=NOW_NS // 1_000_000 + 3_600_000, **values)
+    webhook = replace(webhook, health=health)
+    store.add(webhook, Secrets("s"))
+    return webhook
+
+
+@pytest.mark.parametrize("recovery_id", [None, "recovery-1"])
+@pytest.mark.parametrize("changes", [{"active": True}, {"url": "https://new.example.com/hook"}])
+def test_enabling_or_moving_a_paused_webhook_ends_the_pause_with_a_probe(
+    store: FakeWebhookStore, changes: dict[str, Any], recovery_id: str | None
+) -> None:
+    recoveries = FakeJobScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    circuit = Circuit.DRAINING if recovery_id else Circuit.CLOSED
+    webhook = paused(store, registry, circuit=circuit, recovery_id=recovery_id)
+    changed = registry.update("acme", webhook.id, WebhookChanges(**changes))
+    assert changed is not None
+    health = changed.health
+    assert (health.not_before_ms, health.circuit) == (None, Circuit.OPEN)
+    assert health.awaits_probe
+    [(key, delay)] = recoveries.started
+    assert (key.recovery_id, delay) == (health.recovery_id, 1)
+    assert key.recovery_id != recovery_id
+
+
+@pytest.mark.parametrize("changes", [{"headers": {"X-Team": "a"}}, {"description": "new"}])
+def test_another_change_leaves_a_pause_as_it_is(
+    store: FakeWebhookStore, changes: dict[str, Any]
+) -> None:
+    recoveries = FakeJobScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = paused(store, registry)
+    changed = registry.update("acme", webhook.id, WebhookChanges(**changes))
+    assert changed is not None
+    assert changed.health == webhook.health
+    assert recoveries.started == []
+
+
+def test_a_pause_that_is_over_has_nobody_probed(store: FakeWebhookStore) -> None:
+    recoveries = FakeJobScheduler()
+    registry = make_registry(store, recoveries=recoveries)
+    webhook = paused(store, registry)
+    over = replace(webhook, health=replace(webhook.health, not_before_ms=NOW_NS // 1_000_000))
+    store.add(over, Secrets("s"))
+    assert registry.update("acme", webhook.id, WebhookChanges(active=True)) == over
+    assert recoveries.started == []

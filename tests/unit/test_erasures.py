@@ -210,7 +210,7 @@ def test_an_attempt_under_way_records_no_payload_and_no_answer(world: World) -> 
         return Outcome(FailureReason.HTTP_STATUS, status_code=500, response_body=f"no {ANNA}")
 
     world.sender.answer = answer
-    assert world.retrier.resend(delivery.key) is False
+    assert world.retrier.resend(delivery.key).succeeded is False
     erased = world.now(delivery)
     assert erased.erased
     assert [attempt.response_body for attempt in erased.attempts] == ["", ""]
@@ -275,7 +275,7 @@ def test_an_erasure_that_somebody_else_carried_on_is_looked_at_again(
 def test_what_is_erased_is_never_sent_again(world: World) -> None:
     delivery = world.about(ANNA, status=Status.EXHAUSTED, next_attempt_at_ms=None)
     world.finish(world.start())
-    assert world.retrier.resend(delivery.key) is False
+    assert world.retrier.resend(delivery.key).succeeded is False
     assert Redriver(world.deliveries, world.scheduler, world.clock).redrive(delivery.key) is (
         Redriven.ERASED
     )

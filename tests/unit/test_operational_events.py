@@ -45,6 +45,7 @@ def published() -> dict[str, dict[str, Any]]:
     for passed_ms in (WARN_AFTER_MS, DISABLE_AFTER_MS):
         world.now_ms = samples.NOW_MS + passed_ms
         world.health.report(world.webhook(), failed[:1])
+    world.health.paused(world.webhook(), world.now_ms)
     world.health.exhausted(samples.delivery(status=Status.EXHAUSTED))
     world.health.expiring(samples.delivery().defer("webhook_disabled"), world.now_ms)
     return {entry["DetailType"]: json.loads(entry["Detail"]) for entry in bus.entries}

@@ -174,9 +174,9 @@ def test_a_webhook_that_fails_again_at_the_very_end_is_probed_on(world: World) -
     before = settled(world)
     end = world.health_store.end
 
-    def meanwhile(key: RecoveryKey, draining_since_ms: int) -> bool:
+    def meanwhile(key: RecoveryKey, draining_since_ms: int, **known: int | None) -> bool:
         world.be(Circuit.OPEN)
-        return end(key, draining_since_ms)
+        return end(key, draining_since_ms, **known)
 
     world.health_store.end = meanwhile  # type: ignore[method-assign]
     assert world.step(before) == before
@@ -189,10 +189,10 @@ def test_a_webhook_that_was_down_once_more_at_the_very_end_settles_once_more(wor
     before = settled(world)
     end = world.health_store.end
 
-    def meanwhile(key: RecoveryKey, draining_since_ms: int) -> bool:
+    def meanwhile(key: RecoveryKey, draining_since_ms: int, **known: int | None) -> bool:
         world.now_ms += 1
         world.drain()
-        return end(key, draining_since_ms)
+        return end(key, draining_since_ms, **known)
 
     world.health_store.end = meanwhile  # type: ignore[method-assign]
     assert world.step(before) == before

@@ -51,6 +51,7 @@ class World(Services):
             walk=self.walk,
             destinations=self.store,
             retrier=self.retrier,
+            pauses=self.pauses,
             observer=self.observer,
             clock=lambda: NOW,
             deliveries_per_second=RATE,

@@ -43,7 +43,7 @@ def world() -> World:
 @pytest.mark.parametrize("status", Status)
 def test_a_success_settles_the_delivery_whatever_it_was(world: World, status: Status) -> None:
     world.deliveries.deliveries[DELIVERY.key] = replace(DELIVERY, status=status)
-    assert world.retrier.resend(DELIVERY.key) is True
+    assert world.retrier.resend(DELIVERY.key).succeeded is True
     assert (world.stored.status, world.stored.next_attempt_at_ms) == (Status.SUCCEEDED, None)
     assert [attempt.manual for attempt in world.stored.attempts] == [False, True]
 
@@ -53,7 +53,7 @@ def test_a_failure_is_logged_and_changes_nothing_else(world: World, status: Stat
     before = replace(DELIVERY, status=status)
     world.deliveries.deliveries[DELIVERY.key] = before
     world.sender.answer = lambda *_: REFUSED
-    assert world.retrier.resend(DELIVERY.key) is False
+    assert world.retrier.resend(DELIVERY.key).succeeded is False
     assert replace(world.stored, attempts=before.attempts) == before
     assert len(world.stored.attempts) == 2
 
@@ -76,7 +76,7 @@ def test_what_the_schedule_recorded_meanwhile_is_kept(world: World) -> None:
         return REFUSED
 
     world.sender.answer = answer
-    assert world.retrier.resend(DELIVERY.key) is False
+    assert world.retrier.resend(DELIVERY.key).succeeded is False
     assert world.stored.status is Status.EXHAUSTED
     assert world.stored.attempts[:2] == rival.attempts
     assert (world.stored.attempts[2].number, world.stored.attempts[2].manual) == (3, True)
@@ -92,7 +92,7 @@ def test_nothing_is_sent_where_there_is_nothing_to_send_or_to_send_to(
         world.store.delete("acc_1", samples.webhook().id)
     else:
         world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
-    assert world.retrier.resend(DELIVERY.key) is False
+    assert world.retrier.resend(DELIVERY.key).succeeded is False
     assert world.sender.posts == []
     assert world.observer.logged("resend_dropped")
 
@@ -101,7 +101,7 @@ def test_without_a_secret_a_delivery_that_succeeded_stays_so(world: World) -> No
     succeeded = replace(DELIVERY, status=Status.SUCCEEDED, next_attempt_at_ms=None)
     world.deliveries.deliveries[DELIVERY.key] = succeeded
     world.store.add(samples.webhook(), Secrets(None))
-    assert world.retrier.resend(DELIVERY.key) is False
+    assert world.retrier.resend(DELIVERY.key).succeeded is False
     assert world.stored == succeeded
     assert world.sender.posts == []
 
@@ -130,7 +130,7 @@ def test_a_delivery_deferred_during_a_failed_resend_stays_deferred(world: World)
         assert world.retry(DELIVERY.key, 2).decision is Decision.DONE
 
     during(world, disabled, REFUSED)
-    assert not world.retrier.resend(DELIVERY.key)
+    assert not world.retrier.resend(DELIVERY.key).succeeded
     assert world.stored.status is Status.WAITING
     assert [attempt.manual for attempt in world.stored.attempts] == [False, True]
 
@@ -140,7 +140,7 @@ def test_a_scheduled_success_is_kept_when_a_manual_failure_is_recorded_first(
 ) -> None:
     def failed_by_hand() -> None:
         world.sender.answer = lambda *_: REFUSED
-        assert not world.retrier.resend(DELIVERY.key)
+        assert not world.retrier.resend(DELIVERY.key).succeeded
 
     during(world, failed_by_hand, Outcome(status_code=200))
     assert world.retry(DELIVERY.key, 2).decision is Decision.DONE
@@ -172,14 +172,14 @@ def test_a_success_by_hand_behind_a_recorded_failure_has_no_reason(world: World)
         )
 
     during(world, exhausted, Outcome(status_code=200))
-    assert world.retrier.resend(DELIVERY.key)
+    assert world.retrier.resend(DELIVERY.key).succeeded
     assert (world.stored.status, world.stored.reason) == (Status.SUCCEEDED, None)
 
 
 def test_a_full_log_takes_no_more_attempts_by_hand(world: World) -> None:
     full = replace(DELIVERY, attempts=tuple(samples.attempt(n) for n in range(1, MAX_ATTEMPTS + 1)))
     world.deliveries.deliveries[DELIVERY.key] = full
-    assert not world.retrier.resend(DELIVERY.key)
+    assert not world.retrier.resend(DELIVERY.key).succeeded
     assert world.sender.posts == []
     assert world.stored == full
 

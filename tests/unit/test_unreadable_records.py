@@ -118,6 +118,7 @@ def test_a_replay_sends_the_others(world: World) -> None:
         walk=world.walk,
         destinations=world.store,
         retrier=world.retrier,
+        pauses=world.pauses,
         observer=world.observer,
         clock=world.clock,
         deliveries_per_second=2,

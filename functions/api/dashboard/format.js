@@ -117,6 +117,9 @@ function inWords(webhook) {
     const why = DISABLED[webhook.disabled_reason] ?? "The webhook is disabled.";
     return `${why} Its events are kept, and sent when you enable it.`;
   }
+  if (webhook.health.not_before && state !== "down") {
+    return "Your server asked for a pause. Events are kept, and sent when it is over.";
+  }
   const first = since ? distance(since) : "just now";
   const tries = failures === 1
     ? `The last attempt failed, ${first}.`

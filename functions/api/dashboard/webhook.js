@@ -100,6 +100,7 @@ function headOf(webhook, actions) {
     el("dl", { class: "facts" },
       fact("Events", eventList(webhook)),
       webhook.health.failing_since ? fact("Failing since", exactly(webhook.health.failing_since)) : null,
+      webhook.health.not_before ? fact("Paused until", exactly(webhook.health.not_before)) : null,
       fact("Id", el("code", {}, webhook.id)),
       fact("Registered", exactly(webhook.created_at)),
       webhook.header_names ? fact("Headers of your own", el("code", {}, foreign(webhook.header_names.join(", ")))) : null,

@@ -10,7 +10,7 @@ from api.dependencies import AccountId, ReceiverChecks, WebhookRegistry
 from api.operations import Missing, refuses
 from api.routes.parameters import WebhookId, own_webhook
 from api.schemas.base import Success
-from api.schemas.checks import CheckOut
+from api.schemas.checks import AcceptedCheckOut, CheckOut
 from webhooks.domain.errors import TooManyTestsError, WebhookDisabledError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -22,9 +22,13 @@ CheckId = Annotated[str, Path(description="The check's id."), Missing(errors.che
 @refuses(WebhookDisabledError(), TooManyTestsError())
 def start_check(
     webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry, checks: ReceiverChecks
-) -> Success[CheckOut]:
-    """Sends genuine and forged samples to the webhook's url, nine at most. Follow it by its id."""
-    return Success(data=CheckOut.of(checks.start(own_webhook(registry, account_id, webhook_id))))
+) -> Success[AcceptedCheckOut]:
+    """Sends genuine and forged samples to the webhook's url, nine at most. Follow it by its id.
+
+    During a pause that the receiver asked for it is made at not_before.
+    """
+    webhook = own_webhook(registry, account_id, webhook_id)
+    return Success(data=AcceptedCheckOut.accepted(checks.start(webhook), webhook))
 
 
 @router.get("/<webhook_id>/checks/<check_id>", summary="Read a check's report", tags=["Checks"])

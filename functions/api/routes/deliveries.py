@@ -10,7 +10,12 @@ from api.dependencies import AccountId, DeliveryLogbook, WebhookRegistry
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
-from api.schemas.deliveries import DeliveryOut, DeliverySummaryOut, SampleEventIn
+from api.schemas.deliveries import (
+    AcceptedDeliveryOut,
+    DeliveryOut,
+    DeliverySummaryOut,
+    SampleEventIn,
+)
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import (
     DeliveryErasedError,
@@ -99,12 +104,16 @@ def resend_delivery(
     account_id: AccountId,
     registry: WebhookRegistry,
     logbook: DeliveryLogbook,
-) -> Success[DeliverySummaryOut]:
-    """One attempt at once, whatever the status, which leaves the schedule as it is."""
-    delivery = logbook.resend(own_webhook(registry, account_id, webhook_id), delivery_id)
+) -> Success[AcceptedDeliveryOut]:
+    """One attempt at once, whatever the status, which leaves the schedule as it is.
+
+    During a pause that the receiver asked for it is made at not_before.
+    """
+    webhook = own_webhook(registry, account_id, webhook_id)
+    delivery = logbook.resend(webhook, delivery_id)
     if delivery is None:
         raise errors.delivery_not_found()
-    return Success(data=DeliverySummaryOut.of(delivery))
+    return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))
 
 
 @router.post("/<webhook_id>/test", status_code=202, summary="Try it out", tags=["Deliveries"])
@@ -115,7 +124,10 @@ def send_test_event(
     account_id: AccountId,
     registry: WebhookRegistry,
     logbook: DeliveryLogbook,
-) -> Success[DeliverySummaryOut]:
-    """A sample event is delivered and retried as any other; the log marks it as a test."""
-    delivery = logbook.test(own_webhook(registry, account_id, webhook_id), sample.event)
-    return Success(data=DeliverySummaryOut.of(delivery))
+) -> Success[AcceptedDeliveryOut]:
+    """A sample event is delivered and retried as any other; the log marks it as a test.
+
+    During a pause that the receiver asked for it is sent at not_before.
+    """
+    webhook = own_webhook(registry, account_id, webhook_id)
+    return Success(data=AcceptedDeliveryOut.accepted(logbook.test(webhook, sample.event), webhook))

@@ -1,13 +1,15 @@
 """The shapes of checks of a receiver."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from api.schemas.base import Out
+from api.schemas.webhooks import NOT_BEFORE, HealthOut
 from webhooks.domain.delivery import FailureReason
 from webhooks.domain.jobs.check import Check, CheckStatus, Finding, Probe, Report, Verdict, judge
 from webhooks.domain.timestamps import to_text
+from webhooks.domain.webhook import Webhook
 
 
 class FindingOut(Out):
@@ -64,15 +66,30 @@ class CheckOut(Out):
     @classmethod
     def of(cls, check: Check) -> "CheckOut":
         """Return a check as the API shows it."""
-        report: Report | None = judge(check.outcomes) if check.outcomes else None
-        return cls(
-            id=check.id,
-            webhook_id=check.webhook_id,
-            status=check.status,
-            verified=report.verified if report else None,
-            message=report.message if report else None,
-            requests=[FindingOut.of(finding) for finding in report.findings] if report else None,
-            created_at=to_text(check.created_at_ms),
-            updated_at=to_text(check.updated_at_ms),
-            reason=check.reason,
-        )
+        return cls(**_shown(check))
+
+
+class AcceptedCheckOut(CheckOut):
+    """A check that was asked for."""
+
+    not_before: str | None = Field(default=None, description=NOT_BEFORE)
+
+    @classmethod
+    def accepted(cls, check: Check, webhook: Webhook) -> "AcceptedCheckOut":
+        """Return a check that waits for the end of its webhook's pause, if any."""
+        return cls(**_shown(check), not_before=HealthOut.of(webhook.health).not_before)
+
+
+def _shown(check: Check) -> dict[str, Any]:
+    report: Report | None = judge(check.outcomes) if check.outcomes else None
+    return {
+        "id": check.id,
+        "webhook_id": check.webhook_id,
+        "status": check.status,
+        "verified": report.verified if report else None,
+        "message": report.message if report else None,
+        "requests": [FindingOut.of(finding) for finding in report.findings] if report else None,
+        "created_at": to_text(check.created_at_ms),
+        "updated_at": to_text(check.updated_at_ms),
+        "reason": check.reason,
+    }

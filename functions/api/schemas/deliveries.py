@@ -6,9 +6,11 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from api.schemas.base import In, Out
+from api.schemas.webhooks import NOT_BEFORE, HealthOut
 from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status
 from webhooks.domain.event import EventType
 from webhooks.domain.timestamps import to_text
+from webhooks.domain.webhook import Webhook
 
 _EVENT_SCHEMA: dict[str, Any] = {
     "type": "string",
@@ -67,6 +69,17 @@ class DeliverySummaryOut(Out):
     def of(cls, delivery: Delivery) -> "DeliverySummaryOut":
         """Return a delivery as the list shows it."""
         return cls(**_summary(delivery))
+
+
+class AcceptedDeliveryOut(DeliverySummaryOut):
+    """A delivery of which an attempt was asked for."""
+
+    not_before: str | None = Field(default=None, description=NOT_BEFORE)
+
+    @classmethod
+    def accepted(cls, delivery: Delivery, webhook: Webhook) -> "AcceptedDeliveryOut":
+        """Return a delivery whose attempt waits for the end of its webhook's pause, if any."""
+        return cls(**_summary(delivery), not_before=HealthOut.of(webhook.health).not_before)
 
 
 class DeliveryOut(DeliverySummaryOut):

@@ -1,5 +1,6 @@
 """The shapes of webhooks."""
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -227,25 +228,41 @@ class RotatedSecretOut(Out):
         )
 
 
+NOT_BEFORE = (
+    "When it is sent, where the receiver asked for a pause by Retry-After; absent where it is sent "
+    "at once."
+)
+"""What the document says of `not_before` in responses to what is sent by an owner's wish."""
+
+
 class HealthOut(Out):
     """How a webhook's latest attempts went.
 
     `failing`: the last one failed. `down`: so many failed in a row that events wait until a probe
-    succeeds. `recovering`: what waited is being sent.
+    succeeds. `recovering`: what waited is being sent, or will be at `not_before`.
     """
 
     state: HealthState
     consecutive_failures: int
     failing_since: str | None = None
+    not_before: str | None = Shape(
+        default=None,
+        description=(
+            "When the pause ends that the receiver asked for by Retry-After on a 429 or 503. "
+            "Nothing is sent until then. Absent where there is none."
+        ),
+    )
 
     @classmethod
     def of(cls, health: Health) -> "HealthOut":
         """Return a webhook's health as the API shows it."""
         since_ms = health.failing_since_ms
+        until_ms = health.paused_until_ms(time.time_ns() // 1_000_000)
         return cls(
             state=health.state,
             consecutive_failures=health.failures,
             failing_since=None if since_ms is None else to_text(since_ms),
+            not_before=None if until_ms is None else to_text(until_ms),
         )
 
 

@@ -18,6 +18,7 @@ from support.fakes.outside import (
     FakeRejectedMessages,
     FakeSender,
 )
+from support.fakes.pauses import FakePauseStore
 from support.fakes.schedulers import FakeJobScheduler, FakeScheduler
 from support.fakes.webhooks import FakeWebhookStore, FakeWebhookTrail
 
@@ -36,6 +37,7 @@ __all__ = [
     "FakeOperationalEvents",
     "FakeOverdueDeliveries",
     "FakeOverdueJobs",
+    "FakePauseStore",
     "FakeRateLimitStore",
     "FakeReceivedMessages",
     "FakeRejectedMessages",

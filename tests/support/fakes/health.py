@@ -45,7 +45,7 @@ class FakeHealthStore:
         window: bool = False,
     ) -> Health | None:
         def change(webhook: Webhook) -> Webhook | None:
-            if self._leads_elsewhere(webhook, updated_at_ms):
+            if self.leads_elsewhere(webhook, updated_at_ms):
                 return None
             health = webhook.health
             since_ms = health.failing_since_ms
@@ -57,7 +57,7 @@ class FakeHealthStore:
                 window=_counted(health.window, counted, now_ms) if window else health.window,
             )
 
-        changed = self._change("failed", (account_id, webhook_id), change)
+        changed = self.change("failed", (account_id, webhook_id), change)
         return None if changed is None else changed.health
 
     def count(
@@ -70,11 +70,11 @@ class FakeHealthStore:
         updated_at_ms: int | None = None,
     ) -> Health | None:
         def change(webhook: Webhook) -> Webhook | None:
-            if self._leads_elsewhere(webhook, updated_at_ms):
+            if self.leads_elsewhere(webhook, updated_at_ms):
                 return None
             return _with_health(webhook, window=_counted(webhook.health.window, tally, now_ms))
 
-        changed = self._change("count", (account_id, webhook_id), change)
+        changed = self.change("count", (account_id, webhook_id), change)
         return None if changed is None else changed.health
 
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
@@ -93,7 +93,7 @@ class FakeHealthStore:
                 )
             return cleared
 
-        self._change("succeeded", (account_id, webhook_id), change)
+        self.change("succeeded", (account_id, webhook_id), change)
         return was_down
 
     def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
@@ -146,7 +146,7 @@ class FakeHealthStore:
                 down_since_ms=since_ms if window is None else window.since_ms,
             )
 
-        changed = self._change("open", key[:2], change)
+        changed = self.change("open", key[:2], change)
         return None if changed is None else changed.health.recovery_id
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
@@ -156,7 +156,7 @@ class FakeHealthStore:
                 return None
             return _with_health(webhook, warned_at_ms=now_ms)
 
-        return self._change("warn", (account_id, webhook_id), change) is not None
+        return self.change("warn", (account_id, webhook_id), change) is not None
 
     def disable(
         self,
@@ -169,14 +169,14 @@ class FakeHealthStore:
         updated_at_ms: int | None = None,
     ) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
-            if not webhook.active or self._leads_elsewhere(webhook, updated_at_ms):
+            if not webhook.active or self.leads_elsewhere(webhook, updated_at_ms):
                 return None
             if failing_since_ms is not None and not _since(webhook, failing_since_ms):
                 return None
             self.store.target_changed_at_ms[account_id, webhook_id] = now_ms
             return replace(webhook, active=False, disabled_reason=reason, updated_at_ms=now_ms)
 
-        return self._change("disable", (account_id, webhook_id), change) is not None
+        return self.change("disable", (account_id, webhook_id), change) is not None
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:
         self._change_recovery(
@@ -186,9 +186,13 @@ class FakeHealthStore:
         if left is not None and left.recovery_id == key.recovery_id:
             self.store.unstarted[key[:2]] = UnstartedRecovery(key.recovery_id, due_ms)
 
-    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
+    def end(
+        self, key: RecoveryKey, draining_since_ms: int, *, not_before_ms: int | None = None
+    ) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
             drained = (Circuit.DRAINING, draining_since_ms)
+            if webhook.active and (webhook.health.not_before_ms or 0) > (not_before_ms or 0):
+                return None
             if webhook.active and drained != (
                 webhook.health.circuit,
                 webhook.health.draining_since_ms,
@@ -242,7 +246,7 @@ class FakeHealthStore:
         ]
         return keys[:limit]
 
-    def _leads_elsewhere(self, webhook: Webhook, updated_at_ms: int | None) -> bool:
+    def leads_elsewhere(self, webhook: Webhook, updated_at_ms: int | None) -> bool:
         changed_at_ms = self.store.target_changed_at_ms.get((webhook.account_id, webhook.id), 0)
         return updated_at_ms is not None and changed_at_ms > updated_at_ms
 
@@ -252,9 +256,9 @@ class FakeHealthStore:
         def of_this(webhook: Webhook) -> Webhook | None:
             return change(webhook) if webhook.health.recovery_id == key.recovery_id else None
 
-        return self._change(method, key[:2], of_this)
+        return self.change(method, key[:2], of_this)
 
-    def _change(
+    def change(
         self, method: str, key: tuple[str, str], change: Callable[[Webhook], Webhook | None]
     ) -> Webhook | None:
         self.failures.check(method)

@@ -34,6 +34,7 @@ class FakeScheduler:
         self.generations: dict[Name, bool] = {}
         self.shorts: list[tuple[DeliveryKey, int, float]] = []
         self.resends: dict[str, tuple[DeliveryKey, int]] = {}
+        self.resend_delays: list[float] = []
         self.calls = 0
         self.failures = Failures()
 
@@ -57,8 +58,11 @@ class FakeScheduler:
         """End an execution before its time, as an operator can."""
         self.generations[Name.of(delivery)] = False
 
-    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
+    def resend(
+        self, key: DeliveryKey, *, attempt: int, request_id: str, delay_seconds: float = 0
+    ) -> None:
         self.failures.check("resend")
+        self.resend_delays.append(delay_seconds)
         self.resends.setdefault(request_id, (key, attempt))
 
 

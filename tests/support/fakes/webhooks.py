@@ -107,6 +107,9 @@ class FakeWebhookStore:
                 down_since_ms=found[0].health.down_since_ms,
                 comeback=Comeback.SLOW,
             )
+        elif "url" in values:
+            health = values.get("health", found[0].health)
+            values["health"] = replace(health, not_before_ms=None)
         webhook = replace(found[0], updated_at_ms=now_ms, **values)
         self.add(webhook, found[1])
         return webhook
@@ -120,7 +123,8 @@ class FakeWebhookStore:
         if webhook is None or secrets is None or not webhook.active:
             return False
         health = webhook.health
-        if health.circuit is not Circuit.OPEN or self.asked_at_ms.get(owner, 0) > before_ms:
+        held = health.circuit is Circuit.OPEN or health.paused_until_ms(now_ms) is not None
+        if not held or self.asked_at_ms.get(owner, 0) > before_ms:
             return False
         self.asked_at_ms[owner] = now_ms
         trial = health.comeback is Comeback.TRIAL
@@ -129,6 +133,10 @@ class FakeWebhookStore:
             failures=0,
             failing_since_ms=None,
             warned_at_ms=None,
+            window=None,
+            circuit=Circuit.OPEN,
+            draining_since_ms=0,
+            not_before_ms=None,
             recovery_id=recovery_id,
             recovery_due_at_ms=now_ms,
             comeback=Comeback.TRIAL if trial else Comeback.SLOW,

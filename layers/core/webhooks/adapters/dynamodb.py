@@ -161,6 +161,8 @@ class DynamoDBWebhookStore:
         if recovery_id is not None:
             values |= webhook_items.asked(recovery_id, now_ms)
             forgotten += [*webhook_items.FAILURE_ATTRIBUTES, "draining_since"]
+        if recovery_id is not None or "url" in changes:
+            forgotten.append(webhook_items.NOT_BEFORE)
         if recovery_id is not None or webhook_items.changes_target(changes):
             values[webhook_items.TARGET_CHANGED] = items.number(now_ms)
             forgotten += webhook_items.WINDOW_ATTRIBUTES
@@ -203,8 +205,12 @@ class DynamoDBWebhookStore:
     def ask(
         self, account_id: str, webhook_id: str, recovery_id: str, now_ms: int, *, before_ms: int
     ) -> bool:
-        """Have another recovery probe a webhook that is down, in one conditional write."""
-        forgotten = webhook_items.FAILURE_ATTRIBUTES
+        """Have another recovery probe a webhook that is down or has a pause, which ends.
+
+        In one conditional write.
+        """
+        cleared = (*webhook_items.FAILURE_ATTRIBUTES, *webhook_items.WINDOW_ATTRIBUTES)
+        forgotten = (*cleared, "draining_since", webhook_items.NOT_BEFORE)
         values = webhook_items.asked(recovery_id, now_ms)
         # One on trial stays so.
         assigned = [f"#{name} = :{name}" for name in values if name != "comeback"]
@@ -216,7 +222,8 @@ class DynamoDBWebhookStore:
             webhook_id,
             expression,
             values,
-            "#circuit = :circuit AND active = :enabled AND "
+            f"(#circuit = :circuit OR #{webhook_items.NOT_BEFORE} > :{webhook_items.ASKED}) AND "
+            "active = :enabled AND "
             "(attribute_not_exists(#asked_at) OR #asked_at <= :before)",
             named=forgotten,
         )

@@ -26,11 +26,7 @@ if TYPE_CHECKING:
     from webhooks.domain.health import Health, Window
 
 _RECOVERING_INDEX = "recovering"
-# Whoever read the webhook saw every change up to its `updated_at`.
-_UNCHANGED = (
-    f"attribute_exists(webhook_id) AND (attribute_not_exists({webhook_items.TARGET_CHANGED})"
-    f" OR {webhook_items.TARGET_CHANGED} <= :updated_at)"
-)
+_UNCHANGED = webhook_items.UNCHANGED
 _EXISTS = "attribute_exists(webhook_id)"
 _WINDOW_IS_LIVE = "window_since > :ended"
 _NO_WINDOW_IS_LIVE = "(attribute_not_exists(window_since) OR window_since <= :ended)"
@@ -291,15 +287,19 @@ class DynamoDBHealthStore:
         values = {":due": items.number(due_ms), ":id": {"S": key.recovery_id}}
         self._update_recovery(key, "SET recovery_due_at = :due", values)
 
-    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
+    def end(
+        self, key: RecoveryKey, draining_since_ms: int, *, not_before_ms: int | None = None
+    ) -> bool:
         """End a recovery that drains since this very time, or whose webhook is disabled."""
         ended = self._update(
             key.account_id,
             key.webhook_id,
             f"REMOVE {', '.join(webhook_items.RECOVERY_ATTRIBUTES)}",
             "recovery_id = :id AND "
-            "((circuit = :draining AND draining_since = :since) OR active = :disabled)",
+            "((circuit = :draining AND draining_since = :since AND "
+            "(attribute_not_exists(not_before) OR not_before <= :known)) OR active = :disabled)",
             {
+                ":known": items.number(not_before_ms or 0),
                 ":id": {"S": key.recovery_id},
                 ":since": items.number(draining_since_ms),
                 ":draining": {"S": Circuit.DRAINING.value},

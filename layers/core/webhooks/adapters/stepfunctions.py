@@ -74,13 +74,19 @@ class StepFunctionsRetryScheduler:
                 return False
         return execution["status"] == "RUNNING"
 
-    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
-        """Start an execution of its own, beside the schedule's, for one attempt at once.
+    def resend(
+        self, key: DeliveryKey, *, attempt: int, request_id: str, delay_seconds: float = 0
+    ) -> None:
+        """Start an execution of its own, beside the schedule's, for one attempt after a delay.
 
         `request_id` makes its name: 36 characters at most, since a name has 80.
         """
         name = f"{key.delivery_id}-resend-{request_id}"
-        state: dict[str, str | int] = {"action": Action.RESEND, "attempt": attempt, "seconds": 0}
+        state: dict[str, str | int] = {
+            "action": Action.RESEND,
+            "attempt": attempt,
+            "seconds": math.ceil(max(delay_seconds, 0)),
+        }
         _start(self._client, self._state_machine_arn, name, {**key._asdict(), **state})
 
 

@@ -34,6 +34,16 @@ TARGET_CHANGED = "target_changed_at"
 enabled. What failed before says nothing about the webhook as it is; a new description does not
 matter."""
 
+UNCHANGED = (
+    f"attribute_exists(webhook_id) AND (attribute_not_exists({TARGET_CHANGED})"
+    f" OR {TARGET_CHANGED} <= :updated_at)"
+)
+"""Condition that a webhook leads where it did when it was read with `:updated_at`: whoever read it
+saw every change up to that."""
+
+NOT_BEFORE = "not_before"
+"""When the pause ends that the receiver asked for (`Retry-After`)."""
+
 ASKED = "asked_at"
 """When its owner last enabled a webhook, or asked for a probe."""
 
@@ -49,7 +59,7 @@ RECOVERY_ATTRIBUTES = (
 """What the end of a recovery clears."""
 
 _HEALTH_ATTRIBUTES = frozenset(
-    {*FAILURE_ATTRIBUTES, DOWN, *WINDOW_ATTRIBUTES, *RECOVERY_ATTRIBUTES}
+    {*FAILURE_ATTRIBUTES, DOWN, *WINDOW_ATTRIBUTES, *RECOVERY_ATTRIBUTES, NOT_BEFORE}
 )
 
 
@@ -134,6 +144,7 @@ def read_health(item: Mapping[str, Any]) -> Health:
         down_since_ms=_time(item, "down_since"),
         window=_window(item),
         comeback=Comeback(item.get("comeback", {}).get("S", Comeback.FULL)),
+        not_before_ms=_time(item, NOT_BEFORE),
     )
 
 

@@ -76,7 +76,8 @@ class Attempt:
     """One HTTP request of a delivery, numbered from 1, as the log keeps it.
 
     A `manual` one was asked for by the webhook's owner, a `probe` tried whether a webhook that was
-    down is back: neither is part of the schedule.
+    down is back: neither is part of the schedule. `not_before_ms` is until when its response asks
+    for a pause, in Unix milliseconds; it is kept on the webhook and not in the log.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Attempt:
     response_body: str = ""
     manual: bool = False
     probe: bool = False
+    not_before_ms: int | None = field(default=None, compare=False)
 
     @property
     def scheduled(self) -> bool:
@@ -246,6 +248,10 @@ class Delivery:
             reason=reason,
             expiring=False,
         )
+
+    def postponed(self, due_ms: int) -> Delivery:
+        """Return the delivery with its next attempt at a later time, of the same number."""
+        return replace(self.unclaimed(), next_attempt_at_ms=due_ms)
 
     def resumed(self, now_ms: int) -> Delivery:
         """Return the delivery as its next execution finds it, due at once."""

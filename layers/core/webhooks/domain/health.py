@@ -119,6 +119,7 @@ class Health:
     `down_since_ms` is when the failures began that it was told to be down for: until a success,
     whatever its owner does meanwhile, since that is to be told too. `warned_at_ms` is when its
     owner was notified that it will be disabled. `window` counts attempts while most of them fail.
+    `not_before_ms` is when the pause ends that the receiver asked for; it may be in the past.
     """
 
     failures: int = 0
@@ -131,6 +132,20 @@ class Health:
     down_since_ms: int | None = None
     window: Window | None = None
     comeback: Comeback = Comeback.FULL
+    not_before_ms: int | None = None
+
+    def paused_until_ms(self, now_ms: int) -> int | None:
+        """Return when the pause that the receiver asked for ends; None where there is none now."""
+        until_ms = self.not_before_ms
+        return until_ms if until_ms is not None and until_ms > now_ms else None
+
+    @property
+    def deferring_since_ms(self) -> int:
+        """The latest time, past or to come, that had events wait for a webhook that drains.
+
+        Functions that read the webhook before it may defer events for `SETTLE_SECONDS` after it.
+        """
+        return max(self.draining_since_ms, self.not_before_ms or 0)
 
     @property
     def on_trial(self) -> bool:

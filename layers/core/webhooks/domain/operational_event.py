@@ -15,6 +15,7 @@ class OperationalEventType(StrEnum):
 
     WEBHOOK_DOWN = "webhook.down"
     WEBHOOK_RECOVERED = "webhook.recovered"
+    WEBHOOK_PAUSED = "webhook.paused"
     WEBHOOK_FAILING = "webhook.failing"
     WEBHOOK_DISABLED = "webhook.disabled"
     DELIVERY_EXHAUSTED = "delivery.exhausted"

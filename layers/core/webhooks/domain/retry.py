@@ -53,7 +53,7 @@ def next_delay(
         return None
     spread = random() if callable(random) else random
     planned = schedule[attempt_number - 1] * (1 + JITTER * spread)
-    return max(planned, _asked_seconds(outcome))
+    return max(planned, asked_seconds(outcome))
 
 
 def next_wait(
@@ -70,10 +70,10 @@ def next_wait(
     planned = next_delay(schedule, attempt_number, None, random)
     if planned is None:
         return None
-    return max(int(planned), math.ceil(_asked_seconds(outcome)))
+    return max(int(planned), math.ceil(asked_seconds(outcome)))
 
 
-def _asked_seconds(outcome: Outcome | None) -> float:
+def asked_seconds(outcome: Outcome | None) -> float:
     """Return the seconds of a `Retry-After` that counts, 0 where there is none."""
     if outcome is None or outcome.retry_after_seconds is None:
         return 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from webhooks.domain.errors import InvalidInputError, WebhookDisabledError
@@ -12,6 +12,9 @@ from webhooks.domain.health import CLEAN, Health
 from webhooks.domain.signing import GENERATED_PREFIX
 from webhooks.domain.webhook_fields import REGISTERED, problems
 from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import Delivery
 
 _MAIL = "email."
 """The beginning of the types of mail."""
@@ -58,6 +61,10 @@ class Webhook(Settings):
         return event_type in self.events or (
             ALL_EVENTS in self.events and event_type.startswith(_MAIL)
         )
+
+    def takes(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery's type is still subscribed to; a test need not be."""
+        return delivery.test or self.wants(delivery.event_type)
 
 
 @dataclass(frozen=True, slots=True)

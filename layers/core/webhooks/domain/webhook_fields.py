@@ -223,7 +223,7 @@ FIELDS = (
         May.READ,
         required=True,
         written=Written.AT_CHANGE,
-        stored_as=("failures", "failing_since", "circuit", "comeback"),
+        stored_as=("failures", "failing_since", "circuit", "comeback", "not_before"),
     ),
 )
 

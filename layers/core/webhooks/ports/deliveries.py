@@ -167,7 +167,9 @@ class RetryScheduler(Protocol):
         Not for a `short` one: nothing tells of its executions.
         """
 
-    def resend(self, key: DeliveryKey, *, attempt: int, request_id: str) -> None:
+    def resend(
+        self, key: DeliveryKey, *, attempt: int, request_id: str, delay_seconds: float = 0
+    ) -> None:
         """Have one attempt made besides the schedule; the same `request_id` again is success.
 
         `attempt` is the number that it is expected to have.

@@ -97,7 +97,8 @@ class WebhookStore(Protocol):
     ) -> bool:
         """Have another recovery probe an active webhook that is down; its failures begin anew.
 
-        False where it is not down, or was asked for or enabled after `before_ms`.
+        Or one that has a pause, which ends. False where it is neither, or was asked for or enabled
+        after `before_ms`.
         """
 
     def rotate_secret(
@@ -225,10 +226,13 @@ class HealthStore(Protocol):
     def keep(self, key: RecoveryKey, due_ms: int) -> None:
         """Note when the next step of a recovery is due, unless another has taken its place."""
 
-    def end(self, key: RecoveryKey, draining_since_ms: int) -> bool:
+    def end(
+        self, key: RecoveryKey, draining_since_ms: int, *, not_before_ms: int | None = None
+    ) -> bool:
         """End a recovery that drains since this very time, or whose webhook is disabled.
 
-        False where it is not so: one that was open again in between has others deferred again.
+        False where it is not so: one that was open again in between has others deferred again. So
+        has a pause that ends later than `not_before_ms`, the one that the recovery knows.
         """
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:

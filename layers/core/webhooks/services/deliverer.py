@@ -9,6 +9,7 @@ from webhooks.domain import signing
 from webhooks.domain.delivery import Attempt, FailureReason, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
+from webhooks.domain.pauses import asked_until_ms
 from webhooks.domain.retry import SHORT_DELAY_SECONDS, next_wait
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Deliverer:
             response_body=outcome.response_body,
             manual=manual,
             probe=probe,
+            not_before_ms=asked_until_ms(outcome, int(self._clock() * _MILLISECONDS)),
         )
         if outcome.succeeded:
             self._observer.count("Succeeded")

@@ -87,7 +87,8 @@ class Logbook:
     def resend(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
         """Have one more attempt of a delivery made, whatever its status, beside its schedule.
 
-        Returns the delivery as it was, None where it is absent. Raises WebhookDisabledError,
+        During a pause that the receiver asked for it is made after its end. Returns the delivery as
+        it was, None where it is absent. Raises WebhookDisabledError,
         DeliveryErasedError, TooManyAttemptsError, TooManyResendsError, UnavailableError.
         """
         delivery = self.get(webhook, delivery_id)
@@ -99,17 +100,21 @@ class Logbook:
         if len(delivery.attempts) >= MAX_ATTEMPTS:
             raise TooManyAttemptsError
         self._rate_limits.resend(webhook)
+        now_ms = self._now_ns() // 1_000_000
+        due_ms = webhook.health.paused_until_ms(now_ms) or now_ms
         self._scheduler.resend(
             delivery.key,
             attempt=len(delivery.attempts) + 1,
             request_id=self._random_bytes(16).hex(),
+            delay_seconds=(due_ms - now_ms) / 1000,
         )
         return delivery
 
     def test(self, webhook: Webhook, event_type: str) -> Delivery:
         """Have a sample event of this type delivered, subscribed to or not, marked as a test.
 
-        Returns the delivery, pending. Raises InvalidInputError for an unknown type,
+        During a pause that the receiver asked for it is delivered after its end. Returns the
+        delivery, pending. Raises InvalidInputError for an unknown type,
         WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
         now_ms = self._now_ns() // 1_000_000
@@ -121,6 +126,7 @@ class Logbook:
         )
         webhook.require_active()
         self._rate_limits.test(webhook)
+        due_ms = webhook.health.paused_until_ms(now_ms) or now_ms
         delivery = Delivery(
             account_id=webhook.account_id,
             webhook_id=webhook.id,
@@ -131,11 +137,11 @@ class Logbook:
             status=Status.PENDING,
             created_at_ms=now_ms,
             # So that the sweeper finds it where it gets no execution now.
-            next_attempt_at_ms=now_ms,
+            next_attempt_at_ms=due_ms,
             test=True,
         )
         self._deliveries.create(delivery)
-        self._scheduler.start(delivery, delay_seconds=0)
+        self._scheduler.start(delivery, delay_seconds=(due_ms - now_ms) / 1000)
         return delivery
 
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 from webhooks.domain.health import Circuit
+from webhooks.domain.pauses import RETRY_AFTER
 from webhooks.services.aftermath import Aftermath
 from webhooks.services.deadline import Deadline, NoTimeLeftError
 from webhooks.services.deliverer import LATENCY
 from webhooks.services.leftovers import Leftovers
+from webhooks.services.pauses import BatchPauses
 from webhooks.services.reader import Failures, Reader
 from webhooks.services.requeue import Requeue
 from webhooks.services.sharder import Sharding
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     )
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.pauses import Pauses
     from webhooks.services.reader import Message, Read
     from webhooks.services.retries import Retries
     from webhooks.services.sharder import Match
@@ -72,6 +75,7 @@ class Dispatcher:
         deliveries: DeliveryStore,
         deliverer: Deliverer,
         health: HealthKeeper,
+        pauses: Pauses,
         retries: Retries,
         queue: EventQueue,
         rejected: RejectedMessages,
@@ -89,6 +93,7 @@ class Dispatcher:
         self._deliveries = deliveries
         self._deliverer = deliverer
         self._health = health
+        self._pauses = pauses
         self._retries = retries
         self._queue = queue
         self._observer = observer
@@ -219,7 +224,8 @@ class Dispatcher:
 
         Works that there is no time for go back to the queue as soon as that is known.
         """
-        handled = begin(self._threads, lambda work: self._handle(work, deadline), works)
+        pauses = BatchPauses(self._pauses)
+        handled = begin(self._threads, lambda work: self._handle(work, deadline, pauses), works)
         running = dict(zip(handled, works, strict=True))
         aftermath = Aftermath(
             works,
@@ -245,7 +251,7 @@ class Dispatcher:
             leftovers.send()
         aftermath.finish()
 
-    def _handle(self, work: Work, deadline: Deadline) -> Delivery | None:
+    def _handle(self, work: Work, deadline: Deadline, pauses: BatchPauses) -> Delivery | None:
         """Attempt one delivery; one that fails is recorded here, and scheduled by the aftermath.
 
         None where it was recorded before. Raises NoTimeLeftError where it was not begun.
@@ -260,6 +266,8 @@ class Dispatcher:
             after = work.delivery.defer("webhook_disabled")
         elif webhook.health.circuit is Circuit.OPEN:
             after = work.delivery.defer("webhook_down")
+        elif pauses.defers(webhook):
+            after = work.delivery.defer(RETRY_AFTER)
         else:
             after = self._deliverer.attempt(work.destination, work.delivery)
         if after.status is Status.WAITING:
@@ -267,6 +275,9 @@ class Dispatcher:
         if after.status is not Status.SUCCEEDED:
             work.stored = self._deliveries.create(after)
             self._compare(work.stored, after)
+        # Once it is recorded: what waits for that is only the next request.
+        if after.attempts and deadline.allows_call():
+            pauses.heard(webhook, after.attempts)
         return after
 
     def _schedule(self, deadline: Deadline, delivery: Delivery) -> None:

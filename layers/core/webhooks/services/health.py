@@ -154,6 +154,15 @@ class HealthKeeper:
             expires_at=_time(expires_at_ms),
         )
 
+    def paused(self, webhook: Webhook, until_ms: int) -> None:
+        """Notify of a long pause that the receiver asked for, and when it ends."""
+        self._publish(
+            OperationalEventType.WEBHOOK_PAUSED,
+            webhook.account_id,
+            webhook.id,
+            not_before=_time(until_ms),
+        )
+
     def passed(self, webhook: Webhook, recovery_id: str, *, proven: bool) -> None:
         """Have new events sent again to a webhook that is down, as its recovery judges.
 
@@ -339,6 +348,7 @@ def _opens(health: Health) -> bool:
 _METRICS = {
     OperationalEventType.WEBHOOK_DOWN: "WebhooksDown",
     OperationalEventType.WEBHOOK_RECOVERED: "WebhooksRecovered",
+    OperationalEventType.WEBHOOK_PAUSED: "WebhooksPaused",
     OperationalEventType.WEBHOOK_FAILING: "WebhooksFailing",
     OperationalEventType.WEBHOOK_DISABLED: "WebhooksDisabled",
     OperationalEventType.DELIVERY_EXHAUSTED: "Exhausted",

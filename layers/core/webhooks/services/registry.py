@@ -186,7 +186,8 @@ class Registry:
         # Written again, what is so already would undo another call, and have failures that are on
         # their way count no more.
         new = {name: value for name, value in changes.items() if not _is_so(before, name, value)}
-        stays_down = before.health.circuit is Circuit.OPEN and before.active
+        is_held = before.health.circuit is Circuit.OPEN or before.health.paused_until_ms(now_ms)
+        stays_down = bool(is_held) and before.active
         stays_down = stays_down and changes.get("active") is not False
         again = stays_down and "url" not in new and (asked or "url" in changes)
         if asked or again or not _TARGET.isdisjoint(new):

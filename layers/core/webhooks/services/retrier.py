@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Claim, Delivery, Status
 from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
+from webhooks.domain.merging import behind
 from webhooks.domain.overdue import MOST_CLAIMS
+from webhooks.domain.pauses import UNSUBSCRIBED
 from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.domain.delivery import Attempt, DeliveryKey
-    from webhooks.domain.webhook import Destination
+    from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import DeliveryStore, DestinationStore, Observer
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.pauses import Pauses
     from webhooks.services.retries import Retries
 
 _RECORD_TRIES = 5
@@ -56,6 +59,13 @@ class Verdict(NamedTuple):
     seconds: float = 0.0
 
 
+class Resent(NamedTuple):
+    """What became of a resend: whether it succeeded, or the seconds after which to make it."""
+
+    succeeded: bool
+    wait_seconds: float = 0.0
+
+
 class Retrier:
     """Makes every attempt but those of the dispatcher.
 
@@ -70,6 +80,7 @@ class Retrier:
         destinations: DestinationStore,
         deliverer: Deliverer,
         health: HealthKeeper,
+        pauses: Pauses,
         retries: Retries,
         observer: Observer,
         clock: Callable[[], float],
@@ -79,6 +90,7 @@ class Retrier:
         self._destinations = destinations
         self._deliverer = deliverer
         self._health = health
+        self._pauses = pauses
         self._retries = retries
         self._observer = observer
         self._clock = clock
@@ -133,10 +145,12 @@ class Retrier:
         destination = self._destinations.destination(delivery.account_id, delivery.webhook_id)
         if destination is None:
             return self._record(delivery, delivery.cancel("webhook_deleted"))
-        if not destination.webhook.active:
-            return self._record(delivery, delivery.defer("webhook_disabled"))
-        if destination.webhook.health.on_trial:
-            return self._record(delivery, delivery.defer("webhook_down"))
+        set_aside = _set_aside(destination.webhook, delivery)
+        if set_aside is not None:
+            return self._record(delivery, set_aside)
+        retry_at_ms = self._pauses.retry_at_ms(destination.webhook)
+        if retry_at_ms is not None:
+            return self._postpone(delivery, retry_at_ms, machine)
         claimed = self._claim(delivery, attempt_number, invocation)
         if claimed is None or claimed.claim is None or claimed.claim.invocation != invocation:
             return claimed
@@ -157,6 +171,19 @@ class Retrier:
             # Due until the dead-letter queue has its message.
             after = replace(after, next_attempt_at_ms=self._now_ms())
         return self._record(claimed, after)
+
+    def _postpone(self, delivery: Delivery, retry_at_ms: int, machine: Machine) -> Delivery | None:
+        """Move an attempt that is due behind its webhook's pause; returns the delivery as stored.
+
+        An execution of the short machine has it go on in one of the other machine, which waits for
+        any time.
+        """
+        postponed = delivery.postponed(retry_at_ms)
+        if not self._deliveries.update(postponed, before=delivery):
+            return self._deliveries.get(delivery.key)
+        if machine is Machine.SHORT:
+            self._retries.start(postponed)
+        return postponed
 
     def _claim(self, delivery: Delivery, attempt_number: int, invocation: str) -> Delivery | None:
         now_ms = self._now_ms()
@@ -202,26 +229,36 @@ class Retrier:
         return Verdict(Decision.DONE, stored)
 
     def _held(self, delivery: Delivery, machine: Machine) -> Verdict:
-        """Leave an attempt alone that another invocation has claimed, or might have."""
-        self._observer.log("warning", "attempt_claimed", **delivery.key._asdict())
+        """Leave an attempt alone that another invocation has claimed, or that is due later."""
+        if delivery.claim is not None:
+            self._observer.log("warning", "attempt_claimed", **delivery.key._asdict())
         if machine is Machine.SHORT:
             return Verdict(Decision.DONE, delivery)
-        until_ms = delivery.claim.until_ms if delivery.claim else 0
-        seconds = max(0.0, (until_ms - self._now_ms()) / _MILLISECONDS)
+        if delivery.claim is None:
+            return Verdict(Decision.WAIT, delivery, self._retries.seconds_left(delivery))
+        seconds = max(0.0, (delivery.claim.until_ms - self._now_ms()) / _MILLISECONDS)
         return Verdict(Decision.WAIT, delivery, seconds)
 
-    def resend(self, key: DeliveryKey) -> bool:
-        """Make one attempt besides the schedule, whatever the status; True where it succeeded.
+    def resend(self, key: DeliveryKey) -> Resent:
+        """Make one attempt besides the schedule, whatever the status and the type of event.
 
-        Nothing is sent where the delivery or its webhook is gone, or the webhook is disabled.
-        Raises UnavailableError where our own side failed; called again, it sends again.
+        While the webhook has a pause, none is made. Nothing is sent
+        where the delivery or its webhook is gone, or the webhook is disabled. Raises
+        UnavailableError where our own side failed; called again, it sends again.
         """
         delivery = self._deliveries.get(key)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if delivery is None or destination is None or not destination.webhook.active:
             self._observer.log("warning", "resend_dropped", **key._asdict())
-            return False
-        return self.attempt_by_hand(destination, delivery)
+            return Resent(succeeded=False)
+        seconds = self._pauses.seconds_left(destination.webhook)
+        if seconds:
+            return Resent(succeeded=False, wait_seconds=seconds)
+        return Resent(self.attempt_by_hand(destination, delivery))
+
+    def unsubscribed(self, delivery: Delivery) -> None:
+        """Cancel a delivery that waits, of a type that its webhook is no longer subscribed to."""
+        self._record(delivery, delivery.cancel(UNSUBSCRIBED))
 
     def attempt_by_hand(self, destination: Destination, delivery: Delivery) -> bool:
         """Make and record one attempt besides the schedule; True where it succeeded.
@@ -285,7 +322,9 @@ class Retrier:
     ) -> Delivery:
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery, manual=manual, probe=probe)
-        self._health.report(destination.webhook, after.attempts[len(delivery.attempts) :])
+        made = after.attempts[len(delivery.attempts) :]
+        self._health.report(destination.webhook, made)
+        self._pauses.heard(destination.webhook, made)
         return after
 
     def _record(self, before: Delivery, after: Delivery) -> Delivery | None:
@@ -303,7 +342,7 @@ class Retrier:
             stored = self._deliveries.get(before.key)
             if stored is None:
                 return None
-            before, after = stored, _behind(stored, before, after)
+            before, after = stored, behind(stored, before, after)
             if after == stored:
                 return stored
         msg = "an attempt could not be recorded: its delivery keeps changing"
@@ -331,48 +370,10 @@ class Retrier:
         return int(self._clock() * _MILLISECONDS)
 
 
-def _behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
-    """Return what came of an attempt of `before`, put behind what `stored` has become since."""
-    if len(after.attempts) == len(before.attempts):
-        return _unattempted_behind(stored, after)
-    attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
-    if stored.erased:
-        # A response may quote the payload.
-        attempt = replace(attempt, response_body="")
-    made_twice = attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts
-    if made_twice and (attempt.error is not None or stored.status is Status.SUCCEEDED):
-        # The same attempt of the schedule: the first to record it decides, but for a success, or
-        # what the receiver has would be sent to it again.
-        return stored
-    if attempt.error is not None and attempt.scheduled and _claimed_by_another(stored, before):
-        return stored
-    if attempt.error is None:
-        return replace(stored.after(attempt, Status.SUCCEEDED), reason=None)
-    if not attempt.scheduled or not stored.retrying:
-        return stored.after(attempt, stored.status, stored.next_attempt_at_ms)
-    # Another generation's execution goes on after its own kind.
-    short = after.short if stored.generation == before.generation else stored.short
-    recorded = stored.after(attempt, after.status, after.next_attempt_at_ms, short=short)
-    return replace(recorded, reason=after.reason)
-
-
-def _claimed_by_another(stored: Delivery, before: Delivery) -> bool:
-    """Tell whether the attempt's claim has become another's, who makes the attempt by now."""
-    mine = before.claim and before.claim.invocation
-    return stored.claim is not None and stored.claim.invocation != mine
-
-
-def _unattempted_behind(stored: Delivery, after: Delivery) -> Delivery:
-    """Return a delivery deferred or cancelled without an attempt, as `stored` has become since.
-
-    Nothing to do where others settled it, did the same, or gave it another execution.
-    """
-    if stored.generation != after.generation:
-        return stored
-    if stored.retrying:
-        return replace(
-            stored.unclaimed(), status=after.status, next_attempt_at_ms=None, reason=after.reason
-        )
-    if stored.status is after.status:
-        return replace(stored, next_attempt_at_ms=after.next_attempt_at_ms)
-    return stored
+def _set_aside(webhook: Webhook, delivery: Delivery) -> Delivery | None:
+    """Return the delivery as one that gets no attempt of the schedule now; None where it does."""
+    if not webhook.takes(delivery):
+        return delivery.cancel(UNSUBSCRIBED)
+    if not webhook.active:
+        return delivery.defer("webhook_disabled")
+    return delivery.defer("webhook_down") if webhook.health.on_trial else None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RetryScheduler,
     )
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.pauses import Pauses
     from webhooks.services.retries import Retries
     from webhooks.settings import Settings
 
@@ -76,6 +77,22 @@ class Base:
             ),
             observer=self.observer,
             recovery_schedule=self.settings.recovery_schedule,
+            clock=self._clock,
+            random=random.random,
+            new_id=new_id,
+        )
+
+    @cached_property
+    def _pauses(self) -> Pauses:
+        from webhooks.adapters.pauses import DynamoDBPauseStore
+        from webhooks.services.pauses import Pauses
+
+        return Pauses(
+            store=DynamoDBPauseStore(self._dynamodb, self.settings.webhooks_table),
+            recoveries=self._health_store,
+            health=self._health,
+            scheduler=self._job_scheduler,
+            observer=self.observer,
             clock=self._clock,
             random=random.random,
             new_id=new_id,

@@ -68,6 +68,7 @@ class JobServices(OwnersServices, SendingServices):
             walk=self._walk,
             destinations=self._destinations,
             retrier=self.retrier,
+            pauses=self._pauses,
             observer=self.observer,
             clock=self._clock,
             deliveries_per_second=self.settings.replay_rate,
@@ -123,6 +124,7 @@ class JobServices(OwnersServices, SendingServices):
             store=self._check_store,
             destinations=self._destinations,
             sender=self._sender,
+            pauses=self._pauses,
             observer=self.observer,
             clock=self._clock,
         )
@@ -139,6 +141,7 @@ class JobServices(OwnersServices, SendingServices):
             deliveries=self._deliveries,
             destinations=self._destinations,
             retrier=self.retrier,
+            pauses=self._pauses,
             observer=self.observer,
             clock=self._clock,
             random=random.random,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import UnavailableError
@@ -12,7 +13,9 @@ from webhooks.domain.headers import merged
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs import check_requests
 from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
-from webhooks.services.jobs.running import NO_STATE, current
+from webhooks.domain.pauses import asked_until_ms
+from webhooks.services.jobs.runner import NextStep
+from webhooks.services.jobs.running import NO_STATE, current, kept
 from webhooks.services.jobs.starting import start
 from webhooks.services.together import together
 
@@ -24,14 +27,19 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.check_requests import Request, Signers
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import DestinationStore, JobScheduler, JobStore, Observer, Sender
+    from webhooks.services.pauses import Pauses
     from webhooks.services.rate_limits import RateLimits
 
-SECONDS_FOR_A_CHECK = 3 * 5.0 + 9.0
+SECONDS_FOR_A_CHECK = 3 * 5.0 + 2 * 9.0
 """The valid request, one more during a secret's rotation, all others at once, of 5 seconds each,
-and a write at its slowest (see `adapters.aws`)."""
+and two writes at their slowest (see `adapters.aws`)."""
 
 PATIENCE_SECONDS = 600.0
-"""How long after it was asked for a check is still made: nobody waits for it any more then."""
+"""How long after it was asked for, or after the pause that it waited for, a check is still made:
+nobody waits for it any more then."""
+
+_WAITED_UNTIL = "waited_until"
+"""In the state of a check that waited for a pause, when that ended, in Unix milliseconds."""
 
 _UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
@@ -97,7 +105,8 @@ class CheckJob:
     """Sends a receiver the requests of a check, and keeps what it answered.
 
     Nothing of it is a delivery: the log has none of it, and the webhook's health, its circuit and
-    its secrets stay as they are. A check that was interrupted is made again, with other ids.
+    its secrets stay as they are. A check that was interrupted is made again, with other ids. It
+    waits for the end of a pause that the receiver asked for, and may begin one.
     """
 
     key_type = CheckKey
@@ -108,6 +117,7 @@ class CheckJob:
         store: JobStore[Check],
         destinations: DestinationStore,
         sender: Sender,
+        pauses: Pauses,
         observer: Observer,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -116,6 +126,7 @@ class CheckJob:
         self._store = store
         self._destinations = destinations
         self._sender = sender
+        self._pauses = pauses
         self._observer = observer
         self._clock = clock
         self._random_bytes = random_bytes
@@ -127,34 +138,46 @@ class CheckJob:
         remaining_seconds: Callable[[], float],
         state: Mapping[str, Any] = NO_STATE,
         /,
-    ) -> None:
+    ) -> NextStep | None:
         """Make a check, in one step, and record what came of it, unless that was done.
 
         Raises UnavailableError where our own side failed, or the invocation's time is too short.
         """
         check = current(self._store, key, state)
         if check is None:
-            return
-        if self._clock() > check.created_at_ms / _MILLISECONDS + PATIENCE_SECONDS:
-            self._fail(check, "internal_error")
-            return
-        destination = self._destinations.destination(key.account_id, key.webhook_id)
-        if destination is None:
-            self._fail(check, "webhook_deleted")
-            return
-        if not destination.webhook.active:
-            self._fail(check, "webhook_disabled")
-            return
-        live = destination.secrets.live(self._now_ms())
-        if not live:
-            self._observer.log("error", "secret_missing", **key._asdict())
-            self._observer.count("SecretMissing")
-            self._fail(check, "secret_missing")
-            return
+            return None
+        found = self._ready(check, int(state.get(_WAITED_UNTIL, 0)))
+        if isinstance(found, str):
+            self._fail(check, found)
+            return None
+        until_ms = self._pauses.until_ms(found.webhook)
+        if until_ms is not None:
+            seconds = (until_ms - self._now_ms()) / _MILLISECONDS
+            waiting = replace(check, updated_at_ms=self._now_ms())
+            self._store.save(check, kept(waiting, self._now_ms(), seconds))
+            return NextStep(seconds, {_WAITED_UNTIL: until_ms})
         if remaining_seconds() < SECONDS_FOR_A_CHECK:
             msg = f"a check: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        self._complete(check, self._outcomes(destination, check_requests.Signers.of(live)))
+        signers = check_requests.Signers.of(found.secrets.live(self._now_ms()))
+        self._complete(check, self._outcomes(found, signers))
+        return None
+
+    def _ready(self, check: Check, waited_until_ms: int) -> Destination | str:
+        """Return what a check is sent to, or why it has failed."""
+        begun_ms = max(check.created_at_ms, waited_until_ms)
+        if self._now_ms() > begun_ms + PATIENCE_SECONDS * _MILLISECONDS:
+            return "internal_error"
+        destination = self._destinations.destination(check.account_id, check.webhook_id)
+        if destination is None:
+            return "webhook_deleted"
+        if not destination.webhook.active:
+            return "webhook_disabled"
+        if not destination.secrets.live(self._now_ms()):
+            self._observer.log("error", "secret_missing", **check.key._asdict())
+            self._observer.count("SecretMissing")
+            return "secret_missing"
+        return destination
 
     def abandon(self, key: CheckKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
         """Mark a check as failed that the state machine gives up, through a fault of ours."""
@@ -166,6 +189,9 @@ class CheckJob:
         webhook = destination.webhook
         valid = self._sample(webhook, Probe.VALID)
         first = self._send_valid(webhook, valid, signers)
+        until_ms = asked_until_ms(first.outcome, self._now_ms())
+        if until_ms is not None:
+            self._pauses.pause(webhook, until_ms)
         if not first.outcome.succeeded:
             return {Probe.VALID: first.outcome}
         seconds = int(self._clock())

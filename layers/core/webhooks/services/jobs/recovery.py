@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Page,
     )
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.pauses import Pauses
     from webhooks.services.retrier import Retrier
 
 SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
@@ -75,6 +76,7 @@ class RecoveryJob:
         deliveries: DeliveryStore,
         destinations: DestinationStore,
         retrier: Retrier,
+        pauses: Pauses,
         observer: Observer,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -88,6 +90,7 @@ class RecoveryJob:
         self._deliveries = deliveries
         self._destinations = destinations
         self._retrier = retrier
+        self._pauses = pauses
         self._observer = observer
         self._clock = clock
         self._random = random
@@ -131,18 +134,31 @@ class RecoveryJob:
             self._observer.count("SecretMissing")
             self._observer.log("error", "secret_missing", **key._asdict())
             step: RecoveryState | None = probe._replace(seconds=self._schedule[-1])
-        elif webhook.health.circuit is Circuit.OPEN:
-            if probe.probe:
-                step = self._probe(key, destination, probe, remaining_seconds)
-            else:
-                step = self._leave_alone(webhook, probe)
         else:
-            step = self._drain(key, destination, probe, remaining_seconds)
+            step = self._go_on(key, destination, probe, remaining_seconds)
         if step is not None:
             # A schedule may end in 0: whatever it says, a receiver is not asked without a pause.
             step = step._replace(seconds=max(step.seconds, PAUSE_SECONDS))
             self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
         return step
+
+    def _go_on(
+        self,
+        key: RecoveryKey,
+        destination: Destination,
+        before: RecoveryState,
+        remaining_seconds: Callable[[], float],
+    ) -> RecoveryState | None:
+        """Probe or drain; during a pause that the receiver asked for wait for its end instead."""
+        webhook = destination.webhook
+        pause_seconds = self._pauses.seconds_left(webhook)
+        if pause_seconds:
+            return before._replace(seconds=pause_seconds)
+        if webhook.health.circuit is not Circuit.OPEN:
+            return self._drain(key, destination, before, remaining_seconds)
+        if before.probe:
+            return self._probe(key, destination, before, remaining_seconds)
+        return self._leave_alone(webhook, before)
 
     def _probe(
         self,
@@ -158,9 +174,9 @@ class RecoveryJob:
         if self._health.review(webhook):
             # Disabled: the next step ends the recovery.
             return RecoveryState(PAUSE_SECONDS)
-        found = self._waiting(key, 1, remaining_seconds, probe.after)
+        found = self._waiting(key, 1, remaining_seconds, probe.after, webhook)
         if probe.after is not None and not found.items:
-            found = self._waiting(key, 1, remaining_seconds)
+            found = self._waiting(key, 1, remaining_seconds, webhook=webhook)
         if not found.items and self._needs_no_probe(webhook, probe):
             self._health.passed(webhook, key.recovery_id, proven=webhook.health.on_trial)
             return self._drain_next(webhook, RecoveryState(0))
@@ -239,7 +255,7 @@ class RecoveryJob:
         webhook = destination.webhook
         pace = self._pace(webhook, before)
         count = at_once(pace)
-        found = self._waiting(key, count, remaining_seconds, before.past)
+        found = self._waiting(key, count, remaining_seconds, before.past, webhook)
         if found.items:
             attempts = self._send(key, destination, found.items[:count], remaining_seconds)
             return self._paced(webhook, again, next_pace(pace, attempts, self._rate))
@@ -249,10 +265,10 @@ class RecoveryJob:
             # Older ones may have been deferred meanwhile, so all of it once more; but not at once,
             # since what makes the way so long is removed in its own time.
             return again._replace(seconds=self._schedule[-1], past=None)
-        since_ms = webhook.health.draining_since_ms
-        if before.settled != since_ms:
-            return again._replace(seconds=SETTLE_SECONDS, settled=since_ms)
-        if self._store.end(key, since_ms):
+        health = webhook.health
+        if before.settled != health.deferring_since_ms:
+            return again._replace(seconds=SETTLE_SECONDS, settled=health.deferring_since_ms)
+        if self._store.end(key, health.draining_since_ms, not_before_ms=health.not_before_ms):
             self._observer.log("info", "recovery_ended", **key._asdict())
             return None
         return again
@@ -285,6 +301,7 @@ class RecoveryJob:
         finally:
             # Where our own side fails, what was sent before that counts all the same.
             self._health.report(destination.webhook, attempts)
+            self._pauses.heard(destination.webhook, attempts)
         return attempts
 
     def _is_over(self, key: RecoveryKey) -> bool:
@@ -326,25 +343,38 @@ class RecoveryJob:
         limit: int,
         remaining_seconds: Callable[[], float],
         after: str | None = None,
+        webhook: Webhook | None = None,
     ) -> Page[Delivery]:
         """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
+
+        Those of types that `webhook` is not subscribed to are cancelled, and not among them.
 
         Goes past what the index still has and is no more so: an item past its time to live may be
         there for days, and must keep no later one from its turn. So must none that cannot be read.
         """
-        found = self._batch(key, limit, after)
+        found = self._batch(key, limit, after, webhook)
         while not found.items and found.next is not None:
             if remaining_seconds() < SECONDS_FOR_A_STEP:
                 break
             # Not one by one any more: it may be a long way.
             page = max(limit, self._rate)
-            found = self._batch(key, page, found.next)
+            found = self._batch(key, page, found.next, webhook)
         return found
 
-    def _batch(self, key: RecoveryKey, limit: int, after: str | None) -> Page[Delivery]:
+    def _batch(
+        self, key: RecoveryKey, limit: int, after: str | None, webhook: Webhook | None
+    ) -> Page[Delivery]:
         found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
         tell_unreadable(self._observer, found.unreadable)
-        return found
+        if webhook is None:
+            return found
+        wanted = [each for each in found.items if webhook.takes(each)]
+        together(
+            self._threads,
+            self._retrier.unsubscribed,
+            [each for each in found.items if not webhook.takes(each)],
+        )
+        return found._replace(items=wanted)
 
     def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
         due_ms = self._now_ms() + int(seconds * _MILLISECONDS)

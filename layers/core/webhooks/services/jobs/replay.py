@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from webhooks.domain import cursor as cursors
+from webhooks.domain.delivery import Status
 from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, UnavailableError
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import DeliveryWalk, DestinationStore, JobScheduler, JobStore, Observer
+    from webhooks.services.pauses import Pauses
     from webhooks.services.retrier import Retrier
 
 SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
@@ -150,6 +152,7 @@ class ReplayJob:
         walk: DeliveryWalk,
         destinations: DestinationStore,
         retrier: Retrier,
+        pauses: Pauses,
         observer: Observer,
         clock: Callable[[], float],
         deliveries_per_second: int,
@@ -159,6 +162,7 @@ class ReplayJob:
         self._walk = walk
         self._destinations = destinations
         self._retrier = retrier
+        self._pauses = pauses
         self._observer = observer
         self._clock = clock
         self._batch_size = min(deliveries_per_second, MAX_RATE)
@@ -186,6 +190,11 @@ class ReplayJob:
         if not destination.webhook.active:
             self._end(replay, ReplayStatus.FAILED, "webhook_disabled")
             return None
+        pause_seconds = self._pauses.seconds_left(destination.webhook)
+        if pause_seconds:
+            waiting = replay.advanced(replay.position, (), self._now_ms())
+            self._store.save(replay, kept(waiting, self._now_ms(), pause_seconds))
+            return NextStep(pause_seconds)
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a replay's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
@@ -194,7 +203,11 @@ class ReplayJob:
         )
         tell_unreadable(self._observer, found.unreadable)
         # A test is of no real event, and of an erased one there is nothing left to send.
-        wanted = [each for each in found.items if not (each.test or each.erased)]
+        sendable = [each for each in found.items if not (each.test or each.erased)]
+        wanted = [each for each in sendable if destination.webhook.takes(each)]
+        for unwanted in sendable:
+            if unwanted.status is Status.WAITING and unwanted not in wanted:
+                self._retrier.unsubscribed(unwanted)
         results = together(
             self._threads,
             partial(self._retrier.attempt_by_hand, destination),

@@ -1,0 +1,223 @@
+"""The pauses that receivers ask for: kept on their webhooks, and ended by what they take again."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.health import RecoveryKey
+from webhooks.domain.overdue import GRACE_SECONDS
+from webhooks.domain.pauses import LEAST_MOVE_MS, asked, is_notified, moves, retry_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.delivery import Attempt
+    from webhooks.domain.webhook import Webhook
+    from webhooks.ports import HealthStore, JobScheduler, Observer
+    from webhooks.ports.pauses import PauseStore
+    from webhooks.services.health import HealthKeeper
+
+Result = TypeVar("Result")
+
+_MILLISECONDS = 1000
+
+
+class Pauses:
+    """Keeps when each webhook's pause ends.
+
+    Costs nothing where no response asks for a pause, and where the webhook has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: PauseStore,
+        recoveries: HealthStore,
+        health: HealthKeeper,
+        scheduler: JobScheduler,
+        observer: Observer,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        """`clock` gives Unix seconds, `random` 0 to 1."""
+        self._store = store
+        self._recoveries = recoveries
+        self._health = health
+        self._scheduler = scheduler
+        self._observer = observer
+        self._clock = clock
+        self._random = random
+        self._new_id = new_id
+
+    def until_ms(self, webhook: Webhook) -> int | None:
+        """Return when the webhook's pause ends, in Unix milliseconds; None where it has none."""
+        return webhook.health.paused_until_ms(self.now_ms())
+
+    def seconds_left(self, webhook: Webhook) -> float:
+        """Return how long the webhook's pause goes on, 0 where it has none."""
+        until_ms = self.until_ms(webhook)
+        return 0.0 if until_ms is None else (until_ms - self.now_ms()) / _MILLISECONDS
+
+    def retry_at_ms(self, webhook: Webhook) -> int | None:
+        """Return when a retry that is due now is made, after the pause; None: now."""
+        until_ms = self.until_ms(webhook)
+        if until_ms is None:
+            return None
+        now_ms = self.now_ms()
+        seconds = retry_seconds(until_ms, now_ms, self._random())
+        return max(until_ms, now_ms + int(seconds * _MILLISECONDS))
+
+    def heard(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
+        """Note what attempts' responses say of a pause: that one begins, or that it is over.
+
+        `webhook` is as it was read before them. What was taken ends the pause that was known when
+        it was sent; a pause that was asked for since stays. Where our own side fails, the next
+        response counts instead.
+        """
+        until_ms = asked(attempts)
+        known_ms = webhook.health.not_before_ms
+        if until_ms is not None:
+            self.pause(webhook, until_ms)
+        elif known_ms is not None and any(attempt.error is None for attempt in attempts):
+            try:
+                self._store.clear(webhook.account_id, webhook.id, known_ms)
+            except UnavailableError as error:
+                self._unrecorded(webhook, error)
+
+    def pause(self, webhook: Webhook, until_ms: int) -> bool:
+        """Have a webhook paused until a time, if that is later than the time that is known.
+
+        False where the webhook leads elsewhere by now, or our own side failed: nothing waits then.
+        """
+        now_ms = self.now_ms()
+        if not moves(webhook.health.not_before_ms, until_ms, now_ms):
+            return True
+        try:
+            paused = self._store.pause(
+                webhook.account_id, webhook.id, until_ms, updated_at_ms=webhook.updated_at_ms
+            )
+        except UnavailableError as error:
+            self._unrecorded(webhook, error)
+            return False
+        if paused is None:
+            return False
+        if paused.written and is_notified(paused.before.not_before_ms, until_ms, now_ms):
+            self._health.paused(webhook, until_ms)
+        return True
+
+    def ensure_recovery(self, webhook: Webhook, until_ms: int) -> None:
+        """See that a webhook has a recovery, which sends what waits once its pause is over.
+
+        Where Step Functions refuses the start, the sweep makes it once the pause is over: the
+        recovery is recorded first. Raises UnavailableError where it could not be recorded: then
+        nothing may wait for it.
+        """
+        now_ms = self.now_ms()
+        key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
+        if not self._store.begin(key, until_ms, now_ms):
+            return
+        try:
+            self._scheduler.start(key, delay_seconds=max(0, until_ms - now_ms) / _MILLISECONDS)
+        except UnavailableError as error:
+            self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
+            self._recoveries.keep(key, until_ms - int(GRACE_SECONDS * _MILLISECONDS))
+
+    def now_ms(self) -> int:
+        """Return the present time in Unix milliseconds."""
+        return int(self._clock() * _MILLISECONDS)
+
+    def _unrecorded(self, webhook: Webhook, error: UnavailableError) -> None:
+        self._observer.count("UnrecordedHealth")
+        self._observer.log(
+            "warning",
+            "pause_not_recorded",
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            error=str(error),
+        )
+
+
+class _Found(NamedTuple):
+    """A pause that an attempt of this batch found, and whether it holds."""
+
+    until_ms: int
+    holds: Future[bool]
+
+
+class BatchPauses:
+    """The pauses of one batch: those of the webhooks as read, and those its own attempts find.
+
+    Called from many threads. Of many responses that ask for a pause at once, one is written.
+    """
+
+    def __init__(self, pauses: Pauses) -> None:
+        """Begin a batch, of which nothing is found yet."""
+        self._pauses = pauses
+        self._lock = Lock()
+        self._found: dict[tuple[str, str], _Found] = {}
+        self._recoveries: dict[tuple[str, str], Future[None]] = {}
+        self._cleared: set[tuple[str, str]] = set()
+
+    def defers(self, webhook: Webhook) -> bool:
+        """Tell whether a webhook's first attempts wait, and see to the recovery that sends them.
+
+        A recovery that the webhook was read with outlives the pause that it was read with, but
+        perhaps not one that was found since. Raises UnavailableError.
+        """
+        found = self._found.get(_owner(webhook))
+        if found is None and webhook.health.not_before_ms is None:
+            return False
+        now_ms = self._pauses.now_ms()
+        if found is not None and found.until_ms > now_ms and found.holds.result():
+            self._ensure_recovery(webhook, found.until_ms)
+            return True
+        until_ms = self._pauses.until_ms(webhook)
+        if until_ms is None:
+            return False
+        if webhook.health.recovery_id is None:
+            self._ensure_recovery(webhook, until_ms)
+        return True
+
+    def heard(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
+        """Note what an attempt's response says of a pause, as `Pauses.heard` does."""
+        owner = _owner(webhook)
+        until_ms = asked(attempts)
+        if until_ms is None:
+            if webhook.health.not_before_ms is not None and owner not in self._cleared:
+                self._cleared.add(owner)
+                self._pauses.heard(webhook, attempts)
+            return
+        with self._lock:
+            known = self._found.get(owner)
+            if known is not None and until_ms - known.until_ms < LEAST_MOVE_MS:
+                return
+            found = _Found(until_ms, Future())
+            self._found[owner] = found
+        _settle(found.holds, lambda: self._pauses.pause(webhook, until_ms))
+
+    def _ensure_recovery(self, webhook: Webhook, until_ms: int) -> None:
+        with self._lock:
+            ensured = self._recoveries.get(_owner(webhook))
+            mine: Future[None] | None = None
+            if ensured is None:
+                ensured = mine = self._recoveries[_owner(webhook)] = Future()
+        if mine is not None:
+            _settle(mine, lambda: self._pauses.ensure_recovery(webhook, until_ms))
+        ensured.result()
+
+
+def _settle(future: Future[Result], call: Callable[[], Result]) -> None:
+    """Make a call, and have those that wait for its future go on, whatever comes of it."""
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
+        raise
+
+
+def _owner(webhook: Webhook) -> tuple[str, str]:
+    return webhook.account_id, webhook.id

@@ -1,0 +1,67 @@
+"""Checks of a receiver that asks for a pause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from support import samples
+from support.checking import World
+from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.health import Health
+from webhooks.domain.jobs.check import CheckStatus
+from webhooks.domain.webhook import Secrets
+
+NO_TIME = 0.0
+ENOUGH = 60.0
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def pause(world: World, seconds: int) -> None:
+    until_ms = world.now_ms + seconds * 1000
+    paused = replace(world.webhook, health=Health(not_before_ms=until_ms))
+    world.webhooks.add(paused, Secrets(samples.SECRET))
+
+
+def test_a_check_waits_for_the_end_of_a_pause_and_is_made_then(world: World) -> None:
+    pause(world, 3600)
+    check = world.checks.start(world.webhook)
+    world.now_ms += 1000
+    following = world.check_job.step(check.key, lambda: NO_TIME)
+    assert following is not None
+    assert following.seconds == 3599
+    waiting = world.now(check)
+    assert waiting.running
+    assert waiting.run.due_at_ms > world.now_ms + 3_599_000
+    assert world.receiver.came == []
+
+    world.now_ms += 3_600_000
+    assert world.check_job.step(check.key, lambda: ENOUGH, following.state) is None
+    assert world.now(check).status is CheckStatus.COMPLETED
+
+
+def test_a_check_that_nobody_waits_for_any_more_after_a_pause_has_failed(world: World) -> None:
+    pause(world, 3600)
+    check = world.checks.start(world.webhook)
+    following = world.check_job.step(check.key, lambda: ENOUGH)
+    assert following is not None
+    world.now_ms += 3_600_000 + 600_001
+    assert world.check_job.step(check.key, lambda: ENOUGH, following.state) is None
+    assert world.now(check).reason == "internal_error"
+
+
+def test_a_check_whose_valid_request_asks_for_a_pause_begins_one(world: World) -> None:
+    asking = Outcome(FailureReason.HTTP_STATUS, 429, retry_after_seconds=600)
+    world.receiver.instead = asking
+    made = world.check()
+    assert made.status is CheckStatus.COMPLETED
+    found = world.webhooks.get(world.webhook.account_id, world.webhook.id)
+    assert found is not None
+    # Nothing else of its health is touched.
+    assert found.health.not_before_ms is not None
+    assert replace(found.health, not_before_ms=None) == Health()
