@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
-from api.schemas.base import ErrorOut, Failure, ProblemOut
+from api.api_error import ApiError
+from api.schemas.base import ProblemOut
 from webhooks.domain.errors import (
     DeliveryErasedError,
     ExternalIdTakenError,
@@ -18,8 +18,10 @@ from webhooks.domain.errors import (
     InvalidInputError,
     LastApiKeyError,
     LimitReachedError,
+    OverlapRunningError,
     RateLimitExceededError,
     ReplayRunningError,
+    RotationConflictError,
     ScopeExceededError,
     TooManyAttemptsError,
     TooManyCallsError,
@@ -31,12 +33,12 @@ from webhooks.domain.errors import (
     UnavailableError,
     WebhookDisabledError,
 )
+from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import InvalidWebhookError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_MAX_DETAILS = 20
 _MAX_FIELD_LENGTH = 100
 _RETRY_AFTER_SECONDS = 1
 _HOUR_SECONDS = 3600
@@ -61,37 +63,6 @@ _SENTENCES = {
     "less_than_equal": "Use at most {le}.",
 }
 _OTHER_SENTENCE = "Use a value of the documented form."
-
-
-class ApiError(Exception):
-    """A request that is refused, and how: raised anywhere, turned into a response in one place."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        details: Iterable[ProblemOut] = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Take the response's status, code and sentence; `details` is for validation only."""
-        super().__init__(code)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.details = list(details)[:_MAX_DETAILS]
-        self.headers = dict(headers or {})
-
-    def response(self) -> Response[Failure]:
-        """Return the response in the envelope."""
-        error = ErrorOut(code=self.code, message=self.message, details=self.details or None)
-        return Response(
-            status_code=self.status,
-            content_type=content_types.APPLICATION_JSON,
-            body=Failure(error=error),
-            headers=self.headers,
-        )
 
 
 def malformed_json(message: str) -> ApiError:
@@ -217,8 +188,8 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, InvalidInputError):
         problems = error.problems if isinstance(error, InvalidWebhookError) else (error,)
         return validation_failed(problem(each.field, each.message) for each in problems)
-    if isinstance(error, RateLimitExceededError):
-        return _rate_limit_exceeded(error)
+    if isinstance(error, RateLimitExceededError | OverlapRunningError):
+        return _refused_until(error)
     known = (refusal for kind, refusal in _REFUSALS.items() if isinstance(error, kind))
     return next(known, _internal_error)()
 
@@ -257,6 +228,12 @@ def _delivery_erased() -> ApiError:
     )
 
 
+def _refused_until(error: RateLimitExceededError | OverlapRunningError) -> ApiError:
+    if isinstance(error, OverlapRunningError):
+        return _overlap_running(error)
+    return _rate_limit_exceeded(error)
+
+
 def _rate_limit_exceeded(error: RateLimitExceededError) -> ApiError:
     code, message = _RATE_LIMITS[type(error)]
     return ApiError(429, code, message, headers={"Retry-After": str(error.retry_after_seconds)})
@@ -271,6 +248,27 @@ def _webhook_disabled() -> ApiError:
 def _too_many_attempts() -> ApiError:
     return ApiError(
         409, "too_many_attempts", "This delivery has no attempts left. Publish the event again."
+    )
+
+
+def _overlap_running(error: OverlapRunningError) -> ApiError:
+    end = "" if error.until_ms is None else f" until {to_text(error.until_ms)}"
+    return ApiError(
+        409,
+        "overlap_running",
+        f"The overlap of the last rotation is running{end}, and a receiver may still have the old "
+        "secret. Move it to the new one, which ends the overlap, or wait. Give force true to "
+        "rotate all the same: the old secret then signs nothing, and a receiver that has it "
+        "refuses deliveries.",
+    )
+
+
+def _rotation_conflict() -> ApiError:
+    return ApiError(
+        409,
+        "rotation_conflict",
+        "Another rotation of this secret was made at the same moment. Use the secret that it "
+        "returned, or rotate again.",
     )
 
 
@@ -375,6 +373,7 @@ _REFUSALS = {
     IdempotencyConflictError: _idempotency_conflict,
     IdempotencyInProgressError: _idempotency_in_progress,
     ReplayRunningError: _replay_running,
+    RotationConflictError: _rotation_conflict,
     TooManyReplaysError: _too_many_replays,
     UnavailableError: _unavailable,
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from api import errors
-from api.errors import ApiError, as_api_error
+from api.errors import as_api_error
 from api.idempotency import HEADER, REPLAYED_HEADER
 from api.operations import (
     SCOPE_EXTENSION,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
     from aws_lambda_powertools.event_handler.api_gateway import Route
+
+    from api.api_error import ApiError
 
 TITLE = "SendComms Webhooks"
 VERSION = "1.0.0"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
     from aws_lambda_powertools.event_handler.api_gateway import Route
 
-    from api.errors import ApiError
+    from api.api_error import ApiError
 
     RouteFunction = TypeVar("RouteFunction", bound=Callable[..., Any])
 

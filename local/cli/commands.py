@@ -86,6 +86,9 @@ def parser() -> argparse.ArgumentParser:
     rotate = command("rotate", _rotate, "Rotate a secret; the new one is shown this once.")
     _add_ids(rotate)
     rotate.add_argument("--overlap", type=int, metavar="SECONDS", help="how long the old one lives")
+    rotate.add_argument(
+        "--force", action="store_true", help="also while the last rotation's old secret lives"
+    )
     test = command("test", _test, "Have a sample event delivered.")
     _add_ids(test)
     test.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
@@ -180,7 +183,9 @@ def _set_active(api: Api, screen: Screen, options: argparse.Namespace, *, active
 
 
 def _rotate(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    body = {} if options.overlap is None else {"overlap_seconds": options.overlap}
+    body: dict[str, Any] = {"force": True} if options.force else {}
+    if options.overlap is not None:
+        body["overlap_seconds"] = options.overlap
     path = f"/webhooks/{options.webhook}/rotate-secret"
     tables.secret(screen, api.call("POST", path, body=body))
 

@@ -159,6 +159,17 @@ def test_a_webhook_is_switched_rotated_and_deleted(
     expect(owner.dialog).to_contain_text("The old secret counts until")
     owner.press("I have saved it")
 
+    owner.press("Rotate secret…")
+    force = owner.dialog.get_by_label("Rotate all the same")
+    expect(force).to_be_hidden()
+    owner.press("Rotate")
+    expect(owner.dialog.get_by_role("alert")).to_contain_text("The overlap of the last rotation")
+    force.check()
+    owner.press("Rotate")
+    expect(owner.dialog).to_contain_text("signs nothing any more")
+    assert owner.dialog.get_by_label("Secret", exact=True).input_value() != secret
+    owner.press("I have saved it")
+
     owner.press("Delete…")
     owner.dialog.get_by_label("Delete this webhook for good").check()
     owner.press("Delete")

@@ -15,6 +15,7 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus
 from webhooks.domain.selection import Selection
+from webhooks.domain.webhook import Secrets
 from webhooks.ports import DeliveryQuery, JobOwner, WebhookChanges
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ CALLS: dict[str, Callable[[Stores], object]] = {
     "destinations.destinations": lambda on: on.destinations.destinations("acc_1"),
     "destinations.destination": lambda on: on.destinations.destination(*OWNER),
     "destinations.end_overlap": lambda on: on.destinations.end_overlap(*OWNER, "s"),
+    "destinations.refused_both": lambda on: on.destinations.refused_both(*OWNER, Secrets("s"), 0),
     "health.failed": lambda on: on.health.failed(*OWNER, 1, 0),
     "health.succeeded": lambda on: on.health.succeeded(*OWNER, 0),
     "health.open": lambda on: on.health.open(RECOVERY, 0, 0),

@@ -10,7 +10,8 @@ import pytest
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
 from webhooks.adapters import items
-from webhooks.domain.errors import LimitReachedError
+from webhooks.domain.errors import LimitReachedError, OverlapRunningError
+from webhooks.domain.rotation import Refusals, Rotation
 from webhooks.domain.shard import Shard, divide
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
@@ -193,6 +194,7 @@ def test_a_rotation_without_overlap_forgets_every_older_secret(stores: Stores) -
             f"the-new-secret-{number}",
             previous_until_ms=until_ms,
             now_ms=samples.NOW_MS,
+            force=True,
         )
     assert _secrets(stores).live(samples.NOW_MS) == ("the-new-secret-2",)
 
@@ -232,3 +234,74 @@ def test_a_secret_that_went_missing_is_restored_once(engine: str) -> None:
 def _secrets(stores: Stores) -> Any:
     [destination] = stores.destinations.destinations("acc_1")
     return destination.secrets
+
+
+def rotated(stores: Stores, secret: str, overlap_ms: int = 1000, **more: Any) -> Any:
+    return stores.webhooks.rotate_secret(
+        "acc_1",
+        samples.WEBHOOK_ID,
+        secret * 16,
+        previous_until_ms=samples.NOW_MS + overlap_ms,
+        now_ms=samples.NOW_MS,
+        **more,
+    )
+
+
+def test_a_rotation_made_again_with_its_secret_changes_nothing(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
+    first = rotated(stores, "a")
+    before = _secrets(stores)
+    # Later, so that an overlap of its own would be longer.
+    assert rotated(stores, "a", 5000) == first == Rotation(samples.NOW_MS + 1000)
+    assert rotated(stores, "a", 5000, force=True) == first
+    assert _secrets(stores) == before
+    # Nor where the overlap ended meanwhile.
+    stores.destinations.end_overlap("acc_1", samples.WEBHOOK_ID, "a" * 16)
+    assert rotated(stores, "a") == Rotation(None)
+    assert _secrets(stores) == Secrets("a" * 16)
+    assert rotated(stores, "b", 0) == rotated(stores, "b", 0) == Rotation(None)
+    assert _secrets(stores) == Secrets("b" * 16)
+
+
+def test_a_rotation_within_an_overlap_says_until_when_unless_it_is_forced(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
+    rotated(stores, "a")
+    before = _secrets(stores), stores.webhooks.get("acc_1", samples.WEBHOOK_ID)
+    for overlap_ms in (0, 5000):
+        with pytest.raises(OverlapRunningError) as refused:
+            rotated(stores, "b", overlap_ms)
+        assert refused.value.until_ms == samples.NOW_MS + 1000
+    assert (_secrets(stores), stores.webhooks.get("acc_1", samples.WEBHOOK_ID)) == before
+    assert rotated(stores, "b", force=True) == Rotation(samples.NOW_MS + 1000, True)
+    assert _secrets(stores).live(samples.NOW_MS) == ("b" * 16, "a" * 16)
+    assert rotated(stores, "c", 0, force=True) == Rotation(None, True)
+    assert rotated(stores, "d", force=True) == Rotation(samples.NOW_MS + 1000)
+
+
+def test_an_owner_may_go_back_to_the_old_secret_by_force(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(), "o" * 16, limit=5)
+    rotated(stores, "n")
+    assert rotated(stores, "o", force=True) == Rotation(samples.NOW_MS + 1000, True)
+    assert _secrets(stores).live(samples.NOW_MS) == ("o" * 16, "n" * 16)
+
+
+def test_a_refusal_of_both_secrets_is_counted_once_for_what_was_read(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
+    rotated(stores, "a")
+    owner = ("acc_1", samples.WEBHOOK_ID)
+    read = _secrets(stores)
+    for at_ms in (7, 8):
+        stores.destinations.refused_both(*owner, read, at_ms)
+    assert _secrets(stores).refusals == Refusals(1, 7)
+    stores.destinations.refused_both(*owner, _secrets(stores), 9)
+    assert _secrets(stores).refusals == Refusals(2, 9)
+    # Those of an overlap are not the next one's, nor does a late one count there.
+    late = _secrets(stores)
+    rotated(stores, "b", 5000, force=True)
+    assert _secrets(stores).refusals is None
+    stores.destinations.refused_both(*owner, late, 10)
+    assert _secrets(stores).refusals is None
+    stores.destinations.refused_both(*owner, _secrets(stores), 11)
+    assert _secrets(stores).refusals == Refusals(1, 11)
+    stores.destinations.end_overlap(*owner, "b" * 16)
+    assert _secrets(stores) == Secrets("b" * 16)

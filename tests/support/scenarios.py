@@ -54,7 +54,7 @@ def manage(world: World) -> None:
         other = world.call("GET", f"{WEBHOOKS}/external/other")
         world.call("DELETE", f"{WEBHOOKS}/{other['id']}")
         world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 60})
-        world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 0})
+        world.call("POST", f"{one}/rotate-secret", json={"overlap_seconds": 0, "force": True})
         sample = world.call("POST", f"{one}/test", 202, json={"event": "email.sent"})
         world.call("GET", f"{one}/deliveries/{sample['id']}")
         for status in ("pending", "succeeded", "retrying", "waiting", "exhausted"):
@@ -109,7 +109,7 @@ def move(world: World) -> None:
         world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
         world.dispatch(world.event())
         assert "previous_secret" not in world.item(webhook_id)
-    with world.webhook(Answer(500), Answer(401), Answer(200)) as (webhook_id, _):
+    with world.webhook(Answer(503), Answer(401), Answer(200)) as (webhook_id, _):
         world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
         world.dispatch(world.event())
         world.retry_all(webhook_id)

@@ -10,61 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import samples
-from support.world import World as Services
+from support.overlapping import DELIVERY, NEW, OLD, OVERLAP_MS, WEBHOOK, World, knowing
 from webhooks.domain import signing
-from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
+from webhooks.domain.delivery import FailureReason, Outcome, SignedWith, Status
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
-OLD = "whsec_" + "0d" * 32
-NEW = "whsec_" + "4e" * 32
-OVERLAP_MS = 60_000
-WEBHOOK = samples.webhook()
-DELIVERY = samples.delivery(attempts=(), status=Status.PENDING, next_attempt_at_ms=None)
-
-
-class World(Services):
-    """A deliverer among fakes, at a moment that a test moves, in a rotation's overlap."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store.add(WEBHOOK, Secrets(NEW, OLD, samples.NOW_MS + OVERLAP_MS))
-
-    def attempt(self, delivery: Delivery = DELIVERY, *, manual: bool = False) -> Delivery:
-        destination = self.store.destination(WEBHOOK.account_id, WEBHOOK.id)
-        assert destination is not None
-        return self.deliverer.attempt(destination, delivery, manual=manual)
-
-    def signed_with(self) -> list[str]:
-        """The secret of each post's X-SendComms-Signature."""
-        by_signature = {
-            signing.sendcomms_signature(secret, DELIVERY.body): secret for secret in (OLD, NEW)
-        }
-        return [by_signature[headers["X-SendComms-Signature"]] for _, _, headers in self.posts]
-
-    @property
-    def posts(self) -> list[tuple[str, bytes, dict[str, str]]]:
-        return self.sender.posts
-
-    @property
-    def secrets(self) -> Secrets:
-        return self.store.webhooks[WEBHOOK.account_id, WEBHOOK.id][1]
-
-
-def knowing(secret: str, refusal: int = 401) -> Callable[[str, Mapping[str, str]], Outcome]:
-    """A receiver that checks X-SendComms-Signature with one secret."""
-    genuine = signing.sendcomms_signature(secret, DELIVERY.body)
-
-    def answer(_url: str, headers: Mapping[str, str]) -> Outcome:
-        if headers["X-SendComms-Signature"] == genuine:
-            return Outcome(status_code=200, duration_ms=10)
-        return Outcome(FailureReason.HTTP_STATUS, status_code=refusal, duration_ms=10)
-
-    return answer
+    from webhooks.domain.delivery import Delivery
 
 
 @pytest.fixture
@@ -104,7 +59,7 @@ def test_a_receiver_that_has_not_moved_is_sent_the_old_signature_and_keeps_the_o
     assert world.secrets.previous == OLD
 
 
-@pytest.mark.parametrize("refusal", [401, 403])
+@pytest.mark.parametrize("refusal", [400, 401, 402, 403, 404, 406, 407, 409, 418, 422, 451, 500])
 def test_a_receiver_that_has_moved_is_offered_the_new_one_inside_the_same_attempt(
     world: World, refusal: int
 ) -> None:
@@ -113,6 +68,7 @@ def test_a_receiver_that_has_moved_is_offered_the_new_one_inside_the_same_attemp
     assert after.status is Status.SUCCEEDED
     [attempt] = after.attempts
     assert (attempt.number, attempt.status_code, attempt.duration_ms) == (1, 200, 20)
+    assert (attempt.requests, attempt.signed_with) == (2, SignedWith.NEW)
     assert world.signed_with() == [OLD, NEW]
     assert {headers["X-SendComms-Attempt"] for _, _, headers in world.posts} == {"1"}
     assert len({body for _, body, _ in world.posts}) == 1
@@ -154,10 +110,17 @@ def test_a_receiver_that_refuses_both_fails_one_attempt_and_keeps_the_overlap(wo
     assert world.secrets.previous == OLD
 
 
-@pytest.mark.parametrize("status_code", [400, 404, 407, 410, 500])
-def test_no_other_refusal_is_asked_again(world: World, status_code: int) -> None:
+@pytest.mark.parametrize("status_code", [301, 408, 410, 413, 429, 501, 502, 503, 504])
+def test_a_failure_of_another_cause_is_not_asked_again(world: World, status_code: int) -> None:
     world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=status_code)
-    assert world.attempt().status is not Status.SUCCEEDED
+    [attempt] = world.attempt().attempts
+    assert (attempt.requests, attempt.signed_with) == (1, SignedWith.OLD)
+    assert len(world.posts) == 1
+
+
+def test_a_request_without_a_response_is_not_asked_again(world: World) -> None:
+    world.sender.answer = lambda *_: Outcome(FailureReason.TIMEOUT)
+    world.attempt()
     assert len(world.posts) == 1
 
 

@@ -25,7 +25,7 @@ from support.delivery_machine import (
 )
 from support.fakes.schedulers import Name
 from webhooks.domain.delivery import Outcome, Status
-from webhooks.domain.errors import UnavailableError
+from webhooks.domain.errors import OverlapRunningError, UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
@@ -139,7 +139,7 @@ class Deliveries(DeliveryMachine):
 
     @rule(number=webhooks)
     def an_owner_rotates_the_secret(self, number: int) -> None:
-        with suppress(UnavailableError):
+        with suppress(UnavailableError, OverlapRunningError):
             self.registry.rotate_secret(*_owner(number))
 
     @rule(
@@ -162,7 +162,7 @@ class Deliveries(DeliveryMachine):
         def act() -> object:
             self.world.now_ms += 1
             if what == "rotates":
-                return self.registry.rotate_secret(*owner)
+                return self.registry.rotate_secret(*owner, force=True)
             if what == "deletes":
                 return self.registry.delete(*owner)
             return self.registry.update(*owner, changes[what])

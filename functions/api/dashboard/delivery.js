@@ -97,7 +97,12 @@ function timeline(delivery) {
 
 function attemptItem(attempt, before) {
   const good = succeeded(attempt);
-  const kinds = [attempt.manual && "manual", attempt.probe && "probe"].filter(Boolean);
+  const kinds = [
+    attempt.manual && "manual",
+    attempt.probe && "probe",
+    attempt.signed_with && `${attempt.signed_with} secret`,
+    attempt.requests && `${attempt.requests} requests`,
+  ].filter(Boolean);
   return el("li", { class: good ? "good" : "bad" },
     el("p", { class: "attempt-head" },
       el("strong", {}, `Attempt ${attempt.number}`),

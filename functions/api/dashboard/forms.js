@@ -156,6 +156,11 @@ function pairRows(labels, placeholders, more, shown = {}) {
 export function rotate(webhook, done) {
   const overlap = select(OVERLAPS, 24 * HOUR_SECONDS);
   const secret = el("input", { type: "text", autocomplete: "off", spellcheck: "false" });
+  const force = el("input", { type: "checkbox" });
+  const forced = group("force", "An overlap is running",
+    el("label", { class: "check" }, force, "Rotate all the same: the old secret ends at once"),
+    { hint: "A server that still has it refuses deliveries until you give it the new one." });
+  forced.hidden = true;
   const send = api.rotation(webhook.id);
   formDialog({
     title: "Rotate the secret",
@@ -163,9 +168,18 @@ export function rotate(webhook, done) {
     fields: [
       field("overlap_seconds", "The old secret counts for", overlap),
       field("secret", "New secret", secret, { optional: true, hint: "Left empty, one is made for you." }),
+      forced,
     ],
     action: "Rotate",
-    send: () => send({ overlap_seconds: Number(overlap.value), ...(secret.value && { secret: secret.value }) }),
+    send: async () => {
+      const body = { overlap_seconds: Number(overlap.value), ...(secret.value && { secret: secret.value }) };
+      try {
+        return await send(force.checked ? { ...body, force: true } : body);
+      } catch (error) {
+        if (error.code === "overlap_running") forced.hidden = false;
+        throw error;
+      }
+    },
     done: (rotated) => {
       const until = rotated.previous_secret_expires_at;
       const more = until ? `The old secret counts until ${fullTime(until)}.` : "The old secret no longer counts.";

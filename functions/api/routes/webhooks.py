@@ -21,12 +21,15 @@ from api.schemas.webhooks import (
     WebhookIn,
     WebhookOut,
     WebhookPutIn,
+    rotation_warnings,
     warnings_of,
 )
 from webhooks.domain.errors import (
     ExternalIdTakenError,
     HostLimitReachedError,
     LimitReachedError,
+    OverlapRunningError,
+    RotationConflictError,
     TooManyEnablesError,
 )
 from webhooks.services.registry import Registered, Registry
@@ -156,6 +159,7 @@ def change_webhook(
 
 
 @router.post("/<webhook_id>/rotate-secret", summary="Rotate the secret", tags=["Webhooks"])
+@refuses(OverlapRunningError(), RotationConflictError())
 def rotate_secret(
     webhook_id: WebhookId,
     account_id: AccountId,
@@ -164,14 +168,22 @@ def rotate_secret(
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
     ] = _DEFAULT_ROTATION,
 ) -> Warned[RotatedSecretOut]:
-    """Save the secret: it is shown only this once. The old one stays valid for a while."""
+    """Save the secret: it is shown only this once. The old one stays valid for a while.
+
+    While it does, another rotation is refused unless it has force true.
+    """
     rotated = registry.rotate_secret(
-        account_id, webhook_id, rotation.secret, overlap_seconds=rotation.overlap_seconds
+        account_id,
+        webhook_id,
+        rotation.secret,
+        overlap_seconds=rotation.overlap_seconds,
+        force=rotation.force,
     )
     if rotated is None:
         raise errors.webhook_not_found()
-    shown = RotatedSecretOut.of(webhook_id, rotated)
-    return Warned(data=shown, warnings=warnings_of(rotated.secret))
+    return Warned(
+        data=RotatedSecretOut.of(webhook_id, rotated), warnings=rotation_warnings(rotated)
+    )
 
 
 @router.delete("/", summary="Delete a webhook, by query", tags=["Webhooks"])

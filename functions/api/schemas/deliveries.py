@@ -7,7 +7,7 @@ from pydantic import Field, WithJsonSchema
 
 from api.schemas.base import In, Out
 from api.schemas.webhooks import NOT_BEFORE, HealthOut
-from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status
+from webhooks.domain.delivery import Attempt, Delivery, FailureReason, SignedWith, Status
 from webhooks.domain.event import EventType
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import Webhook
@@ -44,6 +44,17 @@ class AttemptOut(AttemptSummaryOut):
 
     response_body: str = Field(
         description="The response body's first 1,024 bytes; unprintable characters are escaped."
+    )
+    requests: int | None = Field(
+        default=None,
+        description="2 where a rotation's second secret was tried too, else absent.",
+    )
+    signed_with: SignedWith | None = Field(
+        default=None,
+        description=(
+            "During a rotation's overlap, the secret of X-SendComms-Signature in the request whose "
+            "response this is. Absent outside of an overlap."
+        ),
     )
 
 
@@ -101,7 +112,12 @@ class DeliveryOut(DeliverySummaryOut):
             payload=None if delivery.erased else json.loads(delivery.body),
             body=None if delivery.erased else delivery.body.decode(),
             attempts=[
-                AttemptOut(**_attempt(attempt), response_body=attempt.response_body)
+                AttemptOut(
+                    **_attempt(attempt),
+                    response_body=attempt.response_body,
+                    requests=attempt.requests if attempt.requests > 1 else None,
+                    signed_with=attempt.signed_with,
+                )
                 for attempt in delivery.attempts
             ],
         )

@@ -198,6 +198,18 @@ def warnings_of(secret: str) -> list[ProblemOut] | None:
     return [ProblemOut(field="secret", message=text) for text in secret_warnings(secret)] or None
 
 
+_ENDED_OVERLAP = (
+    "The secret that was the old one until now signs nothing any more. A receiver that still has "
+    "it refuses deliveries until you give it the new secret."
+)
+
+
+def rotation_warnings(rotated: Rotated) -> list[ProblemOut] | None:
+    """Return the warnings of a rotation: those of its secret, and that it ended another's."""
+    ended = [ProblemOut(field="force", message=_ENDED_OVERLAP)] if rotated.ended_overlap else []
+    return [*ended, *(warnings_of(rotated.secret) or [])] or None
+
+
 class RotationIn(In):
     """How to rotate a webhook's secret; every field may be left out."""
 
@@ -207,6 +219,13 @@ class RotationIn(In):
         ge=0,
         le=MAX_OVERLAP_SECONDS,
         description="For how long the old secret signs too.",
+    )
+    force: bool = Shape(
+        default=False,
+        description=(
+            "Rotate while the overlap of the last rotation runs. Its old secret then signs "
+            "nothing, and a receiver that still has it refuses deliveries."
+        ),
     )
 
 

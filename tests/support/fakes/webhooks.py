@@ -6,8 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
-from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
+from webhooks.domain.errors import (
+    ExternalIdTakenError,
+    LimitReachedError,
+    OverlapRunningError,
+)
 from webhooks.domain.health import Circuit, Comeback, Health
+from webhooks.domain.rotation import Refusals, Rotation
 from webhooks.domain.webhook import Destination, Secrets, Webhook
 from webhooks.ports import Page
 
@@ -145,17 +150,29 @@ class FakeWebhookStore:
         return True
 
     def rotate_secret(
-        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
-    ) -> bool:
+        self,
+        account_id: str,
+        webhook_id: str,
+        secret: str,
+        *,
+        previous_until_ms: int,
+        now_ms: int,
+        force: bool = False,
+    ) -> Rotation | None:
         self.failures.check("rotate_secret")
-        found = self.webhooks.get((account_id, webhook_id))
-        if found is None or found[1].current is None:
-            return False
-        secrets = Secrets(secret)
-        if previous_until_ms > now_ms:
-            secrets = Secrets(secret, found[1].current, previous_until_ms)
-        self.add(replace(found[0], updated_at_ms=now_ms), secrets)
-        return True
+        webhook, secrets = self.webhooks.get((account_id, webhook_id), (None, None))
+        if webhook is None or secrets is None or secrets.current is None:
+            return None
+        overlaps = previous_until_ms > now_ms
+        running = len(secrets.live(now_ms)) > 1
+        if secrets.current == secret and overlaps:
+            return Rotation(secrets.previous_expires_at_ms if running else None)
+        if running and not force:
+            raise OverlapRunningError(secrets.previous_expires_at_ms)
+        old = secrets.current
+        new = Secrets(secret, old, previous_until_ms) if overlaps else Secrets(secret)
+        self.add(replace(webhook, updated_at_ms=now_ms), new)
+        return Rotation(previous_until_ms if overlaps else None, running and old != secret)
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         self.failures.check("restore_secret")
@@ -170,6 +187,13 @@ class FakeWebhookStore:
         found = self.webhooks.get((account_id, webhook_id))
         if found is not None and found[1].current == secret:
             self.add(found[0], Secrets(secret))
+
+    def refused_both(self, account_id: str, webhook_id: str, secrets: Secrets, now_ms: int) -> None:
+        self.failures.check("refused_both")
+        found = self.webhooks.get((account_id, webhook_id))
+        if found is not None and found[1] == secrets:
+            times = secrets.refusals.times + 1 if secrets.refusals else 1
+            self.add(found[0], replace(secrets, refusals=Refusals(times, now_ms)))
 
     def delete(
         self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from webhooks.adapters.items import delivery_key, item_size, number, owner, read_delivery_key
-from webhooks.domain.delivery import Attempt, Claim, Delivery, FailureReason, Status
+from webhooks.domain.delivery import (
+    Attempt,
+    Claim,
+    Delivery,
+    FailureReason,
+    SignedWith,
+    Status,
+)
 from webhooks.domain.errors import UnreadableRecordError
 
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ _FORMER_REASONS = {"answer_too_large": FailureReason.RESPONSE_TOO_LARGE}
 WRITE_UNIT_BYTES = 1024
 
 _MILLISECONDS = 1000
+
+_ATTEMPT_FIELDS = 10
 
 ATTENTION = frozenset({Status.RETRYING, Status.WAITING, Status.EXHAUSTED})
 """The statuses that the sparse index holds."""
@@ -145,6 +154,8 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
         attempt.response_body or None,
         attempt.manual or None,
         attempt.probe or None,
+        attempt.requests if attempt.requests > 1 else None,
+        attempt.signed_with.value if attempt.signed_with else None,
     ]
     while fields[-1] is None:
         fields.pop()
@@ -250,8 +261,9 @@ def read_reason(text: str | None) -> FailureReason | None:
 
 def _read_attempt(text: str) -> Attempt:
     fields = json.loads(text)
-    fields += [None] * (8 - len(fields))
-    number, started_at_ms, duration_ms, status_code, error, response_body, manual, probe = fields
+    fields += [None] * (_ATTEMPT_FIELDS - len(fields))
+    number, started_at_ms, duration_ms, status_code, error, response_body, *more = fields
+    manual, probe, requests, signed_with = more
     return Attempt(
         number=number,
         started_at_ms=started_at_ms,
@@ -261,4 +273,6 @@ def _read_attempt(text: str) -> Attempt:
         response_body=response_body or "",
         manual=bool(manual),
         probe=bool(probe),
+        requests=requests or 1,
+        signed_with=SignedWith(signed_with) if signed_with else None,
     )

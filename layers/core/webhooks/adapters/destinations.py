@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from webhooks.domain.shard import Shard
+    from webhooks.domain.webhook import Secrets
 
 
 class DynamoDBDestinationStore:
@@ -78,14 +79,51 @@ class DynamoDBDestinationStore:
 
     def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
         """Forget the previous secret, if `secret` is still the current one."""
-        with unavailable_on_failure("ending a rotation's overlap"):
+        self._update(
+            account_id,
+            webhook_id,
+            "ending a rotation's overlap",
+            UpdateExpression="REMOVE previous_secret, previous_secret_expires_at, #refusals",
+            ConditionExpression="secret = :secret",
+            ExpressionAttributeNames={"#refusals": webhook_items.REFUSALS},
+            ExpressionAttributeValues={":secret": {"S": secret}},
+        )
+
+    def refused_both(self, account_id: str, webhook_id: str, secrets: Secrets, now_ms: int) -> None:
+        """Count one more refusal of both secrets, unless they or the count changed since.
+
+        Of refusals at once one is counted. What is left of an earlier overlap counts for nothing.
+        """
+        before = secrets.refusals
+        values = {
+            ":secret": {"S": secrets.current},
+            ":until": items.number(secrets.previous_expires_at_ms),
+            ":refusals": webhook_items.refusals_value(secrets, now_ms),
+        }
+        names = {"#refusals": webhook_items.REFUSALS, "#until": "until"}
+        unchanged = "(attribute_not_exists(#refusals) OR #refusals.#until <> :until)"
+        if before is not None:
+            unchanged = "#refusals.#until = :until AND #refusals.#count = :count"
+            names["#count"] = "count"
+            values[":count"] = items.number(before.times)
+        self._update(
+            account_id,
+            webhook_id,
+            "counting a refusal",
+            UpdateExpression="SET #refusals = :refusals",
+            ConditionExpression=(
+                f"secret = :secret AND previous_secret_expires_at = :until AND {unchanged}"
+            ),
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+        )
+
+    def _update(self, account_id: str, webhook_id: str, operation: str, **update: Any) -> None:
+        """Make an update; nothing where its condition does not hold."""
+        with unavailable_on_failure(operation):
             try:
                 self._client.update_item(
-                    TableName=self._table,
-                    Key=items.webhook_key(account_id, webhook_id),
-                    UpdateExpression="REMOVE previous_secret, previous_secret_expires_at",
-                    ConditionExpression="secret = :secret",
-                    ExpressionAttributeValues={":secret": {"S": secret}},
+                    TableName=self._table, Key=items.webhook_key(account_id, webhook_id), **update
                 )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import external_ids, items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.rotations import SecretRotation
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import (
     ExternalIdTakenError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from webhooks.domain.rotation import Rotation
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import WebhookChanges
 
@@ -230,26 +232,25 @@ class DynamoDBWebhookStore:
         return self._update(update)
 
     def rotate_secret(
-        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
-    ) -> bool:
-        """Move the secret aside and write the new one, inside one expression that reads neither.
-
-        The time of the change is written first and by itself: a role that might name a secret and
-        what it may read in one expression could copy the one into the other.
-        """
-        changed = {"updated_at": {"N": str(now_ms)}}
-        update = self._update_of(account_id, webhook_id, "SET #updated_at = :updated_at", changed)
-        if not self._update(update):
-            return False
-        values = {"secret": {"S": secret}}
-        expression = "SET #secret = :secret"
-        if previous_until_ms > now_ms:
-            values["until"] = {"N": str(previous_until_ms)}
-            expression += ", previous_secret = #secret, previous_secret_expires_at = :until"
-        else:
-            expression += f" REMOVE {_OVERLAP_ATTRIBUTES}"
-        has_one = "attribute_exists(#secret)"
-        return self._update(self._update_of(account_id, webhook_id, expression, values, has_one))
+        self,
+        account_id: str,
+        webhook_id: str,
+        secret: str,
+        *,
+        previous_until_ms: int,
+        now_ms: int,
+        force: bool = False,
+    ) -> Rotation | None:
+        """Move the secret aside and write the new one, inside one expression that reads neither."""
+        rotation = SecretRotation(
+            self._client,
+            (self._table, self._deliveries_table),
+            (account_id, webhook_id),
+            secret,
+            previous_until_ms=previous_until_ms,
+            now_ms=now_ms,
+        )
+        return rotation.make(force=force)
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook whose secret went missing a new one."""

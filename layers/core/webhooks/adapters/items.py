@@ -116,6 +116,14 @@ def deleted_webhook_key(account_id: str, webhook_id: str) -> Item:
     return {"owner": {"S": owner(account_id, "deleted")}, "delivery_id": {"S": webhook_id}}
 
 
+def rotation_key(account_id: str, webhook_id: str) -> Item:
+    """Return the key of the record of a webhook's last rotation.
+
+    It lives beside the deliveries; no webhook's id is `rotation`.
+    """
+    return {"owner": {"S": owner(account_id, "rotation")}, "delivery_id": {"S": webhook_id}}
+
+
 def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
     """Return whose delivery an item is."""
     account_id, _, webhook_id = item["owner"]["S"].rpartition("#")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhooks.adapters.items import number, webhook_key
 from webhooks.domain.health import CLEAN, Circuit, Comeback, Health, Window
+from webhooks.domain.rotation import Refusals
 from webhooks.domain.webhook import Secrets, Webhook
 from webhooks.domain.webhook_fields import FIELDS, Field, Kind, May
 
@@ -57,6 +58,9 @@ RECOVERY_ATTRIBUTES = (
     "recovering",
 )
 """What the end of a recovery clears."""
+
+REFUSALS = "secret_refusals"
+"""How often in an overlap a receiver refused both secrets."""
 
 _HEALTH_ATTRIBUTES = frozenset(
     {*FAILURE_ATTRIBUTES, DOWN, *WINDOW_ATTRIBUTES, *RECOVERY_ATTRIBUTES, NOT_BEFORE}
@@ -180,7 +184,23 @@ def read_secrets(item: Mapping[str, Any]) -> Secrets:
         current=item.get("secret", {}).get("S"),
         previous=item.get("previous_secret", {}).get("S"),
         previous_expires_at_ms=int(item.get("previous_secret_expires_at", {}).get("N", 0)),
+        refusals=_refusals(item) if REFUSALS in item else None,
     )
+
+
+def _refusals(item: Mapping[str, Any]) -> Refusals | None:
+    """Return the refusals of both secrets, None where they are of another overlap than this."""
+    value = item[REFUSALS]["M"]
+    if value["until"] != item.get("previous_secret_expires_at"):
+        return None
+    return Refusals(int(value["count"]["N"]), int(value["at"]["N"]))
+
+
+def refusals_value(secrets: Secrets, now_ms: int) -> dict[str, Any]:
+    """Return one refusal more than `secrets` has; it names its overlap by the end of that."""
+    count = secrets.refusals.times + 1 if secrets.refusals else 1
+    until = number(secrets.previous_expires_at_ms)
+    return {"M": {"until": until, "count": number(count), "at": number(now_ms)}}
 
 
 def changed_attributes(changes: WebhookChanges) -> Item:

@@ -50,6 +50,13 @@ class FailureReason(StrEnum):
     RESPONSE_TOO_LARGE = "response_too_large"
 
 
+class SignedWith(StrEnum):
+    """Which of two secrets made `X-SendComms-Signature` during a rotation's overlap."""
+
+    OLD = "old"
+    NEW = "new"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one HTTP request came to. A success has no `error`.
@@ -76,8 +83,11 @@ class Attempt:
     """One HTTP request of a delivery, numbered from 1, as the log keeps it.
 
     A `manual` one was asked for by the webhook's owner, a `probe` tried whether a webhook that was
-    down is back: neither is part of the schedule. `not_before_ms` is until when its response asks
-    for a pause, in Unix milliseconds; it is kept on the webhook and not in the log.
+    down is back: neither is part of the schedule. During a rotation's overlap there may be two
+    `requests`, each signed with another secret; `signed_with` is the secret of the one whose
+    response is kept, None outside of an overlap. `duration_ms` is that of both. `not_before_ms` is
+    until when its response asks for a pause, in Unix milliseconds; it is kept on the webhook and
+    not in the log.
     """
 
     number: int
@@ -89,6 +99,8 @@ class Attempt:
     manual: bool = False
     probe: bool = False
     not_before_ms: int | None = field(default=None, compare=False)
+    requests: int = 1
+    signed_with: SignedWith | None = None
 
     @property
     def scheduled(self) -> bool:

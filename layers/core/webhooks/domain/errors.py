@@ -13,6 +13,8 @@
     ├── TooManyAttemptsError            the delivery's log is full
     ├── DeliveryErasedError             the delivery has no payload any more
     ├── WebhookDisabledError            nothing is sent to it until its owner enables it
+    ├── OverlapRunningError             a rotation would end a secret that a receiver may have
+    ├── RotationConflictError           another rotation was made at the same moment
     ├── ReplayRunningError              the webhook has a replay that goes on
     ├── TooManyReplaysError             the webhook has had as many replays as a day allows
     ├── RateLimitExceededError          too much was asked for at a time; says when to go on
@@ -113,6 +115,19 @@ class TooManyAttemptsError(WebhooksError):
 
 class DeliveryErasedError(WebhooksError):
     """The delivery's payload was erased with a recipient, so there is nothing to send."""
+
+
+class OverlapRunningError(WebhooksError):
+    """The overlap of the webhook's last rotation is running, so its secret is not rotated again."""
+
+    def __init__(self, until_ms: int | None = None) -> None:
+        """Say when the overlap ends, in Unix milliseconds; None where that is not known."""
+        super().__init__("the overlap of the last rotation is running")
+        self.until_ms = until_ms
+
+
+class RotationConflictError(WebhooksError):
+    """Another rotation of the webhook's secret was made at the same moment."""
 
 
 class ReplayRunningError(WebhooksError):

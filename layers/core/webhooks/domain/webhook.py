@@ -15,6 +15,7 @@ from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
+    from webhooks.domain.rotation import Refusals
 
 _MAIL = "email."
 """The beginning of the types of mail."""
@@ -78,6 +79,8 @@ class Secrets:
     current: str | None = field(repr=False)
     previous: str | None = field(default=None, repr=False)
     previous_expires_at_ms: int = 0
+    refusals: Refusals | None = None
+    """How often a receiver refused both in this overlap."""
 
     def live(self, now_ms: int) -> tuple[str, ...]:
         """Return the secrets that sign at this moment, new first."""

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from webhooks.domain.health import Health, RecoveryKey, Tally, Window
+    from webhooks.domain.rotation import Rotation
     from webhooks.domain.shard import Shard
-    from webhooks.domain.webhook import Destination, Webhook
+    from webhooks.domain.webhook import Destination, Secrets, Webhook
     from webhooks.ports.pages import Page
 
 
@@ -102,12 +103,22 @@ class WebhookStore(Protocol):
         """
 
     def rotate_secret(
-        self, account_id: str, webhook_id: str, secret: str, *, previous_until_ms: int, now_ms: int
-    ) -> bool:
+        self,
+        account_id: str,
+        webhook_id: str,
+        secret: str,
+        *,
+        previous_until_ms: int,
+        now_ms: int,
+        force: bool = False,
+    ) -> Rotation | None:
         """Make `secret` the current one and keep the old one to the time given.
 
-        A `previous_until_ms` that is not after `now_ms` keeps nothing. False where the webhook is
-        absent, or has no secret that could be rotated.
+        A `previous_until_ms` that is not after `now_ms` keeps nothing. Made again with the same
+        secret it changes nothing and returns the same, by whichever process. None where the webhook
+        is absent, or has no secret that could be rotated. Raises OverlapRunningError while the
+        overlap of an earlier rotation runs, RotationConflictError where another rotation came
+        first; with `force` neither: then the older of two secrets ends.
         """
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
@@ -136,6 +147,9 @@ class DestinationStore(Protocol):
 
     def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
         """Forget the previous secret, if `secret` is still the current one."""
+
+    def refused_both(self, account_id: str, webhook_id: str, secrets: Secrets, now_ms: int) -> None:
+        """Count one more refusal of both secrets, unless they or the count changed since."""
 
 
 class HealthStore(Protocol):

@@ -16,10 +16,14 @@ Result = TypeVar("Result")
 SECONDS_FOR_ONE_CALL = 9.0
 """A call of AWS at its slowest (see `adapters.aws`)."""
 
-SECONDS_FOR_ONE_ATTEMPT = 2 * 5.0 + 2 * SECONDS_FOR_ONE_CALL
-"""An attempt's 5 seconds, once more for a rotated secret, and the two calls that record a failure:
-its record, and its start or, where that may be refused too late, its mark for the sweep. With less
-left, none is begun."""
+SECONDS_FOR_A_ROTATED_SECRET = 5.0 + 2.0
+"""A second request, and a quick call (see `adapters.aws`): it reads the new secret, or writes which
+one the receiver takes."""
+
+SECONDS_FOR_ONE_ATTEMPT = 5.0 + SECONDS_FOR_A_ROTATED_SECRET + 2 * SECONDS_FOR_ONE_CALL
+"""An attempt's 5 seconds, those for a rotated secret, and the two calls that record a failure: its
+record, and its start or, where that may be refused too late, its mark for the sweep. With less
+left, none is begun. A success is recorded in one call, so that both quick calls have their time."""
 
 SECONDS_TO_BEGIN_READS = 5.0
 """How long reads of one kind are begun. Those at their slowest leave time for the next kind and

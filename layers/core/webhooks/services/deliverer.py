@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from webhooks.domain import signing
 from webhooks.domain.delivery import Attempt, FailureReason, Status
-from webhooks.domain.errors import UnavailableError
-from webhooks.domain.headers import merged
 from webhooks.domain.pauses import asked_until_ms
 from webhooks.domain.retry import SHORT_DELAY_SECONDS, next_wait
+from webhooks.services.exchange import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +23,6 @@ LATENCY = "DeliveryLatency"
 worker's, which is mostly the schedule's, from when the dispatcher did."""
 
 GONE = 410
-_UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
 
 _WITHOUT_RESPONSE = frozenset(
@@ -48,12 +45,19 @@ class Deliverer:
         clock: Callable[[], float],
         random: Callable[[], float],
         short_delay_seconds: float = SHORT_DELAY_SECONDS,
+        quick_destinations: DestinationStore | None = None,
     ) -> None:
         """Wait `schedule` between attempts; `clock` gives Unix seconds, `random` 0 to 1.
 
         A delay of up to `short_delay_seconds` belongs to the machine of short delays.
+        `quick_destinations` are the same destinations, but give up after 2 seconds.
         """
-        self._sender = sender
+        self._exchange = Exchange(
+            sender=sender,
+            destinations=quick_destinations or destinations,
+            observer=observer,
+            clock=clock,
+        )
         self._destinations = destinations
         self._health = health
         self._observer = observer
@@ -83,7 +87,14 @@ class Deliverer:
             self._observer.count("SecretMissing")
             return delivery.defer("secret_missing")
         number = len(delivery.attempts) + 1
-        outcome = self._exchange(destination, delivery, number, int(started_at), secrets)
+        outcome, requests, signed_with = self._exchange.make(
+            destination,
+            delivery,
+            attempt_number=number,
+            unix_seconds=int(started_at),
+            secrets=secrets,
+            asked_for=manual or probe,
+        )
         attempt = Attempt(
             number=number,
             started_at_ms=int(started_at * _MILLISECONDS),
@@ -94,6 +105,8 @@ class Deliverer:
             manual=manual,
             probe=probe,
             not_before_ms=asked_until_ms(outcome, int(self._clock() * _MILLISECONDS)),
+            requests=requests,
+            signed_with=signed_with,
         )
         if outcome.succeeded:
             self._observer.count("Succeeded")
@@ -106,59 +119,6 @@ class Deliverer:
         if disabled:
             return replace(delivery.after(attempt, Status.WAITING), reason="gone")
         return self._scheduled(delivery, attempt, outcome)
-
-    def _exchange(
-        self,
-        destination: Destination,
-        delivery: Delivery,
-        number: int,
-        unix_seconds: int,
-        secrets: Sequence[str],
-    ) -> Outcome:
-        """Send, and offer a receiver that refuses one secret's signature the other's.
-
-        While a rotation overlaps, `X-SendComms-Signature` has room for one of the two secrets: the
-        old one, until a receiver takes the new (contract 2.3). The second request is signed with
-        the new secret alone, so that its success proves that the receiver has moved.
-        """
-
-        def post(signing_secrets: Sequence[str]) -> Outcome:
-            headers = signing.delivery_headers(
-                delivery,
-                attempt_number=number,
-                unix_seconds=unix_seconds,
-                secrets=signing_secrets,
-                sendcomms_secret=signing_secrets[-1],
-            )
-            webhook = destination.webhook
-            return self._sender.post(webhook.url, delivery.body, merged(webhook.headers, headers))
-
-        outcome = post(secrets)
-        if outcome.status_code not in _UNAUTHORIZED:
-            return outcome
-        new = secrets[0] if len(secrets) > 1 else self._rotated(delivery, secrets[0])
-        if new is None:
-            return outcome
-        second = post([new])
-        if second.succeeded:
-            self._end_overlap(delivery, new)
-        return replace(second, duration_ms=outcome.duration_ms + second.duration_ms)
-
-    def _rotated(self, delivery: Delivery, known: str) -> str | None:
-        """Return the secret that took the place of the one known since that was read, if any."""
-        try:
-            found = self._destinations.destination(delivery.account_id, delivery.webhook_id)
-        except UnavailableError:
-            return None
-        current = found.secrets.current if found else None
-        return None if current == known else current
-
-    def _end_overlap(self, delivery: Delivery, secret: str) -> None:
-        try:
-            self._destinations.end_overlap(delivery.account_id, delivery.webhook_id, secret)
-        except UnavailableError as error:
-            # The delivery succeeded all the same; the next one ends the overlap.
-            self._observer.log("warning", "overlap_not_ended", **_names(delivery), error=str(error))
 
     def _disabled(self, webhook: Webhook) -> bool:
         """See that a webhook which is gone is disabled; False where it was changed meanwhile.
@@ -193,6 +153,7 @@ class Deliverer:
             error=attempt.error,
             status_code=attempt.status_code,
             duration_ms=attempt.duration_ms,
+            requests=attempt.requests,
         )
 
 

@@ -57,11 +57,13 @@ class Registered(NamedTuple):
 class Rotated(NamedTuple):
     """A webhook's new secret, which is shown this once, and how long the old one signs too.
 
-    `previous_until_ms` is Unix milliseconds, None where the old one ended at once.
+    `previous_until_ms` is Unix milliseconds, None where the old one ended at once. With
+    `ended_overlap` the secret before the old one signed until now.
     """
 
     secret: str
     previous_until_ms: int | None
+    ended_overlap: bool = False
 
 
 class Registry:
@@ -214,12 +216,16 @@ class Registry:
         secret: str | None = None,
         *,
         overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
+        force: bool = False,
+        random_bytes: Callable[[int], bytes] | None = None,
     ) -> Rotated | None:
         """Give a webhook a new secret, a generated one where none is given; None where absent.
 
-        Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: rotating
-        again within the overlap ends the older one. Where the old one went missing, what waits for
-        want of it is sent from now on. Raises InvalidWebhookError, UnavailableError.
+        Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: a rotation
+        within the overlap is refused, and with `force` ends the older one. Where the old one went
+        missing, what waits for want of it is sent from now on. `random_bytes` makes the generated
+        secret: a call that is made again with the same ones has the same secret, and rotates once.
+        Raises InvalidWebhookError, OverlapRunningError, RotationConflictError, UnavailableError.
         """
         broken = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
@@ -231,13 +237,14 @@ class Registry:
             return None
         now_ms = self._now_ns() // 1_000_000
         until_ms = now_ms + overlap_seconds * 1000
-        new = self._secret(secret)
+        new = self._secret(secret, random_bytes)
         # A second time where another call restored the secret in between.
         for _ in range(2):
-            if self._store.rotate_secret(
-                account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms
-            ):
-                return Rotated(new, until_ms if overlap_seconds else None)
+            made = self._store.rotate_secret(
+                account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms, force=force
+            )
+            if made is not None:
+                return Rotated(new, *made)
             restored = self._restore_secret(account_id, webhook_id, new, now_ms)
             if restored is None:
                 return None
@@ -308,8 +315,10 @@ class Registry:
             yield InvalidInputError("body", f"Give at least one of {', '.join(changes._fields)}.")
         yield from problems(changes, self._check_url)
 
-    def _secret(self, given: str | None) -> str:
-        return generated_secret(self._random_bytes(32)) if given is None else given
+    def _secret(self, given: str | None, random_bytes: Callable[[int], bytes] | None = None) -> str:
+        return (
+            generated_secret((random_bytes or self._random_bytes)(32)) if given is None else given
+        )
 
     def _check_host(self, account_id: str, url: str, besides: str | None = None) -> None:
         """Raise HostLimitReachedError if enough of the account's webhooks lead to a url's host.

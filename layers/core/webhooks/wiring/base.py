@@ -105,6 +105,13 @@ class Base:
         return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)
 
     @cached_property
+    def _quick_destinations(self) -> DestinationStore:
+        from webhooks.adapters.aws import quick
+        from webhooks.adapters.destinations import DynamoDBDestinationStore
+
+        return DynamoDBDestinationStore(quick(self._dynamodb), self.settings.webhooks_table)
+
+    @cached_property
     def _health_store(self) -> HealthStore:
         from webhooks.adapters.health import DynamoDBHealthStore
 

@@ -110,6 +110,7 @@ class SendingServices(Base):
             clock=self._clock,
             random=random.random,
             short_delay_seconds=self.settings.short_delay_seconds,
+            quick_destinations=self._quick_destinations,
         )
 
     @cached_property

@@ -1,0 +1,151 @@
+"""The requests of one attempt: one, or during a secret's rotation two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain import rotation, signing
+from webhooks.domain.delivery import SignedWith
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.headers import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.delivery import Delivery, Outcome
+    from webhooks.domain.webhook import Destination, Secrets
+    from webhooks.ports import DestinationStore, Observer, Sender
+
+
+class Exchanged(NamedTuple):
+    """How an attempt ended, after how many requests.
+
+    `signed_with` is which of two secrets `X-SendComms-Signature` of the request was made with that
+    ended it, None where the webhook has only one.
+    """
+
+    outcome: Outcome
+    requests: int = 1
+    signed_with: SignedWith | None = None
+
+
+class Exchange:
+    """Sends an attempt's request, and offers a receiver that refuses one secret the other.
+
+    During a rotation's overlap `X-SendComms-Signature` has room for one of the two secrets: the old
+    one, until a receiver takes the new (contract 2.3). The second request is signed with the new
+    secret alone, so that its success proves that the receiver has moved. That ends the overlap, and
+    the next delivery begins with the new secret. A refusal of both is counted at the webhook, and
+    from then on the second request is made at times only.
+    """
+
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        destinations: DestinationStore,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        """Send with `sender`; `destinations` gives up after 2 seconds; `clock` gives Unix seconds.
+
+        An attempt has to end in time (see `deadline`), and what is learned may be learned later.
+        """
+        self._sender = sender
+        self._destinations = destinations
+        self._observer = observer
+        self._clock = clock
+
+    def make(
+        self,
+        destination: Destination,
+        delivery: Delivery,
+        *,
+        attempt_number: int,
+        unix_seconds: int,
+        secrets: Sequence[str],
+        asked_for: bool,
+    ) -> Exchanged:
+        """Send one or two requests; `secrets` are the live ones, new first, at least one.
+
+        An attempt that is `asked_for`, by an owner or a probe, is no load of its own: a webhook
+        that fails is offered the second secret in it after a 500 too.
+        """
+
+        def post(signing_secrets: Sequence[str]) -> Outcome:
+            headers = signing.delivery_headers(
+                delivery,
+                attempt_number=attempt_number,
+                unix_seconds=unix_seconds,
+                secrets=signing_secrets,
+                sendcomms_secret=signing_secrets[-1],
+            )
+            webhook = destination.webhook
+            return self._sender.post(webhook.url, delivery.body, merged(webhook.headers, headers))
+
+        first = post(secrets)
+        overlaps = len(secrets) > 1
+        old = SignedWith.OLD if overlaps else None
+        new = self._second_secret(destination, first, secrets, asked_for=asked_for)
+        if new is None:
+            return Exchanged(first, signed_with=old)
+        second = post([new])
+        both_ms = first.duration_ms + second.duration_ms
+        if second.succeeded:
+            self._end_overlap(delivery, new)
+        elif overlaps:
+            self._learn_refusal(delivery, first, destination.secrets)
+        if rotation.telling(first, second):
+            return Exchanged(replace(second, duration_ms=both_ms), 2, SignedWith.NEW)
+        return Exchanged(replace(first, duration_ms=both_ms), 2, old)
+
+    def _second_secret(
+        self, destination: Destination, first: Outcome, secrets: Sequence[str], *, asked_for: bool
+    ) -> str | None:
+        """Return the secret that a receiver is offered after its first response, None for none."""
+        if first.status_code in rotation.SIGNATURE_STATUSES:
+            return secrets[0] if len(secrets) > 1 else self._rotated(destination, secrets[0])
+        failing = destination.webhook.health.failures > 0 and not asked_for
+        if len(secrets) == 1 or not rotation.may_refuse_signature(
+            first.status_code, failing=failing
+        ):
+            return None
+        refusals = destination.secrets.refusals
+        pausing = refusals is not None and refusals.pause(self._now_ms())
+        return None if pausing else secrets[0]
+
+    def _rotated(self, destination: Destination, known: str) -> str | None:
+        """Return the secret that took the place of the one known since that was read, if any."""
+        webhook = destination.webhook
+        try:
+            found = self._destinations.destination(webhook.account_id, webhook.id)
+        except UnavailableError:
+            return None
+        current = found.secrets.current if found else None
+        return None if current == known else current
+
+    def _end_overlap(self, delivery: Delivery, secret: str) -> None:
+        try:
+            self._destinations.end_overlap(delivery.account_id, delivery.webhook_id, secret)
+        except UnavailableError as error:
+            # The delivery succeeded all the same; the next one ends the overlap.
+            self._log("overlap_not_ended", delivery, error)
+
+    def _learn_refusal(self, delivery: Delivery, first: Outcome, secrets: Secrets) -> None:
+        if first.status_code in rotation.SIGNATURE_STATUSES:
+            return
+        try:
+            self._destinations.refused_both(
+                delivery.account_id, delivery.webhook_id, secrets, self._now_ms()
+            )
+        except UnavailableError as error:
+            # The next refusal is counted.
+            self._log("refusal_not_counted", delivery, error)
+
+    def _log(self, event: str, delivery: Delivery, error: UnavailableError) -> None:
+        names = {**delivery.key._asdict(), "event_id": delivery.event_id}
+        self._observer.log("warning", event, **names, error=str(error))
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)

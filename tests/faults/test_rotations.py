@@ -1,0 +1,317 @@
+"""Rows 87 to 89: a rotation that is written again, one in another's overlap, and odd refusals."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import watch
+from support.faults import SDK_TRIES, answer_lost
+from support.receiver import Answer
+from webhooks.domain.delivery import SignedWith, Status
+from webhooks.domain.errors import (
+    OverlapRunningError,
+    RotationConflictError,
+    UnavailableError,
+)
+from webhooks.domain.signing import sendcomms_signature
+from webhooks.domain.webhook import Registration
+from webhooks.services.registry import Rotated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.http_api import Answer as Response
+    from support.receiver import Receiver, Request
+    from support.stand import Case
+    from webhooks.domain.webhook import Webhook
+
+    MakeReceiver = Callable[..., Receiver]
+
+DAY_SECONDS = 86_400
+TABLES = {"rotation": "TransactWriteItems", "time of the change": "UpdateItem"}
+
+
+def rotate(case: Case, webhook: Webhook, **body: Any) -> Response:
+    path = f"/api/v1/webhooks/{webhook.id}/rotate-secret"
+    return case.acme.call("POST", path, json=body)
+
+
+def signing(case: Case, webhook: Webhook, at_seconds: float = 0.0) -> tuple[str, ...]:
+    """The secrets that sign now, or so many seconds later, new first."""
+    destinations = case.stand.services("dispatcher")._destinations
+    found = destinations.destination(case.account, webhook.id)
+    assert found is not None
+    return found.secrets.live(int((time.time() + at_seconds) * 1000))
+
+
+def fixed(seed: int) -> Callable[[int], bytes]:
+    return lambda count: bytes([seed]) * count
+
+
+@pytest.mark.parametrize("operation", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("overlap_seconds", [0, DAY_SECONDS])
+def test_row_87_the_answer_to_a_rotation_is_lost(
+    case: Case, receiver: MakeReceiver, operation: str, overlap_seconds: int
+) -> None:
+    webhook = case.webhook(receiver())
+    faults = case.stand.faults
+    faults.on(operation, answer_lost(), about=webhook.id, times=1)
+    rotated = rotate(case, webhook, overlap_seconds=overlap_seconds)
+    assert rotated.status == 200, rotated.text
+    assert faults.count(operation, webhook.id) >= 2
+    old = (watch.SECRET,) if overlap_seconds else ()
+    assert signing(case, webhook) == (rotated.data["secret"], *old)
+    assert ("previous_secret_expires_at" in rotated.data) == bool(overlap_seconds)
+    assert "warnings" not in rotated.json
+    assert case.dispatch(case.message()) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_row_87_a_rotation_without_any_answer_is_made_again_with_its_secret(
+    case: Case, receiver: MakeReceiver, force: bool
+) -> None:
+    """What a repeat with the same `Idempotency-Key` does, in another process and later."""
+    webhook = case.webhook(receiver())
+    api = case.stand.services("api").registry
+    owner = (case.account, webhook.id)
+    case.stand.faults.on("TransactWriteItems", answer_lost(), about=webhook.id, times=SDK_TRIES)
+    with pytest.raises(UnavailableError):
+        api.rotate_secret(*owner, random_bytes=fixed(1))
+    signs = signing(case, webhook)
+    assert signs == (f"whsec_{'01' * 32}", watch.SECRET)
+
+    again = api.rotate_secret(*owner, random_bytes=fixed(1), force=force)
+    assert again is not None
+    assert (again.secret, again.ended_overlap) == (signs[0], False)
+    assert signing(case, webhook) == signs
+    # The overlap of the first call, and not one that begins with the second.
+    assert again.previous_until_ms is not None
+    ends_in = again.previous_until_ms / 1000 - time.time()
+    assert signing(case, webhook, ends_in - 0.1) == signs
+    assert signing(case, webhook, ends_in + 0.1) == signs[:1]
+    assert case.dispatch(case.message()) == []
+
+
+def test_row_87_the_answer_to_what_restores_a_secret_is_lost(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    webhook = case.webhook(receiver())
+    case.lose_secret()
+    case.stand.faults.on("UpdateItem", answer_lost(), about="SET #secret = :secret", times=1)
+    rotated = rotate(case, webhook)
+    assert rotated.status == 200, rotated.text
+    assert case.stand.faults.count("UpdateItem", "SET #secret = :secret") == 2
+    assert signing(case, webhook) == (rotated.data["secret"],)
+    assert "previous_secret_expires_at" not in rotated.data
+    assert case.dispatch(case.message()) == []
+
+
+@pytest.mark.parametrize("external_id", ["", "billing"])
+def test_row_87_the_answer_to_a_registration_is_lost(
+    case: Case, receiver: MakeReceiver, external_id: str
+) -> None:
+    case.webhook(receiver())
+    api = case.stand.services("api").registry
+    case.stand.faults.on("TransactWriteItems", answer_lost(), about=case.account, times=1)
+    asked = Registration(
+        url="https://example.com/hook", events=("email.opened",), external_id=external_id
+    )
+    registered = api.register(case.account, asked)
+    assert case.stand.faults.count("TransactWriteItems", registered.webhook.id) == 2
+    assert signing(case, registered.webhook) == (registered.secret,)
+    assert len(api.page(case.account, 10).items) == 2
+    assert case.dispatch(case.message()) == []
+
+
+def test_row_87_the_answer_to_the_end_of_an_overlap_is_lost(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(401), Answer(200))
+    webhook = case.webhook(hook)
+    new = rotate(case, webhook).data["secret"]
+    case.stand.faults.on("UpdateItem", answer_lost(), about="REMOVE previous_secret", times=1)
+    assert case.dispatch(case.message()) == []
+    assert case.delivery().status is Status.SUCCEEDED
+    assert signing(case, webhook) == (new,)
+
+
+def test_row_88_a_rotation_within_the_overlap_is_refused_until_it_is_forced(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    webhook = case.webhook(receiver())
+    first = rotate(case, webhook)
+    refused = rotate(case, webhook)
+    assert (refused.status, refused.error["code"]) == (409, "overlap_running")
+    assert first.data["previous_secret_expires_at"] in refused.error["message"]
+    assert "force" in refused.error["message"]
+    assert rotate(case, webhook, overlap_seconds=0).status == 409
+    assert signing(case, webhook) == (first.data["secret"], watch.SECRET)
+
+    forced = rotate(case, webhook, force=True)
+    assert forced.status == 200
+    [warning] = forced.json["warnings"]
+    assert warning["field"] == "force"
+    assert signing(case, webhook) == (forced.data["secret"], first.data["secret"])
+    last = rotate(case, webhook, overlap_seconds=0, force=True)
+    assert signing(case, webhook) == (last.data["secret"],)
+    assert case.dispatch(case.message()) == []
+
+
+def test_row_88_an_overlap_that_is_over_refuses_nothing(case: Case, receiver: MakeReceiver) -> None:
+    hook = receiver(Answer(401), Answer(200))
+    webhook = case.webhook(hook)
+    rotate(case, webhook)
+    # The receiver takes the new secret.
+    assert case.dispatch(case.message()) == []
+    moved = rotate(case, webhook, overlap_seconds=1)
+    assert moved.status == 200
+    assert rotate(case, webhook).status == 409
+    # Its time passes.
+    later = case.stand.fresh("api").registry
+    later._now_ns = lambda: time.time_ns() + 2_000_000_000
+    expired = later.rotate_secret(case.account, webhook.id, overlap_seconds=0)
+    assert expired is not None
+    # Without an overlap, nothing is in the way of the next.
+    last = rotate(case, webhook, overlap_seconds=0)
+    assert (last.status, last.json.get("warnings")) == (200, None)
+    assert signing(case, webhook) == (last.data["secret"],)
+
+
+@pytest.mark.parametrize("overlap_seconds", [0, 60, DAY_SECONDS])
+def test_row_88_of_ten_rotations_at_once_one_is_made(
+    case: Case, receiver: MakeReceiver, overlap_seconds: int
+) -> None:
+    webhook = case.webhook(receiver())
+    api = case.stand.services("api").registry
+    gate = Gate(10)
+    case.stand.faults.on("GetItem", gate, about=f"{case.account}#rotation", times=10)
+
+    def call(_: int) -> Rotated | Exception | None:
+        try:
+            return api.rotate_secret(case.account, webhook.id, overlap_seconds=overlap_seconds)
+        except (OverlapRunningError, RotationConflictError) as error:
+            return error
+
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(call, range(10)))
+    [made] = [answer for answer in answers if isinstance(answer, Rotated)]
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert len(refused) == 9
+    assert overlap_seconds or {type(each) for each in refused} == {RotationConflictError}
+    untils = {each.until_ms for each in refused if isinstance(each, OverlapRunningError)}
+    assert untils <= {made.previous_until_ms}
+    assert signing(case, webhook) == (made.secret, *([watch.SECRET] if overlap_seconds else []))
+    assert case.dispatch(case.message()) == []
+
+
+class Gate:
+    """Lets requests through once so many have come: what they read, all of them read."""
+
+    def __init__(self, parties: int) -> None:
+        self._barrier = threading.Barrier(parties)
+
+    def __call__(self, send: Callable[[Any], Any], request: Any) -> Any:
+        self._barrier.wait(timeout=60)
+        return send(request)
+
+
+class Verifying:
+    """A receiver that verifies with one secret, refuses with a status, and has bad days."""
+
+    def __init__(self, refusal: int) -> None:
+        self.secret = watch.SECRET
+        self.refusal = refusal
+        self.own: int | None = None
+        """What it returns to a genuine request; None for 200."""
+
+    def __call__(self, request: Request) -> Answer:
+        genuine = sendcomms_signature(self.secret, request.body)
+        if hmac.compare_digest(genuine, request.headers["x-sendcomms-signature"]):
+            return Answer(self.own or 200)
+        return Answer(self.refusal)
+
+
+@pytest.mark.parametrize("refusal", [400, 404, 418, 422, 500])
+def test_row_89_a_receiver_that_refuses_signatures_in_its_own_way_moves_mid_overlap(
+    case: Case, receiver: MakeReceiver, refusal: int
+) -> None:
+    code = Verifying(refusal)
+    hook = receiver(code)
+    webhook = case.webhook(hook)
+    new = rotate(case, webhook).data["secret"]
+    assert case.dispatch(case.message("txn_1")) == []
+    code.secret = new
+    assert case.dispatch(case.message("txn_2")) == []
+    assert case.dispatch(case.message("txn_3")) == []
+    assert [one.json["transaction_id"] for one in hook.requests] == [
+        "txn_1",
+        "txn_2",
+        "txn_2",
+        "txn_3",
+    ]
+    assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
+    logged = {
+        one.transaction_id: (attempt.requests, attempt.signed_with)
+        for one in case.deliveries()
+        for attempt in one.attempts
+    }
+    assert logged == {
+        "txn_1": (1, SignedWith.OLD),
+        "txn_2": (2, SignedWith.NEW),
+        "txn_3": (1, None),
+    }
+    assert signing(case, webhook) == (new,)
+    path = f"/api/v1/webhooks/{webhook.id}/deliveries"
+    ids = {one["transaction_id"]: one["id"] for one in case.acme.call("GET", path).data}
+    [attempt] = case.acme.call("GET", f"{path}/{ids['txn_2']}").data["attempts"]
+    assert (attempt["requests"], attempt["signed_with"]) == (2, "new")
+    [attempt] = case.acme.call("GET", f"{path}/{ids['txn_3']}").data["attempts"]
+    assert {"requests", "signed_with"}.isdisjoint(attempt)
+
+
+def test_row_89_a_receivers_own_refusals_cost_one_request_each_once_both_are_refused(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    code = Verifying(400)
+    code.own = 422
+    hook = receiver(code)
+    webhook = case.webhook(hook)
+    rotate(case, webhook)
+    # As if both had been refused often by now.
+    until = case.stand.aws.clients["dynamodb"].get_item(
+        TableName=case.stand.aws.settings.webhooks_table,
+        Key={"account_id": {"S": case.account}, "webhook_id": {"S": webhook.id}},
+    )["Item"]["previous_secret_expires_at"]
+    now = {"N": str(int(time.time() * 1000))}
+    case.health(secret_refusals={"M": {"until": until, "count": {"N": "8"}, "at": now}})
+    case.stand.faults.clear()
+    for number in range(5):
+        assert case.dispatch(case.message(f"txn_{number}")) == []
+    assert len(hook.requests) == 5
+    assert case.stand.faults.count("UpdateItem", "secret_refusals") == 0
+    # What is left of another overlap holds nothing back.
+    case.health(secret_refusals={"M": {"until": {"N": "1"}, "count": {"N": "8"}, "at": now}})
+    assert case.dispatch(case.message("txn_other")) == []
+    assert len(hook.requests) == 7
+    # This test's own, and one that counts.
+    assert case.stand.faults.count("UpdateItem", "secret_refusals") == 2
+    assert {one.attempts[0].status_code for one in case.deliveries()} == {422}
+
+
+def test_row_89_a_refusal_outside_of_an_overlap_costs_one_request_and_no_read(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(400))
+    case.webhook(hook)
+    case.stand.faults.clear()
+    assert case.dispatch(case.message()) == []
+    assert len(hook.requests) == 1
+    assert case.stand.faults.count("GetItem", case.account) == 0
+    assert re.search("attempt_failed", case.log.text)

@@ -1,0 +1,30 @@
+"""`webhooks rotate` while the overlap of an earlier rotation runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from local.cli import commands
+from support.api_wire import WEBHOOK
+
+if TYPE_CHECKING:
+    import pytest
+
+    from support.api_wire import Wire
+
+
+def test_a_rotation_within_an_overlap_is_made_where_it_is_forced(
+    wire: Wire, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["rotate", WEBHOOK.id]) == 0
+    before = wire.on_fakes.webhooks.destination("acme", WEBHOOK.id)
+    assert commands.main(["rotate", WEBHOOK.id]) == 1
+    assert "overlap of the last rotation is running" in capsys.readouterr().err
+    assert wire.on_fakes.webhooks.destination("acme", WEBHOOK.id) == before
+    assert commands.main(["rotate", WEBHOOK.id, "--force"]) == 0
+    shown = capsys.readouterr().out
+    destination = wire.on_fakes.webhooks.destination("acme", WEBHOOK.id)
+    assert destination is not None
+    assert before is not None
+    assert destination.secrets.previous == before.secrets.current
+    assert "signs nothing any more" in shown
