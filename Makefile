@@ -210,3 +210,4 @@ lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies
 	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
 	@echo checkov | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-checkov.lock
 	@$(BIN)/$(LOCK) pyproject.toml -c requirements-dev.lock --python-version 3.13 -o layers/core/requirements.txt
+	@echo cryptography | $(BIN)/$(LOCK) - -c requirements-dev.lock --python-version 3.13 -o layers/cryptography/requirements.txt

@@ -4,6 +4,10 @@ Only what succeeded is kept: an error says what to correct, and the corrected ca
 same key. What is kept is bound to the API key that made the call, so that nobody else is shown the
 secrets in it, another key of the same account included. It is kept sealed under that API key's
 text, which we do not have: whoever reads the table finds no key and no secret.
+
+A call that ended without an answer may have made something. Its ids, secrets and times follow from
+a seed, which is written before anything else: the repeated call makes the same things, and finds
+those that are there.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import base64
 import hashlib
 import re
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import (
@@ -23,7 +28,7 @@ from aws_lambda_powertools.event_handler.middlewares import BaseMiddlewareHandle
 
 from api import errors
 from api.requests import current_call
-from webhooks.domain.sealing import NONCE_BYTES, seal, unseal
+from webhooks.domain import seed as seeds
 from webhooks.ports import KeptAnswer
 from webhooks.services.keyring import bearer_token
 
@@ -35,11 +40,16 @@ if TYPE_CHECKING:
 
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
+METHODS = frozenset({"POST", "PUT"})
+"""The methods of the calls that make something."""
+
+_ANSWER = "kept answer"
+_SEED = "seed of a call"
 _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 
 class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
-    """Makes the answer to a POST once for each `Idempotency-Key`: the last of the middlewares."""
+    """Answers a creating call once for each `Idempotency-Key`: the last of the middlewares."""
 
     def __init__(self, serialize: Callable[[Any], str]) -> None:
         """Keep answers as `serialize` writes them."""
@@ -52,7 +62,8 @@ class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
         call = current_call(app)
         event = app.current_event
         key = event.headers.get(HEADER)
-        if key is None or call.key is None or event.http_method.upper() != "POST":
+        method = event.http_method.upper()
+        if key is None or call.key is None or method not in METHODS:
             return next_middleware(app)
         if not _KEY.fullmatch(key):
             raise errors.validation_failed(
@@ -60,24 +71,41 @@ class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
             )
 
         api_key = bearer_token(event.headers["authorization"])
+        sealer = call.services.sealer
+        fingerprint = _fingerprint(event)
+        # What is sealed for one record opens in no other.
+        record = (call.key.account_id, call.key.id, method, event.path, key)
+        text = seeds.new_text(time.time_ns(), secrets.token_bytes(seeds.KEY_BYTES))
+        new_seed = sealer.seal(api_key, _SEED, record, text)
 
-        def answer() -> KeptAnswer:
+        def answer(sealed_seed: str) -> KeptAnswer:
+            repeated = sealed_seed != new_seed
+            found = sealer.unseal(api_key, _SEED, record, sealed_seed) if repeated else text
+            # Of the same seed another body makes other things: it may correct one that failed.
+            call.seed = seeds.of_text(
+                found,
+                lambda key, purpose, number: sealer.derive(key, f"{purpose} {fingerprint}", number),
+                repeated=repeated,
+            )
             response = next_middleware(app)
-            text = self._serialize(response.body)
-            sealed = seal(api_key, text, secrets.token_bytes(NONCE_BYTES))
-            return KeptAnswer(response.status_code, sealed, final=call.final)
+            body = sealer.seal(api_key, _ANSWER, record, self._serialize(response.body))
+            return KeptAnswer(response.status_code, body, final=call.final)
 
         kept = call.services.kept_answers.once(
-            (call.key.account_id, call.key.id, "POST", event.path, key),
-            _fingerprint(event),
+            record,
+            fingerprint,
             answer,
+            seed=new_seed,
+            undecided=lambda error: errors.as_api_error(error).status >= 500,
             remaining_ms=call.remaining_ms,
         )
+        # In the day after an update there may be plain ones: JSON, as no sealed one is.
+        plain = kept.body.startswith("{")
+        body = kept.body if plain else sealer.unseal(api_key, _ANSWER, record, kept.body)
         return Response(
             status_code=kept.status,
             content_type=content_types.APPLICATION_JSON,
-            # In the day after an update there may be plain ones: JSON, as no sealed one is.
-            body=kept.body if kept.body.startswith("{") else unseal(api_key, kept.body),
+            body=body,
             headers={REPLAYED_HEADER: "true"} if kept.replayed else {},
         )
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from api import errors
-from api.errors import as_api_error
-from api.idempotency import HEADER, REPLAYED_HEADER
+from api.errors import ApiError, as_api_error
+from api.idempotency import HEADER, METHODS, REPLAYED_HEADER
 from api.operations import (
     SCOPE_EXTENSION,
     missing,
@@ -169,7 +169,7 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
     operation["security"] = [{_SCHEME: [scope.value]}] if scope else []
     operation.pop(SCOPE_EXTENSION, None)
     _complete_input(route, operation)
-    idempotent = (REPLAYED_HEADER,) if route.method == "POST" else ()
+    idempotent = (REPLAYED_HEADER,) if route.method in METHODS else ()
     statuses = sorted({str(route.status_code), *_more_successes(route)})
     successes = {status: operation["responses"][status] for status in statuses}
     is_page = "text/html" in successes[str(route.status_code)]["content"]
@@ -205,7 +205,7 @@ def _complete_input(route: Route, operation: dict[str, Any]) -> None:
         _without_null(parameter["schema"])
         if parameter["in"] == "path":
             parameter["schema"]["minLength"] = 1
-    if route.method == "POST":
+    if route.method in METHODS:
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
@@ -229,7 +229,7 @@ def _errors(route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
         yield errors.malformed_json("Send a body that is valid JSON.")
         yield errors.body_too_large(MAX_BODY_BYTES)
         yield errors.unsupported_media_type()
-    if route.method == "POST":
+    if route.method in METHODS:
         yield as_api_error(IdempotencyConflictError())
         yield as_api_error(IdempotencyInProgressError())
     absent = missing(route)

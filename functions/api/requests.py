@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
 
     from webhooks.domain.api_key import ApiKey
-    from webhooks.ports import KeptAnswers, Observer
+    from webhooks.domain.seed import Seed
+    from webhooks.ports import KeptAnswers, Observer, Sealer
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.jobs.check import CheckService
     from webhooks.services.jobs.erasure import ErasureService
@@ -96,6 +97,10 @@ class Services(Protocol):
         """The answers to calls with an idempotency key."""
 
     @property
+    def sealer(self) -> Sealer:
+        """What seals those answers."""
+
+    @property
     def observer(self) -> Observer:
         """Where the function's log goes."""
 
@@ -116,6 +121,7 @@ class Call:
     key: ApiKey | None = None
     error_code: str | None = None
     final: bool = True
+    seed: Seed | None = None
     noted: dict[str, str] = field(default_factory=dict)
 
 

@@ -20,7 +20,8 @@ PACKAGES = {
     # Under its former name it calls itself.
     "RetrierFunction": {"retrier", "worker"},
 }
-ARTIFACTS = [*PACKAGES, "CoreLayer"]
+LAYERS = ["CoreLayer", "CryptographyLayer"]
+ARTIFACTS = [*PACKAGES, *LAYERS]
 
 UNCHECKED_HASH = (1).to_bytes(4, "little")
 """The flags of a compiled file that is taken as it is, whatever its source's time (PEP 552)."""
@@ -28,7 +29,8 @@ UNCHECKED_HASH = (1).to_bytes(4, "little")
 MAGIC_3_13 = (3571).to_bytes(2, "little") + b"\r\n"
 
 MAX_LAYER_BYTES = 32 * 1024 * 1024
-"""Both architectures' wheels. Lambda's own limit is 250 MB with the function."""
+"""Both architectures' wheels of one layer. Lambda's own limit is 250 MB for a function with all of
+its layers."""
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "template.yaml").exists(), reason="nothing is built: run `make build`"
@@ -74,20 +76,37 @@ def test_the_layer_holds_the_code_and_libraries_but_not_boto3() -> None:
     names = {path.name for path in (BUILD / "CoreLayer" / "python").iterdir()}
 
     assert {"webhooks", "aws_lambda_powertools", "pydantic", "requests"} <= names
-    assert not {"boto3", "botocore", "s3transfer", "bin"} & names
+    assert not {"boto3", "botocore", "s3transfer", "bin", "cryptography", "cffi"} & names
 
 
-def test_the_layer_serves_both_architectures() -> None:
-    libraries = list((BUILD / "CoreLayer").rglob("*.so"))
+def test_cryptography_is_in_a_layer_of_its_own() -> None:
+    names = {path.name for path in (BUILD / "CryptographyLayer" / "python").iterdir()}
+
+    assert {"cryptography", "cffi"} <= names
+    # A package in two layers would be that of the layer that is merged last.
+    assert not names & {path.name for path in (BUILD / "CoreLayer" / "python").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("layer", "module"),
+    [
+        ("CoreLayer", "_pydantic_core"),
+        ("CryptographyLayer", "_cffi_backend"),
+        ("CryptographyLayer", "_rust"),
+    ],
+)
+def test_a_layer_serves_both_architectures(layer: str, module: str) -> None:
+    libraries = list((BUILD / layer).rglob("*.so"))
     on_arm = {path.name for path in libraries if "-aarch64-" in path.name}
     on_x86 = {path.name for path in libraries if "-x86_64-" in path.name}
 
-    assert any(name.startswith("_pydantic_core.cpython-313-") for name in on_arm)
+    assert any(name.startswith(f"{module}.cpython-313-") for name in on_arm)
     assert {name.replace("-aarch64-", "-x86_64-") for name in on_arm} == on_x86
     assert len(on_arm) + len(on_x86) == len(libraries)
 
 
-def test_the_layer_stays_small() -> None:
-    size = sum(path.stat().st_size for path in (BUILD / "CoreLayer").rglob("*") if path.is_file())
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_stays_small(layer: str) -> None:
+    size = sum(path.stat().st_size for path in (BUILD / layer).rglob("*") if path.is_file())
 
     assert size < MAX_LAYER_BYTES

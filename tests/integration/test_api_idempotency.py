@@ -8,6 +8,7 @@ import pytest
 
 from support.http_api import LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
 from support.samples import event_document
+from webhooks.domain import api_key
 from webhooks.domain.errors import IdempotencyInProgressError
 
 WEBHOOKS = "/api/v1/webhooks"
@@ -53,6 +54,62 @@ def test_every_creating_call_takes_the_header(
     assert (again.status, again.text) == (first.status, first.text)
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (len(on_fakes.keys.keys), len(on_fakes.events.messages)) == made
+
+
+def test_a_put_is_answered_the_same_secret_included(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    path = f"{WEBHOOKS}/external/billing"
+    first = acme.call("PUT", path, json=BODY, headers=MINE)
+    again = acme.call("PUT", path, json=BODY, headers=MINE)
+    assert (first.status, again.status) == (201, 201)
+    assert again.text == first.text
+    assert first.data["secret"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    # Under another header, and without one, it is the call of a deployment.
+    for headers in ({"Idempotency-Key": "other"}, {}):
+        put = acme.call("PUT", path, json=BODY, headers=headers)
+        assert (put.status, put.data.get("secret")) == (200, None)
+    conflict = acme.call("PUT", path, json={**BODY, "description": "x"}, headers=MINE)
+    assert (conflict.status, conflict.error["code"]) == (409, "idempotency_conflict")
+
+
+def test_what_is_stored_before_the_act_shows_nothing_of_what_follows_from_it(
+    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[str] = []
+    create = on_fakes.webhooks.create
+
+    def created(*values: Any, **named: Any) -> None:
+        seeds.extend(on_fakes.kept_answers.seeds.values())
+        create(*values, **named)
+
+    monkeypatch.setattr(on_fakes.webhooks, "create", created)
+    made = acme.call("POST", json=BODY, headers=MINE)
+    [sealed] = seeds
+    assert sealed.startswith("aes256gcm.")
+    record = ("acme", acme_key_id(acme), "POST", WEBHOOKS, "mine")
+    text = on_fakes.sealer.unseal(acme.key, "seed of a call", record, sealed)
+    assert text not in sealed
+    for key, place in ((acme.key[:-1], record), (acme.key, (*record[:-1], "other"))):
+        with pytest.raises(ValueError, match="another secret"):
+            on_fakes.sealer.unseal(key, "seed of a call", place, sealed)
+    assert made.data["secret"] not in text
+    assert on_fakes.kept_answers.seeds == {}
+
+
+def acme_key_id(client: ApiClient) -> str:
+    return api_key.key_id(client.key)
+
+
+def test_a_changed_record_is_an_error_of_ours_and_nothing_is_made(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    acme.call("POST", json=BODY, headers=MINE)
+    [(key, (fingerprint, kept))] = on_fakes.kept_answers.kept.items()
+    assert kept is not None
+    swapped = kept.body.swapcase()
+    on_fakes.kept_answers.kept[key] = (fingerprint, kept._replace(body=swapped))
+    assert acme.call("POST", json=BODY, headers=MINE).status == 500
+    assert len(on_fakes.webhooks.webhooks) == 1
 
 
 def test_another_body_is_a_conflict(on_fakes: ApiOnFakes, acme: ApiClient) -> None:

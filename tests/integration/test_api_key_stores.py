@@ -24,6 +24,16 @@ def test_an_api_key_is_found_by_its_hash(stores: Stores) -> None:
     assert stores.api_keys.get("x" * 64) is None
 
 
+def test_an_api_key_that_is_written_again_stays_as_it_is(stores: Stores) -> None:
+    """The SDK repeats a write whose answer was lost, and so does a repeated call."""
+    key = _key(1)
+    stores.api_keys.create(key)
+    stores.api_keys.create(_key(2))
+    assert stores.api_keys.revoke(key.key_hash, samples.NOW_MS)
+    stores.api_keys.create(key)
+    assert stores.api_keys.get(key.key_hash) == replace(key, revoked_at_ms=samples.NOW_MS)
+
+
 def _key(number: int, **changes: Any) -> ApiKey:
     values: dict[str, Any] = {
         "key_hash": f"{number:064x}",

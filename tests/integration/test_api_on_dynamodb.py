@@ -103,11 +103,15 @@ def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
         acme = ApiClient(Api(services), services.keyring.issue("acme").text)
         acme.call("GET")
         aws.calls.clear()
-        header = {"Idempotency-Key": "mine"}
         body = {"url": "http://127.0.0.1:9/hook", "events": ["*"]}
+        assert acme.call("POST", json=body).status == 201
+        # The two queries count the account's webhooks of that host, before and after.
+        assert aws.calls == {"GetItem": 1, "Query": 2, "TransactWriteItems": 1}
+        aws.calls.clear()
+        header = {"Idempotency-Key": "mine"}
         first = acme.call("POST", json=body, headers=header)
         assert first.status == 201
-        # The two queries count the account's webhooks of that host, before and after.
+        # The record, with the seed, and the answer.
         writes = {"PutItem": 1, "TransactWriteItems": 1, "UpdateItem": 1}
         assert aws.calls == {"GetItem": 1, "Query": 2, **writes}
         assert acme.call("POST", json=body, headers=header).text == first.text

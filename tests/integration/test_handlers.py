@@ -187,19 +187,7 @@ def test_the_senders_functions_load_nothing_that_they_can_do_without(
         f"Services('{function}', Settings(events_dead_letter_queue_url='q')).{service}\n"
         "print(' '.join(sys.modules))\n"
     )
-    environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT / "functions"), str(ROOT / "layers/core")]
-    )
-    loaded = set(
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-    )
+    loaded = set(printed(code).split())
     forbidden = {
         "pydantic",
         "aws_xray_sdk",
@@ -207,5 +195,32 @@ def test_the_senders_functions_load_nothing_that_they_can_do_without(
         "s3transfer",
         "aws_lambda_powertools.event_handler",
         "aws_lambda_powertools.utilities.idempotency",
+        "cryptography",
     }
     assert not loaded & forbidden
+
+
+def test_the_api_loads_cryptography_only_once_it_seals() -> None:
+    code = (
+        "import api.handler, sys\n"
+        "from webhooks.settings import Settings\n"
+        "from webhooks.wiring import Services\n"
+        "made = Services('api', Settings(cursor_key=b'k'))\n"
+        "made.registry, made.keyring, made.logbook, made.kept_answers\n"
+        "print('cryptography' in sys.modules)\n"
+        "made.sealer\n"
+        "print('cryptography' in sys.modules)\n"
+    )
+    assert printed(code).split() == ["False", "True"]
+
+
+def printed(code: str) -> str:
+    """Run a program as a function's process has it; returns what it prints."""
+    environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT / "functions"), str(ROOT / "layers/core")]
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return run.stdout

@@ -10,6 +10,7 @@ import pytest
 from support.fakes import FakeKeptAnswers
 from support.stores import BACKENDS, FAKE, open_dynamodb
 from webhooks.adapters.idempotency import KEPT_SECONDS, PowertoolsKeptAnswers
+from webhooks.adapters.seeded_records import SeededRecords
 from webhooks.domain.errors import (
     IdempotencyConflictError,
     IdempotencyInProgressError,
@@ -40,12 +41,14 @@ def answers(request: pytest.FixtureRequest) -> Iterator[KeptAnswers]:
 class Answering:
     """Makes an answer, or fails, and counts how often it was asked to."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.calls = 0
+        self.seeds: list[str] = []
         self.error = error
 
-    def __call__(self) -> KeptAnswer:
+    def __call__(self, seed: str) -> KeptAnswer:
         self.calls += 1
+        self.seeds.append(seed)
         if self.error is not None:
             raise self.error
         return ANSWER
@@ -55,10 +58,19 @@ def once(
     answers: KeptAnswers,
     answer: Any,
     key: Sequence[str] = KEY,
+    *,
     fingerprint: str = "f",
     remaining_ms: int = 15_000,
+    seed: str = "a seed",
 ) -> KeptAnswer:
-    return answers.once(key, fingerprint, answer, remaining_ms=lambda: remaining_ms)
+    return answers.once(
+        key,
+        fingerprint,
+        answer,
+        seed=seed,
+        undecided=lambda error: isinstance(error, UnavailableError),
+        remaining_ms=lambda: remaining_ms,
+    )
 
 
 def test_an_answer_is_made_once_and_kept(answers: KeptAnswers) -> None:
@@ -80,7 +92,7 @@ def test_every_part_of_the_key_counts(answers: KeptAnswers, part: int) -> None:
 
 def test_an_answer_that_asks_for_another_try_is_not_kept(answers: KeptAnswers) -> None:
     partial = ANSWER._replace(final=False)
-    assert once(answers, lambda: partial) == partial
+    assert once(answers, lambda _: partial) == partial
     whole = Answering()
     assert once(answers, whole) == ANSWER
     assert once(answers, whole).replayed
@@ -99,7 +111,7 @@ def test_another_request_with_the_same_key_is_a_conflict(answers: KeptAnswers) -
 def test_a_request_while_the_first_is_answered_is_told_so(answers: KeptAnswers) -> None:
     raised = []
 
-    def answer() -> KeptAnswer:
+    def answer(_: str) -> KeptAnswer:
         for fingerprint in ("f", "g"):
             try:
                 once(answers, Answering(), fingerprint=fingerprint)
@@ -116,6 +128,120 @@ def test_a_request_that_failed_is_made_again_even_if_corrected(answers: KeptAnsw
     with pytest.raises(LimitReachedError, match="full"):
         once(answers, failing)
     assert once(answers, Answering(), fingerprint="corrected") == ANSWER
+
+
+class Killed(BaseException):
+    """The process of a call is no more."""
+
+
+@pytest.mark.parametrize("error", [Killed(), UnavailableError("no answer")])
+def test_a_call_that_may_have_been_done_goes_on_with_its_seed(
+    answers: KeptAnswers, error: Any
+) -> None:
+    failing, second = Answering(error), Answering()
+    for seed in ("first", "second", "third"):
+        with pytest.raises(type(error)):
+            once(answers, failing, remaining_ms=-1_000, seed=seed)
+    assert once(answers, second, seed="fourth") == ANSWER
+    assert once(answers, second, seed="fifth").replayed
+    assert failing.seeds + second.seeds == ["first"] * 4
+
+
+def test_a_call_that_was_refused_leaves_no_seed(answers: KeptAnswers) -> None:
+    failing, second = Answering(LimitReachedError("full")), Answering()
+    with pytest.raises(LimitReachedError):
+        once(answers, failing, seed="first")
+    once(answers, second, seed="second")
+    assert failing.seeds + second.seeds == ["first", "second"]
+
+
+def test_a_call_that_may_have_been_done_may_be_corrected_and_is_not_forgotten(
+    answers: KeptAnswers,
+) -> None:
+    wrong, refused, last = (
+        Answering(UnavailableError("no answer")),
+        Answering(LimitReachedError("full")),
+        Answering(),
+    )
+    with pytest.raises(UnavailableError):
+        once(answers, wrong, seed="first")
+    with pytest.raises(LimitReachedError):
+        once(answers, refused, fingerprint="g", seed="second")
+    assert once(answers, last, seed="third") == ANSWER
+    assert wrong.seeds + refused.seeds + last.seeds == ["first"] * 3
+    with pytest.raises(IdempotencyConflictError):
+        once(answers, last, fingerprint="g")
+
+
+def test_of_two_calls_that_go_on_at_once_one_does(answers: KeptAnswers) -> None:
+    raised = []
+
+    def answer(_: str) -> KeptAnswer:
+        with pytest.raises(IdempotencyInProgressError):
+            once(answers, Answering())
+        raised.append(True)
+        return ANSWER
+
+    with pytest.raises(Killed):
+        once(answers, Answering(Killed()), remaining_ms=-1_000)
+    assert once(answers, answer) == ANSWER
+    assert raised == [True]
+
+
+def test_of_two_calls_that_found_the_same_record_one_goes_on(
+    dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    with pytest.raises(Killed):
+        once(answers, Answering(Killed()), remaining_ms=-1_000)
+    left = SeededRecords._left
+    other = Answering()
+
+    def found(records: SeededRecords, stored: Any) -> bool:
+        monkeypatch.setattr(SeededRecords, "_left", left)
+        # The other one looks later, and is faster.
+        once(answers, other)
+        return left(records, stored)
+
+    monkeypatch.setattr(SeededRecords, "_left", found)
+    late = Answering()
+    assert once(answers, late).replayed
+    assert (other.calls, late.calls) == (1, 0)
+
+
+@pytest.mark.parametrize("error", [LimitReachedError("full"), UnavailableError("no answer")])
+def test_a_call_that_is_slower_than_its_time_spoils_nothing(
+    dynamodb: Any, error: Exception
+) -> None:
+    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+
+    def answer(_: str) -> KeptAnswer:
+        assert once(answers, Answering()) == ANSWER
+        raise error
+
+    with pytest.raises(type(error)):
+        once(answers, answer, remaining_ms=-1_000)
+    assert once(answers, Answering()).replayed
+
+
+def test_a_record_that_the_version_before_left_gets_a_seed(dynamodb: Any) -> None:
+    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    with pytest.raises(Killed):
+        once(answers, Answering(Killed()), remaining_ms=-1_000)
+    [item] = dynamodb.scan(TableName=TABLE)["Items"]
+    del item["seed"], item["holder"]
+    dynamodb.put_item(TableName=TABLE, Item=item)
+    failing, last = Answering(Killed()), Answering()
+    with pytest.raises(Killed):
+        once(answers, failing, remaining_ms=-1_000, seed="mine")
+    assert once(answers, last, seed="another") == ANSWER
+    assert failing.seeds + last.seeds == ["mine", "mine"]
+
+
+def test_a_record_with_its_answer_has_no_seed_any_more(dynamodb: Any) -> None:
+    once(PowertoolsKeptAnswers(dynamodb, TABLE), Answering(), seed="the seed of it")
+    [item] = dynamodb.scan(TableName=TABLE)["Items"]
+    assert "the seed of it" not in repr(item)
 
 
 def test_a_record_expires_after_a_day_and_holds_hashes_for_names(dynamodb: Any) -> None:
@@ -141,10 +267,7 @@ def test_a_process_that_ended_amid_its_answer_holds_its_key_no_longer_than_it_ha
 ) -> None:
     answers = PowertoolsKeptAnswers(dynamodb, TABLE)
 
-    class Killed(BaseException):
-        pass
-
-    def killed() -> KeptAnswer:
+    def killed(_: str) -> KeptAnswer:
         raise Killed
 
     for remaining_ms in (15_000, -1_000):
@@ -182,9 +305,9 @@ def test_what_was_done_is_answered_though_it_cannot_be_kept(
 ) -> None:
     answering = Answering(error)
 
-    def answer() -> KeptAnswer:
+    def answer(_: str) -> KeptAnswer:
         dynamodb.delete_table(TableName=TABLE)
-        return answering()
+        return answering("")
 
     answers = PowertoolsKeptAnswers(dynamodb, TABLE)
     if error is None:

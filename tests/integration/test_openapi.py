@@ -125,9 +125,9 @@ def test_errors_have_the_headers_that_say_what_to_do(document: dict[str, Any]) -
         named = {parameter["name"] for parameter in operation.get("parameters", ())}
         successes = [answer for status, answer in operation["responses"].items() if status < "3"]
         assert successes
-        assert ("Idempotency-Key" in named) == (method == "post")
+        assert ("Idempotency-Key" in named) == (method in {"post", "put"})
         for success in successes:
-            assert ("Idempotency-Replayed" in success["headers"]) == (method == "post")
+            assert ("Idempotency-Replayed" in success["headers"]) == (method in {"post", "put"})
 
 
 def test_the_examples_of_bodies_fit_their_schemas(document: dict[str, Any]) -> None:

@@ -41,6 +41,19 @@ def test_a_function_names_a_handler_that_exists(function: str) -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
+def test_only_the_function_that_seals_has_the_layer_of_cryptography() -> None:
+    layers = {name: [_stem(each) for each in properties(name)["Layers"]] for name in FUNCTIONS}
+
+    core, cryptography = "CoreLayer", "CryptographyLayer"
+    assert layers.pop("ApiFunction") == [core, cryptography]
+    assert set(map(tuple, layers.values())) == {(core,)}
+
+
+def _stem(layer: dict[str, str]) -> str:
+    """Return a layer's name of the template; SAM's has a hash of its content behind it."""
+    return re.sub(r"[0-9a-f]{10}$", "", layer["Ref"])
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_has_a_role_and_a_log_group_of_its_own(function: str) -> None:
     role = properties(function)["Role"]["Fn::GetAtt"][0]

@@ -207,6 +207,24 @@ def test_a_secret_that_is_there_is_rotated_and_never_restored(stores: Stores) ->
     assert _secrets(stores).live(samples.NOW_MS) == (samples.SECRET,)
 
 
+def test_whether_a_secret_is_a_webhooks_is_found_out_and_nothing_changed(stores: Stores) -> None:
+    webhook = samples.webhook()
+    new = "the-new-secret-16"
+    assert not stores.webhooks.has_secret("acc_1", webhook.id, new)
+    assert stores.webhooks.get("acc_1", webhook.id) is None
+    stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    assert stores.webhooks.has_secret("acc_1", webhook.id, samples.SECRET)
+    assert not stores.webhooks.has_secret("acc_1", webhook.id, new)
+    assert not stores.webhooks.has_secret("acc_2", webhook.id, samples.SECRET)
+    stores.webhooks.rotate_secret(
+        "acc_1", webhook.id, new, previous_until_ms=1 << 42, now_ms=samples.NOW_MS
+    )
+    before = _secrets(stores)
+    assert stores.webhooks.has_secret("acc_1", webhook.id, new)
+    assert stores.webhooks.has_secret("acc_1", webhook.id, samples.SECRET)
+    assert _secrets(stores) == before == Secrets(new, samples.SECRET, 1 << 42)
+
+
 @pytest.mark.parametrize("engine", DYNAMODBS)
 def test_a_secret_that_went_missing_is_restored_once(engine: str) -> None:
     webhook = samples.webhook()

@@ -37,6 +37,9 @@ Act = Callable[[Send, Any], Any]
 SDK_TRIES = 3
 """How often the adapters' clients try a request: with as many faults a call fails."""
 
+EVERY = "*"
+"""Stands for every operation."""
+
 LEAK = "the request held: "
 """What AWS's message of a refused request begins with here; the request itself follows."""
 
@@ -55,7 +58,8 @@ class _Rule:
 
     def takes(self, operation: str, body: str) -> bool:
         """Tell whether this request is one that the rule is for, and count it."""
-        if operation != self.operation or self.about not in body or self.times == 0:
+        other = self.operation not in {operation, EVERY}
+        if other or self.about not in body or self.times == 0:
             return False
         if self.skip:
             self.skip -= 1
@@ -90,9 +94,14 @@ class Faults:
 
     def clear(self) -> None:
         """Let everything work again, and forget what was sent."""
+        self.heal()
+        with self._lock:
+            self.sent.clear()
+
+    def heal(self) -> None:
+        """Let everything work again."""
         with self._lock:
             self._rules.clear()
-            self.sent.clear()
 
     def count(self, operation: str, about: str = "") -> int:
         """How many requests of an operation named `about`."""
@@ -217,6 +226,29 @@ def killed_after() -> Act:
         answer = send(request)
         die()
         return answer
+
+    return act
+
+
+class KilledError(BaseException):
+    """The end of the process, as far as a test inside can have it: no handler sees it."""
+
+
+def ended_before() -> Act:
+    """End the call as `killed_before` does, but leave the test's process alone."""
+
+    def act(_: Send, request: Any) -> Any:
+        raise KilledError
+
+    return act
+
+
+def ended_after() -> Act:
+    """End the call as `killed_after` does, but leave the test's process alone."""
+
+    def act(send: Send, request: Any) -> Any:
+        send(request)
+        raise KilledError
 
     return act
 

@@ -23,6 +23,7 @@ from support.fakes import (
     FakeScheduler,
     FakeWebhookStore,
 )
+from webhooks.adapters.sealing import AesGcmSealer
 from webhooks.domain import targets
 from webhooks.domain.api_key import ALL_SCOPES, Scope
 from webhooks.domain.rate_limit import RateLimit
@@ -185,6 +186,7 @@ class ApiOnFakes:
     keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
     events: FakeEventQueue = field(default_factory=FakeEventQueue)
     kept_answers: FakeKeptAnswers = field(default_factory=FakeKeptAnswers)
+    sealer: AesGcmSealer = field(default_factory=AesGcmSealer)
     observer: FakeObserver = field(default_factory=FakeObserver)
     looked_up: list[str] = field(default_factory=list)
 

@@ -39,20 +39,22 @@ def run_victim(
     *,
     function: str = "dispatcher",
     asked: int = _ALWAYS,
+    left_ms: int = 20_000,
 ) -> str:
     """Have a process handle an event as a function does, and die at a step; what it wrote.
 
     `when` is `BEFORE_THE_POST`, or `before` or `after` with one of AWS's operations, as
-    `before PutItem`, for the first request that names `about`. It has no time left once it `asked`
-    so often. AssertionError unless it was killed.
+    `before PutItem`, for the first request that names `about`. It has `left_ms` once it `asked` so
+    often. AssertionError unless it was killed.
     """
     order = {
-        "settings": {**asdict(settings), "cursor_key": ""},
+        "settings": {**asdict(settings), "cursor_key": settings.cursor_key.decode()},
         "event": event,
         "function": function,
         "when": when,
         "about": about,
         "asked": asked,
+        "left_ms": left_ms,
     }
     ended = subprocess.run(
         [sys.executable, "-m", "support.victim"],
@@ -85,6 +87,7 @@ def main() -> None:
     """Handle the event, and die on the way."""
     import dispatcher.handler
     import worker.handler
+    from api.app import Api
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
     from support.running_out import RunningOut
@@ -97,16 +100,20 @@ def main() -> None:
     order = json.load(sys.stdin)
     rules = TargetRules(loopback_target, lambda _: True)
     function = order["function"]
-    services = Services(function, Settings(**order["settings"]), rules=rules)
+    settings = order["settings"]
+    settings["cursor_key"] = settings["cursor_key"].encode()
+    services = Services(function, Settings(**settings), rules=rules)
     sender = local_sender()
     services._sender = _Doomed(sender) if order["when"] == BEFORE_THE_POST else sender
-    context: Any = RunningOut(order["asked"])
+    context: Any = RunningOut(order["asked"], order["left_ms"])
     faults = Faults()
     when, _, operation = order["when"].partition(" ")
     faults.on(
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
     with faults.installed():
+        if function == "api":
+            Api(services)(order["event"], context)
         handlers = {"dispatcher": dispatcher.handler, "worker": worker.handler}
         handlers[function].handle(order["event"], context, services)
 

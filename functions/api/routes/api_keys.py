@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, ApiKeyring, CallingKey
+from api.dependencies import AccountId, ApiKeyring, CallingKey, CurrentCall
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit
 from api.schemas.api_keys import ApiKeyIn, ApiKeyOut, IssuedApiKeyOut, RevokedApiKeyOut
@@ -23,10 +23,13 @@ _SAMPLE = Sample({"name": "billing", "scopes": ["publish"]})
 @router.post("/", status_code=201, summary="Make an API key", tags=["API keys"])
 @refuses(ScopeExceededError())
 def create_api_key(
-    api_key: Annotated[ApiKeyIn, Body(), _SAMPLE], calling_key: CallingKey, keyring: ApiKeyring
+    api_key: Annotated[ApiKeyIn, Body(), _SAMPLE],
+    calling_key: CallingKey,
+    keyring: ApiKeyring,
+    call: CurrentCall,
 ) -> Success[IssuedApiKeyOut]:
     """Save the key: it is shown only this once."""
-    issued = keyring.create(calling_key, api_key.name, api_key.scopes)
+    issued = keyring.create(calling_key, api_key.name, api_key.scopes, seed=call.seed)
     return Success(data=IssuedApiKeyOut.of_issued(issued))
 
 

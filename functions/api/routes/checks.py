@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, ReceiverChecks, WebhookRegistry
+from api.dependencies import AccountId, CurrentCall, ReceiverChecks, WebhookRegistry
 from api.operations import Missing, refuses
 from api.routes.parameters import WebhookId, own_webhook
 from api.schemas.base import Success
@@ -21,14 +21,19 @@ CheckId = Annotated[str, Path(description="The check's id."), Missing(errors.che
 @router.post("/<webhook_id>/check", status_code=202, summary="Check a receiver", tags=["Checks"])
 @refuses(WebhookDisabledError(), TooManyTestsError())
 def start_check(
-    webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry, checks: ReceiverChecks
+    webhook_id: WebhookId,
+    account_id: AccountId,
+    registry: WebhookRegistry,
+    checks: ReceiverChecks,
+    call: CurrentCall,
 ) -> Success[AcceptedCheckOut]:
     """Sends genuine and forged samples to the webhook's url, nine at most. Follow it by its id.
 
     During a pause that the receiver asked for it is made at not_before.
     """
     webhook = own_webhook(registry, account_id, webhook_id)
-    return Success(data=AcceptedCheckOut.accepted(checks.start(webhook), webhook))
+    check = checks.start(webhook, seed=call.seed)
+    return Success(data=AcceptedCheckOut.accepted(check, webhook))
 
 
 @router.get("/<webhook_id>/checks/<check_id>", summary="Read a check's report", tags=["Checks"])

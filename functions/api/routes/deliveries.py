@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, DeliveryLogbook, WebhookRegistry
+from api.dependencies import AccountId, CurrentCall, DeliveryLogbook, WebhookRegistry
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
@@ -104,13 +104,15 @@ def resend_delivery(
     account_id: AccountId,
     registry: WebhookRegistry,
     logbook: DeliveryLogbook,
+    *,
+    call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
     """One attempt at once, whatever the status, which leaves the schedule as it is.
 
     During a pause that the receiver asked for it is made at not_before.
     """
     webhook = own_webhook(registry, account_id, webhook_id)
-    delivery = logbook.resend(webhook, delivery_id)
+    delivery = logbook.resend(webhook, delivery_id, seed=call.seed)
     if delivery is None:
         raise errors.delivery_not_found()
     return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))
@@ -124,10 +126,13 @@ def send_test_event(
     account_id: AccountId,
     registry: WebhookRegistry,
     logbook: DeliveryLogbook,
+    *,
+    call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
     """A sample event is delivered and retried as any other; the log marks it as a test.
 
     During a pause that the receiver asked for it is sent at not_before.
     """
     webhook = own_webhook(registry, account_id, webhook_id)
-    return Success(data=AcceptedDeliveryOut.accepted(logbook.test(webhook, sample.event), webhook))
+    delivery = logbook.test(webhook, sample.event, seed=call.seed)
+    return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))

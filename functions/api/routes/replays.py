@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, WebhookRegistry, WebhookReplays
+from api.dependencies import AccountId, CurrentCall, WebhookRegistry, WebhookReplays
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
@@ -27,10 +27,14 @@ def start_replay(
     account_id: AccountId,
     registry: WebhookRegistry,
     replays: WebhookReplays,
+    *,
+    call: CurrentCall,
 ) -> Success[ReplayOut]:
     """Deliveries are sent again oldest first, a few a second. Follow it by its id."""
     webhook = own_webhook(registry, account_id, webhook_id)
-    started = replays.start(webhook, since=replay.since, until=replay.until, status=replay.status)
+    started = replays.start(
+        webhook, since=replay.since, until=replay.until, status=replay.status, seed=call.seed
+    )
     return Success(data=ReplayOut.of(started))
 
 

@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, WebhookRegistry
+from api.dependencies import AccountId, CurrentCall, WebhookRegistry
 from api.operations import Sample, refuses
 from api.routes.parameters import Cursor, ExternalId, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage, Warned
@@ -59,9 +59,10 @@ def register_webhook(
     webhook: Annotated[WebhookIn, Body(), _REGISTRATION],
     account_id: AccountId,
     registry: WebhookRegistry,
+    call: CurrentCall,
 ) -> Warned[RegisteredWebhookOut]:
     """Save the secret: it is shown only this once."""
-    registered = registry.register(account_id, webhook.registration())
+    registered = registry.register(account_id, webhook.registration(), seed=call.seed)
     return _with_secret(registered)
 
 
@@ -98,6 +99,7 @@ def put_webhook_by_external_id(
     webhook: Annotated[WebhookPutIn, Body(), _REPLACEMENT],
     account_id: AccountId,
     registry: WebhookRegistry,
+    call: CurrentCall,
 ) -> Response[Warned[RegisteredWebhookOut] | Success[WebhookOut]]:
     """Repeat it as often as you like: where nothing is to change, nothing does.
 
@@ -114,6 +116,7 @@ def put_webhook_by_external_id(
         account_id,
         replace(registration, external_id=external_id),
         active=webhook.active_if_given(),
+        seed=call.seed,
     )
     if isinstance(put, Registered):
         return Response(201, content_types.APPLICATION_JSON, _with_secret(put))
@@ -164,6 +167,7 @@ def rotate_secret(
     webhook_id: WebhookId,
     account_id: AccountId,
     registry: WebhookRegistry,
+    call: CurrentCall,
     rotation: Annotated[
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
     ] = _DEFAULT_ROTATION,
@@ -178,6 +182,7 @@ def rotate_secret(
         rotation.secret,
         overlap_seconds=rotation.overlap_seconds,
         force=rotation.force,
+        seed=call.seed,
     )
     if rotated is None:
         raise errors.webhook_not_found()

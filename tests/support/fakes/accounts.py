@@ -43,7 +43,7 @@ class FakeApiKeyStore:
 
     def create(self, key: ApiKey) -> None:
         self.failures.check("create")
-        self.keys[key.key_hash] = key
+        self.keys.setdefault(key.key_hash, key)
 
     def get(self, key_hash: str) -> ApiKey | None:
         self.failures.check("get")
@@ -86,30 +86,50 @@ class FakeKeptAnswers:
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, ...], tuple[str, KeptAnswer | None]] = {}
+        self.seeds: dict[tuple[str, ...], str] = {}
+        """The seeds of the calls without an answer."""
+        self.left: set[tuple[str, ...]] = set()
+        """Those of them that nobody is answering any more."""
 
     def once(
         self,
         key: Sequence[str],
         fingerprint: str,
-        answer: Callable[[], KeptAnswer],
+        answer: Callable[[str], KeptAnswer],
         *,
+        seed: str,
+        undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
     ) -> KeptAnswer:
-        known = self.kept.get(tuple(key))
-        if known is not None:
+        whole = tuple(key)
+        known = self.kept.get(whole)
+        taken_over = whole in self.left
+        if known is not None and not taken_over:
             if known[0] != fingerprint:
                 raise IdempotencyConflictError
-            if known[1] is None:
-                raise IdempotencyInProgressError
-            return known[1]._replace(replayed=True)
-        self.kept[tuple(key)] = (fingerprint, None)
+            if known[1] is not None:
+                return known[1]._replace(replayed=True)
+            raise IdempotencyInProgressError
+        self.left.discard(whole)
+        self.kept[whole] = (fingerprint, None)
         try:
-            made = answer()
-        except Exception:
-            del self.kept[tuple(key)]
+            made = answer(self.seeds.setdefault(whole, seed))
+        except Exception as error:
+            self._end(whole, left=taken_over or undecided(error))
+            raise
+        except BaseException:
+            if remaining_ms() <= 0:
+                self.left.add(whole)
             raise
         if made.final:
-            self.kept[tuple(key)] = (fingerprint, made)
+            self.kept[whole] = (fingerprint, made)
+            del self.seeds[whole]
         else:
-            del self.kept[tuple(key)]
+            self._end(whole, left=taken_over)
         return made
+
+    def _end(self, key: tuple[str, ...], *, left: bool) -> None:
+        if left:
+            self.left.add(key)
+        else:
+            del self.kept[key], self.seeds[key]

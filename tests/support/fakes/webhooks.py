@@ -174,6 +174,11 @@ class FakeWebhookStore:
         self.add(replace(webhook, updated_at_ms=now_ms), new)
         return Rotation(previous_until_ms if overlaps else None, running and old != secret)
 
+    def has_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        self.failures.check("has_secret")
+        found = self.webhooks.get((account_id, webhook_id))
+        return found is not None and secret in {found[1].current, found[1].previous}
+
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         self.failures.check("restore_secret")
         found = self.webhooks.get((account_id, webhook_id))

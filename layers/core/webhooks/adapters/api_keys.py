@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from webhooks.adapters import items
-from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.transactions import transact
 from webhooks.domain.api_key import ALL_SCOPES, ApiKey, Scope
 from webhooks.ports import Page
@@ -28,9 +30,17 @@ class DynamoDBApiKeyStore:
         self._table = table
 
     def create(self, key: ApiKey) -> None:
-        """Add a key."""
+        """Add a key, once: written again, one that was revoked meanwhile would be valid."""
         with unavailable_on_failure("storing an API key"):
-            self._client.put_item(TableName=self._table, Item=api_key_item(key))
+            try:
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=api_key_item(key),
+                    ConditionExpression="attribute_not_exists(key_hash)",
+                )
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
 
     def get(self, key_hash: str) -> ApiKey | None:
         """Return the key of that hash; consistent, so that a revoked key stops at once."""

@@ -252,6 +252,16 @@ class DynamoDBWebhookStore:
         )
         return rotation.make(force=force)
 
+    def has_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        """Write the secret over itself, on the condition that it is one of the webhook's two.
+
+        No role of the api's may read a secret, and the outcome of a condition is no read.
+        """
+        expression = "SET #secret = #secret"
+        is_one = "#secret = :secret OR attribute_exists(#secret) AND previous_secret = :secret"
+        values = {"secret": {"S": secret}}
+        return self._update(self._update_of(account_id, webhook_id, expression, values, is_one))
+
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook whose secret went missing a new one."""
         expression = f"SET #secret = :secret REMOVE {_OVERLAP_ATTRIBUTES}"

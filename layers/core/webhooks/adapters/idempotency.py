@@ -5,11 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
+from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyInconsistentStateError,
@@ -17,6 +13,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyValidationError,
 )
 
+from webhooks.adapters.seeded_records import SeededRecords
 from webhooks.domain.errors import (
     IdempotencyConflictError,
     IdempotencyInProgressError,
@@ -42,23 +39,28 @@ class PowertoolsKeptAnswers:
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         """Use `table` through a low-level client."""
-        self._layer = DynamoDBPersistenceLayer(table, boto3_client=client)
+        self._records = SeededRecords(client, table)
 
     def once(
         self,
         key: Sequence[str],
         fingerprint: str,
-        answer: Callable[[], KeptAnswer],
+        answer: Callable[[str], KeptAnswer],
         *,
+        seed: str,
+        undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
     ) -> KeptAnswer:
         """Return the answer kept under `key`, else make one with `answer` and keep it."""
         made: list[KeptAnswer] = []
         raised: list[Exception] = []
+        records = self._records.of_call(
+            seed, lambda error: not isinstance(error, _NotKeptError) and undecided(error)
+        )
 
         def make(*, request: dict[str, object]) -> dict[str, object]:
             try:
-                made.append(answer())
+                made.append(answer(records.seed))
             except Exception as error:
                 raised.append(error)
                 raise
@@ -69,7 +71,7 @@ class PowertoolsKeptAnswers:
         idempotent = idempotent_function(
             make,
             data_keyword_argument="request",
-            persistence_store=self._layer,
+            persistence_store=records,
             config=_config(remaining_ms),
             key_prefix=_KEY_PREFIX,
         )

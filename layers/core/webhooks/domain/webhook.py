@@ -16,6 +16,7 @@ from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
     from webhooks.domain.rotation import Refusals
+    from webhooks.domain.seed import Seed
 
 _MAIL = "email."
 """The beginning of the types of mail."""
@@ -143,6 +144,11 @@ def generated_secret(random_bytes: bytes) -> str:
         msg = f"a secret is made of exactly {_SECRET_BYTES} random bytes"
         raise ValueError(msg)
     return f"{GENERATED_PREFIX}{random_bytes.hex()}"
+
+
+def new_webhook_id(seed: Seed) -> str:
+    """Return the id of the webhook that a call with this seed registers."""
+    return webhook_id(seed.now_ns, seed.draw("webhook id", 8))
 
 
 def webhook_id(now_ns: int, random_bytes: bytes) -> str:

@@ -34,6 +34,7 @@ from webhooks.ports.outside import (
     Sender,
 )
 from webhooks.ports.pages import Page
+from webhooks.ports.sealing import Sealer
 from webhooks.ports.webhooks import (
     DestinationStore,
     HealthStore,
@@ -70,6 +71,7 @@ __all__ = [
     "Record",
     "RejectedMessages",
     "RetryScheduler",
+    "Sealer",
     "Sender",
     "SesAccountStore",
     "UnstartedRecovery",

@@ -31,7 +31,7 @@ class ApiKeyStore(Protocol):
     """API keys, by hash."""
 
     def create(self, key: ApiKey) -> None:
-        """Add a key."""
+        """Add a key. One of its hash that is there already is left as it is: an earlier try's."""
 
     def get(self, key_hash: str) -> ApiKey | None:
         """Return the key of that hash, None where there is none."""
@@ -74,14 +74,21 @@ class KeptAnswers(Protocol):
         self,
         key: Sequence[str],
         fingerprint: str,
-        answer: Callable[[], KeptAnswer],
+        answer: Callable[[str], KeptAnswer],
         *,
+        seed: str,
+        undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
     ) -> KeptAnswer:
         """Return the answer kept under `key`, else make one with `answer` and keep it.
 
-        Where `answer` raises, nothing is kept. `fingerprint` stands for what was asked: another one
-        under the same key raises IdempotencyConflictError. A key whose answer is being made raises
+        `seed` is written before `answer` is called with it. Where an earlier try under `key` ended
+        without an answer, that one's seed is given to `answer` instead: the try may have been
+        killed, or have raised an error that is `undecided`. Any other error of a first try leaves
+        nothing.
+
+        `fingerprint` stands for what was asked: another one raises IdempotencyConflictError where
+        an answer is kept or being made. A key whose answer is being made raises
         IdempotencyInProgressError, for as long as the milliseconds that its maker had left.
         """
 

@@ -121,6 +121,12 @@ class WebhookStore(Protocol):
         first; with `force` neither: then the older of two secrets ends.
         """
 
+    def has_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
+        """Tell whether a secret is one of the webhook's two, without a read of either.
+
+        False also where the webhook is absent. It costs a write.
+        """
+
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook without a secret this one; False where it is absent, or has one."""
 

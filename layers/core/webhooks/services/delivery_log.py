@@ -12,6 +12,7 @@ from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status
 from webhooks.domain.errors import DeliveryErasedError, InvalidInputError, TooManyAttemptsError
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.ids import is_uuid
+from webhooks.domain.seed import Seed, fresh
 from webhooks.domain.webhook import InvalidWebhookError
 from webhooks.ports import DeliveryQuery, Page
 from webhooks.services.trouble import tell_unreadable
@@ -84,11 +85,14 @@ class Logbook:
             return None
         return self._deliveries.get(DeliveryKey(webhook.account_id, webhook.id, delivery_id))
 
-    def resend(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
+    def resend(
+        self, webhook: Webhook, delivery_id: str, *, seed: Seed | None = None
+    ) -> Delivery | None:
         """Have one more attempt of a delivery made, whatever its status, beside its schedule.
 
         During a pause that the receiver asked for it is made after its end. Returns the delivery as
-        it was, None where it is absent. Raises WebhookDisabledError,
+        it was, None where it is absent. A repeated `seed` has no second attempt made. Raises
+        WebhookDisabledError,
         DeliveryErasedError, TooManyAttemptsError, TooManyResendsError, UnavailableError.
         """
         delivery = self.get(webhook, delivery_id)
@@ -105,27 +109,27 @@ class Logbook:
         self._scheduler.resend(
             delivery.key,
             attempt=len(delivery.attempts) + 1,
-            request_id=self._random_bytes(16).hex(),
+            request_id=(seed or self._fresh()).draw("resend", 16).hex(),
             delay_seconds=(due_ms - now_ms) / 1000,
         )
         return delivery
 
-    def test(self, webhook: Webhook, event_type: str) -> Delivery:
+    def test(self, webhook: Webhook, event_type: str, *, seed: Seed | None = None) -> Delivery:
         """Have a sample event of this type delivered, subscribed to or not, marked as a test.
 
         During a pause that the receiver asked for it is delivered after its end. Returns the
-        delivery, pending. Raises InvalidInputError for an unknown type,
+        delivery, pending; of a repeated `seed` the one that its call has made already. Raises
+        InvalidInputError for an unknown type,
         WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
-        now_ms = self._now_ns() // 1_000_000
+        seed = seed or self._fresh()
+        now_ms = seed.now_ms
         event = sample_event(
             event_type,
             account_id=webhook.account_id,
-            event_id=f"evt_{self._random_bytes(16).hex()}",
+            event_id=f"evt_{seed.draw('event id', 16).hex()}",
             now_ms=now_ms,
         )
-        webhook.require_active()
-        self._rate_limits.test(webhook)
         due_ms = webhook.health.paused_until_ms(now_ms) or now_ms
         delivery = Delivery(
             account_id=webhook.account_id,
@@ -140,9 +144,16 @@ class Logbook:
             next_attempt_at_ms=due_ms,
             test=True,
         )
-        self._deliveries.create(delivery)
+        if not (seed.repeated and self._deliveries.get(delivery.key)):
+            webhook.require_active()
+            self._rate_limits.test(webhook)
+            self._deliveries.create(delivery)
+        # Of a delivery that is there already it starts nothing, unless that was left undone.
         self._scheduler.start(delivery, delay_seconds=(due_ms - now_ms) / 1000)
         return delivery
+
+    def _fresh(self) -> Seed:
+        return fresh(self._now_ns, self._random_bytes)
 
 
 def _query(webhook: Webhook, wanted: DeliveryFilter) -> DeliveryQuery:

@@ -17,6 +17,7 @@ from webhooks.domain.errors import (
     ScopeExceededError,
     UnavailableError,
 )
+from webhooks.domain.seed import Seed, fresh
 from webhooks.ports import Page
 
 if TYPE_CHECKING:
@@ -61,16 +62,24 @@ class Keyring:
         self._random_bytes = random_bytes
 
     def issue(
-        self, account_id: str, name: str = "", scopes: AbstractSet[Scope] = ALL_SCOPES
+        self,
+        account_id: str,
+        name: str = "",
+        scopes: AbstractSet[Scope] = ALL_SCOPES,
+        *,
+        seed: Seed | None = None,
     ) -> IssuedKey:
-        """Make and store a key; InvalidInputError names the account or the name as the fault."""
+        """Make and store a key; InvalidInputError names the account or the name as the fault.
+
+        A repeated `seed` gives the key that its call has made already, revoked or not.
+        """
         if not is_account_id(account_id):
             raise InvalidInputError("account_id", ACCOUNT_ID_RULE)
         if len(name) > MAX_NAME_LENGTH or not name.isprintable():
             raise InvalidInputError("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
-        now_ms = self._now_ms()
+        seed = seed or fresh(self._now_ns, self._random_bytes)
         # The id begins with the time, so that the index by account lists the newest first.
-        random = now_ms.to_bytes(_TIME_BYTES) + self._random_bytes(_RANDOM_BYTES)
+        random = seed.now_ms.to_bytes(_TIME_BYTES) + seed.draw("API key", _RANDOM_BYTES)
         text = api_key.compose(random)
         key = ApiKey(
             key_hash=api_key.key_hash(text),
@@ -78,13 +87,20 @@ class Keyring:
             account_id=account_id,
             name=name,
             last_four=text[-4:],
-            created_at_ms=now_ms,
+            created_at_ms=seed.now_ms,
             scopes=frozenset(scopes),
         )
         self._keys.create(key)
         return IssuedKey(text, key)
 
-    def create(self, by: ApiKey, name: str, scopes: Sequence[str] | None = None) -> IssuedKey:
+    def create(
+        self,
+        by: ApiKey,
+        name: str,
+        scopes: Sequence[str] | None = None,
+        *,
+        seed: Seed | None = None,
+    ) -> IssuedKey:
         """Make another key for the account of the key `by`; with its scopes where none are named.
 
         Raises InvalidInputError, and ScopeExceededError for a scope that `by` has not.
@@ -94,7 +110,7 @@ class Keyring:
         asked = by.scopes if scopes is None else api_key.parse_scopes(scopes)
         if not asked <= by.scopes:
             raise ScopeExceededError
-        return self.issue(by.account_id, name, asked)
+        return self.issue(by.account_id, name, asked, seed=seed)
 
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """Return up to `limit` keys of an account, newest first, revoked ones too.

@@ -18,12 +18,13 @@ from webhooks.domain.errors import (
 from webhooks.domain.health import SETTLE_SECONDS, Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.pace import PAUSE_SECONDS
+from webhooks.domain.seed import Seed, fresh
 from webhooks.domain.webhook import (
     Registration,
     Webhook,
     generated_secret,
+    new_webhook_id,
     refuse,
-    webhook_id,
 )
 from webhooks.domain.webhook_fields import problems
 from webhooks.domain.webhook_rules import external_id_problems, secret_problems
@@ -109,28 +110,34 @@ class Registry:
         registration.check(self._check_url)
 
     def register(
-        self, account_id: str, registration: Registration, *, active: bool = True
+        self,
+        account_id: str,
+        registration: Registration,
+        *,
+        active: bool = True,
+        seed: Seed | None = None,
     ) -> Registered:
-        """Add a webhook.
+        """Add a webhook; a repeated `seed` gives the webhook that its call has added already.
 
         Raises InvalidWebhookError with every broken rule, InvalidTargetError where the url's host
         resolves to an address that is not public, LimitReachedError, HostLimitReachedError,
         ExternalIdTakenError, UnavailableError.
         """
         self.check(registration)
-        self._check_addresses(registration.url)
-        self._check_host(account_id, registration.url)
-        now_ns = self._now_ns()
-        now_ms = now_ns // 1_000_000
-        secret = self._secret(registration.secret)
+        seed = seed or self._fresh()
+        secret = _secret(registration.secret, seed, "webhook secret")
         webhook = Webhook(
             account_id=account_id,
-            id=webhook_id(now_ns, self._random_bytes(8)),
+            id=new_webhook_id(seed),
             active=active,
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
+            created_at_ms=seed.now_ms,
+            updated_at_ms=seed.now_ms,
             **registration.settings(),
         )
+        # What is there was let in: names may have moved since, and others may have come.
+        if not (seed.repeated and self._store.get(account_id, webhook.id)):
+            self._check_addresses(registration.url)
+            self._check_host(account_id, registration.url)
         self._store.create(webhook, secret, limit=self._max_webhooks)
         try:
             # Others may have been registered at the same time. They all look again, so that too
@@ -217,15 +224,15 @@ class Registry:
         *,
         overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
         force: bool = False,
-        random_bytes: Callable[[int], bytes] | None = None,
+        seed: Seed | None = None,
     ) -> Rotated | None:
         """Give a webhook a new secret, a generated one where none is given; None where absent.
 
         Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: a rotation
         within the overlap is refused, and with `force` ends the older one. Where the old one went
-        missing, what waits for want of it is sent from now on. `random_bytes` makes the generated
-        secret: a call that is made again with the same ones has the same secret, and rotates once.
-        Raises InvalidWebhookError, OverlapRunningError, RotationConflictError, UnavailableError.
+        missing, what waits for want of it is sent from now on. A repeated `seed` gives the rotation
+        that its call has made already. Raises InvalidWebhookError, OverlapRunningError,
+        RotationConflictError, UnavailableError.
         """
         broken = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
@@ -235,9 +242,14 @@ class Registry:
         refuse(broken)
         if not is_uuid(webhook_id):
             return None
-        now_ms = self._now_ns() // 1_000_000
+        seed = seed or self._fresh()
+        new = _secret(secret, seed, "rotated secret")
+        if seed.repeated and self._store.has_secret(account_id, webhook_id, new):
+            until_ms = seed.now_ms + overlap_seconds * 1000
+            return Rotated(new, until_ms if overlap_seconds else None)
+        # The overlap begins with the write: of a repeated call, that is later than its seed.
+        now_ms = self._now_ns() // 1_000_000 if seed.repeated else seed.now_ms
         until_ms = now_ms + overlap_seconds * 1000
-        new = self._secret(secret, random_bytes)
         # A second time where another call restored the secret in between.
         for _ in range(2):
             made = self._store.rotate_secret(
@@ -315,10 +327,8 @@ class Registry:
             yield InvalidInputError("body", f"Give at least one of {', '.join(changes._fields)}.")
         yield from problems(changes, self._check_url)
 
-    def _secret(self, given: str | None, random_bytes: Callable[[int], bytes] | None = None) -> str:
-        return (
-            generated_secret((random_bytes or self._random_bytes)(32)) if given is None else given
-        )
+    def _fresh(self) -> Seed:
+        return fresh(self._now_ns, self._random_bytes)
 
     def _check_host(self, account_id: str, url: str, besides: str | None = None) -> None:
         """Raise HostLimitReachedError if enough of the account's webhooks lead to a url's host.
@@ -350,6 +360,10 @@ class Registry:
         host = urlsplit(url).hostname or ""
         if not all(self._is_public(address) for address in self._resolve(host)):
             raise InvalidTargetError("Use a host whose every address is public.")
+
+
+def _secret(given: str | None, seed: Seed, purpose: str) -> str:
+    return generated_secret(seed.draw(purpose, 32)) if given is None else given
 
 
 def _is_so(webhook: Webhook, name: str, value: object) -> bool:

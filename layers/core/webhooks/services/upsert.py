@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError, UnavailableError
+from webhooks.domain.webhook import new_webhook_id
 from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
+    from webhooks.domain.seed import Seed
     from webhooks.domain.webhook import Registration, Webhook
     from webhooks.services.registry import Registered, Registry
 
@@ -19,23 +21,31 @@ changes something else is to leave that record alone."""
 
 
 def put_webhook(
-    registry: Registry, account_id: str, registration: Registration, *, active: bool | None = None
+    registry: Registry,
+    account_id: str,
+    registration: Registration,
+    *,
+    active: bool | None = None,
+    seed: Seed | None = None,
 ) -> Registered | Webhook:
     """Create the webhook that has the registration's external id, or make it be as it says.
 
     An existing webhook gets every value of the registration but the secret, which only a new one
     takes; it stays enabled or disabled unless `active` is given. One that has these values already
     is left alone; one that fails begins no clean record where it is enabled at this url already.
-    Of calls at once one creates and the others change. Raises what `Registry.register` and
+    Of calls at once one creates and the others change. A repeated `seed` gives the webhook that its
+    call has created already. Raises what `Registry.register` and
     `Registry.update` raise, but for ExternalIdTakenError.
     """
     registry.check(registration)
     wanted = _wanted(registration, active)
     for _ in range(_TRIES):
         webhook = registry.find(account_id, registration.external_id)
-        if webhook is None:
+        if webhook is None or (seed is not None and webhook.id == new_webhook_id(seed)):
             try:
-                return registry.register(account_id, registration, active=active is not False)
+                return registry.register(
+                    account_id, registration, active=active is not False, seed=seed
+                )
             except ExternalIdTakenError:
                 continue
             except LimitReachedError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from webhooks.wiring.base import Base
 
 if TYPE_CHECKING:
-    from webhooks.ports import KeptAnswers
+    from webhooks.ports import KeptAnswers, Sealer
     from webhooks.services.delivery_log import Logbook
     from webhooks.services.keyring import Keyring
     from webhooks.services.own_api import OwnApi
@@ -120,6 +120,13 @@ class OwnersServices(Base):
         from webhooks.adapters.idempotency import PowertoolsKeptAnswers
 
         return PowertoolsKeptAnswers(self._dynamodb, self.settings.idempotency_table)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """What seals idempotency records. It loads `cryptography`, so few calls ask for it."""
+        from webhooks.adapters.sealing import AesGcmSealer
+
+        return AesGcmSealer()
 
     @property
     def _cursor_key(self) -> bytes:

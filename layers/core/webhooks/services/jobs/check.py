@@ -14,9 +14,10 @@ from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs import check_requests
 from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
 from webhooks.domain.pauses import asked_until_ms
+from webhooks.domain.seed import Seed, fresh
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
-from webhooks.services.jobs.starting import start
+from webhooks.services.jobs.starting import start, was_started
 from webhooks.services.together import together
 
 if TYPE_CHECKING:
@@ -74,23 +75,24 @@ class CheckService:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
-    def start(self, webhook: Webhook) -> Check:
-        """Start a check of a webhook's receiver.
+    def start(self, webhook: Webhook, *, seed: Seed | None = None) -> Check:
+        """Start a check of a webhook's receiver, of a repeated `seed` the one it has started.
 
         Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
-        webhook.require_active()
-        self._rate_limits.test(webhook)
-        now_ns = self._now_ns()
-        now_ms = now_ns // 1_000_000
+        repeatable, seed = seed is not None, seed or fresh(self._now_ns, self._random_bytes)
         check = Check(
             account_id=webhook.account_id,
             webhook_id=webhook.id,
-            id=check_id(now_ns, self._random_bytes(8)),
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
+            id=check_id(seed.now_ns, seed.draw("check id", 8)),
+            created_at_ms=seed.now_ms,
+            updated_at_ms=seed.now_ms,
         )
-        failed = check.failed("not_started", now_ms)
+        if seed.repeated and was_started(self._store, self._scheduler, check):
+            return check
+        webhook.require_active()
+        self._rate_limits.test(webhook)
+        failed = None if repeatable else check.failed("not_started", seed.now_ms)
         start(self._store, self._scheduler, check, not_started=failed)
         return check
 

@@ -14,10 +14,11 @@ from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, Unav
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
 from webhooks.domain.pace import MAX_RATE, PAUSE_SECONDS
+from webhooks.domain.seed import Seed, fresh
 from webhooks.ports import JobOwner, Page
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
-from webhooks.services.jobs.starting import ensure_started, start
+from webhooks.services.jobs.starting import ensure_started, start, was_started
 from webhooks.services.together import together
 from webhooks.services.trouble import tell_unreadable
 
@@ -70,30 +71,36 @@ class ReplayService:
         since: str,
         until: str | None = None,
         status: str | None = None,
+        seed: Seed | None = None,
     ) -> Replay:
         """Have a webhook's deliveries sent again: those that `domain.replay.select` says.
+
+        A repeated `seed` gives the replay that its call has started already.
 
         Raises InvalidInputError, WebhookDisabledError, ReplayRunningError, TooManyReplaysError,
         UnavailableError.
         """
-        now_ns = self._now_ns()
-        now_ms = now_ns // 1_000_000
-        selection = select(since, until, status, now_ms)
+        repeatable, seed = seed is not None, seed or fresh(self._now_ns, self._random_bytes)
+        now_ms = seed.now_ms
+        replay = Replay(
+            account_id=webhook.account_id,
+            webhook_id=webhook.id,
+            id=replay_id(seed.now_ns, seed.draw("replay id", 8)),
+            selection=select(since, until, status, now_ms),
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        if seed.repeated and was_started(self._store, self._scheduler, replay):
+            return replay
         webhook.require_active()
         today = self._store.count_since(JobOwner(webhook.account_id, webhook.id), now_ms - _DAY_MS)
         if today >= self._max_replays_per_day:
             msg = f"the webhook had {today} replays within a day"
             raise TooManyReplaysError(msg)
-        replay = Replay(
-            account_id=webhook.account_id,
-            webhook_id=webhook.id,
-            id=replay_id(now_ns, self._random_bytes(8)),
-            selection=selection,
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
-        )
         failed = replay.ended(ReplayStatus.FAILED, now_ms, "not_started")
-        if not start(self._store, self._scheduler, replay, not_started=failed):
+        if not start(
+            self._store, self._scheduler, replay, not_started=None if repeatable else failed
+        ):
             running = self._store.running_one(JobOwner(webhook.account_id, webhook.id))
             if running is not None:
                 ensure_started(self._scheduler, running)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def start(
-    store: JobStore[Record], scheduler: JobScheduler, job: Record, *, not_started: Record
+    store: JobStore[Record], scheduler: JobScheduler, job: Record, *, not_started: Record | None
 ) -> bool:
     """Record a job and start its execution; False where its owner has a running one already.
 
-    `not_started` is the record of the job where its execution could not be started. Raises
-    UnavailableError then. Where that record could not be written either, or the function was
-    killed, the sweep starts the job.
+    `not_started` is the record of the job where its execution could not be started, None where the
+    call may be repeated: the repeat starts the job then. Raises UnavailableError in either case.
+    Where that record was not written, or the function was killed, the sweep starts the job.
     """
     job = replace(job, run=Run.first(job.created_at_ms))
     if not store.create(job):
@@ -27,8 +27,22 @@ def start(
     try:
         scheduler.start(job.key)
     except UnavailableError:
-        store.save(job, not_started)
+        if not_started is not None:
+            store.save(job, not_started)
         raise
+    return True
+
+
+def was_started(store: JobStore[Record], scheduler: JobScheduler, job: Record) -> bool:
+    """Tell whether an earlier try of a call has recorded its job, and see that it goes on.
+
+    Raises UnavailableError.
+    """
+    recorded = store.get(job.key)
+    if recorded is None:
+        return False
+    if recorded.running:
+        ensure_started(scheduler, recorded)
     return True
 
 

@@ -1,0 +1,163 @@
+"""Calls that make something, with an `Idempotency-Key`, among faults; and what they have made."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from support import samples
+from support.http_api import Answer, ApiClient, http_api_event
+from webhooks.adapters.api_keys import ACCOUNT_INDEX
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from support.stand import Case
+    from webhooks.domain.webhook import Secrets
+
+URL = "http://127.0.0.1:9/hook"
+WEBHOOKS = "/api/v1/webhooks"
+
+NO_TIME_LEFT = -1_000
+"""The milliseconds of a call that is killed: nobody holds its key any more."""
+
+
+class Creating(NamedTuple):
+    """A call that makes something: `{webhook}` and `{delivery}` are its own, `{number}` unique."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    status: int
+
+
+CALLS = {
+    "webhook": Creating("POST", WEBHOOKS, {"url": URL, "events": ["*"]}, 201),
+    "named webhook": Creating(
+        "POST", WEBHOOKS, {"url": URL, "events": ["*"], "external_id": "e-{number}"}, 201
+    ),
+    "own secret": Creating(
+        "POST", WEBHOOKS, {"url": URL, "events": ["*"], "secret": "a secret of their own"}, 201
+    ),
+    "put": Creating("PUT", f"{WEBHOOKS}/external/e-{{number}}", {"url": URL, "events": ["*"]}, 201),
+    "API key": Creating("POST", "/api/v1/api-keys", {"name": "key {number}"}, 201),
+    "rotation": Creating("POST", f"{WEBHOOKS}/{{webhook}}/rotate-secret", {}, 200),
+    "test": Creating("POST", f"{WEBHOOKS}/{{webhook}}/test", {"event": "email.sent"}, 202),
+    "resend": Creating("POST", f"{WEBHOOKS}/{{webhook}}/deliveries/{{delivery}}/resend", {}, 202),
+    "replay": Creating(
+        "POST", f"{WEBHOOKS}/{{webhook}}/replay", {"since": "2025-12-21T00:00:00Z"}, 202
+    ),
+    "events": Creating("POST", "/api/v1/events", {}, 202),
+    "check": Creating("POST", f"{WEBHOOKS}/{{webhook}}/check", {}, 202),
+}
+
+
+class Made(NamedTuple):
+    """What an account has: how many of each, and nothing of what they are."""
+
+    webhooks: int
+    keys: int
+    records: int
+    executions: int
+
+
+class Caller:
+    """An account that makes one call again and again, each time for things of its own."""
+
+    def __init__(self, case: Case, kind: str) -> None:
+        self.case = case
+        self.kind = kind
+        self.call = CALLS[kind]
+        self.key = case.acme.key
+        self._api = case.acme.api
+        self._number = 0
+        self._event: dict[str, Any] = {}
+        self.webhook_id = ""
+        self.before = self.made()
+        """What the account had before the present call."""
+
+    def begin(self) -> None:
+        """Prepare what the next call needs; from now on it is that one."""
+        self._number += 1
+        names = {"number": str(self._number), "webhook": "", "delivery": ""}
+        if "{webhook}" in self.call.path:
+            webhook = self.case.webhook(URL, self._number)
+            self.webhook_id = names["webhook"] = webhook.id
+            if "{delivery}" in self.call.path:
+                delivery = samples.delivery(
+                    self._number,
+                    account_id=self.case.account,
+                    status=Status.EXHAUSTED,
+                    created_at_ms=int(time.time() * 1000),
+                )
+                self.case.stand.services("api").logbook._deliveries.create(delivery)
+                names["delivery"] = delivery.id
+        text = json.dumps(self.call.body)
+        path = self.call.path
+        for name, value in names.items():
+            text, path = text.replace(f"{{{name}}}", value), path.replace(f"{{{name}}}", value)
+        self._event = http_api_event(
+            self.call.method,
+            path,
+            body=text,
+            headers={
+                "Authorization": f"Bearer {self.key}",
+                "Content-Type": "application/json",
+                "Idempotency-Key": f"call-{self._number}",
+            },
+        )
+        self.case.stand.faults.clear()
+        self.before = self.made()
+
+    def event(self, body: object = None) -> dict[str, Any]:
+        """Return the call as the gateway hands it on, with another body where given."""
+        return self._event if body is None else {**self._event, "body": json.dumps(body)}
+
+    def make(self, remaining_ms: int = 15_000, body: object = None) -> Answer:
+        """Make the call, with so much time."""
+        context = SimpleNamespace(
+            aws_request_id="lambda-request-id", get_remaining_time_in_millis=lambda: remaining_ms
+        )
+        return ApiClient(lambda event, _: self._api(event, context), self.key).send(
+            self.event(body)
+        )
+
+    def made(self) -> Made:
+        """Count what the account has."""
+        settings = self.case.stand.aws.settings
+        dynamodb = self.case.stand.aws.clients["dynamodb"]
+        sent = self.case.stand.faults.sent
+        account = self.case.account
+        with self.case.stand.faults.out_of_the_way():
+            mine = {":account": {"S": account}}
+            webhooks = dynamodb.query(
+                TableName=settings.webhooks_table,
+                KeyConditionExpression="account_id = :account",
+                ExpressionAttributeValues=mine,
+            )["Items"]
+            keys = dynamodb.query(
+                TableName=settings.api_keys_table,
+                IndexName=ACCOUNT_INDEX,
+                KeyConditionExpression="account_id = :account",
+                ExpressionAttributeValues=mine,
+            )["Items"]
+            records = dynamodb.scan(TableName=settings.deliveries_table)["Items"]
+        return Made(
+            webhooks=sum("url" in item for item in webhooks),
+            keys=len(keys),
+            records=sum(
+                account in item["owner"]["S"] and "rate_limit" not in item["owner"]["S"]
+                for item in records
+            ),
+            # One of a name that is taken starts nothing.
+            executions=len({body["name"] for name, body in sent if name == "StartExecution"}),
+        )
+
+    def secrets(self, webhook_id: str) -> Secrets:
+        """Return what signs for a webhook."""
+        with self.case.stand.faults.out_of_the_way():
+            destinations = self.case.stand.services("dispatcher")._destinations
+            destination = destinations.destination(self.case.account, webhook_id)
+        assert destination is not None
+        return destination.secrets
