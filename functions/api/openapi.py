@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from api import errors
-from api.errors import ApiError, as_api_error
+from api.api_error import ApiError
+from api.errors import as_api_error
 from api.idempotency import HEADER, METHODS, REPLAYED_HEADER
 from api.operations import (
     SCOPE_EXTENSION,

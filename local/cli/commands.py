@@ -99,6 +99,12 @@ def parser() -> argparse.ArgumentParser:
     erase.add_argument("address", metavar="ADDRESS", help="a recipient's, as anna@example.com")
     erase.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
     command("events", _events, "List the event types.")
+    publish = command(
+        "publish", _publish, "Publish an event, and tell to how many webhooks it goes."
+    )
+    publish.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
+    publish.add_argument("--to", metavar="ADDRESS", required=True, help="the email's recipient")
+    publish.add_argument("--subject", help="the email's subject")
     log = command("deliveries", _deliveries, "List a webhook's deliveries, newest first.")
     _add_ids(log)
     log.add_argument("--status", choices=_STATUSES)
@@ -197,6 +203,12 @@ def _test(api: Api, screen: Screen, options: argparse.Namespace) -> None:
 
 def _events(api: Api, screen: Screen, _: argparse.Namespace) -> None:
     tables.event_types(screen, api.get("/event-types"))
+
+
+def _publish(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+    data = {"to": options.to} | ({"subject": options.subject} if options.subject else {})
+    body = {"event": options.event, "data": data}
+    tables.thing(screen, api.call("POST", "/events", body=body).data)
 
 
 def _deliveries(api: Api, screen: Screen, options: argparse.Namespace) -> None:

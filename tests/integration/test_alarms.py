@@ -120,6 +120,18 @@ ALARMS = {
             ("worker", Sample("Sum", "UnstartedRetries", "worker")),
         ),
     ),
+    "OperationalEventsAlarm": Alarm(
+        *(None, ABOVE, 0),
+        expression="FILL(dispatcher, 0) + FILL(worker, 0) + FILL(overdue, 0)",
+        samples=(
+            ("dispatcher", Sample("Sum", "LostOperationalEvents", "dispatcher")),
+            ("worker", Sample("Sum", "LostOperationalEvents", "worker")),
+            ("overdue", Sample("Sum", "OverdueOperationalEvents", "worker")),
+        ),
+    ),
+    "UndeliveredOperationalEventsAlarm": Alarm(
+        Sample("Sum", "FailedInvocations", "${OperationalEventsRule}", "AWS/Events"), ABOVE, 0
+    ),
     "OverdueDeliveriesAlarm": Alarm(Sample("Sum", "OverdueDeliveries", "worker"), ABOVE, 0),
     "OverdueRecoveriesAlarm": Alarm(Sample("Sum", "OverdueRecoveries", "worker"), ABOVE, 0),
     "OverdueJobsAlarm": Alarm(Sample("Sum", "OverdueJobs", "worker"), ABOVE, 0),

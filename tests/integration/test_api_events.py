@@ -6,9 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from support import samples
 from support.samples import event_document
 from webhooks.domain.event import accept
+from webhooks.domain.health import Circuit, Health
+from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
     from support.http_api import ApiClient, ApiOnFakes
@@ -29,6 +33,7 @@ def test_an_event_is_accepted_with_its_ids(on_fakes: ApiOnFakes, acme: ApiClient
         "status": "accepted",
         "event_id": event.id,
         "transaction_id": "txn_mjgc0ejr_3ca715bfb7a0",
+        "webhooks": 0,
     }
     [(account_id, message)] = on_fakes.events.messages
     assert account_id == "acme"
@@ -54,6 +59,55 @@ def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: ApiClient) 
     [detail] = answer.data[1]["error"]["details"]
     assert detail["field"] == "event"
     assert detail["message"].startswith("This must be one of email.sent, ")
+
+
+def test_the_answer_tells_to_how_many_webhooks_each_event_goes(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    """Disabled ones and those that are down included: the event waits for them."""
+    for number, events in enumerate((["*"], ["email.bounced"], ["email.sent", "email.opened"])):
+        health = Health(circuit=Circuit.OPEN) if number == 0 else Health()
+        webhook = samples.webhook(
+            number, account_id="acme", events=tuple(events), active=number != 1, health=health
+        )
+        on_fakes.webhooks.add(webhook, Secrets(samples.SECRET))
+    on_fakes.webhooks.add(samples.webhook(9, account_id="globex"), Secrets(samples.SECRET))
+    words = ("bounced", "opened", "sent", "clicked", "lost")
+    body = [document(event=f"email.{word}", id=word) for word in words]
+    answer = acme.call("POST", EVENTS, json=body)
+    assert [each.get("webhooks") for each in answer.data] == [2, 2, 2, 1, None]
+    assert acme.call("POST", EVENTS, json=body[0]).data["webhooks"] == 2
+
+
+def test_webhooks_that_cannot_be_counted_hinder_no_event(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    on_fakes.webhooks.failures.plan("subscriptions", True)
+    answer = acme.call("POST", EVENTS, json=document())
+    assert (answer.status, answer.data["status"]) == (202, "accepted")
+    assert "webhooks" not in answer.data
+    [line] = on_fakes.observer.logged("webhooks_not_counted")
+    assert line["account_id"] == "acme"
+    assert len(on_fakes.events.messages) == 1
+
+
+def test_what_the_queue_does_not_take_goes_to_no_webhook(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    on_fakes.events.refuse = {0}
+    lost, taken = acme.call("POST", EVENTS, json=[document(id="a"), document(id="b")]).data
+    assert ("webhooks" in lost, taken["webhooks"]) == (False, 0)
+
+
+@pytest.mark.parametrize("name", ["account_id", "id", "transaction_id", "timestamp"])
+def test_the_document_says_which_fields_may_be_null(
+    on_fakes: ApiOnFakes, acme: ApiClient, name: str
+) -> None:
+    operation = json.loads(on_fakes.api.resolver.get_openapi_json_schema())["paths"][EVENTS]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    body = document() | {name: None}
+    assert acme.call("POST", EVENTS, json=body).status == 202
+    Draft202012Validator(schema).validate(body)
 
 
 def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(

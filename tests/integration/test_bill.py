@@ -47,7 +47,7 @@ def test_every_scenario_costs_the_units_of_the_golden_file() -> None:
 
 SWEEPS_A_MONTH = 43_800
 SWEEP_MILLISECONDS = 300
-"""Eighteen queries of ten milliseconds, and what a small share of a CPU takes beside them."""
+"""Nineteen queries of ten milliseconds, and what a small share of a CPU takes beside them."""
 
 
 def test_an_idle_stacks_sweeps_cost_less_than_fifteen_cents_a_month() -> None:

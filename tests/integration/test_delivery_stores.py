@@ -10,7 +10,7 @@ import pytest
 
 from support import samples
 from webhooks.domain.delivery import Claim, DeliveryKey, FailureReason, Status, delivery_id
-from webhooks.domain.event import Event, EventType
+from webhooks.domain.event import Event, EventClaim, EventType, Holder
 from webhooks.ports import DeliveryQuery
 
 if TYPE_CHECKING:
@@ -193,13 +193,64 @@ def test_what_is_started_again_and_again_is_kept_no_longer_for_it_and_no_less(
     assert attempted.restarts == 0
 
 
+def first_ms(stores: Stores, event: Event) -> int:
+    """Return the time that a claim settles, by one batch after the other."""
+    return stores.deliveries.claim(event, Holder("one", samples.NOW_MS)).occurred_at_ms
+
+
 def test_the_first_copys_time_holds_for_all_copies_of_an_event(stores: Stores) -> None:
     first = _event(samples.NOW_MS)
-    assert stores.deliveries.claim(first) == samples.NOW_MS
-    assert stores.deliveries.claim(_event(samples.NOW_MS + 9)) == samples.NOW_MS
-    assert stores.deliveries.claim(first) == samples.NOW_MS
+    assert first_ms(stores, first) == samples.NOW_MS
+    assert first_ms(stores, _event(samples.NOW_MS + 9)) == samples.NOW_MS
+    assert first_ms(stores, first) == samples.NOW_MS
     other = replace(_event(samples.NOW_MS + 9), account_id="acc_2")
-    assert stores.deliveries.claim(other) == samples.NOW_MS + 9
+    assert first_ms(stores, other) == samples.NOW_MS + 9
+
+
+@pytest.mark.parametrize("later_ms", [0, 9])
+def test_an_event_is_held_for_the_batch_that_claimed_it_first(
+    stores: Stores, later_ms: int
+) -> None:
+    """A copy that came at the very same time is a copy as any other."""
+    now_ms = samples.NOW_MS
+    copy = _event(now_ms + later_ms)
+    claim = stores.deliveries.claim
+    assert claim(_event(now_ms), Holder("one", now_ms)) == EventClaim(now_ms)
+    assert claim(copy, Holder("two", now_ms + 50)) == EventClaim(now_ms, held=True)
+    # The answer to the first claim was lost, or its batch has the copy too.
+    assert claim(_event(now_ms), Holder("one", now_ms + 50)) == EventClaim(now_ms)
+    assert claim(copy, Holder("one", now_ms + 50)) == EventClaim(now_ms)
+    # A message that failed before is held by nobody.
+    assert claim(copy, Holder("two", now_ms + 50, take_over=True)) == EventClaim(now_ms)
+    until_ms = now_ms + 60_000 + 50
+    assert claim(copy, Holder("three", until_ms)) == EventClaim(now_ms)
+    other = replace(copy, account_id="acc_2")
+    assert claim(other, Holder("two", now_ms)) == EventClaim(copy.occurred_at_ms)
+
+
+def test_of_many_claims_at_once_one_batch_has_the_event(stores: Stores) -> None:
+    holders = [Holder(f"batch-{number}", samples.NOW_MS) for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(
+            pool.map(
+                lambda holder: stores.deliveries.claim(_event(samples.NOW_MS), holder), holders
+            )
+        )
+    assert sum(not claim.held for claim in claims) == 1
+
+
+def test_a_claim_of_the_version_before_holds_nothing(dynamodb_stores: Stores) -> None:
+    store: Any = dynamodb_stores.deliveries
+    event = _event(samples.NOW_MS)
+    item = {
+        "owner": {"S": f"{event.account_id}#event"},
+        "delivery_id": {"S": event.id},
+        "occurred_at": {"N": str(samples.NOW_MS)},
+    }
+    store._client.put_item(TableName="DeliveriesTable", Item=item)
+    for copy in (event, _event(samples.NOW_MS + 9)):
+        claim = store.claim(copy, Holder("two", samples.NOW_MS))
+        assert claim == EventClaim(samples.NOW_MS)
 
 
 def test_a_manual_attempt_is_recorded_over_a_settled_delivery(stores: Stores) -> None:

@@ -98,3 +98,27 @@ def test_an_operational_event_that_is_not_taken_is_our_own_failure(
 ) -> None:
     with pytest.raises(UnavailableError):
         EventBridgeOperationalEvents(Answering(answer), "my-stack").publish(DOWN)
+
+
+def test_of_several_events_those_that_are_not_taken_are_named() -> None:
+    entries = [{"EventId": "1"}, {"ErrorCode": "ThrottlingException"}, {"EventId": "2"}]
+    bus = EventBridgeOperationalEvents(
+        Answering({"FailedEntryCount": 1, "Entries": entries}), "my-stack"
+    )
+    assert bus.publish_all([DOWN] * 3) == [1]
+
+
+def test_several_events_reach_a_rule_in_one_request() -> None:
+    recovered = OperationalEvent(
+        OperationalEventType.WEBHOOK_RECOVERED, "acc_1", "w", samples.NOW_MS
+    )
+    sqs = boto3.client("sqs", region_name=REGION)
+    assert [one["detail-type"] for one in routed({"source": ["sendcomms.webhooks"]}, DOWN)] == [
+        "webhook.down"
+    ]
+    events = boto3.client("events", region_name=REGION)
+    assert EventBridgeOperationalEvents(events, "my-stack").publish_all([DOWN, recovered]) == []
+    url = sqs.get_queue_url(QueueName="told")["QueueUrl"]
+    answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    types = [json.loads(message["Body"])["detail-type"] for message in answer["Messages"]]
+    assert types == ["webhook.down", "webhook.recovered"]

@@ -287,14 +287,14 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
     assert told(capsys) == ([broken.id], 1)
 
 
-def test_a_sweep_that_finds_nothing_asks_eighteen_times(aws: Backend) -> None:
-    """For recoveries, for jobs, and for each partition of the deliveries that are due."""
+def test_a_sweep_that_finds_nothing_asks_nineteen_times(aws: Backend) -> None:
+    """For recoveries, jobs, operational events, and each partition of deliveries that are due."""
     services = services_of(aws, "worker")
     put(aws, 1, next_attempt_at_ms=NOW_MS + 3_600_000)
     aws.calls.clear()
     sweep = {"version": 1, "action": "sweep"}
     assert worker.handler.handle(sweep, lambda_context(45), services) == Swept()._asdict()
-    assert aws.calls == {"Query": 18}
+    assert aws.calls == {"Query": 19}
 
 
 def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) -> None:

@@ -67,6 +67,20 @@ def test_the_senders_see_a_shards_webhooks_in_the_order_of_their_ids(stores: Sto
     assert [one.webhook.id for one in stores.destinations.destinations("acc_1")] == ids
 
 
+def test_subscriptions_are_those_of_all_of_an_accounts_webhooks(stores: Stores) -> None:
+    subscriptions = (("*",), ("email.sent", "email.bounced"))
+    for number, events in enumerate(subscriptions, start=1):
+        webhook = samples.webhook(
+            number, events=events, active=number == 1, external_id=f"x{number}"
+        )
+        stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    stores.webhooks.create(samples.webhook(3, account_id="acc_2"), samples.SECRET, limit=5)
+    found = stores.subscriptions.subscriptions("acc_1")
+    assert found is not None
+    assert [tuple(one) for one in found] == list(subscriptions)
+    assert stores.subscriptions.subscriptions("acc_3") == []
+
+
 def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
     for number in (3, 1, 2, 5, 4):
         stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=5)

@@ -199,6 +199,18 @@ def unprocessed(about: str = "") -> Act:
     return act
 
 
+def entries_refused() -> Act:
+    """Answer that none of the entries was taken, as EventBridge does with 200."""
+
+    def act(_: Send, request: Any) -> Any:
+        entries = json.loads(_text(request))["Entries"]
+        failed = {"ErrorCode": "ThrottlingException", "ErrorMessage": LEAK + _text(request)}
+        answer = {"FailedEntryCount": len(entries), "Entries": [failed for _ in entries]}
+        return _answer(request, 200, answer)
+
+    return act
+
+
 def changed(**parameters: Any) -> Act:
     """Send the request with other parameters, as `Limit=1` for pages of one item."""
 

@@ -222,7 +222,7 @@ class ApiOnFakes:
             store=self.erasure_store, scheduler=self.erasure_scheduler, rate_limits=self.rate_limits
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
-        self.publisher = Publisher(self.events, self.observer)
+        self.publisher = Publisher(self.events, self.observer, subscriptions=self.webhooks)
         self.replays = ReplayService(
             store=self.replay_store,
             scheduler=self.replay_scheduler,

@@ -23,6 +23,7 @@ from support.fakes import (
     FakeDeliveryWalk,
     FakeHealthStore,
     FakeJobStore,
+    FakeKeptOperationalEvents,
     FakeOverdueDeliveries,
     FakeOverdueJobs,
     FakePauseStore,
@@ -40,9 +41,11 @@ from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.health import DynamoDBHealthStore
 from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
 from webhooks.adapters.jobs import DynamoDBJobStore
+from webhooks.adapters.kept_events import DynamoDBKeptOperationalEvents
 from webhooks.adapters.overdue import DynamoDBOverdueDeliveries, DynamoDBOverdueJobs
 from webhooks.adapters.pauses import DynamoDBPauseStore
 from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+from webhooks.adapters.subscriptions import DynamoDBSubscriptions
 from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
 
 if TYPE_CHECKING:
@@ -62,9 +65,11 @@ if TYPE_CHECKING:
         DestinationStore,
         HealthStore,
         JobStore,
+        KeptOperationalEvents,
         OverdueDeliveries,
         OverdueJobs,
         RateLimitStore,
+        Subscriptions,
         WebhookStore,
         WebhookTrail,
     )
@@ -99,6 +104,8 @@ class Stores(NamedTuple):
     trail: WebhookTrail
     rate_limits: RateLimitStore
     pauses: PauseStore
+    subscriptions: Subscriptions
+    kept_events: KeptOperationalEvents
 
 
 class Clock:
@@ -163,6 +170,8 @@ def on_fakes() -> Stores:
         trail=FakeWebhookTrail(webhooks),
         rate_limits=FakeRateLimitStore(),
         pauses=FakePauseStore(health),
+        subscriptions=webhooks,
+        kept_events=FakeKeptOperationalEvents(),
     )
 
 
@@ -185,6 +194,8 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
         rate_limits=DynamoDBRateLimitStore(client, table),
         pauses=DynamoDBPauseStore(client, "WebhooksTable"),
+        subscriptions=DynamoDBSubscriptions(client, "WebhooksTable"),
+        kept_events=DynamoDBKeptOperationalEvents(client, table, clock=clock),
     )
 
 

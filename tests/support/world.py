@@ -15,6 +15,7 @@ from support.fakes import (
     FakeHealthStore,
     FakeJobScheduler,
     FakeJobStore,
+    FakeKeptOperationalEvents,
     FakeObserver,
     FakeOperationalEvents,
     FakeOverdueDeliveries,
@@ -40,7 +41,9 @@ from webhooks.services.jobs.recovery import RecoveryJob
 from webhooks.services.jobs.runner import JobRunner
 from webhooks.services.jobs.sweep import SweepJob
 from webhooks.services.jobs.sweep_deliveries import DeliverySweep
+from webhooks.services.jobs.sweep_events import OperationalEventSweep
 from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
+from webhooks.services.operational_events import LastingOperationalEvents
 from webhooks.services.pauses import Pauses
 from webhooks.services.reader import Message
 from webhooks.services.retrier import Machine, Retrier, Verdict
@@ -73,6 +76,7 @@ class World:
     scheduler: FakeScheduler = field(default_factory=FakeScheduler)
     recoveries: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     operational_events: FakeOperationalEvents = field(default_factory=FakeOperationalEvents)
+    kept_events: FakeKeptOperationalEvents = field(default_factory=FakeKeptOperationalEvents)
     queue: FakeEventQueue = field(default_factory=FakeEventQueue)
     received: FakeReceivedMessages = field(default_factory=FakeReceivedMessages)
     rejected: FakeRejectedMessages = field(default_factory=FakeRejectedMessages)
@@ -106,7 +110,9 @@ class World:
             store=self.health_store,
             destinations=self.store,
             scheduler=self.recoveries,
-            operational_events=self.operational_events,
+            operational_events=LastingOperationalEvents(
+                self.operational_events, lambda: self.kept_events, self.observer
+            ),
             observer=self.observer,
             recovery_schedule=self.recovery_schedule,
             clock=self.clock,
@@ -284,6 +290,9 @@ class World:
             ),
             jobs=self.job_sweep,
             deliveries=self.delivery_sweep,
+            operational_events=OperationalEventSweep(
+                bus=self.operational_events, kept=self.kept_events, observer=self.observer
+            ),
             observer=self.observer,
             clock=self.clock,
         )

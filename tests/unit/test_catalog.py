@@ -9,24 +9,37 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
-from support import samples
+from support import samples, ses_records
 from webhooks.domain.catalog import catalog, sample_document, sample_event, schema_of
-from webhooks.domain.errors import InvalidInputError
+from webhooks.domain.errors import InvalidEventError, InvalidInputError
 from webhooks.domain.event import EventType, accept, read_json
 from webhooks.domain.ses import to_events
 
 SES = Path(__file__).parents[1] / "data" / "ses"
 TEXT = st.text(max_size=20)
 ADDRESS = st.text(min_size=1, max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    max_leaves=4,
+)
+NAMED = sorted(
+    {name for each in EventType for name in schema_of(each)["properties"]["data"]["properties"]}
+    - {"to"}
+)
+TIMES = (
+    *("2025-12-21T10:30:00Z", "2025-12-21t10:30:00.123456789z", "2025-12-21T10:30:00-23:59"),
+    *("2025-12-21T10:30:60Z", "2016-12-31T23:59:60Z", "1970-01-01T00:00:00+00:00"),
+)
 
 
 def validate(event_type: EventType, payload: Any) -> None:
     schema = schema_of(event_type)
     Draft202012Validator.check_schema(schema)
-    Draft202012Validator(schema).validate(payload)
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(payload)
 
 
 def test_every_event_type_is_in_it_once_in_order() -> None:
@@ -60,15 +73,24 @@ def test_a_sample_fits_no_other_types_schema(event_type: EventType) -> None:
     transaction_id=st.none() | st.text("abc_!", min_size=1),
     data=st.fixed_dictionaries(
         {"to": ADDRESS | st.lists(ADDRESS, min_size=1, max_size=3)},
-        optional=dict.fromkeys(("id", "email_id", "type", "status", "subject", "from"), TEXT),
+        optional=dict.fromkeys(NAMED, JSON),
     ),
-    more=st.dictionaries(st.text("xyz", min_size=1), st.none() | st.integers() | TEXT, max_size=3),
+    more=st.dictionaries(st.text("xyz", min_size=1), JSON, max_size=3),
+    timestamp=st.none() | st.sampled_from(TIMES),
 )
 def test_every_accepted_event_fits_its_types_schema(
-    event_type: EventType, transaction_id: str | None, data: dict[str, Any], more: dict[str, Any]
+    event_type: EventType,
+    transaction_id: str | None,
+    data: dict[str, Any],
+    more: dict[str, Any],
+    timestamp: str | None,
 ) -> None:
+    """Whatever its producer gives the fields that the schema names."""
     document = samples.event_document(
-        event=event_type.value, transaction_id=transaction_id, timestamp=None, data=more | data
+        event=event_type.value,
+        transaction_id=transaction_id,
+        timestamp=timestamp,
+        data=more | data,
     )
     event = accept(document, sent_at_ms=samples.NOW_MS)
     validate(event_type, json.loads(event.body))
@@ -80,6 +102,40 @@ def test_what_ses_reports_fits_the_schema_of_its_type(name: str) -> None:
     assert events
     for event in events:
         validate(event.type, json.loads(event.body))
+        ses_records.validate(event)
+
+
+@pytest.mark.parametrize("event_type", EventType)
+def test_each_field_of_a_schema_has_the_shape_that_ses_records_give_it(
+    event_type: EventType,
+) -> None:
+    """Beside any other value, which a producer may give: what a reader of the schema looks for."""
+    fields = schema_of(event_type)["properties"]["data"]["properties"]
+    sample = json.loads(accept(sample_document(event_type), sent_at_ms=0).body)["data"]
+    for name in sample.keys() - {"to"}:
+        shape, _any_other = fields[name]["anyOf"]
+        Draft202012Validator(shape).validate(sample[name])
+        with pytest.raises(ValidationError):
+            Draft202012Validator(shape).validate(17)
+
+
+@pytest.mark.parametrize("name", ["id", "type", "status"])
+def test_what_is_always_filled_in_is_never_null(name: str) -> None:
+    payload = json.loads(accept(sample_document(EventType.SENT), sent_at_ms=0).body)
+    payload["data"][name] = None
+    with pytest.raises(ValidationError):
+        validate(EventType.SENT, payload)
+
+
+@pytest.mark.parametrize("wrong", ["", [], [""], None, 17, {}, ["a@example.com", None]])
+def test_a_recipient_that_is_not_accepted_fits_no_schema_either(wrong: object) -> None:
+    document = sample_document(EventType.SENT)
+    payload = json.loads(accept(document, sent_at_ms=0).body)
+    document["data"]["to"] = payload["data"]["to"] = wrong
+    with pytest.raises(InvalidEventError):
+        accept(document, sent_at_ms=0)
+    with pytest.raises(ValidationError):
+        validate(EventType.SENT, payload)
 
 
 def test_a_payload_without_a_recipient_fits_no_schema() -> None:

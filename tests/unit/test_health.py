@@ -328,13 +328,19 @@ def test_an_exhausted_delivery_is_told_with_what_an_owner_asks_first(world: Worl
     assert world.observer.counts["Exhausted"] == 1
 
 
-def test_what_nobody_could_be_told_is_in_the_log(world: World) -> None:
+def test_an_event_that_is_neither_published_nor_kept_is_in_the_log(world: World) -> None:
     world.operational_events.failures.plan("publish", True)
+    world.kept_events.failures.plan("keep", True)
     fail(world, FAILURES_TO_OPEN)
     assert world.webhook().health.circuit is Circuit.OPEN
     assert len(world.recoveries.started) == 1
     assert world.observer.logged("webhook.down")[0]["failures"] == FAILURES_TO_OPEN
-    assert world.observer.logged("operational_event_lost")[0]["type"] == "webhook.down"
+    [lost] = world.observer.logged("operational_event_lost")
+    assert (lost["type"], lost["at_ms"]) == ("webhook.down", world.now_ms)
+    assert lost["facts"] == {
+        "failing_since": "2025-12-21T10:30:00.000Z",
+        "failures": FAILURES_TO_OPEN,
+    }
     assert world.observer.counts["LostOperationalEvents"] == 1
 
 

@@ -14,7 +14,7 @@ from webhooks.domain.ses import SesAccounts
 from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
 
 if TYPE_CHECKING:
-    from webhooks.domain.event import Event
+    from webhooks.domain.event import Event, EventClaim, Holder
 
 
 @pytest.fixture
@@ -217,10 +217,10 @@ def test_a_claim_that_cannot_be_read_is_its_own_messages_trouble(
     world.add()
     claim = world.deliveries.claim
 
-    def unreadable(one: Event) -> int:
+    def unreadable(one: Event, holder: Holder) -> EventClaim:
         if one.id == "own-1":
             raise KeyError("occurred_at")
-        return claim(one)
+        return claim(one, holder)
 
     monkeypatch.setattr(world.deliveries, "claim", unreadable)
     messages = world.messages(event(1, id="own-1"), event(2, id="own-2"))

@@ -51,6 +51,43 @@ def test_what_only_looks_like_ses_is_refused(
     assert error.field.startswith((".".join(path), "eventType"))
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", [], [""], [None], 17, [17], True, {}, [["acc_1"]], {"value": "acc_1"}),
+        *(["acc_1", "acc_2"], ["acc_1", None], [17, "acc_1"], " acc_1", ["acc 1"], ["a" * 65]),
+    ],
+)
+def test_an_account_tag_of_a_wrong_form_is_not_the_default_accounts(value: object) -> None:
+    record = vector("bounce")
+    record["mail"]["tags"]["account_id"] = value
+    error = refusal(record)
+    assert (error.reason, error.field) == ("invalid_field", "mail.tags.account_id")
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [{"Name": "account_id", "Value": "acc_1"}],
+        [{"key": "shop"}, {"account_id": ["acc_1"]}],
+        ["shop=1", "account_id=acc_1"],
+        "shop=1, account_id=acc_1",
+    ],
+)
+def test_tags_of_a_wrong_form_that_name_an_account_are_refused(tags: object) -> None:
+    record = vector("bounce")
+    record["mail"]["tags"] = tags
+    error = refusal(record)
+    assert (error.reason, error.field) == ("invalid_field", "mail.tags")
+
+
+@pytest.mark.parametrize("value", ["acc_1", ["acc_1"], ["acc_1", "acc_1"]])
+def test_an_account_tag_is_one_text(value: object) -> None:
+    record = vector("bounce")
+    record["mail"]["tags"]["account_id"] = value
+    assert only(record).account_id == "acc_1"
+
+
 @pytest.mark.parametrize("empty", [None, ""])
 def test_an_empty_type_hides_no_notification_type(empty: str | None) -> None:
     record = vector("bounce")

@@ -5,33 +5,35 @@ from typing import Any, Literal
 
 from api.errors import as_api_error
 from api.schemas.base import ErrorOut, Out, ProblemOut, Warned
+from webhooks.domain.catalog import TIMESTAMPS
 from webhooks.domain.event import EventType
 from webhooks.services.publisher import MAX_EVENTS, Published
+
+
+def _or_null(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """Return the schema of an optional field: null counts as absent (contract 2.4)."""
+    return {"description": description, "anyOf": [schema, {"type": "null"}]}
+
 
 _EVENT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["event", "data"],
     "additionalProperties": False,
     "properties": {
-        "account_id": {
-            "type": "string",
-            "description": "The account of the API key; no other may be named.",
-        },
+        "account_id": _or_null(
+            {"type": "string"}, "The account of the API key; no other may be named."
+        ),
         "event": {"type": "string", "enum": [*EventType]},
-        "id": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 128,
-            "description": "Your own id of the event; derived from its content where left out.",
-        },
-        "transaction_id": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 256,
-            "description": "An id of this event alone, since receivers go by it to pass over "
-            "duplicates; it gets one where this is left out.",
-        },
-        "timestamp": {"type": "string", "format": "date-time"},
+        "id": _or_null(
+            {"type": "string", "minLength": 1, "maxLength": 128},
+            "Your own id of the event; derived from its content where left out.",
+        ),
+        "transaction_id": _or_null(
+            {"type": "string", "minLength": 1, "maxLength": 256},
+            "An id of this event alone, since receivers go by it to pass over duplicates; it gets "
+            "one where this is left out.",
+        ),
+        "timestamp": {"anyOf": [*TIMESTAMPS, {"type": "null"}]},
         "data": {
             "type": "object",
             "required": ["to"],
@@ -88,13 +90,17 @@ REQUEST_BODY: dict[str, Any] = {
 class PublishedOut(Out):
     """What became of one event, and its place in the request.
 
-    A rejected one has the error that it would have got alone.
+    A rejected one has the error that it would have got alone. An accepted one goes to as many of
+    the account's webhooks as `webhooks` says: those that are subscribed to its type, disabled ones
+    and those that are down included, since it waits for them. It is left out where they could not
+    be counted.
     """
 
     index: int
     status: Literal["accepted", "rejected"]
     event_id: str | None = None
     transaction_id: str | None = None
+    webhooks: int | None = None
     error: ErrorOut | None = None
 
     @classmethod
@@ -106,6 +112,7 @@ class PublishedOut(Out):
                 status="accepted",
                 event_id=published.event_id,
                 transaction_id=published.transaction_id,
+                webhooks=published.webhooks,
             )
         error = as_api_error(published.error)
         return cls(

@@ -12,6 +12,7 @@ from support.fakes.health import FakeHealthStore
 from support.fakes.jobs import FakeJobStore, FakeOverdueJobs
 from support.fakes.outside import (
     FakeEventQueue,
+    FakeKeptOperationalEvents,
     FakeObserver,
     FakeOperationalEvents,
     FakeReceivedMessages,
@@ -33,6 +34,7 @@ __all__ = [
     "FakeJobScheduler",
     "FakeJobStore",
     "FakeKeptAnswers",
+    "FakeKeptOperationalEvents",
     "FakeObserver",
     "FakeOperationalEvents",
     "FakeOverdueDeliveries",

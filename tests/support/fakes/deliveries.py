@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from support.fakes.failures import Failures
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id_range
 from webhooks.domain.errors import UnreadableRecordError
+from webhooks.domain.event import HOLD_SECONDS, EventClaim
 from webhooks.ports import OverdueDelivery, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from webhooks.domain.delivery import Claim
-    from webhooks.domain.event import Event
+    from webhooks.domain.event import Event, Holder
     from webhooks.domain.selection import Selection
     from webhooks.ports import DeliveryQuery
 
@@ -32,10 +33,18 @@ class FakeDeliveryStore:
         self.writes: list[str] = []
         self.unwritable: set[DeliveryKey] = set()
         self.unreadable: set[DeliveryKey] = set()
+        self.holders: dict[tuple[str, str], tuple[str, int]] = {}
 
-    def claim(self, event: Event) -> int:
+    def claim(self, event: Event, holder: Holder) -> EventClaim:
         self.failures.check("claim")
-        return self.claims.setdefault((event.account_id, event.id), event.occurred_at_ms)
+        key = event.account_id, event.id
+        first_ms = self.claims.setdefault(key, event.occurred_at_ms)
+        batch, until_ms = self.holders.get(key, (holder.batch, 0))
+        if batch != holder.batch and until_ms > holder.now_ms and not holder.take_over:
+            return EventClaim(first_ms, held=True)
+        if first_ms == event.occurred_at_ms:
+            self.holders[key] = holder.batch, holder.now_ms + HOLD_SECONDS * 1000
+        return EventClaim(first_ms)
 
     def get(self, key: DeliveryKey) -> Delivery | None:
         self.failures.check("get")

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
+from webhooks.adapters.eventbridge import MOST_AT_ONCE
+from webhooks.adapters.items import kept_event_key
 from webhooks.domain.delivery import Outcome
+from webhooks.ports import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,15 +80,48 @@ class FakeOperationalEvents:
 
     def __init__(self) -> None:
         self.published: list[OperationalEvent] = []
+        self.refuse: list[OperationalEvent] = []
         self.failures = Failures()
 
     def publish(self, event: OperationalEvent) -> None:
         self.failures.check("publish")
         self.published.append(event)
 
+    def publish_all(self, events: Sequence[OperationalEvent]) -> Sequence[int]:
+        self.failures.check("publish_all")
+        assert len(events) <= MOST_AT_ONCE
+        refused = [place for place, event in enumerate(events) if event in self.refuse]
+        self.published += [event for event in events if event not in self.refuse]
+        return refused
+
     @property
     def types(self) -> list[str]:
         return [event.type.value for event in self.published]
+
+
+class FakeKeptOperationalEvents:
+    """`KeptOperationalEvents` as a dictionary."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, OperationalEvent] = {}
+        self.failures = Failures()
+
+    def keep(self, event: OperationalEvent) -> None:
+        self.failures.check("keep")
+        self.events[self._id(event)] = event
+
+    def page(self, limit: int, after: str | None = None) -> Page[OperationalEvent]:
+        self.failures.check("page")
+        ids = sorted(one for one in self.events if after is None or one > after)
+        next_ = ids[limit - 1] if len(ids) > limit else None
+        return Page([self.events[one] for one in ids[:limit]], next_)
+
+    def forget(self, event: OperationalEvent) -> None:
+        self.failures.check("forget")
+        self.events.pop(self._id(event), None)
+
+    def _id(self, event: OperationalEvent) -> str:
+        return str(kept_event_key(event)["delivery_id"]["S"])
 
 
 class FakeObserver:

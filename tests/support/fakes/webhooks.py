@@ -49,6 +49,12 @@ class FakeWebhookStore:
             raise LimitReachedError(msg)
         self.add(webhook, Secrets(secret))
 
+    def subscriptions(self, account_id: str) -> Sequence[Sequence[str]] | None:
+        self.failures.check("subscriptions")
+        return [
+            each.events for (owner, _), (each, _) in self.webhooks.items() if owner == account_id
+        ]
+
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
         self.failures.check("get")
         found = self.webhooks.get((account_id, webhook_id))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from webhooks.adapters import delivery_items, items
+from webhooks.adapters import delivery_items, event_claims, items
 from webhooks.adapters.aws import CALL_SECONDS, error_code, unavailable_on_failure
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.event import EventClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from webhooks.domain.delivery import Claim, Delivery, DeliveryKey
-    from webhooks.domain.event import Event
+    from webhooks.domain.event import Event, Holder
 
 T = TypeVar("T")
 
@@ -83,26 +84,20 @@ class DynamoDBDeliveryStore:
         self._retention_seconds = retention_days * _DAY_SECONDS
         self._clock = clock
 
-    def claim(self, event: Event) -> int:
-        """Settle the time of an event without a timestamp: the first copy's holds for all."""
-        key = items.claim_key(event.account_id, event.id)
-        mine = str(event.occurred_at_ms)
+    def claim(self, event: Event, holder: Holder) -> EventClaim:
+        """Settle the time of an event without one of its own, and hold it: one write unit.
+
+        The first copy's time holds for all.
+        """
+        put = event_claims.put(event, holder, expires_at=int(self._clock()) + _CLAIM_SECONDS)
         with unavailable_on_failure("claiming an event"):
             try:
                 self._client.put_item(
-                    TableName=self._table,
-                    Item={
-                        **key,
-                        "occurred_at": {"N": mine},
-                        "expires_at": {"N": str(int(self._clock()) + _CLAIM_SECONDS)},
-                    },
-                    ConditionExpression="attribute_not_exists(delivery_id) OR occurred_at = :mine",
-                    ExpressionAttributeValues={":mine": {"N": mine}},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    TableName=self._table, ReturnValuesOnConditionCheckFailure="ALL_OLD", **put
                 )
             except ClientError as error:
-                return int(_stored(error)["occurred_at"]["N"])
-        return event.occurred_at_ms
+                return event_claims.read(_stored(error), holder)
+        return EventClaim(event.occurred_at_ms)
 
     def get(self, key: DeliveryKey) -> Delivery | None:
         """Return one delivery, read consistently; None also past its time to live."""

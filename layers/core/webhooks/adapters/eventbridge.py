@@ -11,9 +11,14 @@ from webhooks.domain.operational_event import VERSION
 from webhooks.domain.timestamps import to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from webhooks.domain.operational_event import OperationalEvent
 
 SOURCE = "sendcomms.webhooks"
+
+MOST_AT_ONCE = 10
+"""Entries that PutEvents takes in one request ("PutEvents" in its API reference)."""
 
 
 class EventBridgeOperationalEvents:
@@ -26,6 +31,31 @@ class EventBridgeOperationalEvents:
 
     def publish(self, event: OperationalEvent) -> None:
         """Put one event on the bus."""
+        refused = self._put([event])
+        if refused:
+            msg = f"publishing an operational event: {refused[0]}"
+            raise UnavailableError(msg)
+
+    def publish_all(self, events: Sequence[OperationalEvent]) -> Sequence[int]:
+        """Put up to `MOST_AT_ONCE` events on the bus; returns the places of those not taken."""
+        return sorted(self._put(events))
+
+    def _put(self, events: Sequence[OperationalEvent]) -> dict[int, str]:
+        """Return the error codes of the events that the bus did not take, by their places.
+
+        A request that is answered may be refused in part.
+        """
+        with unavailable_on_failure("publishing an operational event"):
+            answer = self._client.put_events(Entries=[self._entry(event) for event in events])
+        if not answer["FailedEntryCount"]:
+            return {}
+        return {
+            place: entry["ErrorCode"]
+            for place, entry in enumerate(answer["Entries"])
+            if entry.get("ErrorCode")
+        }
+
+    def _entry(self, event: OperationalEvent) -> dict[str, str]:
         detail = {
             "version": VERSION,
             "stack": self._stack,
@@ -35,16 +65,8 @@ class EventBridgeOperationalEvents:
             "at": to_text(event.at_ms),
             **event.facts,
         }
-        with unavailable_on_failure("publishing an operational event"):
-            answer = self._client.put_events(
-                Entries=[
-                    {
-                        "Source": SOURCE,
-                        "DetailType": event.type.value,
-                        "Detail": json.dumps(detail),
-                    }
-                ]
-            )
-        if answer["FailedEntryCount"]:
-            msg = f"publishing an operational event: {answer['Entries'][0].get('ErrorCode')}"
-            raise UnavailableError(msg)
+        return {
+            "Source": SOURCE,
+            "DetailType": event.type.value,
+            "Detail": json.dumps(detail),
+        }

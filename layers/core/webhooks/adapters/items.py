@@ -14,6 +14,7 @@ from webhooks.domain.delivery import DeliveryKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from webhooks.domain.operational_event import OperationalEvent
     from webhooks.domain.rate_limit import RateLimitWindow
 
 Item = dict[str, dict[str, Any]]
@@ -38,6 +39,10 @@ may update no other."""
 
 RUNNING = "running"
 """The sort key of the item that names a webhook's running job. It sorts after every id."""
+
+KEPT_EVENTS = "#operational_events"
+"""The partition of the operational events that could not be published, in the deliveries' table.
+No account's id holds a `#`; the worker's role may write it."""
 
 AFTER_ALL_KEYS = "l"
 """Sorts after every API key's id, which begins with `key_`."""
@@ -122,6 +127,16 @@ def rotation_key(account_id: str, webhook_id: str) -> Item:
     It lives beside the deliveries; no webhook's id is `rotation`.
     """
     return {"owner": {"S": owner(account_id, "rotation")}, "delivery_id": {"S": webhook_id}}
+
+
+def kept_event_key(event: OperationalEvent) -> Item:
+    """Return the key of a kept operational event, which sorts by the event's time.
+
+    Of one type, webhook and delivery there is one event at a time.
+    """
+    named = (event.type.value, event.account_id, event.webhook_id)
+    parts = (f"{event.at_ms:015d}", *named, str(event.facts.get("delivery_id") or ""))
+    return {"owner": {"S": KEPT_EVENTS}, "delivery_id": {"S": "#".join(parts)}}
 
 
 def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:

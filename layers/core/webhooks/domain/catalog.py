@@ -58,7 +58,15 @@ _PARTICULARS: dict[EventType, dict[str, dict[str, Any]]] = {
 }
 """What an event of a type tells besides what all do, where it is known: a sample's fields."""
 
+TIMESTAMPS: list[dict[str, Any]] = [
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "pattern": "^[0-9-]{10}[Tt][0-9:]{6}60", "description": "A leap second."},
+]
+"""The schemas of a time, either of which holds. Validators of `date-time` refuse most of the leap
+seconds that are accepted: RFC 3339 has them at the ends of some months only."""
+
 _TEXT = {"type": "string"}
+_GIVEN = {"description": "Any other value: the one that its producer gave."}
 _ADDRESS = {"type": "string", "minLength": 1}
 _BOOLEAN = {"type": "boolean"}
 _SUPPRESSED = {
@@ -158,35 +166,38 @@ def sample_event(
 def schema_of(event_type: EventType) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the payload that receivers of this type are sent.
 
-    Producers may give the fields of `data` that are named here themselves; the schema holds where
-    they give text, as they are to. Other fields of `data` are theirs alone.
+    It holds for every event that is accepted. Producers may give any field of `data`, and any JSON
+    value but for `to` (contract 2.4). So each named field has its usual shape, the one that Amazon
+    SES's records have, and beside it any other value.
     """
     data: dict[str, Any] = {
-        "id": {
-            **_TEXT,
-            "description": "The producer's own id, or the same for all that happens to one email "
-            "sent through Amazon SES, or else the transaction's.",
-        },
-        "email_id": {**_TEXT, "description": "The email's id."},
-        "type": {**_TEXT, "examples": ["email"]},
-        "status": {**_TEXT, "examples": [event_type.status]},
+        "id": _filled_in(
+            _TEXT,
+            "The producer's own id, or the same for all that happens to one email sent through "
+            "Amazon SES, or else the transaction's.",
+        ),
+        "email_id": _usually(_TEXT, "The email's id."),
+        "type": _filled_in({**_TEXT, "examples": ["email"]}, "Of what kind the message is."),
+        "status": _filled_in(
+            {**_TEXT, "examples": [event_type.status]}, "What happened to the email, in one word."
+        ),
         "to": {
             "description": "The recipient, or all of them where it is not known which it was.",
             "anyOf": [_ADDRESS, {"type": "array", "items": _ADDRESS, "minItems": 1}],
         },
-        "subject": _TEXT,
-        "from": _TEXT,
-        "message_id": {**_TEXT, "description": "The email's header Message-ID, where known."},
+        "subject": _usually(_TEXT, "The email's subject."),
+        "from": _usually(_TEXT, "The email's sender."),
+        "message_id": _usually(_TEXT, "The email's header Message-ID, where known."),
     }
     for name, fields in _PARTICULARS.get(event_type, {}).items():
-        data[name] = {
+        facts = {
             "type": "object",
-            "description": "Further facts; each field only where it is known.",
             "properties": {
                 **{field: _type_of(value) for field, value in fields.items()},
                 **_MORE_FIELDS.get(event_type, {}),
             },
         }
+        data[name] = _usually(facts, "Further facts; each field only where it is known.")
     return {
         "$schema": SCHEMA_DIALECT,
         "title": event_type.value,
@@ -202,9 +213,8 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
                 "chose one.",
             },
             "timestamp": {
-                "type": "string",
-                "format": "date-time",
-                "description": "When it happened.",
+                "anyOf": TIMESTAMPS,
+                "description": "When it happened, as its producer wrote it.",
             },
             "data": {
                 "type": "object",
@@ -214,6 +224,19 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
         },
         "required": ["event", "transaction_id", "timestamp", "data"],
         "additionalProperties": False,
+    }
+
+
+def _usually(shape: dict[str, Any], description: str) -> dict[str, Any]:
+    """Return the schema of a field that has this shape unless its producer gives it another."""
+    return {"description": description, "anyOf": [shape, _GIVEN]}
+
+
+def _filled_in(shape: dict[str, Any], description: str) -> dict[str, Any]:
+    """Return the schema of a field that is filled in where a producer gives none, or null."""
+    return {
+        "description": description,
+        "anyOf": [shape, {**_GIVEN, "not": {"type": "null"}}],
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from webhooks.domain.account import ACCOUNT_ID_RULE, is_account_id
 from webhooks.domain.errors import InvalidEventError
@@ -78,6 +79,34 @@ class Event:
     occurred_at_ms: int
     body: bytes = field(repr=False)
     id_fixes_time: bool = True
+
+
+HOLD_SECONDS = 60
+"""How long an event is held for the dispatcher that claimed it: as long as a dispatcher runs."""
+
+
+class Holder(NamedTuple):
+    """The batch that claims an event, at a time in Unix milliseconds.
+
+    With `take_over` no other batch holds the event from it: its message may be one that the other
+    failed with.
+    """
+
+    batch: str
+    now_ms: int
+    take_over: bool = False
+
+
+class EventClaim(NamedTuple):
+    """What claiming an event returns.
+
+    `occurred_at_ms` is the time of the event's first copy, which holds for all copies, in Unix
+    milliseconds. `held` tells that another dispatcher claimed the event less than `HOLD_SECONDS`
+    ago, and may be delivering it.
+    """
+
+    occurred_at_ms: int
+    held: bool = False
 
 
 def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) -> Event:

@@ -9,9 +9,15 @@ from enum import StrEnum
 VERSION = 1
 """Version of an event's detail; grows when its shape changes."""
 
+KEPT_SECONDS = 4 * 86_400
+"""How long an event that is not taken is tried again: as long as a message of the events queue."""
+
+LATE_SECONDS = 600
+"""How long a kept event may wait before a person is to look."""
+
 
 class OperationalEventType(StrEnum):
-    """The type of an operational event; each occurrence is published once."""
+    """The type of an operational event; each occurrence is published at least once."""
 
     WEBHOOK_DOWN = "webhook.down"
     WEBHOOK_RECOVERED = "webhook.recovered"

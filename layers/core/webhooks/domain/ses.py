@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.event import Event, checked_account_id, read_json
+from webhooks.domain.event import Event, read_json
 from webhooks.domain.ses_kinds import KINDS, dropped_as
 from webhooks.domain.ses_record import Made, Reading, tags_of
+from webhooks.domain.ses_tags import tagged_account_id
 
 _TOPIC_VALIDATION = "Successfully validated SNS topic for Amazon SES event publishing."
 _TOPIC_SUBSCRIBED = "AmazonSnsSubscriptionSucceeded"
@@ -249,9 +250,10 @@ def _bare(record: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _account(record: Mapping[str, object], resources: object, accounts: AccountChooser) -> str:
+    tagged = tagged_account_id(record)
+    if tagged is not None:
+        return tagged
     tags = tags_of(record)
-    if "account_id" in tags:
-        return checked_account_id(tags["account_id"][0], "mail.tags.account_id")
     configuration_sets = [*tags.get("ses:configuration-set", ()), *_configuration_sets(resources)]
     return accounts.choose(tags.get("ses:tenant-name", ()), configuration_sets)
 

@@ -60,9 +60,12 @@ class Webhook(Settings):
 
     def wants(self, event_type: str) -> bool:
         """Tell whether the webhook is subscribed to this type of event."""
-        return event_type in self.events or (
-            ALL_EVENTS in self.events and event_type.startswith(_MAIL)
-        )
+        return subscribes(self.events, event_type)
+
+
+def subscribes(events: Sequence[str], event_type: str) -> bool:
+    """Tell whether these subscriptions of a webhook have events of this type sent to it."""
+    return event_type in events or (ALL_EVENTS in events and event_type.startswith(_MAIL))
 
     def takes(self, delivery: Delivery) -> bool:
         """Tell whether a delivery's type is still subscribed to; a test need not be."""

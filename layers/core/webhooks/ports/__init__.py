@@ -27,7 +27,9 @@ from webhooks.ports.jobs import (
 )
 from webhooks.ports.outside import (
     EventQueue,
+    KeptOperationalEvents,
     Observer,
+    OperationalEventBus,
     OperationalEvents,
     ReceivedMessages,
     RejectedMessages,
@@ -38,6 +40,7 @@ from webhooks.ports.sealing import Sealer
 from webhooks.ports.webhooks import (
     DestinationStore,
     HealthStore,
+    Subscriptions,
     UnstartedRecovery,
     WebhookChanges,
     WebhookStore,
@@ -60,7 +63,9 @@ __all__ = [
     "JobStore",
     "KeptAnswer",
     "KeptAnswers",
+    "KeptOperationalEvents",
     "Observer",
+    "OperationalEventBus",
     "OperationalEvents",
     "OverdueDeliveries",
     "OverdueDelivery",
@@ -74,6 +79,7 @@ __all__ = [
     "Sealer",
     "Sender",
     "SesAccountStore",
+    "Subscriptions",
     "UnstartedRecovery",
     "WebhookChanges",
     "WebhookStore",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from webhooks.domain.delivery import Claim, Delivery, DeliveryKey, Status
-    from webhooks.domain.event import Event
+    from webhooks.domain.event import Event, EventClaim, Holder
     from webhooks.domain.selection import Selection
     from webhooks.ports.pages import Page
 
@@ -35,8 +35,8 @@ class DeliveryStore(Protocol):
     a newer version of ours.
     """
 
-    def claim(self, event: Event) -> int:
-        """Settle the time of an event whose id does not fix it.
+    def claim(self, event: Event, holder: Holder) -> EventClaim:
+        """Settle the time of an event whose id does not fix it, and hold the event for a while.
 
         Returns the `occurred_at_ms` of the first copy of the event that was ever claimed: this
         one's own where it is the first, or is read again.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from webhooks.domain.intake import RejectedMessage
     from webhooks.domain.operational_event import OperationalEvent
     from webhooks.domain.resending import Outgoing
+    from webhooks.ports.pages import Page
 
 
 class Sender(Protocol):
@@ -54,6 +55,26 @@ class OperationalEvents(Protocol):
 
     def publish(self, event: OperationalEvent) -> None:
         """Publish an event. Raises UnavailableError."""
+
+
+class OperationalEventBus(OperationalEvents, Protocol):
+    """Where operational events are published, several at once too."""
+
+    def publish_all(self, events: Sequence[OperationalEvent]) -> Sequence[int]:
+        """Publish up to ten events; returns the places of those that were not taken."""
+
+
+class KeptOperationalEvents(Protocol):
+    """The operational events that could not be published, until the sweep has published them."""
+
+    def keep(self, event: OperationalEvent) -> None:
+        """Keep an event; one that is kept already is the same."""
+
+    def page(self, limit: int, after: str | None = None) -> Page[OperationalEvent]:
+        """Return up to `limit` kept events, the oldest first, behind those of the page before."""
+
+    def forget(self, event: OperationalEvent) -> None:
+        """Remove an event; one that is not there is no failure."""
 
 
 class RejectedMessages(Protocol):

@@ -273,3 +273,13 @@ class WebhookTrail(Protocol):
 
         One that is deleted meanwhile is found all the same.
         """
+
+
+class Subscriptions(Protocol):
+    """The event types that webhooks are subscribed to, for producers: without any secret."""
+
+    def subscriptions(self, account_id: str) -> Sequence[Sequence[str]] | None:
+        """Return the types of each webhook of an account, disabled ones too, read consistently.
+
+        None where the account has so many webhooks that reading them costs too much.
+        """

@@ -27,6 +27,7 @@ from webhooks.services.requeue import Requeue
 from webhooks.services.sharder import Sharding
 from webhooks.services.together import begin
 from webhooks.services.turns import in_turns
+from webhooks.services.unwanted import Cause, Unwanted
 from webhooks.services.work import Work
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Dispatcher:
             ses_accounts=ses_accounts,
             ses_headers=ses_headers,
             threads=self._threads,
+            clock=clock,
         )
 
     def dispatch(
@@ -123,7 +125,9 @@ class Dispatcher:
         requeue = Requeue(self._queue, self._observer, deadline, self._sending)
         leftovers = Leftovers(requeue, self._observer)
         reads = self._reader.read(messages, failures, deadline, leftovers, requeue)
-        matches = self._matches(reads, failures, deadline, leftovers)
+        unwanted = Unwanted(self._observer)
+        matches = self._matches(reads, failures, deadline, leftovers, unwanted)
+        unwanted.report()
         works = self._works(Sharding(requeue, self._observer).undivided(matches))
         works = self._with_records(works, failures, deadline, leftovers)
         self._handle_all(works, failures, deadline, leftovers)
@@ -135,7 +139,12 @@ class Dispatcher:
         return [message.id for message in messages if message.id in failures.ids]
 
     def _matches(
-        self, reads: Iterable[Read], failures: Failures, deadline: Deadline, leftovers: Leftovers
+        self,
+        reads: Iterable[Read],
+        failures: Failures,
+        deadline: Deadline,
+        leftovers: Leftovers,
+        unwanted: Unwanted,
     ) -> list[Match]:
         """Match events with their accounts' webhooks."""
         groups: defaultdict[tuple[str, Shard | None], list[Read]] = defaultdict(list)
@@ -155,7 +164,12 @@ class Dispatcher:
                 failures.add((read.message.id for read in groups[group]), error)
             else:
                 destinations = query.result()
-                matches += [(read, _matching(read, destinations)) for read in groups[group]]
+                for read in groups[group]:
+                    matching = _matching(read, destinations)
+                    matches.append((read, matching))
+                    # A part is for some of the webhooks only: others have the event.
+                    if not matching and read.shard is None and read.webhook_ids is None:
+                        unwanted.add(read.event, _cause(destinations))
         return matches
 
     def _works(self, matches: Iterable[Match]) -> list[Work]:
@@ -320,6 +334,11 @@ class Dispatcher:
         for key in self._deliveries.put_settled(successes) if successes else ():
             failures.ids.update(messages[key])
             self._observer.count("UnrecordedSuccesses")
+
+
+def _cause(destinations: Sequence[Destination]) -> Cause:
+    """Return why no webhook of an account is sent an event."""
+    return Cause.NO_MATCHING_WEBHOOK if destinations else Cause.NO_SUCH_ACCOUNT
 
 
 def _matching(read: Read, destinations: Sequence[Destination]) -> list[Destination]:

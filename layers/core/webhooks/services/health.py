@@ -17,6 +17,7 @@ from webhooks.domain.health import (
 from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 from webhooks.domain.retry import probe_delay
 from webhooks.domain.timestamps import to_text
+from webhooks.services.operational_events import report_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -304,18 +305,15 @@ class HealthKeeper:
         self, what: OperationalEventType, account_id: str, webhook_id: str, **facts: Fact
     ) -> None:
         """Publish the event; if that fails, log it."""
-        ids = {"account_id": account_id, "webhook_id": webhook_id}
         self._observer.count(_METRICS[what])
-        self._observer.log("warning", what.value, **ids, **facts)
+        self._observer.log(
+            "warning", what.value, account_id=account_id, webhook_id=webhook_id, **facts
+        )
+        event = OperationalEvent(what, account_id, webhook_id, self._now_ms(), facts)
         try:
-            self._operational_events.publish(
-                OperationalEvent(what, account_id, webhook_id, self._now_ms(), facts)
-            )
+            self._operational_events.publish(event)
         except UnavailableError as error:
-            self._observer.count("LostOperationalEvents")
-            self._observer.log(
-                "error", "operational_event_lost", **ids, type=what, error=str(error)
-            )
+            report_lost(self._observer, event, str(error))
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)

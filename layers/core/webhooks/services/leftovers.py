@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 UNREAD_DELAY_SECONDS = 5
 """How long the queue keeps what was not read: reads are slow, or too many at once."""
 
+HELD_DELAY_SECONDS = 15
+"""How long the queue keeps a copy of an event that another dispatcher holds: an attempt of five
+seconds, a second one during a secret's rotation, and what records them. Then its records are found,
+or the copy is delivered where they are not."""
+
 
 @dataclass(slots=True)
 class _Left:
@@ -59,8 +64,15 @@ class Leftovers:
 
     def add_events(self, reads: Iterable[Read]) -> None:
         """Postpone events whose webhooks were not read."""
+        self._add_events(reads, UNREAD_DELAY_SECONDS)
+
+    def add_held(self, reads: Iterable[Read]) -> None:
+        """Postpone copies of events that another dispatcher may be delivering."""
+        self._add_events(reads, HELD_DELAY_SECONDS)
+
+    def _add_events(self, reads: Iterable[Read], delay_seconds: int) -> None:
         for read in reads:
-            left = self._of(read, UNREAD_DELAY_SECONDS)
+            left = self._of(read, delay_seconds)
             left.message_ids.add(read.message.id)
             left.reads.append(read)
             self._events += 1

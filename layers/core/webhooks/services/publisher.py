@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
 from webhooks.domain.event import accept
 from webhooks.domain.resending import Outgoing
+from webhooks.domain.webhook import subscribes
+from webhooks.services.trouble import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from webhooks.ports import EventQueue, Observer
+    from webhooks.ports import EventQueue, Observer, Subscriptions
 
 MAX_EVENTS = 100
 """Events in one request (contract 2.2)."""
+
+_READS_AT_ONCE = 4
+"""Calls that count webhooks at once: a deployed function has one call at a time."""
 
 
 class Published(NamedTuple):
@@ -25,13 +31,15 @@ class Published(NamedTuple):
 
     `transaction_id` is None where it will be derived from the time at which SQS took the message.
     It is `shared` with another event of the same call, which has another id: a receiver that goes
-    by it takes one of them only.
+    by it takes one of them only. `webhooks` are those of the account that are subscribed to its
+    type, disabled ones and those that are down included; None where they could not be counted.
     """
 
     event_id: str | None = None
     transaction_id: str | None = None
     error: InvalidEventError | UnavailableError | None = None
     shared: bool = False
+    webhooks: int | None = None
 
 
 class Publisher:
@@ -43,11 +51,14 @@ class Publisher:
         observer: Observer,
         *,
         clock: Callable[[], float] = time.time,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds. Without `subscriptions` no result counts its webhooks."""
         self._queue = queue
         self._observer = observer
         self._clock = clock
+        self._subscriptions = subscriptions
+        self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="count")
 
     def publish(self, account_id: str, documents: Sequence[object]) -> list[Published]:
         """Publish an account's documents, as `payload.parse` gives them; one result for each.
@@ -65,11 +76,16 @@ class Publisher:
         messages = [
             Outgoing(_message(documents[place], account_id), account_id) for place in places
         ]
+        # While the queue takes the events, so that the call takes no longer for it.
+        counting = self._threads.submit(self._read_subscriptions, account_id) if messages else None
         not_taken = self._queue.put(messages) if messages else ()
         for index in not_taken:
             results[places[index]] = Published(
                 error=UnavailableError("the events queue did not take it")
             )
+        if counting is not None and (found := counting.result()) is not None:
+            types = {place: _type(documents[place]) for place in places}
+            results = _with_webhooks(results, types, found)
         results = _with_shared(results)
         shared = sum(result.shared for result in results)
         if shared:
@@ -83,6 +99,34 @@ class Publisher:
             not_taken=len(not_taken),
         )
         return results
+
+    def _read_subscriptions(self, account_id: str) -> Sequence[Sequence[str]] | None:
+        """Return what the account's webhooks are subscribed to, None where that is not known.
+
+        The events are accepted all the same.
+        """
+        if self._subscriptions is None:
+            return None
+        try:
+            return self._subscriptions.subscriptions(account_id)
+        except UnavailableError as error:
+            tell(self._observer, "webhooks_not_counted", error, account_id=account_id)
+            return None
+
+
+def _with_webhooks(
+    results: Sequence[Published], types: Mapping[int, str], found: Sequence[Sequence[str]]
+) -> list[Published]:
+    """Count the webhooks of each accepted event, whose type is in `types` by its place."""
+    numbers = {each: sum(subscribes(one, each) for one in found) for each in set(types.values())}
+    return [
+        one if one.error else one._replace(webhooks=numbers[types[place]])
+        for place, one in enumerate(results)
+    ]
+
+
+def _type(document: object) -> str:
+    return str(_fields(document)["event"])
 
 
 def _with_shared(results: list[Published]) -> list[Published]:

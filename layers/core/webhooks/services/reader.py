@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.arrays import array_texts, joined
 from webhooks.domain.errors import InvalidEventError, UnavailableError
+from webhooks.domain.event import EventClaim, Holder
 from webhooks.domain.intake import RejectedMessage, read_message
 from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.domain.shard import ALL
@@ -19,7 +20,7 @@ from webhooks.services.trouble import tell
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
     from concurrent.futures import Executor
 
     from webhooks.domain.event import Event
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from webhooks.services.deadline import Deadline
     from webhooks.services.leftovers import Leftovers
     from webhooks.services.requeue import Requeue
+
+    _Claims = Mapping[int, EventClaim | BaseException | None]
+    """What claiming events came to, by their indices; None where there was no time for it."""
+
+_MILLISECONDS = 1000
 
 CLAIMS_AT_ONCE = 512
 """Events whose first times are asked for together: one that waits for its turn takes memory."""
@@ -107,14 +113,19 @@ class Reader:
         ses_accounts: AccountChooser,
         ses_headers: Sequence[str],
         threads: Executor,
+        clock: Callable[[], float],
     ) -> None:
-        """Settle first times in `threads`; `ses_headers` are what SES's records tell of headers."""
+        """Settle first times in `threads`; `ses_headers` are what SES's records tell of headers.
+
+        `clock` gives Unix seconds.
+        """
         self._deliveries = deliveries
         self._rejected = rejected
         self._observer = observer
         self._ses_accounts = ses_accounts
         self._ses_headers = ses_headers
         self._threads = threads
+        self._clock = clock
 
     def read(
         self,
@@ -144,8 +155,14 @@ class Reader:
             self._observer.trace("message_ids", message.id)
         for event_id in dict.fromkeys(read.event.id for read in reads):
             self._observer.trace("event_ids", event_id)
-        settled, unclaimed = self._with_first_times(reads, failures, rejected, deadline)
+        claims = self._claims(reads, deadline, _batch_name(messages))
+        settled, unclaimed = self._with_first_times(reads, claims, failures, rejected)
         self._postpone(unclaimed, leftovers)
+        held = {(read.message.id, read.place) for read in _held(reads, claims)}
+        if held:
+            self._observer.count("HeldEvents", len(held))
+            leftovers.add_held(one for one in settled if (one.message.id, one.place) in held)
+            settled = [one for one in settled if (one.message.id, one.place) not in held]
         tell_rejected(self._observer, rejected)
         for one in rejected:
             requeue.call({one.message_id}, partial(self._reject, one))
@@ -185,33 +202,32 @@ class Reader:
     def _with_first_times(
         self,
         reads: Sequence[Read],
+        claims: _Claims,
         failures: Failures,
         rejected: list[RejectedMessage],
-        deadline: Deadline,
     ) -> tuple[list[Read], list[Read]]:
         """Give an event whose id does not fix its time the time of its first copy.
 
         With that it may be too large, by a digit or two of what is derived from its time. Returns
         the settled ones, and those that there was no time for.
         """
-        first_times = self._first_times(reads, deadline)
         changed: defaultdict[Message, dict[int, int]] = defaultdict(dict)
         unclaimed: list[Read] = []
-        for index, first_ms in first_times.items():
+        for index, claim in claims.items():
             read = reads[index]
-            if first_ms is None:
+            if claim is None:
                 unclaimed.append(read)
-            elif isinstance(first_ms, BaseException):
-                failures.add([read.message.id], first_ms)
-            elif first_ms != read.event.occurred_at_ms:
-                changed[read.message][read.place] = first_ms
+            elif isinstance(claim, BaseException):
+                failures.add([read.message.id], claim)
+            elif claim.occurred_at_ms != read.event.occurred_at_ms:
+                changed[read.message][read.place] = claim.occurred_at_ms
         again = {
             message: self._again(message, times, rejected) for message, times in changed.items()
         }
         settled: list[Read] = []
         for index, read in enumerate(reads):
             event: Event | None = read.event
-            if not isinstance(first_times.get(index, 0), int):
+            if index in claims and not isinstance(claims[index], EventClaim):
                 continue
             if read.place in changed.get(read.message, ()):
                 event = again[read.message].get(read.place)
@@ -219,31 +235,30 @@ class Reader:
                 settled.append(read._replace(event=event))
         return settled, unclaimed
 
-    def _first_times(
-        self, reads: Sequence[Read], deadline: Deadline
-    ) -> Mapping[int, int | BaseException | None]:
-        """Return the first copy's time of each event without a time of its own, by its index.
-
-        None where there was no time to ask for it.
-        """
+    def _claims(self, reads: Sequence[Read], deadline: Deadline, batch: str) -> _Claims:
+        """Claim each event whose id does not fix its time; the claims by the events' indices."""
         indices = [index for index, read in enumerate(reads) if not read.event.id_fixes_time]
         turns = in_turns(indices, lambda index: reads[index].event.account_id)
+        now_ms = int(self._clock() * _MILLISECONDS)
 
-        def claim_first(index: int) -> int:
-            return self._deliveries.claim(reads[index].event)
+        def claim_one(index: int) -> EventClaim:
+            message = reads[index].message
+            # The event of a message that failed before may be held by the batch it failed in.
+            again = bool(message.tries or message.suspicions)
+            return self._deliveries.claim(reads[index].event, Holder(batch, now_ms, again))
 
-        claim = deadline.in_time(claim_first)
-        first_times: dict[int, int | BaseException | None] = {}
+        claim = deadline.in_time(claim_one)
+        claims: dict[int, EventClaim | BaseException | None] = {}
         for start in range(0, len(turns), CLAIMS_AT_ONCE):
             some = turns[start : start + CLAIMS_AT_ONCE]
             for index, claimed in zip(some, begin(self._threads, claim, some), strict=True):
                 error = claimed.exception()
                 if error is None:
-                    first_times[index] = claimed.result()
+                    claims[index] = claimed.result()
                 else:
                     # A bug too: a claim that cannot be read is one event's trouble.
-                    first_times[index] = None if isinstance(error, NoTimeLeftError) else error
-        return first_times
+                    claims[index] = None if isinstance(error, NoTimeLeftError) else error
+        return claims
 
     def _postpone(self, reads: Iterable[Read], leftovers: Leftovers) -> None:
         """Have events whose times are not settled come again as they came.
@@ -307,6 +322,18 @@ class Reader:
             place: replace(event, occurred_at_ms=first_times[place])
             for place, event in zip(content.places, content.events, strict=True)
         }
+
+
+def _batch_name(messages: Sequence[Message]) -> str:
+    """Return a name that no other batch has: no message is received twice under one count."""
+    return f"{messages[0].id}.{messages[0].receive_count}" if messages else ""
+
+
+def _held(reads: Sequence[Read], claims: _Claims) -> Iterator[Read]:
+    """Yield the events that another dispatcher may be delivering now."""
+    for index, claim in claims.items():
+        if isinstance(claim, EventClaim) and claim.held:
+            yield reads[index]
 
 
 def _shard(part: Part) -> Shard | None:

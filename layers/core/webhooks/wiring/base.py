@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         EventQueue,
         HealthStore,
         JobScheduler,
+        KeptOperationalEvents,
+        OperationalEventBus,
         RetryScheduler,
     )
     from webhooks.services.health import HealthKeeper
@@ -65,15 +67,17 @@ class Base:
 
     @cached_property
     def _health(self) -> HealthKeeper:
-        from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
         from webhooks.services.health import HealthKeeper
+        from webhooks.services.operational_events import LastingOperationalEvents
 
         return HealthKeeper(
             store=self._health_store,
             destinations=self._destinations,
             scheduler=self._job_scheduler,
-            operational_events=EventBridgeOperationalEvents(
-                self._client("events"), self.settings.stack_name
+            operational_events=LastingOperationalEvents(
+                self._operational_event_bus,
+                lambda: self._kept_operational_events,
+                self.observer,
             ),
             observer=self.observer,
             recovery_schedule=self.settings.recovery_schedule,
@@ -97,6 +101,18 @@ class Base:
             random=random.random,
             new_id=new_id,
         )
+
+    @cached_property
+    def _operational_event_bus(self) -> OperationalEventBus:
+        from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
+
+        return EventBridgeOperationalEvents(self._client("events"), self.settings.stack_name)
+
+    @cached_property
+    def _kept_operational_events(self) -> KeptOperationalEvents:
+        from webhooks.adapters.kept_events import DynamoDBKeptOperationalEvents
+
+        return DynamoDBKeptOperationalEvents(self._dynamodb, self.settings.deliveries_table)
 
     @cached_property
     def _destinations(self) -> DestinationStore:

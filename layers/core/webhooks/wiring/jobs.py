@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.runner import JobRunner
     from webhooks.services.jobs.sweep import SweepJob
     from webhooks.services.jobs.sweep_deliveries import DeliverySweep
+    from webhooks.services.jobs.sweep_events import OperationalEventSweep
     from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
 
 _DAY_SECONDS = 86_400
@@ -158,6 +159,7 @@ class JobServices(OwnersServices, SendingServices):
             recoveries=self._recovery_sweep,
             jobs=self._job_sweep,
             deliveries=self._delivery_sweep,
+            operational_events=self._operational_event_sweep,
             observer=self.observer,
             clock=self._clock,
         )
@@ -211,6 +213,16 @@ class JobServices(OwnersServices, SendingServices):
             retention_seconds=self.settings.retention_days * _DAY_SECONDS,
             clock=self._clock,
             random=random.random,
+        )
+
+    @cached_property
+    def _operational_event_sweep(self) -> OperationalEventSweep:
+        from webhooks.services.jobs.sweep_events import OperationalEventSweep
+
+        return OperationalEventSweep(
+            bus=self._operational_event_bus,
+            kept=self._kept_operational_events,
+            observer=self.observer,
         )
 
     @cached_property

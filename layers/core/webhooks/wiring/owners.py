@@ -110,9 +110,14 @@ class OwnersServices(Base):
     @cached_property
     def publisher(self) -> Publisher:
         """What puts events on the queue."""
+        from webhooks.adapters.subscriptions import DynamoDBSubscriptions
         from webhooks.services.publisher import Publisher
 
-        return Publisher(self._event_queue, self.observer)
+        return Publisher(
+            self._event_queue,
+            self.observer,
+            subscriptions=DynamoDBSubscriptions(self._dynamodb, self.settings.webhooks_table),
+        )
 
     @cached_property
     def kept_answers(self) -> KeptAnswers:

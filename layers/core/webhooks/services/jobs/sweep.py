@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from webhooks.ports import Observer
     from webhooks.services.jobs.sweep_deliveries import DeliverySweep
+    from webhooks.services.jobs.sweep_events import OperationalEventSweep
     from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
 
 _MILLISECONDS = 1000
@@ -31,10 +32,14 @@ class Swept(NamedTuple):
     overdue_jobs: int = 0
     unstarted_deliveries: int = 0
     expiring_deliveries: int = 0
+    operational_events: int = 0
 
 
 class SweepJob:
-    """Finds overdue recoveries, jobs and deliveries, and gives them a new execution."""
+    """Finds overdue recoveries, jobs and deliveries, and gives them a new execution.
+
+    It publishes operational events, too, that could not be published when they happened.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class SweepJob:
         recoveries: RecoverySweep,
         jobs: JobSweep,
         deliveries: DeliverySweep,
+        operational_events: OperationalEventSweep,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
@@ -49,6 +55,7 @@ class SweepJob:
         self._recoveries = recoveries
         self._jobs = jobs
         self._deliveries = deliveries
+        self._operational_events = operational_events
         self._observer = observer
         self._clock = clock
 
@@ -64,6 +71,7 @@ class SweepJob:
         spare_seconds = turn.spare_seconds()
         recoveries = self._recoveries.sweep(turn, now_ms, spare_seconds * 3 / 4)
         jobs = self._jobs.sweep(turn, now_ms, spare_seconds / 2)
+        published = self._operational_events.sweep(turn, now_ms, spare_seconds / 2)
         deliveries = self._deliveries.sweep(turn, now_ms)
         swept = Swept(
             overdue_deliveries=deliveries[Overdue.SHORT] + deliveries[Overdue.LONG],
@@ -71,6 +79,7 @@ class SweepJob:
             overdue_jobs=jobs,
             unstarted_deliveries=deliveries[Overdue.UNSTARTED],
             expiring_deliveries=deliveries[Overdue.EXPIRING],
+            operational_events=published,
         )
         self._count(swept, whole=turn.failure is None)
         if turn.failure is not None:

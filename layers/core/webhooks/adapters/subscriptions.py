@@ -1,0 +1,52 @@
+"""The event types that an account's webhooks are subscribed to, on DynamoDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from webhooks.adapters import items
+from webhooks.adapters.aws import unavailable_on_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_MOST_PAGES = 2
+"""Pages of 1 MB: 512 read units at most, which no account of fewer than 500 webhooks takes."""
+
+
+class DynamoDBSubscriptions:
+    """What is read of webhooks to tell which of them an event goes to: nothing secret."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        """Use the webhooks' table through a low-level client."""
+        self._client = client
+        self._table = table
+
+    def subscriptions(self, account_id: str) -> Sequence[Sequence[str]] | None:
+        """Return the types of each webhook; None for an account that takes over two pages."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "account_id = :account_id AND webhook_id < :end",
+            "ExpressionAttributeValues": {
+                ":account_id": {"S": account_id},
+                ":end": {"S": items.AFTER_ALL_WEBHOOKS},
+            },
+            "ProjectionExpression": "#events",
+            "ExpressionAttributeNames": {"#events": "events"},
+            "ConsistentRead": True,
+        }
+        found: list[list[str]] = []
+        for _ in range(_MOST_PAGES):
+            with unavailable_on_failure("counting an event's webhooks"):
+                answer = self._client.query(**query)
+            found += [_types(item) for item in answer["Items"]]
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return None
+
+
+def _types(item: Any) -> list[str]:
+    return [each["S"] for each in item.get("events", {}).get("L", [])]

@@ -1,0 +1,68 @@
+"""Row 93: events that no webhook is sent, and mail whose account cannot be told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.receiver import Answer
+from webhooks.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.receiver import Receiver
+    from support.stand import Case
+
+    MakeReceiver = Callable[..., Receiver]
+
+
+def record(account_tag: object) -> str:
+    """Return a record of SES with a message tag `account_id`."""
+    mail = {
+        "timestamp": "2025-12-21T10:30:00.000Z",
+        "messageId": "0100",
+        "destination": ["anna@customer.example"],
+        "tags": {"account_id": account_tag},
+    }
+    return json.dumps({"eventType": "Send", "send": {}, "mail": mail})
+
+
+def test_row_93_an_event_of_an_account_without_webhooks_leaves_a_trace(case: Case) -> None:
+    assert case.dispatch(case.message("txn_1"), case.message("txn_2")) == []
+    [line] = case.log.lines("events_unwanted")
+    assert (line["account_id"], line["cause"]) == (case.account, "NoSuchAccount")
+    assert (line["events"], line["level"]) == (2, "WARNING")
+    assert '"NoSuchAccount":[2.0]' in case.log.text
+
+
+def test_row_93_an_event_that_no_webhook_is_subscribed_to_leaves_a_trace(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver(Answer(200))
+    case.webhook(hook, events=("email.bounced",))
+    assert case.dispatch(case.message(event="email.sent")) == []
+    [line] = case.log.lines("events_unwanted")
+    assert (line["cause"], line["event_types"]) == ("NoMatchingWebhook", ["email.sent"])
+    assert '"NoMatchingWebhook":[1.0]' in case.log.text
+    assert hook.requests == []
+
+
+@pytest.mark.parametrize("tag", [[], [""], None, [17], ["no account"], "other"])
+def test_row_93_an_account_tag_of_a_wrong_form_is_dead_lettered(
+    case: Case, receiver: MakeReceiver, tag: Any
+) -> None:
+    """The default account's webhooks are not sent it."""
+    hook = receiver(Answer(200))
+    case.webhook(hook, events=("*",))
+    services = case.stand.fresh("dispatcher", default_account_id=case.account)
+    assert Settings().default_account_id != case.account
+    value = [case.account, "acc_other"] if tag == "other" else tag
+    assert case.dispatch(record(value), services=services) == []
+    assert list(case.rejected().values()) == ["invalid_field"]
+    assert hook.requests == []
+    # A tag that can be read is its account's.
+    assert case.dispatch(record([case.account]), services=services) == []
+    assert len(hook.requests) == 1

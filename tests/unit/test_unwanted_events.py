@@ -1,0 +1,79 @@
+"""An event that no webhook is sent leaves a trace: a count by cause, and a line of its account."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support import samples
+from support.dispatching import World
+from webhooks.domain.event import accept
+from webhooks.domain.shard import ALL, Part, to_message
+from webhooks.services.unwanted import MAX_LINES
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def lines(world: World) -> list[tuple[str, dict[str, object]]]:
+    return [(level, fields) for level, name, fields in world.observer.lines if "unwanted" in name]
+
+
+def text(number: int = 0, **changes: object) -> str:
+    return samples.event_text(transaction_id=f"txn_{number}", **changes)
+
+
+def test_events_of_an_account_without_webhooks_are_counted_and_logged_once(world: World) -> None:
+    world.add(account_id="acc_2")
+    types = ("email.sent", "email.opened", "email.sent")
+    assert world.send(*(text(number, event=each) for number, each in enumerate(types))) == []
+    assert world.observer.counts["NoSuchAccount"] == 3
+    assert "NoMatchingWebhook" not in world.observer.counts
+    fields = {"account_id": "acc_1", "cause": "NoSuchAccount", "events": 3}
+    assert lines(world) == [("warning", {**fields, "event_types": ["email.opened", "email.sent"]})]
+
+
+def test_events_that_no_webhook_is_subscribed_to_have_another_cause(world: World) -> None:
+    world.add(1, events=("email.bounced",))
+    world.add(2, events=("email.opened",), account_id="acc_2")
+    assert world.send(text(event="email.sent"), text(event="email.bounced")) == []
+    assert world.observer.counts["NoMatchingWebhook"] == 1
+    assert "NoSuchAccount" not in world.observer.counts
+    fields = {"account_id": "acc_1", "cause": "NoMatchingWebhook", "events": 1}
+    assert lines(world) == [("info", {**fields, "event_types": ["email.sent"]})]
+
+
+def test_a_webhook_that_is_disabled_is_sent_what_waits_for_it(world: World) -> None:
+    world.add(active=False)
+    assert world.send(text()) == []
+    assert lines(world) == []
+    assert world.observer.counts.keys().isdisjoint({"NoSuchAccount", "NoMatchingWebhook"})
+
+
+def test_webhooks_that_cannot_be_read_are_no_cause(world: World) -> None:
+    world.store.failures.plan("destinations", True)
+    assert world.send(text()) == ["m0"]
+    assert lines(world) == []
+
+
+def test_a_part_is_for_some_webhooks_only_and_says_nothing_of_the_others(world: World) -> None:
+    world.add(events=("email.bounced",))
+    event = accept(samples.event_document(event="email.sent"), sent_at_ms=samples.NOW_MS)
+    gone = samples.webhook(7).id
+    world.send(to_message(Part.naming(event, [gone], samples.NOW_MS)))
+    assert lines(world) == []
+    # All of an event that was postponed before its webhooks were read.
+    world.send(to_message(Part(event, ALL, samples.NOW_MS)))
+    assert world.observer.counts["NoMatchingWebhook"] == 1
+
+
+def test_the_lines_of_a_batch_are_bounded_and_the_counts_are_whole(world: World) -> None:
+    accounts = MAX_LINES + 20
+    documents = [samples.event_document(account_id=f"acc_{n}", id=f"e{n}") for n in range(accounts)]
+    world.send(json.dumps(documents))
+    assert world.observer.counts["NoSuchAccount"] == accounts
+    *first, (_, rest) = lines(world)
+    assert (len(first), rest) == (MAX_LINES, {"lines": 20})
