@@ -33,9 +33,14 @@ def parse_url(url: str) -> Target:
     return Target(found["scheme"], found["host"], port, found["rest"] or "/")
 
 
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is this machine's own, of IPv4."""
+    try:
+        return IPv4Address(address).is_loopback
+    except AddressValueError:
+        return False
+
+
 def is_allowed(address: str) -> bool:
     """Tell whether a delivery may go to an address: a public one or this machine's loopback."""
-    try:
-        return IPv4Address(address).is_loopback or targets.is_public(address)
-    except AddressValueError:
-        return targets.is_public(address)
+    return is_loopback(address) or targets.is_public(address)

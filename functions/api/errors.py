@@ -146,9 +146,9 @@ def body_too_large(max_body_bytes: int) -> ApiError:
 
 
 def unsupported_media_type() -> ApiError:
-    """Refuse a body that says of itself that it is not JSON."""
+    """Refuse a body that says of itself that it is not JSON, or not in UTF-8."""
     return ApiError(
-        415, "unsupported_media_type", 'Send JSON with "Content-Type: application/json".'
+        415, "unsupported_media_type", 'Send JSON in UTF-8 with "Content-Type: application/json".'
     )
 
 

@@ -50,6 +50,12 @@ takes of API Gateway (6 MB, escapes and headers included), so that 413 is always
 
 MAX_DEPTH = 32
 
+_PARAMETER = re.compile(r';([^=;]*)(?:=([ \t]*"(?:[^"\\]|\\.)*"[^;]*|[^;]*))?')
+"""A parameter of a media type (RFC 9110, section 5.6.6): a quoted value may have a semicolon."""
+
+_UTF_8 = frozenset({"utf-8", "utf8"})
+"""The name of IANA's registry and the one that clients write too (WHATWG's Encoding Standard)."""
+
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -237,8 +243,7 @@ def read_documents(event: BaseProxyEvent) -> dict[str, object] | list[object]:
 
 def read_text(event: BaseProxyEvent, max_body_bytes: int) -> str:
     """Return the request's body as text; ApiError 400, 413 or 415 where it is not JSON in UTF-8."""
-    media_type = event.headers.get("content-type", "").partition(";")[0].strip()
-    if media_type.lower() not in {"", "application/json"}:
+    if not _is_json(event.headers.get("content-type", "")):
         raise errors.unsupported_media_type()
     try:
         text = event.decoded_body or ""
@@ -248,6 +253,23 @@ def read_text(event: BaseProxyEvent, max_body_bytes: int) -> str:
     if body_bytes > max_body_bytes:
         raise errors.body_too_large(max_body_bytes)
     return text
+
+
+def _is_json(content_type: str) -> bool:
+    """Tell whether a Content-Type says JSON in UTF-8; one that is absent or says no charset does.
+
+    JSON between systems is UTF-8 (RFC 8259, section 8.1), so that of a charset, which means nothing
+    to JSON, any other name says that the body is not. Each one counts where it comes twice.
+    """
+    media_type, semicolon, parameters = content_type.partition(";")
+    charsets = [
+        value.strip(' \t"').lower()
+        for name, value in _PARAMETER.findall(semicolon + parameters)
+        if name.strip(" \t").lower() == "charset"
+    ]
+    return media_type.strip(" \t").lower() in {"", "application/json"} and _UTF_8.issuperset(
+        charsets
+    )
 
 
 def parse_json(text: str) -> Any:

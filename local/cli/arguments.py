@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 
-_LOCAL_ADDRESS = re.compile(r"(?:(?:http://)?(?:127\.0\.0\.1|localhost):)?([0-9]{1,5})(/[!-~]*)?")
+_LOCAL_ADDRESS = re.compile(
+    r"(?:(?:http://)?(?:127\.0\.0\.1|localhost):)?([0-9]{1,5})(/[!-\"$-~]*)?"
+)
 _MIN_INTERVAL_SECONDS, _MAX_INTERVAL_SECONDS = 0.2, 60.0
 
 
@@ -26,10 +28,28 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def header(text: str) -> tuple[str, str]:
+    """Return the name and the value of a header that a webhook may have."""
+    from webhooks.domain.headers import header_problems
+
+    name, value = pair(text)
+    for problem in header_problems({name: value}):
+        raise argparse.ArgumentTypeError(f"{name!r}: {problem.message}")
+    return name, value
+
+
 def positive(text: str) -> int:
     """Return a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
+    if whole(text) < 1:
         msg = f"{text!r} is not a whole number from 1"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """Return a whole number from 0, of ASCII digits alone."""
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        msg = f"{text!r} is not a whole number"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

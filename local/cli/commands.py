@@ -85,7 +85,9 @@ def parser() -> argparse.ArgumentParser:
     _add_ids(command("disable", _disable, "Disable a webhook: its events wait."))
     rotate = command("rotate", _rotate, "Rotate a secret; the new one is shown this once.")
     _add_ids(rotate)
-    rotate.add_argument("--overlap", type=int, metavar="SECONDS", help="how long the old one lives")
+    rotate.add_argument(
+        "--overlap", type=arguments.whole, metavar="SECONDS", help="how long the old one lives"
+    )
     rotate.add_argument(
         "--force", action="store_true", help="also while the last rotation's old secret lives"
     )
@@ -133,6 +135,15 @@ def _add_listen(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="send each to http://127.0.0.1:PORT/PATH",
     )
     listen.add_argument("--secret", help=f"sign with it; else with {SECRET_VARIABLE}")
+    listen.add_argument(
+        "--header",
+        dest="headers",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        type=arguments.header,
+        help="a header of the webhook's own; may be given several times",
+    )
     listen.add_argument("--interval", type=arguments.interval, default=1.0, metavar="SECONDS")
 
 
@@ -252,6 +263,7 @@ def _listen(api: Api, screen: Screen, options: argparse.Namespace) -> None:
         webhook_id=options.webhook,
         url=options.forward,
         secret=secret,
+        headers=dict(options.headers),
         interval_seconds=options.interval,
     )
 

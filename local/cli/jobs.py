@@ -10,6 +10,7 @@ from urllib.parse import quote
 from local.cli import tables
 from local.cli.client import ApiError
 from local.cli.progress import Progress
+from local.cli.screen import cell
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +50,10 @@ def replay(api: Api, screen: Screen, options: argparse.Namespace) -> int:
     given = {"since": options.since, "until": options.until, "status": options.status}
     body = {name: value for name, value in given.items() if value is not None}
     path = f"/webhooks/{options.webhook}/replay"
-    started = api.call("POST", path, body=body).data
+    answer = api.call("POST", path, body=body)
+    for warning in answer.warnings:
+        print(f"webhooks: {cell(warning)}", file=sys.stderr)
+    started = answer.data
     if not options.no_wait:
         started = _follow(api, f"{path}s/{started['id']}", started, _replayed)
     tables.thing(screen, started)

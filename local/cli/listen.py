@@ -11,6 +11,7 @@ from local.cli.listening import Arrived, Forwarded, Forwarder, Listener
 from local.cli.screen import cell
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from local.cli.client import Api
@@ -27,6 +28,7 @@ def listen(
     webhook_id: str | None,
     url: str | None,
     secret: str | None,
+    headers: Mapping[str, str],
     interval_seconds: float,
 ) -> None:
     """Show what comes until Ctrl-C or SIGTERM. `notes` takes what is not a delivery.
@@ -34,7 +36,7 @@ def listen(
     Raises ApiError where listening cannot begin, or cannot go on however long one waits.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    forwarder = Forwarder(url, secret) if url else None
+    forwarder = Forwarder(url, secret, headers) if url else None
     try:
         listener = Listener(api, webhook_id)
         _note(notes, _beginning(api, webhook_id, url))
@@ -43,6 +45,9 @@ def listen(
         _follow(listener, screen, notes, forwarder, interval_seconds)
     except KeyboardInterrupt:
         return
+    finally:
+        if forwarder is not None:
+            forwarder.close()
 
 
 def _follow(

@@ -10,15 +10,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import requests
-
+from local import loopback
 from local.cli.client import ApiError
+from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
 from webhooks.domain import signing
-from webhooks.domain.delivery import Delivery, Status
+from webhooks.domain.delivery import Delivery, FailureReason, Status
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.headers import merged
 from webhooks.domain.timestamps import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from local.cli.client import Api
 
@@ -26,7 +28,11 @@ OVERLAP_SECONDS = 60.0
 """How far back of the last poll an event's time may lie to be found by the very next one."""
 
 _SIGNATURES = ("X-SendComms-Signature", "webhook-signature")
-_TIMEOUT_SECONDS = 5.0
+_PROBLEMS = {
+    FailureReason.TIMEOUT: f"no response within {TIMEOUT_SECONDS:.0f} seconds",
+    FailureReason.CONNECTION: "nothing listens there, or it hung up",
+    FailureReason.BLOCKED_ADDRESS: "it is not on this machine",
+}
 
 
 class Arrived(NamedTuple):
@@ -128,53 +134,54 @@ class Forwarded(NamedTuple):
 
 
 class Forwarder:
-    """Sends deliveries to a program on this machine, as a receiver gets them.
+    """Sends deliveries to a program on this machine with the sender that the stack has.
 
-    Signed anew where there is a secret, which the API does not tell; else without signatures. A
-    webhook's own headers are missing, since the API does not tell their values either.
+    So a request is made as a delivery's is: the same headers in the same order and spelling, no
+    others, the same path, the same five seconds. Signed anew where there is a secret, which the
+    API does not tell; else without signatures.
     """
 
-    def __init__(self, url: str, secret: str | None) -> None:
-        """Send to `url`, signed with `secret`."""
+    def __init__(
+        self, url: str, secret: str | None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send to `url` of this machine, signed with `secret`, with a webhook's own `headers`.
+
+        Those have to be given, since the API does not tell their values.
+        """
         self.url = url
         self._secret = secret
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._headers = headers or {}
+        self._sender = GuardedSender(allowed=loopback.is_loopback, check=loopback.parse_url)
 
     def forward(self, arrived: Arrived) -> Forwarded:
         """Send one delivery, its body byte for byte, and wait as long as a delivery does."""
-        started = time.monotonic()
-        status, problem = None, None
-        try:
-            with self._session.post(
-                self.url,
-                data=arrived.delivery["body"].encode(),
-                headers=self._headers(arrived),
-                timeout=_TIMEOUT_SECONDS,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                status = response.status_code
-        except requests.Timeout:
-            problem = f"no response within {_TIMEOUT_SECONDS:.0f} seconds"
-        except requests.ConnectionError:
-            problem = "nothing listens there"
-        except requests.RequestException as error:
-            problem = str(error)
-        return Forwarded(status, problem, round((time.monotonic() - started) * 1000))
-
-    def _headers(self, arrived: Arrived) -> dict[str, str]:
-        shown = arrived.delivery
+        body = arrived.delivery.get("body")
+        if body is None:
+            return Forwarded(None, "its payload was erased", 0)
         delivery = Delivery(
             account_id="",
             webhook_id=arrived.webhook_id,
-            id=shown["id"],
-            event_id=shown["event_id"],
-            event_type=shown["event"],
-            body=shown["body"].encode(),
-            status=Status(shown["status"]),
+            id=arrived.delivery["id"],
+            event_id=arrived.delivery["event_id"],
+            event_type=arrived.delivery["event"],
+            body=body.encode(),
+            status=Status(arrived.delivery["status"]),
             created_at_ms=0,
         )
+        try:
+            outcome = self._sender.post(self.url, delivery.body, self._headers_of(delivery))
+        except UnavailableError as error:
+            return Forwarded(None, str(error), 0)
+        problem = None
+        if outcome.status_code is None and outcome.error is not None:
+            problem = _PROBLEMS.get(outcome.error, outcome.error.value)
+        return Forwarded(outcome.status_code, problem, outcome.duration_ms)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sender.close()
+
+    def _headers_of(self, delivery: Delivery) -> dict[str, str]:
         secret = self._secret or "unsigned"
         headers = signing.delivery_headers(
             delivery,
@@ -186,4 +193,4 @@ class Forwarder:
         if self._secret is None:
             for name in _SIGNATURES:
                 del headers[name]
-        return headers
+        return merged(self._headers, headers)

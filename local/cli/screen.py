@@ -85,13 +85,15 @@ class Screen:
 
 
 def cell(value: Any) -> str:
-    """Return a value as one printable line: nothing that was stored may steer a terminal."""
+    """Return a value as one line: nothing that was stored may steer a terminal."""
+    from webhooks.domain.texts import escaped
+
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped(text)
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -202,7 +202,7 @@ def test_row_55_an_expired_delivery_is_not_replayed(
     hook = receiver(Answer(200 if status == "succeeded" else 500))
     path = f"/api/v1/webhooks/{case.webhook(hook).id}"
     now = int(time.time() * 1000)
-    assert case.dispatch(case.message(timestamp=to_text(now))) == []
+    assert case.dispatch(case.message(timestamp=to_text(now)), sent_at_ms=now) == []
     assert len(hook.requests) == 1
     expire(case)
     since = to_text(now - 3_600_000)

@@ -186,7 +186,12 @@ def test_the_limit_of_a_body_counts_bytes(acme: ApiClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "media_type", [None, "application/json", "Application/JSON; charset=UTF-8"]
+    "media_type",
+    [
+        *(None, "application/json", "Application/JSON; charset=UTF-8", "application/json;"),
+        *('application/json;charset="utf-8"', "application/json; Charset=utf8 ; x=1"),
+        'application/json; note="a; charset=latin1"; charset=utf-8',
+    ],
 )
 def test_json_is_accepted_with_and_without_its_name(
     acme: ApiClient, media_type: str | None
@@ -196,7 +201,14 @@ def test_json_is_accepted_with_and_without_its_name(
 
 
 @pytest.mark.parametrize(
-    "media_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "x"]
+    "media_type",
+    [
+        *("text/plain", "application/x-www-form-urlencoded", "application/jsonx", "x"),
+        *("application/json; charset=iso-8859-1", 'application/json;charset="UTF-16"'),
+        *("application/json; charset=utf-8; charset=latin1", "application/json; charset"),
+        *("application/json; charset=us-ascii", "application/json; CHARSET=Shift_JIS"),
+        "application/json; charset=utf-8, text/plain",
+    ],
 )
 def test_a_body_that_says_it_is_no_json_is_refused(acme: ApiClient, media_type: str) -> None:
     answer = acme.call("POST", body=json.dumps(BODY), headers={"Content-Type": media_type})

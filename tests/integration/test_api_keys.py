@@ -181,3 +181,10 @@ def test_a_keys_text_is_described_where_it_is_shown_only(on_fakes: ApiOnFakes) -
     assert [name for name, schema in schemas.items() if "key" in schema.get("properties", {})] == [
         "IssuedApiKeyOut"
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["\u0646\u0627\u0645\u0647\u200c\u0647\u0627", "\u8acb\u6c42\u3000\u90e8"]
+)
+def test_a_name_may_be_in_any_script(acme: ApiClient, name: str) -> None:
+    assert acme.call("POST", KEYS, json={"name": name}).data["name"] == name

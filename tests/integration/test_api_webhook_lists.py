@@ -47,7 +47,14 @@ def test_a_page_is_of_20_unless_asked_otherwise(acme: ApiClient) -> None:
     assert len(acme.call("GET", query="limit=100").data) == 21
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "1&limit=2", "1e1"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        *("0", "101", "-1", "x", "", "1.5", "1&limit=2", "1e1", "9" * 5000, "0x1", "1%00", "true"),
+        # All of these pydantic reads as a number.
+        *("%2B1", "+1", "%201", "1%20", "1%0A", "1_0", "1.0", "%EF%BC%91", "%D9%A1", "-0"),
+    ],
+)
 def test_a_limit_is_a_whole_number_from_1_to_100(acme: ApiClient, limit: str) -> None:
     answer = acme.call("GET", query=f"limit={limit}")
     assert answer.status == 422

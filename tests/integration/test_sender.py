@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from support.receiver import Script
+    from support.receiver import Request, Script
     from webhooks.adapters.http import GuardedSender
 
 BODY = '{"event":"email.sent","data":{"to":"zoë@example.com"}}'.encode()
@@ -50,6 +50,50 @@ def test_the_receiver_gets_these_very_bytes_and_headers(tls: bool) -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["accept-encoding"] == "identity"
     assert request.headers["content-length"] == str(len(BODY))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/a%2fb%2Fc%7e~%41?q=%c3%a9&r=%C3%A9",
+        "/h?",
+        "/h??a=?",
+        "//double//slash//",
+        "/a/./b/../c/..",
+        "/a;v=1,2:3@4!$&'()*+=?a;b",
+        "/h?to=https://example.com/a%20b+c",
+        "/%25%32%66",
+        "/",
+        # Of this machine's rule alone: the deployed one refuses them.
+        '/{tenant}/x|y"z^`<>?a[]=%zz\\',
+    ],
+)
+def test_path_and_query_are_sent_byte_for_byte(target: str, tls: bool) -> None:
+    lines: list[str] = []
+
+    def note(request: Request) -> Answer:
+        lines.append(request.path)
+        return Answer()
+
+    with Receiver(note, tls=tls, path=target) as receiver, sender() as guarded:
+        # The second goes over the connection that the first one opened.
+        assert [guarded.post(receiver.url, BODY, HEADERS).status_code for _ in range(2)] == [
+            200
+        ] * 2
+    assert lines == [target, target]
+    assert receiver.connections == 1
+
+
+def test_a_request_that_is_made_again_has_its_very_target_too() -> None:
+    with (
+        Receiver(Answer(), Raw(resets()), Answer(), path="/a%2fb") as receiver,
+        sender() as guarded,
+    ):
+        for _ in range(2):
+            assert guarded.post(receiver.url, BODY, HEADERS).succeeded
+    assert {request.path for request in receiver.requests} == {"/a%2fb"}
+    assert receiver.connections == 2
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 205, 206, 299])

@@ -116,7 +116,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         text = samples.event_text(
             account_id=f"acc_{number}",
             transaction_id=f"txn_{event}",
-            timestamp=f"2025-12-21T10:{event:02d}:00Z",
+            timestamp=f"2025-12-21T09:{event:02d}:00Z",
         )
         self.unfinished.append(text)
         self.messages_are_received()

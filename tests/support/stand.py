@@ -165,16 +165,20 @@ class Case:
         shared_fate: bool = False,
         receive_count: int = 1,
         numbers: Mapping[str, object] | None = None,
+        sent_at_ms: int = samples.NOW_MS,
     ) -> list[str]:
         """Have a batch handled; returns the ids, m0 and so on, of the messages that failed.
 
         Those were sent again, or are received again. With a `shared_fate` the bystander's message
         may fail too, but be neither lost nor sent without a record. The messages, but not the
-        bystander's, were received `receive_count` times and have `numbers` as attributes.
+        bystander's, were received `receive_count` times, have `numbers` as attributes, and were
+        taken by SQS at `sent_at_ms`.
         """
         transaction = f"txn_{self.bystander}_{next(self._batches)}"
         bystander = samples.event_text(account_id=self.bystander, transaction_id=transaction)
-        batch = sqs_event(*messages, receive_count=receive_count, numbers=numbers)
+        batch = sqs_event(
+            *messages, receive_count=receive_count, numbers=numbers, sent_at_ms=sent_at_ms
+        )
         batch["Records"] += sqs_event(*messages, bystander)["Records"][len(messages) :]
         before = len(self.sent_again())
         answer = dispatcher.handler.handle(

@@ -178,6 +178,9 @@ def test_an_error_is_told_with_its_details(wire: Wire, capsys: pytest.CaptureFix
         ["show", "../api-keys"],
         ["listen", "--forward", "example.com:80"],
         ["listen", "--forward", "70000"],
+        ["listen", "--forward", "3000/hook#top"],
+        ["listen", "--header", "X-Team"],
+        ["listen", "--header", "Host=elsewhere.example.com"],
         ["listen", "--interval", "0"],
         ["deliveries", WEBHOOK.id, "--limit", "0"],
         ["create", "https://hooks.example.com", "--header", "X-Team"],
@@ -304,7 +307,9 @@ def test_a_delivery_is_forwarded_byte_for_byte_and_signed(
     api: Api, wire: Wire, receiver: Receiver
 ) -> None:
     one = arrived(api, wire)
-    forwarded = Forwarder(receiver.url, samples.SECRET).forward(one)
+    forwarder = Forwarder(receiver.url, samples.SECRET)
+    forwarded = forwarder.forward(one)
+    forwarder.close()
     assert (forwarded.status, forwarded.succeeded) == (200, True)
     [request] = receiver.requests
     assert (request.method, request.path, request.body) == ("POST", "/hook", BODY)
@@ -335,7 +340,7 @@ def test_a_refusal_and_a_closed_port_are_told_apart(
     assert (refused.status, refused.succeeded) == (302, False)
     assert len(receiver.requests) == 1
     silent = Forwarder("http://127.0.0.1:1/", None).forward(one)
-    assert (silent.status, silent.problem) == (None, "nothing listens there")
+    assert (silent.status, silent.problem) == (None, "nothing listens there, or it hung up")
 
 
 def test_listening_survives_an_api_that_is_away_and_ends_with_ctrl_c(

@@ -16,9 +16,9 @@ from webhooks.domain.headers import (
     MAX_HEADER_VALUE_LENGTH,
     MAX_HEADERS,
     header_problems,
-    is_reserved,
     merged,
 )
+from webhooks.domain.reserved_headers import is_reserved
 from webhooks.domain.signing import delivery_headers
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "ssrf.json").read_text())["vectors"]

@@ -70,6 +70,10 @@ def test_a_refusal_names_the_field_and_never_repeats_the_url(vector: dict[str, A
             "https://a.example.com:8443/h?k=%2F&b",
             Target("https", "a.example.com", 8443, "/h?k=%2F&b"),
         ),
+        (
+            "https://XN--Bcher-KVA.example.com//a%2fb/../%7E;x?",
+            Target("https", "xn--bcher-kva.example.com", 443, "//a%2fb/../%7E;x?"),
+        ),
     ],
 )
 def test_an_accepted_url_is_taken_apart(url: str, target: Target) -> None:

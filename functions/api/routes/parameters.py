@@ -1,8 +1,10 @@
 """What several resources' routes take, and find, in the same way."""
 
+import re
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+from pydantic import BeforeValidator
 
 from api import errors
 from api.operations import Missing
@@ -11,7 +13,23 @@ from webhooks.services.registry import Registry
 
 ExternalId = Annotated[str, Path(description="Your own id of the webhook.")]
 WebhookId = Annotated[str, Path(description="The webhook's id."), Missing(errors.webhook_not_found)]
-Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items on the page.")]
+
+
+def _whole_number(value: object) -> object:
+    """Return the number of a text of ASCII digits, and no number for any other text.
+
+    Of itself pydantic reads `+1`, ` 1`, `1_0` and the digits of every script.
+    """
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else "not a whole number"
+    return value
+
+
+Limit = Annotated[
+    int,
+    Query(ge=1, le=100, description="Maximum number of items on the page."),
+    BeforeValidator(_whole_number),
+]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 
 

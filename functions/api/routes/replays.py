@@ -9,8 +9,8 @@ from api import errors
 from api.dependencies import AccountId, CurrentCall, WebhookRegistry, WebhookReplays
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
-from api.schemas.base import Pagination, Success, SuccessPage
-from api.schemas.replays import ReplayIn, ReplayOut
+from api.schemas.base import Pagination, Success, SuccessPage, Warned
+from api.schemas.replays import ReplayIn, ReplayOut, warnings_of
 from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, WebhookDisabledError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -29,13 +29,13 @@ def start_replay(
     replays: WebhookReplays,
     *,
     call: CurrentCall,
-) -> Success[ReplayOut]:
+) -> Warned[ReplayOut]:
     """Deliveries are sent again oldest first, a few a second. Follow it by its id."""
     webhook = own_webhook(registry, account_id, webhook_id)
     started = replays.start(
         webhook, since=replay.since, until=replay.until, status=replay.status, seed=call.seed
     )
-    return Success(data=ReplayOut.of(started))
+    return Warned(data=ReplayOut.of(started), warnings=warnings_of(started, replay.until))
 
 
 @router.get("/<webhook_id>/replays", summary="List replays", tags=["Replays"])

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from api.schemas.base import In, Out
+from api.schemas.base import In, Out, ProblemOut
 from webhooks.domain.delivery import Status
+from webhooks.domain.event import parse_timestamp
 from webhooks.domain.jobs.replay import REPLAYABLE, Replay, ReplayStatus
 from webhooks.domain.timestamps import to_text
 
@@ -75,3 +76,15 @@ class ReplayOut(Out):
             updated_at=to_text(replay.updated_at_ms),
             reason=replay.reason,
         )
+
+
+def warnings_of(replay: Replay, until: str | None) -> list[ProblemOut] | None:
+    """Return the warning that a replay ends before the time that was asked for."""
+    end_ms = replay.selection.until_ms
+    if until is None or parse_timestamp(until, "until") <= end_ms:
+        return None
+    message = (
+        f"Start another replay for what is accepted after {to_text(end_ms)}: a replay ends with "
+        "what was accepted before it began."
+    )
+    return [ProblemOut(field="until", message=message)]

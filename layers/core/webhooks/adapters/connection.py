@@ -59,7 +59,7 @@ def new_ssl_context() -> ssl.SSLContext:
 
 
 class Guard:
-    """What every connection of one sender shares: its dialer, TLS context and current watches."""
+    """What the connections of one sender share: dialer, TLS context, each thread's request."""
 
     def __init__(self, dialer: Dialer, ssl_context: ssl.SSLContext | None) -> None:
         """Without a context, one is made when the first connection needs it."""
@@ -68,15 +68,22 @@ class Guard:
         self._lock = threading.Lock()
         self._current = threading.local()
 
+    def begin(self, target: Target, watch: Watch) -> None:
+        """Take these as those of the request that this thread is about to make."""
+        self._current.target = target
+        self._current.watch = watch
+
     @property
     def watch(self) -> Watch:
         """The watch of the request that this thread is making."""
         watch: Watch = self._current.watch
         return watch
 
-    @watch.setter
-    def watch(self, watch: Watch) -> None:
-        self._current.watch = watch
+    @property
+    def target(self) -> Target:
+        """The target of the request that this thread is making."""
+        target: Target = self._current.target
+        return target
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -156,6 +163,14 @@ class GuardedConnection(HTTPConnection):
             self.cut_short = True
             raise BrokenPipeError from error
         _acknowledge(self.sock)
+
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        """Begin the request with its target's very path and query.
+
+        What comes this way has been through urllib3, which normalises it: `%2f` becomes `%2F`, and
+        a receiver may sign, route or compare what was registered (RFC 3986, section 6.2.2.1).
+        """
+        super().putrequest(method, self.guard.target.path_and_query, *args, **options)
 
     def send(self, data: Any) -> None:
         """Keep a part of the request until `request` has all of them."""
@@ -291,7 +306,7 @@ class GuardedAdapter(HTTPAdapter):
         """Do nothing: the guard's context verifies, always."""
 
     def request_url(self, request: Any, *_: Any) -> str:
-        """Return the path and query as they were registered; there are no proxies."""
+        """Return the path and query; there are no proxies. The connection sends the target's."""
         return str(request.target.path_and_query)
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:

@@ -75,9 +75,10 @@ class GuardedSender:
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send one request and return what it came to, within the timeout.
 
-        The name's look-up counts towards it. Raises UnavailableError where this process ran out of
-        sockets, threads or memory before a byte was sent, and ValueError for a header that HTTP
-        does not allow.
+        The name's look-up counts towards it. What is recorded is the whole time that the request
+        took, from the look-up to the last byte of the body that was waited for. Raises
+        UnavailableError where this process ran out of sockets, threads or memory before a byte was
+        sent, and ValueError for a header that HTTP does not allow.
         """
         started = time.monotonic()
         try:
@@ -85,19 +86,18 @@ class GuardedSender:
         except InvalidTargetError:
             return Outcome(error=FailureReason.BLOCKED_ADDRESS)
         with self._watchdog.watch(started + self._timeout_seconds) as watch:
-            self._guard.watch = watch
+            self._guard.begin(target, watch)
             try:
                 response = self._adapter.send(
                     Post(target, body, headers), stream=True, timeout=self._timeout_seconds
                 )
-                duration_ms = _milliseconds_since(started)
                 taken = _beginning_of_body(response)
             except AttemptFailedError as failure:
                 error = failure.error
             except (requests.RequestException, HTTPError) as failure:
                 error = _error_of(failure, watch)
             else:
-                return _outcome(response, taken, duration_ms)
+                return _outcome(response, taken, _milliseconds_since(started))
         return Outcome(error=error, duration_ms=_milliseconds_since(started))
 
     def close(self) -> None:

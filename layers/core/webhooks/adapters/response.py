@@ -15,15 +15,49 @@ from webhooks.domain.delivery import FailureReason
 if TYPE_CHECKING:
     import socket
 
+    from _typeshed import WriteableBuffer
+
 MAX_HEAD_BYTES = 65_536
 MAX_HEAD_LINES = 101
 """Of one head. Interim responses (100 to 199), of which there may be any number, have one each."""
 
 MAX_BODY_SECONDS = 0.5
-"""How long the beginning of a body is waited for, once the head is there."""
+"""How long the beginning of a body is waited for, once the head is there, in all."""
 
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+
+
+class _Source(io.RawIOBase):
+    """A socket's bytes, of which none is waited for past a deadline once there is one.
+
+    A socket's timeout begins anew with each read, and http.client reads a chunk's size, its
+    extension and the trailers until their lines end, however slowly their bytes come.
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._deadline: float | None = None
+
+    def wait_until(self, deadline: float | None) -> None:
+        """Set the deadline, a time of `time.monotonic`; None: the socket's own timeout."""
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 class _Stream(io.BufferedReader):
@@ -61,9 +95,8 @@ class BoundedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, method: str | None = None) -> None:
         """Read nothing yet."""
         super().__init__(sock, method=method)
-        self._sock = sock
-        raw = self.fp.detach()
-        self._stream = _Stream(raw, 4096)
+        self._source = _Source(self.fp.detach(), sock)
+        self._stream = _Stream(self._source, 4096)
         self.fp = self._stream
         self.began = False
 
@@ -93,18 +126,17 @@ class BoundedResponse(HTTPResponse):
     def take(self, max_bytes: int) -> bytes:
         """Return the beginning of the body as it came, as much of it as comes in time.
 
-        The head has decided already, so a body is not waited for as the head is.
+        The head has decided already, so a body is not waited for as the head is: half a second in
+        all, chunk sizes and trailers included.
         """
         taken = bytearray()
-        deadline = time.monotonic() + MAX_BODY_SECONDS
+        self._source.wait_until(time.monotonic() + MAX_BODY_SECONDS)
         try:
-            self._sock.settimeout(MAX_BODY_SECONDS)
             while len(taken) < max_bytes and (part := self.read1(max_bytes - len(taken))):
                 taken += part
-                if time.monotonic() > deadline:
-                    raise TimeoutError
         except (OSError, HTTPException, ValueError, AttemptFailedError):
             self.will_close = True  # the head is what counts; the rest broke off
+        self._source.wait_until(None)
         return bytes(taken)
 
     def leaves_clean(self, connection: socket.socket) -> bool:

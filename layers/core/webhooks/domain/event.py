@@ -66,9 +66,10 @@ class Event:
     """What happened, once, ready to be delivered.
 
     `body` is the exact bytes that every attempt of every delivery sends and signs; `timestamp` is
-    the text inside it and `occurred_at_ms` the same instant in Unix milliseconds.
-    `id_fixes_time` is false where two copies of the event, of one id, may carry two times: the
-    producer chose the id itself, or left the timestamp to us.
+    the text inside it and `occurred_at_ms` the same instant in Unix milliseconds. Of one that is
+    `ahead` it is when the event was accepted (see `filing`). `id_fixes_time` is false where two
+    copies of the event, of one id, may carry two times: the producer chose the id itself, left the
+    timestamp to us, or set it ahead.
     """
 
     account_id: str
@@ -79,6 +80,7 @@ class Event:
     occurred_at_ms: int
     body: bytes = field(repr=False)
     id_fixes_time: bool = True
+    ahead: bool = False
 
 
 HOLD_SECONDS = 60

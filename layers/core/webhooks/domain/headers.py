@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from webhooks.domain.errors import InvalidInputError
+from webhooks.domain.reserved_headers import is_reserved
 
 MAX_HEADERS = 20
 MAX_HEADER_NAME_LENGTH = 128
@@ -19,46 +20,7 @@ MAX_HEADERS_LENGTH = 8192
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, section 5.6.2)."""
 
-_PUNCTUATION = re.compile(r"[^0-9a-z]")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-
-_RESERVED = frozenset(
-    {
-        # The sender's own (contract 2.3), and what frames the request or its response.
-        "accept",
-        "accept-encoding",
-        "date",
-        "expect",
-        "host",
-        "user-agent",
-        # Meant for the next hop only (RFC 9110, section 7.6.1, and RFC 2616, section 13.5.1).
-        "connection",
-        "http2-settings",
-        "keep-alive",
-        "te",
-        "trailer",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
-        # Say who a request is from; a delivery proves that by its signature.
-        "authorization",
-        "cookie",
-        "forwarded",
-        "via",
-        "x-real-ip",
-    }
-)
-_RESERVED_PREFIXES = ("content-", "proxy-", "webhook-", "x-forwarded-", "x-sendcomms-")
-
-
-def is_reserved(name: str) -> bool:
-    """Tell whether a header, its name in any case, is not a customer's to set.
-
-    CGI and what came after it (WSGI, PHP, Rack) know no difference between `X-A`, `X_A` and `X.A`:
-    there a header of another spelling would stand in the place of ours.
-    """
-    spelled = _PUNCTUATION.sub("-", name.lower())
-    return spelled in _RESERVED or spelled.startswith(_RESERVED_PREFIXES)
 
 
 def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInputError]:

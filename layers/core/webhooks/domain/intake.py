@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 from webhooks.domain import ses
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, read_json
+from webhooks.domain.filing import filed
 from webhooks.domain.ses_record import MAX_RECIPIENTS
 from webhooks.domain.shard import Part, is_part, read_part
 
@@ -186,11 +187,12 @@ def read_message(
             )
             if not made.events:
                 found.ignored_types.append(ses.ignored_type(one))
-            found.take(place, made.events)
+            found.take(place, [filed(event, sent_at_ms) for event in made.events])
             return made.refusals
         else:
             time_ms = sent_at_ms if first_times is None else first_times[place]
-            found.take(place, [accept(one, sent_at_ms=time_ms, account_id=account_id)])
+            event = accept(one, sent_at_ms=time_ms, account_id=account_id)
+            found.take(place, [filed(event, time_ms)])
         return ()
 
     for place, one in enumerate(ses.documents(document)):

@@ -9,6 +9,7 @@ A part for deliveries that an invocation had no time for names their webhooks.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from webhooks.domain.event import (
     compose,
     parse_timestamp,
 )
+from webhooks.domain.filing import filed
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.payload import parse
 from webhooks.domain.timestamps import LATEST_MS
@@ -168,6 +170,8 @@ def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
     if event.body != body:
         raise InvalidEventError("invalid_field", "body", "must be an event's")
     arrived_at_ms = min(_milliseconds(document, "arrived_at_ms"), sent_at_ms)
+    # One of ours was filed before it was divided, so that its time is settled.
+    event = replace(filed(event, arrived_at_ms), id_fixes_time=True, ahead=False)
     shard = _shard(document["shard"])
     return Part(event, shard, arrived_at_ms, _webhook_ids(document, shard))
 

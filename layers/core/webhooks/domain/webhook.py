@@ -62,14 +62,14 @@ class Webhook(Settings):
         """Tell whether the webhook is subscribed to this type of event."""
         return subscribes(self.events, event_type)
 
+    def takes(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery's type is still subscribed to; a test need not be."""
+        return delivery.test or self.wants(delivery.event_type)
+
 
 def subscribes(events: Sequence[str], event_type: str) -> bool:
     """Tell whether these subscriptions of a webhook have events of this type sent to it."""
     return event_type in events or (ALL_EVENTS in events and event_type.startswith(_MAIL))
-
-    def takes(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery's type is still subscribed to; a test need not be."""
-        return delivery.test or self.wants(delivery.event_type)
 
 
 @dataclass(frozen=True, slots=True)

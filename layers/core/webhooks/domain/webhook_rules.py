@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import EventType
 from webhooks.domain.ids import is_uuid
+from webhooks.domain.texts import is_line
 
 ALL_EVENTS = "*"
 """The subscription to every type of mail, those to come included; others are named."""
@@ -24,6 +25,8 @@ MAX_METADATA_BYTES = 4096
 
 _EXTERNAL_ID = re.compile(r"(?=.*[0-9A-Za-z])[0-9A-Za-z_.:@-]+")
 """With a letter or digit, so that none is `.` or `..`, which clients take out of a path."""
+
+NO_LINE = "Use one line of text, without control characters or overrides of its direction."
 
 CheckUrl = Callable[[str], object]
 """Raises InvalidTargetError for a url that no webhook may have."""
@@ -68,11 +71,11 @@ def secret_problems(secret: str) -> Iterator[InvalidInputError]:
 
 
 def text_problems(field: str, text: str, max_length: int) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a plain text: one printable line of so many characters at most."""
+    """Yield what is wrong with a plain text: one line, in any script, of so many characters."""
     if len(text) > max_length:
         yield InvalidInputError(field, f"Use at most {max_length} characters.")
-    elif not text.isprintable():
-        yield InvalidInputError(field, "Use printable characters only, on one line.")
+    elif not is_line(text):
+        yield InvalidInputError(field, NO_LINE)
 
 
 def external_id_problems(external_id: str) -> Iterator[InvalidInputError]:
@@ -99,12 +102,12 @@ def metadata_problems(metadata: Mapping[str, str]) -> Iterator[InvalidInputError
             message = f"Use a key of 1 to {MAX_METADATA_KEY_LENGTH} characters."
         elif len(value) > MAX_METADATA_VALUE_LENGTH:
             message = f"Use a value of at most {MAX_METADATA_VALUE_LENGTH} characters."
-        elif not (key + value).isprintable():
-            message = "Use printable characters only, on one line."
+        elif not (is_line(key) and is_line(value)):
+            message = NO_LINE
         else:
             continue
         yield InvalidInputError(f"metadata.{key}", message)
-    # Half a surrogate pair, which is not printable, has no UTF-8.
+    # Half a surrogate pair, which is refused, has no UTF-8.
     size = sum(len(text.encode(errors="replace")) for pair in metadata.items() for text in pair)
     if size > MAX_METADATA_BYTES:
         yield InvalidInputError(

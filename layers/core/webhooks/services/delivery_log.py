@@ -11,6 +11,7 @@ from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import DeliveryErasedError, InvalidInputError, TooManyAttemptsError
 from webhooks.domain.event import parse_timestamp
+from webhooks.domain.filing import is_until, reach_ms
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.seed import Seed, fresh
 from webhooks.domain.webhook import InvalidWebhookError
@@ -75,9 +76,14 @@ class Logbook:
         query = _query(webhook, wanted)
         scope = ("deliveries", *("" if part is None else str(part) for part in query))
         before = cursors.unseal(self._cursor_key, scope, cursor)
+        until_ms = query.until_ms
+        if until_ms is not None:
+            now_ms = self._now_ns() // 1_000_000
+            query = query._replace(until_ms=reach_ms(until_ms, now_ms))
         found = self._log.page(query, limit, before)
         tell_unreadable(self._observer, found.unreadable)
-        return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
+        items = [one for one in found.items if until_ms is None or is_until(one, until_ms)]
+        return Page(items, cursors.seal(self._cursor_key, scope, found.next))
 
     def get(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
         """Return one delivery, None where the webhook has none of that id, or no longer."""

@@ -18,6 +18,8 @@ from webhooks.domain.errors import (
     UnavailableError,
 )
 from webhooks.domain.seed import Seed, fresh
+from webhooks.domain.texts import is_blank, is_line
+from webhooks.domain.webhook_rules import NO_LINE
 from webhooks.ports import Page
 
 if TYPE_CHECKING:
@@ -75,8 +77,10 @@ class Keyring:
         """
         if not is_account_id(account_id):
             raise InvalidInputError("account_id", ACCOUNT_ID_RULE)
-        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-            raise InvalidInputError("name", f"Use at most {MAX_NAME_LENGTH} printable characters.")
+        if len(name) > MAX_NAME_LENGTH:
+            raise InvalidInputError("name", f"Use at most {MAX_NAME_LENGTH} characters.")
+        if not is_line(name):
+            raise InvalidInputError("name", NO_LINE)
         seed = seed or fresh(self._now_ns, self._random_bytes)
         # The id begins with the time, so that the index by account lists the newest first.
         random = seed.now_ms.to_bytes(_TIME_BYTES) + seed.draw("API key", _RANDOM_BYTES)
@@ -105,7 +109,7 @@ class Keyring:
 
         Raises InvalidInputError, and ScopeExceededError for a scope that `by` has not.
         """
-        if not name.strip():
+        if is_blank(name):
             raise InvalidInputError("name", "Give the key a name.")
         asked = by.scopes if scopes is None else api_key.parse_scopes(scopes)
         if not asked <= by.scopes:

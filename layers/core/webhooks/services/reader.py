@@ -219,7 +219,7 @@ class Reader:
                 unclaimed.append(read)
             elif isinstance(claim, BaseException):
                 failures.add([read.message.id], claim)
-            elif claim.occurred_at_ms != read.event.occurred_at_ms:
+            elif claim.occurred_at_ms != read.event.occurred_at_ms and not read.event.ahead:
                 changed[read.message][read.place] = claim.occurred_at_ms
         again = {
             message: self._again(message, times, rejected) for message, times in changed.items()
@@ -227,8 +227,12 @@ class Reader:
         settled: list[Read] = []
         for index, read in enumerate(reads):
             event: Event | None = read.event
-            if index in claims and not isinstance(claims[index], EventClaim):
+            claim = claims.get(index)
+            if index in claims and not isinstance(claim, EventClaim):
                 continue
+            if event is not None and event.ahead and isinstance(claim, EventClaim):
+                # Its body does not depend on when it was accepted: it need not be read again.
+                event = replace(event, occurred_at_ms=claim.occurred_at_ms)
             if read.place in changed.get(read.message, ()):
                 event = again[read.message].get(read.place)
             if event is not None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
-from uuid import UUID
 
-from webhooks.domain.delivery import Status
+from webhooks.domain.delivery import Delivery, Status
 from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.event import parse_timestamp
+from webhooks.domain.filing import filed_at_ms, is_until, reach_ms
 from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.run import Run
 from webhooks.domain.selection import Selection
@@ -22,8 +22,6 @@ NOT_ARRIVED = (Status.RETRYING, Status.WAITING, Status.EXHAUSTED)
 REPLAYABLE = (*NOT_ARRIVED, Status.SUCCEEDED)
 """The statuses that may be asked for. A cancelled delivery has no webhook any more, and a pending
 one is about to be sent."""
-
-_TIME_SHIFT = 80
 
 
 class ReplayStatus(StrEnum):
@@ -91,7 +89,21 @@ class Replay:
             return self.selection.until_ms
         if self.position is None:
             return self.selection.since_ms
-        return UUID(self.position).int >> _TIME_SHIFT
+        return min(filed_at_ms(self.position), self.selection.until_ms)
+
+    @property
+    def reach(self) -> Selection:
+        """Where to look for what the selection says: see `filing`."""
+        until_ms = reach_ms(self.selection.until_ms, self.created_at_ms)
+        return self.selection._replace(until_ms=until_ms)
+
+    def takes(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery that was found is one to send again.
+
+        A test is of no real event, and of an erased one there is nothing left to send.
+        """
+        known = not (delivery.test or delivery.erased)
+        return known and is_until(delivery, self.selection.until_ms)
 
     def advanced(self, position: str | None, results: Sequence[bool], now_ms: int) -> Replay:
         """Return the replay after more attempts; `results` says of each whether it succeeded."""

@@ -206,11 +206,10 @@ class ReplayJob:
             msg = f"a replay's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
         found = self._walk.batch(
-            key.account_id, key.webhook_id, replay.selection, self._batch_size, replay.position
+            key.account_id, key.webhook_id, replay.reach, self._batch_size, replay.position
         )
         tell_unreadable(self._observer, found.unreadable)
-        # A test is of no real event, and of an erased one there is nothing left to send.
-        sendable = [each for each in found.items if not (each.test or each.erased)]
+        sendable = [each for each in found.items if replay.takes(each)]
         wanted = [each for each in sendable if destination.webhook.takes(each)]
         for unwanted in sendable:
             if unwanted.status is Status.WAITING and unwanted not in wanted:

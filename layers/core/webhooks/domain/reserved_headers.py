@@ -1,0 +1,91 @@
+"""The names of headers that are not a customer's to set, as families.
+
+A header of a delivery is believed by whatever stands before a receiver or in it. The families are
+rules on the words of a name rather than lists, since each proxy, network and tracer has names of
+its own for the same things. Names that begin with a vendor's letters are no family: Cloudflare's
+`CF-Access-Client-Id` and Vercel's `x-vercel-protection-bypass` let a delivery in.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PUNCTUATION = re.compile(r"[^0-9a-z]")
+
+_OURS = r"accept|date|user-agent|(?:webhook|x-sendcomms)-.*"
+"""The sender's own (contract 2.3). `Content-*` is under `_FRAMING`."""
+
+_FRAMING = r"accept-encoding|content-.*|expect|host|http2-settings|keep-alive|upgrade"
+"""What frames the request or its response, or decides where it goes."""
+
+_NEXT_HOP = r"connection|te|trailers?|transfer-encoding|via|proxy(?:-.*)?"
+"""For the next hop only (RFC 9110, section 7.6.1; RFC 2616, section 13.5.1). CGI makes of `Proxy`
+the environment variable `HTTP_PROXY`."""
+
+_SENDER = r"authorization|cookie2?|(?:.*-)?remote-?(?:user|groups?|name|email)"
+"""Who a request is from; a delivery proves that by its signature."""
+
+_CERTIFICATE = r".*client-?(?:cert|verify|dn|s-dn)(?:-.*|ificate.*)?|(?:.*-)?(?:ssl|mtls)-.*"
+"""The certificate of a client, as what ends TLS passes it on (RFC 9440)."""
+
+_WHOSE = (
+    r"client|remote|real|source|src|socket|peer|user|viewer|visitor|connecting|connection|external"
+    r"|origin|original|originating|true|cluster|proxyuser"
+)
+_CLIENT_ADDRESS = (
+    r"(?:.*-)?forward(?:ed|ing)?(?:-.*)?"
+    r"|(?:.*-)?(?:ips?|ip-?v[46]|ip-?addr(?:ess)?|addr|remote-.*)"
+    rf"|.*(?:{_WHOSE})-?(?:ips?|ip-?v[46]|ip-?addr(?:ess)?|addr(?:ess)?|host|hostname|port)"
+    r"|.*pseudo-?ip-?v[46]|(?:.*-)?coming-from"
+)
+"""Where a request comes from: `X-Forwarded-For`, `X-Real-IP`, `X-Azure-ClientIP` and their like.
+Limits by address, allow-lists and logs go by it."""
+
+_PARTS = r"ur[il]|uris?|urls?|path|path-info|query|query-?string|host|method|scheme|proto(?:col)?"
+_ORIGINAL_URL = (
+    rf"(?:.*-)?(?:original|rewrite|rewritten|override|request|unencoded|destination|raw|http|envoy)"
+    rf"-?(?:{_PARTS})"
+    rf"|(?:x-)?(?:{_PARTS}|url-scheme|script-name|server-name|server-port|base-url|dst-host)"
+    r"|(?:.*-)?original-dst-.*|front-end-https|destination|(?:.*-)?https?"
+)
+"""What was asked for before a proxy changed it: `X-Original-URL`, `X-Rewrite-URL`, `X-Host`. Some
+frameworks route by it."""
+
+_METHOD_OVERRIDE = r".*override|(?:x-)?(?:http-?)?method(?:-.*)?"
+"""`X-HTTP-Method-Override` and its like make another request of a POST."""
+
+_EARLY_DATA = r"early-data"
+"""Says that a request may be a replay (RFC 8470, section 5.1): a receiver may answer 425."""
+
+_TRACING = (
+    r"(?:.*-)?(?:traces?|tracing|tracer|span)(?:-.*)?|.*(?:trace|span)(?:-?id)?"
+    r"|(?:.*-)?trace(?:parent|state|response|context|flags|bin)|(?:.*-)?baggage"
+    r"|(?:x-)?(?:b3|datadog|newrelic|instana|dynatrace|sw[0-9]+)(?:-.*)?|(?:x-)?ot-.*"
+    r"|uber(?:ctx)?-.*|elastic-apm-.*|(?:x-)?(?:request|correlation)-?id|(?:x-)?correlation-context"
+)
+"""The trace that a request belongs to, and its id: one value for all deliveries would join them
+all in one trace, or be taken for one request."""
+
+_CONDITION = r"if(?:-.*)?|unless-modified-since|(?:request-)?range|accept-ranges"
+"""Conditions and ranges (RFC 9110, sections 13.1 and 14.2): a server may skip the request, as with
+412, or answer with a part."""
+
+_RESERVED = re.compile(
+    "|".join(
+        f"(?:{family})"
+        for family in (
+            *(_OURS, _FRAMING, _NEXT_HOP, _SENDER, _CERTIFICATE, _CLIENT_ADDRESS, _ORIGINAL_URL),
+            *(_METHOD_OVERRIDE, _EARLY_DATA, _TRACING, _CONDITION),
+        )
+    ),
+    re.ASCII,
+)
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a header, its name in any case, is not a customer's to set.
+
+    CGI and what came after it (WSGI, PHP, Rack) know no difference between `X-A`, `X_A` and `X.A`:
+    there a header of another spelling would stand in the place of ours.
+    """
+    return _RESERVED.fullmatch(_PUNCTUATION.sub("-", name.lower())) is not None

@@ -1,0 +1,47 @@
+"""Which characters a line of an owner's own words may have, in any script.
+
+The rule names what is refused. A list of what is allowed would be that of one version of Unicode,
+and leave out joiners, which Persian and Hindi are spelled with, the wide space of Japanese, and
+the scripts to come.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_REFUSED = re.compile(
+    "["
+    # Controls, ends of lines and paragraphs: they would make a line two, or steer a terminal.
+    "\x00-\x1f\x7f-\x9f\u2028\u2029"
+    # Embeddings, overrides and isolates of direction: they reorder what is shown behind the text
+    # (Unicode Technical Report 36, section 2.5). The marks of direction stay: U+200E, U+200F,
+    # U+061C have an effect on their neighbours alone, and Hebrew and Arabic are written with them.
+    "\u202a-\u202e\u2066-\u2069"
+    # Deprecated format characters, a byte order mark, annotations: no part of any spelling.
+    "\u206a-\u206f\ufeff\ufff9-\ufffb"
+    # Half a surrogate pair, which has no UTF-8; private use and noncharacters, which have no
+    # meaning between two systems.
+    "\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff"
+    + "".join(chr(plane << 16 | last) for plane in range(1, 15) for last in (0xFFFE, 0xFFFF))
+    # Tags, which hide a text in a text; the variation selectors among them stay, for names in Han.
+    + "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+    "]"
+)
+
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+
+
+def is_line(text: str) -> bool:
+    """Tell whether a text is a line in some script: no controls, no overrides of direction."""
+    return _REFUSED.search(text) is None
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text has nothing to see: spaces, joiners and other format characters alone."""
+    return all(unicodedata.category(character) in _INVISIBLE for character in text)
+
+
+def escaped(text: str) -> str:
+    """Return a text as a line: each character that is refused in one is written as an escape."""
+    return _REFUSED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

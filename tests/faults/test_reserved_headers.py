@@ -1,0 +1,46 @@
+"""Row 97: a webhook's record is older than the rules for its headers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.receiver import Receiver
+from webhooks.domain.delivery import Status
+
+if TYPE_CHECKING:
+    from support.stand import Case
+
+RESERVED = {
+    "X-Real-IP": "192.0.2.1",
+    "x_original_url": "/admin",
+    "X-HTTP-Method-Override": "DELETE",
+    "Early-Data": "1",
+    "traceparent": "00-1-1-00",
+    "If-None-Match": "*",
+    "Range": "bytes=0-0",
+}
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_row_97_a_header_that_is_reserved_by_now_is_not_sent(case: Case, name: str) -> None:
+    with Receiver() as hook:
+        case.webhook(hook, headers={name: RESERVED[name], "X-Team": "billing"})
+        assert case.dispatch(case.message()) == []
+        assert case.delivery().status is Status.SUCCEEDED
+        [request] = hook.requests
+    assert request.method == "POST"
+    assert request.headers["x-team"] == "billing"
+    assert name.lower() not in request.headers
+
+
+def test_row_97_a_webhook_with_a_reserved_header_can_be_changed(case: Case) -> None:
+    path = f"/api/v1/webhooks/{case.webhook('https://hooks.example.com/', headers=RESERVED).id}"
+    answer = case.acme.call("PATCH", path, json={"description": "Billing"})
+    assert (answer.status, answer.data["header_names"]) == (200, list(RESERVED))
+    refused = case.acme.call("PATCH", path, json={"headers": RESERVED})
+    assert refused.status == 422
+    assert {one["field"] for one in refused.error["details"]} == {
+        f"headers.{name}" for name in RESERVED
+    }

@@ -1,0 +1,146 @@
+"""Where an event stands in the order of time, and how it is found there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from support import samples
+from support.world import World
+from webhooks.domain.delivery import delivery_id
+from webhooks.domain.errors import InvalidEventError
+from webhooks.domain.filing import MAX_AHEAD_MS, filed
+from webhooks.domain.intake import read_message
+from webhooks.domain.jobs.replay import Replay, select
+from webhooks.domain.ses import SesAccounts
+from webhooks.domain.shard import ALL, Part, read_part, to_message
+from webhooks.domain.timestamps import LATEST_MS, to_text
+
+NOW_MS = samples.NOW_MS
+HOURS_MS = 3_600_000
+AHEAD = [MAX_AHEAD_MS + 1, 60_000, 9 * HOURS_MS, LATEST_MS - NOW_MS]
+
+
+def text(at_ms: int, **changes: object) -> str:
+    return samples.event_text(timestamp=to_text(at_ms), **changes)
+
+
+def times(world: World) -> list[int]:
+    """Return the times that the recorded deliveries are filed under."""
+    return sorted(UUID(one.id).int >> 80 for one in world.deliveries.deliveries.values())
+
+
+@pytest.mark.parametrize("own_ms", [0, NOW_MS - 1, NOW_MS, NOW_MS + 1, NOW_MS + MAX_AHEAD_MS])
+def test_an_event_of_the_past_or_about_now_is_filed_under_its_own_time(own_ms: int) -> None:
+    world = World()
+    world.add()
+    world.send(text(own_ms))
+    assert times(world) == [own_ms]
+    assert world.deliveries.claims == {}, "a plain event costs no claim"
+
+
+@pytest.mark.parametrize("ahead_ms", AHEAD)
+def test_an_event_stamped_ahead_is_filed_under_its_acceptance(ahead_ms: int) -> None:
+    world = World()
+    world.add()
+    world.send(text(NOW_MS + ahead_ms))
+    assert times(world) == [NOW_MS]
+    [(_, body, _)] = world.sender.posts
+    assert json.loads(body)["timestamp"] == to_text(NOW_MS + ahead_ms)
+
+
+@pytest.mark.parametrize("more", [{}, {"id": "evt_mine"}], ids=["derived id", "own id"])
+def test_copies_that_are_accepted_at_other_times_are_one_event(more: dict[str, str]) -> None:
+    world = World()
+    world.add()
+    message = text(NOW_MS + 9 * HOURS_MS, **more)
+    world.send(message)
+    world.now_ms += 60_000
+    assert world.send(message, message) == []
+    assert times(world) == [NOW_MS]
+    assert len(world.sender.posts) == 1
+
+
+def test_a_record_of_ses_stamped_ahead_is_filed_as_any_event() -> None:
+    record = {
+        "eventType": "Send",
+        "mail": {
+            "timestamp": to_text(NOW_MS + HOURS_MS),
+            "messageId": "m-1",
+            "destination": ["a@example.com"],
+        },
+        "send": {},
+    }
+    world = World(ses_accounts=SesAccounts(default="acc_1"))
+    world.add(events=("*",))
+    for _ in range(2):
+        assert world.send(json.dumps(record)) == []
+        world.now_ms += 1000
+    assert times(world) == [NOW_MS]
+    assert len(world.sender.posts) == 1
+
+
+def test_a_part_of_a_message_keeps_its_settled_time_and_cannot_be_ahead() -> None:
+    [event] = read_message(
+        text(NOW_MS + HOURS_MS), sent_at_ms=NOW_MS, ses_accounts=SesAccounts()
+    ).events
+    assert (event.ahead, event.id_fixes_time, event.occurred_at_ms) == (True, False, NOW_MS)
+    part = Part(event, ALL, NOW_MS)
+    read = read_part(json.loads(to_message(part)), sent_at_ms=NOW_MS + 5)
+    assert read.event == replace(event, ahead=False, id_fixes_time=True)
+    document = json.loads(to_message(part)) | {"occurred_at_ms": NOW_MS + HOURS_MS}
+    assert read_part(document, sent_at_ms=NOW_MS + 5).event.occurred_at_ms == NOW_MS
+
+
+def test_filing_leaves_the_bytes_alone() -> None:
+    [event] = read_message(text(NOW_MS), sent_at_ms=NOW_MS, ses_accounts=SesAccounts()).events
+    ahead = filed(event, NOW_MS - HOURS_MS)
+    assert replace(ahead, occurred_at_ms=NOW_MS, ahead=False, id_fixes_time=True) == event
+    assert filed(event, NOW_MS) is event
+
+
+def replay(until: str | None) -> Replay:
+    return Replay(
+        account_id="acc_1",
+        webhook_id=samples.WEBHOOK_ID,
+        id="019b4069-0000-7000-8000-00000000000a",
+        selection=select("2025-01-01T00:00:00Z", until, None, NOW_MS),
+        created_at_ms=NOW_MS,
+        updated_at_ms=NOW_MS,
+    )
+
+
+@pytest.mark.parametrize("until", [None, to_text(NOW_MS), "9999-12-31T23:59:59Z"])
+def test_a_replay_up_to_now_reaches_what_is_filed_a_little_ahead(until: str | None) -> None:
+    made = replay(until)
+    assert made.selection.until_ms == NOW_MS
+    assert made.reach.until_ms == NOW_MS + MAX_AHEAD_MS
+    assert made.reach._replace(until_ms=NOW_MS) == made.selection
+    ahead = samples.delivery(
+        id=delivery_id("evt_1", NOW_MS + MAX_AHEAD_MS, samples.WEBHOOK_ID), created_at_ms=NOW_MS
+    )
+    assert made.takes(ahead)
+    assert not made.takes(replace(ahead, created_at_ms=NOW_MS + 1)), "it came after its beginning"
+    assert not made.takes(replace(ahead, test=True))
+    assert not made.takes(replace(ahead, erased=True))
+
+
+@pytest.mark.parametrize("ago_ms", [1, MAX_AHEAD_MS])
+def test_a_replay_up_to_about_now_reaches_so_too(ago_ms: int) -> None:
+    made = replay(to_text(NOW_MS - ago_ms))
+    assert made.reach.until_ms == NOW_MS - ago_ms + MAX_AHEAD_MS
+    later = samples.delivery(
+        id=delivery_id("evt_1", NOW_MS, samples.WEBHOOK_ID), created_at_ms=NOW_MS
+    )
+    assert not made.takes(later)
+    assert made.takes(replace(later, created_at_ms=NOW_MS - ago_ms))
+
+
+def test_a_replay_up_to_an_earlier_time_reaches_just_that() -> None:
+    made = replay(to_text(NOW_MS - MAX_AHEAD_MS - 1))
+    assert made.reach == made.selection
+    with pytest.raises(InvalidEventError, match="until"):
+        replay("tomorrow")
