@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local.handlers import live_secrets
 from local.receiver import PATHS, Received, Receiver
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 DIRECTORY = ROOT / ".local"
 LOG = DIRECTORY / "run.log"
 _DEFAULT_PORTS = {"PORT": 8080, "AWS_PORT": 4566, "RECEIVER_PORT": 9000}
-_PARAMETERS = {"RETRY_SCHEDULE": "RetrySchedule", "RECOVERY_SCHEDULE": "RecoverySchedule"}
+_PARAMETERS = {
+    "RETRY_SCHEDULE": "RetrySchedule",
+    "RECOVERY_SCHEDULE": "RecoverySchedule",
+    "MAX_EVENTS_PER_MINUTE": "MaxEventsPerMinute",
+    "MAX_REQUESTS_PER_HOST": "MaxRequestsPerHost",
+    "DOCS_PAGE": "DocsPage",
+}
 _MAX_PORT = 65535
 _TIDYING_SECONDS = 20.0
 """How long the parts may take to stop: they do in one, and Ctrl-C is to end everything."""
@@ -142,11 +148,25 @@ def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
     for variable, name in _PARAMETERS.items():
         value = environment.get(variable)
         if value and name in declared:
-            if not re.search(declared[name].get("AllowedPattern", ""), value):
-                msg = f"{variable} {declared[name]['ConstraintDescription']}"
+            complaint = _complaint(declared[name], value)
+            if complaint is not None:
+                msg = f"{variable} {complaint}"
                 raise WrongSettingError(msg)
             chosen[name] = value
     return chosen
+
+
+def _complaint(declared: Mapping[str, Any], value: str) -> str | None:
+    """Return how a value is wrong for a parameter of the template, None where it is right."""
+    if not re.search(declared.get("AllowedPattern", ""), value):
+        return str(declared["ConstraintDescription"])
+    if value not in declared.get("AllowedValues", [value]):
+        return f"must be {' or '.join(declared['AllowedValues'])}"
+    if declared["Type"] == "Number" and not (
+        value.isdecimal() and declared["MinValue"] <= int(value) <= declared["MaxValue"]
+    ):
+        return f"must be a whole number from {declared['MinValue']} to {declared['MaxValue']}"
+    return None
 
 
 def _banner(outputs: Mapping[str, str], receiver_url: str, secret: str, seconds: float) -> str:

@@ -77,7 +77,9 @@ class Api:
             self.resolver.include_router(checks.router, prefix="/api/v1/webhooks")
             self.resolver.include_router(recipients.router, prefix="/api/v1/recipients")
             self.resolver.include_router(event_types.router, prefix="/api/v1/event-types")
-            self.resolver.include_router(documents.make_router(self.resolver))
+            self.resolver.include_router(
+                documents.make_router(self.resolver, with_page=services.docs_page)
+            )
             self.resolver.include_router(dashboard.router, prefix="/dashboard")
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:

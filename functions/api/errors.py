@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
 from api.api_error import ApiError
+from api.rate_limit_errors import RATE_LIMITS
 from api.schemas.base import ProblemOut
 from webhooks.domain.errors import (
     DeliveryErasedError,
@@ -24,12 +25,7 @@ from webhooks.domain.errors import (
     RotationConflictError,
     ScopeExceededError,
     TooManyAttemptsError,
-    TooManyCallsError,
-    TooManyEnablesError,
-    TooManyErasuresError,
     TooManyReplaysError,
-    TooManyResendsError,
-    TooManyTestsError,
     UnavailableError,
     WebhookDisabledError,
 )
@@ -235,7 +231,7 @@ def _refused_until(error: RateLimitExceededError | OverlapRunningError) -> ApiEr
 
 
 def _rate_limit_exceeded(error: RateLimitExceededError) -> ApiError:
-    code, message = _RATE_LIMITS[type(error)]
+    code, message = RATE_LIMITS[type(error)]
     return ApiError(429, code, message, headers={"Retry-After": str(error.retry_after_seconds)})
 
 
@@ -339,28 +335,6 @@ def _internal_error() -> ApiError:
     )
 
 
-_RATE_LIMITS: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
-    TooManyCallsError: (
-        "too_many_calls",
-        "This account has reached its limit of calls per minute. Wait before you call again.",
-    ),
-    TooManyTestsError: (
-        "too_many_tests",
-        "This webhook has reached its limit of test events per hour. Wait before you send another.",
-    ),
-    TooManyResendsError: (
-        "too_many_resends",
-        "This webhook has reached its limit of resends per hour. Wait, or start a replay.",
-    ),
-    TooManyEnablesError: (
-        "too_many_enables",
-        "This webhook has reached its limit of enabling per hour. Mend its receiver, then wait.",
-    ),
-    TooManyErasuresError: (
-        "too_many_erasures",
-        "This account has reached its limit of erasures per day. Wait before you start another.",
-    ),
-}
 _REFUSALS = {
     HostLimitReachedError: _host_limit_reached,
     LimitReachedError: _limit_reached,

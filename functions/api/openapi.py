@@ -74,7 +74,7 @@ _TAGS = {
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("What to name when you ask about the call.", {"type": "string"}),
     "Cache-Control": (
-        "Responses are for their caller alone, and not stored; the dashboard's files may be.",
+        "Responses are for their caller alone, and not stored; pages and documents may be.",
         {"enum": ["no-store", "no-cache"]},
     ),
     "X-Content-Type-Options": ("The type is what Content-Type says.", {"const": "nosniff"}),

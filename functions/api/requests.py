@@ -63,6 +63,10 @@ class Services(Protocol):
     """All that the API works with; `wiring.Services` is one, which builds each when first asked."""
 
     @property
+    def docs_page(self) -> bool:
+        """Whether the API has its page of documentation."""
+
+    @property
     def own_api(self) -> OwnApi:
         """What knows the API's own names."""
 

@@ -34,17 +34,19 @@ def handle(
 def _message(record: dict[str, Any]) -> Message:
     system = record["attributes"]
     attributes = record.get("messageAttributes", {})
-    arrived_at_ms, tries, suspicions = carried(
+    values = carried(
         {name: value.get("stringValue") for name, value in attributes.items()},
         sent_at_ms=int(system["SentTimestamp"]),
     )
     return Message(
         id=record["messageId"],
         body=record["body"],
-        arrived_at_ms=arrived_at_ms,
+        arrived_at_ms=values.arrived_at_ms,
         group=system.get("MessageGroupId"),
         receive_count=int(system.get("ApproximateReceiveCount", 1)),
-        tries=tries,
-        suspicions=suspicions,
+        tries=values.tries,
+        suspicions=values.suspicions,
+        delays=values.delays,
+        paced=values.paced,
         receipt_handle=record.get("receiptHandle", ""),
     )

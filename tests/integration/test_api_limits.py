@@ -137,3 +137,68 @@ def test_a_limit_that_the_accounts_own_makes_needless_costs_nothing() -> None:
         *([201] * 3),
         409,
     ]
+
+
+EVENTS = "/api/v1/events"
+EVENT = {"event": "email.sent", "data": {"to": "ann@example.com"}}
+
+
+def publish(api: ApiOnFakes, count: int, **more: Any) -> Any:
+    events = [{**EVENT, "id": f"{len(api.events.sent)}-{one}"} for one in range(count)]
+    return api.acme.call("POST", EVENTS, json=events, **more)
+
+
+def test_an_account_publishes_only_so_many_events_a_minute_and_none_of_a_call_too_many() -> None:
+    api = api_with(published=50)
+    assert publish(api, 30).status == 202
+    answer = publish(api, 22)
+    assert (answer.status, answer.error["code"]) == (429, "too_many_events")
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert len(api.events.sent) == 30
+    assert api.observer.counts["OverLimitEvents"] == 22
+    # What is less has room, and other accounts have their own.
+    assert publish(api, 20).status == 202
+    assert len(api.events.sent) == 50
+    assert api.globex.call("POST", EVENTS, json=EVENT).status == 202
+
+
+def test_more_events_than_a_minute_allows_are_refused_for_good() -> None:
+    api = api_with(published=50)
+    assert publish(api, 51).status == 422
+    assert publish(api, 50).status == 202
+
+
+def test_events_that_are_none_are_not_counted() -> None:
+    api = api_with(published=2)
+    wrong = [{"event": "email.lost"}] * 40
+    assert api.acme.call("POST", EVENTS, json=[*wrong, EVENT]).status == 202
+    assert publish(api, 2).status == 202
+
+
+def test_a_refused_publication_is_not_kept_under_its_key() -> None:
+    api = api_with(published=2)
+    assert publish(api, 2).status == 202
+    headers = {"Idempotency-Key": "k"}
+    publish(api, 1)
+    assert api.acme.call("POST", EVENTS, json=EVENT, headers=headers).status == 429
+    api.rate_limit_store.used.clear()
+    api.rate_limits._events.clear()
+    assert api.acme.call("POST", EVENTS, json=EVENT, headers=headers).status == 202
+
+
+def test_a_process_with_few_events_writes_nothing_and_counts_in_lots_past_them() -> None:
+    api = api_with(published=2000)
+    api.rate_limit_store.writes = 0
+    api.rate_limits.publish("other", 10)
+    assert api.rate_limit_store.writes == 0
+    for _ in range(10):
+        api.rate_limits.publish("other", 1)
+    assert api.rate_limit_store.writes == 1
+
+
+def test_without_a_count_events_are_published() -> None:
+    api = api_with(published=1)
+    assert publish(api, 1).status == 202
+    # The first one is of the call itself.
+    api.rate_limit_store.failures.plan("consume", True, True)
+    assert publish(api, 1).status == 202

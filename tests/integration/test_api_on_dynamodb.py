@@ -54,6 +54,7 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         cursor_key=CURSOR_KEY,
     )
     services = SimpleNamespace(
+        docs_page=True,
         own_api=OwnApi(),
         registry=registry,
         keyring=keyring,

@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +189,8 @@ def test_the_page_runs_what_its_policy_names_and_loads_nothing_of_others() -> No
         assert policy[directive].split() == named
     assert policy["default-src"] == "'none'"
     assert policy["connect-src"] == "'self'"
-    assert page.loads == ["data:,"]
-    assert re.findall(r'url: "(.*)"', page.sources["script"][-1]) == ["/api/v1/openapi.json"]
+    assert policy["require-trusted-types-for"] == "'script'"
+    loads = {load for load in page.loads if not load.startswith("#")}
+    assert loads == {"data:,", "/api/v1/openapi.json"}
     # A browser makes these \n before it takes a digest.
     assert "\r" not in answer.text

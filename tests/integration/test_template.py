@@ -72,6 +72,8 @@ def test_a_parameter_that_the_template_does_not_allow_is_refused(name: str, valu
         ("MaxEnablesPerHour", "max_enables_per_hour"),
         ("MaxErasuresPerDay", "max_erasures_per_day"),
         ("MaxCallsPerMinute", "max_calls_per_minute"),
+        ("MaxEventsPerMinute", "max_events_per_minute"),
+        ("MaxRequestsPerHost", "max_requests_per_host"),
         ("DefaultAccountId", "default_account_id"),
     ],
 )

@@ -98,6 +98,8 @@ class Queue:
                 values.tries,
                 values.suspicions,
                 f"handle{self.numbers}",
+                values.delays,
+                values.paced,
             )
             self.messages.append((self.world.now_ms + 1000 * sent.delay_seconds, message))
         self.world.queue.sent.clear()

@@ -79,6 +79,8 @@ class TimedWorld(World):
                 group=one.group,
                 tries=one.tries,
                 suspicions=one.suspicions,
+                delays=one.delays,
+                paced=one.paced,
             )
             for one in sent
         ]

@@ -168,6 +168,7 @@ class ApiOnFakes:
     addresses: dict[str, Sequence[str]] = field(default_factory=dict)
     max_webhooks: int = 50
     max_webhooks_per_host: int = 10_000
+    docs_page: bool = True
     limits: dict[RateLimit, int] = field(default_factory=LIMITS.copy)
     webhooks: FakeWebhookStore = field(default_factory=FakeWebhookStore)
     deliveries: FakeDeliveryStore = field(default_factory=FakeDeliveryStore)
@@ -222,7 +223,12 @@ class ApiOnFakes:
             store=self.erasure_store, scheduler=self.erasure_scheduler, rate_limits=self.rate_limits
         )
         self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
-        self.publisher = Publisher(self.events, self.observer, subscriptions=self.webhooks)
+        self.publisher = Publisher(
+            self.events,
+            self.observer,
+            rate_limits=self.rate_limits,
+            subscriptions=self.webhooks,
+        )
         self.replays = ReplayService(
             store=self.replay_store,
             scheduler=self.replay_scheduler,

@@ -22,6 +22,7 @@ from support.fakes import (
     FakeDeliveryStore,
     FakeDeliveryWalk,
     FakeHealthStore,
+    FakeHostTurns,
     FakeJobStore,
     FakeKeptOperationalEvents,
     FakeOverdueDeliveries,
@@ -39,6 +40,7 @@ from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
 from webhooks.adapters.destinations import DynamoDBDestinationStore
 from webhooks.adapters.dynamodb import DynamoDBWebhookStore
 from webhooks.adapters.health import DynamoDBHealthStore
+from webhooks.adapters.host_turns import DynamoDBHostTurns
 from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
 from webhooks.adapters.jobs import DynamoDBJobStore
 from webhooks.adapters.kept_events import DynamoDBKeptOperationalEvents
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         DeliveryWalk,
         DestinationStore,
         HealthStore,
+        HostTurns,
         JobStore,
         KeptOperationalEvents,
         OverdueDeliveries,
@@ -106,6 +109,7 @@ class Stores(NamedTuple):
     pauses: PauseStore
     subscriptions: Subscriptions
     kept_events: KeptOperationalEvents
+    host_turns: HostTurns
 
 
 class Clock:
@@ -172,6 +176,7 @@ def on_fakes() -> Stores:
         pauses=FakePauseStore(health),
         subscriptions=webhooks,
         kept_events=FakeKeptOperationalEvents(),
+        host_turns=FakeHostTurns(),
     )
 
 
@@ -196,6 +201,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         pauses=DynamoDBPauseStore(client, "WebhooksTable"),
         subscriptions=DynamoDBSubscriptions(client, "WebhooksTable"),
         kept_events=DynamoDBKeptOperationalEvents(client, table, clock=clock),
+        host_turns=DynamoDBHostTurns(client, table),
     )
 
 

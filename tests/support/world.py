@@ -13,6 +13,7 @@ from support.fakes import (
     FakeDeliveryWalk,
     FakeEventQueue,
     FakeHealthStore,
+    FakeHostTurns,
     FakeJobScheduler,
     FakeJobStore,
     FakeKeptOperationalEvents,
@@ -21,6 +22,7 @@ from support.fakes import (
     FakeOverdueDeliveries,
     FakeOverdueJobs,
     FakePauseStore,
+    FakeRateLimitStore,
     FakeReceivedMessages,
     FakeRejectedMessages,
     FakeScheduler,
@@ -34,7 +36,9 @@ from webhooks.domain.webhook import Secrets
 from webhooks.services.batches import Batches
 from webhooks.services.deliverer import Deliverer
 from webhooks.services.dispatcher import Dispatcher
+from webhooks.services.event_limits import EventLimits
 from webhooks.services.health import HealthKeeper
+from webhooks.services.host_limits import HostLimits
 from webhooks.services.jobs import quota
 from webhooks.services.jobs.erasure import ErasureJob
 from webhooks.services.jobs.recovery import RecoveryJob
@@ -86,6 +90,11 @@ class World:
     check_records: FakeJobStore[Check] = field(default_factory=FakeJobStore)
     ses_accounts: AccountChooser = field(default_factory=SesAccounts)
     ses_headers: tuple[str, ...] = ()
+    rate_limit_store: FakeRateLimitStore = field(default_factory=FakeRateLimitStore)
+    host_turns: FakeHostTurns = field(default_factory=FakeHostTurns)
+    events_per_minute: int = 0
+    requests_per_host: int = 0
+    """There are no such limits, unless a test says so."""
     settle_seconds: float = 90.0
     short_delay_seconds: float = -1.0
     """No delay is short, unless a test says so."""
@@ -184,6 +193,25 @@ class World:
             ses_headers=self.ses_headers,
             clock=self.clock,
             max_threads=8,
+            event_limits=EventLimits(
+                self.rate_limit_store,
+                limit=self.events_per_minute,
+                rejected=self.rejected,
+                observer=self.observer,
+                clock=self.clock,
+                random=lambda: self.random,
+            ),
+            host_limits=self.host_limits,
+        )
+
+    @cached_property
+    def host_limits(self) -> HostLimits:
+        return HostLimits(
+            self.host_turns,
+            rate=self.requests_per_host,
+            observer=self.observer,
+            clock=self.clock,
+            random=lambda: self.random,
         )
 
     @cached_property
@@ -213,6 +241,7 @@ class World:
             random=lambda: self.random,
             schedule=self.recovery_schedule,
             deliveries_per_second=self.recovery_rate,
+            host_limits=self.host_limits,
         )
 
     @cached_property

@@ -10,7 +10,7 @@ import pytest
 
 from support import samples
 from support.dispatching import REFUSED, World
-from webhooks.domain.event import MAX_BODY_BYTES, accept
+from webhooks.domain.event import MAX_BODY_BYTES, Holder, accept
 from webhooks.domain.intake import read_message
 from webhooks.domain.timestamps import LATEST_MS
 from webhooks.services import reader
@@ -68,7 +68,7 @@ def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World)
 def claimed_far_ahead(world: World, event_id: str) -> None:
     """Settle an event's time as the version before did, which filed it wherever it was stamped."""
     event = accept(samples.event_document(id=event_id), sent_at_ms=world.now_ms)
-    world.deliveries.claim(replace(event, occurred_at_ms=LATEST_MS))
+    world.deliveries.claim(replace(event, occurred_at_ms=LATEST_MS), Holder("former", 0))
 
 
 def test_an_event_that_its_first_copys_time_makes_too_large_is_dead_lettered_and_its_batch_goes_on(

@@ -31,6 +31,21 @@ def test_what_waits_is_sent_oldest_first_at_the_rate(world: World) -> None:
     assert {world.stored(one).status for one in deliveries} == {Status.SUCCEEDED}
 
 
+def test_a_drain_sends_what_its_host_may_get_and_waits_for_the_rest(world: World) -> None:
+    world.recovery_rate = 50
+    world.requests_per_host = 4
+    deliveries = world.wait_for(10)
+    world.drain()
+    # Two unasked, and a second's turns.
+    assert world.step() == DRAINING
+    assert sorted(world.sent()) == [one.id for one in deliveries[:6]]
+    assert world.step() == DRAINING
+    assert len(world.sent()) == 6
+    world.now_ms += 1000
+    assert world.step() == DRAINING
+    assert sorted(world.sent()) == [one.id for one in deliveries]
+
+
 def test_one_that_fails_in_draining_goes_back_to_its_schedule(world: World) -> None:
     first, second = world.wait_for(2)
     world.drain()

@@ -55,6 +55,7 @@ class World(Services):
             observer=self.observer,
             clock=lambda: NOW,
             deliveries_per_second=RATE,
+            host_limits=self.host_limits,
         )
 
     def missed(self, count: int, status: Status = Status.EXHAUSTED, **changes: Any) -> list[str]:
@@ -346,3 +347,24 @@ def test_a_delivery_that_settles_meanwhile_is_passed_over(world: World) -> None:
     world.deliveries.put_settled([last.after(samples.attempt(2, error=None), Status.SUCCEEDED)])
     assert world.step(replay) is None
     assert sorted(world.sent()) == ids[:3]
+
+
+def test_a_replay_sends_what_its_host_may_get_and_waits_for_the_rest() -> None:
+    world = World()
+    world.host_limits._rate = 2
+    ids = world.missed(6)
+    replay = world.replays.start(world.webhook(), since=SINCE)
+    sent: list[int] = []
+    for _ in range(3):
+        # One unasked, and a second's turns: three, which are a step's; then none.
+        assert world.step(replay) is not None
+        sent.append(len(world.sender.posts))
+    assert sent == [3, 3, 3]
+    world.now_ms += 1000
+    world.step(replay)
+    assert len(world.sender.posts) == 5
+    for _ in range(3):
+        world.now_ms += 1000
+        world.step(replay)
+    posted = [headers["X-SendComms-Delivery"] for _, _, headers in world.sender.posts]
+    assert posted == ids

@@ -13,6 +13,7 @@ from webhooks.domain.resending import (
     GIVES_UP_AFTER_MS,
     SUSPICIONS,
     TRIES,
+    Carried,
     Outgoing,
     carried,
     delay_seconds,
@@ -23,12 +24,12 @@ NOW_MS = samples.NOW_MS
 
 
 def test_a_message_without_attributes_arrived_when_sqs_took_it() -> None:
-    assert carried({}, sent_at_ms=NOW_MS) == (NOW_MS, 0, 0)
+    assert carried({}, sent_at_ms=NOW_MS) == Carried(NOW_MS)
 
 
 def test_what_is_written_is_read_back() -> None:
-    message = Outgoing("", None, arrived_at_ms=NOW_MS - 7, tries=12, suspicions=3)
-    assert carried(message.attributes, sent_at_ms=NOW_MS) == (NOW_MS - 7, 12, 3)
+    message = Outgoing("", None, 0, NOW_MS - 7, tries=12, suspicions=3, delays=4, paced=1)
+    assert carried(message.attributes, sent_at_ms=NOW_MS) == Carried(NOW_MS - 7, 12, 3, 4, 1)
 
 
 def test_no_attribute_moves_an_event_into_the_future() -> None:
@@ -37,14 +38,16 @@ def test_no_attribute_moves_an_event_into_the_future() -> None:
 
 def test_the_attributes_fit_in_what_a_producer_leaves_for_them() -> None:
     most = 10**15 - 1
-    message = Outgoing("", "acc_1", arrived_at_ms=most, tries=most, suspicions=most)
+    message = Outgoing(
+        "", "acc_1", arrived_at_ms=most, tries=most, suspicions=most, delays=most, paced=most
+    )
     assert message.size_bytes <= 4096
 
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "1e3", " 1", "x", "\u0663", "9" * 16, None])
 def test_an_attribute_that_is_no_number_of_ours_is_ignored(value: str | None) -> None:
     attributes = dict.fromkeys((ARRIVED_AT, TRIES, SUSPICIONS), value)
-    assert carried(attributes, sent_at_ms=NOW_MS) == (NOW_MS, 0, 0)
+    assert carried(attributes, sent_at_ms=NOW_MS) == Carried(NOW_MS)
 
 
 def test_the_delay_begins_at_five_seconds_and_doubles_to_twelve_minutes_and_a_jitter() -> None:

@@ -41,3 +41,17 @@ def test_a_wrong_schedule_is_refused() -> None:
 
 def test_the_settings_text_shows_no_key() -> None:
     assert "canary" not in repr(Settings.from_environment({"CURSOR_KEY": "canary"}))
+
+
+@pytest.mark.parametrize("name", ["MAX_EVENTS_PER_MINUTE", "MAX_REQUESTS_PER_HOST"])
+def test_a_limit_of_nought_is_none(name: str) -> None:
+    settings = Settings.from_environment({name: "0"})
+    assert getattr(settings, name.lower()) == 0
+    for text in ("-1", "1.5", "many"):
+        with pytest.raises(ValueError, match=name):
+            Settings.from_environment({name: text})
+
+
+def test_the_page_of_documentation_is_there_or_not() -> None:
+    assert Settings.from_environment({}).docs_page
+    assert not Settings.from_environment({"DOCS_PAGE": "false"}).docs_page

@@ -11,6 +11,7 @@ from support import samples
 from support.batching import KilledError, Queue, broken, event, fail, handle, posted
 from support.world import World
 from webhooks.domain.delivery import Outcome
+from webhooks.domain.resending import Outgoing
 from webhooks.services.batches import (
     MOST_SUSPICIONS,
     SECONDS_FOR_ONE_MESSAGE,
@@ -126,7 +127,7 @@ def test_a_suspect_is_not_held_up_for_ever_by_messages_that_take_all_the_time(
     assert posted(world) == [first]
     [back] = world.queue.sent
     if first == "txn_1":
-        assert back == (busy.body, "acc_2", 0, NOW_MS, 3, 0)
+        assert back == Outgoing(busy.body, "acc_2", 0, NOW_MS, tries=3)
         assert world.received.deleted == [["r2"]]
 
 

@@ -4,21 +4,34 @@ from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
+from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import docs_page, openapi
+from api.dependencies import IfNoneMatch
+from api.docs_page import DocsPage
 from api.operations import SCOPE_EXTENSION
 
 _PUBLIC: dict[str, Any] = {SCOPE_EXTENSION: None}
+_UNCHANGED: OpenAPIResponse = {"description": "Not Modified"}
 
 
-def make_router(app: APIGatewayHttpResolver) -> APIGatewayHttpRouter:
-    """Return the routes that tell of all the routes of `app`."""
+def make_router(app: APIGatewayHttpResolver, *, with_page: bool) -> APIGatewayHttpRouter:
+    """Return the routes that tell of all the routes of `app`; without its page where it is off."""
     router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
     @cache
-    def document() -> str:
-        return openapi.text(openapi.document(app))
+    def document() -> dict[str, Any]:
+        return openapi.document(app)
+
+    @cache
+    def text() -> tuple[str, str]:
+        made = openapi.text(document())
+        return made, docs_page.etag_of(made)
+
+    @cache
+    def page() -> DocsPage:
+        return docs_page.page(document())
 
     @router.get(
         "/api/v1/openapi.json",
@@ -30,16 +43,21 @@ def make_router(app: APIGatewayHttpResolver) -> APIGatewayHttpRouter:
             200: {
                 "description": "The document",
                 "content": {"application/json": {"schema": {"type": "object"}}},
-            }
+            },
+            304: _UNCHANGED,
         },
     )
-    def get_openapi_document() -> Response[str]:
+    def get_openapi_document(known: IfNoneMatch) -> Response[str]:
         """OpenAPI 3.1: every call, every response."""
-        return Response(200, content_types.APPLICATION_JSON, document())
+        body, etag = text()
+        return _answer(known, etag, content_types.APPLICATION_JSON, body)
+
+    if not with_page:
+        return router
 
     @router.get(
         "/docs",
-        summary="Try the API in a browser",
+        summary="Read about the API, and try it, in a browser",
         tags=["Documentation"],
         compress=True,
         openapi_extensions=_PUBLIC,
@@ -47,17 +65,34 @@ def make_router(app: APIGatewayHttpResolver) -> APIGatewayHttpRouter:
             200: {
                 "description": "The page",
                 "content": {"text/html": {"schema": {"type": "string"}}},
-            }
+            },
+            304: _UNCHANGED,
         },
     )
-    def get_docs() -> Response[str]:
+    def get_docs(known: IfNoneMatch) -> Response[str]:
         """A page that shows the document, takes a key and sends calls."""
-        html, policy = docs_page.page()
-        return Response(
-            200,
-            "text/html; charset=utf-8",
-            html,
-            headers={"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"},
-        )
+        html, policy, etag = page()
+        headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+        return _answer(known, etag, "text/html; charset=utf-8", html, headers)
 
     return router
+
+
+def _answer(
+    known: str | None,
+    etag: str,
+    content_type: str,
+    body: str,
+    headers: dict[str, str] | None = None,
+) -> Response[str]:
+    """Return a document, or 304 where the caller has this version of it (RFC 9110, 13.1.2)."""
+    # To be asked for each time: a deployment may change it.
+    headers = {
+        **(headers or {}),
+        "Cache-Control": "no-cache",
+        "ETag": etag,
+        "Vary": "Accept-Encoding",
+    }
+    if known is not None and (known.strip() == "*" or etag in known):
+        return Response(304, headers=headers, compress=False)
+    return Response(200, content_type, body, headers=headers)

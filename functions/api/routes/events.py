@@ -10,7 +10,7 @@ from api.operations import SCOPE_EXTENSION, refuses
 from api.requests import MAX_EVENTS_BODY_BYTES
 from api.schemas.events import REQUEST_BODY, PublishedOut, PublishedSuccess, warnings_of
 from webhooks.domain.api_key import Scope
-from webhooks.domain.errors import InvalidEventError, UnavailableError
+from webhooks.domain.errors import InvalidEventError, TooManyEventsError, UnavailableError
 from webhooks.services.publisher import Published
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -23,7 +23,7 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
     tags=["Events"],
     openapi_extensions={SCOPE_EXTENSION: Scope.PUBLISH.value, "requestBody": REQUEST_BODY},
 )
-@refuses(errors.body_too_large(MAX_EVENTS_BODY_BYTES))
+@refuses(errors.body_too_large(MAX_EVENTS_BODY_BYTES), TooManyEventsError())
 def publish_events(
     documents: PublishedDocuments,
     account_id: AccountId,

@@ -47,6 +47,9 @@ class Settings:
     max_enables_per_hour: int = 60
     max_erasures_per_day: int = 100
     max_calls_per_minute: int = 3_000
+    max_events_per_minute: int = 60_000
+    max_requests_per_host: int = 200
+    docs_page: bool = True
     default_account_id: str = "default"
     ses_headers: tuple[str, ...] = ()
     cursor_key: bytes = field(default=b"", repr=False)
@@ -65,6 +68,10 @@ class Settings:
                 msg = f"{name} must be a whole number from 1"
                 raise ValueError(msg)
             return int(text)
+
+        def limit(name: str, fallback: int) -> int:
+            text = environment.get(name) or str(fallback)
+            return 0 if text == "0" else integer(name, fallback)
 
         def schedule(name: str, fallback: tuple[float, ...]) -> tuple[float, ...]:
             text = environment.get(name)
@@ -95,6 +102,9 @@ class Settings:
             max_enables_per_hour=integer("MAX_ENABLES_PER_HOUR", default.max_enables_per_hour),
             max_erasures_per_day=integer("MAX_ERASURES_PER_DAY", default.max_erasures_per_day),
             max_calls_per_minute=integer("MAX_CALLS_PER_MINUTE", default.max_calls_per_minute),
+            max_events_per_minute=limit("MAX_EVENTS_PER_MINUTE", default.max_events_per_minute),
+            max_requests_per_host=limit("MAX_REQUESTS_PER_HOST", default.max_requests_per_host),
+            docs_page=environment.get("DOCS_PAGE") != "false",
             default_account_id=_account_id(
                 "DEFAULT_ACCOUNT_ID",
                 environment.get("DEFAULT_ACCOUNT_ID") or default.default_account_id,

@@ -1,6 +1,11 @@
 """The ports in memory: what the stores' conformance suite says of the real ones holds here too."""
 
-from support.fakes.accounts import FakeApiKeyStore, FakeKeptAnswers, FakeRateLimitStore
+from support.fakes.accounts import (
+    FakeApiKeyStore,
+    FakeHostTurns,
+    FakeKeptAnswers,
+    FakeRateLimitStore,
+)
 from support.fakes.deliveries import (
     RETENTION_SECONDS,
     FakeDeliveryStore,
@@ -31,6 +36,7 @@ __all__ = [
     "FakeDeliveryWalk",
     "FakeEventQueue",
     "FakeHealthStore",
+    "FakeHostTurns",
     "FakeJobScheduler",
     "FakeJobStore",
     "FakeKeptAnswers",

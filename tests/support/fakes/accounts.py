@@ -33,6 +33,40 @@ class FakeRateLimitStore:
         self.used[window] = used
         return True
 
+    def add(self, window: RateLimitWindow, count: int) -> int:
+        self.failures.check("add")
+        self.writes += 1
+        self.used[window] = self.used.get(window, 0) + count
+        return self.used[window]
+
+
+class FakeHostTurns:
+    """`HostTurns` in a dictionary, with every write counted."""
+
+    def __init__(self) -> None:
+        self.next_ms: dict[tuple[str, str], int] = {}
+        self.failures = Failures()
+        self.writes = 0
+
+    def reserve(
+        self,
+        account_id: str,
+        host: str,
+        *,
+        span_ms: int,
+        now_ms: int,
+        latest_ms: int,
+        least_ms: int = 0,
+    ) -> int | None:
+        self.failures.check("reserve")
+        self.writes += 1
+        begins_ms = max(self.next_ms.get((account_id, host), 0), now_ms)
+        if begins_ms > latest_ms:
+            return None
+        least_ms = least_ms if begins_ms == now_ms else 0
+        self.next_ms[account_id, host] = begins_ms + max(span_ms, least_ms)
+        return begins_ms
+
 
 class FakeApiKeyStore:
     """`ApiKeyStore` in a dictionary."""

@@ -113,6 +113,14 @@ def rate_limit_key(window: RateLimitWindow) -> Item:
     }
 
 
+def host_turns_key(account_id: str, host: str) -> Item:
+    """Return the key of an account's line of turns at a host; no webhook's id is `host`."""
+    return {
+        "owner": {"S": f"{owner(account_id, 'host')}{RATE_LIMITS}"},
+        "delivery_id": {"S": host},
+    }
+
+
 def deleted_webhook_key(account_id: str, webhook_id: str) -> Item:
     """Return the key of what is left of a webhook that was deleted: that there was one.
 

@@ -46,3 +46,19 @@ class DynamoDBRateLimitStore:
                     raise
                 return False
         return True
+
+    def add(self, window: RateLimitWindow, count: int) -> int:
+        """Add `count` to a window, in one write; returns its sum with it."""
+        with unavailable_on_failure("counting events"):
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=items.rate_limit_key(window),
+                UpdateExpression="SET expires_at = :end ADD #used :count",
+                ExpressionAttributeNames={"#used": "used"},
+                ExpressionAttributeValues={
+                    ":end": {"N": str(window.ends_at)},
+                    ":count": {"N": str(count)},
+                },
+                ReturnValues="UPDATED_NEW",
+            )
+        return int(answer["Attributes"]["used"]["N"])

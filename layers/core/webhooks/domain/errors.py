@@ -19,6 +19,7 @@
     ├── TooManyReplaysError             the webhook has had as many replays as a day allows
     ├── RateLimitExceededError          too much was asked for at a time; says when to go on
     │   ├── TooManyCallsError           calls of an account in a minute
+    │   ├── TooManyEventsError          events that an account publishes in a minute
     │   ├── TooManyTestsError           test events of a webhook in an hour
     │   ├── TooManyResendsError         resends of a webhook in an hour
     │   ├── TooManyEnablesError         enablings of a webhook in an hour
@@ -149,6 +150,10 @@ class RateLimitExceededError(WebhooksError):
 
 class TooManyCallsError(RateLimitExceededError):
     """The account has made as many calls within a minute as it may."""
+
+
+class TooManyEventsError(RateLimitExceededError):
+    """The account has published as many events within a minute as it may."""
 
 
 class TooManyTestsError(RateLimitExceededError):

@@ -1,4 +1,4 @@
-"""Rate limits for calls, tests, resends, enabling and erasures, in fixed windows of the clock."""
+"""Rate limits for calls, events, tests, resends, enabling and erasures, in windows of the clock."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class RateLimit(StrEnum):
     """What is counted."""
 
     CALLS = "calls"
+    PUBLISHED = "published"
+    EVENTS = "events"
     TESTS = "tests"
     RESENDS = "resends"
     ENABLES = "enables"
@@ -26,6 +28,8 @@ class RateLimit(StrEnum):
 
 _SECONDS = {
     RateLimit.CALLS: 60,
+    RateLimit.PUBLISHED: 60,
+    RateLimit.EVENTS: 60,
     RateLimit.TESTS: 3600,
     RateLimit.RESENDS: 3600,
     RateLimit.ENABLES: 3600,

@@ -21,6 +21,18 @@ TRIES = "sendcomms_tries"
 SUSPICIONS = "sendcomms_suspicions"
 """The attribute with the number of times that the event may have ended its dispatcher."""
 
+DELAYS = "sendcomms_delays"
+"""The attribute with the number of times that its events were above their account's limit."""
+
+PACED = "sendcomms_paced"
+"""The attribute of deliveries that a host's line held back: `HAS_TURN` or `ASKED`."""
+
+HAS_TURN = 1
+"""They come in their turn at their host, and are not counted again."""
+
+ASKED = 2
+"""The line was too long for a turn: they ask again."""
+
 GIVES_UP_AFTER_MS = 4 * 24 * 60 * 60 * 1000
 """How long after its first arrival a message that fails through a fault of ours is sent again."""
 
@@ -49,6 +61,8 @@ class Outgoing(NamedTuple):
     arrived_at_ms: int | None = None
     tries: int = 0
     suspicions: int = 0
+    delays: int = 0
+    paced: int = 0
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -57,6 +71,8 @@ class Outgoing(NamedTuple):
             ARRIVED_AT: self.arrived_at_ms,
             TRIES: self.tries or None,
             SUSPICIONS: self.suspicions or None,
+            DELAYS: self.delays or None,
+            PACED: self.paced or None,
         }
         return {name: str(number) for name, number in numbers.items() if number is not None}
 
@@ -74,6 +90,8 @@ class Carried(NamedTuple):
     arrived_at_ms: int
     tries: int = 0
     suspicions: int = 0
+    delays: int = 0
+    paced: int = 0
 
 
 def carried(attributes: Mapping[str, str | None], *, sent_at_ms: int) -> Carried:
@@ -84,13 +102,15 @@ def carried(attributes: Mapping[str, str | None], *, sent_at_ms: int) -> Carried
     """
     numbers = {
         name: int(value)
-        for name in (ARRIVED_AT, TRIES, SUSPICIONS)
+        for name in (ARRIVED_AT, TRIES, SUSPICIONS, DELAYS, PACED)
         if (value := attributes.get(name)) is not None and _NUMBER.fullmatch(value)
     }
     return Carried(
         min(numbers.get(ARRIVED_AT, sent_at_ms), sent_at_ms),
         numbers.get(TRIES, 0),
         numbers.get(SUSPICIONS, 0),
+        numbers.get(DELAYS, 0),
+        numbers.get(PACED, 0),
     )
 
 

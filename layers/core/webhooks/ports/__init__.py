@@ -2,6 +2,7 @@
 
 from webhooks.ports.accounts import (
     ApiKeyStore,
+    HostTurns,
     KeptAnswer,
     KeptAnswers,
     RateLimitStore,
@@ -56,6 +57,7 @@ __all__ = [
     "DestinationStore",
     "EventQueue",
     "HealthStore",
+    "HostTurns",
     "JobKey",
     "JobOwner",
     "JobRecord",

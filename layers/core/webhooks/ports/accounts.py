@@ -26,6 +26,33 @@ class RateLimitStore(Protocol):
         Holds for parallel calls too; where a response is lost, some are counted twice.
         """
 
+    def add(self, window: RateLimitWindow, count: int) -> int:
+        """Add `count` to a window, past any limit; returns its sum with it.
+
+        Where a response is lost, `count` may be added twice.
+        """
+
+
+class HostTurns(Protocol):
+    """An account's lines of turns at hosts, which all processes stand in."""
+
+    def reserve(
+        self,
+        account_id: str,
+        host: str,
+        *,
+        span_ms: int,
+        now_ms: int,
+        latest_ms: int,
+        least_ms: int = 0,
+    ) -> int | None:
+        """Reserve the line's next `span_ms`; returns when they begin, in Unix milliseconds.
+
+        Where they begin now, `least_ms` are reserved at least. None, with nothing reserved, where
+        they would begin after `latest_ms`. Where a response is
+        lost, a stretch of the line may be reserved that nobody uses.
+        """
+
 
 class ApiKeyStore(Protocol):
     """API keys, by hash."""

@@ -105,7 +105,10 @@ class Batches:
     ) -> list[str]:
         """Handle a batch; returns the ids of the messages that SQS is to hand out again."""
         now_ms = self._now_ms()
-        oldest_ms = min((message.arrived_at_ms for message in messages), default=now_ms)
+        oldest_ms = min(
+            (message.arrived_at_ms for message in messages if not message.held_back),
+            default=now_ms,
+        )
         self._observer.measure(OLDEST_EVENT_AGE, max(0, now_ms - oldest_ms))
         left = _Batch(messages)
         suspects = [one for one in messages if one.receive_count > MOST_RECEIVES or one.suspicions]
@@ -203,6 +206,8 @@ class Batches:
             arrived_at_ms=message.arrived_at_ms,
             tries=message.tries,
             suspicions=message.suspicions,
+            delays=message.delays,
+            paced=message.paced,
         )
 
     def _dead_letter(

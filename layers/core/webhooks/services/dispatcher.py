@@ -45,7 +45,9 @@ if TYPE_CHECKING:
         RejectedMessages,
     )
     from webhooks.services.deliverer import Deliverer
+    from webhooks.services.event_limits import EventLimits
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
     from webhooks.services.reader import Message, Read
     from webhooks.services.retries import Retries
@@ -85,9 +87,12 @@ class Dispatcher:
         clock: Callable[[], float],
         max_threads: int,
         ses_headers: Sequence[str] = (),
+        event_limits: EventLimits | None = None,
+        host_limits: HostLimits | None = None,
     ) -> None:
         """Attempt up to `max_threads` deliveries at once; `clock` gives Unix seconds.
 
+        Without `event_limits` or `host_limits` nothing has that limit.
         `ses_headers` are the names of the headers that go into the events of SES's records.
         """
         self._destinations = destinations
@@ -99,6 +104,8 @@ class Dispatcher:
         self._queue = queue
         self._observer = observer
         self._clock = clock
+        self._event_limits = event_limits
+        self._host_limits = host_limits
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
         self._sending = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="requeue")
         self._following = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="follow")
@@ -125,11 +132,15 @@ class Dispatcher:
         requeue = Requeue(self._queue, self._observer, deadline, self._sending)
         leftovers = Leftovers(requeue, self._observer)
         reads = self._reader.read(messages, failures, deadline, leftovers, requeue)
+        if self._event_limits is not None:
+            reads = self._event_limits.admitted(reads, self._threads, deadline, leftovers, requeue)
         unwanted = Unwanted(self._observer)
         matches = self._matches(reads, failures, deadline, leftovers, unwanted)
         unwanted.report()
         works = self._works(Sharding(requeue, self._observer).undivided(matches))
         works = self._with_records(works, failures, deadline, leftovers)
+        if self._host_limits is not None:
+            works = self._host_limits.paced(works, self._threads, deadline, leftovers)
         self._handle_all(works, failures, deadline, leftovers)
         leftovers.send()
         requeue.finish(failures)
@@ -330,7 +341,8 @@ class Dispatcher:
             if after is not None and after.status is Status.SUCCEEDED:
                 successes.append(after)
                 last = after.attempts[-1]
-                self._observer.measure(LATENCY, last.ended_after_ms(work.read.arrived_at_ms))
+                if not work.read.message.held_back:
+                    self._observer.measure(LATENCY, last.ended_after_ms(work.read.arrived_at_ms))
         for key in self._deliveries.put_settled(successes) if successes else ():
             failures.ids.update(messages[key])
             self._observer.count("UnrecordedSuccesses")

@@ -30,6 +30,8 @@ class _Left:
 
     source: Message
     delay_seconds: int
+    delays: int = 0
+    paced: int = 0
     message_ids: set[str] = field(default_factory=set)
     reads: list[Read] = field(default_factory=list)
     webhooks: dict[int, tuple[Read, list[str]]] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class Leftovers:
         """Send through `requeue`."""
         self._requeue = requeue
         self._observer = observer
-        self._left: dict[tuple[str, str, int], _Left] = {}
+        self._left: dict[tuple[str, str, int, int, int], _Left] = {}
         self._deliveries = 0
         self._events = 0
         self._messages: set[str] = set()
@@ -56,11 +58,28 @@ class Leftovers:
         left.message_ids |= work.message_ids
         _, webhook_ids = left.webhooks.setdefault(id(work.read), (work.read, []))
         webhook_ids.append(work.webhook_id)
+        self._messages.add(work.read.message.id)
         self._deliveries += 1
 
     def add_unread(self, work: Work) -> None:
         """Postpone a delivery whose record was not read."""
         self.add(work, UNREAD_DELAY_SECONDS)
+
+    def add_in_turn(self, work: Work, delay_seconds: int, paced: int) -> None:
+        """Have a delivery come again after a delay, `HAS_TURN` at its host or `ASKED` for one.
+
+        It is not counted as postponed, since no time was short.
+        """
+        left = self._of(work.read, delay_seconds, paced=paced)
+        left.message_ids |= work.message_ids
+        _, webhook_ids = left.webhooks.setdefault(id(work.read), (work.read, []))
+        webhook_ids.append(work.webhook_id)
+
+    def add_over_limit(self, read: Read, delay_seconds: int) -> None:
+        """Have an event that is above its account's limit come again, to be counted then."""
+        left = self._of(read, delay_seconds, delays=read.message.delays + 1)
+        left.message_ids.add(read.message.id)
+        left.reads.append(read)
 
     def add_events(self, reads: Iterable[Read]) -> None:
         """Postpone events whose webhooks were not read."""
@@ -75,6 +94,7 @@ class Leftovers:
             left = self._of(read, delay_seconds)
             left.message_ids.add(read.message.id)
             left.reads.append(read)
+            self._messages.add(read.message.id)
             self._events += 1
 
     def add_texts(
@@ -95,11 +115,13 @@ class Leftovers:
                 list(_parts(one)),
                 most_deliveries=MOST_AT_ONCE,
                 delay_seconds=one.delay_seconds,
+                delays=one.delays,
+                paced=one.paced,
             )
 
     def report(self) -> None:
         """Count and log, once, what was postponed; nothing where nothing was."""
-        if not self._messages:
+        if not (self._deliveries or self._events):
             return
         self._observer.count("PostponedDeliveries", self._deliveries)
         self._observer.count("PostponedEvents", self._events)
@@ -111,10 +133,9 @@ class Leftovers:
             messages=len(self._messages),
         )
 
-    def _of(self, read: Read, delay_seconds: int) -> _Left:
-        self._messages.add(read.message.id)
-        key = read.message.id, read.event.account_id, delay_seconds
-        return self._left.setdefault(key, _Left(read.message, delay_seconds))
+    def _of(self, read: Read, delay_seconds: int, *, delays: int = 0, paced: int = 0) -> _Left:
+        key = read.message.id, read.event.account_id, delay_seconds, delays, paced
+        return self._left.setdefault(key, _Left(read.message, delay_seconds, delays, paced))
 
 
 def _parts(left: _Left) -> Iterator[tuple[Part, int]]:

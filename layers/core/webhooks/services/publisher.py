@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from webhooks.ports import EventQueue, Observer, Subscriptions
+    from webhooks.services.rate_limits import RateLimits
 
 MAX_EVENTS = 100
 """Events in one request (contract 2.2)."""
@@ -50,12 +51,18 @@ class Publisher:
         queue: EventQueue,
         observer: Observer,
         *,
+        rate_limits: RateLimits | None = None,
         clock: Callable[[], float] = time.time,
         subscriptions: Subscriptions | None = None,
     ) -> None:
-        """`clock` gives Unix seconds. Without `subscriptions` no result counts its webhooks."""
+        """`clock` gives Unix seconds.
+
+        Without `rate_limits` an account may publish any number; without `subscriptions` no result
+        counts its webhooks.
+        """
         self._queue = queue
         self._observer = observer
+        self._rate_limits = rate_limits
         self._clock = clock
         self._subscriptions = subscriptions
         self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="count")
@@ -66,13 +73,16 @@ class Publisher:
         The account is left out of a document, or is this one. A document is checked here and goes
         on to the queue with nothing filled in but its account: what is derived of it later is the
         same as for a producer that sends it to the queue itself. Raises InvalidInputError where
-        there are none or too many.
+        there are none or too many at once, TooManyEventsError where the account's limit of a
+        minute has no room for all that are events: then none is published.
         """
         if not 1 <= len(documents) <= MAX_EVENTS:
             raise InvalidInputError("body", f"Send 1 to {MAX_EVENTS} events.")
         now_ms = int(self._clock() * 1000)
         results = [_checked(document, account_id, now_ms) for document in documents]
         places = [place for place, result in enumerate(results) if result.error is None]
+        if self._rate_limits is not None:
+            self._rate_limits.publish(account_id, len(places))
         messages = [
             Outgoing(_message(documents[place], account_id), account_id) for place in places
         ]

@@ -1,4 +1,4 @@
-"""Rate limits for calls, tests, resends, enabling and erasures."""
+"""Rate limits for calls, events, tests, resends, enabling and erasures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import math
 from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import (
+    InvalidInputError,
     TooManyCallsError,
     TooManyEnablesError,
     TooManyErasuresError,
+    TooManyEventsError,
     TooManyResendsError,
     TooManyTestsError,
     UnavailableError,
 )
+from webhooks.domain.lots import Lot, share
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, window_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from webhooks.domain.errors import RateLimitExceededError
+    from webhooks.domain.rate_limit import RateLimitWindow
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import Observer, RateLimitStore
 
@@ -27,6 +31,7 @@ CALLS_AT_ONCE = 20
 
 _ERRORS: Mapping[RateLimit, type[RateLimitExceededError]] = {
     RateLimit.CALLS: TooManyCallsError,
+    RateLimit.PUBLISHED: TooManyEventsError,
     RateLimit.TESTS: TooManyTestsError,
     RateLimit.RESENDS: TooManyResendsError,
     RateLimit.ENABLES: TooManyEnablesError,
@@ -37,9 +42,10 @@ _ERRORS: Mapping[RateLimit, type[RateLimitExceededError]] = {
 class RateLimits:
     """Counts what is asked for, and refuses what is too much, with the time to wait.
 
-    No limit is ever passed, however many processes count. Calls are taken in small lots, so that
-    counting one costs a twentieth of a write; what a process has left of its lot when the minute
-    ends is lost, so that an account whose calls go to many processes may get that many fewer.
+    No limit but that of events is ever passed, however many processes count. Calls are taken in
+    small lots, so that counting one costs a twentieth of a write; what a process has left of its
+    lot when the minute ends is lost, so that an account whose calls go to many processes may get
+    that many fewer. Events are counted as `domain.lots` says: an account with few costs no write.
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class RateLimits:
         self._clock = clock
         self._minute = 0
         self._lots: dict[str, int | None] = {}
+        self._events_minute = 0
+        self._events: dict[str, Lot] = {}
 
     def call(self, account_id: str) -> None:
         """Count a call of an account; raises TooManyCallsError.
@@ -78,6 +86,46 @@ class RateLimits:
         self._lots[account_id] = None if left is None else left - 1
         if left is None:
             raise TooManyCallsError(math.ceil(minute.ends_at - now))
+
+    def publish(self, account_id: str, count: int) -> None:
+        """Count the events of one call, all of them or none; raises TooManyEventsError.
+
+        Raises InvalidInputError for more of them than a whole minute allows.
+        Where the count cannot be had the events go through: their queue has a limit of its own.
+        """
+        limit = self._limits.get(RateLimit.PUBLISHED, 0)
+        if not limit or not count:
+            return
+        if count > limit:
+            message = f"Send at most {limit} events: this account's limit of a minute."
+            raise InvalidInputError("body", message)
+        now = self._clock()
+        minute = window_at(account_id, ACCOUNT, RateLimit.PUBLISHED, now)
+        if minute.number != self._events_minute:
+            self._events_minute = minute.number
+            self._events.clear()
+        lot = self._events.setdefault(account_id, Lot(share(limit)))
+        missing = count - lot.left
+        if missing > 0:
+            try:
+                taken = 0 if missing >= lot.refused else self._taken(minute, limit, missing)
+            except UnavailableError as error:
+                self._observer.log("warning", "events_not_counted", error=str(error))
+                return
+            if not taken:
+                # Fewer events may still fit.
+                lot.refused = missing
+                self._observer.count("OverLimitEvents", count)
+                raise TooManyEventsError(math.ceil(minute.ends_at - now))
+            lot.left += taken
+        lot.use(count)
+
+    def _taken(self, minute: RateLimitWindow, limit: int, missing: int) -> int:
+        """Return how many more events this process may let through, a lot where there is room."""
+        for count in sorted({max(missing, share(limit)), missing}, reverse=True):
+            if self._store.consume(minute, limit=limit, count=count):
+                return count
+        return 0
 
     def test(self, webhook: Webhook) -> None:
         """Count a test event of a webhook; raises TooManyTestsError, UnavailableError."""

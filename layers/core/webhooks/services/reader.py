@@ -46,7 +46,9 @@ class Message(NamedTuple):
 
     `arrived_at_ms` is when SQS took it, or the first of the messages that it comes of: `tries` of
     those failed through a fault of ours, `suspicions` of them may have ended their dispatcher.
-    `receive_count` counts receives, also those whose batch no dispatcher ever saw.
+    `receive_count` counts receives, also those whose batch no dispatcher ever saw. With `delays`
+    its parts are events that were above their account's limit so often, and with `paced`
+    deliveries that a host's line held back (see `domain.resending`).
     """
 
     id: str
@@ -57,13 +59,21 @@ class Message(NamedTuple):
     tries: int = 0
     suspicions: int = 0
     receipt_handle: str = ""
+    delays: int = 0
+    paced: int = 0
+
+    @property
+    def held_back(self) -> bool:
+        """Tell whether a limit delayed it: how old it is then says nothing of the stack."""
+        return bool(self.delays or self.paced)
 
 
 class Read(NamedTuple):
     """An event, and the message that it came in: with a `shard`, for those webhooks only.
 
     With `webhook_ids` for these of the shard alone. `arrived_at_ms` is when SQS took the event,
-    which for a part is before its own message. `place` is where in the message's array it was.
+    which for a part is before its own message. `place` is where in the message's array it was. One
+    that is `admitted` was counted towards its account's limit in an earlier message.
     """
 
     message: Message
@@ -72,6 +82,7 @@ class Read(NamedTuple):
     shard: Shard | None = None
     webhook_ids: tuple[str, ...] | None = None
     place: int = 0
+    admitted: bool = False
 
 
 class _EventId(NamedTuple):
@@ -182,7 +193,14 @@ class Reader:
         rejected += _refused(message, content)
         if content.parts:
             return [
-                Read(message, part.event, part.arrived_at_ms, _shard(part), part.webhook_ids)
+                Read(
+                    message,
+                    part.event,
+                    part.arrived_at_ms,
+                    _shard(part),
+                    part.webhook_ids,
+                    admitted=not message.delays,
+                )
                 for part in content.parts
             ]
         return [

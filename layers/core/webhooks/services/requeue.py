@@ -48,13 +48,16 @@ class Requeue:
         *,
         most_deliveries: int,
         delay_seconds: int = 0,
+        delays: int = 0,
+        paced: int = 0,
         metric: str | None = None,
     ) -> None:
         """Begin to send parts of one account, each with its number of deliveries.
 
         A message holds at most `most_deliveries`, or as many as its bytes allow once there is no
         time for attempts left. `metric` counts the messages. They are not suspected of what their
-        message was: its dispatcher got as far as this.
+        message was: its dispatcher got as far as this. `delays` and `paced` say which limit held
+        them back (see `Message`).
         """
 
         def most() -> int:
@@ -63,14 +66,22 @@ class Requeue:
         account_id = parts[0][0].event.account_id
         texts = (text for text, _ in to_messages(parts, most))
         at_once = -(-sum(number for _, number in parts) // MOST_AT_ONCE)
-        like = _like(source)._replace(group=account_id, delay_seconds=delay_seconds, suspicions=0)
+        like = _like(source)._replace(
+            group=account_id,
+            delay_seconds=delay_seconds,
+            suspicions=0,
+            delays=delays,
+            paced=paced,
+        )
         self._begin(message_ids, (like._replace(body=text) for text in texts), metric, at_once)
 
     def send_texts(
         self, source: Message, texts: Sequence[str], group: str | None, delay_seconds: int
     ) -> None:
         """Begin to send what a message says, or some of it, as it came."""
-        like = _like(source)._replace(group=group, delay_seconds=delay_seconds)
+        like = _like(source)._replace(
+            group=group, delay_seconds=delay_seconds, delays=source.delays, paced=source.paced
+        )
         self._begin({source.id}, (like._replace(body=text) for text in texts))
 
     def call(self, message_ids: Set[str], call: Callable[[], None]) -> None:

@@ -73,6 +73,7 @@ class JobServices(OwnersServices, SendingServices):
             observer=self.observer,
             clock=self._clock,
             deliveries_per_second=self.settings.replay_rate,
+            host_limits=self.host_limits,
         )
 
     @cached_property
@@ -148,6 +149,7 @@ class JobServices(OwnersServices, SendingServices):
             random=random.random,
             schedule=self.settings.recovery_schedule,
             deliveries_per_second=self.settings.recovery_rate,
+            host_limits=self.host_limits,
         )
 
     @cached_property

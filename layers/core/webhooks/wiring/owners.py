@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class OwnersServices(Base):
     """The api's services but for jobs."""
 
+    @property
+    def docs_page(self) -> bool:
+        """Whether the API has its page of documentation."""
+        return self.settings.docs_page
+
     @cached_property
     def own_api(self) -> OwnApi:
         """What knows the API's own names."""
@@ -87,6 +92,7 @@ class OwnersServices(Base):
             DynamoDBRateLimitStore(self._dynamodb, settings.deliveries_table),
             limits={
                 RateLimit.CALLS: settings.max_calls_per_minute,
+                RateLimit.PUBLISHED: settings.max_events_per_minute,
                 RateLimit.TESTS: settings.max_tests_per_hour,
                 RateLimit.RESENDS: settings.max_resends_per_hour,
                 RateLimit.ENABLES: settings.max_enables_per_hour,
@@ -116,6 +122,7 @@ class OwnersServices(Base):
         return Publisher(
             self._event_queue,
             self.observer,
+            rate_limits=self.rate_limits,
             subscriptions=DynamoDBSubscriptions(self._dynamodb, self.settings.webhooks_table),
         )
 

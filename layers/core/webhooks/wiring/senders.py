@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from webhooks.services.batches import Batches
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.event_limits import EventLimits
+    from webhooks.services.host_limits import HostLimits
     from webhooks.services.redriver import Redriver
     from webhooks.services.retrier import Retrier
 
@@ -66,6 +68,36 @@ class SendingServices(Base):
             ses_headers=settings.ses_headers,
             clock=self._clock,
             max_threads=_THREADS,
+            event_limits=self._event_limits,
+            host_limits=self.host_limits,
+        )
+
+    @cached_property
+    def _event_limits(self) -> EventLimits:
+        from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+        from webhooks.services.event_limits import EventLimits
+
+        return EventLimits(
+            DynamoDBRateLimitStore(self._dynamodb, self.settings.deliveries_table),
+            limit=self.settings.max_events_per_minute,
+            rejected=self._rejected,
+            observer=self.observer,
+            clock=self._clock,
+            random=random.random,
+        )
+
+    @cached_property
+    def host_limits(self) -> HostLimits:
+        """What paces the requests to hosts."""
+        from webhooks.adapters.host_turns import DynamoDBHostTurns
+        from webhooks.services.host_limits import HostLimits
+
+        return HostLimits(
+            DynamoDBHostTurns(self._dynamodb, self.settings.deliveries_table),
+            rate=self.settings.max_requests_per_host,
+            observer=self.observer,
+            clock=self._clock,
+            random=random.random,
         )
 
     @cached_property

@@ -24,6 +24,7 @@ from webhooks.domain.pace import (
 )
 from webhooks.domain.retry import JITTER, probe_delay
 from webhooks.domain.selection import Selection
+from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.together import together
 from webhooks.services.trouble import tell_unreadable
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Page,
     )
     from webhooks.services.health import HealthKeeper
+    from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
     from webhooks.services.retrier import Retrier
 
@@ -82,8 +84,13 @@ class RecoveryJob:
         random: Callable[[], float],
         schedule: Sequence[float],
         deliveries_per_second: int,
+        host_limits: HostLimits | None = None,
     ) -> None:
-        """Wait `schedule` between probes; `clock` gives Unix seconds, `random` 0 to 1."""
+        """Wait `schedule` between probes; `clock` gives Unix seconds, `random` 0 to 1.
+
+        A step sends no more than `host_limits` allow.
+        """
+        self._host_limits = host_limits
         self._store = store
         self._health = health
         self._walk = walk
@@ -257,8 +264,13 @@ class RecoveryJob:
         count = at_once(pace)
         found = self._waiting(key, count, remaining_seconds, before.past, webhook)
         if found.items:
-            attempts = self._send(key, destination, found.items[:count], remaining_seconds)
-            return self._paced(webhook, again, next_pace(pace, attempts, self._rate))
+            turns = turns_of(self._host_limits, webhook, len(found.items[:count]))
+            batch = found.items[: turns.now]
+            if batch:
+                attempts = self._send(key, destination, batch, remaining_seconds)
+                pace = next_pace(pace, attempts, self._rate)
+            after = self._paced(webhook, again, pace)
+            return after._replace(seconds=max(after.seconds, turns.wait_seconds))
         if found.next is not None:
             return again._replace(past=found.next)
         if before.past is not None:

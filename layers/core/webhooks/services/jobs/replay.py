@@ -16,6 +16,7 @@ from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_
 from webhooks.domain.pace import MAX_RATE, PAUSE_SECONDS
 from webhooks.domain.seed import Seed, fresh
 from webhooks.ports import JobOwner, Page
+from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
 from webhooks.services.jobs.starting import ensure_started, start, was_started
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from webhooks.domain.webhook import Webhook
+    from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import DeliveryWalk, DestinationStore, JobScheduler, JobStore, Observer
+    from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
     from webhooks.services.retrier import Retrier
 
@@ -163,8 +165,13 @@ class ReplayJob:
         observer: Observer,
         clock: Callable[[], float],
         deliveries_per_second: int,
+        host_limits: HostLimits | None = None,
     ) -> None:
-        """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds."""
+        """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds.
+
+        Nor does a step send more than `host_limits` allow.
+        """
+        self._host_limits = host_limits
         self._store = store
         self._walk = walk
         self._destinations = destinations
@@ -191,11 +198,9 @@ class ReplayJob:
         if replay is None:
             return None
         destination = self._destinations.destination(key.account_id, key.webhook_id)
-        if destination is None:
-            self._end(replay, ReplayStatus.FAILED, "webhook_deleted")
-            return None
-        if not destination.webhook.active:
-            self._end(replay, ReplayStatus.FAILED, "webhook_disabled")
+        if destination is None or not destination.webhook.active:
+            reason = "webhook_deleted" if destination is None else "webhook_disabled"
+            self._end(replay, ReplayStatus.FAILED, reason)
             return None
         pause_seconds = self._pauses.seconds_left(destination.webhook)
         if pause_seconds:
@@ -205,8 +210,16 @@ class ReplayJob:
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a replay's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
+        return self._send(replay, destination)
+
+    def _send(self, replay: Replay, destination: Destination) -> NextStep | None:
+        """Send what the receiver and its host may be sent now."""
+        turns = turns_of(self._host_limits, destination.webhook, self._batch_size)
+        if not turns.now:
+            self._store.save(replay, kept(replay, self._now_ms(), turns.wait_seconds))
+            return NextStep(turns.wait_seconds)
         found = self._walk.batch(
-            key.account_id, key.webhook_id, replay.reach, self._batch_size, replay.position
+            replay.account_id, replay.webhook_id, replay.reach, turns.now, replay.position
         )
         tell_unreadable(self._observer, found.unreadable)
         sendable = [each for each in found.items if replay.takes(each)]

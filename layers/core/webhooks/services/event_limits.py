@@ -1,0 +1,234 @@
+"""The limit of an account's events a minute, as dispatchers keep it together.
+
+Events above it go back to the queue as messages of their account's group, with a delay by their
+place in line, however they came: as events, in arrays, as records of Amazon SES. They are counted
+again when they come. The other events of their batch are not affected.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.intake import RejectedMessage
+from webhooks.domain.lots import Lot, share
+from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow, window_at
+from webhooks.domain.resending import FEWEST_TRIES
+from webhooks.domain.shard import ALL, Part, to_message
+from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.rejecting import tell_rejected
+from webhooks.services.together import begin
+from webhooks.services.trouble import tell
+from webhooks.services.turns import in_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from webhooks.ports import Observer, RateLimitStore, RejectedMessages
+    from webhooks.services.deadline import Deadline
+    from webhooks.services.leftovers import Leftovers
+    from webhooks.services.reader import Read
+    from webhooks.services.requeue import Requeue
+
+OVER_LIMIT = "over_limit"
+"""The reason of an event that was above its account's limit for as long as SQS keeps a message."""
+
+OVER_LIMIT_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
+"""How long after its first arrival an event above its account's limit is delayed again.
+
+It is delayed `domain.resending.FEWEST_TRIES` times at least: one that is redriven must not end at
+once."""
+
+LONGEST_DELAY_SECONDS = 540
+"""The longest delay of what a limit holds back. SQS's is 900 seconds; this stays under the ten
+minutes of the alarm on waiting events."""
+
+
+class _Wanted(NamedTuple):
+    """What of an account's events in a batch this process has to have counted."""
+
+    window: RateLimitWindow
+    missing: int
+    amount: int
+
+
+class EventLimits:
+    """Counts the events of accounts; kept between invocations, with what this process may use."""
+
+    def __init__(
+        self,
+        store: RateLimitStore,
+        *,
+        limit: int,
+        rejected: RejectedMessages,
+        observer: Observer,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        """Allow each account `limit` events a minute, 0: any number.
+
+        `clock` gives Unix seconds, `random` a number from 0 to 1.
+        """
+        self._store = store
+        self._limit = limit
+        self._rejected = rejected
+        self._observer = observer
+        self._clock = clock
+        self._random = random
+        self._minute = 0
+        self._lots: dict[str, Lot] = {}
+        self._told: set[str] = set()
+
+    def admitted(
+        self,
+        reads: Sequence[Read],
+        threads: Executor,
+        deadline: Deadline,
+        leftovers: Leftovers,
+        requeue: Requeue,
+    ) -> list[Read]:
+        """Return the events that their accounts may have delivered now; the others are delayed.
+
+        Where the count cannot be had, or there is no time for it, they are let through.
+        """
+        if not self._limit:
+            return list(reads)
+        counted: defaultdict[str, list[Read]] = defaultdict(list)
+        for read in reads:
+            if not read.admitted:
+                counted[read.event.account_id].append(read)
+        over: dict[int, int] = {}
+        for account_id, (room, place) in self._rooms(counted, threads, deadline).items():
+            for further, read in enumerate(counted[account_id][room:]):
+                over[id(read)] = place + further
+        if not over:
+            return list(reads)
+        self._hold_back([one for one in reads if id(one) in over], over, leftovers, requeue)
+        return [one for one in reads if id(one) not in over]
+
+    def _rooms(
+        self, counted: Mapping[str, Sequence[Read]], threads: Executor, deadline: Deadline
+    ) -> dict[str, tuple[int, int]]:
+        """Return, for accounts above their limit, how many go on and the place of the next one.
+
+        The place is the number of events of this minute that were above the limit before it.
+        """
+        now = self._clock()
+        wanted: dict[str, _Wanted] = {}
+        for account_id, reads in counted.items():
+            window = window_at(account_id, ACCOUNT, RateLimit.EVENTS, now)
+            if window.number != self._minute:
+                self._minute = window.number
+                self._lots.clear()
+                self._told.clear()
+            lot = self._lots.setdefault(account_id, Lot(share(self._limit)))
+            missing = lot.use(len(reads))
+            if missing:
+                # Once the limit is reached the sum past it is the events in line, so it is exact.
+                full = lot.refused < inf
+                amount = missing if full else max(missing, share(self._limit))
+                wanted[account_id] = _Wanted(window, missing, amount)
+        rooms: dict[str, tuple[int, int]] = {}
+        for account_id, used in self._counted(wanted, threads, deadline).items():
+            one, lot = wanted[account_id], self._lots[account_id]
+            before = used - one.amount
+            granted = min(max(0, self._limit - before), one.amount)
+            if granted < one.amount:
+                lot.refused = one.amount - granted
+            lot.left += max(0, granted - one.missing)
+            if granted < one.missing:
+                further = len(counted[account_id]) - one.missing
+                rooms[account_id] = further + granted, max(0, before - self._limit)
+        return rooms
+
+    def _counted(
+        self, wanted: Mapping[str, _Wanted], threads: Executor, deadline: Deadline
+    ) -> dict[str, int]:
+        """Add to the common counts; returns the sums of those that could be had."""
+
+        def add(account_id: str) -> int:
+            one = wanted[account_id]
+            return self._store.add(one.window, one.amount)
+
+        sums: dict[str, int] = {}
+        accounts = list(wanted)
+        for account_id, added in zip(
+            accounts, begin(threads, deadline.in_time(add), accounts), strict=True
+        ):
+            error = added.exception()
+            if error is None:
+                sums[account_id] = added.result()
+            elif not isinstance(error, NoTimeLeftError):
+                tell(self._observer, "events_not_counted", error, account_id=account_id)
+        return sums
+
+    def _hold_back(
+        self,
+        reads: Sequence[Read],
+        places: Mapping[int, int],
+        leftovers: Leftovers,
+        requeue: Requeue,
+    ) -> None:
+        """Delay events, those of one message together; dead-letter those that were for days."""
+        self._observer.count("OverLimitEvents", len(reads))
+        self._tell(reads)
+        delays: dict[tuple[str, str], int] = {}
+        ended: list[RejectedMessage] = []
+        for read in in_turns(reads, lambda read: read.event.account_id):
+            if self._ends(read):
+                ended.append(_rejected(read))
+                continue
+            owner = read.message.id, read.event.account_id
+            if owner not in delays:
+                delays[owner] = self._delay_seconds(places[id(read)])
+            leftovers.add_over_limit(read, delays[owner])
+        tell_rejected(self._observer, ended)
+        for one in ended:
+            requeue.call({one.message_id}, partial(self._reject, one))
+
+    def _delay_seconds(self, place: int) -> int:
+        """Return until when an event is kept: a minute for each whole limit of events before it.
+
+        Spread over that minute, so that they do not all come at its beginning.
+        """
+        seconds = 60 - self._clock() % 60 + 60 * (place // self._limit) + 60 * self._random()
+        if seconds > LONGEST_DELAY_SECONDS:
+            # Its place is too far away: it comes before that and asks again.
+            seconds = LONGEST_DELAY_SECONDS * (1 - self._random() / 2)
+        return int(seconds)
+
+    def _ends(self, read: Read) -> bool:
+        age_ms = self._clock() * 1000 - read.arrived_at_ms
+        return age_ms > OVER_LIMIT_ENDS_AFTER_MS and read.message.delays >= FEWEST_TRIES
+
+    def _reject(self, message: RejectedMessage) -> None:
+        if self._rejected.put([message]):
+            msg = "the events dead-letter queue did not take it"
+            raise UnavailableError(msg)
+
+    def _tell(self, reads: Iterable[Read]) -> None:
+        """Log each account once a minute and process."""
+        for account_id in dict.fromkeys(read.event.account_id for read in reads):
+            if account_id not in self._told:
+                self._told.add(account_id)
+                self._observer.log(
+                    "warning", "events_over_limit", account_id=account_id, limit=self._limit
+                )
+
+
+def _rejected(read: Read) -> RejectedMessage:
+    """Return an event for the events dead-letter queue, as a message that a redrive can send."""
+    event, message = read.event, read.message
+    part = Part(event, read.shard or ALL, read.arrived_at_ms, read.webhook_ids)
+    return RejectedMessage(
+        message.id,
+        to_message(part),
+        OVER_LIMIT,
+        "was above its account's limit of events a minute for 14 days",
+        event.account_id,
+        read.arrived_at_ms,
+    )

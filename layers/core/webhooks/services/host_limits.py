@@ -1,0 +1,227 @@
+"""The limit of an account's requests a second to a host, over all of its webhooks.
+
+What a process may not send now gets a turn of the common line, and comes again then: a message for
+just these deliveries, which is not counted again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.health import Circuit
+from webhooks.domain.host_turns import Bucket, delays, line_ms, lot
+from webhooks.domain.resending import ASKED, HAS_TURN
+from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.services.together import begin
+from webhooks.services.trouble import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from webhooks.domain.webhook import Webhook
+    from webhooks.ports import HostTurns, Observer
+    from webhooks.services.deadline import Deadline
+    from webhooks.services.leftovers import Leftovers
+    from webhooks.services.reader import Read
+    from webhooks.services.work import Work
+
+PACED_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
+"""A delivery that asked for a turn before and whose event arrived so long ago is sent at once."""
+
+_MOST_BUCKETS = 4096
+"""Hosts that a process remembers; of one that it forgot it begins with a full bucket."""
+
+_SAME_LOG_SECONDS = 60.0
+_MILLISECONDS = 1000
+
+
+class Line(NamedTuple):
+    """Whose requests to which host."""
+
+    account_id: str
+    host: str
+
+
+class Turns(NamedTuple):
+    """What came of asking for turns: how many may be used now, and the seconds to wait for more."""
+
+    now: int
+    wait_seconds: float = 0.0
+
+
+class HostLimits:
+    """Paces the requests to hosts; kept between invocations, with this process's buckets."""
+
+    def __init__(
+        self,
+        turns: HostTurns,
+        *,
+        rate: int,
+        observer: Observer,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        """Allow each account `rate` requests a second to a host, 0: any number.
+
+        `clock` gives Unix seconds, `random` a number from 0 to 1.
+        """
+        self._turns = turns
+        self._rate = rate
+        self._observer = observer
+        self._clock = clock
+        self._random = random
+        self._buckets: OrderedDict[Line, Bucket] = OrderedDict()
+        self._told: dict[str, float] = {}
+
+    def paced(
+        self,
+        works: Sequence[Work],
+        threads: Executor,
+        deadline: Deadline,
+        leftovers: Leftovers,
+    ) -> list[Work]:
+        """Return the deliveries to attempt now; the others come again in their turn.
+
+        Only what will be attempted counts. Where the line cannot be had, or there is no time for
+        it, all are attempted.
+        """
+        if not self._rate:
+            return list(works)
+        lines: defaultdict[Line, list[Work]] = defaultdict(list)
+        for work in works:
+            if self._counts(work):
+                lines[Line(work.account_id, host_of(work.destination.webhook.url))].append(work)
+        now = self._clock()
+        missing: dict[Line, list[Work]] = {}
+        for line, some in lines.items():
+            unasked = self._bucket(line, now).take(len(some), self._rate, now)
+            if unasked < len(some):
+                missing[line] = some[unasked:]
+        waiting = self._waiting(missing, threads, deadline, now)
+        for work, (seconds, paced) in waiting.values():
+            leftovers.add_in_turn(work, seconds, paced)
+        if waiting:
+            self._observer.count("PacedDeliveries", len(waiting))
+            self._tell(work for work, _ in waiting.values())
+        return [work for work in works if id(work) not in waiting]
+
+    def turns(self, account_id: str, url: str, count: int) -> Turns:
+        """Take turns for a job's next step, which sends up to `count` requests to a url's host.
+
+        Where none may be used now nothing is reserved: the job asks again when it has waited.
+        Where the line cannot be had, all may be sent.
+        """
+        if not self._rate:
+            return Turns(count)
+        line, now = Line(account_id, host_of(url)), self._clock()
+        unasked = self._bucket(line, now).take(count, self._rate, now)
+        further = min(count - unasked, self._rate)
+        if not further:
+            return Turns(unasked)
+        now_ms = int(now * _MILLISECONDS)
+        span_ms = line_ms(further, self._rate)
+        try:
+            begins_ms = self._turns.reserve(*line, span_ms=span_ms, now_ms=now_ms, latest_ms=now_ms)
+        except UnavailableError as error:
+            tell(self._observer, "turns_not_reserved", error, account_id=account_id)
+            return Turns(count)
+        if begins_ms is not None:
+            return Turns(unasked + further)
+        return Turns(unasked, 0.0 if unasked else 1.0 + self._random())
+
+    def _counts(self, work: Work) -> bool:
+        webhook = work.destination.webhook
+        if work.stored is not None or not webhook.active:
+            return False
+        return webhook.health.circuit is not Circuit.OPEN and not self._passes(work.read)
+
+    def _passes(self, read: Read) -> bool:
+        """Tell whether a delivery has its turn, or has asked for one for too long."""
+        if read.message.paced != ASKED:
+            return read.message.paced == HAS_TURN
+        age_ms = self._clock() * _MILLISECONDS - read.arrived_at_ms
+        return age_ms > PACED_ENDS_AFTER_MS
+
+    def _waiting(
+        self,
+        missing: Mapping[Line, Sequence[Work]],
+        threads: Executor,
+        deadline: Deadline,
+        now: float,
+    ) -> dict[int, tuple[Work, tuple[int, int]]]:
+        """Return the works that wait, each with its delay and with what it comes."""
+        now_ms = int(now * _MILLISECONDS)
+
+        def reserve(line: Line) -> int | None:
+            return self._turns.reserve(
+                *line,
+                span_ms=line_ms(len(missing[line]), self._rate),
+                now_ms=now_ms,
+                latest_ms=now_ms + LONGEST_DELAY_SECONDS * _MILLISECONDS,
+                least_ms=line_ms(lot(self._rate), self._rate),
+            )
+
+        waiting: dict[int, tuple[Work, tuple[int, int]]] = {}
+        lines = list(missing)
+        reserved = begin(threads, deadline.in_time(reserve), lines)
+        for line, one in zip(lines, reserved, strict=True):
+            works, error = missing[line], one.exception()
+            if isinstance(error, NoTimeLeftError):
+                continue
+            if error is not None:
+                tell(self._observer, "turns_not_reserved", error, account_id=line.account_id)
+                continue
+            if one.result() == now_ms:
+                self._bucket(line, now).keep(max(0, lot(self._rate) - len(works)), now)
+            for work, (seconds, paced) in zip(
+                works, self._delays(one.result(), len(works), now_ms), strict=True
+            ):
+                if seconds:
+                    waiting[id(work)] = work, (seconds, paced)
+        return waiting
+
+    def _delays(self, first_ms: int | None, count: int, now_ms: int) -> list[tuple[int, int]]:
+        if first_ms is not None:
+            return [(one, HAS_TURN) for one in delays(first_ms, count, self._rate, now_ms)]
+        # The line is longer than a message may wait here: they ask again, at different times.
+        seconds = int(LONGEST_DELAY_SECONDS * (1 - self._random() / 2))
+        return [(seconds, ASKED)] * count
+
+    def _bucket(self, line: Line, now: float) -> Bucket:
+        bucket = self._buckets.pop(line, None) or Bucket.full(self._rate, now)
+        self._buckets[line] = bucket
+        if len(self._buckets) > _MOST_BUCKETS:
+            self._buckets.popitem(last=False)
+        return bucket
+
+    def _tell(self, works: Iterable[Work]) -> None:
+        """Log each account once a minute and process."""
+        now = self._clock()
+        for account_id in dict.fromkeys(work.account_id for work in works):
+            if now - self._told.get(account_id, 0.0) >= _SAME_LOG_SECONDS:
+                self._told = {
+                    name: at for name, at in self._told.items() if now - at < _SAME_LOG_SECONDS
+                }
+                self._told[account_id] = now
+                self._observer.log(
+                    "warning", "deliveries_paced", account_id=account_id, rate=self._rate
+                )
+
+
+def turns_of(limits: HostLimits | None, webhook: Webhook, count: int) -> Turns:
+    """Return the turns of a job's next step for a webhook; all of them where nothing is limited."""
+    if limits is None:
+        return Turns(count)
+    return limits.turns(webhook.account_id, webhook.url, count)
+
+
+@lru_cache(maxsize=4096)
+def host_of(url: str) -> str:
+    """Return the host of a webhook's url."""
+    return urlsplit(url).hostname or ""

@@ -1,0 +1,67 @@
+"""Row 100: strangers call what needs no key, without end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from api.app import Api
+from local import template
+from support.http_api import ApiClient
+
+if TYPE_CHECKING:
+    from support.stand import Case
+
+DOCUMENT = "/api/v1/openapi.json"
+PAGES = ("/docs", DOCUMENT, "/dashboard")
+
+
+def stranger(case: Case, *, docs_page: bool = True) -> ApiClient:
+    return ApiClient(Api(case.stand.fresh("api", docs_page=docs_page)), "no key")
+
+
+def keyless(client: ApiClient) -> set[str]:
+    """Return the routes that need no key, as the document of the API says."""
+    paths: dict[str, Any] = json.loads(client.call("GET", DOCUMENT).text)["paths"]
+    return {
+        f"{method.upper()} {path}"
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if operation["security"] == []
+    }
+
+
+def test_row_100_each_route_without_a_key_has_a_rate_of_its_own(case: Case) -> None:
+    resources = template.read()["Resources"]
+    rates = resources["HttpApi"]["Properties"]["RouteSettings"]
+    assert keyless(stranger(case)) == set(rates)
+    for settings in rates.values():
+        assert set(settings) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    events = resources["ApiFunction"]["Properties"]["Events"].values()
+    routes = {f"{one['Properties']['Method']} {one['Properties']['Path']}" for one in events}
+    # A setting for a route that the gateway has not would have no effect.
+    assert set(rates) < routes
+
+
+def test_row_100_what_a_stranger_has_is_not_sent_again(case: Case) -> None:
+    client = stranger(case)
+    for path in PAGES:
+        first = client.call("GET", path)
+        again = client.call("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (first.status, again.status, again.text or "") == (200, 304, "")
+        assert len(first.text.encode()) < 500_000
+
+
+def test_row_100_the_page_can_be_disabled(case: Case) -> None:
+    client = stranger(case, docs_page=False)
+    answer = client.call("GET", "/docs")
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert "GET /docs" not in keyless(client)
+
+
+def test_row_100_a_stranger_has_no_table_read(case: Case) -> None:
+    client = stranger(case)
+    case.stand.faults.clear()
+    for path in PAGES:
+        assert client.call("GET", path).status == 200
+    assert case.stand.faults.sent == []

@@ -1,0 +1,218 @@
+"""The limit of an account's events a minute, with one dispatcher and with several at once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support import samples
+from support.dispatching import World, event
+from support.fleet import Fleet
+from support.ses_records import bare
+from webhooks.domain.lots import SHARES, share
+from webhooks.domain.resending import FEWEST_TRIES
+from webhooks.domain.shard import read_part
+from webhooks.services.event_limits import (
+    LONGEST_DELAY_SECONDS,
+    OVER_LIMIT_ENDS_AFTER_MS,
+)
+from webhooks.services.reader import Message
+
+MINUTE_MS = 60_000
+
+
+def made(limit: int) -> World:
+    world = World(events_per_minute=limit)
+    world.add()
+    world.now_ms -= world.now_ms % MINUTE_MS
+    return world
+
+
+def messages(
+    *numbers: int, account_id: str = "acc_1", arrived_at_ms: int = samples.NOW_MS
+) -> list[Message]:
+    return [
+        Message(f"m{account_id}{one}", event(one, account_id=account_id), arrived_at_ms, account_id)
+        for one in numbers
+    ]
+
+
+def dispatch(world: World, some: list[Message]) -> list[str]:
+    return world.dispatcher.dispatch(some, lambda: 60.0)
+
+
+def posted(world: World) -> list[str]:
+    return [json.loads(body)["transaction_id"] for _, body, _ in world.sender.posts]
+
+
+def test_a_process_within_its_share_writes_nothing() -> None:
+    world = made(2000)
+    assert share(2000) == 2000 // SHARES == 10
+    assert dispatch(world, messages(*range(10))) == []
+    assert len(world.sender.posts) == 10
+    assert world.rate_limit_store.writes == 0
+    dispatch(world, messages(*range(10, 20)))
+    assert world.rate_limit_store.writes == 1
+
+
+def test_events_above_the_limit_come_again_and_the_others_of_the_batch_arrive() -> None:
+    world = made(100)
+    world.add(2, account_id="acc_2")
+    world.random = 0.5
+    batch = messages(*range(101)) + messages(200, 201, account_id="acc_2")
+    assert dispatch(world, batch) == []
+    # One is this process's share, and a hundred are counted.
+    assert len(world.sender.posts) == 101 + 2
+    assert world.queue.sent == []
+    dispatch(world, messages(300, 301) + messages(202, account_id="acc_2"))
+    assert posted(world)[103:] == ["txn_202"]
+    assert [(one.group, one.delays, one.delay_seconds) for one in world.queue.sent] == [
+        ("acc_1", 1, 90)
+    ] * 2
+    assert [one.arrived_at_ms for one in world.queue.sent] == [samples.NOW_MS] * 2
+    assert world.observer.counts["OverLimitEvents"] == 2
+    assert world.observer.logged("events_over_limit") == [{"account_id": "acc_1", "limit": 100}]
+
+
+def test_it_comes_again_as_the_same_event_and_is_counted_then() -> None:
+    world = made(100)
+    dispatch(world, messages(*range(101)))
+    dispatch(world, messages(101))
+    [back] = world.queue.sent
+    part = read_part(json.loads(back.body), sent_at_ms=world.now_ms)
+    assert json.loads(part.event.body)["transaction_id"] == "txn_101"
+    world.queue.sent.clear()
+    again = Message("again", back.body, samples.NOW_MS, "acc_1", delays=back.delays)
+    dispatch(world, [again])
+    assert [one.delays for one in world.queue.sent] == [2]
+    world.now_ms += MINUTE_MS
+    dispatch(world, [again])
+    assert posted(world)[-1] == "txn_101"
+
+
+def test_the_logs_line_comes_once_a_minute_and_the_metric_counts_all() -> None:
+    world = made(100)
+    dispatch(world, messages(*range(101)))
+    for number in range(3):
+        dispatch(world, messages(200 + number))
+    assert len(world.observer.logged("events_over_limit")) == 1
+    world.now_ms += MINUTE_MS
+    dispatch(world, messages(*range(300, 402)))
+    assert len(world.observer.logged("events_over_limit")) == 2
+    assert world.observer.counts["OverLimitEvents"] == 4
+
+
+def test_the_delay_is_by_the_place_in_line_and_no_longer_than_it_may_be() -> None:
+    world = made(100)
+    dispatch(world, messages(*range(101)))
+    delays = []
+    for start in range(1000, 2200, 100):
+        world.queue.sent.clear()
+        dispatch(world, messages(*range(start, start + 100)))
+        delays.append(max(one.delay_seconds for one in world.queue.sent))
+    assert delays[:3] == [60, 120, 180]
+    assert delays == sorted(delays)
+    assert max(delays) <= LONGEST_DELAY_SECONDS
+
+
+def test_records_of_ses_count_too() -> None:
+    world = made(100)
+    world.add(3, account_id="default")
+    batch = []
+    for number in range(102):
+        record = bare("delivery")
+        record["mail"]["messageId"] = f"ses-{number}"
+        record["mail"]["tags"] = {}
+        batch.append(Message(f"m{number}", json.dumps(record), samples.NOW_MS))
+    assert dispatch(world, batch) == []
+    assert len(world.sender.posts) == 101
+    assert [(one.group, one.delays) for one in world.queue.sent] == [("default", 1)]
+
+
+def test_an_array_is_delivered_in_part() -> None:
+    world = made(100)
+    array = json.dumps([json.loads(event(one)) for one in range(150)])
+    # More than a hundred deliveries are divided; these are counted once, when they are read.
+    assert dispatch(world, [Message("m", array, samples.NOW_MS, "acc_1")]) == []
+    over = [one for one in world.queue.sent if one.delays]
+    shards = [one for one in world.queue.sent if not one.delays]
+    assert sum(len(json.loads(one.body)) if one.body[0] == "[" else 1 for one in over) == 49
+    world.queue.sent.clear()
+    for number, one in enumerate(shards):
+        dispatch(world, [Message(f"s{number}", one.body, samples.NOW_MS, one.group)])
+    assert len(world.sender.posts) == 101
+    assert world.queue.sent == []
+
+
+def test_after_fourteen_days_it_is_dead_lettered_with_its_reason() -> None:
+    world = made(100)
+    dispatch(world, messages(*range(101)))
+    dispatch(world, messages(101))
+    [back] = world.queue.sent
+    world.queue.sent.clear()
+    arrived_at_ms = world.now_ms - OVER_LIMIT_ENDS_AFTER_MS - 1
+    old = Message("old", back.body, arrived_at_ms, "acc_1", delays=FEWEST_TRIES)
+    assert dispatch(world, [old, old._replace(id="fresh", delays=FEWEST_TRIES - 1)]) == []
+    [rejected] = world.rejected.messages
+    assert (rejected.message_id, rejected.reason, rejected.group) == ("old", "over_limit", "acc_1")
+    assert rejected.arrived_at_ms is not None and rejected.arrived_at_ms <= arrived_at_ms
+    assert world.observer.counts["RejectedOverLimit"] == 1
+    assert [one.delays for one in world.queue.sent] == [FEWEST_TRIES]
+    # What was dead-lettered can be sent again as it is.
+    world.now_ms += MINUTE_MS
+    dispatch(world, [Message("redriven", rejected.body, arrived_at_ms, "acc_1")])
+    assert posted(world)[-1] == "txn_101"
+
+
+def test_an_event_that_the_dead_letter_queue_does_not_take_is_not_done() -> None:
+    world = made(100)
+    dispatch(world, messages(*range(101)))
+    dispatch(world, messages(101))
+    [back] = world.queue.sent
+    world.rejected.refuse.add("old")
+    arrived_at_ms = world.now_ms - OVER_LIMIT_ENDS_AFTER_MS - 1
+    old = Message("old", back.body, arrived_at_ms, "acc_1", delays=FEWEST_TRIES)
+    assert dispatch(world, [old]) == ["old"]
+
+
+def test_where_the_count_cannot_be_had_events_go_through() -> None:
+    world = made(100)
+    world.rate_limit_store.failures.plan("add", True)
+    assert dispatch(world, messages(*range(150))) == []
+    assert world.queue.sent == []
+    assert len(world.sender.posts) == 150
+    assert world.observer.logged("events_not_counted")
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    world = made(0)
+    dispatch(world, messages(*range(300)))
+    assert len(world.sender.posts) == 300
+    assert world.rate_limit_store.writes == 0
+
+
+def test_a_held_back_message_is_no_sign_of_a_slow_stack() -> None:
+    world = made(100)
+    old = messages(1, arrived_at_ms=world.now_ms - 3_600_000)[0]._replace(delays=3)
+    assert world.batches.handle([old], lambda: 60.0) == []
+    assert world.observer.times.get("OldestEventAge") == [0]
+    assert "DeliveryLatency" not in world.observer.times
+
+
+@pytest.mark.parametrize("dispatchers", [1, 5, 50])
+def test_several_dispatchers_pass_the_limit_by_no_more_than_a_share_each(dispatchers: int) -> None:
+    limit = 1000
+    world = made(limit)
+    world.random = 0.3
+    fleet = Fleet(world, dispatchers)
+    fleet.publish(event(one) for one in range(3000))
+    fleet.run(60)
+    first = len(world.sender.posts)
+    assert limit <= first <= limit + dispatchers * share(limit)
+    fleet.run_out(60 * 12)
+    assert sorted(posted(world)) == sorted(f"txn_{one}" for one in range(3000))
+    for minute in range(0, len(fleet.posts), 60):
+        assert sum(fleet.posts[minute : minute + 60]) <= limit + dispatchers * share(limit)
+    # An event above the limit comes again few times, not at every second.
+    assert fleet.messages < 3 * 3000

@@ -1,0 +1,251 @@
+"""The limit of requests a second to a host, with one dispatcher and with several at once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+
+from support import samples
+from support.dispatching import World, event
+from support.fleet import Fleet
+from webhooks.domain.delivery import Status
+from webhooks.domain.health import Circuit, Health
+from webhooks.domain.host_turns import (
+    UNASKED_AT_ONCE,
+    UNASKED_SECONDS,
+    UNASKED_SHARE,
+    Bucket,
+    delays,
+    line_ms,
+)
+from webhooks.domain.resending import ASKED
+from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.services.host_limits import PACED_ENDS_AFTER_MS, Turns
+from webhooks.services.reader import Message
+
+RATE = 20
+UNASKED = 10
+"""What an invocation sends unasked, which is also what the bucket of 20 a second holds."""
+URL = "https://shop.example.com/hook"
+
+
+def made(rate: int = RATE, webhooks: int = 1, host: str = "shop.example.com") -> World:
+    world = World(requests_per_host=rate)
+    for number in range(1, webhooks + 1):
+        world.add(number, url=f"https://{host}/hook{number}")
+    return world
+
+
+def messages(count: int, first: int = 0, **changes: object) -> list[Message]:
+    return [
+        Message(f"m{one}", event(one, **changes), samples.NOW_MS, "acc_1")
+        for one in range(first, first + count)
+    ]
+
+
+def dispatch(world: World, some: list[Message]) -> None:
+    assert world.dispatcher.dispatch(some, lambda: 60.0) == []
+
+
+def hosts(world: World) -> Counter[str | None]:
+    return Counter(urlsplit(url).hostname for url, _, _ in world.sender.posts)
+
+
+def test_a_bucket_fills_slowly_and_holds_no_more_than_it_may() -> None:
+    bucket = Bucket.full(200, 0.0)
+    assert 200 * UNASKED_SECONDS == 100
+    assert [bucket.take(7, 200, 0.0), bucket.take(70, 200, 0.0)] == [7, UNASKED_AT_ONCE]
+    assert [bucket.take(10, 200, 0.0) for _ in range(9)] == [10] * 8 + [3]
+    assert bucket.take(10, 200, 1.0) == 200 * UNASKED_SHARE == 4
+    assert sum(bucket.take(10, 200, 3600.0) for _ in range(20)) == 100
+    # A clock that goes back fills nothing.
+    assert bucket.take(7, 200, 0.0) == 0
+
+
+def test_turns_of_a_lot_are_kept_for_a_second() -> None:
+    bucket = Bucket.full(1, 0.0)
+    bucket.take(1, 1, 0.0)
+    bucket.keep(5, 10.0)
+    assert [bucket.take(2, 1, 10.9), bucket.take(2, 1, 11.0)] == [2, 0]
+
+
+def test_turns_follow_each_other_at_the_rate() -> None:
+    assert line_ms(50, 20) == 2500
+    assert line_ms(1, 3) == 334
+    found = delays(10_000, 100, 20, 10_000)
+    assert found == [0] * 20 + [1] * 20 + [2] * 20 + [3] * 20 + [4] * 20
+    assert delays(12_900, 2, 20, 10_000) == [2, 2]
+
+
+def test_a_process_with_few_requests_to_a_host_asks_for_nothing() -> None:
+    world = made(200)
+    for batch in range(10):
+        dispatch(world, messages(10, 10 * batch))
+    assert len(world.sender.posts) == 100
+    assert world.host_turns.writes == 0
+
+
+def test_a_busy_process_asks_once_for_many() -> None:
+    world = made(200)
+    for batch in range(30):
+        dispatch(world, messages(10, 10 * batch))
+        world.now_ms += 50
+    # A hundred unasked, then lots of fifty.
+    assert len(world.sender.posts) == 300
+    assert world.host_turns.writes <= 4
+
+
+def test_what_is_above_the_rate_comes_again_in_its_turn_and_only_that() -> None:
+    world = made(webhooks=5)
+    world.add(9, account_id="acc_2", url="https://shop.example.com/")
+    some = messages(20)
+    other = Message("other", event(99, account_id="acc_2"), samples.NOW_MS, "acc_2")
+    dispatch(world, [*some, other])
+    # Ten are unasked, a second's turns are at once.
+    assert len(world.sender.posts) == UNASKED + RATE + 1
+    assert world.host_turns.writes == 1
+    assert {(one.group, one.paced, one.delays) for one in world.queue.sent} == {("acc_1", 1, 0)}
+    by_second: Counter[int] = Counter()
+    for one in world.queue.sent:
+        parts = json.loads(one.body)
+        parts = parts if isinstance(parts, list) else [parts]
+        by_second[one.delay_seconds] += sum(len(part["webhooks"]) for part in parts)
+    assert by_second == {1: 20, 2: 20, 3: 20, 4: 10}
+    assert world.observer.counts["PacedDeliveries"] == 70
+    assert "PostponedDeliveries" not in world.observer.counts
+    assert world.observer.logged("deliveries_paced") == [{"account_id": "acc_1", "rate": RATE}]
+
+
+def test_what_has_its_turn_is_not_counted_again() -> None:
+    world = made(webhooks=5)
+    dispatch(world, messages(20))
+    again = [
+        Message(f"a{number}", one.body, samples.NOW_MS, one.group, paced=one.paced)
+        for number, one in enumerate(world.queue.sent)
+    ]
+    world.queue.sent.clear()
+    dispatch(world, again)
+    assert world.queue.sent == []
+    assert world.host_turns.writes == 1
+    assert len(world.sender.posts) == 100
+
+
+def test_an_account_of_its_own_has_a_line_of_its_own_and_so_has_a_host() -> None:
+    world = made(webhooks=1)
+    world.add(2, url="https://other.example.com/")
+    world.add(3, account_id="acc_2", url="https://shop.example.com/")
+    mine = messages(60)
+    theirs = [
+        Message(f"t{one}", event(one, account_id="acc_2"), samples.NOW_MS, "acc_2")
+        for one in range(12)
+    ]
+    dispatch(world, [*mine, *theirs])
+    assert hosts(world)["other.example.com"] == RATE + UNASKED
+    assert hosts(world)["shop.example.com"] == RATE + UNASKED + 12
+    assert len(world.host_turns.next_ms) == 3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"active": False}, {"health": Health(circuit=Circuit.OPEN, recovery_id="r")}]
+)
+def test_what_is_not_sent_takes_no_turn(changes: dict[str, object]) -> None:
+    world = World(requests_per_host=RATE)
+    world.add(1, url=URL, **changes)
+    dispatch(world, messages(50))
+    assert world.host_turns.writes == 0
+    assert {one.status for one in world.stored()} == {Status.WAITING}
+    assert len(world.stored()) == 50
+
+
+def test_a_line_that_is_too_long_is_asked_again_later() -> None:
+    world = made()
+    now_ms = world.now_ms
+    world.host_turns.next_ms["acc_1", "shop.example.com"] = (
+        now_ms + LONGEST_DELAY_SECONDS * 1000 + 1
+    )
+    dispatch(world, messages(UNASKED + 1))
+    assert len(world.sender.posts) == UNASKED
+    [back] = world.queue.sent
+    assert (back.paced, back.delay_seconds) == (ASKED, LONGEST_DELAY_SECONDS)
+    # For no longer than a message may stay: then it is sent.
+    arrived = now_ms - PACED_ENDS_AFTER_MS - 1
+    part = json.loads(back.body) | {"arrived_at_ms": arrived}
+    dispatch(world, [Message("old", json.dumps(part), arrived, "acc_1", paced=back.paced)])
+    assert len(world.sender.posts) == UNASKED + 1
+    # An old message that never asked is an operator's redrive.
+    world.queue.sent.clear()
+    dispatch(world, [messages(1, first=70)[0]._replace(arrived_at_ms=arrived)])
+    assert len(world.queue.sent) == 1
+
+
+def test_where_the_line_cannot_be_had_all_is_sent() -> None:
+    world = made()
+    world.host_turns.failures.plan("reserve", True)
+    dispatch(world, messages(50))
+    assert len(world.sender.posts) == 50
+    assert world.observer.logged("turns_not_reserved")
+
+
+def test_without_a_rate_nothing_waits() -> None:
+    world = made(0)
+    dispatch(world, messages(300))
+    assert len(world.sender.posts) == 300
+
+
+@pytest.mark.parametrize("dispatchers", [4, 20])
+def test_one_call_to_many_webhooks_of_a_host_is_sent_at_the_rate(dispatchers: int) -> None:
+    """A hundred events to twenty webhooks of one host: two thousand requests."""
+    rate = 100
+    world = made(rate, webhooks=20)
+    fleet = Fleet(world, dispatchers)
+    fleet.publish(event(one) for one in range(100))
+    seconds = fleet.run_out(60)
+    sent = [(url, headers["webhook-id"]) for url, _, headers in world.sender.posts]
+    assert len(sent) == len(set(sent)) == 2000
+    unasked = dispatchers * rate * UNASKED_SECONDS
+    assert seconds >= (2000 - unasked) / rate - 2
+    # Ten batches, of each of which ten requests are unasked.
+    assert fleet.posts[0] <= 10 * UNASKED_AT_ONCE + 2 * rate
+    for second in range(len(fleet.posts)):
+        for length in (1, 5, 10):
+            window = sum(fleet.posts[second : second + length])
+            refilled = dispatchers * rate * UNASKED_SHARE * length
+            assert window <= rate * (length + 2) + unasked + refilled
+    # Each delivery waits once at most: an event's message and what is left of it.
+    assert fleet.messages <= 100 + 2000
+    assert world.host_turns.writes <= 2000 / rate + 100
+
+
+def test_a_job_gets_what_may_be_sent_now_and_waits_for_the_rest() -> None:
+    world = made()
+    limits = world.host_limits
+    # Ten unasked, and a second's turns at most.
+    assert limits.turns("acc_1", URL, 15) == Turns(15)
+    found = limits.turns("acc_1", URL, 5)
+    assert (found.now, found.wait_seconds) == (0, 1.0)
+    assert limits.turns("acc_1", "https://other.example.com", 100) == Turns(RATE + UNASKED)
+    world.now_ms += 1000
+    assert limits.turns("acc_1", URL, 5) == Turns(5)
+
+
+def test_a_job_is_never_kept_from_all_by_a_line_that_does_not_end() -> None:
+    world = made(200)
+    world.host_turns.next_ms["acc_1", "shop.example.com"] = world.now_ms + 10**9
+    assert world.host_limits.turns("acc_1", URL, 50) == Turns(10)
+    world.now_ms += 1000
+    for _ in range(9):
+        world.host_limits.turns("acc_1", URL, 50)
+    world.now_ms += 1000
+    assert world.host_limits.turns("acc_1", URL, 50) == Turns(8)
+
+
+def test_each_event_arrives_once() -> None:
+    world = made(50, webhooks=7)
+    fleet = Fleet(world, 3)
+    fleet.publish(event(one) for one in range(40))
+    fleet.run_out(60)
+    sent = [(url, headers["webhook-id"]) for url, _, headers in world.sender.posts]
+    assert len(sent) == len(set(sent)) == 280
