@@ -100,6 +100,11 @@ def parser() -> argparse.ArgumentParser:
     erase = command("erase", jobs.erase, "Erase every stored payload that mentions an address.")
     erase.add_argument("address", metavar="ADDRESS", help="a recipient's, as anna@example.com")
     erase.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
+    erase.add_argument(
+        "--include-unsearched",
+        action="store_true",
+        help="also erase payloads that take too long to search",
+    )
     command("events", _events, "List the event types.")
     publish = command(
         "publish", _publish, "Publish an event, and tell to how many webhooks it goes."

@@ -63,10 +63,17 @@ def replay(api: Api, screen: Screen, options: argparse.Namespace) -> int:
 def erase(api: Api, screen: Screen, options: argparse.Namespace) -> int:
     """Erase a recipient; returns 1 where it failed."""
     path = f"/recipients/{quote(options.address, safe='')}"
-    started = api.call("DELETE", path).data
+    query = {"include_unsearched": "true"} if options.include_unsearched else {}
+    started = api.call("DELETE", path, query=query).data
     if not options.no_wait:
         started = _follow(api, f"/recipients/erasures/{started['id']}", started, _erased)
     tables.thing(screen, started)
+    if started["unsearched_count"] and not options.include_unsearched:
+        print(
+            f"{started['unsearched_count']} payloads took too long to search. "
+            "Erase them too with --include-unsearched.",
+            file=sys.stderr,
+        )
     return _status(started, options)
 
 

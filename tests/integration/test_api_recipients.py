@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from support import samples
 from support.http_api import ApiOnFakes
 from webhooks.domain.api_key import Scope
-from webhooks.domain.jobs.erasure import ErasureStatus
+from webhooks.domain.jobs.erasure import ErasureStatus, Unsearched
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.webhook import Secrets
@@ -34,12 +35,39 @@ def test_an_erasure_answers_with_a_job_to_follow(api: ApiOnFakes) -> None:
         "status": "running",
         "examined": 0,
         "erased": 0,
+        "include_unsearched": False,
+        "unsearched_count": 0,
+        "unsearched": [],
         "created_at": answer.data["created_at"],
         "updated_at": answer.data["created_at"],
     }
     assert [key.erasure_id for key in api.erasure_scheduler.keys] == [answer.data["id"]]
     followed = api.acme.call("GET", f"{RECIPIENTS}/erasures/{answer.data['id']}")
     assert (followed.status, followed.data) == (200, answer.data)
+
+
+def test_unsearched_payloads_are_included_where_the_call_says_so(api: ApiOnFakes) -> None:
+    plain = api.acme.call("DELETE", ANNA)
+    included = api.acme.call("DELETE", ANNA, query="include_unsearched=true")
+    assert included.data["include_unsearched"] is True
+    assert included.data["id"] != plain.data["id"]
+    # What leaves less is as good.
+    again = api.acme.call("DELETE", ANNA)
+    assert again.data["id"] in {plain.data["id"], included.data["id"]}
+    assert api.acme.call("DELETE", ANNA, query="include_unsearched=2").status == 422
+
+
+def test_what_was_not_searched_is_listed(api: ApiOnFakes) -> None:
+    erasure_id = api.acme.call("DELETE", ANNA).data["id"]
+    [(key, erasure)] = api.erasure_store.jobs.items()
+    unsearched = (Unsearched(samples.WEBHOOK_ID, samples.delivery().id),)
+    listed = replace(erasure, unsearched=unsearched, unsearched_count=7)
+    api.erasure_store.jobs[key] = listed.ended(ErasureStatus.COMPLETED, samples.NOW_MS)
+    shown = api.acme.call("GET", f"{RECIPIENTS}/erasures/{erasure_id}").data
+    assert (shown["status"], shown["unsearched_count"]) == ("completed", 7)
+    assert shown["unsearched"] == [
+        {"webhook_id": samples.WEBHOOK_ID, "delivery_id": samples.delivery().id}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -127,10 +127,11 @@ def test_what_a_step_costs(aws: Backend) -> None:
     aws.calls.clear()
     step(aws, state_of(erasure.key))
     # The record; the first webhook, the second, and that there is no third, in two tables each;
-    # the deliveries of both; a write for each that is erased, and one for the progress.
+    # the oldest delivery and the deliveries of both; a write for each that is erased, and one for
+    # the progress.
     assert aws.calls == {
         "GetItem": 1,
-        "Query": 3 * 2 + 2,
+        "Query": 3 * 2 + 2 * 2,
         "UpdateItem": 2 * MENTIONING,
         "PutItem": 1,
     }

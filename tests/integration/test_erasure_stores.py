@@ -9,9 +9,18 @@ import pytest
 
 from support import samples
 from support.stores import on_dynamodb, overdue_keys
+from webhooks.adapters import webhook_trail
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.jobs.erasure import Erasure, ErasureKey, ErasureStatus, digest, erasure_id
+from webhooks.domain.jobs.erasure import (
+    Erasure,
+    ErasureKey,
+    ErasureStatus,
+    Mention,
+    Unsearched,
+    digest,
+    erasure_id,
+)
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow
 from webhooks.ports import JobOwner
 
@@ -44,6 +53,11 @@ def test_an_erasure_comes_back_as_it_was_put_in(stores: Stores) -> None:
         passes=1,
         erased=2,
         unreadable=True,
+        include_unsearched=True,
+        unsearched=(Unsearched(samples.WEBHOOK_ID, samples.delivery().id),) * 2,
+        unsearched_count=3,
+        began_at_ms=samples.NOW_MS,
+        floor_ms=0,
     )
     stores.erasures.create(first)
     stores.erasures.create(first)
@@ -54,7 +68,9 @@ def test_an_erasure_comes_back_as_it_was_put_in(stores: Stores) -> None:
 def test_progress_is_saved_once_and_an_end_is_one(stores: Stores) -> None:
     before = erasure()
     stores.erasures.create(before)
-    after = before.turned_to(samples.WEBHOOK_ID).past("p", 3, 1).recorded(samples.NOW_MS + 5)
+    after = before.turned_to(samples.WEBHOOK_ID).begun(1)
+    after = after.past(samples.delivery(), Mention.PAYLOAD, erased=True)
+    after = after.recorded(samples.NOW_MS + 5)
     assert stores.erasures.save(before, after)
     assert stores.erasures.save(before, after), "a lost answer"
     other = replace(after, examined=99)
@@ -108,6 +124,41 @@ def test_what_is_left_of_a_webhook_outlives_its_deliveries(dynamodb: Any, clock:
     [item] = dynamodb.scan(TableName="DeliveriesTable")["Items"]
     assert set(item) == {"owner", "delivery_id", "expires_at"}
     assert int(item["expires_at"]["N"]) - clock.seconds == (30 + 15) * DAY_SECONDS
+
+
+def test_a_deleted_webhook_whose_records_are_gone_is_passed_over(
+    dynamodb: Any, clock: Clock
+) -> None:
+    stores = on_dynamodb(dynamodb, clock)
+    for number in (1, 2, 3, 4):
+        stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=50)
+    for number in (1, 2, 4):
+        stores.webhooks.delete("acc_1", samples.webhook(number).id)
+        # DynamoDB's own time to live removes an item days late.
+        clock.seconds += DAY_SECONDS
+    clock.seconds += (30 + 15) * DAY_SECONDS - 2 * DAY_SECONDS + 1
+    living, last = samples.webhook(3).id, samples.webhook(4).id
+    assert stores.trail.next("acc_1", None) == living
+    assert stores.trail.next("acc_1", living) == last
+    clock.seconds += DAY_SECONDS
+    assert stores.trail.next("acc_1", living) is None
+
+
+def test_too_many_of_these_are_passed_over_in_more_than_one_call(
+    dynamodb: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_trail, "_DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(webhook_trail, "_DELETED_PAGES", 2)
+    stores = on_dynamodb(dynamodb, clock)
+    ids = [samples.webhook(number).id for number in range(1, 9)]
+    for number in range(1, 9):
+        stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=50)
+        stores.webhooks.delete("acc_1", samples.webhook(number).id)
+    clock.seconds += 46 * DAY_SECONDS
+    found = [stores.trail.next("acc_1", None)]
+    while found[-1] is not None:
+        found.append(stores.trail.next("acc_1", found[-1]))
+    assert found == [ids[2], ids[5], None]
 
 
 @pytest.mark.parametrize("status", Status)

@@ -196,7 +196,7 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
         checks=DynamoDBJobStore(client, table, CHECKS, retention_days=30, clock=clock),
         erasures=DynamoDBJobStore(client, table, ERASURES, retention_days=30, clock=clock),
-        trail=DynamoDBWebhookTrail(client, "WebhooksTable", table),
+        trail=DynamoDBWebhookTrail(client, "WebhooksTable", table, clock=clock),
         rate_limits=DynamoDBRateLimitStore(client, table),
         pauses=DynamoDBPauseStore(client, "WebhooksTable"),
         subscriptions=DynamoDBSubscriptions(client, "WebhooksTable"),

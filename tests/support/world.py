@@ -98,6 +98,8 @@ class World:
     settle_seconds: float = 90.0
     short_delay_seconds: float = -1.0
     """No delay is short, unless a test says so."""
+    cpu_seconds: float = 0.0
+    cpu_seconds_a_look: float = 0.0
     ids: int = 0
     invocations: int = 0
 
@@ -108,6 +110,11 @@ class World:
 
     def clock(self) -> float:
         return self.now_ms / 1000
+
+    def cpu_clock(self) -> float:
+        """Return CPU seconds, of which each look at this clock takes some."""
+        self.cpu_seconds += self.cpu_seconds_a_look
+        return self.cpu_seconds
 
     def new_id(self) -> str:
         self.ids += 1
@@ -250,9 +257,11 @@ class World:
             store=self.erasures,
             trail=FakeWebhookTrail(self.store),
             walk=self.walk,
+            log=self.deliveries,
             deliveries=self.deliveries,
             observer=self.observer,
             clock=self.clock,
+            cpu_clock=self.cpu_clock,
             settle_seconds=self.settle_seconds,
         )
 

@@ -170,6 +170,7 @@ def test_nothing_of_the_record_tells_the_address_and_at_the_end_not_even_a_hash_
         "reason": None,
         "examined": 2,
         "erased": 1,
+        "unsearched": 0,
     }
 
 
@@ -177,15 +178,15 @@ def test_a_step_is_bounded_and_the_next_goes_on_behind_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasures, "_BATCH", 2)
-    monkeypatch.setattr(erasures, "_BATCHES_A_STEP", 2)
+    monkeypatch.setattr(erasures, "_EXAMINED_A_STEP", 3)
     mine = [world.about(ANNA, seconds_ago=number) for number in range(7)]
     erasure = world.start()
     assert world.step(erasure) == PAUSE_SECONDS
-    assert sum(world.now(each).erased for each in mine) == 2
+    assert [world.now(each).erased for each in mine] == [True] * 4 + [False] * 3
     progress = world.erasures.jobs[erasure.key]
-    assert (progress.steps, progress.examined, progress.running) == (1, 2, True)
+    assert (progress.steps, progress.examined, progress.running) == (1, 4, True)
+    assert progress.position == mine[3].id
     world.step(erasure)
-    assert sum(world.now(each).erased for each in mine) == 6
     assert world.finish(erasure).erased == 7
 
 
@@ -224,27 +225,29 @@ def test_a_delivery_that_changes_meanwhile_is_read_again(
     changed = replace(
         delivery, attempts=(*delivery.attempts, samples.attempt(2, response_body=ANNA))
     )
-    original = world.walk.batch
+    original = world.deliveries.page
 
-    def batch(*arguments: Any) -> Any:
+    def page(*arguments: Any) -> Any:
         found = original(*arguments)
         if not world.now(delivery).erased:
             world.put(changed)
         return found
 
-    monkeypatch.setattr(world.walk, "batch", batch)
+    monkeypatch.setattr(world.deliveries, "page", page)
     world.finish(world.start())
     assert [attempt.response_body for attempt in world.now(delivery).attempts] == ["", ""]
 
 
-def test_a_fault_of_ours_is_tried_again_and_counts_nothing_twice(world: World) -> None:
+def test_a_step_that_a_fault_of_ours_ended_goes_on_where_it_was(world: World) -> None:
     mine = [world.about(ANNA, seconds_ago=number) for number in range(3)]
     erasure = world.start()
     world.deliveries.failures.plan("update", False, True)
     with pytest.raises(UnavailableError):
         world.step(erasure)
-    assert world.erasures.jobs[erasure.key] == erasure
-    world.finish(erasure)
+    progress = world.erasures.jobs[erasure.key]
+    assert (progress.examined, progress.erased, progress.position) == (1, 1, mine[0].id)
+    ended = world.finish(erasure)
+    assert (ended.examined, ended.erased) == (2 * 3, 3)
     assert all(world.now(each).erased for each in mine)
     assert {world.now(each).generation for each in mine} == {1}
 

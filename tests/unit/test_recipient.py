@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
+from itertools import pairwise
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webhooks.domain import recipient
 from webhooks.domain.errors import InvalidInputError
 from webhooks.domain.recipient import (
     MAX_ADDRESS_CHARACTERS,
+    _composed,
     addresses_in,
     addresses_of,
     parse_address,
@@ -142,3 +148,68 @@ def test_every_address_that_is_taken_is_found_wherever_it_stands(
 @given(st.text(alphabet="a.=/@%40 é宛\ud800", max_size=200))
 def test_any_text_is_read(text: str) -> None:
     assert all("@" in address for address in addresses_of(text))
+
+
+LONG_RUNS = [
+    "a@b\u0301\u0327" + "\u0301" * 100 + "\u0327\u0f73\u0345" * 40 + "@c",
+    "e\u0301\u0327" * 50 + "\u0323\u0307" * 60 + "anna@e\u0323\u0307" + "\u0301" * 64 + ".example",
+]
+
+
+@pytest.mark.parametrize("text", LONG_RUNS)
+def test_a_long_run_of_marks_is_composed_as_unicode_says(text: str) -> None:
+    assert _composed(text) == unicodedata.normalize("NFC", text)
+
+
+@given(
+    st.text(alphabet="ae\u0301\u0327\u0323\u0345\u0f73\u0344\u0338<=\u1100\u1161 ", max_size=200)
+)
+def test_any_text_is_composed_as_unicode_says(text: str) -> None:
+    assert _composed(text) == unicodedata.normalize("NFC", text)
+
+
+def test_the_time_grows_with_the_length_and_not_with_its_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Normalisation sorts by insertion: it gets no long run of marks that is not sorted already."""
+    normalised: list[str] = []
+
+    def normalize(form: str, text: str) -> str:
+        normalised.append(text)
+        return unicodedata.normalize(form, text)  # type: ignore[arg-type]
+
+    watched = SimpleNamespace(
+        normalize=normalize, combining=unicodedata.combining, category=unicodedata.category
+    )
+    monkeypatch.setattr(recipient, "unicodedata", watched)
+    found = addresses_of("anna@example.com" + "\u0315\u0316" * 20_000 + "@x")
+    assert found == {SOUGHT}
+    for text in normalised:
+        classes = [unicodedata.combining(each) for each in text]
+        # Out of order are at most the few of what stands before a run.
+        assert sum(left > right > 0 for left, right in pairwise(classes)) < 32
+
+
+def test_a_host_longer_than_any_address_is_none_and_its_beginning_neither() -> None:
+    dots = "." * 3000
+    assert SOUGHT not in addresses_of(f"{SOUGHT}{dots}x")
+    assert addresses_of("a@" + "b" * 5000) == set()
+    assert SOUGHT in addresses_of(f"{SOUGHT}日本{'b' * 5000}")
+
+
+def test_percent_encoding_is_decoded_across_windows() -> None:
+    for before in range(20):
+        padding = "%41é" * 1000 + "x" * before
+        assert "zoë@example.com" in addresses_of(f"to={padding};zo%C3%AB%40example.com")
+        long = "%C3%A9" * 2000 + "%41" * before
+        assert any(
+            each.endswith("é@example.com") for each in addresses_of(f"{long}%C3%A9@example.com")
+        )
+
+
+def test_the_longest_ascii_form_of_a_host_is_found() -> None:
+    host = "ü." * 124 + "de"
+    wanted = parse_address(f"a@{host}")
+    assert len(wanted) > 4 * len(host) // 2
+    assert wanted in addresses_of(f"<{wanted}>")
+    assert wanted in addresses_of(f"<a@{host}>".upper())

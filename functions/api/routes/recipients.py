@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from urllib.parse import unquote
 
-from aws_lambda_powertools.event_handler.openapi.params import Path
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
@@ -25,16 +25,30 @@ Address = Annotated[
         json_schema_extra={"format": "email"},
     ),
 ]
+IncludeUnsearched = Annotated[
+    bool,
+    Query(description="Also erase each payload that takes too long to search."),
+]
 ErasureId = Annotated[str, Path(description="The erasure's id."), Missing(errors.erasure_not_found)]
 
 
 @router.delete("/<address>", status_code=202, summary="Erase a recipient", tags=["Recipients"])
 @refuses(TooManyErasuresError())
 def erase_recipient(
-    address: Address, account_id: AccountId, erasures: RecipientErasures, call: CurrentCall
+    address: Address,
+    account_id: AccountId,
+    erasures: RecipientErasures,
+    call: CurrentCall,
+    *,
+    include_unsearched: IncludeUnsearched = False,
 ) -> Success[ErasureOut]:
-    """Every stored payload that mentions the address is erased. Follow it by its id."""
-    erasure = erasures.start(account_id, _decoded(address))
+    """Every stored payload that mentions the address is erased. Follow it by its id.
+
+    A payload that takes over 100 ms of CPU to search is listed as `unsearched`, and erased too with
+    `include_unsearched`.
+    """
+    wanted = _decoded(address)
+    erasure = erasures.start(account_id, wanted, include_unsearched=include_unsearched)
     # What is erased cannot be looked at again: the log says with which key it was asked for.
     call.noted["erasure_id"] = erasure.id
     return Success(data=ErasureOut.of(erasure))

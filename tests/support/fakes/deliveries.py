@@ -143,7 +143,7 @@ class FakeDeliveryStore:
         )
         readable = [delivery for delivery in matching if delivery.key not in self.unreadable]
         page = readable[:limit]
-        unreadable = [delivery.key for delivery in matching if delivery not in readable]
+        unreadable = [delivery.key for delivery in matching if delivery.key in self.unreadable]
         return Page(page, page[-1].id if len(readable) > limit else None, unreadable)
 
     def _read(self, key: DeliveryKey) -> Delivery | None:

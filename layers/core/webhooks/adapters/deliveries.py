@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from webhooks.adapters.read_units import ReadUnits
     from webhooks.domain.delivery import Claim, Delivery, DeliveryKey
     from webhooks.domain.event import Event, Holder
 
@@ -110,14 +111,22 @@ class DynamoDBDeliveryStore:
             return None
         return delivery_items.read_delivery(item)
 
-    def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery | None]:
-        """Return those of the deliveries that exist, a hundred to a request."""
+    def get_many(
+        self, keys: Iterable[DeliveryKey], *, units: ReadUnits | None = None
+    ) -> Mapping[DeliveryKey, Delivery | None]:
+        """Return those of the deliveries that exist, a hundred to a request.
+
+        With `units`, which counts them, they are read eventually consistently: at half the price.
+        """
         found: dict[DeliveryKey, Delivery | None] = {}
+        counted: Any = {} if units is None else {"ReturnConsumedCapacity": "TOTAL"}
         for chunk in _chunks([items.delivery_key(key) for key in dict.fromkeys(keys)], _READ_BATCH):
-            wanted: Any = {self._table: {"Keys": chunk, "ConsistentRead": True}}
+            wanted: Any = {self._table: {"Keys": chunk, "ConsistentRead": units is None}}
             for _ in _tries():
                 with unavailable_on_failure("reading deliveries"):
-                    answer = self._client.batch_get_item(RequestItems=wanted)
+                    answer = self._client.batch_get_item(RequestItems=wanted, **counted)
+                if units is not None:
+                    units.count(answer)
                 responses = answer["Responses"].get(self._table, [])
                 found |= delivery_items.read_living(responses, self._clock())
                 wanted = answer.get("UnprocessedKeys")

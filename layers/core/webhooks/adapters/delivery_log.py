@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
+from webhooks.adapters.read_units import ReadUnits
 from webhooks.ports import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from webhooks.adapters.deliveries import DynamoDBDeliveryStore
     from webhooks.domain.delivery import Delivery, DeliveryKey
-    from webhooks.ports import DeliveryQuery, DeliveryStore
+    from webhooks.ports import DeliveryQuery
 
 _MAX_EXAMINED = 1000
 """Deliveries that one page examines for a filter at most, so that its cost is bounded."""
-
-_FILTERED_LIMIT = 250
 
 
 class DynamoDBDeliveryLog:
@@ -29,14 +29,14 @@ class DynamoDBDeliveryLog:
 
     The table's own order is that of time, so a page without a filter reads what it returns and one
     more. The statuses that need attention have the sparse index; other filters apply as the
-    deliveries are read.
+    deliveries are read. A page ends early where its read units do: bodies are part of the items.
     """
 
     def __init__(
         self,
         client: DynamoDBClient,
         table: str,
-        store: DeliveryStore,
+        store: DynamoDBDeliveryStore,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -47,31 +47,74 @@ class DynamoDBDeliveryLog:
         self._clock = clock
 
     def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
-        """Return up to `limit` deliveries that match, newest first, older than id `before`."""
+        """Return up to `limit` deliveries that match, newest first, older than id `before`.
+
+        With a filter they are read eventually consistently, at half the price.
+        """
+        if query.status in delivery_items.ATTENTION:
+            return self._indexed(query, limit, before)
         request = self._request(query, before)
-        indexed = query.status in delivery_items.ATTENTION
-        filtered = query.event_type is not None or (query.status is not None and not indexed)
+        filtered = "FilterExpression" in request
+        request["ConsistentRead"] = not filtered
+        units = ReadUnits()
         found: list[Delivery] = []
         unreadable: list[DeliveryKey] = []
         examined = 0
         while True:
-            request["Limit"] = _FILTERED_LIMIT if filtered else limit + 1 - len(found)
-            with unavailable_on_failure("listing deliveries"):
-                answer = self._client.query(**request)
-            for key, delivery in self._living(query, answer["Items"]):
-                if delivery is None:
-                    unreadable.append(key)
-                elif _matches(delivery, query):
-                    found.append(delivery)
+            request["Limit"] = (
+                units.filtered_items(consistent=False) if filtered else limit + 1 - len(found)
+            )
+            answer = self._query(request, units)
+            living = delivery_items.read_living(answer["Items"], self._clock())
+            _sort_out(query, living, found, unreadable)
             examined += answer["ScannedCount"]
             last_key = answer.get("LastEvaluatedKey")
             if len(found) > limit:
                 return Page(found[:limit], found[limit - 1].id, unreadable)
             if last_key is None:
                 return Page(found, None, unreadable)
+            if examined >= _MAX_EXAMINED or not units.allow_query(consistent=not filtered):
+                return Page(found, last_key["delivery_id"]["S"], unreadable)
+            request["ExclusiveStartKey"] = last_key
+
+    def _indexed(self, query: DeliveryQuery, limit: int, before: str | None) -> Page[Delivery]:
+        """Return a page of a status that has the index, whose deliveries are read by their keys.
+
+        Their sizes are not known before, so that only as many are read at once as there are units
+        for the largest ones.
+        """
+        request = self._request(query, before)
+        units = ReadUnits()
+        found: list[Delivery] = []
+        unreadable: list[DeliveryKey] = []
+        last_id = before
+        examined = 0
+        while True:
+            request["Limit"] = limit + 1 - len(found)
+            answer = self._query(request, units)
+            keys = [items.read_delivery_key(item) for item in answer["Items"]]
+            examined += len(keys)
+            while keys:
+                number = units.allowed_items(consistent=False)
+                if not number:
+                    return Page(found, last_id, unreadable)
+                chunk, keys = keys[:number], keys[number:]
+                _sort_out(query, self._store.get_many(chunk, units=units), found, unreadable)
+                last_id = chunk[-1].delivery_id
+            if len(found) > limit:
+                return Page(found[:limit], found[limit - 1].id, unreadable)
+            last_key = answer.get("LastEvaluatedKey")
+            if last_key is None:
+                return Page(found, None, unreadable)
             if examined >= _MAX_EXAMINED:
                 return Page(found, last_key["delivery_id"]["S"], unreadable)
             request["ExclusiveStartKey"] = last_key
+
+    def _query(self, request: dict[str, Any], units: ReadUnits) -> Any:
+        with unavailable_on_failure("listing deliveries"):
+            answer = self._client.query(**request)
+        units.count(answer)
+        return answer
 
     def _request(self, query: DeliveryQuery, before: str | None) -> dict[str, Any]:
         indexed = query.status if query.status in delivery_items.ATTENTION else None
@@ -93,16 +136,21 @@ class DynamoDBDeliveryLog:
                 request["ExpressionAttributeValues"][f":{name}"] = {"S": value}
         return {**request, "ScanIndexForward": False}
 
-    def _living(
-        self, query: DeliveryQuery, found: Sequence[Any]
-    ) -> list[tuple[DeliveryKey, Delivery | None]]:
-        """Return the deliveries of a query's items that live, newest first."""
-        if query.status in delivery_items.ATTENTION:
-            living = self._store.get_many([items.read_delivery_key(item) for item in found])
-        else:
-            living = delivery_items.read_living(found, self._clock())
-        # The keys differ in nothing but their ids.
-        return [(key, living[key]) for key in sorted(living, reverse=True)]
+
+def _sort_out(
+    query: DeliveryQuery,
+    living: Mapping[DeliveryKey, Delivery | None],
+    found: list[Delivery],
+    unreadable: list[DeliveryKey],
+) -> None:
+    """Add the deliveries that match, newest first, and the keys of those that cannot be read."""
+    # The keys differ in nothing but their ids.
+    for key in sorted(living, reverse=True):
+        delivery = living[key]
+        if delivery is None:
+            unreadable.append(key)
+        elif _matches(delivery, query):
+            found.append(delivery)
 
 
 def _matches(delivery: Delivery, query: DeliveryQuery) -> bool:

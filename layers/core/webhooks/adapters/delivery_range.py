@@ -22,7 +22,8 @@ def range_query(
 ) -> dict[str, Any]:
     """Return a `Query` of an owner's deliveries in a range of time, beginning behind `start_id`.
 
-    With `indexed` it goes through the sparse index, of that status alone.
+    With `indexed` it goes through the sparse index, of that status alone. The response says how
+    many read units it used.
     """
     key: items.Item = {"owner": {"S": owner}}
     if indexed is not None:
@@ -31,6 +32,7 @@ def range_query(
     [(partition, value)] = key.items()
     query: dict[str, Any] = {
         "TableName": table,
+        "ReturnConsumedCapacity": "TOTAL",
         "KeyConditionExpression": "#partition = :partition AND #id BETWEEN :first AND :last",
         "ExpressionAttributeNames": {"#partition": partition, "#id": "delivery_id"},
         "ExpressionAttributeValues": {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
+from webhooks.adapters.read_units import ReadUnits
 from webhooks.domain.delivery import DeliveryKey, Status
 from webhooks.ports import Page
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_EXAMINED = 1000
 """Deliveries that one batch examines for a status at most, so that its cost is bounded."""
-
-_FILTERED_LIMIT = 250
 
 _LIFE = tuple(Status)
 """The statuses in the order in which a delivery goes through them."""
@@ -100,23 +99,27 @@ class DynamoDBDeliveryWalk:
             request["ExpressionAttributeValues"] |= statuses
         found: dict[DeliveryKey, Delivery | None] = {}
         examined = 0
+        units = ReadUnits()
         # Where most match, the first query has just what is wanted; where few do, go on faster.
         page_size = limit + 1
+        if "FilterExpression" in request:
+            page_size = min(page_size, units.filtered_items(consistent=True))
         while True:
             with unavailable_on_failure("finding deliveries"):
                 answer = self._client.query(**request, Limit=page_size)
             found |= delivery_items.read_living(answer["Items"], self._clock())
             examined += answer["ScannedCount"]
+            units.count(answer)
             last_key = answer.get("LastEvaluatedKey")
             if len(found) > limit:
                 taken = list(found)[:limit]
                 return _batch({key: found[key] for key in taken}, taken[-1].delivery_id)
             if last_key is None:
                 return _batch(found, None)
-            if examined >= _MAX_EXAMINED:
+            if examined >= _MAX_EXAMINED or not units.allow_query(consistent=True):
                 return _batch(found, last_key["delivery_id"]["S"])
             request["ExclusiveStartKey"] = last_key
-            page_size = _FILTERED_LIMIT
+            page_size = units.filtered_items(consistent=True)
 
     def _request(
         self, owner: str, selection: Selection, after: str | None, indexed: Status | None = None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
+from uuid import UUID
 
 from webhooks.adapters.delivery_items import read_reason
 from webhooks.adapters.items import number
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.jobs.check import Check, CheckKey, CheckStatus, Probe
-from webhooks.domain.jobs.erasure import Erasure, ErasureKey, ErasureStatus
+from webhooks.domain.jobs.erasure import Erasure, ErasureKey, ErasureStatus, Unsearched
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus
 from webhooks.domain.jobs.run import Run
 from webhooks.domain.selection import Selection
@@ -84,9 +85,23 @@ def _erasure_attributes(erasure: Erasure) -> Item:
         "examined": number(erasure.examined),
         "erased_count": number(erasure.erased),
         "steps": number(erasure.steps),
-        **({"unreadable": {"BOOL": True}} if erasure.unreadable else {}),
-        **_texts(walked_webhook_id=erasure.webhook_id, position=erasure.position),
+        **_flags(unreadable=erasure.unreadable, include_unsearched=erasure.include_unsearched),
+        # Not `position`: that is of the version before, which goes from the oldest on.
+        **_texts(walked_webhook_id=erasure.webhook_id, past=erasure.position),
+        **_numbers(began_at=erasure.began_at_ms, floor=erasure.floor_ms),
+        **_unsearched_attributes(erasure),
         **{name: {"B": value} for name, value in secrets.items() if value},
+    }
+
+
+def _unsearched_attributes(erasure: Erasure) -> Item:
+    """Return each of an erasure's deliveries that were not searched as the 32 bytes of its ids."""
+    if not erasure.unsearched_count:
+        return {}
+    pairs = [b"".join(UUID(each).bytes for each in pair) for pair in erasure.unsearched]
+    return {
+        "unsearched": {"L": [{"B": pair} for pair in pairs]},
+        "unsearched_count": number(erasure.unsearched_count),
     }
 
 
@@ -100,11 +115,19 @@ def _read_erasure(ids: Sequence[str], item: Mapping[str, Any]) -> Erasure:
         status=ErasureStatus(item["status"]["S"]),
         passes=int(item["passes"]["N"]),
         webhook_id=_text(item, "walked_webhook_id"),
-        position=_text(item, "position"),
+        position=_text(item, "past"),
         examined=int(item["examined"]["N"]),
         erased=int(item["erased_count"]["N"]),
         steps=int(item["steps"]["N"]),
         unreadable=item.get("unreadable", {}).get("BOOL", False),
+        include_unsearched=item.get("include_unsearched", {}).get("BOOL", False),
+        unsearched=tuple(
+            Unsearched(*(str(UUID(bytes=value["B"][start : start + 16])) for start in (0, 16)))
+            for value in item.get("unsearched", {}).get("L", [])
+        ),
+        unsearched_count=int(item.get("unsearched_count", {}).get("N", 0)),
+        began_at_ms=_number(item, "began_at"),
+        floor_ms=_number(item, "floor"),
         **_of_every_job(item),
     )
 
@@ -162,6 +185,18 @@ def run_attributes(run: Run, *, running: bool) -> Item:
     if running and run.due_at_ms:
         attributes |= {"due": {"S": DUE_JOBS}, "next_attempt_at": number(run.due_at_ms)}
     return attributes
+
+
+def _flags(**flags: bool) -> Item:
+    return {name: {"BOOL": True} for name, flag in flags.items() if flag}
+
+
+def _numbers(**numbers: int | None) -> Item:
+    return {name: number(value) for name, value in numbers.items() if value is not None}
+
+
+def _number(item: Mapping[str, Any], name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None
 
 
 def _texts(**texts: str | None) -> Item:

@@ -13,10 +13,10 @@ from webhooks.domain import targets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from webhooks.adapters.deliveries import DynamoDBDeliveryStore
     from webhooks.domain.targets import Target
     from webhooks.observability import PowertoolsObserver
     from webhooks.ports import (
-        DeliveryStore,
         DestinationStore,
         EventQueue,
         HealthStore,
@@ -163,7 +163,7 @@ class Base:
         )
 
     @cached_property
-    def _deliveries(self) -> DeliveryStore:
+    def _deliveries(self) -> DynamoDBDeliveryStore:
         from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 
         return DynamoDBDeliveryStore(

@@ -90,6 +90,7 @@ class JobServices(OwnersServices, SendingServices):
     @cached_property
     def erasure_job(self) -> ErasureJob:
         """What carries erasures out."""
+        from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
         from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
         from webhooks.services.jobs.erasure import SETTLE_SECONDS, ErasureJob
 
@@ -100,6 +101,7 @@ class JobServices(OwnersServices, SendingServices):
                 self._dynamodb, settings.webhooks_table, settings.deliveries_table
             ),
             walk=self._walk,
+            log=DynamoDBDeliveryLog(self._dynamodb, settings.deliveries_table, self._deliveries),
             deliveries=self._deliveries,
             observer=self.observer,
             clock=self._clock,

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from webhooks.domain.cpu import NO_CPU_LIMIT, CpuLimit, CpuLimitReachedError
 from webhooks.domain.delivery import Delivery, Status
 from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.run import Run
 from webhooks.domain.payload import parse, serialize
-from webhooks.domain.recipient import addresses_of
+from webhooks.domain.recipient import find_addresses
 from webhooks.domain.webhook import webhook_id
 
 PASSES = 2
@@ -24,6 +25,16 @@ PASSES = 2
 
 REASON = "recipient_erased"
 """Why a delivery that had not arrived never will."""
+
+MAX_UNSEARCHED = 100
+"""Deliveries that an erasure lists as not searched; more are counted."""
+
+SEARCH_CPU_SECONDS = 0.08
+"""CPU time after which no more of a delivery is searched. The longest piece of the work between two
+looks at the clock takes 14 ms, so that a delivery costs at most 100."""
+
+CLOCKS_DIFFER_MS = 300_000
+"""Webhooks are registered, and deliveries recorded, by other processes than the erasure's."""
 
 SALT_BYTES = 32
 _ERASED_EVENT = "erased"
@@ -35,6 +46,23 @@ class ErasureStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+class Mention(StrEnum):
+    """Where a delivery mentions an address."""
+
+    NOWHERE = "nowhere"
+    RESPONSES = "responses"
+    PAYLOAD = "payload"
+    UNKNOWN = "unknown"
+    """It could not be searched, or not within its CPU time."""
+
+
+class Unsearched(NamedTuple):
+    """A delivery that an erasure could not search."""
+
+    webhook_id: str
+    delivery_id: str
 
 
 class ErasureKey(NamedTuple):
@@ -53,11 +81,19 @@ class ErasureKey(NamedTuple):
 class Erasure:
     """The record of an erasure.
 
+    A pass goes through each webhook's deliveries from the newest on, and so away from those that
+    are added meanwhile. It covers the webhooks and deliveries that there were at its beginning,
+    `began_at_ms`. It ends at `floor_ms`: the event's time of the oldest delivery when the pass came
+    to the webhook.
+
     `webhook_id` is whose deliveries are being looked at, None at the beginning of a pass, and
     `position` the id of the last one that it is past. `steps` counts the times that progress was
     recorded, so that of two writers one is too late. `salt` and `digest` are empty at the end. With
     `unreadable` there was a delivery whose record could not be read, and so may still have the
     address: the rest is erased, and then this has failed.
+
+    `unsearched` are the first deliveries that could not be searched in their CPU time, of
+    `unsearched_count`: in this pass, or in both where they are erased with `include_unsearched`.
     """
 
     account_id: str
@@ -75,6 +111,11 @@ class Erasure:
     steps: int = 0
     reason: str | None = None
     unreadable: bool = False
+    include_unsearched: bool = False
+    unsearched: tuple[Unsearched, ...] = ()
+    unsearched_count: int = 0
+    began_at_ms: int | None = None
+    floor_ms: int | None = None
     run: Run = Run()  # noqa: RUF009 (frozen)
 
     @property
@@ -98,31 +139,51 @@ class Erasure:
             hmac.compare_digest(digest(self.salt, address), self.digest) for address in addresses
         )
 
-    def concerns(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery, or a response to it, mentions the address and still has it."""
+    def search(self, delivery: Delivery, limit: CpuLimit) -> Mention:
+        """Find where a delivery mentions the address and still has it, within a limit of time."""
         if delivery.erased:
-            return False
+            return Mention.NOWHERE
         responses = [attempt.response_body for attempt in delivery.attempts]
-        return self._mentioned(delivery) or self.seeks(addresses_of(responses))
+        try:
+            if self.seeks(find_addresses([delivery.event_id, parse(delivery.body)], limit)):
+                return Mention.PAYLOAD
+            if self.seeks(find_addresses(responses, limit)):
+                return Mention.RESPONSES
+        except (CpuLimitReachedError, ValueError):
+            # A body that is no JSON was edited by hand.
+            return Mention.UNKNOWN
+        return Mention.NOWHERE
 
-    def erase(self, delivery: Delivery) -> Delivery:
+    def concerns(self, mention: Mention) -> bool:
+        """Tell whether something of a delivery with such a mention is to be erased."""
+        if mention is Mention.UNKNOWN:
+            return self.include_unsearched
+        return mention is not Mention.NOWHERE
+
+    def erase(
+        self,
+        delivery: Delivery,
+        mention: Mention = Mention.PAYLOAD,
+        limit: CpuLimit = NO_CPU_LIMIT,
+    ) -> Delivery:
         """Return a delivery as it stays: without the payload and the responses to it.
 
         Its generation grows, so that what still works with the payload comes to its end. Where only
-        a response mentions the address, the response bodies go and the delivery goes on.
+        a response mentions the address, the response bodies go and the delivery goes on. An id of
+        the event's that cannot be searched within the limit goes too.
         """
         silent = tuple(replace(attempt, response_body="") for attempt in delivery.attempts)
-        if not self._mentioned(delivery):
+        if mention is Mention.RESPONSES:
             return replace(delivery, attempts=silent)
         document: dict[str, object] = {"event": delivery.event_type}
         transaction_id = delivery.transaction_id
-        if transaction_id is not None and not self.seeks(addresses_of(transaction_id)):
+        if transaction_id is not None and self._is_absent(transaction_id, limit):
             document["transaction_id"] = transaction_id
         settled = delivery.status.settled
         return replace(
             delivery,
             event_id=(
-                _ERASED_EVENT if self.seeks(addresses_of(delivery.event_id)) else delivery.event_id
+                delivery.event_id if self._is_absent(delivery.event_id, limit) else _ERASED_EVENT
             ),
             body=serialize(document),
             attempts=silent,
@@ -133,25 +194,51 @@ class Erasure:
             erased=True,
         )
 
-    def _mentioned(self, delivery: Delivery) -> bool:
-        return self.seeks(addresses_of([delivery.event_id, parse(delivery.body)]))
+    def _is_absent(self, text: str, limit: CpuLimit) -> bool:
+        try:
+            return not self.seeks(find_addresses(text, limit))
+        except CpuLimitReachedError:
+            return False
 
-    def past(
-        self, position: str | None, examined: int, erased: int, *, unreadable: bool = False
-    ) -> Erasure:
-        """Return the erasure after more deliveries of its webhook."""
+    def begun(self, now_ms: int) -> Erasure:
+        """Return the erasure at the beginning of a pass; one that has begun stays as it is."""
+        if self.began_at_ms is not None:
+            return self
+        # What the pass before erased unsearched it does not find again.
+        if self.include_unsearched:
+            return replace(self, began_at_ms=now_ms)
+        return replace(self, began_at_ms=now_ms, unsearched=(), unsearched_count=0)
+
+    def covers(self, created_at_ms: int, clocks_differ_ms: int = CLOCKS_DIFFER_MS) -> bool:
+        """Tell whether a webhook or a delivery of this time was there when the pass began."""
+        return created_at_ms <= (self.began_at_ms or 0) + clocks_differ_ms
+
+    def past(self, delivery: Delivery, mention: Mention, *, erased: bool) -> Erasure:
+        """Return the erasure after one more delivery of its webhook."""
+        after = replace(
+            self, position=delivery.id, examined=self.examined + 1, erased=self.erased + erased
+        )
+        if mention is not Mention.UNKNOWN:
+            return after
+        unsearched = (*self.unsearched, Unsearched(delivery.webhook_id, delivery.id))
         return replace(
-            self,
-            position=position,
-            examined=self.examined + examined,
-            erased=self.erased + erased,
-            unreadable=self.unreadable or unreadable,
+            after,
+            unsearched=unsearched[:MAX_UNSEARCHED],
+            unsearched_count=self.unsearched_count + 1,
         )
 
     def turned_to(self, webhook_id: str | None) -> Erasure:
-        """Return the erasure at the beginning of a webhook; None: of the pass after this one."""
-        passes = self.passes + (webhook_id is None)
-        return replace(self, webhook_id=webhook_id, position=None, passes=passes)
+        """Return the erasure at the beginning of a webhook; None: at the end of the pass."""
+        if webhook_id is not None:
+            return replace(self, webhook_id=webhook_id, position=None, floor_ms=None)
+        return replace(
+            self,
+            webhook_id=None,
+            position=None,
+            floor_ms=None,
+            began_at_ms=None,
+            passes=self.passes + 1,
+        )
 
     def recorded(self, now_ms: int) -> Erasure:
         """Return the erasure as a step leaves it: ended after its last pass."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from webhooks.domain.cpu import CpuLimit
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.ids import is_uuid
+from webhooks.domain.ids import is_uuid, time_of_id
 from webhooks.domain.jobs.erasure import (
     SALT_BYTES,
+    SEARCH_CPU_SECONDS,
     Erasure,
     ErasureKey,
     ErasureStatus,
+    Mention,
     digest,
     erasure_id,
 )
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.selection import Selection
-from webhooks.ports import JobOwner
+from webhooks.ports import DeliveryQuery, JobOwner
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
 from webhooks.services.jobs.starting import ensure_started, start
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery
     from webhooks.ports import (
+        DeliveryLog,
         DeliveryStore,
         DeliveryWalk,
         JobScheduler,
@@ -51,7 +56,10 @@ SECONDS_FOR_A_BATCH = 3 * 9.0
 """The calls of a batch that changes nothing, each at its slowest (see `adapters.aws`)."""
 
 _BATCH = 100
-_BATCHES_A_STEP = 10
+_EXAMINED_A_STEP = 1000
+_TURNS_A_STEP = 100
+"""Batches and empty webhooks of a step at most."""
+
 _ERASE_TRIES = 5
 _DAY_MS = 86_400_000
 _MILLISECONDS = 1000
@@ -80,17 +88,19 @@ class ErasureService:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
 
-    def start(self, account_id: str, address: str) -> Erasure:
+    def start(self, account_id: str, address: str, *, include_unsearched: bool = False) -> Erasure:
         """Have every payload of the account that mentions the address erased.
 
-        One of the same address that began a moment ago, and is yet to go through all of them once
-        more, is as good. Raises InvalidInputError, TooManyErasuresError, UnavailableError.
+        With `include_unsearched` so is each one that takes too long to search. One of the same
+        address that began a moment ago, and is yet to go through all of them once more, is as good,
+        unless it leaves more. Raises InvalidInputError, TooManyErasuresError, UnavailableError.
         """
         wanted = parse_address(address)
         now_ns = self._now_ns()
         now_ms = now_ns // 1_000_000
         for other in self._store.running_since(JobOwner(account_id), now_ms - _DAY_MS):
-            if other.passes == 0 and other.seeks([wanted]):
+            enough = other.include_unsearched or not include_unsearched
+            if enough and other.passes == 0 and other.seeks([wanted]):
                 ensure_started(self._scheduler, other)
                 return other
         self._rate_limits.erasure(account_id)
@@ -102,6 +112,7 @@ class ErasureService:
             updated_at_ms=now_ms,
             salt=salt,
             digest=digest(salt, wanted),
+            include_unsearched=include_unsearched,
         )
         failed = erasure.ended(ErasureStatus.FAILED, now_ms, "not_started")
         start(self._store, self._scheduler, erasure, not_started=failed)
@@ -114,10 +125,19 @@ class ErasureService:
         return self._store.get(ErasureKey(account_id, erasure_id))
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How far a step has come, also where it is interrupted."""
+
+    erasure: Erasure
+    examined: int = 0
+
+
 class ErasureJob:
     """Goes through an account's deliveries, twice, and erases those that mention an address.
 
-    A step that was interrupted is made again: what it had erased stays so.
+    A step that was interrupted is made again from the last delivery that it was past. What it had
+    erased stays so.
     """
 
     key_type = ErasureKey
@@ -128,19 +148,26 @@ class ErasureJob:
         store: JobStore[Erasure],
         trail: WebhookTrail,
         walk: DeliveryWalk,
+        log: DeliveryLog,
         deliveries: DeliveryStore,
         observer: Observer,
         clock: Callable[[], float],
         settle_seconds: float,
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Wait `settle_seconds` between the passes; `clock` gives Unix seconds."""
+        """Wait `settle_seconds` between the passes; `clock` gives Unix seconds.
+
+        `cpu_clock` gives the CPU seconds that this thread used.
+        """
         self._store = store
         self._trail = trail
         self._walk = walk
+        self._log = log
         self._deliveries = deliveries
         self._observer = observer
         self._clock = clock
         self._settle_seconds = settle_seconds
+        self._cpu_clock = cpu_clock
 
     def step(
         self,
@@ -162,12 +189,15 @@ class ErasureJob:
         if remaining_seconds() < SECONDS_FOR_A_BATCH:
             msg = f"an erasure's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        after = before
-        for _ in range(_BATCHES_A_STEP):
-            after = self._batch(after)
-            if after.passes > before.passes or remaining_seconds() < SECONDS_FOR_A_BATCH:
-                break
-        recorded = after.recorded(self._now_ms())
+        progress = _Progress(before)
+        try:
+            self._go_through(progress, remaining_seconds)
+        except UnavailableError:
+            if progress.erasure.webhook_id is not None:
+                recorded = progress.erasure.recorded(self._now_ms())
+                self._store.save(before, kept(recorded, self._now_ms(), PAUSE_SECONDS))
+            raise
+        recorded = progress.erasure.recorded(self._now_ms())
         pause = max(PAUSE_SECONDS, self._seconds_to_settle(recorded))
         if not self._store.save(before, kept(recorded, self._now_ms(), pause)):
             # The next step finds what the erasure has become.
@@ -186,30 +216,75 @@ class ErasureJob:
         if self._store.save(erasure, failed):
             self._report(failed)
 
-    def _batch(self, erasure: Erasure) -> Erasure:
-        if erasure.webhook_id is None:
-            return self._turn(erasure)
-        found = self._walk.batch(
-            erasure.account_id, erasure.webhook_id, _EVERYTHING, _BATCH, erasure.position
-        )
+    def _go_through(self, progress: _Progress, remaining_seconds: Callable[[], float]) -> None:
+        """Go on until a pass ends, the step has done enough, or its time is short."""
+        before = progress.erasure
+        for _ in range(_TURNS_A_STEP):
+            self._batch(progress, remaining_seconds)
+            ended = progress.erasure.passes > before.passes
+            if ended or progress.examined >= _EXAMINED_A_STEP:
+                break
+            if remaining_seconds() < SECONDS_FOR_A_BATCH:
+                break
+
+    def _batch(self, progress: _Progress, remaining_seconds: Callable[[], float]) -> None:
+        erasure = progress.erasure = progress.erasure.begun(self._now_ms())
+        webhook_id = erasure.webhook_id
+        if webhook_id is not None and erasure.floor_ms is None:
+            erasure = replace(erasure, floor_ms=self._oldest_ms(erasure.account_id, webhook_id))
+        if webhook_id is None or erasure.floor_ms is None:
+            progress.erasure = self._turn(erasure)
+            return
+        query = DeliveryQuery(erasure.account_id, webhook_id, since_ms=erasure.floor_ms)
+        found = self._log.page(query, _BATCH, erasure.position)
         tell_unreadable(self._observer, found.unreadable)
-        erased = sum(self._erase(erasure, delivery) for delivery in found.items)
-        after = erasure.past(
-            found.next, len(found.items), erased, unreadable=bool(found.unreadable)
-        )
-        return self._turn(after) if found.next is None else after
+        unreadable = erasure.unreadable or bool(found.unreadable)
+        progress.erasure = replace(erasure, unreadable=unreadable)
+        for number, delivery in enumerate(found.items):
+            # The first one fits in: there was time for it at the beginning of the batch.
+            if number and remaining_seconds() < SECONDS_FOR_A_BATCH:
+                return
+            if erasure.covers(delivery.created_at_ms):
+                progress.erasure = self._see_to(progress.erasure, delivery)
+                # New ones do not count, or a pass would not end while more are added than that.
+                progress.examined += erasure.covers(delivery.created_at_ms, clocks_differ_ms=0)
+            else:
+                progress.erasure = replace(progress.erasure, position=delivery.id)
+        if found.next is None:
+            progress.erasure = self._turn(progress.erasure)
+        else:
+            progress.erasure = replace(progress.erasure, position=found.next)
 
     def _turn(self, erasure: Erasure) -> Erasure:
-        return erasure.turned_to(self._trail.next(erasure.account_id, erasure.webhook_id))
+        """Return the erasure at the next webhook, or at the end of the pass."""
+        webhook_id = self._trail.next(erasure.account_id, erasure.webhook_id)
+        if webhook_id is not None and not erasure.covers(time_of_id(webhook_id)):
+            # Ids are in the order of time: so are all that follow.
+            webhook_id = None
+        return erasure.turned_to(webhook_id)
 
-    def _erase(self, erasure: Erasure, delivery: Delivery) -> bool:
+    def _oldest_ms(self, account_id: str, webhook_id: str) -> int | None:
+        """Return the event's time of a webhook's oldest delivery, None without any."""
+        found = self._walk.batch(account_id, webhook_id, _EVERYTHING, 1)
+        ids = [delivery.id for delivery in found.items]
+        ids += [key.delivery_id for key in found.unreadable]
+        # Where all that were read are past their time, those behind them are newer.
+        ids += [] if found.next is None else [found.next]
+        return min(map(time_of_id, ids), default=None)
+
+    def _see_to(self, erasure: Erasure, delivery: Delivery) -> Erasure:
+        """Search one delivery, and erase it where it is to be."""
         found: Delivery | None = delivery
         for _ in range(_ERASE_TRIES):
-            if found is None or not erasure.concerns(found):
-                return False
-            after = erasure.erase(found)
+            if found is None:
+                return erasure.past(delivery, Mention.NOWHERE, erased=False)
+            limit = CpuLimit(SEARCH_CPU_SECONDS, self._cpu_clock)
+            mention = erasure.search(found, limit)
+            if not erasure.concerns(mention):
+                return erasure.past(delivery, mention, erased=False)
+            after = erasure.erase(found, mention, limit)
             if self._deliveries.update(after, before=found):
-                return after.erased
+                return erasure.past(delivery, mention, erased=after.erased)
             found = self._deliveries.get(delivery.key)
         msg = "a delivery could not be erased: it keeps changing"
         raise UnavailableError(msg)
@@ -228,6 +303,7 @@ class ErasureJob:
             reason=erasure.reason,
             examined=erasure.examined,
             erased=erasure.erased,
+            unsearched=erasure.unsearched_count,
         )
 
     def _now_ms(self) -> int:

@@ -1,0 +1,64 @@
+"""The read units of one list: what DynamoDB reports, and what the next request may use at most.
+
+A read unit is 4 KB read consistently, or 8 KB read eventually consistently ("Read and write
+operations" in AWS's developer guide). A query is charged for each item that it goes through, with
+its body, whatever its filter or its projection leaves out. No request says before it is made what
+it will cost, so each one is counted at its most: a query ends at 1 MB, and an item at 400 KB.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_LIST_UNITS = 480
+"""Read units of one list at most. The look-ups of the key and the webhook have the rest of 500."""
+
+_UNIT_BYTES = 4096
+_PAGE_BYTES = 1_048_576
+"""A query ends with the item that is past so many ("Query" in AWS's API reference)."""
+
+_USUAL_ITEM_BYTES = 81_920
+"""As large as a delivery is with the largest body and all of its schedule's attempts."""
+
+_ITEM_BYTES = 409_600
+"""The largest item ("Service, account, and table quotas" in AWS's developer guide)."""
+
+
+class ReadUnits:
+    """The read units that one list used so far."""
+
+    def __init__(self, most: float = MAX_LIST_UNITS) -> None:
+        """Allow at most `most` of them."""
+        self._left = float(most)
+
+    def count(self, answer: Mapping[str, Any]) -> None:
+        """Count a response to a request that had `ReturnConsumedCapacity`.
+
+        Of a query that is one table's, of a batch a list of tables'.
+        """
+        consumed = answer.get("ConsumedCapacity") or ()
+        tables = (consumed,) if isinstance(consumed, dict) else consumed
+        self._left -= sum(table["CapacityUnits"] for table in tables)
+
+    def allow_query(self, *, consistent: bool) -> bool:
+        """Tell whether one more query fits in, however large the items are."""
+        return _units(_PAGE_BYTES + _ITEM_BYTES, consistent=consistent) <= self._left
+
+    def filtered_items(self, *, consistent: bool) -> int:
+        """Return the `Limit` of a query with a filter, once `allow_query` has allowed it.
+
+        DynamoDB Local ends such a query at 1 MB of what it returns, and not of what it reads. So
+        the limit holds there too, for the largest of the usual items.
+        """
+        return int(self._left / _units(_USUAL_ITEM_BYTES, consistent=consistent))
+
+    def allowed_items(self, *, consistent: bool) -> int:
+        """Return how many items may be read by their keys, however large they are."""
+        return max(0, int(self._left / _units(_ITEM_BYTES, consistent=consistent)))
+
+
+def _units(size: int, *, consistent: bool) -> float:
+    return size / _UNIT_BYTES / (1 if consistent else 2)

@@ -1,0 +1,130 @@
+"""What lists cost in read units, however large the items are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.metered import MeteredClient
+from support.stores import MOTO, Clock, on_dynamodb, open_dynamodb
+from webhooks.adapters.read_units import MAX_LIST_UNITS, ReadUnits
+from webhooks.domain.delivery import Delivery, Status, delivery_id
+from webhooks.domain.selection import Selection
+from webhooks.ports import DeliveryQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DELIVERIES = 60
+SIZES = [(1_000, False), (62_000, False), (62_000, True), (409_600, False)]
+"""Bytes of an item, and whether the engine is DynamoDB Local."""
+
+MOST = 500
+"""Read units of a call; its look-ups of the key and the webhook are among them."""
+
+
+def numbered(number: int) -> Delivery:
+    event_id = f"evt_{number}"
+    statuses = (Status.SUCCEEDED, Status.EXHAUSTED, Status.WAITING)
+    return samples.delivery(
+        id=delivery_id(event_id, samples.NOW_MS + number, samples.WEBHOOK_ID),
+        event_id=event_id,
+        event_type="email.opened" if number % 10 == 0 else "email.sent",
+        status=statuses[number % 3],
+        next_attempt_at_ms=None,
+    )
+
+
+ALL = [numbered(number) for number in range(DELIVERIES)]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Give a table with all deliveries, which nothing changes."""
+    with open_dynamodb(MOTO) as client:
+        assert on_dynamodb(client, Clock()).deliveries.put_settled(ALL) == []
+        yield client
+
+
+@pytest.mark.parametrize("engine", SIZES)
+@pytest.mark.parametrize("limit", [7, 100])
+@pytest.mark.parametrize(
+    ("status", "event_type"),
+    [
+        (None, None),
+        (None, "email.opened"),
+        (None, "email.clicked"),
+        (Status.SUCCEEDED, None),
+        (Status.CANCELLED, None),
+        (Status.EXHAUSTED, None),
+        (Status.EXHAUSTED, "email.opened"),
+        (Status.RETRYING, None),
+    ],
+)
+def test_a_page_of_the_log_is_bounded_and_the_next_goes_on(
+    client: Any, engine: tuple[int, bool], limit: int, status: Status | None, event_type: str | None
+) -> None:
+    metered = MeteredClient(client, engine[0], local=engine[1])
+    log = on_dynamodb(metered, Clock()).log  # type: ignore[arg-type]
+    query = DeliveryQuery("acc_1", samples.WEBHOOK_ID, status, event_type)
+    found: list[Delivery] = []
+    before: str | None = None
+    for _ in range(2 * DELIVERIES):
+        used = metered.units
+        page = log.page(query, limit, before)
+        assert metered.units - used <= MAX_LIST_UNITS < MOST
+        assert len(page.items) <= limit
+        found += page.items
+        before = page.next
+        if before is None:
+            break
+    assert before is None
+    assert found == [
+        each
+        for each in reversed(ALL)
+        if status in {None, each.status} and event_type in {None, each.event_type}
+    ]
+
+
+@pytest.mark.parametrize("engine", SIZES)
+def test_a_batch_of_a_walk_is_bounded_and_the_next_goes_on(
+    client: Any, engine: tuple[int, bool]
+) -> None:
+    metered = MeteredClient(client, engine[0], local=engine[1])
+    walk = on_dynamodb(metered, Clock()).walk  # type: ignore[arg-type]
+    selection = Selection.of_all_time(Status.SUCCEEDED)
+    found: list[Delivery] = []
+    after: str | None = None
+    for _ in range(DELIVERIES):
+        used = metered.units
+        page = walk.batch("acc_1", samples.WEBHOOK_ID, selection, 100, after)
+        assert metered.units - used <= MAX_LIST_UNITS
+        found += page.items
+        after = page.next
+        if after is None:
+            break
+    assert found == [each for each in ALL if each.status is Status.SUCCEEDED]
+
+
+def test_bodies_are_not_read_for_more_than_a_page(client: Any) -> None:
+    metered = MeteredClient(client, 62_000)
+    log = on_dynamodb(metered, Clock()).log  # type: ignore[arg-type]
+    log.page(DeliveryQuery("acc_1", samples.WEBHOOK_ID, Status.EXHAUSTED), 1)
+    assert metered.units == 0.5 + 2 * 16 / 2
+
+
+def test_units_are_counted_as_they_are_reported() -> None:
+    units = ReadUnits(most=500)
+    assert units.allow_query(consistent=True)
+    assert units.allowed_items(consistent=True) == 5
+    units.count({"ConsumedCapacity": {"CapacityUnits": 200.0}})
+    assert not units.allow_query(consistent=True)
+    assert units.allow_query(consistent=False)
+    assert units.filtered_items(consistent=False) == 30
+    units.count({"ConsumedCapacity": [{"CapacityUnits": 100.0}, {"CapacityUnits": 101.0}]})
+    assert not units.allow_query(consistent=False)
+    assert units.allowed_items(consistent=False) == 1
+    units.count({"ConsumedCapacity": {"CapacityUnits": 600.0}})
+    assert units.allowed_items(consistent=True) == 0
