@@ -106,12 +106,7 @@ def parser() -> argparse.ArgumentParser:
         help="also erase payloads that take too long to search",
     )
     command("events", _events, "List the event types.")
-    publish = command(
-        "publish", _publish, "Publish an event, and tell to how many webhooks it goes."
-    )
-    publish.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
-    publish.add_argument("--to", metavar="ADDRESS", required=True, help="the email's recipient")
-    publish.add_argument("--subject", help="the email's subject")
+    _add_publish(command)
     log = command("deliveries", _deliveries, "List a webhook's deliveries, newest first.")
     _add_ids(log)
     log.add_argument("--status", choices=_STATUSES)
@@ -126,6 +121,15 @@ def parser() -> argparse.ArgumentParser:
     resend.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier)
     _add_listen(command)
     return root
+
+
+def _add_publish(command: Callable[..., argparse.ArgumentParser]) -> None:
+    publish = command(
+        "publish", _publish, "Publish an event, and tell to how many webhooks it goes."
+    )
+    publish.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
+    publish.add_argument("--to", metavar="ADDRESS", required=True, help="the email's recipient")
+    publish.add_argument("--subject", help="the email's subject")
 
 
 def _add_listen(command: Callable[..., argparse.ArgumentParser]) -> None:

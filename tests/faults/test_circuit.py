@@ -6,6 +6,7 @@ a failing delivery as one execution for its first retry and one for those after 
 
 from __future__ import annotations
 
+import random
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def takes(some: int, of: int) -> Callable[[], Outcome]:
     return lambda: TAKEN if next(numbers) % of >= of - some else REFUSED
 
 
+def takes_at_random(of: int, seed: str) -> Callable[[], Outcome]:
+    """Return a receiver that takes each request with a chance of one in `of`."""
+    chance = random.Random(f"{of} {seed}")  # noqa: S311
+    return lambda: TAKEN if chance.random() * of < 1 else REFUSED
+
+
 def dead() -> Outcome:
     return REFUSED
 
@@ -54,6 +61,35 @@ def test_row_78_one_in_eight_costs_few_executions_and_requests(dispatchers: int)
     assert story.delivered > before
     assert story.executions <= MOST_EXECUTIONS
     assert story.notices == ["webhook.down"]
+
+
+@pytest.mark.parametrize("dispatchers", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("of", [5, 8, 12])
+def test_row_78_one_in_eight_at_random_costs_as_little(of: int, dispatchers: int) -> None:
+    """One success in a row of failures is no reason to send everything at once."""
+    for seed in range(6):
+        story = Story(takes_at_random(of, f"{dispatchers} {seed}"), dispatchers=dispatchers)
+        story.events(EVENTS, a_second=25)
+        story.go_on(TEN_MINUTES)
+        assert story.executions <= MOST_EXECUTIONS
+        assert story.posts <= MOST_POSTS
+        assert story.world.webhook().health.state is HealthState.DOWN
+
+
+@pytest.mark.parametrize("dispatchers", [1, 3])
+def test_row_78_a_success_has_new_events_sent_at_once_again(dispatchers: int) -> None:
+    story = Story(dead, dispatchers=dispatchers)
+    story.events(EVENTS, a_second=25)
+    story.go_on(4.9)
+    assert story.world.webhook().health.state is HealthState.DOWN
+    story.receiver = lambda: TAKEN
+    # The first retry, five seconds after the failures; the probe would come after thirty.
+    story.go_on(10)
+    assert story.delivered > EVENTS / 3
+    assert not story.world.webhook().health.on_probation
+    story.go_on(60)
+    assert story.delivered == EVENTS
+    assert story.notices == ["webhook.down", "webhook.recovered"]
 
 
 def test_row_78_what_waits_is_sent_once_the_receiver_takes_most() -> None:

@@ -136,7 +136,9 @@ def test_a_trial_is_passed_once_and_only_by_its_own_recovery(stores: Stores) -> 
     assert not stores.health.passed(other, NOW_MS + 7, proven=True)
     passed = [stores.health.passed(KEY, NOW_MS + 7, proven=True) for _ in range(2)]
     assert passed == [True, False]
-    assert health(stores) == replace(DRAINING, comeback=Comeback.TRIAL)
+    assert health(stores) == replace(
+        DRAINING, comeback=Comeback.TRIAL, window=None, probation=False
+    )
     assert stores.health.end(KEY, NOW_MS + 7)
     assert health(stores) == CLEAN
 
@@ -209,3 +211,52 @@ def test_only_a_change_of_what_a_request_depends_on_makes_failures_old(
     failed = stores.health.failed(*OWNER, 3, NOW_MS + 6, updated_at_ms=read_at_ms)
     assert failed == (Health(3, NOW_MS + 6) if counts else None)
     assert stores.health.disable(*OWNER, "gone", NOW_MS, updated_at_ms=read_at_ms) is counts
+
+
+def test_a_probation_counts_until_it_ends_and_only_its_own(stores: Stores) -> None:
+    go_down(stores)
+    since_ms = NOW_MS + 7
+    assert stores.health.count_on_probation(*OWNER, Tally(1, 1), since_ms) is None
+    stores.health.succeeded(*OWNER, since_ms)
+    assert stores.health.count_on_probation(*OWNER, Tally(9, 9), since_ms - 1) is None
+    counted = stores.health.count_on_probation(*OWNER, Tally(2, 1), since_ms)
+    assert counted == health(stores) == replace(DRAINING, window=Window(since_ms, 2, 1))
+    assert health(stores).on_probation
+    stores.health.end_probation(*OWNER, since_ms - 1)
+    assert health(stores).on_probation
+    stores.health.end_probation(*OWNER, since_ms)
+    assert health(stores) == replace(DRAINING, window=None, probation=False)
+    assert stores.health.count_on_probation(*OWNER, Tally(1, 1), since_ms) is None
+    assert health(stores).window is None
+
+
+def test_a_probation_is_over_where_it_is_down_again_or_leads_elsewhere(stores: Stores) -> None:
+    go_down(stores)
+    stores.health.succeeded(*OWNER, NOW_MS + 7)
+    counted = stores.health.count_on_probation(*OWNER, Tally(4, 0), NOW_MS + 7)
+    assert counted is not None
+    opened = stores.health.open(KEY, DUE_MS, NOW_MS + 8, window=counted.window, trial=True)
+    assert opened == "recovery-1"
+    assert (health(stores).probation, health(stores).on_trial) == (False, True)
+    stores.health.passed(KEY, NOW_MS + 9, proven=True)
+    assert not health(stores).on_probation
+    stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS + 10, recovery_id="r")
+    stores.health.succeeded(*OWNER, NOW_MS + 11)
+    assert health(stores).on_probation
+    stores.webhooks.update(*OWNER, WebhookChanges(url="https://new.example.com/"), NOW_MS + 12)
+    assert not health(stores).on_probation
+
+
+def test_what_is_down_is_put_on_trial_by_its_recovery_alone(stores: Stores) -> None:
+    stores.health.put_on_trial(KEY)
+    assert health(stores) == CLEAN
+    go_down(stores)
+    stores.health.put_on_trial(KEY._replace(recovery_id="other"))
+    assert not health(stores).on_trial
+    count(stores, 9, 1)
+    stores.health.put_on_trial(KEY)
+    assert (health(stores).on_trial, health(stores).window) == (True, None)
+    # One that its owner asked for is probed as its owner asked.
+    stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS + 5, recovery_id="asked")
+    stores.health.put_on_trial(KEY._replace(recovery_id="asked"))
+    assert health(stores).comeback is Comeback.SLOW

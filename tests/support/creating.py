@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 URL = "http://127.0.0.1:9/hook"
 WEBHOOKS = "/api/v1/webhooks"
+_OWN = "own " * 5
 
 NO_TIME_LEFT = -1_000
 """The milliseconds of a call that is killed: nobody holds its key any more."""
@@ -37,9 +38,7 @@ CALLS = {
     "named webhook": Creating(
         "POST", WEBHOOKS, {"url": URL, "events": ["*"], "external_id": "e-{number}"}, 201
     ),
-    "own secret": Creating(
-        "POST", WEBHOOKS, {"url": URL, "events": ["*"], "secret": "a secret of their own"}, 201
-    ),
+    "own secret": Creating("POST", WEBHOOKS, {"url": URL, "events": ["*"], "secret": _OWN}, 201),
     "put": Creating("PUT", f"{WEBHOOKS}/external/e-{{number}}", {"url": URL, "events": ["*"]}, 201),
     "API key": Creating("POST", "/api/v1/api-keys", {"name": "key {number}"}, 201),
     "rotation": Creating("POST", f"{WEBHOOKS}/{{webhook}}/rotate-secret", {}, 200),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
 from itertools import count
@@ -52,7 +53,10 @@ class Story:
             recovery_rate=50,
             short_delay_seconds=SHORT_DELAY_SECONDS,
             recoveries=_Recoveries(self),
+            dispatcher_threads=1,
         )
+        # One at a time, so that a seed of chance is one story.
+        self.world.recovery_job._threads = ThreadPoolExecutor(1)
         self.world.add()
         self.world.sender.answer = self._answer
         self.receiver = answer
@@ -152,7 +156,9 @@ class Story:
             [_message(n, self.world.now_ms) for n in numbers[start : start + BATCH]]
             for start in range(0, len(numbers), BATCH)
         ]
-        self._receive_next()
+        while self._at_once:
+            # No request is made, and so no other batch received meanwhile, where events wait.
+            self._receive_next()
 
     def _receive_next(self) -> None:
         with self._lock:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from support import samples
-from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
+from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ DRAINING = Health(
     recovery_id="recovery-1",
     recovery_due_at_ms=DUE_MS,
     draining_since_ms=NOW_MS + 7,
+    window=Window(NOW_MS + 7, 0, 0),
+    probation=True,
 )
 
 

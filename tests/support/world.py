@@ -100,6 +100,7 @@ class World:
     """No delay is short, unless a test says so."""
     cpu_seconds: float = 0.0
     cpu_seconds_a_look: float = 0.0
+    dispatcher_threads: int = 8
     ids: int = 0
     invocations: int = 0
 
@@ -199,7 +200,7 @@ class World:
             ses_accounts=self.ses_accounts,
             ses_headers=self.ses_headers,
             clock=self.clock,
-            max_threads=8,
+            max_threads=self.dispatcher_threads,
             event_limits=EventLimits(
                 self.rate_limit_store,
                 limit=self.events_per_minute,

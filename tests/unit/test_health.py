@@ -20,6 +20,7 @@ from webhooks.domain.health import (
     Health,
     HealthState,
     RecoveryKey,
+    Window,
 )
 from webhooks.ports import WebhookChanges
 
@@ -105,6 +106,8 @@ def test_a_success_while_down_begins_to_drain_and_says_so_once(world: World) -> 
         recovery_id="recovery-1",
         recovery_due_at_ms=samples.NOW_MS + 30_000,
         draining_since_ms=world.now_ms,
+        window=Window(world.now_ms, 0, 0),
+        probation=True,
     )
     assert world.operational_events.types == ["webhook.down", "webhook.recovered"]
     facts = world.operational_events.published[-1].facts

@@ -24,8 +24,12 @@ PLACE = ("acc_1", "POST")
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 FORMER = (
-    "AAECAwQFBgcICQoLDA0OD1C34Zq3J3xxjkTKYjAco7dZdgd4khqRGfV3zaNbfq2guf9mxJES1GJS"
-    "MxuNEcGgOPaxjU87Zx4="
+    "AAECAwQFBgcICQoL"
+    "DA0OD1C34Zq3J3xx"
+    "jkTKYjAco7dZdgd4"
+    "khqRGfV3zaNbfq2g"
+    "uf9mxJES1GJSMxuN"
+    "EcGgOPaxjU87Zx4="
 )
 """`FORMER_TEXT`, as the version before AES-GCM sealed it."""
 FORMER_SECRET = "sc_live_" + "0f" * 44

@@ -44,12 +44,24 @@ class ReplayOut(Out):
     since: str
     until: str
     statuses: list[Status] = Field(description="The deliveries' statuses that it looks for.")
-    sent: int = Field(description="Attempts made.")
+    sent: int = Field(
+        description=(
+            "Attempts made, but for those that were refused with 429: their deliveries are sent "
+            "again, more slowly."
+        )
+    )
     succeeded: int
     failed: int
     replayed_until: str = Field(description="The events' time that it has come to.")
     created_at: str
     updated_at: str
+    pace: float | None = Field(
+        default=None,
+        description=(
+            "Deliveries a second at present, where they are fewer than the stack allows: more "
+            "were too much for the receiver."
+        ),
+    )
     reason: str | None = Field(
         default=None,
         description=(
@@ -74,6 +86,7 @@ class ReplayOut(Out):
             replayed_until=to_text(replay.replayed_until_ms),
             created_at=to_text(replay.created_at_ms),
             updated_at=to_text(replay.updated_at_ms),
+            pace=round(replay.pace, 3) if replay.pace and replay.running else None,
             reason=replay.reason,
         )
 

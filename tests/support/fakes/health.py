@@ -89,12 +89,37 @@ class FakeHealthStore:
             cleared = _with_health(_cleared(webhook), down_since_ms=None)
             if health.circuit is Circuit.OPEN:
                 return _with_health(
-                    cleared, circuit=Circuit.DRAINING, draining_since_ms=now_ms, window=None
+                    cleared,
+                    circuit=Circuit.DRAINING,
+                    draining_since_ms=now_ms,
+                    window=Window(now_ms, 0, 0),
+                    probation=True,
                 )
             return cleared
 
         self.change("succeeded", (account_id, webhook_id), change)
         return was_down
+
+    def count_on_probation(
+        self, account_id: str, webhook_id: str, tally: Tally, since_ms: int
+    ) -> Health | None:
+        def change(webhook: Webhook) -> Webhook | None:
+            window = _window_of_probation(webhook.health, since_ms)
+            if window is None:
+                return None
+            counted = Window(since_ms, window.failed + tally.failed, window.taken + tally.taken)
+            return _with_health(webhook, window=counted)
+
+        changed = self.change("count_on_probation", (account_id, webhook_id), change)
+        return None if changed is None else changed.health
+
+    def end_probation(self, account_id: str, webhook_id: str, since_ms: int) -> None:
+        def change(webhook: Webhook) -> Webhook | None:
+            if _window_of_probation(webhook.health, since_ms) is None:
+                return None
+            return _with_health(webhook, window=None, probation=False)
+
+        self.change("end_probation", (account_id, webhook_id), change)
 
     def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
         was_down = False
@@ -107,7 +132,11 @@ class FakeHealthStore:
             if proven:
                 webhook = _with_health(_cleared(webhook), down_since_ms=None)
             return _with_health(
-                webhook, circuit=Circuit.DRAINING, draining_since_ms=now_ms, window=None
+                webhook,
+                circuit=Circuit.DRAINING,
+                draining_since_ms=now_ms,
+                window=None,
+                probation=False,
             )
 
         self._change_recovery("passed", key, change)
@@ -142,12 +171,22 @@ class FakeHealthStore:
                 recovery_due_at_ms=health.recovery_due_at_ms or due_ms,
                 draining_since_ms=0,
                 window=None,
+                probation=False,
                 comeback=Comeback.TRIAL if trial else health.comeback,
                 down_since_ms=since_ms if window is None else window.since_ms,
             )
 
         changed = self.change("open", key[:2], change)
         return None if changed is None else changed.health.recovery_id
+
+    def put_on_trial(self, key: RecoveryKey) -> None:
+        def change(webhook: Webhook) -> Webhook | None:
+            health = webhook.health
+            if health.circuit is not Circuit.OPEN or health.comeback is not Comeback.FULL:
+                return None
+            return _with_health(webhook, comeback=Comeback.TRIAL, window=None)
+
+        self._change_recovery("put_on_trial", key, change)
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
         def change(webhook: Webhook) -> Webhook | None:
@@ -205,6 +244,8 @@ class FakeHealthStore:
                 recovery_due_at_ms=0,
                 draining_since_ms=0,
                 comeback=Comeback.FULL,
+                window=None,
+                probation=False,
             )
 
         return self._change_recovery("end", key, change) is not None
@@ -274,6 +315,12 @@ class FakeHealthStore:
 
 def _with_health(webhook: Webhook, **values: Any) -> Webhook:
     return replace(webhook, health=replace(webhook.health, **values))
+
+
+def _window_of_probation(health: Health, since_ms: int) -> Window | None:
+    window = health.window
+    began = health.probation and since_ms == health.draining_since_ms
+    return window if window is not None and began and window.since_ms == since_ms else None
 
 
 def _cleared(webhook: Webhook) -> Webhook:

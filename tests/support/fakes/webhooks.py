@@ -108,7 +108,7 @@ class FakeWebhookStore:
             values["disabled_reason"] = None
         if recovery_id is not None or not {"url", "headers", "active"}.isdisjoint(values):
             self.target_changed_at_ms[account_id, webhook_id] = now_ms
-            values["health"] = replace(found[0].health, window=None)
+            values["health"] = replace(found[0].health, window=None, probation=False)
         if recovery_id is not None:
             self.asked_at_ms[account_id, webhook_id] = now_ms
             values["health"] = Health(

@@ -167,7 +167,7 @@ class DynamoDBWebhookStore:
             forgotten.append(webhook_items.NOT_BEFORE)
         if recovery_id is not None or webhook_items.changes_target(changes):
             values[webhook_items.TARGET_CHANGED] = items.number(now_ms)
-            forgotten += webhook_items.WINDOW_ATTRIBUTES
+            forgotten += [*webhook_items.WINDOW_ATTRIBUTES, webhook_items.PROBATION]
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         if forgotten:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in forgotten)

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.probations import CLEARED_PROBATION, CLEARED_WINDOW, Probations
 from webhooks.domain.health import (
     FAILURES_TO_OPEN,
     WINDOW_MS,
@@ -30,7 +31,6 @@ _UNCHANGED = webhook_items.UNCHANGED
 _EXISTS = "attribute_exists(webhook_id)"
 _WINDOW_IS_LIVE = "window_since > :ended"
 _NO_WINDOW_IS_LIVE = "(attribute_not_exists(window_since) OR window_since <= :ended)"
-_CLEARED_WINDOW = ", ".join(webhook_items.WINDOW_ATTRIBUTES)
 
 
 class _Counting(NamedTuple):
@@ -42,7 +42,7 @@ class _Counting(NamedTuple):
     added: str = ""
 
 
-class DynamoDBHealthStore:
+class DynamoDBHealthStore(Probations):
     """Health, in conditional updates: of a thousand calls at once, one is told that it was the one.
 
     A call whose first try was made and whose answer was lost is told that it was not. So a notice
@@ -132,11 +132,17 @@ class DynamoDBHealthStore:
         taken_from_open = self._update(
             account_id,
             webhook_id,
-            f"SET circuit = :draining, draining_since = :now {cleared}, {_CLEARED_WINDOW}",
+            "SET circuit = :draining, draining_since = :now, probation = :yes, "
+            f"window_since = :now, window_failed = :none, window_taken = :none {cleared}",
             "circuit = :open AND (attribute_not_exists(comeback) OR comeback <> :trial)",
             is_open
             | on_trial
-            | {":draining": {"S": Circuit.DRAINING.value}, ":now": items.number(now_ms)},
+            | {
+                ":draining": {"S": Circuit.DRAINING.value},
+                ":now": items.number(now_ms),
+                ":none": items.number(0),
+                ":yes": {"BOOL": True},
+            },
             returns="ALL_OLD",
         )
         if taken_from_open is not None:
@@ -162,26 +168,6 @@ class DynamoDBHealthStore:
             is_open | on_trial,
         )
         return False
-
-    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
-        """Have a webhook that is down drain, by its recovery's judgement."""
-        cleared = [*webhook_items.WINDOW_ATTRIBUTES]
-        if proven:
-            cleared += [*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN]
-        before = self._update(
-            key.account_id,
-            key.webhook_id,
-            f"SET circuit = :draining, draining_since = :now REMOVE {', '.join(cleared)}",
-            "recovery_id = :id AND circuit = :open",
-            {
-                ":id": {"S": key.recovery_id},
-                ":open": {"S": Circuit.OPEN.value},
-                ":draining": {"S": Circuit.DRAINING.value},
-                ":now": items.number(now_ms),
-            },
-            returns="ALL_OLD",
-        )
-        return proven and before is not None and webhook_items.was_down(before)
 
     def open(
         self,
@@ -224,7 +210,7 @@ class DynamoDBHealthStore:
             f"down_since = {since}, "
             "recovery_id = if_not_exists(recovery_id, :recovery_id), "
             "recovery_due_at = if_not_exists(recovery_due_at, :recovery_due_at) "
-            f"REMOVE draining_since, {_CLEARED_WINDOW}",
+            f"REMOVE draining_since, {CLEARED_PROBATION}",
             f"active = :enabled AND {enough} AND "
             "(attribute_not_exists(circuit) OR circuit = :draining)",
             values,
@@ -294,7 +280,7 @@ class DynamoDBHealthStore:
         ended = self._update(
             key.account_id,
             key.webhook_id,
-            f"REMOVE {', '.join(webhook_items.RECOVERY_ATTRIBUTES)}",
+            f"REMOVE {', '.join(webhook_items.RECOVERY_ATTRIBUTES)}, {CLEARED_WINDOW}",
             "recovery_id = :id AND "
             "((circuit = :draining AND draining_since = :since AND "
             "(attribute_not_exists(not_before) OR not_before <= :known)) OR active = :disabled)",

@@ -54,6 +54,7 @@ def _replay_attributes(replay: Replay) -> Item:
         "sent": number(replay.sent),
         "succeeded": number(replay.succeeded),
         "steps": number(replay.steps),
+        **({"pace": {"N": str(replay.pace)}} if replay.pace else {}),
         **_texts(position=replay.position),
     }
 
@@ -74,6 +75,7 @@ def _read_replay(ids: Sequence[str], item: Mapping[str, Any]) -> Replay:
         sent=int(item["sent"]["N"]),
         succeeded=int(item["succeeded"]["N"]),
         steps=int(item["steps"]["N"]),
+        pace=float(item["pace"]["N"]) if "pace" in item else None,
         **_of_every_job(item),
     )
 

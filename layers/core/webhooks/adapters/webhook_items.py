@@ -30,6 +30,9 @@ DOWN = "down_since"
 WINDOW_ATTRIBUTES = ("window_since", "window_failed", "window_taken")
 """The attempts of a minute most of which fail."""
 
+PROBATION = "probation"
+"""Whether one success had new events sent again, and the attempts after it are to tell more."""
+
 TARGET_CHANGED = "target_changed_at"
 """When what a request depends on last changed: the url, headers, or whether it is
 enabled. What failed before says nothing about the webhook as it is; a new description does not
@@ -53,6 +56,7 @@ RECOVERY_ATTRIBUTES = (
     "comeback",
     ASKED,
     "draining_since",
+    PROBATION,
     "recovery_id",
     "recovery_due_at",
     "recovering",
@@ -149,6 +153,7 @@ def read_health(item: Mapping[str, Any]) -> Health:
         window=_window(item),
         comeback=Comeback(item.get("comeback", {}).get("S", Comeback.FULL)),
         not_before_ms=_time(item, NOT_BEFORE),
+        probation=PROBATION in item,
     )
 
 

@@ -17,6 +17,13 @@ ATTEMPTS_TO_OPEN = 20
 WINDOW_MS = 60_000
 """How long a window lasts."""
 
+_FAILURE_WEIGHT = 3
+_SUCCESS_WEIGHT = 4
+_VERDICT = 12
+"""A probation's balance: four failures more than successes would have it end in a trial, three
+successes in a row end it well. Of receivers that refuse a third of all requests 3 % fail it, of
+those that take a fifth 1 % pass."""
+
 _FAILURES_TO_COUNT = 2
 """As many failures in a row begin a window. Of attempts of which most fail, two always follow each
 other; of those of a receiver that fails now and then, hardly ever."""
@@ -81,7 +88,10 @@ class Tally(NamedTuple):
 
 
 class Window(NamedTuple):
-    """All attempts of a webhook in the minute from `since_ms` on, which begins with failures."""
+    """All attempts of a webhook in the minute from `since_ms` on, which begins with failures.
+
+    Of a probation it begins with a success, and all attempts until the verdict.
+    """
 
     since_ms: int
     failed: int
@@ -95,6 +105,20 @@ class Window(NamedTuple):
     def opens(self) -> bool:
         """Whether it opens the circuit: enough attempts, more than half of them failures."""
         return self.failed + self.taken >= ATTEMPTS_TO_OPEN and self.failed > self.taken
+
+    @property
+    def fails_probation(self) -> bool:
+        """Whether so many of its attempts failed that the success before them says little."""
+        return -self._balance >= _VERDICT
+
+    @property
+    def passes_probation(self) -> bool:
+        """Whether enough of its attempts were taken."""
+        return self._balance >= _VERDICT
+
+    @property
+    def _balance(self) -> int:
+        return _SUCCESS_WEIGHT * self.taken - _FAILURE_WEIGHT * self.failed
 
 
 class RecoveryKey(NamedTuple):
@@ -118,7 +142,8 @@ class Health:
     whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
     `down_since_ms` is when the failures began that it was told to be down for: until a success,
     whatever its owner does meanwhile, since that is to be told too. `warned_at_ms` is when its
-    owner was notified that it will be disabled. `window` counts attempts while most of them fail.
+    owner was notified that it will be disabled. `window` counts attempts while most of them fail,
+    and on `probation`, which is over where the circuit or the window is another one by now.
     `not_before_ms` is when the pause ends that the receiver asked for; it may be in the past.
     """
 
@@ -133,6 +158,7 @@ class Health:
     window: Window | None = None
     comeback: Comeback = Comeback.FULL
     not_before_ms: int | None = None
+    probation: bool = False
 
     def paused_until_ms(self, now_ms: int) -> int | None:
         """Return when the pause that the receiver asked for ends; None where there is none now."""
@@ -158,6 +184,16 @@ class Health:
         enabled = self.comeback is Comeback.SLOW and not self.failures
         return self.circuit is Circuit.OPEN and enabled
 
+    @property
+    def on_probation(self) -> bool:
+        """Whether one success had it sent new events again, and the next attempts judge it.
+
+        The window of a probation begins with that success, and lasts until the verdict.
+        """
+        if not self.probation or self.circuit is not Circuit.DRAINING or self.window is None:
+            return False
+        return self.window.since_ms == self.draining_since_ms
+
     def counts(self, tally: Tally, now_ms: int) -> bool:
         """Tell whether attempts are counted in a window, which they may begin.
 
@@ -167,7 +203,7 @@ class Health:
         """
         if self.circuit is Circuit.OPEN:
             return False
-        if self.window is not None and self.window.is_live(now_ms):
+        if self.on_probation or (self.window is not None and self.window.is_live(now_ms)):
             return True
         if not tally.taken:
             return self.failures + tally.failed >= _FAILURES_TO_COUNT

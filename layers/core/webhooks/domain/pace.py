@@ -14,6 +14,10 @@ PAUSE_SECONDS = 1
 MAX_RATE = 16
 """Most deliveries sent at once: 256 MB of function memory does so many without false time-outs."""
 
+FIRST_WAVE = 2
+"""Deliveries sent at once, at first, by the draining of a webhook on probation; then twice as many
+each time."""
+
 SLOWEST = 1 / 60
 """Deliveries a second, however often a receiver says that it is too much: one a minute."""
 
@@ -28,7 +32,9 @@ it passed its trial."""
 PATIENCE = 16
 """So many failures in a row end a trial's own pace: the webhook is then probed as a dead one."""
 
-_TOO_MANY_REQUESTS = 429
+TOO_MANY_REQUESTS = 429
+"""The status by which a receiver says that it is sent too much at a time."""
+
 _A_FEW = 3
 
 
@@ -39,7 +45,7 @@ def too_much(attempts: Sequence[Attempt]) -> bool:
     fail as under too much load. A receiver of which one server in three is dead fails less often
     than that at any pace. Another 4xx is of that delivery alone.
     """
-    if any(attempt.status_code == _TOO_MANY_REQUESTS for attempt in attempts):
+    if any(attempt.status_code == TOO_MANY_REQUESTS for attempt in attempts):
         return True
     latest = attempts[-MAX_RATE:]
     strained = _strained(latest)
@@ -82,4 +88,4 @@ def pause(pace: float) -> float:
 def _strained(attempts: Sequence[Attempt]) -> int:
     """Count the attempts that failed as they may for want of a receiver's time."""
     codes = [attempt.status_code for attempt in attempts if attempt.error is not None]
-    return sum(code is None or code == _TOO_MANY_REQUESTS or code >= 500 for code in codes)
+    return sum(code is None or code == TOO_MANY_REQUESTS or code >= 500 for code in codes)

@@ -193,8 +193,21 @@ class HealthStore(Protocol):
     def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
         """Begin to count failures anew, and take the circuit from open, but not from a trial.
 
+        A webhook that was open is on probation from then on: its window begins, with nothing in it.
+
         True only for the first call since the webhook was opened, whatever its owner did meanwhile.
         """
+
+    def count_on_probation(
+        self, account_id: str, webhook_id: str, tally: Tally, since_ms: int
+    ) -> Health | None:
+        """Count attempts in the window of the probation that began at a time, while it goes on.
+
+        Returns the health as it then is, None where that probation is over.
+        """
+
+    def end_probation(self, account_id: str, webhook_id: str, since_ms: int) -> None:
+        """Remove the window of the probation that began at a time, unless that is over."""
 
     def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
         """Have a webhook that is down drain, by its recovery's judgement.
@@ -219,6 +232,12 @@ class HealthStore(Protocol):
 
         Returns the id of its recovery where this call opened it: the given one, unless the webhook
         was draining and so has one already.
+        """
+
+    def put_on_trial(self, key: RecoveryKey) -> None:
+        """Have a webhook that is down by this recovery come back by a trial.
+
+        Not where its owner asked for a probe, or enabled it.
         """
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:

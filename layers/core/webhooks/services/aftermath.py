@@ -11,7 +11,7 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from webhooks.domain.delivery import Status
-from webhooks.services.health import is_news
+from webhooks.services.signs import is_news
 from webhooks.services.together import begin
 
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ class Aftermath:
         schedule: Callable[[Delivery], None],
         threads: Executor,
         failures: Failures,
+        reported: Callable[[Owner], bool | None],
     ) -> None:
-        """Expect `works`; `schedule` starts a delivery's retry, `threads` wait for no attempt."""
+        """Expect `works`; `schedule` starts a delivery's retry, `threads` wait for no attempt.
+
+        `reported` tells whether the failures of a webhook wait whose attempts were reported
+        already, None for any other webhook.
+        """
         self._left = Counter(_owner(work) for work in works)
         self._finished: defaultdict[Owner, list[tuple[Work, Delivery]]] = defaultdict(list)
         self._health = health
@@ -61,6 +66,7 @@ class Aftermath:
         self._schedule = schedule
         self._threads = threads
         self._failures = failures
+        self._reported = reported
         self._reports: list[tuple[list[tuple[Work, Delivery]], Future[bool]]] = []
         self._starts: list[tuple[Work, Future[None]]] = []
 
@@ -111,8 +117,11 @@ class Aftermath:
         self._starts += zip((work for work, _, _ in retries), starts, strict=True)
 
     def _report(self, made: list[tuple[Work, Delivery]]) -> bool:
-        webhook = made[0][0].destination.webhook
-        return self._health.report(webhook, _attempts(made))
+        work = made[0][0]
+        waits = self._reported(_owner(work))
+        if waits is not None:
+            return waits
+        return self._health.report(work.destination.webhook, _attempts(made))
 
     def _retry(self, work: Work, after: Delivery, waits: bool) -> None:
         stored = work.stored

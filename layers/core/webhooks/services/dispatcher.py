@@ -25,9 +25,9 @@ from webhooks.services.pauses import BatchPauses
 from webhooks.services.reader import Failures, Reader
 from webhooks.services.requeue import Requeue
 from webhooks.services.sharder import Sharding
-from webhooks.services.together import begin
 from webhooks.services.turns import in_turns
 from webhooks.services.unwanted import Cause, Unwanted
+from webhooks.services.waves import Waves
 from webhooks.services.work import Work
 
 if TYPE_CHECKING:
@@ -250,8 +250,12 @@ class Dispatcher:
         Works that there is no time for go back to the queue as soon as that is known.
         """
         pauses = BatchPauses(self._pauses)
-        handled = begin(self._threads, lambda work: self._handle(work, deadline, pauses), works)
-        running = dict(zip(handled, works, strict=True))
+        waves = Waves(
+            handle=lambda work: self._handle(work, deadline, pauses),
+            health=self._health,
+            threads=self._threads,
+        )
+        running = waves.begin(works)
         aftermath = Aftermath(
             works,
             health=self._health,
@@ -260,6 +264,7 @@ class Dispatcher:
             schedule=partial(self._schedule, deadline),
             threads=self._following,
             failures=failures,
+            reported=waves.waits,
         )
         while running:
             done, _ = wait(running, timeout=_FLUSH_SECONDS)

@@ -11,19 +11,20 @@ from webhooks.domain.health import (
     NOTICE_MS,
     WARN_AFTER_MS,
     Circuit,
+    Comeback,
     RecoveryKey,
-    Tally,
 )
 from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 from webhooks.domain.retry import probe_delay
 from webhooks.domain.timestamps import to_text
 from webhooks.services.operational_events import report_lost
+from webhooks.services.signs import is_counted, is_news, opens, signs, tally_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from webhooks.domain.delivery import Attempt, Delivery
-    from webhooks.domain.health import Health
+    from webhooks.domain.health import Health, Tally
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import (
         DestinationStore,
@@ -73,6 +74,7 @@ class HealthKeeper:
     def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
         """Count what attempts came to, all of about the same time.
 
+        A `manual` one counts only where it was taken (see `signs_of_health`).
         `webhook` is as it was read before them. One success among them ends the failures in a row;
         a window counts both. Failures of one that was changed since say nothing about it: it may
         lead somewhere else by now. Costs nothing where they are no news.
@@ -81,13 +83,13 @@ class HealthKeeper:
         down before these attempts were reported. The failures that find it dead keep their
         retries, which may find it back before the first probe.
         """
+        attempts = signs(attempts)
         if not is_news(webhook, attempts):
             return False
-        tally = _tally(attempts)
         try:
-            if tally.taken:
-                return self._succeeded(webhook, tally)
-            return self._failed(webhook, tally)
+            if any(attempt.error is None for attempt in attempts):
+                return self._succeeded(webhook, attempts)
+            return self._failed(webhook, attempts)
         except UnavailableError as error:
             self._observer.count("UnrecordedHealth")
             self._observer.log(
@@ -174,23 +176,34 @@ class HealthKeeper:
         if self._store.passed(key, self._now_ms(), proven=proven):
             self._recovered(webhook)
 
-    def _succeeded(self, webhook: Webhook, tally: Tally) -> bool:
+    def _succeeded(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
         now_ms = self._now_ms()
         health = webhook.health
         if health.changed_by_success and self._store.succeeded(
             webhook.account_id, webhook.id, now_ms
         ):
             self._recovered(webhook)
-        if not health.counts(tally, now_ms):
+        if not is_counted(health, attempts, now_ms):
             return False
-        counted = self._store.count(
-            webhook.account_id, webhook.id, tally, now_ms, updated_at_ms=webhook.updated_at_ms
-        )
+        counted = self._counted(webhook, tally_of(attempts), now_ms)
         if counted is None:
             return False
-        if _opens(counted):
+        if opens(counted):
             return self._open(webhook, counted, now_ms)
+        if counted.on_probation and counted.window and counted.window.passes_probation:
+            self._store.end_probation(webhook.account_id, webhook.id, counted.draining_since_ms)
+        self._try(webhook, counted)
         return counted.circuit is Circuit.OPEN
+
+    def _counted(self, webhook: Webhook, tally: Tally, now_ms: int) -> Health | None:
+        """Count attempts in the webhook's window; successes begin none after a probation."""
+        ids = webhook.account_id, webhook.id
+        if webhook.health.on_probation:
+            since_ms = webhook.health.draining_since_ms
+            counted = self._store.count_on_probation(*ids, tally, since_ms)
+            if counted is not None or not tally.failed:
+                return counted
+        return self._store.count(*ids, tally, now_ms, updated_at_ms=webhook.updated_at_ms)
 
     def _recovered(self, webhook: Webhook) -> None:
         self._publish(
@@ -200,20 +213,24 @@ class HealthKeeper:
             failing_since=_time(webhook.health.down_since_ms or webhook.health.failing_since_ms),
         )
 
-    def _failed(self, webhook: Webhook, tally: Tally) -> bool:
+    def _failed(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
         now_ms = self._now_ms()
+        counts = is_counted(webhook.health, attempts, now_ms)
         health = self._store.failed(
             webhook.account_id,
             webhook.id,
-            tally.failed,
+            len(attempts),
             now_ms,
             updated_at_ms=webhook.updated_at_ms,
-            window=webhook.health.counts(tally, now_ms),
+            window=counts and not webhook.health.on_probation,
         )
         if health is None or self._review(webhook, health):
             return False
-        if _opens(health):
+        if counts and webhook.health.on_probation:
+            health = self._counted(webhook, tally_of(attempts), now_ms) or health
+        if opens(health):
             return self._open(webhook, health, now_ms)
+        self._try(webhook, health)
         self.ensure_recovery(webhook, health)
         return health.circuit is Circuit.OPEN
 
@@ -222,9 +239,13 @@ class HealthKeeper:
         delay = probe_delay(self._recovery_schedule, 1, self._random)
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
         due_ms = now_ms + int(delay * _MILLISECONDS)
-        window = health.window if health.window and health.window.is_live(now_ms) else None
+        window = health.window
+        if window is not None and not (health.on_probation or window.is_live(now_ms)):
+            window = None
         in_a_row = health.failures >= FAILURES_TO_OPEN
         trial = window is not None and window.taken > 0
+        if window is not None and health.on_probation:
+            trial = window.fails_probation or window.opens
         recovery_id = self._store.open(
             key,
             due_ms,
@@ -252,6 +273,20 @@ class HealthKeeper:
                 failures=window.failed if window and not in_a_row else health.failures,
             )
         return trial
+
+    def _try(self, webhook: Webhook, health: Health) -> None:
+        """Put a webhook on trial that others found dead, where it took some at the same time.
+
+        Of functions that send at once, one may have had nothing but failures and report them first.
+        """
+        window = health.window
+        dead = health.circuit is Circuit.OPEN and health.comeback is Comeback.FULL
+        if not dead or health.recovery_id is None or window is None or not window.taken:
+            return
+        # This window began after those in a row had opened the circuit.
+        if window._replace(failed=window.failed + FAILURES_TO_OPEN).opens:
+            key = RecoveryKey(webhook.account_id, webhook.id, health.recovery_id)
+            self._store.put_on_trial(key)
 
     def _is_open(self, webhook: Webhook) -> bool:
         found = self._destinations.destination(webhook.account_id, webhook.id)
@@ -317,30 +352,6 @@ class HealthKeeper:
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)
-
-
-def is_news(webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
-    """Tell whether attempts change a webhook's health: those that a healthy one took do not."""
-    if not attempts:
-        return False
-    tally = _tally(attempts)
-    if not tally.taken or webhook.health.changed_by_success:
-        return True
-    return webhook.health.counts(tally, max(attempt.started_at_ms for attempt in attempts))
-
-
-def _tally(attempts: Sequence[Attempt]) -> Tally:
-    failed = sum(attempt.error is not None for attempt in attempts)
-    return Tally(failed, len(attempts) - failed)
-
-
-def _opens(health: Health) -> bool:
-    """Tell whether a webhook's failures, in a row or by their share, open its circuit."""
-    if health.circuit is Circuit.OPEN:
-        return False
-    return health.failures >= FAILURES_TO_OPEN or (
-        health.window is not None and health.window.opens
-    )
 
 
 _METRICS = {

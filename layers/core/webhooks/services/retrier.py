@@ -12,6 +12,7 @@ from webhooks.domain.merging import behind
 from webhooks.domain.overdue import MOST_CLAIMS
 from webhooks.domain.pauses import UNSUBSCRIBED
 from webhooks.services.deliverer import LATENCY
+from webhooks.services.signs import signs_of_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -254,27 +255,28 @@ class Retrier:
         seconds = self._pauses.seconds_left(destination.webhook)
         if seconds:
             return Resent(succeeded=False, wait_seconds=seconds)
-        return Resent(self.attempt_by_hand(destination, delivery))
+        made = self.attempt_by_hand(destination, delivery)
+        return Resent(made is not None and made.error is None)
 
     def unsubscribed(self, delivery: Delivery) -> None:
         """Cancel a delivery that waits, of a type that its webhook is no longer subscribed to."""
         self._record(delivery, delivery.cancel(UNSUBSCRIBED))
 
-    def attempt_by_hand(self, destination: Destination, delivery: Delivery) -> bool:
-        """Make and record one attempt besides the schedule; True where it succeeded.
+    def attempt_by_hand(self, destination: Destination, delivery: Delivery) -> Attempt | None:
+        """Make and record one attempt besides the schedule; returns it, None if none was.
 
         `delivery` and `destination` are as they were read a moment ago. Raises UnavailableError
         where our own side failed.
         """
         if len(delivery.attempts) >= MAX_ATTEMPTS or delivery.erased:
             self._observer.log("warning", "resend_dropped", **delivery.key._asdict())
-            return False
+            return None
         after = self._attempt(destination, delivery, manual=True)
         if len(after.attempts) == len(delivery.attempts):
             # Nothing was sent, for want of a secret: the delivery stays as it was.
-            return False
+            return None
         self._record(delivery, after)
-        return after.attempts[-1].error is None
+        return after.attempts[-1]
 
     def probe(self, destination: Destination, delivery: Delivery) -> bool:
         """Try a waiting delivery on a webhook that is down; True where it was taken.
@@ -287,13 +289,18 @@ class Retrier:
             self._record(delivery, after)
         return after.status is Status.SUCCEEDED
 
-    def drain(self, destination: Destination, delivery: Delivery) -> Attempt | None:
+    def drain(
+        self,
+        destination: Destination,
+        delivery: Delivery,
+        failed: list[Delivery] | None = None,
+    ) -> Attempt | None:
         """Make a waiting delivery's next attempt of the schedule; returns it, None if none was.
 
         One that fails gets an execution of its own again, one that is exhausted by it the one that
         sends it to the dead-letter queue; where that is refused, the sweep starts it. The caller
-        reports the attempt to the webhook's health. Raises UnavailableError where our own side
-        failed.
+        reports the attempt to the webhook's health. With `failed` one that fails is added to it
+        instead, for `leave`. Raises UnavailableError where our own side failed.
         """
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
@@ -301,9 +308,12 @@ class Retrier:
             after = replace(after, generation=delivery.generation + 1, reason=None)
         elif after.status is Status.EXHAUSTED:
             after = after.resumed(self._now_ms())
-        made = after.attempts[len(delivery.attempts) :]
+        made = signs_of_health(delivery, after)
         stored = self._record(delivery, after)
         if stored is not None and stored.next_attempt_at_ms is not None:
+            if failed is not None:
+                failed.append(stored)
+                return made[0]
             try:
                 self._retries.start(stored)
             except UnavailableError:
@@ -311,6 +321,16 @@ class Retrier:
                 self._health.report(destination.webhook, made)
                 raise
         return made[0] if made else None
+
+    def leave(self, delivery: Delivery, *, waits: bool) -> None:
+        """See that a delivery which `drain` left without an execution waits again, or has one.
+
+        Raises UnavailableError where our own side failed: the sweep starts it once it is due.
+        """
+        if waits and delivery.status is Status.RETRYING:
+            self._record(delivery, delivery.defer("webhook_down"))
+        else:
+            self._retries.start(delivery)
 
     def _attempt(
         self,
@@ -322,7 +342,7 @@ class Retrier:
     ) -> Delivery:
         self._observer.trace("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery, manual=manual, probe=probe)
-        made = after.attempts[len(delivery.attempts) :]
+        made = signs_of_health(delivery, after)
         self._health.report(destination.webhook, made)
         self._pauses.heard(destination.webhook, made)
         return after

@@ -51,6 +51,8 @@ class Replay:
     """The record of a replay. `position` is the id of the last delivery that it is past.
 
     `steps` counts the times that progress was recorded, so that of two writers one is too late.
+    `pace` is the deliveries a second where those are fewer than the stack allows, since more were
+    too much for the receiver.
     """
 
     account_id: str
@@ -65,6 +67,7 @@ class Replay:
     succeeded: int = 0
     steps: int = 0
     reason: str | None = None
+    pace: float | None = None
     run: Run = Run()  # noqa: RUF009 (frozen)
 
     @property
@@ -105,11 +108,18 @@ class Replay:
         known = not (delivery.test or delivery.erased)
         return known and is_until(delivery, self.selection.until_ms)
 
-    def advanced(self, position: str | None, results: Sequence[bool], now_ms: int) -> Replay:
+    def advanced(
+        self,
+        position: str | None,
+        results: Sequence[bool],
+        now_ms: int,
+        pace: float | None = None,
+    ) -> Replay:
         """Return the replay after more attempts; `results` says of each whether it succeeded."""
         return replace(
             self,
             position=position,
+            pace=pace,
             sent=self.sent + len(results),
             succeeded=self.succeeded + sum(results),
             steps=self.steps + 1,

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.pace import (
+    FIRST_WAVE,
     MAX_RATE,
     PATIENCE,
     PAUSE_SECONDS,
@@ -23,11 +23,10 @@ from webhooks.domain.pace import (
     too_much,
 )
 from webhooks.domain.retry import JITTER, probe_delay
-from webhooks.domain.selection import Selection
 from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
+from webhooks.services.jobs.waiting import WaitingDeliveries
 from webhooks.services.together import together
-from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +56,6 @@ _KEEP_SECONDS = 300.0
 
 _CANCELLED_AT_ONCE = 50
 _MILLISECONDS = 1000
-_EVER = Selection.of_all_time(Status.WAITING)
 
 
 class RecoveryJob:
@@ -93,7 +91,6 @@ class RecoveryJob:
         self._host_limits = host_limits
         self._store = store
         self._health = health
-        self._walk = walk
         self._deliveries = deliveries
         self._destinations = destinations
         self._retrier = retrier
@@ -104,6 +101,13 @@ class RecoveryJob:
         self._schedule = schedule
         self._rate = deliveries_per_second
         self._threads = ThreadPoolExecutor(MAX_RATE, thread_name_prefix="recover")
+        self._waiting_deliveries = WaitingDeliveries(
+            walk=walk,
+            retrier=retrier,
+            observer=observer,
+            threads=self._threads,
+            page_size=deliveries_per_second,
+        )
 
     def step(
         self, key: RecoveryKey, remaining_seconds: Callable[[], float], state: Mapping[str, Any], /
@@ -298,22 +302,30 @@ class RecoveryJob:
         them go down with the batch it refuses and come back with the next.
         """
         attempts: list[Attempt] = []
+        failed: list[Delivery] = []
+        left, size, drain = deliveries, MAX_RATE, partial(self._retrier.drain, destination)
+        if destination.webhook.health.on_probation:
+            # What a single success says is found out with a few first; if little, they wait on.
+            size, drain = FIRST_WAVE, partial(drain, failed=failed)
         try:
-            for start in range(0, len(deliveries), MAX_RATE):
-                if start and remaining_seconds() < SECONDS_FOR_A_STEP:
+            while left:
+                if attempts and remaining_seconds() < SECONDS_FOR_A_STEP:
                     break
                 if any(map(_slow, attempts)) and self._is_over(key):
                     break
-                batch = deliveries[start : start + MAX_RATE]
-                made = together(self._threads, partial(self._retrier.drain, destination), batch)
+                batch, left = left[:size], left[size:]
+                size = min(2 * size, MAX_RATE)
+                made = together(self._threads, drain, batch)
                 latest = [attempt for attempt in made if attempt is not None]
                 attempts += latest
                 if too_much(attempts) or all(attempt.error is not None for attempt in latest):
                     break
         finally:
             # Where our own side fails, what was sent before that counts all the same.
-            self._health.report(destination.webhook, attempts)
+            waits = self._health.report(destination.webhook, attempts)
             self._pauses.heard(destination.webhook, attempts)
+            for delivery in failed:
+                self._retrier.leave(delivery, waits=waits)
         return attempts
 
     def _is_over(self, key: RecoveryKey) -> bool:
@@ -357,36 +369,10 @@ class RecoveryJob:
         after: str | None = None,
         webhook: Webhook | None = None,
     ) -> Page[Delivery]:
-        """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
+        def has_time() -> bool:
+            return remaining_seconds() >= SECONDS_FOR_A_STEP
 
-        Those of types that `webhook` is not subscribed to are cancelled, and not among them.
-
-        Goes past what the index still has and is no more so: an item past its time to live may be
-        there for days, and must keep no later one from its turn. So must none that cannot be read.
-        """
-        found = self._batch(key, limit, after, webhook)
-        while not found.items and found.next is not None:
-            if remaining_seconds() < SECONDS_FOR_A_STEP:
-                break
-            # Not one by one any more: it may be a long way.
-            page = max(limit, self._rate)
-            found = self._batch(key, page, found.next, webhook)
-        return found
-
-    def _batch(
-        self, key: RecoveryKey, limit: int, after: str | None, webhook: Webhook | None
-    ) -> Page[Delivery]:
-        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
-        tell_unreadable(self._observer, found.unreadable)
-        if webhook is None:
-            return found
-        wanted = [each for each in found.items if webhook.takes(each)]
-        together(
-            self._threads,
-            self._retrier.unsubscribed,
-            [each for each in found.items if not webhook.takes(each)],
-        )
-        return found._replace(items=wanted)
+        return self._waiting_deliveries.oldest(key, limit, has_time, after, webhook)
 
     def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
         due_ms = self._now_ms() + int(seconds * _MILLISECONDS)

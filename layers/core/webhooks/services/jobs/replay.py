@@ -12,8 +12,9 @@ from webhooks.domain import cursor as cursors
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, UnavailableError
 from webhooks.domain.ids import is_uuid
+from webhooks.domain.jobs.refusals import Refusals, settle
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
-from webhooks.domain.pace import MAX_RATE, PAUSE_SECONDS
+from webhooks.domain.pace import MAX_RATE, at_once, next_pace, pause
 from webhooks.domain.seed import Seed, fresh
 from webhooks.ports import JobOwner, Page
 from webhooks.services.host_limits import turns_of
@@ -146,8 +147,9 @@ class ReplayService:
 
 
 class ReplayJob:
-    """Sends again what a replay selects, oldest first, a bounded number a second.
+    """Sends again what a replay selects, oldest first, at the pace of its receiver.
 
+    A delivery that is refused with 429 is sent again, more slowly, before those after it.
     A step that was interrupted is made again from where the one before it ended. So a receiver may
     see some deliveries once more, as always with the same ids and bytes.
     """
@@ -169,7 +171,8 @@ class ReplayJob:
     ) -> None:
         """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds.
 
-        Nor does a step send more than `host_limits` allow.
+        A receiver for which that is too much is sent fewer (see `domain.pace`), and no step sends
+        more than `host_limits` allow.
         """
         self._host_limits = host_limits
         self._store = store
@@ -204,43 +207,57 @@ class ReplayJob:
             return None
         pause_seconds = self._pauses.seconds_left(destination.webhook)
         if pause_seconds:
-            waiting = replay.advanced(replay.position, (), self._now_ms())
+            waiting = replay.advanced(replay.position, (), self._now_ms(), replay.pace)
             self._store.save(replay, kept(waiting, self._now_ms(), pause_seconds))
-            return NextStep(pause_seconds)
+            return NextStep(pause_seconds, Refusals.read(state).written())
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a replay's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        return self._send(replay, destination)
+        return self._send(replay, destination, Refusals.read(state))
 
-    def _send(self, replay: Replay, destination: Destination) -> NextStep | None:
+    def _send(self, replay: Replay, destination: Destination, before: Refusals) -> NextStep | None:
         """Send what the receiver and its host may be sent now."""
-        turns = turns_of(self._host_limits, destination.webhook, self._batch_size)
+        pace = min(replay.pace or self._batch_size, self._batch_size)
+        turns = turns_of(self._host_limits, destination.webhook, at_once(pace))
         if not turns.now:
             self._store.save(replay, kept(replay, self._now_ms(), turns.wait_seconds))
-            return NextStep(turns.wait_seconds)
+            return NextStep(turns.wait_seconds, before.written())
         found = self._walk.batch(
             replay.account_id, replay.webhook_id, replay.reach, turns.now, replay.position
         )
         tell_unreadable(self._observer, found.unreadable)
         sendable = [each for each in found.items if replay.takes(each)]
-        wanted = [each for each in sendable if destination.webhook.takes(each)]
+        wanted = [
+            each
+            for each in sendable
+            if destination.webhook.takes(each) and each.id not in before.passed
+        ]
         for unwanted in sendable:
-            if unwanted.status is Status.WAITING and unwanted not in wanted:
+            if unwanted.status is Status.WAITING and not destination.webhook.takes(unwanted):
                 self._retrier.unsubscribed(unwanted)
-        results = together(
+        attempts = together(
             self._threads,
             partial(self._retrier.attempt_by_hand, destination),
             wanted,
         )
-        complete = len(results) == len(wanted)
-        position = found.next if complete else wanted[len(results) - 1].id
-        after = replay.advanced(position, results, self._now_ms())
-        if complete and found.next is None:
+        settled = settle(
+            [each.id for each in found.items], [each.id for each in wanted], attempts, before
+        )
+        position = found.next if settled.whole else settled.up_to or replay.position
+        pace = next_pace(pace, [made for made in attempts if made], self._batch_size)
+        after = replay.advanced(
+            position,
+            settled.results,
+            self._now_ms(),
+            pace=None if pace >= self._batch_size else pace,
+        )
+        if settled.whole and found.next is None:
             self._end(replay, ReplayStatus.COMPLETED, None, after)
             return None
-        self._store.save(replay, kept(after, self._now_ms(), PAUSE_SECONDS))
+        seconds = pause(pace)
+        self._store.save(replay, kept(after, self._now_ms(), seconds))
         # Where that was refused, the next step finds what the replay has become.
-        return NextStep(PAUSE_SECONDS)
+        return NextStep(seconds, settled.refusals.written())
 
     def abandon(self, key: ReplayKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
         """Mark a replay as failed that the state machine gives up, through a fault of ours."""

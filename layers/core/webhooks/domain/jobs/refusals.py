@@ -1,0 +1,83 @@
+"""A replay's deliveries that their receiver refused for their number (429): they are sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from webhooks.domain.pace import PATIENCE, TOO_MANY_REQUESTS
+
+if TYPE_CHECKING:
+    from webhooks.domain.delivery import Attempt
+
+
+class Refusals(NamedTuple):
+    """What a step leaves to the next one.
+
+    `steps` in a row ended with a refusal of the same delivery. `passed` are the ids of deliveries
+    behind it that were attempted all the same, and need no other attempt.
+    """
+
+    steps: int = 0
+    passed: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any]) -> Refusals:
+        """Return what a state machine's state holds of them."""
+        passed = filter(None, str(state.get("passed", "")).split(","))
+        return cls(int(state.get("refusals", 0)), frozenset(passed))
+
+    def written(self) -> dict[str, float | str]:
+        """Return what the state machine's state is to hold of them for the next step."""
+        if not self.steps and not self.passed:
+            return {}
+        return {"refusals": self.steps, "passed": ",".join(sorted(self.passed))}
+
+
+class Settled(NamedTuple):
+    """What a step's attempts came to.
+
+    `results` say of each that counts whether it succeeded. Where the deliveries are not done as a
+    `whole`, `up_to` is the id of the last one before the first that is left, None where there is
+    none before it.
+    """
+
+    results: Sequence[bool]
+    refusals: Refusals
+    up_to: str | None = None
+    whole: bool = False
+
+
+def settle(
+    found: Sequence[str],
+    wanted: Sequence[str],
+    attempts: Sequence[Attempt | None],
+    before: Refusals,
+) -> Settled:
+    """Return what attempts of the first of the `wanted` deliveries came to, None for one not made.
+
+    `found` are the ids of all deliveries that the step went through, in their order. A delivery
+    that is refused in 16 steps in a row, at the slowest pace by then, has failed.
+    """
+    refused = [made is not None and made.status_code == TOO_MANY_REQUESTS for made in attempts]
+    if refused and refused[0] and before.steps + 1 >= PATIENCE:
+        refused[0] = False
+    end = refused.index(True) if any(refused) else len(attempts)
+    counted = [number for number in range(len(attempts)) if not refused[number]]
+    results = [_succeeded(attempts[number]) for number in counted]
+    if end == len(wanted):
+        later = frozenset(each for each in before.passed if not found or each > found[-1])
+        return Settled(results, Refusals(passed=later), whole=True)
+    first = wanted[end]
+    steps = before.steps * (end == 0) + any(refused)
+    passed = before.passed.union(wanted[number] for number in counted)
+    done = [each for each in found if each < first]
+    return Settled(
+        results,
+        Refusals(steps, frozenset(each for each in passed if each > first)),
+        up_to=done[-1] if done else None,
+    )
+
+
+def _succeeded(made: Attempt | None) -> bool:
+    return made is not None and made.error is None

@@ -1,0 +1,153 @@
+"""The attempts of a batch: all at once, but for webhooks on probation, whose go out in waves.
+
+One success had such a webhook sent new events again. If it takes few, a wave finds that out at the
+cost of a request or two, where a whole batch would cost a request and a retry for each event.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhooks.domain.health import Circuit
+from webhooks.services.aftermath import Owner
+from webhooks.services.together import begin, done
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from webhooks.domain.delivery import Attempt, Delivery
+    from webhooks.domain.webhook import Destination, Webhook
+    from webhooks.services.health import HealthKeeper
+    from webhooks.services.work import Work
+
+Handled = Future["Delivery | None"]
+
+
+class _Held(NamedTuple):
+    """A work, and the future of what it comes to."""
+
+    work: Work
+    handled: Handled
+
+
+@dataclass(slots=True)
+class _Line:
+    """The works of one webhook on probation: those to come, and what the present wave came to."""
+
+    webhook: Webhook
+    left: list[_Held] = field(default_factory=list)
+    size: int = 1
+    running: int = 0
+    done: list[tuple[_Held, Future[Delivery | None]]] = field(default_factory=list)
+    waits: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Waves:
+    """Begins works; of a webhook on probation one, then twice as many each time.
+
+    Each wave is reported to the webhook's health before the next one. Where that finds the webhook
+    down, what is left is handled as for any webhook that is down. No thread waits for another.
+    """
+
+    def __init__(
+        self,
+        *,
+        handle: Callable[[Work], Delivery | None],
+        health: HealthKeeper,
+        threads: Executor,
+    ) -> None:
+        """`handle` makes a work's attempt, or defers it."""
+        self._handle = handle
+        self._health = health
+        self._threads = threads
+        self._lines: dict[Owner, _Line] = {}
+
+    def begin(self, works: Sequence[Work]) -> dict[Handled, Work]:
+        """Begin works, in their order; returns the future of each. A cancelled one is not begun."""
+        held: defaultdict[Owner, list[Work]] = defaultdict(list)
+        at_once: list[Work] = []
+        for work in works:
+            if work.destination.webhook.health.on_probation:
+                held[Owner(work.account_id, work.webhook_id)].append(work)
+            else:
+                at_once.append(work)
+        running: dict[Handled, Work] = {}
+        for owner, its_works in held.items():
+            line = _Line(its_works[0].destination.webhook)
+            line.left = [_Held(work, Future()) for work in its_works]
+            running |= {one.handled: one.work for one in line.left}
+            self._lines[owner] = line
+            self._next(line)
+        begun = begin(self._threads, self._handle, at_once)
+        return running | dict(zip(begun, at_once, strict=True))
+
+    def waits(self, owner: Owner) -> bool | None:
+        """Tell whether a webhook's failures wait for its recovery; None for one in no waves."""
+        line = self._lines.get(owner)
+        return None if line is None else line.waits
+
+    def _next(self, line: _Line) -> None:
+        """Begin the next wave, or all that is left where the webhook is down."""
+        size = len(line.left) if line.waits else line.size
+        wave, line.left = line.left[:size], line.left[size:]
+        line.size *= 2
+        line.running = len(wave)
+        for one in wave:
+            if line.waits:
+                one.work.destination = _down(one.work)
+            self._threads.submit(self._work, line, one)
+
+    def _work(self, line: _Line, one: _Held) -> None:
+        came_to = None
+        if one.handled.set_running_or_notify_cancel():
+            came_to = done(self._handle, one.work)
+        with line.lock:
+            if came_to is not None:
+                line.done.append((one, came_to))
+            line.running -= 1
+            ended = line.running == 0
+        if ended:
+            self._end_wave(line)
+
+    def _end_wave(self, line: _Line) -> None:
+        """Report the wave before what it came to is known, since retries go by the report."""
+        wave, line.done = line.done, []
+        report = done(self._health.report, line.webhook, _attempts(wave))
+        error = report.exception()
+        if error is None:
+            line.waits = report.result() or line.waits
+        for one, came_to in wave:
+            _hand_over(came_to, one.handled)
+        if error is None and line.left:
+            self._next(line)
+        elif error is not None:
+            # A bug: the messages of what is left come again.
+            for one in line.left:
+                if one.handled.set_running_or_notify_cancel():
+                    one.handled.set_exception(error)
+
+
+def _attempts(wave: Sequence[tuple[_Held, Future[Delivery | None]]]) -> list[Attempt]:
+    afters = [came_to.result() for _, came_to in wave if came_to.exception() is None]
+    return [attempt for after in afters if after is not None for attempt in after.attempts]
+
+
+def _hand_over(came_to: Future[Delivery | None], handled: Handled) -> None:
+    error = came_to.exception()
+    if error is not None:
+        handled.set_exception(error)
+    else:
+        handled.set_result(came_to.result())
+
+
+def _down(work: Work) -> Destination:
+    """Return a work's destination as its health has become."""
+    webhook = work.destination.webhook
+    health = replace(webhook.health, circuit=Circuit.OPEN)
+    return replace(work.destination, webhook=replace(webhook, health=health))
