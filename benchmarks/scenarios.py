@@ -169,7 +169,7 @@ def stand(logs: LogMeter, **settings: Any) -> Iterator[Stand]:
         # A full table of moto's takes its time, and what is tried twice would be counted twice.
         patches.setattr(aws, "READ_TIMEOUT_SECONDS", 60)
         build = aws.client
-        patches.setattr(aws, "client", lambda *arguments: meter.listen(build(*arguments)))
+        patches.setattr(aws, "client", lambda *args, **kw: meter.listen(build(*args, **kw)))
         made.settings = replace(made.settings, short_delay_seconds=SHORT_DELAY_SECONDS, **settings)
         yield Stand(made, meter, logs)
 

@@ -46,7 +46,7 @@ def exhausted(world: World, count: int = MANY, **changes: object) -> list[Delive
 def resend(world: World) -> None:
     [poison] = exhausted(world, 1)
     for _ in range(MANY):
-        assert not world.retrier.resend(poison.key)
+        assert not world.retrier.resend(poison.key).succeeded
 
 
 def send_tests(world: World) -> None:
@@ -134,5 +134,5 @@ def test_row_82_gone_disables_whoever_asked(world: World) -> None:
     """A 410 is the receiver's own word about its URL, and no sign to be counted."""
     [one] = exhausted(world, 1)
     world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=410)
-    assert not world.retrier.resend(one.key)
+    assert not world.retrier.resend(one.key).succeeded
     assert world.webhook().disabled_reason == "gone"

@@ -114,7 +114,7 @@ def test_row_73_what_is_left_twice_at_once_is_two_posts_of_the_same_at_most(
 ) -> None:
     hook = receiver()
     case.webhook(hook)
-    context: Any = RunningOut(asked=3 + 9 + 2)
+    context: Any = RunningOut(asked=3 + 9 + 4)
     assert case.dispatch(case.message(), case.message("txn_2"), context=context) == []
     [left] = put_back(case)
     before = len(hook.requests)

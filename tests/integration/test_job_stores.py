@@ -146,7 +146,7 @@ STORED: dict[str, tuple[str, Any, dict[str, Any]]] = {
             "digest": {"B": b"d" * 32},
             "passes": {"N": "1"},
             "walked_webhook_id": {"S": samples.WEBHOOK_ID},
-            "position": {"S": "p"},
+            "past": {"S": "p"},
             "examined": {"N": "3"},
             "erased_count": {"N": "2"},
             "steps": {"N": "4"},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WAYS: dict[str, dict[str, Any]] = {
     "a status of a newer version": {"status": {"S": "paused"}},
     "an error of a newer version": {"attempts": {"L": [{"S": '[1,1,1,null,"quota_exceeded"]'}]}},
-    "an attempt of a newer version": {"attempts": {"L": [{"S": "[1,1,1,0,0,0,0,0,9]"}]}},
+    "an attempt of a newer version": {"attempts": {"L": [{"S": "[1,1,1,0,0,0,0,0,1,0,9]"}]}},
     "an attempt that is no JSON": {"attempts": {"L": [{"S": "["}]}},
     "an attempt that is no list": {"attempts": {"L": [{"S": "1"}]}},
     "attempts of another type": {"attempts": {"S": "none"}},

@@ -99,8 +99,19 @@ class World:
     @contextlib.contextmanager
     def without_step_functions(self) -> Iterator[None]:
         """Have every start of an execution refused, for the length of a `with` block."""
+        with self._refusing("StartExecution"):
+            yield
+
+    @contextlib.contextmanager
+    def without_eventbridge(self) -> Iterator[None]:
+        """Have no operational event taken, for the length of a `with` block."""
+        with self._refusing("PutEvents"):
+            yield
+
+    @contextlib.contextmanager
+    def _refusing(self, operation: str) -> Iterator[None]:
         faults = Faults()
-        faults.on("StartExecution", refused("ThrottlingException"))
+        faults.on(operation, refused("ThrottlingException"))
         with faults.installed():
             yield
 

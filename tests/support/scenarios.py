@@ -143,6 +143,12 @@ def gone(world: World) -> None:
         world.dispatch(world.event())
         world.retry_all(webhook_id)
         assert world.call("GET", f"{WEBHOOKS}/{webhook_id}")["active"] is False
+    # Its owner is notified once EventBridge takes the event.
+    with world.webhook(Answer(500), Answer(410)) as (webhook_id, _):
+        world.dispatch(world.event())
+        with world.without_eventbridge():
+            world.retry_all(webhook_id)
+        world.retry(action="sweep")
 
 
 def recover(world: World) -> None:
