@@ -120,6 +120,18 @@ def test_a_day_without_any_response_has_no_chart_of_their_times(guest: Visit, pl
     assert guest.page.locator("svg.times").count() == 0
 
 
+def test_events_that_were_filed_ahead_of_now_are_not_in_the_days_figures(
+    guest: Visit, place: Site
+) -> None:
+    webhook = place.webhook(1)
+    for _ in range(1100):
+        place.delivery(webhook, -24 * 365 * HOUR_MS)
+    place.delivery(webhook, HOUR_MS)
+    place.delivery(webhook, 2 * HOUR_MS, Status.WAITING, [])
+    guest.go(f"#/webhooks/{webhook.id}")
+    expect(guest.page.get_by_text("In the last 24 hours 2 deliveries: 1 arrived")).to_be_visible()
+
+
 def test_a_phone_sees_the_latest_hours_first(
     browser: Browser, place: Site, furnished: dict[str, str]
 ) -> None:

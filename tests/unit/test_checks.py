@@ -12,6 +12,7 @@ from support.checking import (
     ACCEPTED,
     OTHER_SECRET,
     REFUSED,
+    ReceiverOf,
     World,
     by_both,
     by_contract,
@@ -35,7 +36,7 @@ from webhooks.domain.webhook import Secrets
 from webhooks.services.jobs.check import PATIENCE_SECONDS, SECONDS_FOR_A_CHECK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from support.checking import Verify
 
@@ -127,6 +128,26 @@ def test_during_a_rotation_both_secrets_are_fine_and_nothing_else_is(
     check = world.check()
     assert failed(check.outcomes) == set()
     assert world.webhooks.webhooks[world.webhook.account_id, world.webhook.id][1] == secrets
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+def test_during_a_rotation_a_receiver_may_refuse_a_signature_in_its_own_way(status: int) -> None:
+    """As a delivery is repeated with the new secret: the check tells what deliveries meet."""
+
+    class Own(ReceiverOf):
+        def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+            outcome = super().post(url, body, headers)
+            return outcome if outcome.succeeded else replace(outcome, status_code=status)
+
+    world = World(by_contract)
+    world.webhooks.add(
+        world.webhook, Secrets(samples.SECRET, OTHER_SECRET, samples.NOW_MS + 60_000)
+    )
+    world.receiver.__class__ = Own
+    assert failed(world.check().outcomes) == set()
+    world.receiver.secret = "whsec_" + "0" * 64
+    check = world.check()
+    assert check.outcomes[Probe.VALID].status_code == status
 
 
 @pytest.mark.parametrize(

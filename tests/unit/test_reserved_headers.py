@@ -17,6 +17,10 @@ FAMILIES = {
         X-Envoy-External-Address Ali-CDN-Real-IP Cdn-Src-Ip X-Nf-Client-Connection-Ip
         Incap-Client-IP X-Sucuri-ClientIP X-BB-IP CloudFront-Viewer-Address X-Client-Port
         X-Remote-Host X-Client-Host X-Source-IP X-Real-Port X-User-IP X-Coming-From X-Host-IP
+        CF-IPCountry X-Vercel-IP-Country X-Vercel-IP-City X-AppEngine-Country
+        X-AppEngine-CityLatLong CloudFront-Viewer-Country CloudFront-Viewer-Country-Region
+        X-GeoIP-Country-Code X-Geo-Country X-Client-Geo-Location X-Nginx-Real-Client
+        X-Original-Client CF-Connecting-Client
     """,
     "original url": """
         X-Original-URL X-Rewrite-URL X-Original-URI X-Original-Host X-Original-Method
@@ -24,11 +28,12 @@ FAMILIES = {
         X-Url-Scheme X-Scheme X-Host X-HTTP-Host-Override X-Script-Name X-Envoy-Original-Path
         X-Envoy-Original-Dst-Host Request-Uri X-Request-Uri Base-Url X-Request-Path
         Front-End-Https Destination X-Path-Info X-Original-Query X-Proto Original-URL Rewrite-Url
-        X-Server-Name
+        X-Server-Name X-Orig-URL X-Orig-Host X-Real-URL X-Proxy-URL X-Proxy-Host X-Replaced-Path
+        X-Original-Args X-Middleware-Rewrite X-Invoke-Path X-Auth-Request-Redirect CF-Visitor
     """,
     "method override and early data": """
         X-HTTP-Method-Override X-HTTP-Method X-Method-Override X-Method HTTP-Method-Override
-        X-HTTPMethodOverride Method-Override Early-Data
+        X-HTTPMethodOverride Method-Override Early-Data X-HTTP-Verb X-Verb-Override _method
     """,
     "tracing": """
         traceparent tracestate traceresponse baggage b3 X-B3-TraceId X-B3-Sampled uber-trace-id
@@ -37,7 +42,10 @@ FAMILIES = {
         X-Instana-T sw8 sw8-correlation elastic-apm-traceparent X-Trace-Id X-Span-Id
         grpc-trace-bin x-client-trace-id X-Dynatrace X-Honeycomb-Trace eagleeye-traceid
         X-Request-Id Request-Id X-Correlation-Id Correlation-Context X-RequestId X-Trace
-        X-Amzn-TraceId
+        X-Amzn-TraceId X-Amzn-RequestId x-ms-request-id x-ms-client-request-id
+        x-ms-correlation-request-id Request-Context X-Kong-Request-Id Fly-Request-Id CF-Ray
+        X-Amz-Cf-Id X-Azure-Ref X-ARR-LOG-ID X-Varnish X-Vercel-Id jaeger-debug-id
+        singularityheader x-dtpc
     """,
     "conditions and ranges": """
         Range If-Match If-None-Match If-Modified-Since If-Unmodified-Since If-Range If
@@ -47,6 +55,7 @@ FAMILIES = {
         Authorization Cookie Content-Length Host Connection TE Trailer Trailers Transfer-Encoding
         Upgrade Via Proxy Proxy-Connection Accept Accept-Encoding Date Expect User-Agent
         webhook-id X-SendComms-Foo Keep-Alive HTTP2-Settings X-Client-Cert Client-Cert
+        X-Bluecoat-Via Max-Forwards CDN-Loop
         Client-Cert-Chain X-SSL-Client-Cert SSL-Client-Verify X-ARR-ClientCert
         X-Forwarded-Client-Cert Remote-User X-Remote-User Content-MD5
     """,
@@ -66,7 +75,14 @@ FREE = """
     x-ngrok-skip-browser-warning Bypass-Tunnel-Reminder DD-API-KEY X-Honeycomb-Team
     X-Sender-Name X-Stage X-Otter X-Ot Authorization-Token X-Authorization X-Webhook-Url-Id
     X-Callback-Url X-Site-Host X-Tracking-Number X-Override-Policy X-Ssl X-Embrace X-Rawdata
-    X-Http-Token
+    X-Http-Token X-Lifespan X-Workspan X-Makespan X-Country X-Region-Code X-City X-Client-Region
+    X-Store-Location X-Delivery-Country X-Shipping-City X-Zip-Country X-Equip-Location
+    X-Trip-City X-Customer-Location X-Origin-Verify X-Origin-Secret X-Edge-Secret
+    X-Pomerium-Authorization X-IBM-Client-Id X-IBM-Client-Secret X-3scale-Proxy-Secret-Token
+    X-Tyk-Authorization X-Gravitee-Api-Key Kong-Admin-Token X-Wsse X-Mashape-Key X-Rapidapi-Key
+    X-Rapidapi-Host aeg-sas-key Fastly-Key X-Azure-FDID X-Hasura-Admin-Secret ce-id ce-source
+    Private-Token X-Parse-Application-Id X-Scope-OrgID Uptrace-Dsn Signoz-Access-Token
+    Lightstep-Access-Token X-Verbose X-Sent-Via X-New-Visitor X-Order-Context X-Visitor-Segment
 """
 
 

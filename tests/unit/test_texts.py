@@ -24,6 +24,12 @@ LINES = {
     "a script of Unicode 16": "\U00010d4a\U00010d4b",
     "Arabic, with a sign over numbers": "\u0600\u0661\u0662",
     "Mongolian": "\u182d\u180b\u180e\u1820",
+    "Hebrew, with an isolated Latin name": "\u05e9\u05dc\u05d5\u05dd \u2068Acme (2)\u2069!",
+    "isolates in isolates": "\u2066a\u2067\u05d0\u2069\u2068b\u2069\u2069",
+    "flags of Scotland and England": (
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+    ),
     "nothing": "",
 }
 
@@ -47,13 +53,41 @@ def test_what_is_no_part_of_a_line_is_refused_and_escaped(character: str) -> Non
     assert escaped(f"a{character}b").isascii()
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\u2067a\u2068b\u2069", "\\u2067a\u2068b\u2069"),
+        ("\u2069\u2066", "\\u2069\\u2066"),
+        ("\u2066\u202ea\u2069", "\u2066\\u202ea\u2069"),
+        # A flag's tags hide no text: without the flag, without their end, or more of them.
+        ("\U000e0067\U000e007f", "\\U000e0067\\U000e007f"),
+        (
+            "\U0001f3f4\U000e0067\U000e0062\U000e0073",
+            "\U0001f3f4" + "\\U000e0067\\U000e0062\\U000e0073",
+        ),
+        (
+            "\U0001f3f4" + "\U000e0061" * 7 + "\U000e007f",
+            "\U0001f3f4" + "\\U000e0061" * 7 + "\\U000e007f",
+        ),
+    ],
+)
+def test_an_isolate_that_does_not_end_and_tags_of_no_flag_are_refused(
+    text: str, shown: str
+) -> None:
+    assert not is_line(text)
+    assert escaped(text) == shown
+
+
 def test_every_character_that_python_prints_is_taken() -> None:
     """The rule was `isprintable`: what was registered by it stays valid."""
     printable = (chr(code) for code in range(sys.maxunicode + 1) if chr(code).isprintable())
     assert is_line("".join(printable))
 
 
-@given(st.text())
+_PARTS = st.text() | st.text("a\u05d0\u2066\u2067\u2068\u2069\u202e\U0001f3f4\U000e0061\U000e007f")
+
+
+@given(_PARTS)
 def test_what_is_escaped_is_a_line(text: str) -> None:
     assert is_line(escaped(text))
     assert is_line(text) == (escaped(text) == text)

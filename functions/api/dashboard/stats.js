@@ -32,10 +32,13 @@ const PARTS = [
 export async function lastDay(webhookId, pages, signal) {
   const end = Date.now();
   const since = new Date(end - DAY_MS).toISOString();
+  // Events stamped ahead of now stood above the day's before they were filed by their acceptance.
+  // An hour more, since this clock may be behind.
+  const until = new Date(end + HOUR_MS).toISOString();
   const deliveries = [];
   let cursor;
   do {
-    const page = await api.deliveriesPage(webhookId, { since, limit: PAGE, cursor }, signal);
+    const page = await api.deliveriesPage(webhookId, { since, until, limit: PAGE, cursor }, signal);
     deliveries.push(...page.data);
     cursor = page.pagination.next_cursor;
   } while (cursor && --pages > 0);

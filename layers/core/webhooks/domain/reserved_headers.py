@@ -18,9 +18,13 @@ _OURS = r"accept|date|user-agent|(?:webhook|x-sendcomms)-.*"
 _FRAMING = r"accept-encoding|content-.*|expect|host|http2-settings|keep-alive|upgrade"
 """What frames the request or its response, or decides where it goes."""
 
-_NEXT_HOP = r"connection|te|trailers?|transfer-encoding|via|proxy(?:-.*)?"
+_NEXT_HOP = (
+    r"connection|te|trailers?|transfer-encoding|(?:x-)?(?:bluecoat-)?via|proxy(?:-.*)?"
+    r"|max-forwards|cdn-loop"
+)
 """For the next hop only (RFC 9110, section 7.6.1; RFC 2616, section 13.5.1). CGI makes of `Proxy`
-the environment variable `HTTP_PROXY`."""
+the environment variable `HTTP_PROXY`. `CDN-Loop` (RFC 8586) is how networks
+know a request that goes round."""
 
 _SENDER = r"authorization|cookie2?|(?:.*-)?remote-?(?:user|groups?|name|email)"
 """Who a request is from; a delivery proves that by its signature."""
@@ -32,36 +36,46 @@ _WHOSE = (
     r"client|remote|real|source|src|socket|peer|user|viewer|visitor|connecting|connection|external"
     r"|origin|original|originating|true|cluster|proxyuser"
 )
+_PLACE = (
+    r"country(?:-?(?:code|name|region))?|region(?:-?(?:code|name))?|city|continent|location"
+    r"|latitude|longitude|citylatlong|lat-?long|postal-?code|time-?zone|metro-?code|asn"
+)
+"""What a network says of where an address is."""
+
 _CLIENT_ADDRESS = (
     r"(?:.*-)?forward(?:ed|ing)?(?:-.*)?"
     r"|(?:.*-)?(?:ips?|ip-?v[46]|ip-?addr(?:ess)?|addr|remote-.*)"
     rf"|.*(?:{_WHOSE})-?(?:ips?|ip-?v[46]|ip-?addr(?:ess)?|addr(?:ess)?|host|hostname|port)"
-    r"|.*pseudo-?ip-?v[46]|(?:.*-)?coming-from"
+    r"|.*pseudo-?ip-?v[46]|(?:.*-)?coming-from|(?:.*-)?(?:real|original|connecting)-client"
+    rf"|(?:.*-)?(?:ip-?|geo-?(?:ip-?)?|viewer-|client-geo-|appengine-)(?:{_PLACE})"
 )
-"""Where a request comes from: `X-Forwarded-For`, `X-Real-IP`, `X-Azure-ClientIP` and their like.
-Limits by address, allow-lists and logs go by it."""
+"""Where a request comes from: `X-Forwarded-For`, `X-Real-IP`, `X-Azure-ClientIP`, `CF-IPCountry`
+and their like. Limits by address, allow-lists and logs go by it."""
 
 _PARTS = r"ur[il]|uris?|urls?|path|path-info|query|query-?string|host|method|scheme|proto(?:col)?"
 _ORIGINAL_URL = (
-    rf"(?:.*-)?(?:original|rewrite|rewritten|override|request|unencoded|destination|raw|http|envoy)"
-    rf"-?(?:{_PARTS})"
+    rf"(?:.*-)?(?:orig|original|real|rewrite|rewritten|replaced?|override|request|unencoded|raw"
+    rf"|destination|http|envoy|proxy|invoke)-?(?:{_PARTS})"
     rf"|(?:x-)?(?:{_PARTS}|url-scheme|script-name|server-name|server-port|base-url|dst-host)"
-    r"|(?:.*-)?original-dst-.*|front-end-https|destination|(?:.*-)?https?"
+    r"|(?:.*-)?original-(?:dst-.*|args|to)|front-end-https|destination|(?:.*-)?https?"
+    r"|(?:x-)?middleware-(?:rewrite|subrequest)|(?:.*-)?auth-request-redirect|cf-visitor"
 )
 """What was asked for before a proxy changed it: `X-Original-URL`, `X-Rewrite-URL`, `X-Host`. Some
 frameworks route by it."""
 
-_METHOD_OVERRIDE = r".*override|(?:x-)?(?:http-?)?method(?:-.*)?"
+_METHOD_OVERRIDE = r".*override|-?(?:x-)?(?:http-?)?(?:method|verb)(?:-.*)?"
 """`X-HTTP-Method-Override` and its like make another request of a POST."""
 
 _EARLY_DATA = r"early-data"
 """Says that a request may be a replay (RFC 8470, section 5.1): a receiver may answer 425."""
 
 _TRACING = (
-    r"(?:.*-)?(?:traces?|tracing|tracer|span)(?:-.*)?|.*(?:trace|span)(?:-?id)?"
+    r"(?:.*-)?(?:traces?|tracing|tracer|span)(?:-.*)?|.*trace(?:-?id)?|(?:.*-)?span-?id"
     r"|(?:.*-)?trace(?:parent|state|response|context|flags|bin)|(?:.*-)?baggage"
     r"|(?:x-)?(?:b3|datadog|newrelic|instana|dynatrace|sw[0-9]+)(?:-.*)?|(?:x-)?ot-.*"
-    r"|uber(?:ctx)?-.*|elastic-apm-.*|(?:x-)?(?:request|correlation)-?id|(?:x-)?correlation-context"
+    r"|uber(?:ctx)?-.*|jaeger-.*|elastic-apm-.*|singularityheader|x-(?:dtc|dtpc|ruxit)(?:-.*)?"
+    r"|(?:.*-)?(?:request|correlation)-?id|(?:.*-)?(?:request|correlation)-context"
+    r"|(?:x-)?(?:amz-cf-id|cf-ray|azure-ref|arr-log-id|varnish|vercel-id)"
 )
 """The trace that a request belongs to, and its id: one value for all deliveries would join them
 all in one trace, or be taken for one request."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from webhooks.domain import rotation
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
 from webhooks.domain.ids import is_uuid
@@ -42,7 +43,6 @@ nobody waits for it any more then."""
 _WAITED_UNTIL = "waited_until"
 """In the state of a check that waited for a pause, when that ended, in Unix milliseconds."""
 
-_UNAUTHORIZED = frozenset({401, 403})
 _MILLISECONDS = 1000
 
 
@@ -219,9 +219,11 @@ class CheckJob:
         """Send the valid request as a delivery is sent: in a rotation, once more where refused."""
         seconds = int(self._clock())
         outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
-        if outcome.status_code in _UNAUTHORIZED and len(signers.standard) > 1:
-            signers = check_requests.Signers.of(signers.standard[:1])
-            outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
+        if len(signers.standard) > 1 and rotation.may_refuse_signature(outcome.status_code):
+            new = check_requests.Signers.of(signers.standard[:1])
+            second = self._post(webhook, check_requests.genuine(valid, new, seconds))
+            if rotation.telling(outcome, second):
+                return _Accepted(second, new)
         return _Accepted(outcome, signers)
 
     def _post(self, webhook: Webhook, request: Request) -> Outcome:
