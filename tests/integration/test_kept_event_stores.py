@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
 from webhooks.adapters import items
-from webhooks.domain.operational_event import KEPT_SECONDS, OperationalEvent, OperationalEventType
+from webhooks.domain.operational_event import (
+    KEPT_SECONDS,
+    KeptEventKey,
+    OperationalEvent,
+    OperationalEventType,
+)
 
 if TYPE_CHECKING:
     from support.stores import Stores
@@ -81,3 +86,27 @@ def test_a_kept_event_outlives_its_tries_and_a_later_versions_is_passed_over(bac
         later = {**stored, "delivery_id": {"S": "0"}, "type": {"S": "webhook.new"}}
         client.put_item(TableName="DeliveriesTable", Item=later)
         assert stores.kept_events.page(10).items == [DOWN]
+
+
+@pytest.mark.parametrize("backend", DYNAMODBS)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"at": None},
+        {"type": None},
+        {"at": {"S": "soon"}},
+        {"facts": {"S": "{"}},
+        {"facts": {"M": {}}},
+    ],
+)
+def test_one_that_cannot_be_read_keeps_no_other(backend: str, broken: dict[str, Any]) -> None:
+    with open_dynamodb(backend) as client:
+        stores = on_dynamodb(client, Clock())
+        stores.kept_events.keep(DOWN)
+        key = items.kept_event_key(DOWN)
+        stored = client.get_item(TableName="DeliveriesTable", Key=key)["Item"]
+        other = {**stored, "delivery_id": {"S": "0"}, **broken}
+        other = {name: value for name, value in other.items() if value is not None}
+        client.put_item(TableName="DeliveriesTable", Item=other)
+        page = stores.kept_events.page(10)
+        assert (page.items, page.unreadable) == ([DOWN], (KeptEventKey("0"),))

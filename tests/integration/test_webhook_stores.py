@@ -81,6 +81,23 @@ def test_subscriptions_are_those_of_all_of_an_accounts_webhooks(stores: Stores) 
     assert stores.subscriptions.subscriptions("acc_3") == []
 
 
+@pytest.mark.parametrize("events", [{"NULL": True}, {"L": [{"NULL": True}]}, {"S": "*"}, None])
+def test_a_webhook_that_cannot_be_read_keeps_no_event_from_its_answer(events: Any) -> None:
+    """They are on the queue by the time they are counted."""
+    with open_dynamodb("moto") as client:
+        stores = on_dynamodb(client, Clock())
+        stores.webhooks.create(samples.webhook(1, events=("*",)), samples.SECRET, limit=5)
+        stores.webhooks.create(samples.webhook(2), samples.SECRET, limit=5)
+        key = items.webhook_key("acc_1", samples.webhook(2).id)
+        stored = client.get_item(TableName="WebhooksTable", Key=key)["Item"]
+        del stored["events"]
+        changed = stored if events is None else {**stored, "events": events}
+        client.put_item(TableName="WebhooksTable", Item=changed)
+        found = stores.subscriptions.subscriptions("acc_1")
+        assert found is not None
+        assert sorted(map(list, found)) == [[], ["*"]]
+
+
 def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
     for number in (3, 1, 2, 5, 4):
         stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=5)

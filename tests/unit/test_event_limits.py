@@ -116,6 +116,26 @@ def test_the_delay_is_by_the_place_in_line_and_no_longer_than_it_may_be() -> Non
     assert max(delays) <= LONGEST_DELAY_SECONDS
 
 
+def test_a_copy_that_is_held_is_counted_when_it_comes() -> None:
+    """Else each event published twice, with an id, would go past the limit."""
+    world = made(100)
+    dispatch(world, messages(*range(101)))
+    own_id = event(101, id="evt_mine")
+    dispatch(world, [Message("first", own_id, samples.NOW_MS, "acc_1")])
+    dispatch(world, [Message("copy", own_id, samples.NOW_MS, "acc_1")])
+    assert world.observer.counts["HeldEvents"] == 1
+    first, copy = world.queue.sent
+    world.queue.sent.clear()
+    again = Message("again", copy.body, samples.NOW_MS, "acc_1", delays=copy.delays)
+    dispatch(world, [again])
+    assert len(world.sender.posts) == 101
+    [delayed] = world.queue.sent
+    assert delayed.body == first.body
+    world.now_ms += MINUTE_MS
+    dispatch(world, [again])
+    assert posted(world)[101:] == ["txn_101"]
+
+
 def test_records_of_ses_count_too() -> None:
     world = made(100)
     world.add(3, account_id="default")
@@ -183,6 +203,30 @@ def test_where_the_count_cannot_be_had_events_go_through() -> None:
     assert world.queue.sent == []
     assert len(world.sender.posts) == 150
     assert world.observer.logged("events_not_counted")
+
+
+def test_a_flood_that_the_counter_cannot_take_stays_above_the_limit() -> None:
+    """DynamoDB takes a thousand writes a second of one item."""
+    world = made(100)
+    dispatch(world, messages(*range(102)))
+    posts = len(world.sender.posts)
+    delays = []
+    for start in range(200, 500, 100):
+        world.rate_limit_store.failures.plan("add", True)
+        world.queue.sent.clear()
+        dispatch(world, messages(*range(start, start + 100)))
+        delays.append(max(one.delay_seconds for one in world.queue.sent))
+    assert len(world.sender.posts) == posts
+    # Each behind the ones before it, the first of which is the second in line.
+    assert delays == [120, 180, 240]
+    # Of another account, and of another minute, nothing is known.
+    for account_id, minutes in (("acc_2", 0), ("acc_1", 1)):
+        world.now_ms += minutes * MINUTE_MS
+        world.add(2, account_id="acc_2")
+        world.rate_limit_store.failures.plan("add", True)
+        dispatch(world, messages(*range(600, 610), account_id=account_id))
+        posts += 10
+        assert len(world.sender.posts) == posts
 
 
 def test_without_a_limit_nothing_is_counted() -> None:

@@ -149,7 +149,12 @@ def test_an_account_of_its_own_has_a_line_of_its_own_and_so_has_a_host() -> None
 
 
 @pytest.mark.parametrize(
-    "changes", [{"active": False}, {"health": Health(circuit=Circuit.OPEN, recovery_id="r")}]
+    "changes",
+    [
+        {"active": False},
+        {"health": Health(circuit=Circuit.OPEN, recovery_id="r")},
+        {"health": Health(not_before_ms=samples.NOW_MS + 60_000, recovery_id="r")},
+    ],
 )
 def test_what_is_not_sent_takes_no_turn(changes: dict[str, object]) -> None:
     world = World(requests_per_host=RATE)
@@ -187,6 +192,44 @@ def test_where_the_line_cannot_be_had_all_is_sent() -> None:
     dispatch(world, messages(50))
     assert len(world.sender.posts) == 50
     assert world.observer.logged("turns_not_reserved")
+
+
+def test_a_flood_that_the_line_cannot_take_asks_again() -> None:
+    """DynamoDB takes a thousand writes a second of one item."""
+    world = made()
+    dispatch(world, messages(UNASKED + 10 * RATE))
+    posts = len(world.sender.posts)
+    world.queue.sent.clear()
+    world.host_turns.failures.plan("reserve", True)
+    dispatch(world, messages(5, first=1000))
+    assert len(world.sender.posts) == posts
+    [(delay, paced)] = {(one.delay_seconds, one.paced) for one in world.queue.sent}
+    assert (1 <= delay < 10, paced) == (True, ASKED)
+    # Where the line has come to its end, as far as this process knows, nothing waits for it.
+    world.now_ms += 10_000
+    world.host_turns.failures.plan("reserve", True)
+    dispatch(world, messages(50, first=2000))
+    assert len(world.sender.posts) == posts + 50
+
+
+@pytest.mark.parametrize("ahead_seconds", [0, 250, LONGEST_DELAY_SECONDS])
+def test_no_batch_waits_longer_than_sqs_takes_however_low_the_rate(ahead_seconds: int) -> None:
+    world = made(1, webhooks=90)
+    world.host_turns.next_ms["acc_1", "shop.example.com"] = world.now_ms + ahead_seconds * 1000
+    dispatch(world, messages(10))
+    assert max(one.delay_seconds for one in world.queue.sent) <= LONGEST_DELAY_SECONDS
+    turns, asked = Counter[int](), 0
+    for one in world.queue.sent:
+        parts = json.loads(one.body)
+        parts = parts if isinstance(parts, list) else [parts]
+        number = sum(len(part["webhooks"]) for part in parts)
+        if one.paced == ASKED:
+            asked += number
+        else:
+            turns[one.delay_seconds] += number
+    assert set(turns.values()) <= {1}
+    assert len(world.sender.posts) + sum(turns.values()) + asked == 900
+    assert (sum(turns.values()) > 200) == (ahead_seconds < LONGEST_DELAY_SECONDS)
 
 
 def test_without_a_rate_nothing_waits() -> None:

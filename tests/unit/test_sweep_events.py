@@ -10,6 +10,7 @@ from webhooks.domain.health import FAILURES_TO_OPEN
 from webhooks.domain.operational_event import (
     KEPT_SECONDS,
     LATE_SECONDS,
+    KeptEventKey,
     OperationalEvent,
     OperationalEventType,
 )
@@ -130,3 +131,20 @@ def test_a_sweep_publishes_so_many_and_leaves_time_for_deliveries(world: World) 
     assert sweep(world) == 0
     world.remaining = 60.0
     assert sweep(world) == 30
+
+
+def test_one_that_cannot_be_read_is_named_and_the_others_are_published(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(world, 3)
+    page = world.kept_events.page
+    monkeypatch.setattr(
+        world.kept_events,
+        "page",
+        lambda *args: page(*args)._replace(unreadable=[KeptEventKey("odd")]),
+    )
+    assert sweep(world) == 3
+    assert world.observer.counts["UnreadableRecords"] == 1
+    assert world.observer.logged("record_unreadable") == [{"kept_event_id": "odd"}]
+    # The sweep came to its end.
+    assert world.observer.counts["OverdueDeliveries"] == 0

@@ -10,7 +10,7 @@ from support.fakes.failures import Failures
 from webhooks.adapters.eventbridge import MOST_AT_ONCE
 from webhooks.adapters.items import kept_event_key
 from webhooks.domain.delivery import Outcome
-from webhooks.ports import Page
+from webhooks.ports import KeptEventsPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,11 +110,11 @@ class FakeKeptOperationalEvents:
         self.failures.check("keep")
         self.events[self._id(event)] = event
 
-    def page(self, limit: int, after: str | None = None) -> Page[OperationalEvent]:
+    def page(self, limit: int, after: str | None = None) -> KeptEventsPage:
         self.failures.check("page")
         ids = sorted(one for one in self.events if after is None or one > after)
         next_ = ids[limit - 1] if len(ids) > limit else None
-        return Page([self.events[one] for one in ids[:limit]], next_)
+        return KeptEventsPage([self.events[one] for one in ids[:limit]], next_)
 
     def forget(self, event: OperationalEvent) -> None:
         self.failures.check("forget")

@@ -10,10 +10,11 @@ from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.domain.operational_event import (
     KEPT_SECONDS,
+    KeptEventKey,
     OperationalEvent,
     OperationalEventType,
 )
-from webhooks.ports import Page
+from webhooks.ports import KeptEventsPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,10 +54,11 @@ class DynamoDBKeptOperationalEvents:
         with unavailable_on_failure("keeping an operational event"):
             self._client.put_item(TableName=self._table, Item=item)
 
-    def page(self, limit: int, after: str | None = None) -> Page[OperationalEvent]:
+    def page(self, limit: int, after: str | None = None) -> KeptEventsPage:
         """Return up to `limit` kept events, the oldest first.
 
-        A type of a later version's is left to that, after a rollback.
+        A type of a later version's is left to that, after a rollback. One that cannot be read keeps
+        no other from being published.
         """
         query: dict[str, Any] = {
             "TableName": self._table,
@@ -73,10 +75,15 @@ class DynamoDBKeptOperationalEvents:
         with unavailable_on_failure("reading kept operational events"):
             answer = self._client.query(**query)
         last = answer.get("LastEvaluatedKey")
-        return Page(
-            [_read(item) for item in answer["Items"] if item["type"]["S"] in _TYPES],
-            last["delivery_id"]["S"] if last else None,
-        )
+        events: list[OperationalEvent] = []
+        unreadable: list[KeptEventKey] = []
+        for item in answer["Items"]:
+            try:
+                if item["type"]["S"] in _TYPES:
+                    events.append(_read(item))
+            except (KeyError, TypeError, ValueError):
+                unreadable.append(KeptEventKey(item["delivery_id"]["S"]))
+        return KeptEventsPage(events, last["delivery_id"]["S"] if last else None, tuple(unreadable))
 
     def forget(self, event: OperationalEvent) -> None:
         """Remove an event; one that is not there is no failure."""

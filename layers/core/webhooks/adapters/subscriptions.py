@@ -49,4 +49,5 @@ class DynamoDBSubscriptions:
 
 
 def _types(item: Any) -> list[str]:
-    return [each["S"] for each in item.get("events", {}).get("L", [])]
+    """Read what can be read: by now the events are accepted."""
+    return [each["S"] for each in item.get("events", {}).get("L", ()) if "S" in each]

@@ -31,12 +31,16 @@ _MILLISECONDS = 1000
 
 @dataclass(slots=True)
 class Bucket:
-    """What one process may send to one host: unasked, and turns of a lot that it has left."""
+    """What one process may send to one host: unasked, and turns of a lot that it has left.
+
+    `line_until` is until when the common line goes on, as this process knows it.
+    """
 
     tokens: float
     filled_at: float
     turns: int = 0
     turns_until: float = 0.0
+    line_until: float = 0.0
 
     @classmethod
     def full(cls, rate: int, now: float) -> Bucket:

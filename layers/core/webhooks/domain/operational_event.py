@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 VERSION = 1
 """Version of an event's detail; grows when its shape changes."""
@@ -37,3 +38,9 @@ class OperationalEvent:
     webhook_id: str
     at_ms: int
     facts: Mapping[str, str | int | None] = field(default_factory=dict)
+
+
+class KeptEventKey(NamedTuple):
+    """The key of a kept operational event among the others."""
+
+    kept_event_id: str

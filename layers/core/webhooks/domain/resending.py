@@ -22,7 +22,8 @@ SUSPICIONS = "sendcomms_suspicions"
 """The attribute with the number of times that the event may have ended its dispatcher."""
 
 DELAYS = "sendcomms_delays"
-"""The attribute with the number of times that its events were above their account's limit."""
+"""The attribute with the number of times that its events were above their account's limit: with it
+they are counted when they come. A copy that was held has 1, since it was not counted."""
 
 PACED = "sendcomms_paced"
 """The attribute of deliveries that a host's line held back: `HAS_TURN` or `ASKED`."""

@@ -28,6 +28,7 @@ from webhooks.ports.jobs import (
 )
 from webhooks.ports.outside import (
     EventQueue,
+    KeptEventsPage,
     KeptOperationalEvents,
     Observer,
     OperationalEventBus,
@@ -65,6 +66,7 @@ __all__ = [
     "JobStore",
     "KeptAnswer",
     "KeptAnswers",
+    "KeptEventsPage",
     "KeptOperationalEvents",
     "Observer",
     "OperationalEventBus",

@@ -6,16 +6,15 @@ again. No method raises anything else of its backend's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from webhooks.domain.delivery import Outcome
     from webhooks.domain.intake import RejectedMessage
-    from webhooks.domain.operational_event import OperationalEvent
+    from webhooks.domain.operational_event import KeptEventKey, OperationalEvent
     from webhooks.domain.resending import Outgoing
-    from webhooks.ports.pages import Page
 
 
 class Sender(Protocol):
@@ -64,13 +63,24 @@ class OperationalEventBus(OperationalEvents, Protocol):
         """Publish up to ten events; returns the places of those that were not taken."""
 
 
+class KeptEventsPage(NamedTuple):
+    """Kept operational events; `next` is None where there are no more.
+
+    `unreadable` are the keys of those that are left out because they cannot be read.
+    """
+
+    items: Sequence[OperationalEvent]
+    next: str | None = None
+    unreadable: Sequence[KeptEventKey] = ()
+
+
 class KeptOperationalEvents(Protocol):
     """The operational events that could not be published, until the sweep has published them."""
 
     def keep(self, event: OperationalEvent) -> None:
         """Keep an event; one that is kept already is the same."""
 
-    def page(self, limit: int, after: str | None = None) -> Page[OperationalEvent]:
+    def page(self, limit: int, after: str | None = None) -> KeptEventsPage:
         """Return up to `limit` kept events, the oldest first, behind those of the page before."""
 
     def forget(self, event: OperationalEvent) -> None:

@@ -81,6 +81,7 @@ class EventLimits:
         self._random = random
         self._minute = 0
         self._lots: dict[str, Lot] = {}
+        self._in_line: dict[str, int] = {}
         self._told: set[str] = set()
 
     def admitted(
@@ -93,7 +94,9 @@ class EventLimits:
     ) -> list[Read]:
         """Return the events that their accounts may have delivered now; the others are delayed.
 
-        Where the count cannot be had, or there is no time for it, they are let through.
+        Where the count cannot be had, or there is no time for it, they are let through, but for an
+        account that has reached its limit in this minute as far as this process knows: a flood may
+        be more writes than DynamoDB takes of one item.
         """
         if not self._limit:
             return list(reads)
@@ -124,6 +127,7 @@ class EventLimits:
             if window.number != self._minute:
                 self._minute = window.number
                 self._lots.clear()
+                self._in_line.clear()
                 self._told.clear()
             lot = self._lots.setdefault(account_id, Lot(share(self._limit)))
             missing = lot.use(len(reads))
@@ -133,15 +137,22 @@ class EventLimits:
                 amount = missing if full else max(missing, share(self._limit))
                 wanted[account_id] = _Wanted(window, missing, amount)
         rooms: dict[str, tuple[int, int]] = {}
-        for account_id, used in self._counted(wanted, threads, deadline).items():
-            one, lot = wanted[account_id], self._lots[account_id]
+        sums = self._counted(wanted, threads, deadline)
+        for account_id, one in wanted.items():
+            lot, used = self._lots[account_id], sums.get(account_id)
+            further = len(counted[account_id]) - one.missing
+            if used is None:
+                if account_id in self._in_line:
+                    rooms[account_id] = further, self._in_line[account_id]
+                    self._in_line[account_id] += one.missing
+                continue
             before = used - one.amount
             granted = min(max(0, self._limit - before), one.amount)
             if granted < one.amount:
                 lot.refused = one.amount - granted
+                self._in_line[account_id] = used - self._limit
             lot.left += max(0, granted - one.missing)
             if granted < one.missing:
-                further = len(counted[account_id]) - one.missing
                 rooms[account_id] = further + granted, max(0, before - self._limit)
         return rooms
 

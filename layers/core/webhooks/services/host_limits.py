@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
-from webhooks.domain.host_turns import Bucket, delays, line_ms, lot
+from webhooks.domain.host_turns import AT_ONCE_SECONDS, Bucket, delays, line_ms, lot
 from webhooks.domain.resending import ASKED, HAS_TURN
 from webhooks.services.deadline import NoTimeLeftError
 from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
@@ -89,7 +89,8 @@ class HostLimits:
         """Return the deliveries to attempt now; the others come again in their turn.
 
         Only what will be attempted counts. Where the line cannot be had, or there is no time for
-        it, all are attempted.
+        it, all are attempted, but where this process knows of a line that goes on: a flood may be
+        more writes than DynamoDB takes of one item.
         """
         if not self._rate:
             return list(works)
@@ -139,6 +140,8 @@ class HostLimits:
         webhook = work.destination.webhook
         if work.stored is not None or not webhook.active:
             return False
+        if webhook.health.paused_until_ms(int(self._clock() * _MILLISECONDS)) is not None:
+            return False
         return webhook.health.circuit is not Circuit.OPEN and not self._passes(work.read)
 
     def _passes(self, read: Read) -> bool:
@@ -157,13 +160,16 @@ class HostLimits:
     ) -> dict[int, tuple[Work, tuple[int, int]]]:
         """Return the works that wait, each with its delay and with what it comes."""
         now_ms = int(now * _MILLISECONDS)
+        # With a low rate one batch may be a longer line than a message may wait here.
+        most = max(1, self._rate * LONGEST_DELAY_SECONDS // 2)
 
         def reserve(line: Line) -> int | None:
+            span_ms = line_ms(min(len(missing[line]), most), self._rate)
             return self._turns.reserve(
                 *line,
-                span_ms=line_ms(len(missing[line]), self._rate),
+                span_ms=span_ms,
                 now_ms=now_ms,
-                latest_ms=now_ms + LONGEST_DELAY_SECONDS * _MILLISECONDS,
+                latest_ms=now_ms + LONGEST_DELAY_SECONDS * _MILLISECONDS - span_ms,
                 least_ms=line_ms(lot(self._rate), self._rate),
             )
 
@@ -171,27 +177,39 @@ class HostLimits:
         lines = list(missing)
         reserved = begin(threads, deadline.in_time(reserve), lines)
         for line, one in zip(lines, reserved, strict=True):
-            works, error = missing[line], one.exception()
+            works, error, bucket = missing[line], one.exception(), self._bucket(line, now)
             if isinstance(error, NoTimeLeftError):
                 continue
             if error is not None:
                 tell(self._observer, "turns_not_reserved", error, account_id=line.account_id)
-                continue
-            if one.result() == now_ms:
-                self._bucket(line, now).keep(max(0, lot(self._rate) - len(works)), now)
-            for work, (seconds, paced) in zip(
-                works, self._delays(one.result(), len(works), now_ms), strict=True
-            ):
+                left_seconds = bucket.line_until - now
+                if left_seconds < AT_ONCE_SECONDS:
+                    continue
+                found = [self._asks_again(left_seconds)] * len(works)
+            else:
+                found = self._delays(one.result(), len(works), most, now_ms)
+                bucket.line_until = now + max(seconds for seconds, _ in found)
+                if one.result() == now_ms:
+                    bucket.keep(max(0, lot(self._rate) - len(works)), now)
+            for work, (seconds, paced) in zip(works, found, strict=True):
                 if seconds:
                     waiting[id(work)] = work, (seconds, paced)
         return waiting
 
-    def _delays(self, first_ms: int | None, count: int, now_ms: int) -> list[tuple[int, int]]:
-        if first_ms is not None:
-            return [(one, HAS_TURN) for one in delays(first_ms, count, self._rate, now_ms)]
-        # The line is longer than a message may wait here: they ask again, at different times.
-        seconds = int(LONGEST_DELAY_SECONDS * (1 - self._random() / 2))
-        return [(seconds, ASKED)] * count
+    def _delays(
+        self, first_ms: int | None, count: int, most: int, now_ms: int
+    ) -> list[tuple[int, int]]:
+        """Return the delay of each work: up to `most` have turns, the others ask again."""
+        if first_ms is None:
+            # The line is longer than a message may wait here.
+            return [self._asks_again(LONGEST_DELAY_SECONDS)] * count
+        turns = delays(first_ms, min(count, most), self._rate, now_ms)
+        further = [self._asks_again(LONGEST_DELAY_SECONDS)] * (count - len(turns))
+        return [(one, HAS_TURN) for one in turns] + further
+
+    def _asks_again(self, seconds: float) -> tuple[int, int]:
+        """Return how works ask again within so many seconds, at different times."""
+        return max(1, int(seconds * (1 - self._random() / 2))), ASKED
 
     def _bucket(self, line: Line, now: float) -> Bucket:
         bucket = self._buckets.pop(line, None) or Bucket.full(self._rate, now)

@@ -23,6 +23,9 @@ HELD_DELAY_SECONDS = 15
 seconds, a second one during a secret's rotation, and what records them. Then its records are found,
 or the copy is delivered where they are not."""
 
+_UNCOUNTED = 1
+"""The delays of a part that is to be counted when it comes, though no limit delayed it."""
+
 
 @dataclass(slots=True)
 class _Left:
@@ -86,12 +89,16 @@ class Leftovers:
         self._add_events(reads, UNREAD_DELAY_SECONDS)
 
     def add_held(self, reads: Iterable[Read]) -> None:
-        """Postpone copies of events that another dispatcher may be delivering."""
-        self._add_events(reads, HELD_DELAY_SECONDS)
+        """Postpone copies of events that another dispatcher may be delivering.
 
-    def _add_events(self, reads: Iterable[Read], delay_seconds: int) -> None:
+        They are not counted towards their account's limit yet, so they come as what a limit
+        delayed: the first copy may be above it.
+        """
+        self._add_events(reads, HELD_DELAY_SECONDS, delays=_UNCOUNTED)
+
+    def _add_events(self, reads: Iterable[Read], delay_seconds: int, delays: int = 0) -> None:
         for read in reads:
-            left = self._of(read, delay_seconds)
+            left = self._of(read, delay_seconds, delays=delays)
             left.message_ids.add(read.message.id)
             left.reads.append(read)
             self._messages.add(read.message.id)

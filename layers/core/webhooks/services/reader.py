@@ -47,8 +47,8 @@ class Message(NamedTuple):
     `arrived_at_ms` is when SQS took it, or the first of the messages that it comes of: `tries` of
     those failed through a fault of ours, `suspicions` of them may have ended their dispatcher.
     `receive_count` counts receives, also those whose batch no dispatcher ever saw. With `delays`
-    its parts are events that were above their account's limit so often, and with `paced`
-    deliveries that a host's line held back (see `domain.resending`).
+    its parts are events that are still to be counted towards their account's limit, and with
+    `paced` deliveries that a host's line held back (see `domain.resending`).
     """
 
     id: str

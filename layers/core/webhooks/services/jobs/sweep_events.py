@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.operational_event import KEPT_SECONDS, LATE_SECONDS
 from webhooks.services.operational_events import report_lost
+from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ class OperationalEventSweep:
             page = turn.attempt(self._kept.page, SWEPT_AT_ONCE, after)
             if page is None:
                 break
+            tell_unreadable(self._observer, page.unreadable)
             for start in range(0, len(page.items), PUBLISHED_AT_ONCE):
                 if turn.spare_seconds() < max(until_spare_seconds, 0):
                     return published
