@@ -115,7 +115,7 @@ def test_row_82_a_success_that_was_asked_for_has_new_events_sent_again(world: Wo
     [one] = exhausted(world, 1)
     world.health.report(world.webhook(), [samples.attempt()] * FAILURES_TO_OPEN)
     world.sender.answer = lambda *_: TAKEN
-    assert world.retrier.resend(one.key)
+    assert world.retrier.resend(one.key).succeeded
     assert world.webhook().health.circuit is Circuit.DRAINING
     assert world.operational_events.types == ["webhook.down", "webhook.recovered"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from webhooks.ports import WebhookChanges
 from webhooks.services.jobs.replay import ReplayJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from support.receiver import Receiver
     from support.stand import Case
@@ -160,12 +161,12 @@ def test_row_84_a_replay_waits_for_the_end_of_a_pause() -> None:
     )
     story.receiver = Once(5, asks(600))
 
-    def step() -> None:
-        following = job.step(replay.key, lambda: 60.0)
+    def step(state: Mapping[str, Any]) -> None:
+        following = job.step(replay.key, lambda: 60.0, state)
         if following is not None:
-            story.later(following.seconds, step)
+            story.later(following.seconds, partial(step, following.state))
 
-    story.later(0, step)
+    story.later(0, partial(step, {}))
     story.go_on(590)
     assert len(story.times) - before == 5
     # The sweep sees that it goes on.
@@ -195,7 +196,8 @@ def test_row_84_the_owner_sees_a_pause_and_when_what_it_asks_for_is_sent(
     resent = case.acme.call("POST", f"{path}/deliveries/{waiting[0].id}/resend")
     tested = case.acme.call("POST", f"{path}/test", json={"event": DELIVERED})
     checked = case.acme.call("POST", f"{path}/check")
-    for answer in (resent, tested, checked):
+    replayed = case.acme.call("POST", f"{path}/replay", json={"since": "2020-01-01T00:00:00Z"})
+    for answer in (resent, tested, checked, replayed):
         assert (answer.status, answer.data["not_before"]) == (202, until)
     assert len(hook.requests) == 1
     # Its owner knows better, and has it end.

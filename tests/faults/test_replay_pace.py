@@ -168,3 +168,17 @@ def test_row_83_a_replay_that_another_execution_goes_on_with_keeps_its_pace() ->
     assert len(world.sender.posts) == max(1, int(pace or RATE))
     assert world.replay.sent == 0
     assert world.replay.replayed_until_ms == world.replay.selection.since_ms
+
+
+@pytest.mark.parametrize("status_code", [429, 503])
+def test_row_83_what_is_to_be_sent_later_has_not_failed(status_code: int) -> None:
+    """All requests of a step are on their way when the first response asks for a pause."""
+    world = World(3 * RATE)
+    until_ms = world.now_ms + 600_000
+    asks = Outcome(FailureReason.HTTP_STATUS, status_code, retry_after_seconds=600)
+    world.sender.answer = lambda *_: asks if world.now_ms < until_ms else TAKEN
+    world.run()
+    ended = world.replay
+    assert (ended.status, ended.sent, ended.failed) == (ReplayStatus.COMPLETED, 3 * RATE, 0)
+    assert len(world.sender.posts) == 4 * RATE
+    assert world.waits[1] == 599

@@ -153,8 +153,10 @@ def test_an_account_of_its_own_has_a_line_of_its_own_and_so_has_a_host() -> None
     [
         {"active": False},
         {"health": Health(circuit=Circuit.OPEN, recovery_id="r")},
+        {"health": Health(not_before_ms=samples.NOW_MS + 60_000)},
         {"health": Health(not_before_ms=samples.NOW_MS + 60_000, recovery_id="r")},
     ],
+    ids=["disabled", "down", "paused", "paused with a recovery"],
 )
 def test_what_is_not_sent_takes_no_turn(changes: dict[str, object]) -> None:
     world = World(requests_per_host=RATE)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support import samples
 from support.dispatching import World
-from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.delivery import Claim, FailureReason, Outcome, Status
 from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, HealthState, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.pauses import asked, asked_until_ms, is_notified, moves, retry_seconds
@@ -84,6 +84,8 @@ def test_a_success_ends_only_a_pause_that_was_asked_for_before_it_was_sent(
     ("known_ms", "until_ms", "writes"),
     [
         (None, NOW_MS + 1000, True),
+        (None, NOW_MS + 992, True),
+        (None, NOW_MS, False),
         (NOW_MS - MINUTE_MS, NOW_MS + 1000, True),
         (NOW_MS + MINUTE_MS, NOW_MS + MINUTE_MS + 999, False),
         (NOW_MS + MINUTE_MS, NOW_MS + MINUTE_MS + 1000, True),
@@ -247,6 +249,33 @@ def test_a_retry_that_is_due_in_a_pause_is_moved_and_uses_up_no_attempt(
     world.now_ms += 330_000
     assert world.retry(delivery.key, 2, machine=Machine.STANDARD).decision is Decision.DONE
     assert world.only().status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("machine", [Machine.STANDARD, Machine.SHORT])
+def test_a_retry_that_another_invocation_is_making_is_not_moved(
+    world: World, machine: Machine
+) -> None:
+    """Its request may be on its way for longer than the pause."""
+    claim = Claim("another", NOW_MS + 80_000)
+    delivery = world.put(samples.delivery(claim=claim, short=machine is Machine.SHORT))
+    pause(world, 1)
+    verdict = world.retry(delivery.key, 2, machine=machine)
+    assert world.only() == delivery
+    if machine is Machine.STANDARD:
+        assert (verdict.decision, verdict.seconds) == (Decision.WAIT, 80.0)
+    world.now_ms += 1000
+    world.retry(delivery.key, 2, machine=machine)
+    assert world.sender.posts == []
+
+
+def test_a_retry_that_is_moved_keeps_count_of_claims_without_a_result(world: World) -> None:
+    claim = Claim("dead", NOW_MS - 1, count=2)
+    delivery = world.put(samples.delivery(claim=claim))
+    pause(world, 300)
+    verdict = world.retry(delivery.key, 2)
+    assert world.only().claim == claim
+    # The pause's end, and not that of a lease that is over.
+    assert (verdict.decision, verdict.seconds) == (Decision.WAIT, 300.0)
 
 
 def test_a_retry_changed_by_others_meanwhile_is_not_moved(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.health import Health
 from webhooks.domain.jobs.check import CheckStatus
 from webhooks.domain.webhook import Secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NO_TIME = 0.0
 ENOUGH = 60.0
@@ -65,3 +69,22 @@ def test_a_check_whose_valid_request_asks_for_a_pause_begins_one(world: World) -
     # Nothing else of its health is touched.
     assert found.health.not_before_ms is not None
     assert replace(found.health, not_before_ms=None) == Health()
+
+
+def test_a_check_any_of_whose_requests_asks_for_a_pause_begins_one(world: World) -> None:
+    """A receiver that limits its rate takes one, and refuses those after it."""
+    post = world.receiver.post
+    asked = iter([600, 900, 300])
+
+    def limited(url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        outcome = post(url, body, headers)
+        seconds = next(asked, 1) if len(world.receiver.came) > 1 else None
+        if seconds is None:
+            return outcome
+        return Outcome(FailureReason.HTTP_STATUS, 429, retry_after_seconds=seconds)
+
+    world.receiver.post = limited  # type: ignore[method-assign]
+    assert world.check().status is CheckStatus.COMPLETED
+    found = world.webhooks.get(world.webhook.account_id, world.webhook.id)
+    assert found is not None
+    assert found.health.not_before_ms == world.now_ms + 900_000

@@ -6,9 +6,10 @@ import pytest
 
 from support import samples
 from support.recovering import DRAINING, FIRST, KEY, RECOVERY_ID, REFUSED, World, settled, waiting
-from webhooks.domain.delivery import Outcome, Status
+from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.health import FAILURES_TO_OPEN, SETTLE_SECONDS, Circuit, Health, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
+from webhooks.domain.pace import MAX_RATE
 from webhooks.ports import WebhookChanges
 from webhooks.services.jobs.recovery import SECONDS_FOR_A_STEP
 
@@ -58,6 +59,25 @@ def test_one_that_fails_in_draining_goes_back_to_its_schedule(world: World) -> N
     assert back.next_attempt_at_ms == samples.NOW_MS + 5_000
     assert world.scheduler.executions == {first.key: (2, 5.0)}
     assert world.stored(second).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("status_code", [429, 503])
+def test_a_step_of_draining_stops_with_a_response_that_asks_for_a_pause(
+    world: World, status_code: int
+) -> None:
+    world.recovery_rate = 50
+    first, *_ = world.wait_for(50)
+    world.drain()
+    asks = Outcome(FailureReason.HTTP_STATUS, status_code, retry_after_seconds=600)
+    world.sender.answer = lambda _, headers: (
+        asks if headers["X-SendComms-Delivery"] == first.id else Outcome(status_code=200)
+    )
+    world.step()
+    # What was sent with it was on its way.
+    assert len(world.sent()) == MAX_RATE
+    waits = world.step()
+    assert waits is not None
+    assert (waits.seconds, len(world.sent())) == (600, MAX_RATE)
 
 
 def test_draining_stops_where_every_one_of_a_batch_fails(world: World) -> None:

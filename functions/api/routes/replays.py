@@ -10,7 +10,7 @@ from api.dependencies import AccountId, CurrentCall, WebhookRegistry, WebhookRep
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage, Warned
-from api.schemas.replays import ReplayIn, ReplayOut, warnings_of
+from api.schemas.replays import AcceptedReplayOut, ReplayIn, ReplayOut, warnings_of
 from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, WebhookDisabledError
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
@@ -29,13 +29,17 @@ def start_replay(
     replays: WebhookReplays,
     *,
     call: CurrentCall,
-) -> Warned[ReplayOut]:
-    """Deliveries are sent again oldest first, a few a second. Follow it by its id."""
+) -> Warned[AcceptedReplayOut]:
+    """Deliveries are sent again oldest first, a few a second. Follow it by its id.
+
+    During a pause that the receiver asked for it begins at not_before.
+    """
     webhook = own_webhook(registry, account_id, webhook_id)
     started = replays.start(
         webhook, since=replay.since, until=replay.until, status=replay.status, seed=call.seed
     )
-    return Warned(data=ReplayOut.of(started), warnings=warnings_of(started, replay.until))
+    accepted = AcceptedReplayOut.accepted(started, webhook)
+    return Warned(data=accepted, warnings=warnings_of(started, replay.until))
 
 
 @router.get("/<webhook_id>/replays", summary="List replays", tags=["Replays"])

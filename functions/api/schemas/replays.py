@@ -5,10 +5,12 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from api.schemas.base import In, Out, ProblemOut
+from api.schemas.webhooks import NOT_BEFORE, HealthOut
 from webhooks.domain.delivery import Status
 from webhooks.domain.event import parse_timestamp
 from webhooks.domain.jobs.replay import REPLAYABLE, Replay, ReplayStatus
 from webhooks.domain.timestamps import to_text
+from webhooks.domain.webhook import Webhook
 
 _TIME_SCHEMA: dict[str, Any] = {"type": "string", "format": "date-time"}
 _SINCE_SCHEMA = _TIME_SCHEMA | {
@@ -46,8 +48,8 @@ class ReplayOut(Out):
     statuses: list[Status] = Field(description="The deliveries' statuses that it looks for.")
     sent: int = Field(
         description=(
-            "Attempts made, but for those that were refused with 429: their deliveries are sent "
-            "again, more slowly."
+            "Attempts made, but for those that were refused with 429, or with 503 and Retry-After: "
+            "their deliveries are sent again, later."
         )
     )
     succeeded: int
@@ -72,23 +74,38 @@ class ReplayOut(Out):
     @classmethod
     def of(cls, replay: Replay) -> "ReplayOut":
         """Return a replay as the API shows it."""
-        since_ms, until_ms, statuses = replay.selection
-        return cls(
-            id=replay.id,
-            webhook_id=replay.webhook_id,
-            status=replay.status,
-            since=to_text(since_ms),
-            until=to_text(until_ms),
-            statuses=list(statuses),
-            sent=replay.sent,
-            succeeded=replay.succeeded,
-            failed=replay.failed,
-            replayed_until=to_text(replay.replayed_until_ms),
-            created_at=to_text(replay.created_at_ms),
-            updated_at=to_text(replay.updated_at_ms),
-            pace=round(replay.pace, 3) if replay.pace and replay.running else None,
-            reason=replay.reason,
-        )
+        return cls(**_shown(replay))
+
+
+class AcceptedReplayOut(ReplayOut):
+    """A replay that was asked for."""
+
+    not_before: str | None = Field(default=None, description=NOT_BEFORE)
+
+    @classmethod
+    def accepted(cls, replay: Replay, webhook: Webhook) -> "AcceptedReplayOut":
+        """Return a replay that waits for the end of its webhook's pause, if any."""
+        return cls(**_shown(replay), not_before=HealthOut.of(webhook.health).not_before)
+
+
+def _shown(replay: Replay) -> dict[str, Any]:
+    since_ms, until_ms, statuses = replay.selection
+    return {
+        "id": replay.id,
+        "webhook_id": replay.webhook_id,
+        "status": replay.status,
+        "since": to_text(since_ms),
+        "until": to_text(until_ms),
+        "statuses": list(statuses),
+        "sent": replay.sent,
+        "succeeded": replay.succeeded,
+        "failed": replay.failed,
+        "replayed_until": to_text(replay.replayed_until_ms),
+        "created_at": to_text(replay.created_at_ms),
+        "updated_at": to_text(replay.updated_at_ms),
+        "pace": round(replay.pace, 3) if replay.pace and replay.running else None,
+        "reason": replay.reason,
+    }
 
 
 def warnings_of(replay: Replay, until: str | None) -> list[ProblemOut] | None:

@@ -211,6 +211,10 @@ class Delivery:
         """What finds this delivery."""
         return DeliveryKey(self.account_id, self.webhook_id, self.id)
 
+    def is_claimed(self, now_ms: int) -> bool:
+        """Tell whether an invocation is making the next attempt at a time, as far as is known."""
+        return self.claim is not None and self.claim.until_ms > now_ms
+
     @property
     def next_attempt(self) -> int:
         """The number of the schedule's next attempt, as the schedule counts."""
@@ -262,8 +266,11 @@ class Delivery:
         )
 
     def postponed(self, due_ms: int) -> Delivery:
-        """Return the delivery with its next attempt at a later time, of the same number."""
-        return replace(self.unclaimed(), next_attempt_at_ms=due_ms)
+        """Return the delivery with its next attempt at a later time, of the same number.
+
+        The last claim stays, so that those without a result are counted.
+        """
+        return replace(self.unclaimed(), next_attempt_at_ms=due_ms, claim=self.claim)
 
     def resumed(self, now_ms: int) -> Delivery:
         """Return the delivery as its next execution finds it, due at once."""

@@ -53,8 +53,7 @@ def overdue(delivery: Delivery, now_ms: int, retention_seconds: int) -> Overdue:
         due = notice_at_ms is not None and notice_at_ms < now_ms
         return Overdue.EXPIRING if due else Overdue.NOT
     due_ms = delivery.next_attempt_at_ms
-    claimed = delivery.claim is not None and delivery.claim.until_ms > now_ms
-    if due_ms is None or due_ms >= now_ms or claimed:
+    if due_ms is None or due_ms >= now_ms or delivery.is_claimed(now_ms):
         return Overdue.NOT
     if delivery.unstarted and not _given_up(delivery):
         return Overdue.UNSTARTED

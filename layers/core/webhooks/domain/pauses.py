@@ -39,6 +39,11 @@ def asked_until_ms(outcome: Outcome, now_ms: int) -> int | None:
     return now_ms + seconds * _MILLISECONDS if seconds > 0 else None
 
 
+def asks(attempt: Attempt | None) -> bool:
+    """Tell whether an attempt's response asks for a pause."""
+    return attempt is not None and attempt.not_before_ms is not None
+
+
 def asked(attempts: Iterable[Attempt]) -> int | None:
     """Return until when attempts' responses ask for a pause; None where none does.
 
@@ -58,8 +63,12 @@ def asked(attempts: Iterable[Attempt]) -> int | None:
 
 
 def moves(known_ms: int | None, until_ms: int, now_ms: int) -> bool:
-    """Tell whether a pause until `until_ms` is to be written, beside the one that is known."""
-    return until_ms - max(known_ms or 0, now_ms) >= LEAST_MOVE_MS
+    """Tell whether a pause until `until_ms` is to be written, beside the one that is known.
+
+    One that goes on is, however soon it ends: of one second a part is over when it is written, and
+    nothing may wait for a pause that is not.
+    """
+    return until_ms > now_ms and until_ms - (known_ms or 0) >= LEAST_MOVE_MS
 
 
 def is_notified(before_ms: int | None, until_ms: int, now_ms: int) -> bool:

@@ -91,11 +91,12 @@ class Pauses:
     def pause(self, webhook: Webhook, until_ms: int) -> bool:
         """Have a webhook paused until a time, if that is later than the time that is known.
 
-        False where the webhook leads elsewhere by now, or our own side failed: nothing waits then.
+        False where it is over, where the webhook leads elsewhere by now, or our own side failed:
+        nothing waits then.
         """
         now_ms = self.now_ms()
         if not moves(webhook.health.not_before_ms, until_ms, now_ms):
-            return True
+            return until_ms > now_ms
         try:
             paused = self._store.pause(
                 webhook.account_id, webhook.id, until_ms, updated_at_ms=webhook.updated_at_ms
@@ -187,7 +188,9 @@ class BatchPauses:
         owner = _owner(webhook)
         until_ms = asked(attempts)
         if until_ms is None:
-            if webhook.health.not_before_ms is not None and owner not in self._cleared:
+            taken = any(attempt.error is None for attempt in attempts)
+            known_ms = webhook.health.not_before_ms
+            if taken and known_ms is not None and owner not in self._cleared:
                 self._cleared.add(owner)
                 self._pauses.heard(webhook, attempts)
             return

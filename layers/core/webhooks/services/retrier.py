@@ -150,7 +150,7 @@ class Retrier:
         if set_aside is not None:
             return self._record(delivery, set_aside)
         retry_at_ms = self._pauses.retry_at_ms(destination.webhook)
-        if retry_at_ms is not None:
+        if retry_at_ms is not None and not delivery.is_claimed(self._now_ms()):
             return self._postpone(delivery, retry_at_ms, machine)
         claimed = self._claim(delivery, attempt_number, invocation)
         if claimed is None or claimed.claim is None or claimed.claim.invocation != invocation:
@@ -231,13 +231,12 @@ class Retrier:
 
     def _held(self, delivery: Delivery, machine: Machine) -> Verdict:
         """Leave an attempt alone that another invocation has claimed, or that is due later."""
-        if delivery.claim is not None:
+        seconds = self._retries.seconds_left(delivery)
+        if delivery.claim is not None and delivery.is_claimed(self._now_ms()):
             self._observer.log("warning", "attempt_claimed", **delivery.key._asdict())
+            seconds = (delivery.claim.until_ms - self._now_ms()) / _MILLISECONDS
         if machine is Machine.SHORT:
             return Verdict(Decision.DONE, delivery)
-        if delivery.claim is None:
-            return Verdict(Decision.WAIT, delivery, self._retries.seconds_left(delivery))
-        seconds = max(0.0, (delivery.claim.until_ms - self._now_ms()) / _MILLISECONDS)
         return Verdict(Decision.WAIT, delivery, seconds)
 
     def resend(self, key: DeliveryKey) -> Resent:

@@ -1,4 +1,7 @@
-"""A replay's deliveries that their receiver refused for their number (429): they are sent again."""
+"""A replay's deliveries that their receiver wants later: they are sent again.
+
+It refused them for their number (429), or asks for a pause (429 or 503 with `Retry-After`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhooks.domain.pace import PATIENCE, TOO_MANY_REQUESTS
+from webhooks.domain.pauses import asks
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt
@@ -59,7 +63,7 @@ def settle(
     `found` are the ids of all deliveries that the step went through, in their order. A delivery
     that is refused in 16 steps in a row, at the slowest pace by then, has failed.
     """
-    refused = [made is not None and made.status_code == TOO_MANY_REQUESTS for made in attempts]
+    refused = [_is_refused(made) for made in attempts]
     if refused and refused[0] and before.steps + 1 >= PATIENCE:
         refused[0] = False
     end = refused.index(True) if any(refused) else len(attempts)
@@ -77,6 +81,10 @@ def settle(
         Refusals(steps, frozenset(each for each in passed if each > first)),
         up_to=done[-1] if done else None,
     )
+
+
+def _is_refused(made: Attempt | None) -> bool:
+    return made is not None and (made.status_code == TOO_MANY_REQUESTS or asks(made))
 
 
 def _succeeded(made: Attempt | None) -> bool:

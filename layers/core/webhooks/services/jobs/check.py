@@ -22,7 +22,7 @@ from webhooks.services.jobs.starting import start, was_started
 from webhooks.services.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from webhooks.domain.delivery import Delivery, Outcome
@@ -191,9 +191,7 @@ class CheckJob:
         webhook = destination.webhook
         valid = self._sample(webhook, Probe.VALID)
         first = self._send_valid(webhook, valid, signers)
-        until_ms = asked_until_ms(first.outcome, self._now_ms())
-        if until_ms is not None:
-            self._pauses.pause(webhook, until_ms)
+        self._hear(webhook, [first.outcome])
         if not first.outcome.succeeded:
             return {Probe.VALID: first.outcome}
         seconds = int(self._clock())
@@ -210,10 +208,18 @@ class CheckJob:
             return self._post(webhook, request)
 
         rest = together(self._threads, send, AFTER_VALID)
+        self._hear(webhook, rest)
         if len(rest) < len(AFTER_VALID):
             msg = "a check: not all of its requests could be sent"
             raise UnavailableError(msg)
         return {Probe.VALID: first.outcome, **dict(zip(AFTER_VALID, rest, strict=True))}
+
+    def _hear(self, webhook: Webhook, outcomes: Sequence[Outcome]) -> None:
+        """Have the webhook paused where a response asks for it, until the latest time."""
+        asked_ms = [asked_until_ms(outcome, self._now_ms()) for outcome in outcomes]
+        until_ms = max((each for each in asked_ms if each is not None), default=None)
+        if until_ms is not None:
+            self._pauses.pause(webhook, until_ms)
 
     def _send_valid(self, webhook: Webhook, valid: Delivery, signers: Signers) -> _Accepted:
         """Send the valid request as a delivery is sent: in a rotation, once more where refused."""

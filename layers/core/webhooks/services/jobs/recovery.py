@@ -22,6 +22,7 @@ from webhooks.domain.pace import (
     slower,
     too_much,
 )
+from webhooks.domain.pauses import asks
 from webhooks.domain.retry import JITTER, probe_delay
 from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
@@ -298,6 +299,8 @@ class RecoveryJob:
     ) -> list[Attempt]:
         """Attempt as many at once as there are threads; stop where it is too much, or all fail.
 
+        Stop too where a response asks for a pause: what is left waits for its end.
+
         They are reported together. Each batch by itself would have a receiver that takes a part of
         them go down with the batch it refuses and come back with the next.
         """
@@ -318,7 +321,9 @@ class RecoveryJob:
                 made = together(self._threads, drain, batch)
                 latest = [attempt for attempt in made if attempt is not None]
                 attempts += latest
-                if too_much(attempts) or all(attempt.error is not None for attempt in latest):
+                if too_much(attempts) or any(map(asks, latest)):
+                    break
+                if all(attempt.error is not None for attempt in latest):
                     break
         finally:
             # Where our own side fails, what was sent before that counts all the same.

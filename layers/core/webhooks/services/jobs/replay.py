@@ -149,7 +149,8 @@ class ReplayService:
 class ReplayJob:
     """Sends again what a replay selects, oldest first, at the pace of its receiver.
 
-    A delivery that is refused with 429 is sent again, more slowly, before those after it.
+    A delivery that is refused with 429, or whose response asks for a pause, is sent again, later,
+    before those after it.
     A step that was interrupted is made again from where the one before it ended. So a receiver may
     see some deliveries once more, as always with the same ids and bytes.
     """
