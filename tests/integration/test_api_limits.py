@@ -132,7 +132,7 @@ def test_webhooks_registered_at_the_same_time_do_not_pass_the_hosts_limit(
 
 def test_a_limit_that_the_accounts_own_makes_needless_costs_nothing() -> None:
     api = ApiOnFakes(max_webhooks=3, max_webhooks_per_host=3)
-    api.webhooks.failures.plan("page", True)
+    api.webhooks.failures.plan("newest_urls", True)
     assert [api.acme.call("POST", json=registration("a.acme.com")).status for _ in range(4)] == [
         *([201] * 3),
         409,

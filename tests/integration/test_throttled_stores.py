@@ -36,6 +36,7 @@ CALLS: dict[str, Callable[[Stores], object]] = {
     "webhooks.create": lambda on: on.webhooks.create(samples.webhook(), "s", limit=1),
     "webhooks.get": lambda on: on.webhooks.get(*OWNER),
     "webhooks.page": lambda on: on.webhooks.page("acc_1", 1),
+    "webhooks.newest_urls": lambda on: on.webhooks.newest_urls("acc_1"),
     "webhooks.update": lambda on: on.webhooks.update(*OWNER, WebhookChanges(active=True), 0),
     "webhooks.rotate_secret": lambda on: on.webhooks.rotate_secret(
         *OWNER, "s", previous_until_ms=1, now_ms=0

@@ -111,6 +111,20 @@ def test_webhooks_are_paged_newest_first_without_a_gap(stores: Stores) -> None:
     assert seen == [samples.webhook(number).id for number in (5, 4, 3, 2, 1)]
 
 
+@pytest.mark.parametrize("consistent", [True, False])
+def test_the_urls_are_those_of_an_accounts_webhooks(stores: Stores, consistent: bool) -> None:
+    for number in (1, 2):
+        webhook = samples.webhook(
+            number, url=f"https://a.acme.com/{number}", external_id=f"x{number}"
+        )
+        stores.webhooks.create(webhook, samples.SECRET, limit=5)
+    stores.webhooks.create(samples.webhook(3, account_id="acc_2"), samples.SECRET, limit=5)
+    assert stores.webhooks.newest_urls("acc_1", consistent=consistent) == {
+        samples.webhook(number).id: f"https://a.acme.com/{number}" for number in (1, 2)
+    }
+    assert stores.webhooks.newest_urls("acc_3") == {}
+
+
 def test_a_full_last_page_has_no_next_one(stores: Stores) -> None:
     for number in (1, 2):
         stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=5)

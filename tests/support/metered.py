@@ -20,13 +20,15 @@ class MeteredClient:
         self._item_bytes = item_bytes
         self._local = local
         self.units = 0.0
+        self.calls = 0
 
     def query(self, **request: Any) -> Any:
         size = _INDEX_ITEM_BYTES if "IndexName" in request else self._item_bytes
         # DynamoDB Local reads on past a megabyte where a filter leaves it out.
         local = self._local and "FilterExpression" in request
-        most = request["Limit"] if local else PAGE_BYTES // size + 1
-        answer = self._client.query(**{**request, "Limit": min(request["Limit"], most)})
+        limit = request.get("Limit", PAGE_BYTES)
+        most = limit if local else PAGE_BYTES // size + 1
+        answer = self._client.query(**{**request, "Limit": min(limit, most)})
         used = math.ceil(answer["ScannedCount"] * size / _UNIT_BYTES)
         answer["ConsumedCapacity"] = {"CapacityUnits": self._price(request, used)}
         return answer
@@ -41,4 +43,5 @@ class MeteredClient:
     def _price(self, request: Any, units: int) -> float:
         price = units * (1.0 if request.get("ConsistentRead") else 0.5)
         self.units += price
+        self.calls += 1
         return price

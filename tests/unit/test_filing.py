@@ -9,8 +9,9 @@ from uuid import UUID
 import pytest
 
 from support import samples
+from support.fakes import FakeRateLimitStore
 from support.world import World
-from webhooks.domain.delivery import delivery_id
+from webhooks.domain.delivery import Delivery, delivery_id
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.filing import MAX_AHEAD_MS, filed
 from webhooks.domain.intake import read_message
@@ -18,6 +19,8 @@ from webhooks.domain.jobs.replay import Replay, select
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import ALL, Part, read_part, to_message
 from webhooks.domain.timestamps import LATEST_MS, to_text
+from webhooks.services.delivery_log import DeliveryFilter, Logbook
+from webhooks.services.rate_limits import RateLimits
 
 NOW_MS = samples.NOW_MS
 HOURS_MS = 3_600_000
@@ -144,3 +147,36 @@ def test_a_replay_up_to_an_earlier_time_reaches_just_that() -> None:
     assert made.reach == made.selection
     with pytest.raises(InvalidEventError, match="until"):
         replay("tomorrow")
+
+
+def test_a_list_up_to_now_goes_on_later_where_it_stopped() -> None:
+    world = World()
+    ahead = [
+        world.put(
+            samples.delivery(
+                id=delivery_id(f"evt_{number}", NOW_MS + 5000 + number, samples.WEBHOOK_ID),
+                created_at_ms=NOW_MS,
+            )
+        )
+        for number in range(3)
+    ]
+    now = iter([NOW_MS, NOW_MS + 60_000, NOW_MS + 120_000])
+    logbook = Logbook(
+        world.deliveries,
+        world.deliveries,
+        world.scheduler,
+        rate_limits=RateLimits(
+            FakeRateLimitStore(), limits={}, observer=world.observer, clock=lambda: 0.0
+        ),
+        observer=world.observer,
+        cursor_key=b"a key for cursors",
+        now_ns=lambda: next(now) * 1_000_000,
+    )
+    wanted = DeliveryFilter(until=to_text(NOW_MS))
+    found: list[Delivery] = []
+    cursor: str | None = None
+    for _ in range(3):
+        page = logbook.page(samples.webhook(1), wanted, 1, cursor)
+        found += page.items
+        cursor = page.next
+    assert (found, cursor) == (ahead[::-1], None)

@@ -144,6 +144,21 @@ def test_a_key_may_revoke_itself_while_another_may_do_as_much(
     assert "by" not in active(store)
 
 
+def test_only_the_newest_keys_are_looked_through_for_another_that_may_do_as_much(
+    store: FakeApiKeyStore, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.services.keyring._MOST_WITNESS_PAGES", 2)
+    old = keyring.issue("acme", "old").key
+    for number in range(200):
+        keyring.issue("acme", f"reader {number}", {Scope.READ})
+    by = keyring.issue("acme", "by").key
+    with pytest.raises(LastApiKeyError):
+        keyring.revoke(by.id, by=by)
+    # Whoever calls is looked at first.
+    keyring.revoke(by.id, by=old)
+    assert "by" not in active(store)
+
+
 def test_a_key_with_fewer_scopes_cannot_revoke_the_last_with_more(
     store: FakeApiKeyStore, keyring: Keyring
 ) -> None:

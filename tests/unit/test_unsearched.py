@@ -183,6 +183,7 @@ def test_the_clock_is_looked_at_all_along(world: World) -> None:
     """No part of the work goes on for long after the limit, whatever the text."""
     erasure = world.start()
     texts = [LONG, "x@" * 5000, "%40a" * 5000, "/" * 250 + "@h", "ü.ü@" * 5000, "日本@x" * 999]
+    texts += ["%" * 99_999, "%4" * 49_999, "%zz" * 33_333, "a@b" + "\u0301\u0323" * 49_999]
     for text in texts:
         looks: list[float] = []
 

@@ -88,6 +88,15 @@ class FakeWebhookStore:
         page = [self.webhooks[account_id, webhook_id][0] for webhook_id in ids[:limit]]
         return Page(page, page[-1].id if len(ids) > limit else None)
 
+    def newest_urls(self, account_id: str, *, consistent: bool = True) -> dict[str, str]:
+        del consistent
+        self.failures.check("newest_urls")
+        return {
+            webhook_id: webhook.url
+            for (account, webhook_id), (webhook, *_) in self.webhooks.items()
+            if account == account_id
+        }
+
     def update(
         self,
         account_id: str,

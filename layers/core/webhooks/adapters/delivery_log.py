@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _MAX_EXAMINED = 1000
 """Deliveries that one page examines for a filter at most, so that its cost is bounded."""
 
+_LEAST_KEYS = 48
+"""Keys that a query of the index reads at least where a filter may leave some of them out: one by
+one, a thousand would take a thousand requests."""
+
 
 class DynamoDBDeliveryLog:
     """Pages of a webhook's deliveries, newest first.
@@ -90,11 +94,12 @@ class DynamoDBDeliveryLog:
         last_id = before
         examined = 0
         while True:
-            request["Limit"] = limit + 1 - len(found)
+            wanted = limit + 1 - len(found)
+            request["Limit"] = wanted if query.event_type is None else max(wanted, _LEAST_KEYS)
             answer = self._query(request, units)
             keys = [items.read_delivery_key(item) for item in answer["Items"]]
             examined += len(keys)
-            while keys:
+            while keys and len(found) <= limit:
                 number = units.allowed_items(consistent=False)
                 if not number:
                     return Page(found, last_id, unreadable)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from webhooks.adapters import delivery_items, items
 from webhooks.adapters.aws import unavailable_on_failure
 from webhooks.adapters.delivery_range import range_query
-from webhooks.adapters.read_units import ReadUnits
+from webhooks.adapters.read_units import USUAL_ITEM_BYTES, ReadUnits
 from webhooks.domain.delivery import DeliveryKey, Status
 from webhooks.ports import Page
 
@@ -103,7 +103,7 @@ class DynamoDBDeliveryWalk:
         # Where most match, the first query has just what is wanted; where few do, go on faster.
         page_size = limit + 1
         if "FilterExpression" in request:
-            page_size = min(page_size, units.filtered_items(consistent=True))
+            page_size = min(page_size, _filtered_items(units))
         while True:
             with unavailable_on_failure("finding deliveries"):
                 answer = self._client.query(**request, Limit=page_size)
@@ -119,7 +119,7 @@ class DynamoDBDeliveryWalk:
             if examined >= _MAX_EXAMINED or not units.allow_query(consistent=True):
                 return _batch(found, last_key["delivery_id"]["S"])
             request["ExclusiveStartKey"] = last_key
-            page_size = units.filtered_items(consistent=True)
+            page_size = _filtered_items(units)
 
     def _request(
         self, owner: str, selection: Selection, after: str | None, indexed: Status | None = None
@@ -132,6 +132,10 @@ class DynamoDBDeliveryWalk:
             start_id=after,
             indexed=indexed,
         )
+
+
+def _filtered_items(units: ReadUnits) -> int:
+    return units.filtered_items(consistent=True, item_bytes=USUAL_ITEM_BYTES)
 
 
 def _batch(found: Mapping[DeliveryKey, Delivery | None], next_after: str | None) -> Page[Delivery]:

@@ -11,11 +11,7 @@ from webhooks.adapters import external_ids, items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.rotations import SecretRotation
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
-from webhooks.domain.errors import (
-    ExternalIdTakenError,
-    LimitReachedError,
-    UnavailableError,
-)
+from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError, UnavailableError
 from webhooks.domain.webhook_fields import READABLE
 from webhooks.ports import Page, UnstartedRecovery
 
@@ -142,6 +138,23 @@ class DynamoDBWebhookStore:
         # A query stops at a megabyte too, before the page is full.
         more = len(webhooks) > limit or "LastEvaluatedKey" in answer
         return Page(page, page[-1].id if more else None)
+
+    def newest_urls(self, account_id: str, *, consistent: bool = True) -> Mapping[str, str]:
+        """Return urls by webhook id: one query, 260 read units at most, eventually half of that."""
+        with unavailable_on_failure("reading the webhooks' urls"):
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="account_id = :id AND webhook_id < :end",
+                ExpressionAttributeValues={
+                    ":id": {"S": account_id},
+                    ":end": {"S": items.AFTER_ALL_WEBHOOKS},
+                },
+                ProjectionExpression="webhook_id, #url",
+                ExpressionAttributeNames={"#url": "url"},
+                ConsistentRead=consistent,
+                ScanIndexForward=False,
+            )
+        return {item["webhook_id"]["S"]: item["url"]["S"] for item in answer["Items"]}
 
     def update(
         self,

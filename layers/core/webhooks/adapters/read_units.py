@@ -20,11 +20,16 @@ _UNIT_BYTES = 4096
 _PAGE_BYTES = 1_048_576
 """A query ends with the item that is past so many ("Query" in AWS's API reference)."""
 
-_USUAL_ITEM_BYTES = 81_920
+USUAL_ITEM_BYTES = 81_920
 """As large as a delivery is with the largest body and all of its schedule's attempts."""
+
+_RESENT_ITEM_BYTES = 180_224
+"""As large as one is with a hundred attempts, and a response to each that is all text."""
 
 _ITEM_BYTES = 409_600
 """The largest item ("Service, account, and table quotas" in AWS's developer guide)."""
+
+_LEAST_ITEMS = 3
 
 
 class ReadUnits:
@@ -47,17 +52,21 @@ class ReadUnits:
         """Tell whether one more query fits in, however large the items are."""
         return _units(_PAGE_BYTES + _ITEM_BYTES, consistent=consistent) <= self._left
 
-    def filtered_items(self, *, consistent: bool) -> int:
+    def filtered_items(self, *, consistent: bool, item_bytes: int = _RESENT_ITEM_BYTES) -> int:
         """Return the `Limit` of a query with a filter, once `allow_query` has allowed it.
 
         DynamoDB Local ends such a query at 1 MB of what it returns, and not of what it reads. So
-        the limit holds there too, for the largest of the usual items.
+        the limit holds there too, for items of this size.
         """
-        return int(self._left / _units(_USUAL_ITEM_BYTES, consistent=consistent))
+        return int(self._left / _units(item_bytes, consistent=consistent))
 
     def allowed_items(self, *, consistent: bool) -> int:
-        """Return how many items may be read by their keys, however large they are."""
-        return max(0, int(self._left / _units(_ITEM_BYTES, consistent=consistent)))
+        """Return how many items may be read by their keys, however large they are.
+
+        None where it would be one or two: small ones would take a request each for long.
+        """
+        number = int(self._left / _units(_ITEM_BYTES, consistent=consistent))
+        return number if number >= _LEAST_ITEMS else 0
 
 
 def _units(size: int, *, consistent: bool) -> float:

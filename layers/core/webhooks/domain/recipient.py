@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby, pairwise
 from urllib.parse import unquote
 
@@ -34,11 +35,13 @@ case looks across: an address is in one of them. A colon is not among these, sin
 final sigma looks past it."""
 
 _DECODED_AT_ONCE = 4096
-_BEHIND_ESCAPES = re.compile(r"[^\x00-\x7f]|[^%]{3}")
+_BEHIND_ESCAPES = re.compile(r"[^\x00-\x7f]|[^%]{3}|%(?![0-9A-Fa-f]{2})")
 """A place with no percent-encoded character on both of its sides."""
 
 _MARKS = re.compile(r"[^\w\x00-\x7f]{32,}")
 """Long runs of what may be combining marks, none of which is alphanumeric."""
+
+_DECOMPOSED_AT_ONCE = 4096
 
 _LONGEST_LABEL = 256
 """A label is 63 ASCII characters at most (RFC 1035, section 2.3.4), and its preparation makes at
@@ -66,7 +69,7 @@ def addresses_in(text: str, limit: CpuLimit = NO_CPU_LIMIT) -> Iterator[str]:
     for piece in _PIECES.findall(text):
         if "@" not in piece:
             continue
-        for run in _RUNS.findall(_composed(piece).lower()):
+        for run in _RUNS.findall(_composed(piece, limit).lower()):
             for left, right in pairwise(run.split("@")):
                 if not left or not right:
                     continue
@@ -125,7 +128,7 @@ def _windows(text: str, limit: CpuLimit) -> Iterator[str]:
         start = cut.end()
 
 
-def _composed(text: str) -> str:
+def _composed(text: str, limit: CpuLimit = NO_CPU_LIMIT) -> str:
     """Return a text in Unicode's form NFC.
 
     Normalisation sorts each run of combining marks by insertion: the time for a long one grows
@@ -133,12 +136,17 @@ def _composed(text: str) -> str:
     """
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", _MARKS.sub(_sorted_marks, text))
+    return unicodedata.normalize("NFC", _MARKS.sub(partial(_sorted_marks, limit=limit), text))
 
 
-def _sorted_marks(match: re.Match[str]) -> str:
+def _sorted_marks(match: re.Match[str], limit: CpuLimit) -> str:
     """Return a run of marks decomposed, and in the order in which Unicode has them."""
-    decomposed = [each for mark in match[0] for each in unicodedata.normalize("NFD", mark)]
+    decomposed: list[str] = []
+    for start in range(match.start(), match.end(), _DECOMPOSED_AT_ONCE):
+        limit.check()
+        marks = match.string[start : min(start + _DECOMPOSED_AT_ONCE, match.end())]
+        decomposed += [each for mark in marks for each in unicodedata.normalize("NFD", mark)]
+    limit.check()
     runs = groupby(decomposed, key=lambda each: unicodedata.combining(each) > 0)
     return "".join(
         "".join(sorted(run, key=unicodedata.combining) if combining else run)

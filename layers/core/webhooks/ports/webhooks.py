@@ -78,6 +78,12 @@ class WebhookStore(Protocol):
     def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
         """Return up to `limit` webhooks, newest first, from those older than id `before`."""
 
+    def newest_urls(self, account_id: str, *, consistent: bool = True) -> Mapping[str, str]:
+        """Return the urls of an account's webhooks by their ids: the newest that take a megabyte.
+
+        That is 80 of the largest, and over a thousand of the usual ones.
+        """
+
     def update(
         self,
         account_id: str,

@@ -11,7 +11,7 @@ from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import DeliveryErasedError, InvalidInputError, TooManyAttemptsError
 from webhooks.domain.event import parse_timestamp
-from webhooks.domain.filing import is_until, reach_ms
+from webhooks.domain.filing import filed_at_ms, is_until, reach_ms
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.seed import Seed, fresh
 from webhooks.domain.webhook import InvalidWebhookError
@@ -79,7 +79,11 @@ class Logbook:
         until_ms = query.until_ms
         if until_ms is not None:
             now_ms = self._now_ns() // 1_000_000
-            query = query._replace(until_ms=reach_ms(until_ms, now_ms))
+            reaches = [reach_ms(until_ms, now_ms)]
+            if before is not None:
+                # The first page may have reached further ahead. No query begins outside its range.
+                reaches.append(filed_at_ms(before))
+            query = query._replace(until_ms=max(reaches))
         found = self._log.page(query, limit, before)
         tell_unreadable(self._observer, found.unreadable)
         items = [one for one in found.items if until_ms is None or is_until(one, until_ms)]

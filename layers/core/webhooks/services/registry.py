@@ -42,8 +42,6 @@ ASK_SECONDS = 30
 """A webhook that is down is probed by its owner's wish so seldom at most: each one is an execution
 and a request."""
 
-_PAGE = 100
-
 _TARGET = frozenset({"url", "headers"})
 """What a request depends on: a change of it makes what failed before say nothing."""
 
@@ -137,7 +135,7 @@ class Registry:
         # What is there was let in: names may have moved since, and others may have come.
         if not (seed.repeated and self._store.get(account_id, webhook.id)):
             self._check_addresses(registration.url)
-            self._check_host(account_id, registration.url)
+            self._check_host(account_id, registration.url, consistent=False)
         self._store.create(webhook, secret, limit=self._max_webhooks)
         try:
             # Others may have been registered at the same time. They all look again, so that too
@@ -330,29 +328,25 @@ class Registry:
     def _fresh(self) -> Seed:
         return fresh(self._now_ns, self._random_bytes)
 
-    def _check_host(self, account_id: str, url: str, besides: str | None = None) -> None:
+    def _check_host(
+        self, account_id: str, url: str, besides: str | None = None, *, consistent: bool = True
+    ) -> None:
         """Raise HostLimitReachedError if enough of the account's webhooks lead to a url's host.
 
-        Looks only where that is less than what the account may have at all.
+        Looks only where that is less than what the account may have at all, and only through the
+        newest, so that a call stays within its read units.
         """
         if self._max_webhooks_per_host >= self._max_webhooks:
             return
         host = urlsplit(url).hostname
+        urls = self._store.newest_urls(account_id, consistent=consistent)
         others = sum(
-            urlsplit(webhook.url).hostname == host and webhook.id != besides
-            for webhook in self._every(account_id)
+            webhook_id != besides and urlsplit(each).hostname == host
+            for webhook_id, each in urls.items()
         )
         if others >= self._max_webhooks_per_host:
             msg = f"the account has {others} webhooks of this host, as many as it may"
             raise HostLimitReachedError(msg)
-
-    def _every(self, account_id: str) -> Iterator[Webhook]:
-        before: str | None = None
-        while True:
-            webhooks, before, _ = self._store.page(account_id, _PAGE, before)
-            yield from webhooks
-            if before is None:
-                return
 
     def _check_addresses(self, url: str) -> None:
         # A friendly early word only: names move, so the sender checks again at every attempt. A
