@@ -54,10 +54,15 @@ class DashboardFile(NamedTuple):
 
 
 @cache
-def files() -> dict[str, DashboardFile]:
-    """Return the dashboard's files by name, the page itself among them."""
+def files(*, docs_page: bool = True) -> dict[str, DashboardFile]:
+    """Return the dashboard's files by name, the page itself among them.
+
+    Its links to the page of the API lead to the OpenAPI document where there is no such page.
+    """
     texts = {path.name: path.read_text(encoding="utf-8") for path in _DIRECTORY.iterdir()}
     texts[_FIELDS] = _fields_module()
+    if not docs_page:
+        texts[PAGE] = texts[PAGE].replace('href="/docs"', 'href="/api/v1/openapi.json"')
     return {name: _file(name, texts[name]) for name in sorted(texts)}
 
 

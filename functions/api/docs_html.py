@@ -180,7 +180,8 @@ def _errors(document: Mapping[str, Any]) -> str:
         ]
         headers = ", ".join(f"<code>{escape(header)}</code>" for header in one["headers"])
         made.append(
-            f'<article id="error-{escape(name)}">{_table(name, ("Code", "Message"), rows, "h3")}'
+            f'<article id="error-{escape(name)}">'
+            f"{_table(' or '.join(examples), ('Code', 'Message'), rows, 'h3')}"
             f"<p>Headers: {headers}</p></article>"
         )
     first = next(iter(document["components"]["responses"].values()))

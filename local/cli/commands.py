@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SECRET_VARIABLE = "SENDCOMMS_WEBHOOK_SECRET"  # noqa: S105  where to look for one
+_HINTS = {"overlap_running": "Add --force to rotate all the same."}
+"""How the command line has it, by the code of a refusal whose message names a field of the API."""
+
 _REPLAYABLE = ("exhausted", "waiting", "retrying", "succeeded")
 _STATUSES = ("pending", "retrying", "waiting", "succeeded", "exhausted", "cancelled")
 
@@ -44,6 +47,8 @@ def main(words: Sequence[str] | None = None) -> int:
         _complain(f"{error} ({error.code})")
         for detail in error.details:
             print(f"  {cell(detail['field'])}: {cell(detail['message'])}", file=sys.stderr)
+        if error.code in _HINTS:
+            _complain(_HINTS[error.code])
         return 1
     except KeyboardInterrupt:
         return 130

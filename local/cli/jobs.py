@@ -35,7 +35,11 @@ def check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
     patient_until = time.monotonic() + _CHECK_PATIENCE_SECONDS
     if "not_before" in made:
         progress.end()
-        print(f"The receiver asked for a pause until {made['not_before']}.", file=sys.stderr)
+        print(
+            f"The receiver asked for a pause until {made['not_before']}. The check is made then, "
+            f"and its report is at GET /api/v1{path}s/{made['id']}.",
+            file=sys.stderr,
+        )
         patient_until = 0.0
     while made["status"] == "running" and time.monotonic() < patient_until:
         time.sleep(_CHECK_POLL_SECONDS)

@@ -268,3 +268,13 @@ def test_nothing_moves_for_who_asked_for_that(browser: Browser, place: Site) -> 
             name = "() => getComputedStyle(document.getElementById('announcer')).animationName"
             styles[motion] = guest.page.evaluate(name)
     assert styles == {"reduce": "none", "no-preference": "rise"}
+
+
+@pytest.mark.parametrize("width", [320, 1200])
+def test_the_page_of_the_api_does_not_scroll_sideways(
+    browser: Browser, place: Site, width: int
+) -> None:
+    with visit(browser, place.url, viewport={"width": width, "height": 640}) as guest:
+        guest.page.goto(place.url.replace("/dashboard", "/docs"))
+        expect(guest.page.locator("h1")).to_be_visible()
+        assert guest.page.evaluate("() => document.documentElement.scrollWidth") <= width

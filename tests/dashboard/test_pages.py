@@ -16,6 +16,7 @@ from dashboard.test_access import CONTRASTS, PROBLEMS
 from support.http_api import http_api_event
 from webhooks.domain.api_key import Scope
 from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.health import Health
 from webhooks.domain.jobs.check import Probe
 
 if TYPE_CHECKING:
@@ -273,6 +274,56 @@ def test_a_check_that_is_refused_or_fails_is_said(guest: Visit, place: Site) -> 
     place.fakes.check_store.save(check, check.failed("secret_missing", place.now_ms))
     report = guest.page.get_by_role("region", name="Check of your receiver")
     expect(report.get_by_role("alert")).to_contain_text("the webhook has no secret")
+
+
+def test_what_is_asked_for_during_a_pause_is_said_to_be_sent_after_it(
+    guest: Visit, place: Site
+) -> None:
+    not_before_ms = place.now_ms + 5 * HOUR_MS
+    webhook = place.webhook(1, health=Health(not_before_ms=not_before_ms))
+    delivery = place.delivery(webhook, HOUR_MS)
+    said = "Your server asked for a pause: this is sent after it"
+    guest.go(f"#/webhooks/{webhook.id}")
+    guest.press("Check receiver")
+    report = guest.page.get_by_role("region", name="Check of your receiver")
+    expect(report).to_contain_text(said)
+    guest.press("Send test event")
+    guest.press("Send")
+    expect(guest.said).to_contain_text(said)
+    guest.go(f"#/webhooks/{webhook.id}/deliveries/{delivery.id}")
+    guest.press("Resend")
+    expect(guest.said).to_contain_text(said)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "meaning"),
+    [
+        (Status.WAITING, "retry_after", "after the pause"),
+        (Status.CANCELLED, "unsubscribed", "no longer subscribed"),
+        (Status.CANCELLED, "recipient_erased", "erased with its recipient"),
+        (Status.CANCELLED, None, "Its webhook was deleted"),
+    ],
+)
+def test_a_delivery_says_why_it_is_not_sent(
+    guest: Visit, place: Site, status: Status, reason: str | None, meaning: str
+) -> None:
+    webhook = place.webhook(1)
+    delivery = place.delivery(webhook, HOUR_MS, status, (), reason=reason)
+    guest.go(f"#/webhooks/{webhook.id}")
+    expect(guest.page.locator("table.log .pill")).to_have_attribute("title", re.compile(meaning))
+    guest.go(f"#/webhooks/{webhook.id}/deliveries/{delivery.id}")
+    expect(guest.page.locator("p.state")).to_contain_text(meaning)
+
+
+def test_a_replay_that_has_ended_says_how_and_nothing_else(guest: Visit, place: Site) -> None:
+    webhook = place.webhook(1)
+    guest.go(f"#/webhooks/{webhook.id}")
+    guest.press("Replay…")
+    guest.press("Start")
+    section = guest.page.get_by_role("region", name="Replay")
+    guest.press("Cancel the replay")
+    expect(section).to_contain_text("The replay is cancelled.")
+    expect(section).not_to_contain_text("null")
 
 
 def test_what_cannot_be_found_is_said_and_leads_on(guest: Visit) -> None:

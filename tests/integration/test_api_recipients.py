@@ -54,7 +54,11 @@ def test_unsearched_payloads_are_included_where_the_call_says_so(api: ApiOnFakes
     # What leaves less is as good.
     again = api.acme.call("DELETE", ANNA)
     assert again.data["id"] in {plain.data["id"], included.data["id"]}
-    assert api.acme.call("DELETE", ANNA, query="include_unsearched=2").status == 422
+    for value in ("2", "1", "yes", "on", "TRUE", "t", "", "true&include_unsearched=false"):
+        refused = api.acme.call("DELETE", ANNA, query=f"include_unsearched={value}")
+        assert refused.status == 422, value
+        [detail] = refused.error["details"]
+        assert detail == {"field": "include_unsearched", "message": "Use true or false."}
 
 
 def test_what_was_not_searched_is_listed(api: ApiOnFakes) -> None:

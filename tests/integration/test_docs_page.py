@@ -14,7 +14,7 @@ from api.docs_html import body
 from support.http_api import ApiOnFakes, http_api_event
 
 MAX_BYTES = 500_000
-_VOID = {"meta", "link", "input", "br"}
+_VOID = {"meta", "link", "input", "br", "img"}
 
 BROWSER = """
 const listeners = {};
@@ -116,7 +116,8 @@ def test_it_has_every_operation_parameter_schema_and_error(
         assert all(field in text for field in schema.get("properties", ()))
     for name, response in document["components"]["responses"].items():
         assert f"error-{name}" in ids
-        assert all(code in text for code in response["content"]["application/json"]["examples"])
+        codes = response["content"]["application/json"]["examples"]
+        assert " or ".join(codes) in page.texts, "the heading of an error is no name of ours"
     assert '"url": "https://your-server.com/webhooks/email"' in text
 
 
@@ -177,6 +178,16 @@ def test_it_can_be_disabled() -> None:
     paths = json.loads(acme.send(http_api_event("GET", "/api/v1/openapi.json")).text)["paths"]
     assert "/docs" not in paths
     assert len(paths) > 20
+
+
+@pytest.mark.parametrize("docs_page", [True, False])
+def test_the_dashboard_leads_to_what_there_is(docs_page: bool) -> None:
+    acme = ApiOnFakes(docs_page=docs_page).acme
+    for path in ("/dashboard", "/dashboard/index.html"):
+        links = Page(acme.send(http_api_event("GET", path)).text).of("a")
+        leading = {link["href"] for link in links if not link["href"].startswith("#")}
+        assert leading == {"/docs" if docs_page else "/api/v1/openapi.json"}
+        assert all(acme.send(http_api_event("GET", to)).status == 200 for to in leading)
 
 
 def test_what_the_document_says_is_text_and_no_html(document: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from webhooks.domain.targets import Target
         ("http://127.0.0.1:9000/ok", Target("http", "127.0.0.1", 9000, "/ok")),
         ("http://localhost/a?b=c&d", Target("http", "localhost", 80, "/a?b=c&d")),
         ("https://localhost:8443", Target("https", "localhost", 8443, "/")),
+        ("HTTP://LocalHost:9000/A", Target("http", "localhost", 9000, "/A")),
         (
             "https://receiver.test-domain.com/x",
             Target("https", "receiver.test-domain.com", 443, "/x"),
@@ -54,6 +55,18 @@ def test_loopback_and_public_urls_are_taken_apart(url: str, target: Target) -> N
 def test_every_other_url_is_refused_as_in_a_deployed_stack(url: str) -> None:
     with pytest.raises(InvalidTargetError):
         loopback.parse_url(url)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["/a|b", "/[x]", '/"x"', "/%zz", "/100%", "/a b", "/a\\b", "/a#b", "?q=1", "/\n", "/<a>", "/é"],
+)
+def test_what_follows_the_host_is_judged_as_in_a_deployed_stack(rest: str) -> None:
+    with pytest.raises(InvalidTargetError) as deployed:
+        targets.parse_url(f"https://receiver.test-domain.com{rest}")
+    with pytest.raises(InvalidTargetError) as here:
+        loopback.parse_url(f"http://127.0.0.1:9000{rest}")
+    assert here.value.message == deployed.value.message
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.1", "93.184.215.14", "2606:4700::1"])

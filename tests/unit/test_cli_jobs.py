@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +12,16 @@ import requests
 
 from local.cli import commands
 from local.cli.progress import Progress
+from support import samples
 from support.api_wire import WEBHOOK
 from support.terminal import Terminal
 from webhooks.domain.delivery import FailureReason, Outcome
+from webhooks.domain.health import Health
 from webhooks.domain.jobs.check import Probe
 from webhooks.domain.jobs.erasure import ErasureStatus
 from webhooks.domain.jobs.replay import ReplayStatus
+from webhooks.domain.timestamps import to_text
+from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,6 +185,19 @@ def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
     store.jobs.clear()
     assert commands.main(["check", WEBHOOK.id, "--json"]) == code
     assert json.loads(capsys.readouterr().out)["verified"] is not bool(code)
+
+
+def test_a_check_during_a_pause_says_where_its_report_will_be(
+    wire: Wire, capsys: pytest.CaptureFixture[str]
+) -> None:
+    until_ms = time.time_ns() // 1_000_000 + 20_000
+    paused = replace(WEBHOOK, health=Health(not_before_ms=until_ms))
+    wire.on_fakes.webhooks.add(paused, Secrets(samples.SECRET))
+    assert commands.main(["check", WEBHOOK.id]) == 1
+    [check] = wire.on_fakes.check_store.jobs.values()
+    told = capsys.readouterr().err
+    assert to_text(until_ms) in told
+    assert f"GET /api/v1/webhooks/{WEBHOOK.id}/checks/{check.id}" in told
 
 
 def test_a_check_that_could_not_be_made_fails(

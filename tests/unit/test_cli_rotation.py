@@ -19,7 +19,9 @@ def test_a_rotation_within_an_overlap_is_made_where_it_is_forced(
     assert commands.main(["rotate", WEBHOOK.id]) == 0
     before = wire.on_fakes.webhooks.destination("acme", WEBHOOK.id)
     assert commands.main(["rotate", WEBHOOK.id]) == 1
-    assert "overlap of the last rotation is running" in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert "overlap of the last rotation is running" in refused
+    assert "Add --force" in refused
     assert wire.on_fakes.webhooks.destination("acme", WEBHOOK.id) == before
     assert commands.main(["rotate", WEBHOOK.id, "--force"]) == 0
     shown = capsys.readouterr().out

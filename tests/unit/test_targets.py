@@ -93,6 +93,7 @@ def test_an_accepted_url_is_taken_apart(url: str, target: Target) -> None:
         ("https://example.com:6379/", "8443"),
         ("https://example.com/100%", "hexadecimal"),
         ("https://example.com/a b", "Escape"),
+        ("https://example.com/a|b", "all characters but"),
         ("https://[::1]/", "IPv6"),
         ("https:///hook", "Name a host"),
     ],

@@ -2,9 +2,10 @@
 
 import * as api from "./api.js";
 import { announce, el, trouble, whileBusy } from "./dom.js";
-import { duration, exactly, outcome } from "./format.js";
+import { dueAfterPause, duration, exactly, outcome } from "./format.js";
 
 const POLL_MS = 1000;
+const PAUSED_POLL_MS = 60_000;
 const REASONS = {
   webhook_disabled: "the webhook is disabled",
   webhook_deleted: "the webhook is deleted",
@@ -39,13 +40,14 @@ export function checkSection(id, signal) {
   async function run(pressed) {
     await whileBusy(pressed, async () => {
       let check = await api.startCheck(id);
+      const until = Date.parse(check.not_before ?? check.created_at);
       element.hidden = false;
       element.scrollIntoView({ block: "nearest" });
-      content.replaceChildren(el("p", { class: "hint" }, "Genuine and forged requests are being sent…"));
+      content.replaceChildren(el("p", { class: "hint" }, dueAfterPause(check, "Genuine and forged requests are being sent…")));
       announce("The check is started.");
       try {
         while (check.status === "running") {
-          await api.pause(POLL_MS, signal);
+          await api.pause(Math.max(POLL_MS, Math.min(until - Date.now(), PAUSED_POLL_MS)), signal);
           check = await api.check(id, check.id, signal);
         }
       } catch (error) {

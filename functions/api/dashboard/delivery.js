@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, button, copyButton, el, foreign, whileBusy } from "./dom.js";
-import { duration, eventTime, exactly, outcome, span, statusMeaning, statusPill, succeeded, when } from "./format.js";
+import { dueAfterPause, duration, eventTime, exactly, outcome, span, statusMeaning, statusPill, succeeded, when } from "./format.js";
 import { coloured } from "./json.js";
 import { fact } from "./webhook.js";
 
@@ -36,14 +36,14 @@ export async function deliveryView(webhookId, deliveryId, signal) {
 
   async function sendAgain() {
     const before = delivery.attempt_count;
-    await api.resend(webhookId, deliveryId);
-    for (let left = WAITS; delivery.attempt_count === before && left; left--) {
+    const accepted = await api.resend(webhookId, deliveryId);
+    for (let left = WAITS; delivery.attempt_count === before && !accepted.not_before && left; left--) {
       await api.pause(SOON_MS, signal);
       await update();
     }
     const last = delivery.attempts.at(-1);
     const made = delivery.attempt_count > before;
-    announce(made ? `Attempt ${last.number}: ${outcome(last)}.` : "The attempt is on its way.");
+    announce(made ? `Attempt ${last.number}: ${outcome(last)}.` : dueAfterPause(accepted, "The attempt is on its way."));
   }
 
   async function watch() {
@@ -70,9 +70,9 @@ export async function deliveryView(webhookId, deliveryId, signal) {
 
 function headOf(delivery) {
   return [
-    el("p", { class: "state" }, statusPill(delivery.status),
+    el("p", { class: "state" }, statusPill(delivery),
       delivery.test ? el("span", { class: "badge" }, "test") : null,
-      el("span", {}, statusMeaning(delivery.status)),
+      el("span", {}, statusMeaning(delivery)),
       delivery.reason ? el("span", {}, "Reason: ", foreign(delivery.reason.replaceAll("_", " ")), ".") : null),
     el("dl", { class: "facts" },
       fact("Happened", exactly(new Date(eventTime(delivery)).toISOString())),

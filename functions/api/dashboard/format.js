@@ -42,6 +42,11 @@ export function exactly(time) {
   return el("time", { datetime: time, title: distance(time) }, fullTime(time));
 }
 
+/** Return when something that was asked for is done where the webhook is paused, else the other words. */
+export function dueAfterPause(made, otherwise) {
+  return made.not_before ? `Your server asked for a pause: this is sent after it, ${fullTime(made.not_before)}.` : otherwise;
+}
+
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
   return ms < 1000 ? `${number(ms)} ms` : `${number(ms / 1000)} s`;
@@ -73,14 +78,20 @@ export function statusName(status) {
   return STATUSES[status]?.[0] ?? status;
 }
 
-export function statusPill(status) {
-  const [name, tone, title] = STATUSES[status] ?? [status, "off", ""];
-  return el("span", { class: `pill ${tone}`, title }, name);
+export function statusPill(delivery) {
+  const [name, tone] = STATUSES[delivery.status] ?? [delivery.status, "off"];
+  return el("span", { class: `pill ${tone}`, title: statusMeaning(delivery) }, name);
 }
 
-/** Return what a status means, in a sentence. */
-export function statusMeaning(status) {
-  return STATUSES[status]?.[2] ?? "";
+const REASONS = {
+  retry_after: "It is sent after the pause that your server asked for.",
+  unsubscribed: "The webhook is no longer subscribed to its type.",
+  recipient_erased: "Its payload was erased with its recipient.",
+};
+
+/** Return what a delivery's status means, in a sentence. */
+export function statusMeaning({ status, reason }) {
+  return REASONS[reason] ?? STATUSES[status]?.[2] ?? "";
 }
 
 const HEALTH = {

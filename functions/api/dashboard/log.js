@@ -82,7 +82,7 @@ function row(webhookId, delivery) {
   const next = delivery.next_attempt_at && delivery.status === "retrying";
   const cells = [
     [el("a", { href }, delivery.event), delivery.test ? el("span", { class: "badge" }, "test") : null],
-    [statusPill(delivery.status), next ? el("small", {}, "next ", when(delivery.next_attempt_at)) : null],
+    [statusPill(delivery), next ? el("small", {}, "next ", when(delivery.next_attempt_at)) : null],
     [when(new Date(eventTime(delivery)).toISOString())],
     [String(delivery.attempt_count)],
     last ? [outcome(last), el("small", {}, duration(last.duration_ms))] : ["–"],

@@ -65,7 +65,7 @@ export function replaySection(id, signal, ended) {
     const cancel = button("Cancel the replay", () => whileBusy(cancel, () => api.cancelReplay(id, replay.id)));
     content.replaceChildren(
       el("p", {}, running ? "Deliveries of " : `${ENDINGS[replay.status] ?? replay.status} Deliveries of `, exactly(replay.since), " to ", exactly(replay.until), ": ", replay.statuses.map(statusName).join(", ").toLowerCase(), "."),
-      running ? el("progress", { max: 1, "aria-label": "How far the replay has come" }) : null,
+      ...(running ? [el("progress", { max: 1, "aria-label": "How far the replay has come" })] : []),
       el("p", { class: "counts" }),
       running ? cancel : el("p", { class: "hint" }, "Ended ", when(replay.updated_at), replay.reason ? `: ${REASONS[replay.reason] ?? replay.reason}.` : "."),
     );

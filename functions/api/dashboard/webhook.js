@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { checkSection } from "./check.js";
 import { announce, button, el, foreign, trouble, whileBusy } from "./dom.js";
-import { ailment, exactly, healthPill } from "./format.js";
+import { ailment, dueAfterPause, exactly, healthPill } from "./format.js";
 import { FIELDS } from "./fields.js";
 import * as forms from "./forms.js";
 import { logSection } from "./log.js";
@@ -50,7 +50,7 @@ export async function webhookView(id, signal) {
     },
     test: () => forms.test(webhook, (delivery) => {
       location.hash = `${pathOf(webhook)}/deliveries/${delivery.id}`;
-      announce("The test event is on its way.");
+      announce(dueAfterPause(delivery, "The test event is on its way."));
     }),
     check: (event) => check.run(event.currentTarget),
     replay: () => forms.replay(webhook, replays.follow),

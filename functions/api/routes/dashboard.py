@@ -9,8 +9,9 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import dashboard_page, errors
 from api.dashboard_page import DashboardFile
-from api.dependencies import IfNoneMatch
+from api.dependencies import CurrentCall, IfNoneMatch
 from api.operations import SCOPE_EXTENSION, Missing
+from api.requests import Call
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -33,9 +34,9 @@ def _found(*content_types: str) -> OpenAPIResponse:
     openapi_extensions=_PUBLIC,
     responses={200: _found("text/html"), 304: _UNCHANGED},
 )
-def get_dashboard(known: IfNoneMatch) -> Response[str]:
+def get_dashboard(known: IfNoneMatch, call: CurrentCall) -> Response[str]:
     """A page that takes a key, and with it shows and changes webhooks."""
-    return _answer(dashboard_page.files()[dashboard_page.PAGE], known)
+    return _answer(_files(call)[dashboard_page.PAGE], known)
 
 
 @router.get(
@@ -52,12 +53,17 @@ def get_dashboard(known: IfNoneMatch) -> Response[str]:
 def get_dashboard_file(
     file: Annotated[str, Path(description="The file's name."), Missing(errors.file_not_found)],
     known: IfNoneMatch,
+    call: CurrentCall,
 ) -> Response[str]:
     """Its style sheet and its modules."""
-    found = dashboard_page.files().get(file)
+    found = _files(call).get(file)
     if found is None:
         raise errors.file_not_found()
     return _answer(found, known)
+
+
+def _files(call: Call) -> dict[str, DashboardFile]:
+    return dashboard_page.files(docs_page=call.services.docs_page)
 
 
 def _answer(file: DashboardFile, known: str | None) -> Response[str]:

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Strict
 
 from api import errors
 from api.operations import Missing
@@ -25,11 +25,22 @@ def _whole_number(value: object) -> object:
     return value
 
 
+def _flag(value: object) -> object:
+    """Return what `true` or `false` says, and no flag for any other text.
+
+    Of itself pydantic reads `1`, `on`, `y` and their like, as `YES`.
+    """
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 Limit = Annotated[
     int,
     Query(ge=1, le=100, description="Maximum number of items on the page."),
     BeforeValidator(_whole_number),
 ]
+Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
+"""A switch of a query, `true` or `false`."""
+
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 
 

@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 from api import errors
 from api.dependencies import AccountId, CurrentCall, RecipientErasures
 from api.operations import Missing, refuses
+from api.routes.parameters import Flag
 from api.schemas.base import Success
 from api.schemas.recipients import ErasureOut
 from webhooks.domain.errors import InvalidInputError, TooManyErasuresError
@@ -26,7 +27,7 @@ Address = Annotated[
     ),
 ]
 IncludeUnsearched = Annotated[
-    bool,
+    Flag,
     Query(description="Also erase each payload that takes too long to search."),
 ]
 ErasureId = Annotated[str, Path(description="The erasure's id."), Missing(errors.erasure_not_found)]

@@ -47,7 +47,10 @@ _FAULTS = (
     (r"#", "Leave out the fragment (#...), which is never sent."),
     (r"\A.{8}[^/?#]*[][]", "Use a DNS name as the host; IPv6 addresses cannot be reached."),
     (r"\A.{8}[^/?#]*\?", "Put a / between the host and the query."),
-    (r"[^!-~]|[\\\"<>^`{|}]|[][]", "Escape spaces, control characters and brackets as %XX."),
+    (
+        r"[^!-~]|[\\\"<>^`{|}]|[][]",
+        "Escape as %XX all characters but letters, digits and -._~!$&'()*+,;=:@/? in the url.",
+    ),
     (r"%(?![0-9a-f]{2})", "Follow each % with two hexadecimal digits."),
 )
 """Compiled (and kept, by `re`) when the first url is refused: a sender hardly ever needs them."""

@@ -196,8 +196,9 @@ FIELDS = (
         "headers",
         Kind.HEADERS,
         _OWNERS | May.CLEAR,
-        "Headers to add to each delivery, by name. Values are sent, and never shown again. Those "
-        "of HTTP itself, Authorization, Cookie and the delivery's own are refused.",
+        "Headers to add to each delivery, by name. Values are sent, and never shown again. Refused "
+        "are the delivery's own, HTTP's, and those that say who or what address a request is from, "
+        "its original url or method, early data, a trace, a condition or a range.",
         rule=header_problems,
     ),
     Field(
