@@ -263,8 +263,8 @@ def _rotation_conflict() -> ApiError:
     return ApiError(
         409,
         "rotation_conflict",
-        "Another rotation of this secret was made at the same moment. Use the secret that it "
-        "returned, or rotate again.",
+        "Another rotation of this secret was made at the same moment, or since this call was first "
+        "made. Use the secret that it returned, or rotate again, with another Idempotency-Key.",
     )
 
 

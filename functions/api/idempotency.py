@@ -1,9 +1,10 @@
 """`Idempotency-Key`: a call that makes something answers the same again, for 24 hours.
 
 Only what succeeded is kept: an error says what to correct, and the corrected call may come with the
-same key. What is kept is bound to the API key that made the call, so that nobody else is shown the
-secrets in it, another key of the same account included. It is kept sealed under that API key's
-text, which we do not have: whoever reads the table finds no key and no secret.
+same key, unless an earlier try of it may have been done. What is kept is bound to the API key that
+made the call, so that nobody else is shown the secrets in it, another key of the same account
+included. It is kept sealed under that API key's text, which we do not have: whoever reads the table
+finds no key and no secret.
 
 A call that ended without an answer may have made something. Its ids, secrets and times follow from
 a seed, which is written before anything else: the repeated call makes the same things, and finds
@@ -81,12 +82,7 @@ class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
         def answer(sealed_seed: str) -> KeptAnswer:
             repeated = sealed_seed != new_seed
             found = sealer.unseal(api_key, _SEED, record, sealed_seed) if repeated else text
-            # Of the same seed another body makes other things: it may correct one that failed.
-            call.seed = seeds.of_text(
-                found,
-                lambda key, purpose, number: sealer.derive(key, f"{purpose} {fingerprint}", number),
-                repeated=repeated,
-            )
+            call.seed = seeds.of_text(found, sealer.derive, repeated=repeated)
             response = next_middleware(app)
             body = sealer.seal(api_key, _ANSWER, record, self._serialize(response.body))
             return KeptAnswer(response.status_code, body, final=call.final)

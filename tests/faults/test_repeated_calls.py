@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,8 @@ from support.faults import (
 )
 from support.receiver import Answer as Response
 from support.victim import AFTER, BEFORE, run_victim
+from webhooks.domain.timestamps import to_text
+from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,20 +206,91 @@ def test_row_91_one_answer_of_each_step_is_lost(case: Case, kind: str) -> None:
         assert_made_once(caller, kind, caller.make(), more)
 
 
-def test_row_91_a_call_that_failed_may_be_corrected(case: Case) -> None:
-    caller = Caller(case, "webhook")
+@pytest.mark.parametrize("kind", ["webhook", "put", "rotation"])
+def test_row_91_a_call_that_may_have_been_done_is_made_with_no_other_body(
+    case: Case, kind: str
+) -> None:
+    caller = Caller(case, kind)
+    _, more = undisturbed(caller)
     caller.begin()
-    case.stand.faults.on("TransactWriteItems", refused("ThrottlingException"), times=SDK_TRIES)
-    assert caller.make().status == 503
-    wrong = caller.make(body={"url": caller.call.body["url"], "events": ["no"]})
-    assert wrong.status == 422
-    # What the first call may have made is not forgotten over that.
-    case.stand.faults.on("TransactWriteItems", answer_lost(), times=SDK_TRIES)
-    assert caller.make().status == 503
-    other = {"url": caller.call.body["url"], "events": ["email.sent"]}
-    assert caller.make(body={"url": 1}).status == 422
+    url = caller.call.body.get("url")
+    other = {"url": url, "events": ["email.sent"]} if url else {"overlap_seconds": 60}
+    # A call that was refused may be corrected.
+    assert caller.make(body={"unknown": 1}).status == 422
+    for act in (answer_lost(), refused("ThrottlingException")):
+        case.stand.faults.on("TransactWriteItems", act, times=SDK_TRIES)
+        assert caller.make().status in {503, caller.call.status}
+        case.stand.faults.heal()
+        conflict = caller.make(body=other)
+        assert (conflict.status, conflict.error["code"]) == (409, "idempotency_conflict")
+    assert_made_once(caller, kind, caller.make(), more)
+
+
+def test_row_90_a_rotation_that_another_has_followed_is_not_made_again(case: Case) -> None:
+    """Its secret would come back, or take the place of one that a receiver has."""
+    caller = Caller(case, "rotation")
+    for force, followers in ((False, 1), (True, 1), (False, 2), (True, 2)):
+        caller.begin()
+        body = {"force": True} if force else {}
+        case.stand.faults.on("TransactWriteItems", ended_after(), times=1)
+        with pytest.raises(KilledError):
+            caller.make(NO_TIME_LEFT, body)
+        for _ in range(followers):
+            path = f"/api/v1/webhooks/{caller.webhook_id}/rotate-secret"
+            assert case.acme.call("POST", path, json={"force": True}).status == 200
+        before = caller.secrets(caller.webhook_id)
+        for _ in range(2):
+            late = caller.make(body=body)
+            assert (late.status, late.error["code"]) == (409, "rotation_conflict")
+        assert caller.secrets(caller.webhook_id) == before
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_row_90_a_repeated_rotation_says_until_when_the_old_secret_signs(
+    case: Case, moved: bool
+) -> None:
+    caller = Caller(case, "rotation")
+    caller.begin()
+    for act in (ended_before(), ended_after()):
+        case.stand.faults.on("TransactWriteItems", act, times=1)
+        with pytest.raises(KilledError):
+            caller.make(NO_TIME_LEFT)
+        # The overlap of the second try begins later than the call's first.
+        time.sleep(0.05)
+    secrets = caller.secrets(caller.webhook_id)
+    assert secrets.current is not None
+    if moved:
+        destinations = case.stand.services("dispatcher")._destinations
+        destinations.end_overlap(case.account, caller.webhook_id, secrets.current)
     answer = caller.make()
-    assert answer.status == 201
-    assert caller.made().webhooks == 1
-    conflict = caller.make(body=other)
-    assert (conflict.status, conflict.error["code"]) == (409, "idempotency_conflict")
+    assert (answer.status, answer.data["secret"]) == (200, secrets.current)
+    until = None if moved else to_text(secrets.previous_expires_at_ms)
+    assert answer.data.get("previous_secret_expires_at") == until
+
+
+def test_row_90_a_repeated_rotation_warns_of_the_overlap_that_it_ended(case: Case) -> None:
+    caller = Caller(case, "rotation")
+    caller.begin()
+    path = f"/api/v1/webhooks/{caller.webhook_id}/rotate-secret"
+    assert case.acme.call("POST", path).status == 200
+    case.stand.faults.on("TransactWriteItems", ended_after(), skip=1, times=1)
+    with pytest.raises(KilledError):
+        caller.make(NO_TIME_LEFT, {"force": True})
+    secrets = caller.secrets(caller.webhook_id)
+    answer = caller.make(body={"force": True})
+    assert (answer.status, answer.data["secret"]) == (200, secrets.current)
+    assert [each["field"] for each in answer.json["warnings"]] == ["force"]
+    assert caller.secrets(caller.webhook_id) == secrets
+
+
+def test_row_90_a_restored_secret_has_no_old_one_in_a_repeat(case: Case) -> None:
+    caller = Caller(case, "rotation")
+    caller.begin()
+    case.lose_secret()
+    case.stand.faults.on("UpdateItem", ended_after(), about="SET #secret = :secret", times=1)
+    with pytest.raises(KilledError):
+        caller.make(NO_TIME_LEFT)
+    answer = caller.make()
+    assert answer.status == 200
+    assert "previous_secret_expires_at" not in answer.data
+    assert caller.secrets(caller.webhook_id) == Secrets(answer.data["secret"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import watch
-from support.faults import SDK_TRIES, answer_lost
+from support.faults import SDK_TRIES, answer_lost, refused
 from support.receiver import Answer
 from webhooks.domain.delivery import SignedWith, Status
 from webhooks.domain.errors import (
@@ -318,3 +318,41 @@ def test_row_89_a_refusal_outside_of_an_overlap_costs_one_request_and_no_read(
     assert len(hook.requests) == 1
     assert case.stand.faults.count("GetItem", case.account) == 0
     assert re.search("attempt_failed", case.log.text)
+
+
+CONFLICT = "TransactionConflictException"
+
+
+def test_row_88_plain_writes_meet_a_rotation_on_their_item(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    """DynamoDB refuses a plain write of an item while a transaction on it is under way."""
+    webhook = case.webhook(receiver(Answer(503)))
+    faults = case.stand.faults
+    path = f"/api/v1/webhooks/{webhook.id}"
+    for times in (1, SDK_TRIES - 1):
+        faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=times)
+        changed = case.acme.call("PATCH", path, json={"description": f"after {times}"})
+        assert (changed.status, changed.data["description"]) == (200, f"after {times}")
+        faults.on("UpdateItem", refused(CONFLICT), about="failing_since", times=times)
+        assert case.dispatch(case.message(f"txn_{times}")) == []
+    stored = case.stand.services("api").registry.get(case.account, webhook.id)
+    assert stored is not None
+    assert stored.health.failures == 2
+    faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=SDK_TRIES)
+    busy = case.acme.call("PATCH", path, json={"description": "never"})
+    assert (busy.status, busy.error["code"]) == (503, "unavailable")
+    assert busy.headers["Retry-After"] == "1"
+    assert rotate(case, webhook).status == 200
+
+
+def test_row_88_the_time_of_a_rotation_meets_a_transaction(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    webhook = case.webhook(receiver())
+    case.stand.faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=1)
+    rotated = rotate(case, webhook)
+    assert rotated.status == 200
+    assert case.stand.faults.count("UpdateItem", "updated_at = :now") == 2
+    assert signing(case, webhook) == (rotated.data["secret"], watch.SECRET)
+    assert rotate(case, webhook).status == 409

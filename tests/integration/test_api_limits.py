@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from support import samples
 from support.http_api import LIMITS, ApiClient, ApiOnFakes, http_api_event
 from webhooks.domain.rate_limit import RateLimit
-from webhooks.domain.webhook import Secrets
+from webhooks.domain.seed import Seed
+from webhooks.domain.webhook import Registration, Secrets
 
 if TYPE_CHECKING:
     from webhooks.domain.webhook import Webhook
@@ -202,3 +204,19 @@ def test_without_a_count_events_are_published() -> None:
     # The first one is of the call itself.
     api.rate_limit_store.failures.plan("consume", True, True)
     assert publish(api, 1).status == 202
+
+
+def test_a_repeated_registration_removes_no_webhook_that_is_there() -> None:
+    """A limit may have been lowered between the tries: the webhook may have been sent events."""
+    api = ApiOnFakes(max_webhooks_per_host=2)
+    asked = Registration(url="https://a.acme.com/hook", events=("email.opened",))
+    seed = Seed(samples.NOW_MS * 1_000_000, lambda _, number: bytes(number))
+    first = api.registry.register("acme", asked, seed=seed)
+    api.webhooks.add(
+        samples.webhook(9, account_id="acme", url="https://a.acme.com/other"),
+        Secrets(samples.SECRET),
+    )
+    api.registry._max_webhooks_per_host = 1
+    again = api.registry.register("acme", asked, seed=replace(seed, repeated=True))
+    assert again == first
+    assert api.webhooks.get("acme", first.webhook.id) == first.webhook

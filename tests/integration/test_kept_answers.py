@@ -155,7 +155,7 @@ def test_a_call_that_was_refused_leaves_no_seed(answers: KeptAnswers) -> None:
     assert failing.seeds + second.seeds == ["first", "second"]
 
 
-def test_a_call_that_may_have_been_done_may_be_corrected_and_is_not_forgotten(
+def test_a_call_that_may_have_been_done_is_bound_to_its_body_and_not_forgotten(
     answers: KeptAnswers,
 ) -> None:
     wrong, refused, last = (
@@ -163,11 +163,17 @@ def test_a_call_that_may_have_been_done_may_be_corrected_and_is_not_forgotten(
         Answering(LimitReachedError("full")),
         Answering(),
     )
+    other = Answering()
     with pytest.raises(UnavailableError):
         once(answers, wrong, seed="first")
+    with pytest.raises(IdempotencyConflictError):
+        once(answers, other, fingerprint="g", seed="second")
     with pytest.raises(LimitReachedError):
-        once(answers, refused, fingerprint="g", seed="second")
-    assert once(answers, last, seed="third") == ANSWER
+        once(answers, refused, seed="third")
+    with pytest.raises(IdempotencyConflictError):
+        once(answers, other, fingerprint="g", seed="fourth")
+    assert once(answers, last, seed="fifth") == ANSWER
+    assert other.seeds == []
     assert wrong.seeds + refused.seeds + last.seeds == ["first"] * 3
     with pytest.raises(IdempotencyConflictError):
         once(answers, last, fingerprint="g")

@@ -42,7 +42,6 @@ CALLS: dict[str, Callable[[Stores], object]] = {
         *OWNER, "s", previous_until_ms=1, now_ms=0
     ),
     "webhooks.restore_secret": lambda on: on.webhooks.restore_secret(*OWNER, "s"),
-    "webhooks.has_secret": lambda on: on.webhooks.has_secret(*OWNER, "s"),
     "webhooks.delete": lambda on: on.webhooks.delete(*OWNER),
     "destinations.destinations": lambda on: on.destinations.destinations("acc_1"),
     "destinations.destination": lambda on: on.destinations.destination(*OWNER),

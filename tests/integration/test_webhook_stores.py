@@ -10,7 +10,7 @@ import pytest
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
 from webhooks.adapters import items
-from webhooks.domain.errors import LimitReachedError, OverlapRunningError
+from webhooks.domain.errors import LimitReachedError, OverlapRunningError, RotationConflictError
 from webhooks.domain.rotation import Refusals, Rotation
 from webhooks.domain.shard import Shard, divide
 from webhooks.domain.webhook import Secrets
@@ -252,24 +252,6 @@ def test_a_secret_that_is_there_is_rotated_and_never_restored(stores: Stores) ->
     assert _secrets(stores).live(samples.NOW_MS) == (samples.SECRET,)
 
 
-def test_whether_a_secret_is_a_webhooks_is_found_out_and_nothing_changed(stores: Stores) -> None:
-    webhook = samples.webhook()
-    new = "the-new-secret-16"
-    assert not stores.webhooks.has_secret("acc_1", webhook.id, new)
-    assert stores.webhooks.get("acc_1", webhook.id) is None
-    stores.webhooks.create(webhook, samples.SECRET, limit=5)
-    assert stores.webhooks.has_secret("acc_1", webhook.id, samples.SECRET)
-    assert not stores.webhooks.has_secret("acc_1", webhook.id, new)
-    assert not stores.webhooks.has_secret("acc_2", webhook.id, samples.SECRET)
-    stores.webhooks.rotate_secret(
-        "acc_1", webhook.id, new, previous_until_ms=1 << 42, now_ms=samples.NOW_MS
-    )
-    before = _secrets(stores)
-    assert stores.webhooks.has_secret("acc_1", webhook.id, new)
-    assert stores.webhooks.has_secret("acc_1", webhook.id, samples.SECRET)
-    assert _secrets(stores) == before == Secrets(new, samples.SECRET, 1 << 42)
-
-
 @pytest.mark.parametrize("engine", DYNAMODBS)
 def test_a_secret_that_went_missing_is_restored_once(engine: str) -> None:
     webhook = samples.webhook()
@@ -339,6 +321,28 @@ def test_a_rotation_within_an_overlap_says_until_when_unless_it_is_forced(stores
     assert _secrets(stores).live(samples.NOW_MS) == ("b" * 16, "a" * 16)
     assert rotated(stores, "c", 0, force=True) == Rotation(None, True)
     assert rotated(stores, "d", force=True) == Rotation(samples.NOW_MS + 1000)
+
+
+def test_a_repeated_call_finds_its_rotation_and_undoes_no_later_one(stores: Stores) -> None:
+    stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
+    again: dict[str, Any] = {"since_ms": samples.NOW_MS - 5}
+    # The first try made nothing.
+    assert rotated(stores, "a", **again) == Rotation(samples.NOW_MS + 1000)
+    assert rotated(stores, "a", 9000, **again) == Rotation(samples.NOW_MS + 1000)
+    assert rotated(stores, "b", force=True) == Rotation(samples.NOW_MS + 1000, True)
+    assert rotated(stores, "b", force=True, **again) == Rotation(samples.NOW_MS + 1000, True)
+    for number in range(2):
+        before = _secrets(stores)
+        for force in (False, True):
+            with pytest.raises(RotationConflictError):
+                rotated(stores, "a", 0 if number else 1000, force=force, **again)
+        assert _secrets(stores) == before
+        rotated(stores, "c", force=True)
+    stores.destinations.end_overlap("acc_1", samples.WEBHOOK_ID, "c" * 16)
+    assert rotated(stores, "c", **again) == Rotation(None, True)
+    # What was rotated before the call's first try is in no way of it.
+    later: dict[str, Any] = {"since_ms": samples.NOW_MS + 1}
+    assert rotated(stores, "d", **later) == Rotation(samples.NOW_MS + 1000)
 
 
 def test_an_owner_may_go_back_to_the_old_secret_by_force(stores: Stores) -> None:

@@ -67,6 +67,25 @@ def test_refusals_of_both_secrets_double_the_pause_up_to_five_minutes(world: Wor
     assert world.secrets.refusals == Refusals(14, samples.NOW_MS + 1_711_000)
 
 
+@pytest.mark.parametrize("other", [None, 408, 410, 413, 429, 502, 503])
+def test_a_receiver_that_moved_and_fails_for_other_reasons_has_not_refused_both(
+    world: World, other: int | None
+) -> None:
+    """The next delivery is to have the new secret too, and the receiver's own words kept."""
+    refusing = refusing_both(400, other or 0)
+    timed_out = Outcome(FailureReason.TIMEOUT, duration_ms=10)
+
+    def answer(url: str, headers: Mapping[str, str]) -> Outcome:
+        outcome = refusing(url, headers)
+        return outcome if outcome.status_code else timed_out
+
+    world.sender.answer = answer
+    world.attempt()
+    assert world.secrets.refusals is None
+    world.sender.answer = knowing(NEW, 400)
+    assert world.attempt().status is Status.SUCCEEDED
+
+
 def test_a_receiver_that_moves_after_it_refused_both_is_found_by_the_first_retry(
     world: World,
 ) -> None:

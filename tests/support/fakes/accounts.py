@@ -138,9 +138,9 @@ class FakeKeptAnswers:
         whole = tuple(key)
         known = self.kept.get(whole)
         taken_over = whole in self.left
+        if known is not None and known[0] != fingerprint:
+            raise IdempotencyConflictError
         if known is not None and not taken_over:
-            if known[0] != fingerprint:
-                raise IdempotencyConflictError
             if known[1] is not None:
                 return known[1]._replace(replayed=True)
             raise IdempotencyInProgressError

@@ -10,6 +10,7 @@ from webhooks.domain.errors import (
     ExternalIdTakenError,
     LimitReachedError,
     OverlapRunningError,
+    RotationConflictError,
 )
 from webhooks.domain.health import Circuit, Comeback, Health
 from webhooks.domain.rotation import Refusals, Rotation
@@ -32,6 +33,7 @@ class FakeWebhookStore:
         self.asked_at_ms: dict[tuple[str, str], int] = {}
         self.target_changed_at_ms: dict[tuple[str, str], int] = {}
         self.unstarted: dict[tuple[str, str], UnstartedRecovery] = {}
+        self.rotated: dict[tuple[str, str], tuple[int, bool]] = {}
         self.failures = Failures()
         self.queries = 0
 
@@ -173,6 +175,7 @@ class FakeWebhookStore:
         previous_until_ms: int,
         now_ms: int,
         force: bool = False,
+        since_ms: int | None = None,
     ) -> Rotation | None:
         self.failures.check("rotate_secret")
         webhook, secrets = self.webhooks.get((account_id, webhook_id), (None, None))
@@ -180,6 +183,11 @@ class FakeWebhookStore:
             return None
         overlaps = previous_until_ms > now_ms
         running = len(secrets.live(now_ms)) > 1
+        at_ms, ended = self.rotated.get((account_id, webhook_id), (0, False))
+        if since_ms is not None and at_ms >= since_ms:
+            if secrets.current != secret:
+                raise RotationConflictError
+            return Rotation(secrets.previous_expires_at_ms if running else None, ended)
         if secrets.current == secret and overlaps:
             return Rotation(secrets.previous_expires_at_ms if running else None)
         if running and not force:
@@ -187,12 +195,8 @@ class FakeWebhookStore:
         old = secrets.current
         new = Secrets(secret, old, previous_until_ms) if overlaps else Secrets(secret)
         self.add(replace(webhook, updated_at_ms=now_ms), new)
+        self.rotated[account_id, webhook_id] = (max(now_ms, at_ms), running)
         return Rotation(previous_until_ms if overlaps else None, running and old != secret)
-
-    def has_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
-        self.failures.check("has_secret")
-        found = self.webhooks.get((account_id, webhook_id))
-        return found is not None and secret in {found[1].current, found[1].previous}
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         self.failures.check("restore_secret")

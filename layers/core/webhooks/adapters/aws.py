@@ -34,6 +34,12 @@ CALL_SECONDS = 9.0
 QUICK_CALL_SECONDS = 2.0
 """A call of a quick client at its slowest: one try, a second to connect and one to answer."""
 
+_TRIES = 3
+"""How often a request is made."""
+
+_CONFLICT = "TransactionConflictException"
+_CONFLICT_PAUSE_SECONDS = 0.03
+
 _CONNECTIONS = 64
 """As many as the dispatcher's threads, so that recording failures never waits for a connection."""
 
@@ -48,7 +54,7 @@ def client(service: str, endpoint_url: str | None = None, *, quick: bool = False
     config = Config(
         connect_timeout=1,
         read_timeout=1 if quick else READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 1 if quick else 3, "mode": "standard"},
+        retries={"total_max_attempts": 1 if quick else _TRIES, "mode": "standard"},
         max_pool_connections=_CONNECTIONS,
         parameter_validation=CHECKS_PARAMETERS,
         user_agent=_USER_AGENT,
@@ -58,7 +64,22 @@ def client(service: str, endpoint_url: str | None = None, *, quick: bool = False
     # botocore's own, since boto3 would load its transfers to S3 into each new function.
     session: Any = botocore.session.get_session()
     session.register_component("data_loader", _loader())
-    return session.create_client(service, endpoint_url=endpoint_url, config=config)
+    built = session.create_client(service, endpoint_url=endpoint_url, config=config)
+    if service == "dynamodb" and not quick:
+        built.meta.events.register("needs-retry.dynamodb", _pause_after_conflict)
+    return built
+
+
+def _pause_after_conflict(attempts: int, response: Any = None, **_: Any) -> float | None:
+    """Return the seconds until a write is made again that met a transaction on its item.
+
+    A plain write is refused while a transaction on the same item is under way, for some
+    milliseconds. The SDK makes it again in none of its modes (`botocore.retries`).
+    """
+    if response is None or attempts >= _TRIES:
+        return None
+    code = response[1].get("Error", {}).get("Code")
+    return _CONFLICT_PAUSE_SECONDS * attempts if code == _CONFLICT else None
 
 
 @functools.cache

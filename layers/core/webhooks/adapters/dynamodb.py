@@ -253,6 +253,7 @@ class DynamoDBWebhookStore:
         previous_until_ms: int,
         now_ms: int,
         force: bool = False,
+        since_ms: int | None = None,
     ) -> Rotation | None:
         """Move the secret aside and write the new one, inside one expression that reads neither."""
         rotation = SecretRotation(
@@ -263,17 +264,7 @@ class DynamoDBWebhookStore:
             previous_until_ms=previous_until_ms,
             now_ms=now_ms,
         )
-        return rotation.make(force=force)
-
-    def has_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
-        """Write the secret over itself, on the condition that it is one of the webhook's two.
-
-        No role of the api's may read a secret, and the outcome of a condition is no read.
-        """
-        expression = "SET #secret = #secret"
-        is_one = "#secret = :secret OR attribute_exists(#secret) AND previous_secret = :secret"
-        values = {"secret": {"S": secret}}
-        return self._update(self._update_of(account_id, webhook_id, expression, values, is_one))
+        return rotation.make(force=force, since_ms=since_ms)
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook whose secret went missing a new one."""

@@ -3,7 +3,7 @@
 A rotation is one transaction: the webhook's secrets, and the record of its last rotation beside the
 deliveries. The api's role may name a secret only in an expression that names nothing it may read,
 so that no secret can be copied to where it is shown. Therefore what it may read of a rotation, its
-number and the end of its overlap, is in that record.
+number, its time and the end of its overlap, is in that record.
 """
 
 from __future__ import annotations
@@ -40,10 +40,15 @@ _REMOVE_PREVIOUS = "REMOVE previous_secret, previous_secret_expires_at"
 
 
 class _Record(NamedTuple):
-    """The last rotation of a webhook: its number, and the end of its overlap."""
+    """The last rotation of a webhook: its number, the end of its overlap, its time.
+
+    With `ended_overlap` it ended the overlap of the one before it.
+    """
 
     number: int
     until_ms: int
+    at_ms: int = 0
+    ended_overlap: bool = False
 
 
 _NEVER = _Record(0, 0)
@@ -75,9 +80,11 @@ class SecretRotation:
         self._now_ms = now_ms
         self._overlaps = previous_until_ms > now_ms
 
-    def make(self, *, force: bool) -> Rotation | None:
+    def make(self, *, force: bool, since_ms: int | None = None) -> Rotation | None:
         """Rotate; None where there is no secret to rotate (see the port)."""
         seen = self._read()
+        if since_ms is not None and seen.at_ms >= since_ms:
+            return self._made_since(seen)
         reasons = self._write(seen, force=False)
         if not reasons:
             return self._made(Rotation(self._until_ms if self._overlaps else None))
@@ -86,12 +93,32 @@ class SecretRotation:
         made = self._made_before(force=force)
         if made is not None:
             return self._made(made)
-        if force and not self._write(seen, force=True):
-            return self._made(Rotation(self._until_ms if self._overlaps else None, True))
-        if force or not self._holds(_EXISTS):
+        if force:
+            return self._forced(seen)
+        if not self._holds(_EXISTS):
             return None
         until_ms = self._read().until_ms
         raise OverlapRunningError(until_ms if until_ms > self._now_ms else None)
+
+    def _forced(self, seen: _Record) -> Rotation | None:
+        """Rotate whatever there is to end."""
+        if not self._write(seen, force=True):
+            return self._made(Rotation(self._until_ms if self._overlaps else None, True))
+        # An earlier send of this write was taken, and its answer lost.
+        made = self._made_before(force=True)
+        return made and self._made(made._replace(ended_overlap=True))
+
+    def _made_since(self, seen: _Record) -> Rotation | None:
+        """Return the rotation of an earlier try of the call, as it is by now.
+
+        Another one that was made since the first try is not undone: its secret is in use.
+        """
+        if self._holds(_IS_CURRENT):
+            until_ms = seen.until_ms if self._lives(seen.until_ms) else None
+            return Rotation(until_ms, seen.ended_overlap)
+        if self._holds(_EXISTS):
+            raise RotationConflictError
+        return None
 
     def _write(self, seen: _Record, *, force: bool) -> list[str]:
         """Rotate in one transaction; returns the reasons where a condition stopped it.
@@ -124,6 +151,9 @@ class SecretRotation:
                 **self._record_key,
                 "rotation": items.number(seen.number + 1),
                 "until": items.number(self._until_ms if self._overlaps else 0),
+                # No two processes' clocks are quite the same.
+                "at": items.number(max(self._now_ms, seen.at_ms)),
+                "ended_overlap": {"BOOL": force},
                 "expires_at": items.number(end_ms // 1000 + _DAY_SECONDS),
             },
         }
@@ -142,10 +172,12 @@ class SecretRotation:
         if not self._holds(_IS_CURRENT):
             return None
         until_ms = self._read().until_ms
-        lives = until_ms > self._now_ms and self._holds(
-            f"{_IS_CURRENT} AND previous_secret_expires_at = :until", until_ms=until_ms
-        )
-        return Rotation(until_ms if lives else None)
+        return Rotation(until_ms if self._lives(until_ms) else None)
+
+    def _lives(self, until_ms: int) -> bool:
+        """Tell whether the overlap that ends at a time is running: a receiver may have ended it."""
+        overlap = f"{_IS_CURRENT} AND previous_secret_expires_at = :until"
+        return until_ms > self._now_ms and self._holds(overlap, until_ms=until_ms)
 
     def _holds(self, condition: str, expression: str = _NOTHING, *, until_ms: int = 0) -> bool:
         """Tell whether a condition on the secrets holds, by an update under it.
@@ -184,7 +216,14 @@ class SecretRotation:
                 TableName=self._deliveries_table, Key=self._record_key, ConsistentRead=True
             )
         item = answer.get("Item")
-        return _Record(int(item["rotation"]["N"]), int(item["until"]["N"])) if item else _NEVER
+        if not item:
+            return _NEVER
+        return _Record(
+            int(item["rotation"]["N"]),
+            int(item["until"]["N"]),
+            int(item["at"]["N"]),
+            item["ended_overlap"]["BOOL"],
+        )
 
     def _made(self, rotation: Rotation) -> Rotation:
         """Note when the webhook was changed, which is no reason to withhold the new secret."""

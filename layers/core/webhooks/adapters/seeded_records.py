@@ -82,10 +82,11 @@ class SeededRecords(DynamoDBPersistenceLayer):
         if found is None:
             return
         stored = self._read(found)
+        # Of a call that was left too: it may have made what its own body says.
+        self._validate_payload(data_payload=data_record, stored_data_record=stored)
         if self._left(stored):
             self._take_over(data_record, found)
             return
-        self._validate_payload(data_payload=data_record, stored_data_record=stored)
         raise IdempotencyItemAlreadyExistsError(old_data_record=stored)
 
     def _read(self, item: Mapping[str, Any]) -> DataRecord:
@@ -107,7 +108,6 @@ class SeededRecords(DynamoDBPersistenceLayer):
             ":mine": {"S": self._holder},
             ":seed": found.get(SEED, {"S": self.seed}),
             ":until": _in_progress_until(data_record),
-            ":validation": {"S": str(data_record.payload_hash)},
             ":in_progress": {"S": _IN_PROGRESS},
         }
         held = "attribute_not_exists(holder)"
@@ -116,14 +116,11 @@ class SeededRecords(DynamoDBPersistenceLayer):
         changed = self._refused(
             self.client.update_item,
             Key=self._get_key(data_record.idempotency_key),
-            UpdateExpression=(
-                "SET holder = :mine, seed = :seed, #until = :until, #validation = :validation"
-            ),
+            UpdateExpression="SET holder = :mine, seed = :seed, #until = :until",
             ConditionExpression=f"#status = :in_progress AND {held}",
             ExpressionAttributeNames={
                 "#status": self.status_attr,
                 "#until": self.in_progress_expiry_attr,
-                "#validation": self.validation_key_attr,
             },
             ExpressionAttributeValues=values,
         )

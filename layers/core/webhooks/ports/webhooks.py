@@ -117,6 +117,7 @@ class WebhookStore(Protocol):
         previous_until_ms: int,
         now_ms: int,
         force: bool = False,
+        since_ms: int | None = None,
     ) -> Rotation | None:
         """Make `secret` the current one and keep the old one to the time given.
 
@@ -125,12 +126,10 @@ class WebhookStore(Protocol):
         is absent, or has no secret that could be rotated. Raises OverlapRunningError while the
         overlap of an earlier rotation runs, RotationConflictError where another rotation came
         first; with `force` neither: then the older of two secrets ends.
-        """
 
-    def has_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
-        """Tell whether a secret is one of the webhook's two, without a read of either.
-
-        False also where the webhook is absent. It costs a write.
+        `since_ms` is given where the call is made again: the Unix milliseconds of its first try.
+        Where the webhook's last rotation is not earlier, it is that try's, and is returned as it is
+        by now, or another's, and RotationConflictError is raised, with `force` too.
         """
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:

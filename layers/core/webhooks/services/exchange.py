@@ -94,10 +94,10 @@ class Exchange:
         both_ms = first.duration_ms + second.duration_ms
         if second.succeeded:
             self._end_overlap(delivery, new)
-        elif overlaps:
-            self._learn_refusal(delivery, first, destination.secrets)
         if rotation.telling(first, second):
             return Exchanged(replace(second, duration_ms=both_ms), 2, SignedWith.NEW)
+        if overlaps:
+            self._learn_refusal(delivery, destination.secrets)
         return Exchanged(replace(first, duration_ms=both_ms), 2, old)
 
     def _second_secret(
@@ -132,9 +132,7 @@ class Exchange:
             # The delivery succeeded all the same; the next one ends the overlap.
             self._log("overlap_not_ended", delivery, error)
 
-    def _learn_refusal(self, delivery: Delivery, first: Outcome, secrets: Secrets) -> None:
-        if first.status_code in rotation.SIGNATURE_STATUSES:
-            return
+    def _learn_refusal(self, delivery: Delivery, secrets: Secrets) -> None:
         try:
             self._destinations.refused_both(
                 delivery.account_id, delivery.webhook_id, secrets, self._now_ms()

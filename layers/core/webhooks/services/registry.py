@@ -132,10 +132,12 @@ class Registry:
             updated_at_ms=seed.now_ms,
             **registration.settings(),
         )
-        # What is there was let in: names may have moved since, and others may have come.
-        if not (seed.repeated and self._store.get(account_id, webhook.id)):
-            self._check_addresses(registration.url)
-            self._check_host(account_id, registration.url, consistent=False)
+        # What is there was let in: names may have moved since, others may have come, and the limits
+        # may be other ones. It may have been sent events: it is not removed any more.
+        if seed.repeated and self._store.get(account_id, webhook.id):
+            return Registered(webhook, secret)
+        self._check_addresses(registration.url)
+        self._check_host(account_id, registration.url, consistent=False)
         self._store.create(webhook, secret, limit=self._max_webhooks)
         try:
             # Others may have been registered at the same time. They all look again, so that too
@@ -229,8 +231,8 @@ class Registry:
         Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: a rotation
         within the overlap is refused, and with `force` ends the older one. Where the old one went
         missing, what waits for want of it is sent from now on. A repeated `seed` gives the rotation
-        that its call has made already. Raises InvalidWebhookError, OverlapRunningError,
-        RotationConflictError, UnavailableError.
+        that its call has made already, and undoes none that was made since. Raises
+        InvalidWebhookError, OverlapRunningError, RotationConflictError, UnavailableError.
         """
         broken = [*secret_problems(secret)] if secret is not None else []
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
@@ -242,16 +244,20 @@ class Registry:
             return None
         seed = seed or self._fresh()
         new = _secret(secret, seed, "rotated secret")
-        if seed.repeated and self._store.has_secret(account_id, webhook_id, new):
-            until_ms = seed.now_ms + overlap_seconds * 1000
-            return Rotated(new, until_ms if overlap_seconds else None)
         # The overlap begins with the write: of a repeated call, that is later than its seed.
-        now_ms = self._now_ns() // 1_000_000 if seed.repeated else seed.now_ms
+        now_ms = max(seed.now_ms, self._now_ns() // 1_000_000) if seed.repeated else seed.now_ms
+        since_ms = seed.now_ms if seed.repeated else None
         until_ms = now_ms + overlap_seconds * 1000
         # A second time where another call restored the secret in between.
         for _ in range(2):
             made = self._store.rotate_secret(
-                account_id, webhook_id, new, previous_until_ms=until_ms, now_ms=now_ms, force=force
+                account_id,
+                webhook_id,
+                new,
+                previous_until_ms=until_ms,
+                now_ms=now_ms,
+                force=force,
+                since_ms=since_ms,
             )
             if made is not None:
                 return Rotated(new, *made)
