@@ -70,7 +70,7 @@ test: .venv/.ready ## Run the tests, with coverage
 
 .PHONY: test-dynamodb
 test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)
-	@$(BIN)/python tests/dynamodb_local/run.py $(BIN)/python -m pytest -q -k dynamodb-local tests/integration tests/soak
+	@$(BIN)/python tests/dynamodb_local/run.py $(BIN)/python -m pytest -q -k dynamodb-local tests/integration tests/soak tests/faults/test_lost_answers.py
 
 # On AWS's own engine where it can be had: moto's slows down as its tables fill.
 ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -50,7 +51,8 @@ def receiver() -> Iterator[Callable[..., Receiver]]:
     running: list[Receiver] = []
 
     def make(*answers: Script, **options: object) -> Receiver:
-        made = Receiver(*answers, path=PATH, **options)  # type: ignore[arg-type]
+        path = f"{PATH}/{uuid4().hex}"
+        made = Receiver(*answers, path=path, own_path=True, **options)  # type: ignore[arg-type]
         running.append(made.__enter__())
         return made
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROWS = range(1, 104)
+ROWS = range(1, 105)
 _TEST = re.compile(r"test_row_([0-9]{2,3})_(\w+)")
 _LINE = re.compile(r"\| ([0-9]+) \|.*\| (.*) \|")
 

@@ -215,14 +215,15 @@ def test_row_88_of_ten_rotations_at_once_one_is_made(
 
 
 class Gate:
-    """Lets requests through once so many have come: what they read, all of them read."""
+    """Hands answers over once there are so many: no call goes on before all have read."""
 
     def __init__(self, parties: int) -> None:
         self._barrier = threading.Barrier(parties)
 
     def __call__(self, send: Callable[[Any], Any], request: Any) -> Any:
+        answer = send(request)
         self._barrier.wait(timeout=60)
-        return send(request)
+        return answer
 
 
 class Verifying:

@@ -129,8 +129,22 @@ def test_a_body_is_the_same_however_it_is_carried(acme: ApiClient) -> None:
 def test_an_error_is_not_kept(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
     on_fakes.webhooks.failures.plan("create", True)
     assert acme.call("POST", json=BODY, headers=MINE).status == 503
+    assert acme.call("POST", json=BODY, headers=MINE).status == 201
+
+
+def test_a_refused_call_may_be_corrected_under_its_key(acme: ApiClient) -> None:
     assert acme.call("POST", json={"url": 1}, headers=MINE).status == 422
     assert acme.call("POST", json={**BODY, "events": ["no"]}, headers=MINE).status == 422
+    assert acme.call("POST", json=BODY, headers=MINE).status == 201
+
+
+def test_a_call_that_may_have_been_made_keeps_its_key(
+    on_fakes: ApiOnFakes, acme: ApiClient
+) -> None:
+    on_fakes.webhooks.failures.plan("create", True)
+    assert acme.call("POST", json=BODY, headers=MINE).status == 503
+    other = acme.call("POST", json={**BODY, "description": "other"}, headers=MINE)
+    assert (other.status, other.error["code"]) == (409, "idempotency_conflict")
     assert acme.call("POST", json=BODY, headers=MINE).status == 201
 
 

@@ -96,7 +96,8 @@ class Receiver:
     `on_connect` does something to each new connection before TLS and before any request, and
     the connection goes on to be served unless that closes it. `public_url` leads to it from
     elsewhere, on `port` of this machine. `window_bytes` is how much the system takes for it that
-    it has not read; without it, the system's own choice.
+    it has not read; without it, the system's own choice. With `own_path` what comes for another
+    path is 404 and not among its requests: a port may have been another receiver's a moment ago.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Receiver:
         port: int = 0,
         public_url: str = "",
         window_bytes: int | None = None,
+        own_path: bool = False,
     ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
@@ -115,6 +117,7 @@ class Receiver:
         self._context = server_context() if tls is True else tls or None
         self._on_connect = on_connect
         self._path = path
+        self._own_path = own_path
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._public_url = public_url
@@ -200,6 +203,9 @@ class Receiver:
                 request = _read_request(stream, number, self._is_early)
                 if request is None:
                     return
+                if self._own_path and request.path != self._path:
+                    connection.sendall(Answer(404).encode())
+                    continue
                 answer = self._next_answer(request)
                 if isinstance(answer, Raw | Early):
                     answer.act(connection, self._stop)

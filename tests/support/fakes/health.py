@@ -77,7 +77,9 @@ class FakeHealthStore:
         changed = self.change("count", (account_id, webhook_id), change)
         return None if changed is None else changed.health
 
-    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+    def succeeded(
+        self, account_id: str, webhook_id: str, now_ms: int, *, told_down: bool = False
+    ) -> bool:
         was_down = False
 
         def change(webhook: Webhook) -> Webhook | None:
@@ -121,7 +123,9 @@ class FakeHealthStore:
 
         self.change("end_probation", (account_id, webhook_id), change)
 
-    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
+    def passed(
+        self, key: RecoveryKey, now_ms: int, *, proven: bool, told_down: bool = False
+    ) -> bool:
         was_down = False
 
         def change(webhook: Webhook) -> Webhook | None:

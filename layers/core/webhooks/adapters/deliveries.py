@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import delivery_items, event_claims, items
 from webhooks.adapters.aws import CALL_SECONDS, error_code, unavailable_on_failure
+from webhooks.adapters.own_writes import left, made_before
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.event import EventClaim
@@ -296,11 +297,12 @@ class DynamoDBDeliveryStore:
                     ConditionExpression=condition,
                     ExpressionAttributeNames=_names(expression, condition),
                     ExpressionAttributeValues=values,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
-                return False
+                return made_before(error, left({"expiring": values[":true"]})) is not None
         return True
 
     def _change_one(

@@ -222,7 +222,7 @@ class DynamoDBWebhookStore:
     ) -> bool:
         """Have another recovery probe a webhook that is down or has a pause, which ends.
 
-        In one conditional write.
+        In one conditional write, whose own recovery is no reason not to make it again.
         """
         cleared = (*webhook_items.FAILURE_ATTRIBUTES, *webhook_items.WINDOW_ATTRIBUTES)
         forgotten = (*cleared, "draining_since", webhook_items.NOT_BEFORE)
@@ -239,7 +239,8 @@ class DynamoDBWebhookStore:
             values,
             f"(#circuit = :circuit OR #{webhook_items.NOT_BEFORE} > :{webhook_items.ASKED}) AND "
             "active = :enabled AND "
-            "(attribute_not_exists(#asked_at) OR #asked_at <= :before)",
+            "(attribute_not_exists(#asked_at) OR #asked_at <= :before "
+            "OR #recovery_id = :recovery_id)",
             named=forgotten,
         )
         return self._update(update)
@@ -269,7 +270,10 @@ class DynamoDBWebhookStore:
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
         """Give a webhook whose secret went missing a new one."""
         expression = f"SET #secret = :secret REMOVE {_OVERLAP_ATTRIBUTES}"
-        has_none = "attribute_exists(webhook_id) AND attribute_not_exists(#secret)"
+        # Or this very one: the answer to the first may have been lost.
+        is_none = "attribute_not_exists(#secret)"
+        is_made = "#secret = :secret AND attribute_not_exists(previous_secret)"
+        has_none = f"attribute_exists(webhook_id) AND ({is_none} OR {is_made})"
         values = {"secret": {"S": secret}}
         return self._update(self._update_of(account_id, webhook_id, expression, values, has_none))
 

@@ -8,7 +8,9 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
-from webhooks.adapters.probations import CLEARED_PROBATION, CLEARED_WINDOW, Probations
+from webhooks.adapters.own_writes import Recognise, left, made_before
+from webhooks.adapters.probations import CLEARED_PROBATION, Probations, taken_down
+from webhooks.adapters.recoveries import Recoveries
 from webhooks.domain.health import (
     FAILURES_TO_OPEN,
     WINDOW_MS,
@@ -19,14 +21,12 @@ from webhooks.domain.health import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Literal
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from webhooks.domain.health import Health, Window
 
-_RECOVERING_INDEX = "recovering"
 _UNCHANGED = webhook_items.UNCHANGED
 _EXISTS = "attribute_exists(webhook_id)"
 _WINDOW_IS_LIVE = "window_since > :ended"
@@ -42,11 +42,11 @@ class _Counting(NamedTuple):
     added: str = ""
 
 
-class DynamoDBHealthStore(Probations):
+class DynamoDBHealthStore(Probations, Recoveries):
     """Health, in conditional updates: of a thousand calls at once, one is told that it was the one.
 
-    A call whose first try was made and whose answer was lost is told that it was not. So a notice
-    may be lost that way, and never be given twice.
+    So is one whose answer was lost and that the SDK sends again: it recognises what it wrote. Then,
+    and only then, two may be told so: what comes of it, as a notice, comes at least once.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
@@ -113,22 +113,29 @@ class DynamoDBHealthStore(Probations):
         }
         begun = values | {":now": items.number(now_ms)}
         tries = (
-            (goes_on, _WINDOW_IS_LIVE, values),
-            (begins, _NO_WINDOW_IS_LIVE, begun),
-            (goes_on, _WINDOW_IS_LIVE, values),
+            (goes_on, _WINDOW_IS_LIVE, values, None),
+            (begins, _NO_WINDOW_IS_LIVE, begun, left({"window_since": begun[":now"]})),
+            (goes_on, _WINDOW_IS_LIVE, values, None),
         )
-        for expression, which, given in tries:
+        for expression, which, given, ours in tries:
             condition = f"{counting.condition} AND {which}"
-            after = self._update(*owner, expression, condition, given)
+            after = self._update(*owner, expression, condition, given, recognise=ours)
             if after is not None:
                 return webhook_items.read_health(after)
         return None
 
-    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+    def succeeded(
+        self, account_id: str, webhook_id: str, now_ms: int, *, told_down: bool = False
+    ) -> bool:
         """Begin to count anew; True only for the first call since the webhook went down."""
         cleared = f"REMOVE {', '.join([*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN])}"
         is_open = {":open": {"S": Circuit.OPEN.value}}
         on_trial = {":trial": {"S": Comeback.TRIAL.value}}
+        taken = taken_down(now_ms, told_down=told_down)
+        draining = {
+            "circuit": {"S": Circuit.DRAINING.value},
+            "draining_since": items.number(now_ms),
+        }
         taken_from_open = self._update(
             account_id,
             webhook_id,
@@ -144,6 +151,7 @@ class DynamoDBHealthStore(Probations):
                 ":yes": {"BOOL": True},
             },
             returns="ALL_OLD",
+            recognise=left(draining, taken=taken),
         )
         if taken_from_open is not None:
             return webhook_items.was_down(taken_from_open)
@@ -156,6 +164,7 @@ class DynamoDBHealthStore(Probations):
             "(attribute_not_exists(circuit) OR circuit <> :open)",
             is_open,
             returns="ALL_OLD",
+            recognise=lambda item: _cleared(item, taken),
         )
         if before is not None:
             return webhook_items.DOWN in before
@@ -214,6 +223,7 @@ class DynamoDBHealthStore(Probations):
             f"active = :enabled AND {enough} AND "
             "(attribute_not_exists(circuit) OR circuit = :draining)",
             values,
+            recognise=lambda item: item if _opened(item, values) else None,
         )
         return None if opened is None else webhook_items.read_health(opened).recovery_id
 
@@ -229,6 +239,7 @@ class DynamoDBHealthStore(Probations):
                 ":enabled": {"BOOL": True},
                 ":since": items.number(failing_since_ms),
             },
+            recognise=left({"warned_at": items.number(now_ms)}),
         )
         return warned is not None
 
@@ -265,84 +276,15 @@ class DynamoDBHealthStore(Probations):
             f"{webhook_items.TARGET_CHANGED} = :now",
             condition,
             values,
+            recognise=left(
+                {
+                    "active": values[":disabled"],
+                    "disabled_reason": values[":reason"],
+                    webhook_items.TARGET_CHANGED: values[":now"],
+                }
+            ),
         )
         return disabled is not None
-
-    def keep(self, key: RecoveryKey, due_ms: int) -> None:
-        """Note when the next step of a recovery is due, unless another has taken its place."""
-        values = {":due": items.number(due_ms), ":id": {"S": key.recovery_id}}
-        self._update_recovery(key, "SET recovery_due_at = :due", values)
-
-    def end(
-        self, key: RecoveryKey, draining_since_ms: int, *, not_before_ms: int | None = None
-    ) -> bool:
-        """End a recovery that drains since this very time, or whose webhook is disabled."""
-        ended = self._update(
-            key.account_id,
-            key.webhook_id,
-            f"REMOVE {', '.join(webhook_items.RECOVERY_ATTRIBUTES)}, {CLEARED_WINDOW}",
-            "recovery_id = :id AND "
-            "((circuit = :draining AND draining_since = :since AND "
-            "(attribute_not_exists(not_before) OR not_before <= :known)) OR active = :disabled)",
-            {
-                ":known": items.number(not_before_ms or 0),
-                ":id": {"S": key.recovery_id},
-                ":since": items.number(draining_since_ms),
-                ":draining": {"S": Circuit.DRAINING.value},
-                ":disabled": {"BOOL": False},
-            },
-        )
-        return ended is not None
-
-    def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
-        """Have another recovery take a recovery's place; True only for the one call that did it."""
-        change = "SET recovery_id = :new, recovery_due_at = :due"
-        values = {
-            ":id": {"S": key.recovery_id},
-            ":new": {"S": new_id},
-            ":due": items.number(due_ms),
-        }
-        return self._update_recovery(key, change, values)
-
-    def _update_recovery(self, key: RecoveryKey, change: str, values: items.Item) -> bool:
-        """Change a recovery, of a deleted webhook too; False where another took its place."""
-        return any(
-            self._update(key.account_id, webhook_id, change, "recovery_id = :id", values)
-            is not None
-            for webhook_id in (key.webhook_id, f"{items.DELETED_WEBHOOKS}{key.webhook_id}")
-        )
-
-    def forget(self, key: RecoveryKey) -> None:
-        """Take the recovery of a deleted webhook out of the index."""
-        self._update(
-            key.account_id,
-            f"{items.DELETED_WEBHOOKS}{key.webhook_id}",
-            "REMOVE recovering, recovery_due_at",
-            "recovering = :recovering",
-            {":recovering": {"S": webhook_items.RECOVERING}},
-        )
-
-    def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
-        """Return recoveries whose next step was due before a time, the longest overdue first."""
-        with unavailable_on_failure("finding recoveries"):
-            answer = self._client.query(
-                TableName=self._table,
-                IndexName=_RECOVERING_INDEX,
-                KeyConditionExpression="recovering = :recovering AND recovery_due_at < :before",
-                ExpressionAttributeValues={
-                    ":recovering": {"S": webhook_items.RECOVERING},
-                    ":before": items.number(before_ms),
-                },
-                Limit=limit,
-            )
-        return [
-            RecoveryKey(
-                item["account_id"]["S"],
-                item["webhook_id"]["S"].removeprefix(items.DELETED_WEBHOOKS),
-                item["recovery_id"]["S"],
-            )
-            for item in answer["Items"]
-        ]
 
     def _update(
         self,
@@ -353,8 +295,12 @@ class DynamoDBHealthStore(Probations):
         values: items.Item,
         *,
         returns: Literal["ALL_NEW", "ALL_OLD"] = "ALL_NEW",
+        recognise: Recognise | None = None,
     ) -> Any:
-        """Return the webhook's item as it then is, or was; None where the condition failed."""
+        """Return the webhook's item as it then is, or was; None where the condition failed.
+
+        What `recognise` knows for this very write is answered with as if the first was.
+        """
         with unavailable_on_failure("recording a webhook's health"):
             try:
                 answer = self._client.update_item(
@@ -364,12 +310,29 @@ class DynamoDBHealthStore(Probations):
                     ConditionExpression=condition,
                     ExpressionAttributeValues=values,
                     ReturnValues=returns,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD" if recognise else "NONE",
                 )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
-                return None
+                return made_before(error, recognise) if recognise else None
         return answer.get("Attributes", {})
+
+
+def _cleared(item: items.Item, taken: items.Item) -> items.Item | None:
+    """Recognise the write that cleared the failures of a webhook whose circuit is not open."""
+    is_open = item.get("circuit") == {"S": Circuit.OPEN.value}
+    return None if is_open else left({}, absent=("failures", webhook_items.DOWN), taken=taken)(item)
+
+
+def _opened(item: items.Item, values: items.Item) -> bool:
+    """Tell whether an opening is what an item shows: its recovery, or what it was opened for."""
+    if item.get("recovery_id") == values[":recovery_id"]:
+        return True
+    since = values[":since"]
+    if ":enough" in values:
+        since = item.get("failing_since", since)
+    return item.get("circuit") == values[":open"] and item.get(webhook_items.DOWN) == since
 
 
 def _list(*parts: str) -> str:

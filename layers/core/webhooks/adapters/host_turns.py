@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.own_writes import sent_again
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -111,5 +112,11 @@ class DynamoDBHostTurns:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
                 stored: Any = error.response.get("Item", {"next_at": {"N": "0"}})
-                return False, int(stored["next_at"]["N"])
+                return _is_begun(error, stored, values), int(stored["next_at"]["N"])
         return True, int(answer["Attributes"]["next_at"]["N"])
+
+
+def _is_begun(error: ClientError, stored: items.Item, values: Mapping[str, int]) -> bool:
+    """Tell whether what stopped the beginning of a line is that very beginning."""
+    begins = ":next" in values and stored["next_at"] == items.number(values[":next"])
+    return begins and sent_again(error.response)

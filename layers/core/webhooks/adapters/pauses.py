@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from webhooks.adapters import items, webhook_items
 from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.own_writes import made_before
 from webhooks.domain.health import Circuit, Comeback
 from webhooks.domain.pauses import LEAST_MOVE_MS
 from webhooks.ports.pauses import Paused
@@ -15,6 +16,7 @@ from webhooks.ports.pauses import Paused
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from webhooks.adapters.own_writes import Recognise
     from webhooks.domain.health import RecoveryKey
 
 _NOT_BEFORE = webhook_items.NOT_BEFORE
@@ -52,7 +54,8 @@ class DynamoDBPauseStore:
                 ":earlier": items.number(until_ms - LEAST_MOVE_MS),
                 ":updated_at": items.number(updated_at_ms),
             },
-            "ALL_OLD",
+            returns="ALL_OLD",
+            recognise=lambda item: _unpaused(item, until_ms),
         )
         changed_at_ms = int(update.item.get(_TARGET_CHANGED, {}).get("N", 0))
         if not update.item or changed_at_ms > updated_at_ms:
@@ -93,7 +96,9 @@ class DynamoDBPauseStore:
         expression: str,
         condition: str,
         values: items.Item,
+        *,
         returns: Literal["NONE", "ALL_OLD"] = "NONE",
+        recognise: Recognise | None = None,
     ) -> _Update:
         with unavailable_on_failure("recording a webhook's pause"):
             try:
@@ -109,5 +114,15 @@ class DynamoDBPauseStore:
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
+                before = made_before(error, recognise) if recognise else None
+                if before is not None:
+                    return _Update(before, made=True)
                 return _Update(error.response.get("Item", {}), made=False)
         return _Update(answer.get("Attributes", {}), made=True)
+
+
+def _unpaused(item: items.Item, until_ms: int) -> items.Item | None:
+    """Recognise the write of a pause; the one before it is not known any more, so there is none."""
+    if item.get(_NOT_BEFORE) != items.number(until_ms):
+        return None
+    return {name: value for name, value in item.items() if name != _NOT_BEFORE}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import items, webhook_items
+from webhooks.adapters.own_writes import left
 from webhooks.domain.health import Circuit, Comeback, Health, RecoveryKey, Tally
 
 if TYPE_CHECKING:
@@ -16,6 +17,14 @@ _ON_PROBATION = (
     f"attribute_exists({webhook_items.PROBATION}) AND draining_since = :since AND "
     "window_since = :since"
 )
+
+
+def taken_down(now_ms: int, *, told_down: bool) -> items.Item:
+    """Return what a success took of a webhook that was told to be down, as far as its caller knew.
+
+    The time stands for the one that is gone.
+    """
+    return {webhook_items.DOWN: items.number(now_ms)} if told_down else {}
 
 
 class Probations:
@@ -61,7 +70,9 @@ class Probations:
             values,
         )
 
-    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
+    def passed(
+        self, key: RecoveryKey, now_ms: int, *, proven: bool, told_down: bool = False
+    ) -> bool:
         """Have a webhook that is down drain, by its recovery's judgement."""
         cleared = [webhook_items.PROBATION, *webhook_items.WINDOW_ATTRIBUTES]
         if proven:
@@ -78,5 +89,13 @@ class Probations:
                 ":now": items.number(now_ms),
             },
             returns="ALL_OLD",
+            recognise=left(
+                {
+                    "recovery_id": {"S": key.recovery_id},
+                    "circuit": {"S": Circuit.DRAINING.value},
+                    "draining_since": items.number(now_ms),
+                },
+                taken=taken_down(now_ms, told_down=told_down),
+            ),
         )
         return proven and before is not None and webhook_items.was_down(before)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.own_writes import sent_again
 from webhooks.domain.ses import SesAccounts, SourceKind
 
 if TYPE_CHECKING:
@@ -58,4 +59,5 @@ class DynamoDBSesAccountStore:
                 Key=items.ses_account_key(kind, name),
                 ReturnValues="ALL_OLD",
             )
-        return bool(answer.get("Attributes"))
+        # Sent again it finds none, and says so though this very call removed it.
+        return bool(answer.get("Attributes")) or sent_again(answer)

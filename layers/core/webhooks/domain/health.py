@@ -179,6 +179,12 @@ class Health:
         return self.circuit is Circuit.OPEN and self.comeback is Comeback.TRIAL
 
     @property
+    def told_down(self) -> bool:
+        """Whether its owner was notified that it is down, and not yet of a success since."""
+        opened = self.circuit is Circuit.OPEN and self.comeback is not Comeback.SLOW
+        return opened or self.down_since_ms is not None
+
+    @property
     def awaits_probe(self) -> bool:
         """Whether its owner enabled it, or asked for a probe, and no attempt was made since."""
         enabled = self.comeback is Comeback.SLOW and not self.failures

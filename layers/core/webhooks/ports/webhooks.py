@@ -164,7 +164,11 @@ class DestinationStore(Protocol):
 
 
 class HealthStore(Protocol):
-    """The webhooks' health. Of any number of calls at once, one is told that it made a change."""
+    """The webhooks' health. Of any number of calls at once, one is told that it made a change.
+
+    It is told so also where the answer to its write was lost, and the write was sent again. Then,
+    and only then, another call of the same millisecond may be told so too.
+    """
 
     def failed(
         self,
@@ -195,12 +199,16 @@ class HealthStore(Protocol):
     ) -> Health | None:
         """Count attempts in the webhook's window alone, as `failed` does."""
 
-    def succeeded(self, account_id: str, webhook_id: str, now_ms: int) -> bool:
+    def succeeded(
+        self, account_id: str, webhook_id: str, now_ms: int, *, told_down: bool = False
+    ) -> bool:
         """Begin to count failures anew, and take the circuit from open, but not from a trial.
 
         A webhook that was open is on probation from then on: its window begins, with nothing in it.
 
         True only for the first call since the webhook was opened, whatever its owner did meanwhile.
+        `told_down` is whether the caller read that its owner was notified that it is down: that
+        decides where the answer to the write that clears this was lost.
         """
 
     def count_on_probation(
@@ -214,11 +222,13 @@ class HealthStore(Protocol):
     def end_probation(self, account_id: str, webhook_id: str, since_ms: int) -> None:
         """Remove the window of the probation that began at a time, unless that is over."""
 
-    def passed(self, key: RecoveryKey, now_ms: int, *, proven: bool) -> bool:
+    def passed(
+        self, key: RecoveryKey, now_ms: int, *, proven: bool, told_down: bool = False
+    ) -> bool:
         """Have a webhook that is down drain, by its recovery's judgement.
 
         True where it is the first success to notify of since the webhook was opened: only where
-        it is `proven` by one.
+        it is `proven` by one. `told_down` as in `succeeded`.
         """
 
     def open(

@@ -40,7 +40,7 @@ Fact = str | int | None
 
 
 class HealthKeeper:
-    """Keeps the webhooks' health, and says so, once, when it changes.
+    """Keeps the webhooks' health, and says so when it changes: once, unless an answer was lost.
 
     Where our own side fails here, nothing of a delivery is lost: the next attempt counts instead.
     A recovery without an execution is given it with the message that comes again, or with the next
@@ -173,14 +173,15 @@ class HealthKeeper:
         UnavailableError.
         """
         key = RecoveryKey(webhook.account_id, webhook.id, recovery_id)
-        if self._store.passed(key, self._now_ms(), proven=proven):
+        told_down = webhook.health.told_down
+        if self._store.passed(key, self._now_ms(), proven=proven, told_down=told_down):
             self._recovered(webhook)
 
     def _succeeded(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
         now_ms = self._now_ms()
         health = webhook.health
         if health.changed_by_success and self._store.succeeded(
-            webhook.account_id, webhook.id, now_ms
+            webhook.account_id, webhook.id, now_ms, told_down=health.told_down
         ):
             self._recovered(webhook)
         if not is_counted(health, attempts, now_ms):

@@ -1,0 +1,220 @@
+"""Row 104: the answer to a write is lost, of every write that there is.
+
+What the SDK does then is here: it sends the same request again. That the page names every write is
+held against the source of the adapters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from support import samples
+from support.every_write import WRITES
+from support.lost_answers import Writes, contents, empty
+from support.stores import DYNAMODBS, open_dynamodb
+from support.writing import (
+    KEY,
+    NOTICE,
+    World,
+    Write,
+)
+from support.written import writing_methods
+from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
+from webhooks.adapters.sqs import SQSEventQueue, SQSReceivedMessages, SQSRejectedMessages
+from webhooks.adapters.stepfunctions import (
+    StepFunctionsJobScheduler,
+    StepFunctionsRetryScheduler,
+)
+from webhooks.domain.intake import RejectedMessage
+from webhooks.domain.resending import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_UNFIXED = frozenset({"expiration", "in_progress_expiration"})
+"""What Powertools takes of its own clock."""
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/faults.md"
+
+TEMPLATE = {"SesRule", "OperationalEventsRule", "Events", "Sweep"}
+"""What of the template has AWS write by itself."""
+
+
+@pytest.fixture(scope="module", params=DYNAMODBS)
+def client(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
+    with open_dynamodb(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def world(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr("webhooks.adapters.seeded_records.secrets.token_hex", lambda _: "holder")
+    yield World(client)
+    empty(client)
+
+
+def outcome(world: World, write: Write, *, lost: int | None = None, times: int = 1) -> Any:
+    """Return a call's answer, what it leaves in the tables, and how many writes it made."""
+    empty(world.client)
+    write.prepare(world)
+    answer = None
+    with Writes(lost).watched() as writes:
+        for _ in range(times):
+            answer = write.act(world)
+    if isinstance(answer, Exception):
+        answer = type(answer), str(answer)
+    if lost is not None:
+        assert len(writes.sent) == writes.calls + 1, "the SDK sent the write again"
+    return (answer, contents(world.client, but=_UNFIXED)), writes.calls
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_row_104_a_write_whose_answer_is_lost_is_made_once(world: World, name: str) -> None:
+    write = WRITES[name]
+    once, calls = outcome(world, write)
+    assert calls
+    found = [outcome(world, write, lost=place)[0] for place in range(calls)]
+    if write.twice:
+        # What only looks is not counted.
+        twice, _ = outcome(world, write, times=2)
+        assert twice in found
+        found = [each for each in found if each != twice]
+    for each in found:
+        assert each == once
+
+
+class Services:
+    """A queue, a state machine and a bus, and what each has in the end."""
+
+    def __init__(self) -> None:
+        self.sqs: Any = boto3.client("sqs", region_name="us-east-1")
+        self.states: Any = boto3.client("stepfunctions", region_name="us-east-1")
+        self.url = self.sqs.create_queue(QueueName="queue")["QueueUrl"]
+        self.arn = self.states.create_state_machine(
+            name=uuid4().hex,
+            definition='{"StartAt":"A","States":{"A":{"Type":"Succeed"}}}',
+            roleArn="arn:aws:iam::123456789012:role/r",
+        )["stateMachineArn"]
+        events: Any = boto3.client("events", region_name="us-east-1")
+        self.bus = EventBridgeOperationalEvents(events, "stack")
+        self.retries = StepFunctionsRetryScheduler(self.states, self.arn, self.arn)
+        self.jobs = StepFunctionsJobScheduler(self.states, self.arn)
+
+    def messages(self) -> list[str]:
+        found = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)
+        return [message["Body"] for message in found.get("Messages", [])]
+
+    def executions(self) -> list[str]:
+        found = self.states.list_executions(stateMachineArn=self.arn)["executions"]
+        return [execution["name"] for execution in found]
+
+    def put(self) -> Any:
+        return SQSEventQueue(self.sqs, self.url).put([Outgoing("{}", "acc_1")])
+
+    def reject(self) -> Any:
+        message = RejectedMessage("m", "{}", "not_json", "detail")
+        return SQSRejectedMessages(self.sqs, self.url).put([message])
+
+    def delete(self) -> Any:
+        self.sqs.send_message(QueueUrl=self.url, MessageBody="{}")
+        received = self.sqs.receive_message(QueueUrl=self.url)["Messages"]
+        handles = [message["ReceiptHandle"] for message in received]
+        return SQSReceivedMessages(self.sqs, self.url).delete(handles)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of another service than DynamoDB, its answer, and how much is there in the end."""
+
+    act: Callable[[Services], Any]
+    operation: str
+    answer: Any = None
+    messages: int = 0
+    executions: int = 0
+
+
+REQUESTS = {
+    "SQSEventQueue.put": Request(Services.put, "SendMessageBatch", [], messages=2),
+    "SQSRejectedMessages.put": Request(Services.reject, "SendMessage", [], messages=2),
+    "SQSReceivedMessages.delete": Request(Services.delete, "DeleteMessageBatch"),
+    "StepFunctionsRetryScheduler.start": Request(
+        lambda on: on.retries.start(samples.delivery(), delay_seconds=5),
+        "StartExecution",
+        executions=1,
+    ),
+    "StepFunctionsRetryScheduler.resend": Request(
+        lambda on: on.retries.resend(samples.delivery().key, attempt=2, request_id="r"),
+        "StartExecution",
+        executions=1,
+    ),
+    "StepFunctionsJobScheduler.start": Request(
+        lambda on: on.jobs.start(KEY, delay_seconds=5), "StartExecution", executions=1
+    ),
+    "EventBridgeOperationalEvents.publish": Request(lambda on: on.bus.publish(NOTICE), "PutEvents"),
+    "EventBridgeOperationalEvents.publish_all": Request(
+        lambda on: on.bus.publish_all([NOTICE, NOTICE]), "PutEvents", []
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_row_104_a_request_whose_answer_is_lost_is_answered_the_same(name: str) -> None:
+    request = REQUESTS[name]
+    with mock_aws():
+        services = Services()
+        # What the test itself sends beforehand is another operation.
+        with Writes(0, request.operation).watched() as writes:
+            assert request.act(services) == request.answer
+        first, second = (sent for operation, sent in writes.sent if operation == request.operation)
+        assert first == second
+        assert len(services.messages()) == request.messages
+        assert len(services.executions()) == request.executions
+
+
+def documented() -> dict[str, str]:
+    """Return the second column of the page's table of writes, by the names in the first."""
+    section = PAGE.read_text().partition("\n## Every write, made twice\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    assert all(len(row) == 3 and all(cell.strip() for cell in row) for row in rows)
+    return {name: second for first, second, _ in rows for name in re.findall(r"`([^`]+)`", first)}
+
+
+def states_that_write() -> set[str]:
+    """Return the states that call another service than Lambda, as `retry.asl.yaml: DeadLetter`."""
+    return {
+        f"{path.name}: {name}"
+        for path in (ROOT / "statemachines").glob("*.asl.yaml")
+        for name, service in re.findall(
+            r"^ +(\w+):\n +Type: Task\n +Resource: (\S+)", path.read_text(), re.MULTILINE
+        )
+        if service.startswith("arn:aws:states:::")
+    }
+
+
+def test_row_104_the_page_names_every_write() -> None:
+    named = {*documented()}
+    assert named == writing_methods() | states_that_write() | {
+        f"template.yaml: {name}" for name in TEMPLATE
+    }
+
+
+def test_row_104_every_write_of_an_adapter_has_its_test() -> None:
+    tested = {name.partition(":")[0] for name in (*WRITES, *REQUESTS)}
+    assert tested == writing_methods()
+
+
+def test_row_104_the_page_says_of_which_writes_a_second_one_counts_again() -> None:
+    counted = {name.partition(":")[0] for name, write in WRITES.items() if write.twice}
+    found = {name for name, second in documented().items() if "counts again" in second.lower()}
+    assert found == counted
