@@ -43,7 +43,7 @@ _PAUSE_SECONDS = 0.5
 _PROGRESS_SECONDS = 10.0
 _LETTERS_SECONDS = 30.0
 _OWNERS_SECONDS = 60.0
-_CALM_PAUSE_SECONDS = 2.0
+_CALM_PAUSE_SECONDS = 4.0
 _QUEUED = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
