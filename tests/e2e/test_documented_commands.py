@@ -16,8 +16,9 @@ def test_an_erasure_is_asked_for_and_followed(stack: Stack, account: Account) ->
     begun = account.call("DELETE", "/api/v1/recipients/anna%40example.com").data
     # The page's first command asks for the same address again, and is answered with what began, or
     # with another erasure where that one's first pass is over, which in an empty account is soon.
-    asked, followed = run_commands("privacy.md", stack, account, ERASURE=begun["id"])
+    asked, followed, whole = run_commands("privacy.md", stack, account, ERASURE=begun["id"])
     assert asked["data"].keys() == begun.keys()
+    assert whole["data"]["id"] != begun["id"]
     assert followed["data"]["id"] == begun["id"]
 
 

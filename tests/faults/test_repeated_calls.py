@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 KINDS = [kind for kind in CALLS if kind != "events"]
 """Events have no ids but those of their content: they have a test of their own."""
 
-UNLIKE = [kind for kind in KINDS if kind not in {"named webhook", "own secret"}]
+ALIKE = {"named webhook", "own secret", "test", "check"}
+"""The steps of these are a webhook's and a replay's."""
+UNLIKE = [kind for kind in KINDS if kind not in ALIKE]
 """One of each that takes other steps than the others."""
 
 CHANGES = {"rotation"}
