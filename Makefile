@@ -66,7 +66,7 @@ ses-account: .venv/.ready ## Say whose SES's mail is: SET=shop-mail or TENANT=sh
 
 .PHONY: test
 test: .venv/.ready ## Run the tests, with coverage
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
 
 .PHONY: test-dynamodb
 test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)

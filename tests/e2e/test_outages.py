@@ -103,7 +103,8 @@ def test_an_operator_redrives_what_was_exhausted(stack: Stack, account: Account)
             with Program(sys.executable, *command, cwd=directory) as program:
                 program.process.wait(timeout=30)
                 counts = json.loads(program.output)
-                assert (" started" in program.errors) == bool(counts.get("started"))
+                # Progress is told now and then, and on a busy machine not after the last ones.
+                assert counts.get("started") or " started" not in program.errors
             return bool(counts.get("started") or counts.get("settled"))
 
         eventually(redriven, "the dead letters are redriven", timeout=40)
