@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from webhooks.adapters import external_ids, items, webhook_items
-from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.conditional import update_if
 from webhooks.adapters.rotations import SecretRotation
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError, UnavailableError
@@ -300,14 +299,7 @@ class DynamoDBWebhookStore:
 
     def _update(self, update: dict[str, Any]) -> bool:
         """Make an update; False where its condition does not hold."""
-        with unavailable_on_failure("changing a webhook"):
-            try:
-                self._client.update_item(**update)
-            except ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                return False
-        return True
+        return update_if(self._client, update, "changing a webhook")
 
     def delete(
         self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None

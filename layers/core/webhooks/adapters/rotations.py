@@ -11,10 +11,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import ClientError
-
 from webhooks.adapters import items
-from webhooks.adapters.aws import error_code, unavailable_on_failure
+from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.conditional import update_if
 from webhooks.adapters.transactions import CONDITION_FAILED, transact
 from webhooks.domain.errors import (
     OverlapRunningError,
@@ -201,14 +200,7 @@ class SecretRotation:
         return self._update(update)
 
     def _update(self, update: dict[str, Any]) -> bool:
-        with unavailable_on_failure("rotating a webhook's secret"):
-            try:
-                self._client.update_item(**update)
-            except ClientError as error:
-                if error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                return False
-        return True
+        return update_if(self._client, update, "rotating a webhook's secret")
 
     def _read(self) -> _Record:
         with unavailable_on_failure("reading a webhook's last rotation"):
