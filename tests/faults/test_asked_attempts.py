@@ -12,7 +12,6 @@ from support.world import World
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.health import CLEAN, DISABLE_AFTER_MS, FAILURES_TO_OPEN, Circuit
 from webhooks.domain.jobs.replay import Replay, select
-from webhooks.services.jobs.replay import ReplayJob
 from webhooks.services.redriver import Redriver
 
 REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500)
@@ -65,16 +64,7 @@ def replay(world: World) -> None:
     selection = select("2025-12-01T00:00:00Z", None, None, world.now_ms)
     record = Replay("acc_1", samples.WEBHOOK_ID, "replay-1", selection, world.now_ms, world.now_ms)
     store.create(record)
-    job = ReplayJob(
-        store=store,
-        walk=world.walk,
-        destinations=world.store,
-        retrier=world.retrier,
-        pauses=world.pauses,
-        observer=world.observer,
-        clock=world.clock,
-        deliveries_per_second=MANY,
-    )
+    job = world.make_replay_job(store, per_second=MANY)
     assert job.step(record.key, lambda: 60.0) is None
 
 

@@ -17,7 +17,6 @@ from webhooks.domain.health import Circuit, HealthState
 from webhooks.domain.jobs.replay import Replay, ReplayStatus, replay_id
 from webhooks.domain.selection import Selection
 from webhooks.ports import WebhookChanges
-from webhooks.services.jobs.replay import ReplayJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,16 +148,7 @@ def test_row_84_a_replay_waits_for_the_end_of_a_pause() -> None:
         updated_at_ms=world.now_ms,
     )
     world.replay_records.create(replay)
-    job = ReplayJob(
-        store=world.replay_records,
-        walk=world.walk,
-        destinations=world.store,
-        retrier=world.retrier,
-        pauses=world.pauses,
-        observer=world.observer,
-        clock=world.clock,
-        deliveries_per_second=5,
-    )
+    job = world.make_replay_job(world.replay_records, per_second=5)
     story.receiver = Once(5, asks(600))
 
     def step(state: Mapping[str, Any]) -> None:
@@ -338,16 +328,7 @@ def test_row_86_a_replay_passes_over_types_taken_off_and_a_resend_sends_them() -
         updated_at_ms=world.now_ms,
     )
     world.replay_records.create(replay)
-    job = ReplayJob(
-        store=world.replay_records,
-        walk=world.walk,
-        destinations=world.store,
-        retrier=world.retrier,
-        pauses=world.pauses,
-        observer=world.observer,
-        clock=world.clock,
-        deliveries_per_second=5,
-    )
+    job = world.make_replay_job(world.replay_records, per_second=5)
     while job.step(replay.key, lambda: 60.0) is not None:
         pass
     ended = world.replay_records.jobs[replay.key]

@@ -14,7 +14,6 @@ from webhooks.domain.delivery import FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.health import CLEAN
 from webhooks.domain.jobs.replay import Replay, ReplayStatus, select
 from webhooks.domain.pace import PATIENCE, SLOWEST
-from webhooks.services.jobs.replay import ReplayJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,16 +40,7 @@ class World(Services):
         )
         self.store_of_replays.create(self.begun)
         self.state: Mapping[str, Any] = {}
-        self.job = ReplayJob(
-            store=self.store_of_replays,
-            walk=self.walk,
-            destinations=self.store,
-            retrier=self.retrier,
-            pauses=self.pauses,
-            observer=self.observer,
-            clock=self.clock,
-            deliveries_per_second=RATE,
-        )
+        self.job = self.make_replay_job(self.store_of_replays, per_second=RATE)
         self.waits: list[float] = []
 
     def _missed(self, number: int, count: int, status: Status) -> str:

@@ -42,6 +42,7 @@ from webhooks.services.host_limits import HostLimits
 from webhooks.services.jobs import quota
 from webhooks.services.jobs.erasure import ErasureJob
 from webhooks.services.jobs.recovery import RecoveryJob
+from webhooks.services.jobs.replay import ReplayJob
 from webhooks.services.jobs.runner import JobRunner
 from webhooks.services.jobs.sweep import SweepJob
 from webhooks.services.jobs.sweep_deliveries import DeliverySweep
@@ -334,6 +335,19 @@ class World:
             ),
             observer=self.observer,
             clock=self.clock,
+        )
+
+    def make_replay_job(self, records: FakeJobStore[Replay], *, per_second: int) -> ReplayJob:
+        """Make what makes the steps of these replays, so many deliveries a second."""
+        return ReplayJob(
+            store=records,
+            walk=self.walk,
+            destinations=self.store,
+            retrier=self.retrier,
+            pauses=self.pauses,
+            observer=self.observer,
+            clock=self.clock,
+            deliveries_per_second=per_second,
         )
 
     def add(self, *numbers: int, **changes: Any) -> None:

@@ -17,7 +17,6 @@ from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
 from webhooks.domain.selection import Selection
 from webhooks.domain.webhook import Secrets
-from webhooks.services.jobs.replay import ReplayJob
 
 ANNA = "anna@example.com"
 RECOVERY = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-0")
@@ -113,16 +112,7 @@ def test_a_replay_sends_the_others(world: World) -> None:
         updated_at_ms=samples.NOW_MS,
     )
     store.create(replay)
-    replayer = ReplayJob(
-        store=store,
-        walk=world.walk,
-        destinations=world.store,
-        retrier=world.retrier,
-        pauses=world.pauses,
-        observer=world.observer,
-        clock=world.clock,
-        deliveries_per_second=2,
-    )
+    replayer = world.make_replay_job(store, per_second=2)
     while replayer.step(replay.key, lambda: 60.0) is not None:
         pass
     ended = store.jobs[replay.key]
