@@ -3,7 +3,7 @@
 Only what succeeded is kept: an error says what to correct, and the corrected call may come with the
 same key, unless an earlier try of it may have been done. What is kept is bound to the API key that
 made the call, so that nobody else is shown the secrets in it, another key of the same account
-included. It is kept sealed under that API key's text, which we do not have: whoever reads the table
+included. It is kept sealed under that API key's text, which we do not have: a reader of the table
 finds no key and no secret.
 
 A call that ended without an answer may have made something. Its ids, secrets and times follow from

@@ -31,7 +31,7 @@ def text_of(name: str) -> str:
 
 
 SENT_AT_MS = 1_900_000_000_000
-"""Behind all records, which are of the past for whoever reads them."""
+"""Behind all records, which are of the past for their readers."""
 
 
 def read(text: str) -> Message:
