@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -148,24 +150,31 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
 @contextmanager
 def _moto() -> Iterator[str]:
-    """Serve moto, its writes atomic as AWS's are; yields its url.
+    """Serve moto, empty, its writes atomic as AWS's are; yields its url."""
+    from local.atomic import one_at_a_time
 
-    A server, because moto inside the process would catch the sender's requests too.
+    url = _server()
+    with one_at_a_time():
+        try:
+            yield url
+        finally:
+            requests.post(f"{url}/moto-api/reset", timeout=10)
+
+
+@cache
+def _server() -> str:
+    """Start the process's one server of moto; returns its url.
+
+    A server, because moto inside the process would catch the sender's requests too. One for all
+    tests, because each takes half a second to stop.
     """
     from moto.server import ThreadedMotoServer
 
-    from local.atomic import one_at_a_time
-
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    with one_at_a_time():
-        server.start()
-        host, port = server.get_host_and_port()
-        endpoint_url = f"http://{host}:{port}"
-        try:
-            yield endpoint_url
-        finally:
-            requests.post(f"{endpoint_url}/moto-api/reset", timeout=10)
-            server.stop()
+    server.start()
+    atexit.register(server.stop)
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
 
 
 def sqs_event(
