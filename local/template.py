@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import re
 import sys
@@ -34,11 +36,17 @@ class Route(NamedTuple):
 
 def read(path: Path = TEMPLATE) -> dict[str, Any]:
     """Return the template as written, with the short forms of the intrinsics spelled out."""
-    template = yaml_parse(path.read_text(encoding="utf-8"))
+    template = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     if not isinstance(template, dict):
         msg = f"{path} does not hold a template"
         raise ValueError(msg)
     return template
+
+
+@functools.cache
+def _parsed(text: str) -> Any:
+    """Parse a text of YAML, once in a process."""
+    return yaml_parse(text)
 
 
 def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> 
             properties["ContentUri"] = _DUMMY_CODE
         elif resource["Type"] == "AWS::Serverless::StateMachine":
             source = path.parent / properties.pop("DefinitionUri")
-            properties["Definition"] = yaml_parse(source.read_text(encoding="utf-8"))
+            properties["Definition"] = copy.deepcopy(_parsed(source.read_text(encoding="utf-8")))
     template["Globals"]["Function"]["CodeUri"] = _DUMMY_CODE
     # Every role of the template spells its policies out, so the map of AWS's managed ones is empty.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
