@@ -123,7 +123,7 @@ format: .venv/.ready ## Format the code
 .PHONY: validate
 validate: .venv/.ready .venv-sam/.ready ## Check the template and what SAM makes of it
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
-	@$(BIN)/cfn-lint template.yaml
+	@$(BIN)/cfn-lint template.yaml deploying-role.yaml
 	@mkdir -p .cache
 	@$(BIN)/python -m local.template > .cache/transformed.json
 	@$(BIN)/cfn-lint .cache/transformed.json
@@ -151,12 +151,19 @@ sam-local: build ## Run every sample of events/ with `sam local invoke` (needs D
 DEPLOYMENT = $(BIN)/python -m local.deployment
 OF_STAGE = --stage "$(STAGE)" --sam "$(CURDIR)/$(SAM)" $(if $(YES),--yes)
 
+# Before the build: credentials, the stack's name and quotas need no minute to be looked at.
+PREFLIGHT = $(BIN)/python -m local.preflight $@ --stage "$(STAGE)" --parameters "$(PARAMETERS)" $(if $(YES),--yes)
+
 .PHONY: deploy
-deploy: build ## Build and deploy a stage: STAGE=dev, PARAMETERS="Name=value ...", YES=1
+deploy: .venv/.ready ## Check, build and deploy a stage: STAGE=dev, PARAMETERS="Name=value ...", YES=1
+	@$(PREFLIGHT)
+	@$(MAKE) --no-print-directory build
 	@exec $(DEPLOYMENT) deploy $(OF_STAGE) --parameters "$(PARAMETERS)"
 
 .PHONY: preview
-preview: build ## Show what a deployment would change, as a change set: STAGE=dev
+preview: .venv/.ready ## Show what a deployment would change, as a change set: STAGE=dev
+	@$(PREFLIGHT)
+	@$(MAKE) --no-print-directory build
 	@exec $(DEPLOYMENT) preview $(OF_STAGE) --parameters "$(PARAMETERS)"
 
 .PHONY: destroy

@@ -23,8 +23,16 @@ AGAIN = 0.1
 READ_UNITS = 1.1
 """Of a delivery, one webhook an event and ten messages a batch: the golden file's."""
 
+THREE_REGIONS = "us-east-1, us-west-2, eu-west-1"
+"""The regions in which Step Functions has higher quotas than elsewhere ("Step Functions service
+quotas" in its guide)."""
+
 INVOCATION_SECONDS = simulate.OWN_SECONDS + bill.RECEIVER_MS / 1000
 SLOW_SECONDS = simulate.OWN_SECONDS + 4.0
+
+_QUOTAS_HEAD = f"""\
+| Quota | {THREE_REGIONS} | Elsewhere | What it bounds | Events a second |
+|---|---|---|---|---|"""
 
 _LIMITS_HEAD = """\
 | Limit | Events a second | Events a day | Source | When it is reached |
@@ -54,10 +62,56 @@ class Limit(NamedTuple):
         )
 
 
+class Quota(NamedTuple):
+    """A quota of an account in a region: its default in the three regions, and elsewhere."""
+
+    name: str
+    in_three: int
+    elsewhere: int
+    bounds: str
+    events_per_one: float = 0.0
+    """How many events a second one a second allows; 0 where it bounds none."""
+
+    @property
+    def row(self) -> str:
+        """The row of the page's table."""
+        numbers = [f"{number:,}" for number in (self.in_three, self.elsewhere)]
+        events = "no bound"
+        if self.events_per_one:
+            most = [
+                f"{number * self.events_per_one:,.0f}" for number in (self.in_three, self.elsewhere)
+            ]
+            events = " and ".join(dict.fromkeys(most))
+        return f"| {self.name} | {' | '.join(numbers)} | {self.bounds} | {events} |"
+
+
+TRANSITIONS = len(machines.states_entered(machines.definition("retry"), ["done"]))
+"""Of a delivery that succeeds at its third attempt, the second of those that are retried."""
+
+STARTS = Quota(
+    "StartExecution, Standard",
+    300,
+    150,
+    "long retries that begin, 0.1 % failing twice",
+    1 / (FAILING * AGAIN),
+)
+EXPRESS_STARTS = Quota(
+    "StartExecution, Express", 6_000, 6_000, "short retries that begin, 1 % failing", 1 / FAILING
+)
+TRANSITION = Quota(
+    "StateTransition, Standard",
+    5_000,
+    800,
+    f"long retries of {TRANSITIONS} transitions each, 0.1 % failing twice",
+    1 / (FAILING * AGAIN * TRANSITIONS),
+)
+STOPS = Quota("StopExecution", 200, 25, "`make destroy`, waiting deliveries a second")
+LOOKS = Quota("DescribeExecution", 15, 10, "the sweep's looks at executions")
+
+
 def limits() -> list[Limit]:
     """Return the limits in the order in which they bite."""
     batches = simulate.DISPATCHERS * simulate.BATCH
-    transitions = len(machines.states_entered(machines.definition("retry"), ["done"]))
     found = [
         Limit(
             "50 dispatchers, every batch with a receiver that takes 4 s",
@@ -90,8 +144,8 @@ def limits() -> list[Limit]:
             "raise it, or publish to the queue",
         ),
         Limit(
-            "6,000 starts of short retries a second, 1 % failing",
-            6_000 / FAILING,
+            f"{EXPRESS_STARTS.elsewhere:,} starts of short retries a second, 1 % failing",
+            EXPRESS_STARTS.elsewhere * EXPRESS_STARTS.events_per_one,
             "Step Functions, StartExecution refill, Express",
             "quota increase; past it retries are the sweep's",
         ),
@@ -108,16 +162,16 @@ def limits() -> list[Limit]:
             "quota increase; stacks in other AWS accounts",
         ),
         Limit(
-            "300 starts of long retries a second, 0.1 % failing twice",
-            300 / (FAILING * AGAIN),
+            f"{STARTS.elsewhere:,} starts of long retries a second, 0.1 % failing twice",
+            STARTS.elsewhere * STARTS.events_per_one,
             "Step Functions, StartExecution refill, Standard",
             "quota increase; past it retries are the sweep's",
         ),
         Limit(
-            "5,000 transitions a second, 0.1 % failing twice",
-            5_000 / (FAILING * AGAIN * transitions),
+            f"{TRANSITION.elsewhere:,} transitions a second, 0.1 % failing twice",
+            TRANSITION.elsewhere * TRANSITION.events_per_one,
             "Step Functions, StateTransition refill",
-            "quota increase",
+            "quota increase; past it executions wait",
         ),
     ]
     return sorted(found, key=lambda limit: limit.events_per_second)
@@ -126,6 +180,12 @@ def limits() -> list[Limit]:
 def limits_table() -> str:
     """Return the limits as Markdown."""
     return "\n".join([_LIMITS_HEAD, *(limit.row for limit in limits())])
+
+
+def quotas_table() -> str:
+    """Return Step Functions' quotas by region as Markdown."""
+    rows = (STARTS, TRANSITION, EXPRESS_STARTS, STOPS, LOOKS)
+    return "\n".join([_QUOTAS_HEAD, *(quota.row for quota in rows)])
 
 
 def bill_table(bills: Mapping[str, Mapping[str, float]]) -> str:

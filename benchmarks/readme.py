@@ -96,6 +96,7 @@ def blocks() -> list[Block]:
         Block(BUDGETS, *markers("budgets", RESULTS), budgets(results)),
         Block(BUDGETS, *markers("memory", memory.RESULTS), memory.printed(of_memory)),
         Block(SCALING, *markers("limits", Path(limits.__file__)), limits.limits_table()),
+        Block(SCALING, *markers("quotas", Path(limits.__file__)), limits.quotas_table()),
         Block(SCALING, *markers("retries", Path(short_retries.__file__)), short_retries.table()),
         Block(SCALING, *markers("bill", RESULTS), limits.bill_table(results["bill"])),
     ]

@@ -25,6 +25,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import template
+from local.credentials import CredentialsError, caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -192,10 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stage = stage_of(options.stage)
         named = pairs(shlex.split(options.parameters))
-        identity = boto3.client("sts").get_caller_identity()
+        who = caller()
         cloudformation = boto3.client("cloudformation")
-        region = cloudformation.meta.region_name
-        print(f"{stage.stack}, in the AWS account {identity['Account']}, {region}", flush=True)
+        print(f"{stage.stack}, in the AWS account {who.account}, {who.region}", flush=True)
         deployment = Deployment(stage, cloudformation, options.sam, ask, print)
         if ask is None and not options.yes and options.command != "preview":
             msg = "nobody is there to confirm it: say YES=1"
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "destroy":
             return deployment.destroy()
         return deployment.deploy(named, execute=options.command == "deploy")
-    except (DeploymentError, ValueError, BotoCoreError, ClientError) as error:
+    except (CredentialsError, DeploymentError, ValueError, BotoCoreError, ClientError) as error:
         print(f"Nothing was done: {error}.", file=sys.stderr)
         return 1
 

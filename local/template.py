@@ -150,7 +150,20 @@ def _set_defaults(declared: dict[str, Any], chosen: Mapping[str, str]) -> None:
         if not re.fullmatch(parameter.get("AllowedPattern", ".*"), value):
             msg = parameter.get("ConstraintDescription", f"parameter {name} is malformed")
             raise ValueError(msg)
+        if parameter["Type"] == "Number":
+            _check_number(name, value, parameter)
         parameter["Default"] = value
+
+
+def _check_number(name: str, value: str, parameter: Mapping[str, Any]) -> None:
+    least, most = (float(parameter.get(key, "nan")) for key in ("MinValue", "MaxValue"))
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        msg = f"parameter {name} must be a number"
+        raise ValueError(msg)
+    # What has no bound has one that is no number, and no value is past it.
+    if float(value) < least or float(value) > most:
+        msg = f"parameter {name} must be {least:,.0f} to {most:,.0f}"
+        raise ValueError(msg)
 
 
 if __name__ == "__main__":
