@@ -167,8 +167,8 @@ preview: .venv/.ready ## Show what a deployment would change, as a change set: S
 	@exec $(DEPLOYMENT) preview $(OF_STAGE) --parameters "$(PARAMETERS)"
 
 .PHONY: destroy
-destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack, all but what its customers own: STAGE=dev
-	@exec $(DEPLOYMENT) destroy $(OF_STAGE)
+destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack, all but what its customers own: STAGE=dev, YES=1, UNDO=1
+	@exec $(DEPLOYMENT) destroy $(OF_STAGE) $(if $(UNDO),--undo)
 
 .PHONY: e2e
 e2e: .venv/.ready ## Try a deployed stack, or the running one: STACK=name, RECEIVER=https://..., RECEIVER_PORT=9000

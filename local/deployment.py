@@ -4,7 +4,7 @@
 
     python -m local.deployment deploy --stage dev [--parameters "Name=value ..."] [--yes]
     python -m local.deployment preview --stage dev [--parameters "Name=value ..."]
-    python -m local.deployment destroy --stage dev [--yes]
+    python -m local.deployment destroy --stage dev [--yes] [--undo]
 
 A stage is an environment of `samconfig.toml`. The first time somebody is asked for what has no good
 default; CloudFormation remembers it, so that later only what is named changes.
@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import template
+from local import destroying, template
 from local.credentials import CredentialsError, caller
+from local.deployed import description
+from local.destroying import NotDestroyedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,9 +39,6 @@ ASKED = ("AlarmEmail", "ConnectSes", "DomainName")
 """What a first deployment asks for: each is a question of who runs the stack, not of taste."""
 
 ASKED_WITH_A_DOMAIN = ("CertificateArn", "HostedZoneId")
-
-_NO_STACK = "REVIEW_IN_PROGRESS"
-"""The status of a stack of which there is a change set and nothing else."""
 
 
 class DeploymentError(Exception):
@@ -84,17 +83,6 @@ def _override(name: str, value: str) -> str:
     return f"{name}={value}" if value else f'{name}=""'
 
 
-def exists(cloudformation: Any, stack: str) -> bool:
-    """Tell whether a stack is there, with resources."""
-    try:
-        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        return False
-    return bool(found["StackStatus"] != _NO_STACK)
-
-
 def asked(ask: Callable[[str], str], tell: Callable[[str], None]) -> dict[str, str]:
     """Ask for the parameters of a first deployment; returns those that are not the default."""
     chosen: dict[str, str] = {}
@@ -124,21 +112,6 @@ def _ask(
         return
 
 
-def kept(cloudformation: Any, stack: str) -> dict[str, str]:
-    """Return what of a stack outlives it, physical ids by logical ids."""
-    policies = {
-        name: str(resource.get("DeletionPolicy", "Delete"))
-        for name, resource in template.read()["Resources"].items()
-    }
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
-    return {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-        for page in pages
-        for resource in page["StackResourceSummaries"]
-        if policies.get(resource["LogicalResourceId"], "").startswith("Retain")
-    }
-
-
 @dataclass(frozen=True)
 class Deployment:
     """A stage's stack in the AWS account of the session, and the SAM CLI that changes it."""
@@ -154,7 +127,7 @@ class Deployment:
         """Make or change the stack, or only show how; returns the SAM CLI's exit status."""
         template.check_parameters(named)
         chosen = dict(named)
-        if not exists(self.cloudformation, self.stage.stack):
+        if not description(self.cloudformation, self.stage.stack):
             self.tell(f"{self.stage.stack} is new.")
             if self.ask:
                 chosen = asked(self.ask, self.tell) | chosen
@@ -167,18 +140,8 @@ class Deployment:
             options += ["--parameter-overrides", *(_override(*pair) for pair in merged.items())]
         return self._sam("deploy", *options)
 
-    def destroy(self) -> int:
-        """Delete the stack once its name was typed; returns the SAM CLI's exit status."""
-        if not exists(self.cloudformation, self.stage.stack):
-            msg = f"there is no stack {self.stage.stack} in this account and region"
-            raise DeploymentError(msg)
-        self.tell(f"{self.stage.stack} goes, with its queues and all messages in them. What stays:")
-        for logical_id, physical_id in sorted(kept(self.cloudformation, self.stage.stack).items()):
-            self.tell(f"  {logical_id}  {physical_id}")
-        self.tell("It is billed until you delete it by hand: the tables first, their key last.")
-        if self.ask and self.ask("Type the stack's name to delete it: ") != self.stage.stack:
-            msg = "that is not its name: nothing was deleted"
-            raise DeploymentError(msg)
+    def delete(self) -> int:
+        """Delete the stack; returns the SAM CLI's exit status."""
         return self._sam("delete", "--stack-name", self.stage.stack, "--no-prompts")
 
     def _sam(self, command: str, *options: str) -> int:
@@ -197,13 +160,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cloudformation = boto3.client("cloudformation")
         print(f"{stage.stack}, in the AWS account {who.account}, {who.region}", flush=True)
         deployment = Deployment(stage, cloudformation, options.sam, ask, print)
-        if ask is None and not options.yes and options.command != "preview":
+        if ask is None and not (options.yes or options.undo or options.command == "preview"):
             msg = "nobody is there to confirm it: say YES=1"
             raise DeploymentError(msg)
         if options.command == "destroy":
-            return deployment.destroy()
+            return destroying.command(
+                stage.stack,
+                ask=ask,
+                delete=deployment.delete,
+                again=f"make destroy STAGE={stage.name}",
+                undo=options.undo,
+            )
         return deployment.deploy(named, execute=options.command == "deploy")
-    except (CredentialsError, DeploymentError, ValueError, BotoCoreError, ClientError) as error:
+    except (
+        CredentialsError,
+        DeploymentError,
+        NotDestroyedError,
+        ValueError,
+        BotoCoreError,
+        ClientError,
+    ) as error:
         print(f"Nothing was done: {error}.", file=sys.stderr)
         return 1
 
@@ -218,6 +194,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stage", default="dev", help="an environment of samconfig.toml")
     parser.add_argument("--parameters", default="", help="parameters to change, as Name=value")
     parser.add_argument("--yes", action="store_true", help="ask nothing")
+    parser.add_argument(
+        "--undo", action="store_true", help="open a stack again that destroy has closed"
+    )
     parser.add_argument("--sam", default=str(SAM), help="the SAM CLI")
     return parser
 

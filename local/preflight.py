@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import template
 from local.credentials import CredentialsError, caller
+from local.deployed import description
 from local.deployment import DeploymentError, pairs, stage_of
 from local.quotas import shortfalls
 
@@ -101,12 +102,7 @@ def parameters_of(stage: Stage, named: Mapping[str, str], cloudformation: Any) -
 
 
 def _remembered(stack: str, cloudformation: Any) -> dict[str, str]:
-    try:
-        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        return {}
+    found = description(cloudformation, stack) or {}
     return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
 
 

@@ -171,23 +171,6 @@ def test_what_the_template_does_not_allow_is_told_before_anything_is_done(
     assert sam.calls == []
 
 
-def test_deleting_says_what_stays_and_wants_the_stacks_name(cloudformation: Any, sam: Sam) -> None:
-    made(cloudformation)
-    person = Person("yes")
-    with pytest.raises(DeploymentError, match="nothing was deleted"):
-        of_dev(cloudformation, sam, person).destroy()
-    assert sam.calls == []
-    staying = [line.split() for line in person.told if line.startswith("  ")]
-    assert staying == [["WebhooksTable", "the-webhooks"]]
-    of_dev(cloudformation, sam, Person(DEV)).destroy()
-    assert sam.calls == [f"delete --config-env dev --stack-name {DEV} --no-prompts"]
-
-
-def test_deleting_what_is_not_there_says_so(cloudformation: Any, sam: Sam) -> None:
-    with pytest.raises(DeploymentError, match=f"no stack {DEV}"):
-        of_dev(cloudformation, sam, Person()).destroy()
-
-
 def test_the_command_names_account_and_region_and_passes_the_exit_status_on(
     cloudformation: Any, sam: Sam, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +216,8 @@ def test_the_suite_finds_its_way_about_a_deployed_stack(cloudformation: Any) -> 
         (["deploy"], "YES=1"),
         (["deploy", "--stage", "x"], "no stage x"),
         (["preview", "--parameters", "Tracing"], "Tracing is no Name=value"),
+        (["destroy", "--yes"], f"no stack {DEV}"),
+        (["destroy", "--undo"], f"no stack {DEV}"),
     ],
 )
 def test_the_command_says_why_it_does_nothing(
@@ -240,4 +225,20 @@ def test_the_command_says_why_it_does_nothing(
 ) -> None:
     assert deployment.main([*arguments, "--sam", str(sam.path)]) == 1
     assert told in capsys.readouterr().err
+    assert sam.calls == []
+
+
+@pytest.mark.parametrize("command", ["deploy", "preview", "destroy"])
+def test_without_credentials_nothing_is_done(
+    command: str, sam: Sam, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(sam.path.parent / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    assert deployment.main([command, "--yes", "--sam", str(sam.path)]) == 1
+    assert "Nothing was done: Unable to locate credentials" in capsys.readouterr().err
     assert sam.calls == []

@@ -1,0 +1,388 @@
+"""Deleting a stack whose executions wait, on a fake that waits for them as AWS does."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local import executions, template
+from local.destroying import QUIET_SECONDS, Destruction, NotDestroyedError
+from support.fakes.deletion import (
+    API,
+    FORMER_JOBS,
+    JOBS,
+    RETRIES,
+    STACK,
+    WORKER,
+    FakeAws,
+    Source,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REGIONS = ["eu-central-1", "us-east-1"]
+
+
+class AtOnce:
+    """In place of threads, which run at another pace than a clock that only jumps."""
+
+    def __init__(self, _: int) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments))
+        except ClientError as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, *, cancel_futures: bool) -> None:
+        assert cancel_futures
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "ThreadPoolExecutor", AtOnce)
+
+
+class Operator:
+    """Who deletes the stack: the answer, and what is said."""
+
+    def __init__(self, aws: FakeAws, answer: str | None = STACK) -> None:
+        self.aws = aws
+        self.answer = answer
+        self.told: list[str] = []
+        self.progress: list[str] = []
+
+    def destruction(self) -> Destruction:
+        return Destruction(
+            STACK,
+            self.aws.region,
+            self.aws.clients(),
+            self._ask if self.answer else None,
+            self.told.append,
+            self.progress.append,
+            self.aws.delete,
+            "make destroy STAGE=dev",
+            self.aws.time.clock(),
+        )
+
+    def destroy(self) -> int:
+        return self.destruction().destroy()
+
+    def undo(self) -> int:
+        return self.destruction().undo()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.told)
+
+    def _ask(self, question: str) -> str:
+        self.told.append(question)
+        return str(self.answer)
+
+
+def with_retries(number: int, region: str = "eu-central-1", **options: Any) -> FakeAws:
+    aws = FakeAws(region, **options)
+    aws.wait_in(RETRIES, number)
+    return aws
+
+
+def test_deleting_at_once_hangs_on_one_delivery_that_waits() -> None:
+    aws = with_retries(1)
+    assert aws.delete() == 1
+    assert aws.time.seconds >= 3600
+    assert aws.status == "DELETE_IN_PROGRESS"
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_thousand_that_wait_are_stopped_within_five_minutes(region: str) -> None:
+    aws = with_retries(1000, region)
+    assert Operator(aws).destroy() == 0
+    assert aws.status == "DELETE_COMPLETE"
+    assert aws.time.seconds <= 300
+    assert (aws.stop_bucket.throttled, aws.list_bucket.throttled) == (0, 0)
+
+
+@pytest.mark.parametrize(("hours", "status"), [(0.5, "DELETE_IN_PROGRESS"), (1.5, "DELETE_FAILED")])
+def test_a_deletion_that_hangs_or_failed_is_brought_to_its_end(hours: float, status: str) -> None:
+    aws = with_retries(10)
+    aws.begin_deletion()
+    aws.time.seconds += 3600 * hours
+    assert aws.running() == 10
+    assert aws.status == status
+    assert Operator(aws).destroy() == 0
+    assert aws.status == "DELETE_COMPLETE"
+
+
+@pytest.mark.parametrize("former_names", [False, True])
+def test_what_starts_executions_is_closed_before_the_deletion(former_names: bool) -> None:
+    aws = with_retries(700, former_names=former_names)
+    aws.wait_in(FORMER_JOBS if former_names else JOBS, 20)
+    aws.everything_starts()
+    aws.time.seconds = 600.0
+    assert Operator(aws).destroy() == 0
+    assert aws.running() == 0
+    assert len(set(aws.stopped)) > 720 + 300
+    assert aws.time.seconds <= 1000
+
+
+def test_what_a_last_invocation_starts_is_stopped_too() -> None:
+    aws = with_retries(1)
+    # One execution, some time after the lists were empty.
+    aws.sources = {WORKER: Source(RETRIES, 65.0, 50.0)}
+    assert Operator(aws).destroy() == 0
+    assert len(set(aws.stopped)) == 2
+
+
+def test_jobs_are_stopped_before_retries_since_they_start_them() -> None:
+    aws = with_retries(3, former_names=True)
+    aws.wait_in(JOBS, 1)
+    aws.wait_in(FORMER_JOBS, 1)
+    Operator(aws).destroy()
+    first_round = [arn.split(":")[-2] for arn in aws.stopped[:5]]
+    assert set(first_round[:2]) == {JOBS, FORMER_JOBS}
+    assert first_round[2:] == [RETRIES] * 3
+
+
+def test_the_worker_delivers_until_the_executions_are_stopped() -> None:
+    aws = with_retries(800)
+    aws.everything_starts()
+    Operator(aws).destroy()
+    [sweep, api, mapping, *functions] = aws.changes
+    assert [sweep, api, mapping] == ["close the-sweep", f"close {API}", "close a-mapping"]
+    assert functions == ["close DispatcherFunction", f"close {WORKER}"]
+    assert aws.sources[WORKER].closed_at > aws.sources["mapping"].closed_at
+
+
+def test_executions_that_are_throttled_are_stopped_in_a_later_round() -> None:
+    aws = with_retries(1500)
+    # Another program stops executions of its own.
+    aws.stop_bucket.per_second = 10
+    assert Operator(aws).destroy() == 0
+    assert aws.stop_bucket.throttled > 100
+    assert aws.running() == 0
+
+
+def test_it_says_what_ends_what_stays_and_how_long_it_takes() -> None:
+    aws = with_retries(1199)
+    aws.wait_in(JOBS, 3)
+    aws.due, aws.messages = 40, 17
+    operator = Operator(aws)
+    operator.destroy()
+    before, _, _ = operator.text.partition("Type the stack's name")
+    said = dict(re.split(r" {2,}", line.strip()) for line in before.split("\n") if "  " in line)
+    assert said["deliveries unsent, retrying or waiting"] == "640"
+    assert said["jobs running: recoveries, replays, erasures, checks"] == "3"
+    assert said["executions running, those of jobs included"] == "1,202"
+    assert said["messages in the queues"] == "17"
+    assert said["DeliveriesTable"] == "the-deliveries"
+    assert "IdempotencyTable" not in before
+    assert "about 29 seconds, at 25 a second after the first 500;" in before
+
+
+@pytest.mark.parametrize(
+    ("region", "least", "million"),
+    [("eu-central-1", "33 minutes", "11 hours"), ("us-east-1", "4 minutes", "83 minutes")],
+)
+def test_counting_ends_where_lists_would_be_throttled(
+    region: str, least: str, million: str
+) -> None:
+    aws = with_retries(executions.MOST_COUNTED + 1, region)
+    operator = Operator(aws, "no")
+    with pytest.raises(NotDestroyedError):
+        operator.destroy()
+    assert "more than 50,000" in operator.text
+    assert f"at least {least}" in operator.text
+    assert (
+        f"A million, the most that a region has open by default, takes {million}." in operator.text
+    )
+    assert aws.list_bucket.throttled == 0
+
+
+def test_a_long_stop_asks_for_credentials_that_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "MOST_COUNTED", 95_000)
+    aws = with_retries(91_000)
+    operator = Operator(aws, "no")
+    with pytest.raises(NotDestroyedError):
+        operator.destroy()
+    assert "credentials that last" in operator.text
+
+
+def test_the_progress_has_a_number_and_the_time_that_is_left() -> None:
+    aws = with_retries(2000)
+    operator = Operator(aws)
+    operator.destroy()
+    assert "525 of 2,000 executions stopped, about 59 seconds left" in operator.progress
+    lines = [line for line in operator.progress if "of 2,000" in line]
+    assert 50 <= len(lines) <= 70
+
+
+@pytest.mark.parametrize("answer", ["no", "sendcomms-webhooks-prod", " "])
+def test_another_answer_changes_nothing(answer: str) -> None:
+    aws = with_retries(5)
+    with pytest.raises(NotDestroyedError, match="not its name"):
+        Operator(aws, answer).destroy()
+    assert aws.changes == []
+    assert aws.stopped == []
+    assert aws.running() == 5
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
+def test_an_interrupted_question_changes_nothing(error: type[BaseException]) -> None:
+    aws = with_retries(5)
+
+    def ask(_: str) -> str:
+        raise error
+
+    destruction = replace(Operator(aws).destruction(), ask=ask)
+    with pytest.raises(NotDestroyedError, match="interrupted"):
+        destruction.destroy()
+    assert aws.changes == []
+
+
+def test_with_nobody_to_ask_it_says_the_same_and_goes_on() -> None:
+    aws = with_retries(5)
+    operator = Operator(aws, None)
+    assert operator.destroy() == 0
+    assert "What stays:" in operator.text
+
+
+def test_a_run_that_is_interrupted_says_how_to_go_on_and_the_next_one_does() -> None:
+    aws = with_retries(3000)
+    aws.time.interrupts_at = 50.0
+    operator = Operator(aws)
+    assert operator.destroy() == 130
+    assert "interrupted" in operator.text
+    assert "To go on:  make destroy STAGE=dev\n" in operator.text
+    assert "make destroy STAGE=dev UNDO=1" in operator.text
+    assert 0 < aws.running() < 3000
+    stopped_before = set(aws.stopped)
+    aws.time.seconds += 10
+    assert Operator(aws).destroy() == 0
+    assert aws.changes.count("close a-mapping") == 1
+    assert not stopped_before & set(aws.stopped[len(stopped_before) :])
+
+
+def test_a_refused_request_says_how_to_go_on() -> None:
+    aws = with_retries(5)
+    aws.denied = {"states:StopExecution"}
+    operator = Operator(aws)
+    assert operator.destroy() == 1
+    assert "AccessDeniedException" in operator.text
+    assert "To go on:" in operator.text
+    assert aws.status == "CREATE_COMPLETE"
+
+
+def test_the_sam_clis_exit_status_is_passed_on() -> None:
+    aws = with_retries(5)
+    aws.delete = lambda: 7  # type: ignore[method-assign]
+    operator = Operator(aws)
+    assert operator.destroy() == 7
+    assert "the SAM CLI ended with 7" in operator.text
+
+
+def test_undoing_opens_what_was_closed_and_leaves_a_reservation_of_the_operators() -> None:
+    aws = with_retries(3000)
+    aws.time.interrupts_at = 50.0
+    Operator(aws).destroy()
+    assert (aws.mapping, aws.sweeps, aws.concurrency[API]) == ("Disabled", False, 0)
+    aws.concurrency[WORKER] = 20
+    operator = Operator(aws)
+    assert operator.undo() == 0
+    assert (aws.mapping, aws.sweeps, aws.concurrency[API]) == ("Enabled", True, None)
+    assert aws.concurrency[WORKER] == 20
+    assert f"{STACK} is open" in operator.text
+
+
+def test_a_deletion_that_has_begun_cannot_be_undone() -> None:
+    aws = with_retries(1)
+    aws.delete()
+    with pytest.raises(NotDestroyedError, match="cannot be undone"):
+        Operator(aws).undo()
+
+
+@pytest.mark.parametrize(
+    ("interrupts_at", "reason"), [(None, "does not become Enabled"), (20.0, "open: interrupted.")]
+)
+def test_an_undoing_that_stops_says_so(interrupts_at: float | None, reason: str) -> None:
+    aws = FakeAws()
+    aws.mapping = "Updating"
+    aws.time.interrupts_at = interrupts_at
+    operator = Operator(aws)
+    assert operator.undo() == 1
+    assert "not wholly open" in operator.text
+    assert reason in operator.text
+
+
+def test_a_mapping_that_is_disabled_already_is_left_as_it_is() -> None:
+    aws = with_retries(1)
+    aws.mapping = "Disabled"
+    assert Operator(aws).destroy() == 0
+    assert "close a-mapping" not in aws.changes
+
+
+def test_a_mapping_that_does_not_become_disabled_ends_the_run() -> None:
+    aws = with_retries(1)
+    aws.mapping = "Updating"
+    operator = Operator(aws)
+    assert operator.destroy() == 1
+    assert "a-mapping does not become Disabled" in operator.text
+    assert aws.status == "CREATE_COMPLETE"
+    assert aws.running() == 1
+
+
+def test_a_stack_whose_creation_failed_has_nothing_to_close() -> None:
+    aws = FakeAws()
+    aws.status = "ROLLBACK_COMPLETE"
+    assert Operator(aws).destroy() == 0
+    assert aws.changes == []
+    assert aws.time.seconds < QUIET_SECONDS
+
+
+@pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"])
+def test_a_stack_that_is_changing_is_refused_before_anything_is_closed(status: str) -> None:
+    aws = with_retries(1)
+    aws.status = status
+    with pytest.raises(NotDestroyedError, match=f"{status}: wait"):
+        Operator(aws).destroy()
+    assert aws.changes == []
+
+
+def test_protection_is_told_before_anything_is_closed() -> None:
+    aws = with_retries(1)
+    aws.protected_tables = {"the-deliveries", "the-responses"}
+    with pytest.raises(NotDestroyedError, match="the-responses has deletion protection"):
+        Operator(aws).destroy()
+    aws.protected_tables = {"the-deliveries"}
+    aws.termination_protection = True
+    with pytest.raises(NotDestroyedError, match="termination protection"):
+        Operator(aws).destroy()
+    assert aws.changes == []
+
+
+def test_a_count_that_is_denied_is_unknown_and_stops_nothing() -> None:
+    aws = with_retries(1)
+    aws.denied = {"dynamodb:Query", "sqs:GetQueueAttributes"}
+    operator = Operator(aws)
+    assert operator.destroy() == 0
+    assert operator.text.count("unknown (AccessDeniedException)") == 2
+
+
+def test_a_stack_that_is_not_there_is_told() -> None:
+    aws = FakeAws()
+    aws.status = "DELETE_COMPLETE"
+    with pytest.raises(NotDestroyedError, match=f"no stack {STACK}"):
+        Operator(aws).destroy()
+
+
+def test_the_last_invocation_has_ended_before_the_deletion() -> None:
+    functions = template.of_type(template.read(), "AWS::Serverless::Function").values()
+    longest = max(function["Properties"]["Timeout"] for function in functions)
+    assert longest + 2 * executions.LOOK_SECONDS <= QUIET_SECONDS
