@@ -240,5 +240,5 @@ def test_without_credentials_nothing_is_done(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     assert deployment.main([command, "--yes", "--sam", str(sam.path)]) == 1
-    assert "Nothing was done: Unable to locate credentials" in capsys.readouterr().err
+    assert "Nothing was done: there are no AWS credentials" in capsys.readouterr().err
     assert sam.calls == []
