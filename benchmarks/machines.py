@@ -43,7 +43,7 @@ def states_entered(machine: dict[str, Any], decisions: Iterable[str]) -> list[st
                 raise ValueError(msg)
             decision = left.pop(0)
         if state["Type"] == "Choice":
-            chosen = {choice["StringEquals"]: choice["Next"] for choice in state["Choices"]}
+            chosen = {choice.get("StringEquals"): choice["Next"] for choice in state["Choices"]}
             name = chosen.get(decision, state["Default"])
         else:
             name = state.get("Next")

@@ -113,7 +113,9 @@ def create(template: Mapping[str, Any], endpoint: str) -> Resources:
         functions={
             name: _function(resolved[name], queues) for name in of_type(template, _FUNCTION)
         },
-        state_machines={name: _machine_arn(name) for name in machines},
+        state_machines={
+            name: _machine_arn(_physical_name(name, machine)) for name, machine in machines.items()
+        },
         mappings=[
             MappingResource(
                 queue=_referred(mapping["Properties"]["EventSourceArn"]),
@@ -149,7 +151,11 @@ def _for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
         if resource["Type"] in _MADE_BY_MOTO
         and "ScheduleExpression" not in resource.get("Properties", {})
     }
-    absent = set(resources) - set(kept)
+    absent = {
+        name: _physical_name(name, resource)
+        for name, resource in resources.items()
+        if name not in kept
+    }
     questions = {name: _question(name, resource) for name, resource in resources.items()}
     sections = ("Parameters", "Conditions", "Mappings")
     return {
@@ -203,17 +209,20 @@ def _uploaded(resource: dict[str, Any]) -> dict[str, Any]:
     return resource | {"Properties": properties | {"Code": code}}
 
 
-def _without(absent: set[str], value: Any) -> Any:
-    """Replace references to resources that moto does not have by the text they would give."""
+def _without(absent: Mapping[str, str], value: Any) -> Any:
+    """Replace references to resources that moto does not have by the text they would give.
+
+    `absent` has their physical names, by logical id.
+    """
     if isinstance(value, list):
         return [_without(absent, item) for item in value]
     if not isinstance(value, dict):
         return value
     match value:
         case {"Ref": str(name)} if name in absent:
-            replaced: Any = _machine_arn(name)
+            replaced: Any = _machine_arn(absent[name])
         case {"Fn::GetAtt": [str(name), str(attribute)]} if name in absent:
-            replaced = _attribute(name, attribute)
+            replaced = _attribute(absent[name], attribute)
         case {"Fn::Sub": str(text)}:
             replaced = {"Fn::Sub": _substituted(absent, text)}
         case {"Fn::Sub": [str(text), dict(variables)]}:
@@ -224,29 +233,36 @@ def _without(absent: set[str], value: Any) -> Any:
     return replaced
 
 
-def _drop_dependencies(absent: set[str], resource: dict[str, Any]) -> None:
+def _drop_dependencies(absent: Mapping[str, str], resource: dict[str, Any]) -> None:
     if isinstance(resource.get("DependsOn"), list):
         resource["DependsOn"] = [name for name in resource["DependsOn"] if name not in absent]
     elif resource.get("DependsOn") in absent:
         del resource["DependsOn"]
 
 
-def _substituted(absent: set[str], text: str) -> str:
+def _substituted(absent: Mapping[str, str], text: str) -> str:
     def replacement(found: re.Match[str]) -> str:
         name, _, attribute = found[1].partition(".")
         if name not in absent:
             return found[0]
-        return _attribute(name, attribute) if attribute else _machine_arn(name)
+        return _attribute(absent[name], attribute) if attribute else _machine_arn(absent[name])
 
     return re.sub(r"\$\{([A-Za-z0-9.]+)\}", replacement, text)
 
 
 def _attribute(name: str, attribute: str) -> str:
-    return f"{STACK_NAME}-{name}" if attribute == "Name" else _machine_arn(name)
+    return name if attribute == "Name" else _machine_arn(name)
+
+
+def _physical_name(name: str, resource: Mapping[str, Any]) -> str:
+    """Return the name in the local stack of a resource that moto's CloudFormation does not make."""
+    default = {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
+    named = resource.get("Properties", {}).get("StateMachineName", default)
+    return str(named["Fn::Sub"]).replace("${AWS::StackName}", STACK_NAME)
 
 
 def _machine_arn(name: str) -> str:
-    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{STACK_NAME}-{name}"
+    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
 
 
 def _create_state_machines(machines: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
@@ -255,7 +271,7 @@ def _create_state_machines(machines: Mapping[str, Any], resolved: Mapping[str, A
     states = boto3.client("stepfunctions")
     for name, machine in machines.items():
         states.create_state_machine(
-            name=f"{STACK_NAME}-{name}",
+            name=_physical_name(name, machine),
             definition=definition(machine, resolved[name]["DefinitionSubstitutions"]),
             roleArn=resolved[name]["RoleArn"],
             type=resolved[name]["Type"],

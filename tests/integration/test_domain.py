@@ -39,6 +39,18 @@ def test_the_domain_is_made_with_its_certificate_and_leads_to_the_api() -> None:
     assert target["DNSName"] == {"Fn::GetAtt": ["ApiDomain", "RegionalDomainName"]}
 
 
+def test_the_api_and_its_domain_are_reached_by_ipv4_and_ipv6() -> None:
+    body = resources()["HttpApi"]["Properties"]["Body"]
+    [server] = body["servers"]
+    assert server["x-amazon-apigateway-endpoint-configuration"] == {"ipAddressType": "dualstack"}
+    assert set(body["paths"]) == {route.path for route in template.routes(template.read())}
+    [configuration] = resources()["ApiDomain"]["Properties"]["DomainNameConfigurations"]
+    assert configuration["IpAddressType"] == "dualstack"
+    ipv4, ipv6 = resources()["ApiRecord"], resources()["ApiIpv6Record"]
+    assert ipv4["Properties"]["Type"] == "A"
+    assert ipv6 == {**ipv4, "Properties": {**ipv4["Properties"], "Type": "AAAA"}}
+
+
 def test_the_outputs_give_the_address_to_use() -> None:
     outputs = template.load()["Outputs"]
     for name, path in (("ApiUrl", ""), ("DashboardUrl", "/dashboard")):

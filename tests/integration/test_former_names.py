@@ -198,7 +198,10 @@ def updated(world: World) -> Iterator[None]:
     before = world.states.describe_state_machine(stateMachineArn=arn)["definition"]
     machine = rendered("true")["Resources"]["RecoveryStateMachine"]
     function = world.function("WorkerFunction", worker.handler.handle).arn
-    after = template.definition(machine, {"WorkerFunctionArn": function})
+    start = "arn:aws:states:::states:startExecution"
+    after = template.definition(
+        machine, {"WorkerFunctionArn": function, "StartExecutionArn": start}
+    )
     world.states.update_state_machine(stateMachineArn=arn, definition=after)
     yield
     world.states.update_state_machine(stateMachineArn=arn, definition=before)

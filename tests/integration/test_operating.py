@@ -16,7 +16,7 @@ import pytest
 from local import template
 from support import samples
 from support.http_api import PROXY_ROUTE, ApiOnFakes
-from support.translated_template import OWN, of_type, resources, text
+from support.translated_template import OWN, of_type, properties, resources, text
 from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.observability import PowertoolsObserver
@@ -24,7 +24,7 @@ from webhooks.services.batches import OLDEST_EVENT_AGE
 from webhooks.services.deliverer import LATENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
@@ -242,7 +242,7 @@ def gateways_line(request_id: str, status: int) -> dict[str, Any]:
     known = {
         "requestId": request_id,
         "awsEndpointRequestId": "lambda-request-id",
-        "requestTime": "21/Dec/2025:23:25:12 +0000",
+        "requestTimeEpoch": "1766359512",
         "routeKey": PROXY_ROUTE,
         "status": str(status),
         "responseLatency": "12",
@@ -251,6 +251,21 @@ def gateways_line(request_id: str, status: int) -> dict[str, Any]:
     }
     line: dict[str, Any] = json.loads(re.sub(r"\$context\.([\w.]+)", lambda m: known[m[1]], text))
     return line
+
+
+def test_the_gateways_line_is_json_whether_or_not_there_was_an_error() -> None:
+    """Without an error the gateway writes a hyphen, and does not quote it."""
+    [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
+    text = stage["AccessLogSettings"]["Format"]
+    for message in ("-", "Too Many Requests"):
+        line = re.sub(r"\$context\.error\.message(String)?", quoted(message), text)
+        assert json.loads(line)["error"] == message
+    assert "\n" not in text
+
+
+def quoted(message: str) -> Callable[[re.Match[str]], str]:
+    """Return what the gateway puts in the place of an error's message, or of its messageString."""
+    return lambda found: f'"{message}"' if found[1] and message != "-" else message
 
 
 def flat(line: dict[str, Any]) -> dict[str, Any]:
@@ -283,7 +298,17 @@ def test_a_query_asks_for_what_the_lines_have(
     asked = set(re.findall(r"(?<![\w@.])[A-Za-z_][\w.]*", bare)) - aliases - {"as"}
     known = {field for line in written for field in line} | LAMBDAS_OWN_FIELDS
     assert asked <= known
-    assert asked or '"PUT-' in query
+    assert asked or "{{" in query
+
+
+def test_a_query_has_a_parameter_for_each_place_that_is_filled_in() -> None:
+    queries = of_type("AWS::Logs::QueryDefinition").values()
+    asking = [query for query in queries if "Parameters" in query]
+    assert len(asking) == 2
+    for query in queries:
+        declared = {one["Name"] for one in query.get("Parameters", ())}
+        assert set(re.findall(r"\{\{(.*?)\}\}", query["QueryString"])) == declared
+        assert "PUT-" not in query["QueryString"]
 
 
 def test_a_query_reads_log_groups_of_the_stack() -> None:
@@ -340,15 +365,13 @@ def test_nothing_is_traced_unless_that_was_asked_for() -> None:
         assert machine["TracingConfiguration"] == {
             "Enabled": {"Fn::If": ["HasTracing", True, False]}
         }
-    allowing = {
-        name: resource.get("Condition")
-        for name, resource in resources().items()
-        if "xray:" in json.dumps(resource)
-    }
-    assert allowing == {"FunctionsTracing": "HasTracing", "StateMachinesTracing": "HasTracing"}
-    roles = {name for name in resources() if name.endswith("StateMachineRole")}
-    traced = json.dumps(resources()["StateMachinesTracing"]["Properties"]["Roles"])
-    assert {name for name in roles if f'"Ref": "{name}"' in traced} == roles
+    allowing = {name for name, resource in resources().items() if "xray:" in json.dumps(resource)}
+    assert allowing == set(of_type("AWS::IAM::Role"))
+    for name in allowing:
+        [document] = (policy["PolicyDocument"] for policy in properties(name)["Policies"])
+        traced = [one["Fn::If"] for one in document["Statement"] if "Fn::If" in one]
+        assert [(one[0], one[2]) for one in traced] == [("HasTracing", {"Ref": "AWS::NoValue"})]
+        assert "xray:" in json.dumps(traced)
 
 
 def test_no_function_imports_a_library_of_x_ray() -> None:

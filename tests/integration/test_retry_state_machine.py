@@ -157,10 +157,11 @@ def test_a_delivery_whose_claims_have_no_result_is_dead_lettered_at_once(
     assert [letter["error"] for letter in machine.dead_letters()] == ["DeliveryInterruptedError"]
 
 
-def test_a_decision_that_the_machine_does_not_know_is_dead_lettered_too(
-    machine: Machine, task: ScriptedTask
+@pytest.mark.parametrize("answer", [{"decision": "ponder"}, {"decision": None}, {}])
+def test_an_answer_whose_decision_is_unknown_or_absent_is_dead_lettered_too(
+    machine: Machine, task: ScriptedTask, answer: dict[str, Any]
 ) -> None:
-    task.answers = [{"attempt": 2, "decision": "ponder"}]
+    task.answers = [{"attempt": 2, **answer}]
 
     status, entered = machine.run()
 

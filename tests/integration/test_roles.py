@@ -129,6 +129,8 @@ READ = {
             ),
             False,
         ),
+        # Should AWS have no such key for a read that names no attributes.
+        (Call("dynamodb:GetItem", WEBHOOKS, {"dynamodb:LeadingKeys": frozenset({"acc_1"})}), False),
         (
             Call(
                 "dynamodb:UpdateItem",
@@ -165,3 +167,24 @@ READ = {
 )
 def test_the_api_is_allowed_this_and_refused_that(call: Call, allowed: bool) -> None:
     assert any(one.allows(call) for one in statements("ApiRole")) is allowed
+
+
+OURS = "sendcomms.webhooks"
+
+
+@pytest.mark.parametrize(
+    ("context", "allowed"),
+    [
+        ({"events:source": frozenset({OURS})}, True),
+        ({"events:source": frozenset({OURS, "aws.ses"})}, False),
+        ({"events:source": frozenset({"aws.ses"})}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("role", ["DispatcherRole", "WorkerRole"])
+def test_events_are_published_under_our_source_alone(
+    role: str, context: dict[str, frozenset[str]], allowed: bool
+) -> None:
+    bus = "arn:aws:events:us-east-1:123456789012:event-bus/default"
+    call = Call("events:PutEvents", bus, context)
+    assert any(one.allows(call) for one in statements(role)) is allowed

@@ -76,6 +76,7 @@ def error(name: str) -> Exception:
 BUG = KeyError("x")
 DEAD_LETTER = {"attempt": 2, "decision": "dead_letter", "dead_letter": FACTS}
 PONDER = {"attempt": 2, "decision": "ponder"}
+UNDECIDED = {"attempt": 2}
 NEXT_NAME = "r-100"
 CONTINUE: dict[str, Any] = {
     "decision": "continue",
@@ -161,6 +162,15 @@ WALKS = {
         RETRY,
         [UnavailableError("x"), UnavailableError("x")],
         [TO_ATTEMPT, "Attempt: retry 1", *UNREAD],
+        status="FAILED",
+    ),
+    "an attempt's answer without a decision": Walk(
+        RETRY,
+        [UNDECIDED],
+        [
+            *[TO_ATTEMPT, "Attempt -> Decide", "Decide: absent -> UnknownDecision"],
+            *["UnknownDecision -> DeadLetterInterrupted", "DeadLetterInterrupted -> Interrupted"],
+        ],
         status="FAILED",
     ),
     "an interrupted one whose letter is refused once": Walk(
@@ -259,6 +269,15 @@ WALKS = {
         [
             *[TO_STEP, "Step: retry 2", "Step: catch 1 -> Abandon"],
             *["Abandon: retry 1", "Abandon: catch 1 -> Interrupted"],
+        ],
+        status="FAILED",
+    ),
+    "an answer without a decision": Walk(
+        RECOVERY,
+        [UNDECIDED, {}],
+        [
+            *[TO_STEP, "Step -> Decide", "Decide: absent -> UnknownDecision"],
+            *["UnknownDecision -> Abandon", *ABANDONED],
         ],
         status="FAILED",
     ),

@@ -7,15 +7,19 @@ import re
 from typing import Any
 
 import boto3
+import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 
 from local import template
+from support.condition_keys import GLOBAL_KEYS, complaints, types
 from support.translated_template import (
     every_allowed_statement,
+    every_statement,
     listed,
     properties,
     statements,
     translated,
+    used_condition_keys,
 )
 from webhooks.adapters import external_ids, items, job_items, webhook_items
 from webhooks.adapters.api_keys import ACCOUNT_INDEX
@@ -31,8 +35,12 @@ EVERYTHING_ALLOWED = {
     ("RetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("ShortRetryStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
     ("JobStateMachineRole", "DeliverLogs"): "CloudWatch's log delivery has no resources",
-    ("FunctionsTracing", "WriteTraces"): "X-Ray has no resources",
-    ("StateMachinesTracing", "WriteTraces"): "X-Ray has no resources",
+    ("ApiRole", "WriteTraces"): "X-Ray has no resources",
+    ("DispatcherRole", "WriteTraces"): "X-Ray has no resources",
+    ("WorkerRole", "WriteTraces"): "X-Ray has no resources",
+    ("RetryStateMachineRole", "WriteTraces"): "X-Ray has no resources",
+    ("ShortRetryStateMachineRole", "WriteTraces"): "X-Ray has no resources",
+    ("JobStateMachineRole", "WriteTraces"): "X-Ray has no resources",
 }
 """The statements that may say `*`, each with its reason."""
 
@@ -91,6 +99,44 @@ def test_no_role_has_a_policy_that_somebody_else_can_change() -> None:
         assert "ManagedPolicyArns" not in role["Properties"], name
 
 
+def test_every_condition_has_an_operator_that_fits_its_keys_type() -> None:
+    statements = list(every_statement(template.load()))
+    assert sum("Condition" in statement for _, statement in statements) > 15
+    wrong = [
+        (logical_id, statement.get("Sid"), complaint)
+        for logical_id, statement in statements
+        for complaint in complaints(statement)
+    ]
+    assert wrong == []
+
+
+def test_the_types_are_those_of_the_keys_that_are_used() -> None:
+    assert set(types()) == used_condition_keys() | set(GLOBAL_KEYS)
+    assert types()["events:source"] == types()["dynamodb:Attributes"] == "ArrayOfString"
+
+
+SOURCE = {"events:source": "sendcomms.webhooks"}
+SENT = {"Null": {"events:source": "false"}}
+
+
+@pytest.mark.parametrize(
+    ("condition", "complaint"),
+    [
+        ({"StringEquals": SOURCE}, "StringEquals on events:source, whose type is ArrayOfString"),
+        ({"ForAllValues:StringEquals": SOURCE}, "allows a call without the key"),
+        ({"ForAllValues:StringEquals": SOURCE, **SENT}, None),
+        ({"ForAnyValue:StringEquals": SOURCE}, None),
+        ({"ForAllValues:StringLike": {"kms:ViaService": "x"}}, "whose type is String"),
+        ({"ForAllValues:ArnLike": {"aws:SourceArn": "x"}}, "whose type is ARN"),
+        ({"StringEquals": {"events:sauce": "x"}}, "events:sauce is not in"),
+    ],
+)
+def test_an_operator_that_does_not_fit_is_refused(condition: Any, complaint: str | None) -> None:
+    statement = {"Effect": "Allow", "Action": "events:PutEvents", "Condition": condition}
+    found = " ".join(complaints(statement))
+    assert (complaint in found) if complaint else found == ""
+
+
 def test_only_the_functions_that_sign_may_read_secrets() -> None:
     readers = {
         (logical_id, statement["Sid"])
@@ -113,6 +159,7 @@ def test_the_api_reads_exactly_the_attributes_that_its_store_asks_for() -> None:
     assert condition == {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": list(SHOWN_ATTRIBUTES)},
         "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+        "Null": {"dynamodb:Attributes": "false"},
     }
     assert not SECRETS & set(SHOWN_ATTRIBUTES)
 
@@ -234,6 +281,7 @@ def test_the_worker_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> Non
     assert condition == {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": ["account_id", "webhook_id"]},
         "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+        "Null": {"dynamodb:Attributes": "false"},
     }
 
 

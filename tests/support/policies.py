@@ -11,7 +11,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from local import template
+from support.condition_keys import complaints
 from support.former import without_former_names
+from support.translated_template import listed, where_it_holds
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -76,23 +78,28 @@ class Statement:
                 yield action, resource
 
 
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def _holds(operator: str, found: frozenset[str] | None, wanted: frozenset[str]) -> bool:
     """Tell whether a condition holds, as IAM's guide has it; AssertionError for one unknown here.
 
     ForAllValues holds for a call that has not the key at all.
     """
+    if operator == "Null":
+        return {"true" if found is None else "false"} == wanted
     if operator == "ForAllValues:StringEquals":
         return (found or frozenset()) <= wanted
     if operator == "ForAllValues:StringLike":
-        return all(any(fnmatchcase(one, like) for like in wanted) for one in found or ())
+        return all(_is_like(one, wanted) for one in found or ())
     if operator == "StringEqualsIfExists" and found is None:
         return True
-    assert operator in {"StringEquals", "StringEqualsIfExists"}, operator
-    return found is not None and len(found) == 1 and found <= wanted
+    assert operator in {"StringEquals", "StringEqualsIfExists", "StringLike"}, operator
+    if found is None or len(found) != 1:
+        return False
+    [one] = found
+    return _is_like(one, wanted) if operator == "StringLike" else one in wanted
+
+
+def _is_like(one: str, wanted: frozenset[str]) -> bool:
+    return any(fnmatchcase(one, like) for like in wanted)
 
 
 @cache
@@ -138,8 +145,9 @@ def statements(role: str) -> tuple[Statement, ...]:
         for properties in _of_type("AWS::IAM::Policy").values()
         if {"Ref": role} in properties["Roles"]
     ]
-    found = [one for document in documents for one in document["Statement"]]
+    found = [where_it_holds(one) for document in documents for one in document["Statement"]]
     assert all(one["Effect"] == "Allow" for one in found)
+    assert [wrong for one in found for wrong in complaints(one)] == []
     return tuple(
         Statement(
             role,

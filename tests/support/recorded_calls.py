@@ -121,10 +121,11 @@ class Resources:
             execution = f"{known.replace(':stateMachine:', ':execution:')}:{name}"
             yield Call("states:DescribeExecution", execution)
         elif operation == "PutEvents":
-            for entry in parameters["Entries"]:
-                bus = f"event-bus/{entry.get('EventBusName', 'default')}"
-                source = {"events:source": frozenset({entry["Source"]})}
-                yield Call("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:{bus}", source)
+            for bus in {entry.get("EventBusName", "default") for entry in parameters["Entries"]}:
+                # All of the call's sources are one key's values.
+                sources = frozenset(entry["Source"] for entry in parameters["Entries"])
+                resource = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{bus}"
+                yield Call("events:PutEvents", resource, {"events:source": sources})
         elif operation in _TRANSACTIONS:
             for item in parameters["TransactItems"]:
                 [(kind, inner)] = item.items()

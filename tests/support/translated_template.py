@@ -43,8 +43,14 @@ def statements(logical_id: str) -> dict[str, dict[str, Any]]:
     return {
         statement["Sid"]: statement
         for policy in properties(logical_id)["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
+        for statement in map(where_it_holds, policy["PolicyDocument"]["Statement"])
     }
+
+
+def where_it_holds(written: dict[str, Any]) -> dict[str, Any]:
+    """Return a statement that a condition decides on as it is where the condition holds."""
+    found: dict[str, Any] = written["Fn::If"][1] if "Fn::If" in written else written
+    return found
 
 
 def listed(value: Any) -> list[Any]:
@@ -52,17 +58,34 @@ def listed(value: Any) -> list[Any]:
 
 
 def every_allowed_statement() -> Iterator[tuple[str, dict[str, Any]]]:
-    for logical_id, resource in translated()["Resources"].items():
+    """Give each statement that allows something on a resource: a trust policy names none."""
+    for logical_id, statement in every_statement(translated()):
+        if statement["Effect"] == "Allow" and "Resource" in statement:
+            yield logical_id, statement
+
+
+def used_condition_keys() -> set[str]:
+    """Return the keys of all conditions of all policies, trust policies included."""
+    return {
+        key
+        for _, statement in every_statement(template.load())
+        for keys in statement.get("Condition", {}).values()
+        for key in keys
+    }
+
+
+def every_statement(loaded: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each statement of each policy of a transformed template, with its resource's id."""
+    for logical_id, resource in loaded["Resources"].items():
         document = resource.get("Properties", {})
         documents = [policy["PolicyDocument"] for policy in document.get("Policies", [])]
         documents += [
-            document[name] for name in ("PolicyDocument", "KeyPolicy") if name in document
+            document[name]
+            for name in ("PolicyDocument", "KeyPolicy", "AssumeRolePolicyDocument")
+            if name in document
         ]
         for written in (one for policy in documents for one in policy["Statement"]):
-            # One that a condition decides on has what it says where the condition holds.
-            statement = written["Fn::If"][1] if "Fn::If" in written else written
-            if statement["Effect"] == "Allow":
-                yield logical_id, statement
+            yield logical_id, where_it_holds(written)
 
 
 def text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ _UNDONE = ("FailedEventDetails", "TimedOutEventDetails")
 def transitions(states: States) -> set[str]:
     """Return every way of going on that a definition has, each by a name.
 
-    `Wait -> Step` is a state's next, `Decide: wait -> Wait` a choice, `Step: retry 1` the first
+    `Wait -> Step` is a state's next, `Decide: wait -> Wait` a choice by a field's value, `Decide:
+    absent -> UnknownDecision` one by its absence, `Step: retry 1` the first
     rule that tries again, `Step: catch 1 -> Abandon` one that catches, `DeadLetter: fails` the end
     of an execution whose state catches nothing.
     """
@@ -28,13 +30,19 @@ def walked(states: States, history: Iterable[Mapping[str, Any]]) -> list[str]:
     state: str | None = None
     errors: list[str] = []
     failed = False
+    given: States = {}
     for event in history:
         kind = str(event["type"])
         if kind.endswith("StateEntered"):
             entered = event["stateEnteredEventDetails"]["name"]
             if state is not None:
-                made += _left(state, states[state], errors, failed, entered)
+                made += (
+                    [_chosen(state, states[state], given, entered)]
+                    if states[state]["Type"] == "Choice"
+                    else _left(state, states[state], errors, failed, entered)
+                )
             state, errors, failed = entered, [], False
+            given = json.loads(event["stateEnteredEventDetails"].get("input", "{}"))
         elif kind in {"LambdaFunctionFailed", "LambdaFunctionTimedOut", "TaskFailed"}:
             [details] = (event[key] for key in event if key.endswith(_UNDONE))
             errors.append(details["error"])
@@ -50,7 +58,8 @@ def _of_state(name: str, state: States) -> Iterator[str]:
     if "Next" in state:
         yield f"{name} -> {state['Next']}"
     for choice in state.get("Choices", ()):
-        yield f"{name}: {choice['StringEquals']} -> {choice['Next']}"
+        way = "absent" if choice.get("IsPresent") is False else choice["StringEquals"]
+        yield f"{name}: {way} -> {choice['Next']}"
     if "Default" in state:
         yield f"{name}: default -> {state['Default']}"
     for number, rule in enumerate(state.get("Retry", ()), start=1):
@@ -62,13 +71,22 @@ def _of_state(name: str, state: States) -> Iterator[str]:
         yield f"{name}: fails"
 
 
+def _chosen(name: str, state: States, given: States, entered: str) -> str:
+    """Return the way out of a Choice: the input tells apart those that lead to the same state."""
+    [field] = {choice["Variable"].removeprefix("$.") for choice in state["Choices"]}
+    ways = [one for one in _of_state(name, state) if one.endswith(f" -> {entered}")]
+    absent = f"{name}: absent -> {entered}"
+    # A definition of the version before has no way by absence: its Default took both.
+    if absent not in ways:
+        [way] = ways
+        return way
+    return absent if field not in given else next(one for one in ways if one != absent)
+
+
 def _left(
     name: str, state: States, errors: Sequence[str], failed: bool, entered: str
 ) -> Iterator[str]:
-    if state["Type"] == "Choice":
-        [way] = [one for one in _of_state(name, state) if one.endswith(f" -> {entered}")]
-        yield way
-    elif failed:
+    if failed:
         yield from _retries(name, state, errors[:-1])
         yield f"{name}: catch {_rule(state['Catch'], errors[-1])} -> {entered}"
     else:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +32,25 @@ def test_the_counters_of_an_invocation_that_fails_are_its_own(
     with observer.invocation(CONTEXT):
         pass
     assert capsys.readouterr().out == ""
+
+
+def test_a_lines_time_is_rfc_3339_with_milliseconds_and_zone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda counts a line with any other time as INFO, whatever its level."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    # A name of its own: a logger keeps the output that it was made with.
+    observer = PowertoolsObserver(f"timed-{uuid4()}")
+    before = datetime.now(UTC)
+    with observer.invocation(CONTEXT):
+        observer.log("error", "delivery_overdue")
+    monkeypatch.undo()
+    time.tzset()
+    line = json.loads(capsys.readouterr().out)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["timestamp"])
+    assert abs(datetime.fromisoformat(line["timestamp"]) - before) < timedelta(minutes=1)
+    assert line["level"] == "ERROR"
 
 
 def test_a_count_of_zero_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:

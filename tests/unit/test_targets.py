@@ -164,6 +164,7 @@ def test_anybody_elses_api_is_one(host: str) -> None:
 
 def test_an_api_inside_a_private_network_is_none() -> None:
     assert not accepted("https://vpce-0a1b.execute-api.eu-west-1.vpce.amazonaws.com/")
+    assert not accepted("https://vpce-0a1b.execute-api.cn-north-1.vpce.amazonaws.com.cn/")
 
 
 def a_label(text: str) -> str:

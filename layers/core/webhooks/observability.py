@@ -39,7 +39,9 @@ class PowertoolsObserver:
         """Name the function, as `dispatcher`; a `stack` has its metrics to itself by its name."""
         self._service = service
         self._namespace = f"{NAMESPACE}/{stack}" if stack else NAMESPACE
-        self._logger = Logger(service=service, location=None)
+        # Lambda takes a line's level and time where the time is in RFC 3339 and counts any other
+        # line as INFO ("Log-level filtering", Lambda's guide).
+        self._logger = Logger(service=service, location=None, use_rfc3339=True, utc=True)
         self._counts: dict[str, int] = {}
         self._times: defaultdict[str, list[int]] = defaultdict(list)
         self._traced: defaultdict[str, list[str]] = defaultdict(list)

@@ -83,7 +83,7 @@ _PRIVATE_SUFFIXES = (
     # withheld or reserved by ICANN for private networks, and what such networks use anyway
     *("internal", "home", "corp", "mail", "lan", "intranet", "private", "localdomain"),
     # reverse zones, and names that AWS resolves to private addresses
-    *("in-addr.arpa", "ip6.arpa", "vpce.amazonaws.com"),
+    *("in-addr.arpa", "ip6.arpa", "vpce.amazonaws.com", "vpce.amazonaws.com.cn"),
 )
 API_GATEWAY = ".execute-api."
 """What follows an API's id in its default names, of which it has one for IPv4 and one for both."""
