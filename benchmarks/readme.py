@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import limits, memory, short_retries
+from benchmarks import idle, limits, memory, short_retries
 from benchmarks.run import RESULTS, Row
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def blocks() -> list[Block]:
         Block(SCALING, *markers("quotas", Path(limits.__file__)), limits.quotas_table()),
         Block(SCALING, *markers("retries", Path(short_retries.__file__)), short_retries.table()),
         Block(SCALING, *markers("bill", RESULTS), limits.bill_table(results["bill"])),
+        Block(SCALING, *markers("idle", Path(idle.__file__)), idle.table()),
     ]
 
 

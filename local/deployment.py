@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent
 SAM = _ROOT / ".venv-sam" / "bin" / "sam"
 
-ASKED = ("AlarmEmail", "ConnectSes", "DomainName")
+ASKED = ("Alarms", "AlarmEmail", "ConnectSes", "DomainName")
 """What a first deployment asks for: each is a question of who runs the stack, not of taste."""
 
 ASKED_WITH_A_DOMAIN = ("CertificateArn", "HostedZoneId")
@@ -83,11 +83,18 @@ def _override(name: str, value: str) -> str:
     return f"{name}={value}" if value else f'{name}=""'
 
 
-def asked(ask: Callable[[str], str], tell: Callable[[str], None]) -> dict[str, str]:
-    """Ask for the parameters of a first deployment; returns those that are not the default."""
+def asked(
+    ask: Callable[[str], str], tell: Callable[[str], None], given: Mapping[str, str]
+) -> dict[str, str]:
+    """Ask for the parameters of a first deployment; returns those that are not the default.
+
+    What is `given` is not asked for, nor an address where no topic of the stack would notify it.
+    """
     chosen: dict[str, str] = {}
     for name in ASKED:
-        _ask(name, chosen, ask, tell)
+        no_topic = given.get("AlarmTopicArn") or {**given, **chosen}.get("Alarms") == "false"
+        if name not in given and not (name == "AlarmEmail" and no_topic):
+            _ask(name, chosen, ask, tell)
     if "DomainName" in chosen:
         for name in ASKED_WITH_A_DOMAIN:
             _ask(name, chosen, ask, tell)
@@ -130,7 +137,8 @@ class Deployment:
         if not description(self.cloudformation, self.stage.stack):
             self.tell(f"{self.stage.stack} is new.")
             if self.ask:
-                chosen = asked(self.ask, self.tell) | chosen
+                given = {**self.stage.parameters, **named}
+                chosen = asked(self.ask, self.tell, given) | chosen
         options = [] if execute else ["--no-execute-changeset"]
         if execute and not self.ask:
             options.append("--no-confirm-changeset")

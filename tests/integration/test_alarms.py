@@ -1,14 +1,14 @@
-"""Every alarm of the template, and when it goes off."""
+"""Every alarm of the template, and when it goes off (`test_alarm_states` has its states)."""
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any, NamedTuple
 
 import pytest
 
+from support.stack import ROOT
 from support.translated_template import OWN, of_type, text
-from webhooks.domain.resending import delay_seconds
 
 
 class Sample(NamedTuple):
@@ -24,44 +24,63 @@ class Sample(NamedTuple):
 class Alarm(NamedTuple):
     """When an alarm goes off: what it compares, and how many periods in a row.
 
-    An expression's samples have the names that it calls them by.
+    Of several expressions the first is compared. Samples have the names that expressions call them
+    by.
     """
 
     sample: Sample | None
     comparison: str
-    threshold: float
+    threshold: float | str
     periods: int = 1
     missing: str = "notBreaching"
-    expression: str = ""
+    expressions: tuple[tuple[str, str], ...] = ()
     samples: tuple[tuple[str, Sample], ...] = ()
 
 
-ON_THE_QUEUE = "ApproximateNumberOfMessagesVisible"
-EITHER = "FILL(dispatcher, 0) + FILL(worker, 0)"
+def arrivals(queue: str) -> tuple[tuple[str, Sample], ...]:
+    """Return what the alarm of a dead-letter queue takes of it."""
+    of = (f"${{{queue}.QueueName}}", "AWS/SQS", 3600)
+    return (
+        ("sent", Sample("Sum", "NumberOfMessagesSent", *of)),
+        ("held", Sample("Maximum", "ApproximateNumberOfMessagesVisible", *of)),
+    )
+
+
+ARRIVED = (("arrived", "FILL(MAX([sent, growth]), 0)"), ("growth", "DIFF(FILL(held, 0))"))
+EITHER = "SUM([dispatcher, worker])"
+EVENTS = "${EventsQueue.QueueName}"
 DISPATCHER = "${DispatcherFunction}"
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 
+NOTIFIED = {"Fn::If": ["HasAlarmTopicArn", {"Ref": "AlarmTopicArn"}, {"Ref": "AlarmTopic"}]}
+
 ALARMS = {
     "RejectedEventsAlarm": Alarm(
-        Sample("Maximum", ON_THE_QUEUE, "${EventsDeadLetterQueue.QueueName}", "AWS/SQS"), ABOVE, 0
+        *(None, ABOVE, 0), expressions=ARRIVED, samples=arrivals("EventsDeadLetterQueue")
     ),
     "ExhaustedDeliveriesAlarm": Alarm(
-        Sample("Maximum", ON_THE_QUEUE, "${DeadLetterQueue.QueueName}", "AWS/SQS"), ABOVE, 0
+        *(None, ABOVE, "${AlarmExhaustedPerHour}"),
+        expressions=ARRIVED,
+        samples=arrivals("DeadLetterQueue"),
+    ),
+    "QuietEventsWaitingAlarm": Alarm(
+        Sample("Maximum", "ApproximateAgeOfOldestMessageInQuietGroups", EVENTS, "AWS/SQS"),
+        *(ABOVE, 600),
+    ),
+    "OldestEventAlarm": Alarm(
+        Sample("Maximum", "OldestEventAge", "dispatcher", seconds=900), ABOVE, 3_600_000
     ),
     "EventsWaitingAlarm": Alarm(
         *(None, ABOVE, 600),
-        expression=(
-            "IF(FILL(received, 0) / 1000 > FILL(queued, 0), FILL(received, 0) / 1000, "
-            "FILL(queued, 0))"
+        expressions=(
+            ("oldest", "FILL(MAX([seconds, queued]), 0)"),
+            ("seconds", "received / 1000"),
         ),
         samples=(
             ("received", Sample("Maximum", "OldestEventAge", "dispatcher", seconds=900)),
             (
                 "queued",
-                Sample(
-                    *("Maximum", "ApproximateAgeOfOldestMessage", "${EventsQueue.QueueName}"),
-                    *("AWS/SQS", 900),
-                ),
+                Sample("Maximum", "ApproximateAgeOfOldestMessage", EVENTS, "AWS/SQS", 900),
             ),
         ),
     ),
@@ -72,9 +91,8 @@ ALARMS = {
     "SuccessRateAlarm": Alarm(
         *(None, BELOW, 50),
         periods=3,
-        expression=(
-            "IF(FILL(taken, 0) + FILL(failed, 0) >= 100, "
-            "100 * FILL(taken, 0) / (FILL(taken, 0) + FILL(failed, 0)), 100)"
+        expressions=(
+            ("rate", "IF(SUM([taken, failed]) >= 100, 100 * taken / SUM([taken, failed]), 100)"),
         ),
         samples=(
             ("taken", Sample("Sum", "Succeeded", "dispatcher")),
@@ -84,7 +102,7 @@ ALARMS = {
     "LatencyAlarm": Alarm(
         *(None, ABOVE, 20_000),
         periods=3,
-        expression="IF(taken >= 100, latency, 0)",
+        expressions=(("slowest", "IF(taken >= 100, latency, 0)"),),
         samples=(
             ("latency", Sample("p99", "DeliveryLatency", "dispatcher")),
             ("taken", Sample("SampleCount", "DeliveryLatency", "dispatcher")),
@@ -98,7 +116,7 @@ ALARMS = {
     ),
     "SecretMissingAlarm": Alarm(
         *(None, ABOVE, 0),
-        expression=EITHER,
+        expressions=(("missing", EITHER),),
         samples=(
             ("dispatcher", Sample("Sum", "SecretMissing", "dispatcher")),
             ("worker", Sample("Sum", "SecretMissing", "worker")),
@@ -106,7 +124,7 @@ ALARMS = {
     ),
     "UnreadableRecordsAlarm": Alarm(
         *(None, ABOVE, 0),
-        expression=EITHER,
+        expressions=(("unreadable", EITHER),),
         samples=(
             ("dispatcher", Sample("Sum", "UnreadableRecords", "dispatcher")),
             ("worker", Sample("Sum", "UnreadableRecords", "worker")),
@@ -114,7 +132,7 @@ ALARMS = {
     ),
     "UnstartedRetriesAlarm": Alarm(
         *(None, ABOVE, 0),
-        expression=EITHER,
+        expressions=(("unstarted", EITHER),),
         samples=(
             ("dispatcher", Sample("Sum", "UnstartedRetries", "dispatcher")),
             ("worker", Sample("Sum", "UnstartedRetries", "worker")),
@@ -122,7 +140,7 @@ ALARMS = {
     ),
     "OperationalEventsAlarm": Alarm(
         *(None, ABOVE, 0),
-        expression="FILL(dispatcher, 0) + FILL(worker, 0) + FILL(overdue, 0)",
+        expressions=(("unpublished", "SUM([dispatcher, worker, overdue])"),),
         samples=(
             ("dispatcher", Sample("Sum", "LostOperationalEvents", "dispatcher")),
             ("worker", Sample("Sum", "LostOperationalEvents", "worker")),
@@ -139,7 +157,7 @@ ALARMS = {
         *(None, BELOW, 1),
         periods=2,
         missing="breaching",
-        expression="FILL(counted, 0)",
+        expressions=(("sweeps", "FILL(counted, 0)"),),
         samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "worker")),),
     ),
 }
@@ -149,26 +167,31 @@ ALARMS = {
 def as_in_the_table(alarm: dict[str, Any]) -> tuple[Alarm, set[str]]:
     """Return what an alarm of the template is in the table, and what it says besides."""
     left = dict(alarm)
-    sample, expression, samples = None, "", []
+    sample, expressions, samples = None, [], []
     if "MetricName" in alarm:
         sample = sampled(left, left.pop("Statistic"), left.pop("Period"))
         for name in ("MetricName", "Namespace", "Dimensions"):
             left.pop(name)
-    else:
-        # The one expression is what is compared: what it is made of is not.
-        first, *others = left.pop("Metrics")
-        assert set(first) == {"Id", "Expression", "Label"}
-        expression = first["Expression"]
-        for one in others:
-            assert set(one) == {"Id", "ReturnData", "MetricStat"}
-            assert one["ReturnData"] is False
-            stat = one["MetricStat"]
+    for number, part in enumerate(left.pop("Metrics", [])):
+        # The first is what is compared: what it is made of is not.
+        assert part.get("ReturnData", True) is (number == 0)
+        if "Expression" in part:
+            assert ("Label" in part) is (number == 0)
+            expressions.append((part["Id"], part["Expression"]))
+        else:
+            stat = part["MetricStat"]
             assert set(stat) == {"Metric", "Stat", "Period"}
-            samples.append((one["Id"], sampled(stat["Metric"], stat["Stat"], stat["Period"])))
+            samples.append((part["Id"], sampled(stat["Metric"], stat["Stat"], stat["Period"])))
     names = ("ComparisonOperator", "Threshold", "EvaluationPeriods", "TreatMissingData")
     comparison, threshold, periods, missing = (left.pop(name) for name in names)
     made = Alarm(
-        sample, comparison, threshold, periods, missing, expression, samples=tuple(samples)
+        sample=sample,
+        comparison=comparison,
+        threshold=text(threshold) if isinstance(threshold, dict) else threshold,
+        periods=periods,
+        missing=missing,
+        expressions=tuple(expressions),
+        samples=tuple(samples),
     )
     return made, set(left)
 
@@ -190,84 +213,31 @@ def test_an_alarm_goes_off_as_the_table_says_and_tells_of_both_its_ends(name: st
     alarm = of_type("AWS::CloudWatch::Alarm")[name]
     made, left = as_in_the_table(alarm)
     assert made == ALARMS[name]
-    assert left == {"AlarmDescription", "AlarmActions", "OKActions"}
-    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+    warm_up = {"WarmUpConfiguration"} if name == "SweepMissingAlarm" else set()
+    assert left == {"AlarmDescription", "AlarmActions", "OKActions"} | warm_up
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [NOTIFIED]
 
 
-def evaluated(alarm: str, **metrics: float) -> float:
-    """Return what an alarm's expression comes to, by the meaning of IF and FILL."""
-    [expression] = [
-        part["Expression"]
-        for part in of_type("AWS::CloudWatch::Alarm")[alarm]["Metrics"]
-        if "Expression" in part
-    ]
-    meaning = {
-        "IF": lambda condition, yes, no: yes if condition else no,
-        "FILL": lambda value, absent: absent if value is None else value,
+def test_the_alarm_of_no_sweep_is_not_evaluated_before_its_time() -> None:
+    assert of_type("AWS::CloudWatch::Alarm")["SweepMissingAlarm"]["WarmUpConfiguration"] == {
+        "WarmUpPeriodDurationInMinutes": 30,
+        "OnlyStartEvaluatingAfterWarmUpPeriodEnds": True,
     }
-    return float(eval(expression, {"__builtins__": {}}, {**meaning, **metrics}))  # noqa: S307
 
 
-@pytest.mark.parametrize(
-    ("taken", "failed", "fires"),
-    [(20, 79, False), (20, 80, True), (1_000, 400, False), (400, 1_000, True), (49, 50, False)],
-)
-def test_the_success_rate_counts_where_there_is_traffic(
-    taken: int, failed: int, fires: bool
-) -> None:
-    alarm = of_type("AWS::CloudWatch::Alarm")["SuccessRateAlarm"]
-    rate = evaluated("SuccessRateAlarm", taken=taken, failed=failed)
-    assert alarm["ComparisonOperator"] == "LessThanThreshold"
-    assert (rate < alarm["Threshold"]) is fires
+ACT_NOW = {"QuietEventsWaitingAlarm", "OldestEventAlarm", "SuccessRateAlarm", "SweepMissingAlarm"}
+"""Customers miss events, or would without anybody being told: reason to wake a person."""
 
 
-@pytest.mark.parametrize(
-    ("taken", "latency", "fires"),
-    [(99, 400_000, False), (100, 20_001, True), (100, 11_000, False)],
-)
-def test_the_latency_counts_where_there_is_traffic(taken: int, latency: int, fires: bool) -> None:
-    alarm = of_type("AWS::CloudWatch::Alarm")["LatencyAlarm"]
-    slowest = evaluated("LatencyAlarm", taken=taken, latency=latency)
-    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-    assert (slowest > alarm["Threshold"]) is fires
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarms_description_begins_with_how_urgent_it_is(name: str) -> None:
+    """The message to the topic has the description, so that a subscription can filter by it."""
+    said = of_type("AWS::CloudWatch::Alarm")[name]["AlarmDescription"]
+    assert said.startswith("Act now. " if name in ACT_NOW else "Look today. ")
+    assert len(said) <= 1024
 
 
-@pytest.mark.parametrize(
-    ("received", "queued", "fires"),
-    [
-        (600_001, 5, True),  # sent again for ten minutes, each time as a new message
-        (None, 601, True),  # no dispatcher runs
-        (300_000, 360, False),  # one message that the batch's answer brought back
-        (None, None, False),
-    ],
-)
-def test_events_that_wait_are_seen_in_the_queue_and_where_they_are_received(
-    received: int | None, queued: int | None, fires: bool
-) -> None:
-    alarm = of_type("AWS::CloudWatch::Alarm")["EventsWaitingAlarm"]
-    oldest = evaluated("EventsWaitingAlarm", received=received, queued=queued)  # type: ignore[arg-type]
-    assert (oldest > alarm["Threshold"]) is fires
-    # What is sent again comes up at least once in a period.
-    periods = {part["MetricStat"]["Period"] for part in alarm["Metrics"] if "MetricStat" in part}
-    assert delay_seconds(10**6, 1.0) <= min(periods)
-
-
-@pytest.mark.parametrize(("sweeps", "fires"), [(None, True), (0, True), (1, False), (2, False)])
-def test_a_sweep_that_is_missing_is_seen_and_one_that_finds_nothing_is_none(
-    sweeps: int | None, fires: bool
-) -> None:
-    """A data point of zero counts as one, and so is a whole alarm without any."""
-    alarm = of_type("AWS::CloudWatch::Alarm")["SweepMissingAlarm"]
-    [schedule] = [
-        properties["ScheduleExpression"]
-        for properties in of_type("AWS::Events::Rule").values()
-        if "sweep" in json.dumps(properties)
-    ]
-    counted = evaluated("SweepMissingAlarm", counted=sweeps)  # type: ignore[arg-type]
-    [sample] = [part["MetricStat"] for part in alarm["Metrics"] if "MetricStat" in part]
-    assert (sample["Stat"], sample["Period"]) == ("SampleCount", 300)
-    assert schedule == "rate(1 minute)"
-    assert alarm["ComparisonOperator"] == "LessThanThreshold"
-    assert (counted < alarm["Threshold"]) is fires
-    assert alarm["TreatMissingData"] == "breaching"
-    assert alarm["EvaluationPeriods"] * sample["Period"] == 10 * 60
+def test_the_page_about_operations_tells_the_same_urgency() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| \[(\w+Alarm)\]\(#\w+\) \| (\S+) \|", page, re.MULTILINE))
+    assert told == {name: "**now**" if name in ACT_NOW else "today" for name in ALARMS}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from benchmarks.prices import dollars, lambda_dollars
+from benchmarks import idle
 from benchmarks.scenarios import GOLDEN
+from local import template
 from support.stack import ROOT
 from support.translated_template import of_type
+from support.world import World
 
 LOG_BYTES = "log_bytes"
 TOLERANCE = 0.02
@@ -45,19 +49,43 @@ def test_every_scenario_costs_the_units_of_the_golden_file() -> None:
     assert measured == golden, "if it is meant to cost this, run: make units"
 
 
-SWEEPS_A_MONTH = 43_800
-SWEEP_MILLISECONDS = 300
-"""Nineteen queries of ten milliseconds, and what a small share of a CPU takes beside them."""
-
-
 def test_an_idle_stacks_sweeps_cost_less_than_fifteen_cents_a_month() -> None:
-    sweep = json.loads(GOLDEN.read_text(encoding="utf-8"))["a sweep that finds nothing"]
-    memory_mb = of_type("AWS::Lambda::Function")["WorkerFunction"]["MemorySize"]
-    cost = (
-        dollars("read unit", sweep["read_units"])
-        + dollars("write unit", sweep["write_units"])
-        + dollars("invocation", sweep["invocations"])
-        + dollars("log byte", sweep["log_bytes"])
-        + lambda_dollars(memory_mb, SWEEP_MILLISECONDS)
+    [sweeps] = [item for item in idle.items() if item.name.startswith("The sweep,")]
+    assert 0.05 < sweeps.beyond_free < sweeps.listed < 0.15
+
+
+def test_an_idle_stacks_bill_counts_what_the_template_has() -> None:
+    """Each metric of an alarm is billed; one that only some parameters make is not counted."""
+    alarms = of_type("AWS::CloudWatch::Alarm")
+    undelivered = {name: {"Properties": alarms[name]} for name in alarms if "Undelivered" in name}
+    every = {
+        name: {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}
+        for name, alarm in alarms.items()
+    }
+    assert len(undelivered) == 1
+    metrics = idle.alarm_metrics(every) - 1
+    assert any(item.name == f"CloudWatch alarms, {metrics} metrics" for item in idle.items())
+    assert len(of_type("AWS::KMS::Key")) == len(of_type("AWS::CloudWatch::Dashboard")) == 1
+
+
+def test_a_sweep_that_finds_nothing_publishes_the_metrics_that_are_billed() -> None:
+    world = World()
+    world.sweep_job.sweep(lambda: 60.0)
+    assert sorted(world.observer.counts) == sorted(idle.SWEEP_METRICS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_pages_tell_the_price_of_an_idle_stack(page: str) -> None:
+    words = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    told = re.search(
+        r"idle stack costs \[?\$(\d\.\d\d) a month.*?\$(\d\.\d\d) without alarms", words
     )
-    assert cost * SWEEPS_A_MONTH < 0.15
+    assert told, page
+    totals = idle.totals()
+    assert told.groups() == (f"{totals.beyond_free:.2f}", f"{totals.without_alarms:.2f}")
+
+
+def test_the_parameter_that_leaves_alarms_out_tells_their_price() -> None:
+    said = template.read()["Parameters"]["Alarms"]["Description"]
+    [alarms] = [item for item in idle.items() if item.name.startswith("CloudWatch alarms")]
+    assert f"up to ${math.ceil(alarms.listed)} a month" in said

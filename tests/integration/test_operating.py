@@ -75,8 +75,10 @@ AWS_METRICS = {
         frozenset(
             {
                 "ApproximateAgeOfOldestMessage",
+                "ApproximateAgeOfOldestMessageInQuietGroups",
                 "ApproximateNumberOfMessagesNotVisible",
                 "ApproximateNumberOfMessagesVisible",
+                "NumberOfMessagesSent",
             }
         ),
     ),

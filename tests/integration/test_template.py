@@ -231,20 +231,6 @@ def test_the_worker_has_the_time_that_a_replays_step_takes() -> None:
     assert translated()["Parameters"]["ReplayRate"]["MaxValue"] == MAX_RATE
 
 
-def test_an_alarm_is_made_only_where_there_is_somebody_to_tell() -> None:
-    alarms = template.of_type(translated(), "AWS::CloudWatch::Alarm")
-
-    with_topic = alarms.pop("UndeliveredOperationalEventsAlarm")
-    assert alarms
-    for name, alarm in alarms.items():
-        assert alarm["Condition"] == "HasAlarms", name
-    # Its rule is made only where there is a topic too.
-    both = translated()["Conditions"][with_topic["Condition"]]
-    assert both == {
-        "Fn::And": [{"Condition": "HasAlarms"}, {"Condition": "HasOperationalEventsTopic"}]
-    }
-
-
 @pytest.mark.parametrize("form", ["as written", "as CloudFormation runs it"])
 def test_cfn_lint_has_nothing_to_say(form: str, tmp_path: Path) -> None:
     path = template.TEMPLATE

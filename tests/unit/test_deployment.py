@@ -99,7 +99,7 @@ def test_the_stages_are_those_of_the_configuration() -> None:
 
 def test_a_first_deployment_asks_until_an_answer_is_allowed(cloudformation: Any, sam: Sam) -> None:
     person = Person(
-        *("not an address", "ops@example.com", "true"),
+        *("", "not an address", "ops@example.com", "true"),
         *("api.example.com", "arn:aws:acm:eu-central-1:123456789012:certificate/0a-1b", ""),
     )
     assert of_dev(cloudformation, sam, person).deploy({"Tracing": "true"}) == 7
@@ -108,16 +108,46 @@ def test_a_first_deployment_asks_until_an_answer_is_allowed(cloudformation: Any,
         " ConnectSes=true DomainName=api.example.com"
         " CertificateArn=arn:aws:acm:eu-central-1:123456789012:certificate/0a-1b Tracing=true"
     ]
-    assert "must be an email address, or empty for no alarms." in person.told
+    assert "must be an email address, or empty for no emails." in person.told
 
 
 def test_without_a_domain_nobody_is_asked_for_its_certificate(
     cloudformation: Any, sam: Sam
 ) -> None:
-    person = Person("", "", "")
+    person = Person("", "", "", "")
     of_dev(cloudformation, sam, person).deploy({})
     assert sam.calls == ["deploy --config-env dev"]
     assert [question.split()[0] for question in person.asked] == [*deployment.ASKED]
+
+
+@pytest.mark.parametrize(
+    ("given", "answers", "asked"),
+    [
+        ({}, ("false", "", ""), ["Alarms", "ConnectSes", "DomainName"]),
+        ({"Alarms": "false"}, ("", ""), ["ConnectSes", "DomainName"]),
+        (
+            {"AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:ops"},
+            ("", "", ""),
+            ["Alarms", "ConnectSes", "DomainName"],
+        ),
+        (
+            {"AlarmEmail": "ops@example.com", "ConnectSes": "true"},
+            ("", ""),
+            ["Alarms", "DomainName"],
+        ),
+    ],
+)
+def test_nobody_is_asked_for_an_address_that_nothing_would_notify_nor_for_what_is_given(
+    given: dict[str, str],
+    answers: tuple[str, ...],
+    asked: list[str],
+    cloudformation: Any,
+    sam: Sam,
+) -> None:
+    person = Person(*answers)
+    of_dev(cloudformation, sam, person).deploy(given)
+    assert [question.split()[0] for question in person.asked] == asked
+    assert not person.answers
 
 
 def test_a_later_deployment_asks_nothing_and_changes_what_is_named(
@@ -142,7 +172,7 @@ def test_a_change_set_that_was_only_looked_at_is_no_stack_yet(
         ChangeSetType="CREATE",
         TemplateBody=json.dumps({"Resources": RESOURCES}),
     )
-    person = Person("", "", "")
+    person = Person("", "", "", "")
     of_dev(cloudformation, sam, person).deploy({})
     assert person.asked
 

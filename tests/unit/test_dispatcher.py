@@ -149,6 +149,8 @@ def test_a_failure_has_no_latency_and_tells_whether_anybody_answered(world: Worl
     assert world.observer.times == {}
     assert world.observer.counts["FailedAttempts"] == 3
     assert world.observer.counts["UnansweredAttempts"] == 1
+    # Without a point of its own the metric would leave the success rate without a value.
+    assert world.observer.counts["Succeeded"] == 0
 
 
 def test_deferred_deliveries_are_counted_and_failures_are_not(world: World) -> None:

@@ -141,6 +141,9 @@ class Deliverer:
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
         self._observer.count("FailedAttempts")
+        # The success rate's alarm needs the metric where nothing succeeds: CloudWatch does not
+        # calculate with one that was never published.
+        self._observer.count("Succeeded", 0)
         if attempt.error in _WITHOUT_RESPONSE:
             self._observer.count("UnansweredAttempts")
         self._observer.log(
