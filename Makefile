@@ -203,6 +203,10 @@ bench: .venv/.ready $(if $(wildcard .aws-sam/build),$(if $(PYTHON313),.venv-lamb
 bench-memory: .venv/.ready ## Measure each memory and batch size under its share of a CPU: takes root
 	@$(BENCHMARK) benchmarks.memory $(if $(JSON),--json)
 
+.PHONY: bench-fairness
+bench-fairness: .venv/.ready ## Simulate a quiet account beside a flood, on a model of SQS's fair queue
+	@$(BENCHMARK) benchmarks.fairness
+
 .PHONY: units
 units: .venv/.ready ## Renew the golden file of what deliveries cost in AWS's units
 	@$(BENCHMARK) benchmarks.scenarios --write

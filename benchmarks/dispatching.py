@@ -81,7 +81,7 @@ class Function:
 
     def handle(self, bodies: Sequence[str]) -> Used:
         """Have it handle a batch of messages."""
-        event = sqs_event(*bodies)
+        event = sqs_event(*bodies, group="acc_1")
         entered_at, cpu, wall = time.time(), time.process_time(), time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()) as log:
             dispatcher.handler.handle(event, lambda_context(), self._services)

@@ -23,6 +23,7 @@ PRICES = {
     "write unit": Price(0.625e-6, _DYNAMODB),
     "read unit": Price(0.125e-6, _DYNAMODB),
     "SQS request": Price(0.40e-6, "aws.amazon.com/sqs/pricing"),
+    "SQS request with a group": Price(0.10e-6, "aws.amazon.com/sqs/pricing"),
     "state transition": Price(25e-6, "aws.amazon.com/step-functions/pricing"),
     "Express execution": Price(1e-6, "aws.amazon.com/step-functions/pricing"),
     "Express GB-hour, first 1,000": Price(0.06, "aws.amazon.com/step-functions/pricing"),

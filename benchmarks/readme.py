@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import idle, limits, memory, short_retries
+from benchmarks import fairness, idle, limits, memory, short_retries
 from benchmarks.run import RESULTS, Row
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Block(NamedTuple):
 def blocks() -> list[Block]:
     """Return every block as it should be."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    of_fairness = json.loads(fairness.RESULTS.read_text(encoding="utf-8"))
     of_memory = json.loads(memory.RESULTS.read_text(encoding="utf-8"))
     return [
         Block(README, BEGIN, END, figures(results)),
@@ -98,6 +99,7 @@ def blocks() -> list[Block]:
         Block(SCALING, *markers("limits", Path(limits.__file__)), limits.limits_table()),
         Block(SCALING, *markers("quotas", Path(limits.__file__)), limits.quotas_table()),
         Block(SCALING, *markers("retries", Path(short_retries.__file__)), short_retries.table()),
+        Block(SCALING, *markers("fairness", fairness.RESULTS), fairness.table(of_fairness)),
         Block(SCALING, *markers("bill", RESULTS), limits.bill_table(results["bill"])),
         Block(SCALING, *markers("idle", Path(idle.__file__)), idle.table()),
     ]

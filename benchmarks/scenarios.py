@@ -47,6 +47,10 @@ DRAINED = "a hundred deliveries drained"
 EXHAUSTED = "nine later attempts, exhausted"
 WIDE = "an event to a thousand webhooks, in shards"
 WIDE_WEBHOOKS = 1000
+UNGROUPED = "a hundred messages of a flood without a group, put back with one"
+
+ACCOUNT = "acc_1"
+"""Whose events they are, and the group that their producer sets."""
 
 OK, FAILING = Answer(200), Answer(500)
 
@@ -104,14 +108,15 @@ class Stand:
                 TableName="WebhooksTable", Item=webhook_items.webhook_item(webhook, samples.SECRET)
             )
 
-    def dispatch(self, messages: int) -> None:
+    def dispatch(self, messages: int, group: str | None = ACCOUNT) -> None:
         """Have the dispatcher handle a batch of new events."""
-        self.handle([event_text(next(self._numbers)) for _ in range(messages)])
+        self.handle([event_text(next(self._numbers)) for _ in range(messages)], group)
 
-    def handle(self, bodies: Sequence[str]) -> None:
-        """Have the dispatcher handle a batch of messages."""
+    def handle(self, bodies: Sequence[str], group: str | None = ACCOUNT) -> None:
+        """Have the dispatcher handle a batch of messages of a group."""
         services = self._services["dispatcher"]
-        answer = dispatcher.handler.handle(sqs_event(*bodies), lambda_context(), services)
+        batch = sqs_event(*bodies, group=group)
+        answer = dispatcher.handler.handle(batch, lambda_context(), services)
         assert answer == {"batchItemFailures": []}
         self.meter.units.invocations += 1
         # Lambda's poller: one request to receive the batch, one to delete it.
@@ -202,6 +207,20 @@ def wide(logs: LogMeter) -> Units:
         return metered.take()
 
 
+def ungrouped(logs: LogMeter) -> Units:
+    """Meter what a flood without a group costs before it is delivered as any other messages."""
+    with stand(logs) as metered, Receiver(OK) as receiver:
+        metered.register(receiver, 1)
+        while not metered.backend.queued():
+            metered.dispatch(10, group=None)
+        metered.take()
+        delivered = len(receiver.requests)
+        for _ in range(DELIVERIES // 10):
+            metered.dispatch(10, group=None)
+        assert len(receiver.requests) == delivered
+        return metered.take()
+
+
 def exhausted(logs: LogMeter) -> Units:
     """Meter one delivery's later attempts, all nine, and the message that they end with."""
     with stand(logs) as metered, Receiver(FAILING) as receiver:
@@ -261,6 +280,7 @@ def measure(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
             measured |= recovery(logs)
             measured["a sweep that finds nothing"] = sweep(logs)
             measured[WIDE] = wide(logs)
+            measured[UNGROUPED] = ungrouped(logs)
     finally:
         sys.stdout = original
     return {name: units.as_document() for name, units in measured.items()}

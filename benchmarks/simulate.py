@@ -130,7 +130,8 @@ class Simulation:
         dispatchers = 0.0
         for number, tenant in enumerate(self.tenants):
             posts = self.posts
-            self.world.send(*(self._event(number) for _ in range(BATCH)))
+            events = [self._event(number) for _ in range(BATCH)]
+            self.world.send(*events, group=f"acc_{number}")
             busy = OWN_SECONDS
             if self.posts > posts:
                 down = tenant.down[0] <= self._second < tenant.down[1]

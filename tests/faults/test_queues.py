@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from support.faults import refused, unprocessed
+import pytest
+
+from support import samples
+from support.faults import answer_lost, refused, unprocessed
 from support.receiver import Answer
 from support.stack import eventually
+from webhooks.domain.resending import ARRIVED_AT
+from webhooks.domain.shard import is_part
+from webhooks.services.fair_queueing import MOST_UNGROUPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +50,42 @@ def test_row_56_each_account_is_a_group_of_the_queue(case: Case) -> None:
     assert len(taken(case)) == 2
 
 
+def test_row_56_a_flood_without_a_group_goes_back_in_its_accounts_group(
+    case: Case, receiver: MakeReceiver
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    assert case.dispatch(*flood(case), grouped=False) == []
+    assert len(hook.requests) == MOST_UNGROUPED
+    [entry, *_] = back = put_back(case)
+    assert len(back) == 5
+    assert {one["MessageGroupId"] for one in back} == {case.account}
+    assert all("DelaySeconds" not in one for one in back)
+    arrived = int(entry["MessageAttributes"][ARRIVED_AT]["StringValue"])
+    assert arrived == samples.NOW_MS + MOST_UNGROUPED
+    assert case.dispatch(*[one["MessageBody"] for one in back], grouped=False) == []
+    assert len(put_back(case)) == 5
+    assert transactions(hook) == sorted(f"txn_{one}" for one in range(MOST_UNGROUPED + 5))
+
+
+@pytest.mark.parametrize(
+    "fault", [refused("ServiceUnavailable", 503), refused("AccessDenied", 403), answer_lost()]
+)
+def test_row_56_a_flood_that_the_queue_does_not_take_back_is_delivered_once(
+    case: Case, receiver: MakeReceiver, fault: Any
+) -> None:
+    hook = receiver()
+    case.webhook(hook)
+    case.stand.faults.on("SendMessageBatch", fault, about=case.account)
+    assert case.dispatch(*flood(case), grouped=False) == []
+    case.stand.faults.clear()
+    # Where only the answer was lost, what the queue has is found recorded.
+    for text in case.stand.aws.queued():
+        assert case.dispatch(text, grouped=False) == []
+    assert transactions(hook) == sorted(f"txn_{one}" for one in range(MOST_UNGROUPED + 5))
+    assert len(case.deliveries()) == MOST_UNGROUPED + 5
+
+
 def test_row_58_what_a_batch_left_is_sent_again_and_nothing_twice(case: Case) -> None:
     case.stand.faults.on("SendMessageBatch", unprocessed("txn_2"), times=1)
     answer = published(case, "txn_1", "txn_2", "txn_3")
@@ -73,6 +115,26 @@ def test_row_58_a_queue_that_does_not_answer_takes_nothing(case: Case) -> None:
     assert answer.error["code"] == "unavailable"
     case.stand.faults.clear()
     assert taken(case) == []
+
+
+def flood(case: Case) -> list[str]:
+    """Return a few messages more than a process delivers without a group."""
+    return [case.message(f"txn_{number}") for number in range(MOST_UNGROUPED + 5)]
+
+
+def put_back(case: Case) -> list[dict[str, Any]]:
+    """Return what went back to the queue for the account."""
+    return [
+        entry
+        for operation, body in case.stand.faults.sent
+        if operation == "SendMessageBatch"
+        for entry in body["Entries"]
+        if is_part(json.loads(entry["MessageBody"])) and entry["MessageGroupId"] == case.account
+    ]
+
+
+def transactions(hook: Receiver) -> list[str]:
+    return sorted(json.loads(one.body)["transaction_id"] for one in hook.requests)
 
 
 def published(case: Case, *transactions: str) -> Any:

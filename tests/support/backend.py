@@ -182,10 +182,11 @@ def sqs_event(
     sent_at_ms: int = 1_766_313_000_000,
     receive_count: int = 1,
     numbers: Mapping[str, object] | None = None,
+    group: str | None = None,
 ) -> dict[str, Any]:
     """Return a batch of messages as the event source mapping hands it to the dispatcher.
 
-    `numbers` are the message attributes of all of them.
+    `numbers` are the message attributes of all of them, `group` is their group.
     """
     attributes = {
         name: {
@@ -207,6 +208,7 @@ def sqs_event(
                     "SentTimestamp": str(sent_at_ms + index),
                     "SenderId": "123456789012",
                     "ApproximateFirstReceiveTimestamp": str(sent_at_ms + index),
+                    **({} if group is None else {"MessageGroupId": group}),
                 },
                 "messageAttributes": attributes,
                 "md5OfBody": "",

@@ -227,4 +227,4 @@ def _new_dispatcher(world: World) -> Dispatcher:
 
 def _message(number: int, now_ms: int) -> Message:
     text = samples.event_text(transaction_id=f"txn_{number}", timestamp=None)
-    return Message(f"m{number}", text, now_ms)
+    return Message(f"m{number}", text, now_ms, group="acc_1")

@@ -166,18 +166,23 @@ class Case:
         receive_count: int = 1,
         numbers: Mapping[str, object] | None = None,
         sent_at_ms: int = samples.NOW_MS,
+        grouped: bool = True,
     ) -> list[str]:
         """Have a batch handled; returns the ids, m0 and so on, of the messages that failed.
 
         Those were sent again, or are received again. With a `shared_fate` the bystander's message
         may fail too, but be neither lost nor sent without a record. The messages, but not the
         bystander's, were received `receive_count` times, have `numbers` as attributes, and were
-        taken by SQS at `sent_at_ms`.
+        taken by SQS at `sent_at_ms`. They have the group of their account, but for not `grouped`.
         """
         transaction = f"txn_{self.bystander}_{next(self._batches)}"
         bystander = samples.event_text(account_id=self.bystander, transaction_id=transaction)
         batch = sqs_event(
-            *messages, receive_count=receive_count, numbers=numbers, sent_at_ms=sent_at_ms
+            *messages,
+            receive_count=receive_count,
+            numbers=numbers,
+            sent_at_ms=sent_at_ms,
+            group=self.account if grouped else None,
         )
         batch["Records"] += sqs_event(*messages, bystander)["Records"][len(messages) :]
         before = len(self.sent_again())

@@ -378,10 +378,11 @@ class World:
             machine=machine,
         )
 
-    def send(self, *texts: str) -> list[str]:
-        """Dispatch a batch of messages m0, m1 ...; returns the failed ones."""
+    def send(self, *texts: str, group: str | None = None) -> list[str]:
+        """Dispatch a batch of messages m0, m1 ... of a group; returns the failed ones."""
         messages = [
-            Message(f"m{index}", text, self.now_ms + index) for index, text in enumerate(texts)
+            Message(f"m{index}", text, self.now_ms + index, group)
+            for index, text in enumerate(texts)
         ]
         return self.dispatcher.dispatch(messages, lambda: self.remaining)
 

@@ -155,7 +155,7 @@ def test_events_wait_for_the_one_recovery_of_a_paused_webhook(
 def test_of_one_batch_what_is_not_sent_yet_waits_too(world: World) -> None:
     """Of a batch of forty at most as many are sent as there are threads."""
     world.sender.answer = lambda _, __: asks(30)
-    assert world.send(*events(*range(40))) == []
+    assert world.send(*events(*range(40)), group="acc_1") == []
     assert len(world.sender.posts) <= 8
     waiting = [one for one in world.stored() if one.status is Status.WAITING]
     assert len(waiting) == 40 - len(world.sender.posts)

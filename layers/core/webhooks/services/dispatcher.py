@@ -20,6 +20,7 @@ from webhooks.domain.pauses import RETRY_AFTER
 from webhooks.services.aftermath import Aftermath
 from webhooks.services.deadline import Deadline, NoTimeLeftError
 from webhooks.services.deliverer import LATENCY
+from webhooks.services.fair_queueing import FairQueueing
 from webhooks.services.leftovers import Leftovers
 from webhooks.services.pauses import BatchPauses
 from webhooks.services.reader import Failures, Reader
@@ -106,6 +107,7 @@ class Dispatcher:
         self._clock = clock
         self._event_limits = event_limits
         self._host_limits = host_limits
+        self._fair_queueing = FairQueueing(observer=observer, clock=clock)
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
         self._sending = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="requeue")
         self._following = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="follow")
@@ -134,6 +136,7 @@ class Dispatcher:
         reads = self._reader.read(messages, failures, deadline, leftovers, requeue)
         if self._event_limits is not None:
             reads = self._event_limits.admitted(reads, self._threads, deadline, leftovers, requeue)
+        reads = self._fair_queueing.ungrouped(reads, requeue)
         unwanted = Unwanted(self._observer)
         matches = self._matches(reads, failures, deadline, leftovers, unwanted)
         unwanted.report()

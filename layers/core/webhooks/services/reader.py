@@ -84,6 +84,11 @@ class Read(NamedTuple):
     place: int = 0
     admitted: bool = False
 
+    @property
+    def is_of_part(self) -> bool:
+        """Tell whether a dispatcher put it on the queue: then it has its account's group."""
+        return self.admitted or self.message.delays > 0
+
 
 class _EventId(NamedTuple):
     account_id: str

@@ -66,7 +66,7 @@ class Requeue:
         account_id = parts[0][0].event.account_id
         texts = (text for text, _ in to_messages(parts, most))
         at_once = -(-sum(number for _, number in parts) // MOST_AT_ONCE)
-        like = _like(source)._replace(
+        like = empty_copy(source)._replace(
             group=account_id,
             delay_seconds=delay_seconds,
             suspicions=0,
@@ -79,10 +79,27 @@ class Requeue:
         self, source: Message, texts: Sequence[str], group: str | None, delay_seconds: int
     ) -> None:
         """Begin to send what a message says, or some of it, as it came."""
-        like = _like(source)._replace(
+        like = empty_copy(source)._replace(
             group=group, delay_seconds=delay_seconds, delays=source.delays, paced=source.paced
         )
         self._begin({source.id}, (like._replace(body=text) for text in texts))
+
+    def put(self, messages: Iterable[Outgoing]) -> set[int]:
+        """Put messages on the queue now; returns the places of those that it took.
+
+        Once it refuses one, or there is no time left for a request, the rest are not tried.
+        """
+        taken: set[int] = set()
+        begin = 0
+        for request in _requests(messages):
+            if not self._deadline.allows_call():
+                break
+            refused = self._queue.put(request)
+            taken.update(begin + place for place in range(len(request)) if place not in refused)
+            if refused:
+                break
+            begin += len(request)
+        return taken
 
     def call(self, message_ids: Set[str], call: Callable[[], None]) -> None:
         """Begin another call of AWS that messages wait for, where there is time for it."""
@@ -153,7 +170,7 @@ def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     yield request
 
 
-def _like(source: Message) -> Outgoing:
+def empty_copy(source: Message) -> Outgoing:
     """Return a message that carries what another does, without its body."""
     return Outgoing(
         "",

@@ -1,0 +1,123 @@
+"""Gives the messages of an account that floods the queue without a group their account's group.
+
+SQS takes each message without a group for a tenant of its own ("How Amazon SQS fair queues work" in
+its developer guide). No flood of such messages is ever noisy, so it delays all other accounts.
+Records of Amazon SES come without a group, and so do events of producers that set none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from webhooks.domain.shard import ALL, MOST_AT_ONCE, Part, to_messages
+from webhooks.services.requeue import empty_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from webhooks.domain.resending import Outgoing
+    from webhooks.ports import Observer
+    from webhooks.services.reader import Read
+    from webhooks.services.requeue import Requeue
+
+MOST_UNGROUPED = 30
+"""Messages without a group that a process delivers of an account in a minute.
+
+A group with fewer messages in flight is not noisy for their number (the same page of SQS's)."""
+
+_SECONDS = 60
+
+
+class FairQueueing:
+    """Counts an account's messages without a group; kept between invocations.
+
+    The count is this process's own and costs no write. The first messages of a flood are delivered
+    by each process until its own count is full: `MOST_UNGROUPED` times the number of processes.
+    """
+
+    def __init__(self, *, observer: Observer, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self._observer = observer
+        self._clock = clock
+        self._minute = 0
+        self._counts: Counter[str] = Counter()
+        self._flooding: set[str] = set()
+        self._told: set[str] = set()
+
+    def ungrouped(self, reads: Sequence[Read], requeue: Requeue) -> list[Read]:
+        """Return the events to deliver now; the others are on the queue again, in a group.
+
+        A message goes back once: it comes again as parts, which are never sent back here. What
+        the queue does not take is delivered now.
+        """
+        self._begin_minute()
+        floods = self._floods(reads)
+        if not floods:
+            return list(reads)
+        sent = self._send(floods, requeue)
+        return [read for read in reads if id(read) not in sent]
+
+    def _begin_minute(self) -> None:
+        """Count anew in each minute. An account that flooded the last one is still flooding."""
+        minute = int(self._clock() // _SECONDS)
+        if minute == self._minute:
+            return
+        follows = minute == self._minute + 1
+        self._flooding = {one for one in self._counts if self._is_over(one)} if follows else set()
+        self._minute = minute
+        self._counts.clear()
+        self._told.clear()
+
+    def _is_over(self, account_id: str) -> bool:
+        return self._counts[account_id] > MOST_UNGROUPED
+
+    def _floods(self, reads: Iterable[Read]) -> list[list[Read]]:
+        """Return the events to send back: each list has those of one message and account."""
+        messages: defaultdict[tuple[str, str], list[Read]] = defaultdict(list)
+        for read in reads:
+            if read.message.group is None and not read.is_of_part:
+                messages[read.message.id, read.event.account_id].append(read)
+        floods: list[list[Read]] = []
+        for (_, account_id), some in messages.items():
+            self._counts[account_id] += 1
+            if account_id in self._flooding or self._is_over(account_id):
+                floods.append(some)
+        return floods
+
+    def _send(self, floods: Sequence[Sequence[Read]], requeue: Requeue) -> set[int]:
+        """Put events on the queue; returns the ids of the objects that it took."""
+        chunks: list[Sequence[Read]] = []
+
+        def messages() -> Iterator[Outgoing]:
+            for reads in floods:
+                source, account_id = reads[0].message, reads[0].event.account_id
+                # Its dispatcher got as far as this: it is not suspected of having ended one.
+                again = empty_copy(source)._replace(group=account_id, suspicions=0)
+                begin = 0
+                for text, count in to_messages(map(_counted, reads), lambda: MOST_AT_ONCE):
+                    chunks.append(reads[begin : begin + count])
+                    begin += count
+                    yield again._replace(body=text)
+
+        taken = requeue.put(messages())
+        sent = {id(read) for place in taken for read in chunks[place]}
+        self._observer.count("GroupedMessages", len(taken))
+        self._tell(reads[0].event.account_id for reads in floods)
+        if len(sent) < sum(map(len, floods)):
+            # The queue does not take them. Counting anew spares the next batches a wait for it.
+            self._counts.clear()
+            self._flooding.clear()
+        return sent
+
+    def _tell(self, account_ids: Iterable[str]) -> None:
+        """Log each account once a minute and process."""
+        for account_id in dict.fromkeys(account_ids):
+            if account_id not in self._told:
+                self._told.add(account_id)
+                self._observer.log("info", "messages_grouped", account_id=account_id)
+
+
+def _counted(read: Read) -> tuple[Part, int]:
+    """Return an event as a part for all webhooks, counted as one."""
+    return Part(read.event, ALL, read.arrived_at_ms), 1

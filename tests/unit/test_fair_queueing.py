@@ -1,0 +1,314 @@
+"""Messages without a group: those of an account that floods the queue go back with its group."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import samples
+from support.dispatching import World, event
+from support.ses_records import bare
+from webhooks.domain.delivery import Status
+from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE, read_part
+from webhooks.services.batches import OLDEST_EVENT_AGE
+from webhooks.services.fair_queueing import MOST_UNGROUPED
+from webhooks.services.reader import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.domain.resending import Outgoing
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.add()
+    made.add(2, account_id="acc_2")
+    made.now_ms -= made.now_ms % MINUTE_MS
+    return made
+
+
+def messages(*numbers: int, account_id: str = "acc_1", **changes: Any) -> list[Message]:
+    return [
+        Message(f"{account_id}-{one}", event(one, account_id=account_id), samples.NOW_MS)._replace(
+            **changes
+        )
+        for one in numbers
+    ]
+
+
+def dispatch(world: World, some: Sequence[Message], *, seconds: float = 60.0) -> list[str]:
+    return world.dispatcher.dispatch(some, lambda: seconds)
+
+
+def flood(world: World) -> None:
+    """Use up what this process delivers of the account in this minute."""
+    assert dispatch(world, messages(*range(1000, 1000 + MOST_UNGROUPED))) == []
+    assert world.queue.sent == []
+    assert len(world.sender.posts) == MOST_UNGROUPED
+    world.sender.posts.clear()
+
+
+def replace_put(world: World, put: Callable[[Sequence[Outgoing]], Sequence[int]]) -> None:
+    """Have the queue do something else with what it is to take."""
+    queue: Any = world.queue
+    queue.put = put
+
+
+def posted(world: World) -> list[str]:
+    return [json.loads(body)["transaction_id"] for _, body, _ in world.sender.posts]
+
+
+def come(sent: Sequence[Outgoing]) -> list[Message]:
+    """Return messages as they come, of a queue that tells no groups."""
+    return [
+        Message(f"again-{number}", one.body, one.arrived_at_ms or 0, tries=one.tries)
+        for number, one in enumerate(sent)
+    ]
+
+
+def test_past_thirty_in_a_minute_they_go_back_in_their_accounts_group(world: World) -> None:
+    flood(world)
+    assert dispatch(world, messages(1, tries=2, arrived_at_ms=samples.NOW_MS - 5)) == []
+    assert world.sender.posts == []
+    [back] = world.queue.sent
+    assert back == back._replace(
+        group="acc_1", arrived_at_ms=samples.NOW_MS - 5, delay_seconds=0, tries=2, delays=0
+    )
+    part = read_part(json.loads(back.body), sent_at_ms=world.now_ms)
+    assert json.loads(part.event.body)["transaction_id"] == "txn_1"
+    assert part.arrived_at_ms == samples.NOW_MS - 5
+    assert world.observer.counts["GroupedMessages"] == 1
+
+
+def test_one_that_was_put_back_is_delivered_whatever_the_queue_tells_of_groups(
+    world: World,
+) -> None:
+    flood(world)
+    dispatch(world, messages(1))
+    back = come(world.queue.sent)
+    world.queue.sent.clear()
+    assert dispatch(world, back) == []
+    assert world.queue.sent == []
+    assert posted(world) == ["txn_1"]
+
+
+def test_messages_with_a_group_are_neither_counted_nor_put_back(world: World) -> None:
+    grouped = messages(*range(3 * MOST_UNGROUPED), group="any")
+    assert dispatch(world, grouped) == []
+    assert dispatch(world, messages(*range(200, 200 + MOST_UNGROUPED))) == []
+    assert dispatch(world, messages(1, group="any")) == []
+    assert world.queue.sent == []
+
+
+def test_other_accounts_of_the_batch_are_delivered(world: World) -> None:
+    flood(world)
+    batch = messages(1, 2) + messages(3, account_id="acc_2") + messages(4)
+    assert dispatch(world, batch) == []
+    assert posted(world) == ["txn_3"]
+    assert len(world.queue.sent) == 3
+
+
+def test_records_of_ses_are_put_back_whichever_way_they_came(world: World) -> None:
+    flood(world)
+    record = bare("delivery")
+    record["mail"]["tags"]["account_id"] = ["acc_1"]
+    sns = {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": json.dumps(record)}
+    bridge = {"detail-type": "Email Delivered", "source": "aws.ses", "detail": record}
+    texts = [json.dumps(one) for one in (record, sns, bridge, [record, record])]
+    batch = [Message(f"m{n}", text, samples.NOW_MS) for n, text in enumerate(texts)]
+    assert dispatch(world, batch) == []
+    assert world.sender.posts == []
+    assert [one.group for one in world.queue.sent] == ["acc_1"] * 4
+    assert dispatch(world, come(world.queue.sent)) == []
+    # They are one event, five times.
+    assert len(world.sender.posts) == 1
+
+
+def test_a_batch_goes_back_in_one_request(world: World) -> None:
+    flood(world)
+    requests: list[int] = []
+    put = world.queue.put
+
+    def counting(some: Sequence[Outgoing]) -> Sequence[int]:
+        requests.append(len(some))
+        return put(some)
+
+    replace_put(world, counting)
+    dispatch(world, messages(*range(10)))
+    assert requests == [10]
+
+
+def test_an_array_is_one_message_and_goes_back_by_account(world: World) -> None:
+    array = "[" + ",".join(event(one) for one in range(MOST_UNGROUPED + 10)) + "]"
+    assert dispatch(world, [Message("m", array, samples.NOW_MS)]) == []
+    assert world.queue.sent == []
+    flooding = messages(*range(1000, 999 + MOST_UNGROUPED))
+    dispatch(world, flooding)
+    world.sender.posts.clear()
+    both = f"[{event(1)},{event(2, account_id='acc_2')},{event(3)}]"
+    assert dispatch(world, [Message("both", both, samples.NOW_MS)]) == []
+    assert posted(world) == ["txn_2"]
+    [back] = world.queue.sent
+    assert [one["account_id"] for one in json.loads(back.body)] == ["acc_1"] * 2
+
+
+def test_what_grows_past_a_message_goes_back_in_several_and_arrives_once(world: World) -> None:
+    """A character of two bytes takes six in a part."""
+    flood(world)
+    large = [event(one, data={"to": "a@example.com", "note": "é" * 20_000}) for one in range(20)]
+    array = json.dumps([json.loads(one) for one in large], ensure_ascii=False)
+    assert len(array.encode()) < MAX_QUEUED_BYTES
+    assert dispatch(world, [Message("m", array, samples.NOW_MS)]) == []
+    assert world.sender.posts == []
+    assert len(world.queue.sent) == 3
+    assert all(one.size_bytes < MAX_QUEUED_BYTES for one in world.queue.sent)
+    back = come(world.queue.sent)
+    assert dispatch(world, back) == []
+    assert sorted(posted(world)) == sorted(f"txn_{one}" for one in range(20))
+
+
+def test_many_events_of_a_message_go_back_by_the_hundred(world: World) -> None:
+    flood(world)
+    array = "[" + ",".join(event(one) for one in range(2 * MOST_AT_ONCE + 1)) + "]"
+    dispatch(world, [Message("m", array, samples.NOW_MS)])
+    counts = [len(json.loads(one.body)) for one in world.queue.sent[:2]]
+    assert counts == [MOST_AT_ONCE] * 2
+    assert len(world.queue.sent) == 3
+
+
+def test_a_flood_that_goes_on_is_put_back_from_the_minutes_first_message(world: World) -> None:
+    flood(world)
+    dispatch(world, messages(1))
+    world.now_ms += MINUTE_MS
+    dispatch(world, messages(2))
+    assert len(world.queue.sent) == 2
+    # This minute's account was under the number, so the next one begins anew.
+    world.now_ms += MINUTE_MS
+    dispatch(world, messages(3))
+    assert posted(world) == ["txn_3"]
+
+
+def test_a_flood_is_forgotten_after_a_minute_without_a_batch(world: World) -> None:
+    flood(world)
+    dispatch(world, messages(1))
+    world.now_ms += 2 * MINUTE_MS
+    dispatch(world, messages(2))
+    assert posted(world) == ["txn_2"]
+
+
+def test_what_the_queue_does_not_take_is_delivered_and_nothing_twice(world: World) -> None:
+    flood(world)
+    world.queue.refuse = set(range(10))
+    assert dispatch(world, messages(1, 2)) == []
+    assert world.queue.sent == []
+    assert posted(world) == ["txn_1", "txn_2"]
+    # The next batches do not wait for that queue.
+    world.queue.refuse = set()
+    dispatch(world, messages(3))
+    assert posted(world) == ["txn_1", "txn_2", "txn_3"]
+
+
+def test_of_a_request_the_messages_that_were_not_taken_are_delivered(world: World) -> None:
+    flood(world)
+    world.queue.refuse = {1}
+    assert dispatch(world, messages(1, 2, 3)) == []
+    assert posted(world) == ["txn_2"]
+    world.queue.refuse = set()
+    assert dispatch(world, come(world.queue.sent)) == []
+    assert Counter(posted(world)) == Counter({"txn_1": 1, "txn_2": 1, "txn_3": 1})
+
+
+def test_a_copy_of_an_answer_that_was_lost_finds_its_record(world: World) -> None:
+    """The queue took the message, and said so to nobody."""
+    flood(world)
+    put = world.queue.put
+
+    def losing(some: Sequence[Outgoing]) -> Sequence[int]:
+        put(some)
+        return range(len(some))
+
+    replace_put(world, losing)
+    dispatch(world, messages(1))
+    assert posted(world) == ["txn_1"]
+    assert dispatch(world, come(world.queue.sent)) == []
+    assert posted(world) == ["txn_1"]
+    assert world.observer.counts["Duplicates"] == 1
+
+
+def test_without_time_for_a_request_none_is_made(world: World) -> None:
+    flood(world)
+    assert dispatch(world, messages(1), seconds=8.0) == ["acc_1-1"]
+    assert world.queue.sent == []
+
+
+def test_an_event_that_is_claimed_is_put_back_with_its_time_and_is_not_held(world: World) -> None:
+    flood(world)
+    text = event(1, timestamp=None)
+    dispatch(world, [Message("m", text, samples.NOW_MS)])
+    [back] = world.queue.sent
+    world.now_ms += 5_000
+    assert dispatch(world, come([back])) == []
+    [(_, body, _)] = world.sender.posts
+    assert json.loads(body)["timestamp"] == "2025-12-21T10:30:00.000Z"
+    assert "HeldEvents" not in world.observer.counts
+
+
+def test_the_accounts_limit_counts_them_once() -> None:
+    world = World(events_per_minute=MOST_UNGROUPED + 10)
+    world.add()
+    world.now_ms -= world.now_ms % MINUTE_MS
+    flood(world)
+    dispatch(world, messages(*range(11)))
+    back = world.queue.sent.copy()
+    assert len(back) == 11
+    assert [one.delays for one in back] == [0] * 11
+    world.queue.sent.clear()
+    assert dispatch(world, come(back)) == []
+    assert world.queue.sent == []
+    assert len(world.sender.posts) == 11
+
+
+def test_their_age_is_from_their_first_arrival(world: World) -> None:
+    flood(world)
+    dispatch(world, messages(1, arrived_at_ms=samples.NOW_MS - 90_000))
+    back = come(world.queue.sent)
+    before = len(world.observer.times[OLDEST_EVENT_AGE])
+    assert world.batches.handle(back, lambda: 60.0) == []
+    assert world.observer.times[OLDEST_EVENT_AGE][before:] == [
+        world.now_ms - samples.NOW_MS + 90_000
+    ]
+
+
+def test_the_log_names_an_account_once_a_minute_and_the_metric_counts_all(world: World) -> None:
+    flood(world)
+    for number in range(3):
+        dispatch(world, messages(number))
+    assert world.observer.logged("messages_grouped") == [{"account_id": "acc_1"}]
+    assert world.observer.counts["GroupedMessages"] == 3
+    world.now_ms += MINUTE_MS
+    dispatch(world, messages(4))
+    assert len(world.observer.logged("messages_grouped")) == 2
+
+
+def test_a_suspect_that_is_put_back_is_one_no_longer(world: World) -> None:
+    flood(world)
+    dispatch(world, messages(1, suspicions=1))
+    [back] = world.queue.sent
+    assert back.suspicions == 0
+
+
+def test_all_of_a_flood_arrives_once(world: World) -> None:
+    waiting = messages(*range(200))
+    while waiting:
+        assert dispatch(world, waiting[:10]) == []
+        waiting = waiting[10:] + come(world.queue.sent)
+        world.queue.sent.clear()
+    assert sorted(posted(world)) == sorted(f"txn_{one}" for one in range(200))
+    assert {one.status for one in world.stored()} == {Status.SUCCEEDED}
