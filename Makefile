@@ -166,6 +166,12 @@ preview: .venv/.ready ## Show what a deployment would change, as a change set: S
 	@$(MAKE) --no-print-directory build
 	@exec $(DEPLOYMENT) preview $(OF_STAGE) --parameters "$(PARAMETERS)"
 
+# The former release compiles its functions for itself, with this release's SAM CLI.
+.PHONY: rollback
+rollback: .venv/.ready .venv-sam/.ready ## Go back to a release: STAGE=dev, REF=tag, PARAMETERS="Name=value ..."; without REF out of a failed update; PARTS=1 afterwards
+	@test -z "$(REF)" || test -n "$(PYTHON313)" || { echo "Building needs Python 3.13, the functions' version: put python3.13 on the PATH"; exit 1; }
+	@PATH="$(PYTHON313)/bin:$$PATH" exec $(BIN)/python -m local.rollback $(OF_STAGE) $(if $(REF),--ref "$(REF)") $(if $(PARTS),--parts) --parameters "$(PARAMETERS)"
+
 .PHONY: destroy
 destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack, all but what its customers own: STAGE=dev, YES=1, UNDO=1
 	@exec $(DEPLOYMENT) destroy $(OF_STAGE) $(if $(UNDO),--undo)

@@ -78,9 +78,16 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _override(name: str, value: str) -> str:
+def override(name: str, value: str) -> str:
     """Write a parameter as the SAM CLI reads it, which takes an empty value in quotes alone."""
     return f"{name}={value}" if value else f'{name}=""'
+
+
+def is_former(cloudformation: Any, stack: str) -> bool:
+    """Tell whether a stack is of the release before, whose worker has another name."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    names = {one["LogicalResourceId"] for page in pages for one in page["StackResourceSummaries"]}
+    return "RetrierFunction" in names and "WorkerFunction" not in names
 
 
 def asked(
@@ -139,13 +146,16 @@ class Deployment:
             if self.ask:
                 given = {**self.stage.parameters, **named}
                 chosen = asked(self.ask, self.tell, given) | chosen
+        elif "FormerNames" not in chosen and is_former(self.cloudformation, self.stage.stack):
+            self.tell("It is of the release before: FormerNames=true, for its open executions.")
+            chosen["FormerNames"] = "true"
         options = [] if execute else ["--no-execute-changeset"]
         if execute and not self.ask:
             options.append("--no-confirm-changeset")
         if chosen:
             # What is given here takes the place of what samconfig.toml says, all of it.
             merged = {**self.stage.parameters, **chosen}
-            options += ["--parameter-overrides", *(_override(*pair) for pair in merged.items())]
+            options += ["--parameter-overrides", *(override(*pair) for pair in merged.items())]
         return self._sam("deploy", *options)
 
     def delete(self) -> int:

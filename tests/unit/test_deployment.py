@@ -184,6 +184,25 @@ def test_where_nobody_answers_nothing_is_asked_and_nothing_confirmed(
     assert sam.calls == ["deploy --config-env dev --no-confirm-changeset"]
 
 
+@pytest.mark.parametrize(
+    ("names", "named", "added"),
+    [
+        (["RetrierFunction"], {}, ["FormerNames=true"]),
+        (["RetrierFunction"], {"FormerNames": "false"}, ["FormerNames=false"]),
+        (["RetrierFunction", "WorkerFunction"], {}, []),
+        (["WorkerFunction"], {}, []),
+    ],
+)
+def test_over_the_release_before_its_names_are_kept(
+    cloudformation: Any, sam: Sam, names: list[str], named: dict[str, str], added: list[str]
+) -> None:
+    functions = {name: {"Type": "AWS::SQS::Queue"} for name in names}
+    cloudformation.create_stack(StackName=DEV, TemplateBody=json.dumps({"Resources": functions}))
+    of_dev(cloudformation, sam, Person()).deploy(named)
+    [call] = sam.calls
+    assert [word for word in call.split() if word.startswith("FormerNames")] == added
+
+
 def test_a_preview_executes_nothing(cloudformation: Any, sam: Sam) -> None:
     made(cloudformation)
     of_dev(cloudformation, sam, None).deploy({"Tracing": "true"}, execute=False)

@@ -55,6 +55,7 @@ _CHANGING = (
     "unstarted",
     "claim",
     "expiring",
+    "signed",
     _EXPIRY,
 )
 """The attributes that change in a delivery's life; those that find it and its body never do."""

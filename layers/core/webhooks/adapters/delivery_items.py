@@ -29,14 +29,15 @@ DUE_KEYS = "0123456789abcdef"
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-_FORMER_REASONS = {"answer_too_large": FailureReason.RESPONSE_TOO_LARGE}
-"""Words in records of the version before."""
+_STORED_REASONS = {FailureReason.RESPONSE_TOO_LARGE: "answer_too_large"}
+"""Stored words that differ from the API's: the release before reads these and no others."""
 
 WRITE_UNIT_BYTES = 1024
 
 _MILLISECONDS = 1000
 
-_ATTEMPT_FIELDS = 10
+_ATTEMPT_FIELDS = 8
+"""The release before reads no attempt of more fields, so further ones are beside the attempts."""
 
 ATTENTION = frozenset({Status.RETRYING, Status.WAITING, Status.EXHAUSTED})
 """The statuses that the sparse index holds."""
@@ -76,6 +77,7 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
     item |= _next_attempt_values(delivery)
     if delivery.expiring:
         item["expiring"] = {"BOOL": True}
+    item |= _signed_values(delivery)
     attention = attention_value(delivery)
     if attention:
         item["attention"] = {"S": attention}
@@ -95,6 +97,19 @@ def _next_attempt_values(delivery: Delivery) -> Item:
     if delivery.claim is not None:
         values["claim"] = claim_value(delivery.claim)
     return values
+
+
+def _signed_values(delivery: Delivery) -> Item:
+    """Return how the attempts in a rotation's overlap were signed, by their numbers.
+
+    The release before ignores the attribute and leaves it as it is.
+    """
+    signed = {
+        attempt.number: [attempt.requests, attempt.signed_with]
+        for attempt in delivery.attempts
+        if attempt.requests > 1 or attempt.signed_with
+    }
+    return {"signed": {"S": _ENCODER.encode(signed)}} if signed else {}
 
 
 def claim_value(claim: Claim) -> dict[str, Any]:
@@ -150,12 +165,10 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
         attempt.started_at_ms,
         attempt.duration_ms,
         attempt.status_code,
-        attempt.error.value if attempt.error else None,
+        stored_reason(attempt.error),
         attempt.response_body or None,
         attempt.manual or None,
         attempt.probe or None,
-        attempt.requests if attempt.requests > 1 else None,
-        attempt.signed_with.value if attempt.signed_with else None,
     ]
     while fields[-1] is None:
         fields.pop()
@@ -214,7 +227,7 @@ def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
         body=_read_body(item["body"]),
         status=status,
         created_at_ms=int(item["created_at"]["N"]),
-        attempts=tuple(_read_attempt(value["S"]) for value in item["attempts"]["L"]),
+        attempts=_read_attempts(item),
         next_attempt_at_ms=int(next_attempt_at["N"]) if next_attempt_at else None,
         reason=item.get("reason", {}).get("S"),
         test=item.get("test", {}).get("BOOL", False),
@@ -254,16 +267,33 @@ def _read_body(value: Mapping[str, Any]) -> bytes:
     return str(value["S"]).encode()
 
 
+def stored_reason(reason: FailureReason | None) -> str | None:
+    """Return the word for why an attempt failed, as it is stored."""
+    return _STORED_REASONS.get(reason, reason.value) if reason else None
+
+
 def read_reason(text: str | None) -> FailureReason | None:
     """Return why a stored attempt failed, None where it did not; ValueError for an unknown word."""
-    return FailureReason(_FORMER_REASONS.get(text, text)) if text else None
+    if not text:
+        return None
+    for reason, word in _STORED_REASONS.items():
+        if text == word:
+            return reason
+    return FailureReason(text)
 
 
-def _read_attempt(text: str) -> Attempt:
+def _read_attempts(item: Mapping[str, Any]) -> tuple[Attempt, ...]:
+    signed = json.loads(item["signed"]["S"]) if "signed" in item else {}
+    return tuple(_read_attempt(value["S"], signed) for value in item["attempts"]["L"])
+
+
+def _read_attempt(text: str, signed: Mapping[str, Any]) -> Attempt:
     fields = json.loads(text)
-    fields += [None] * (_ATTEMPT_FIELDS - len(fields))
+    # Builds between the releases wrote how it was signed as two further fields.
+    fields += [None] * (_ATTEMPT_FIELDS + 2 - len(fields))
     number, started_at_ms, duration_ms, status_code, error, response_body, *more = fields
     manual, probe, requests, signed_with = more
+    requests, signed_with = signed.get(str(number), (requests, signed_with))
     return Attempt(
         number=number,
         started_at_ms=started_at_ms,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 from uuid import UUID
 
-from webhooks.adapters.delivery_items import read_reason
+from webhooks.adapters.delivery_items import read_reason, stored_reason
 from webhooks.adapters.items import number
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.jobs.check import Check, CheckKey, CheckStatus, Probe
@@ -152,8 +152,8 @@ def _read_check(ids: Sequence[str], item: Mapping[str, Any]) -> Check:
 
 def _value(probe: Probe, outcome: Outcome) -> dict[str, Any]:
     """Return a request's outcome as a short JSON list; nothing of what was answered but these."""
-    error = outcome.error.value if outcome.error else None
-    return {"S": json.dumps([probe.value, outcome.status_code, error, outcome.duration_ms])}
+    fields = [probe.value, outcome.status_code, stored_reason(outcome.error), outcome.duration_ms]
+    return {"S": json.dumps(fields)}
 
 
 def _read_outcome(text: str) -> tuple[Probe, Outcome]:

@@ -1,0 +1,79 @@
+"""Jobs that go on when their state machine goes: stopped there, and started on a former one.
+
+A job's progress is in its record, so an execution that is given the job's ids goes on with it. The
+former release has no sweep of jobs: a replay, an erasure or a check that it does not get handed
+over would stand at `running` for ever. Recoveries it would find by itself, after ten minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+FORMER_MACHINES = {"JobStateMachine": "RecoveryStateMachine"}
+"""The state machine of the same jobs in the release before."""
+
+
+class Job(NamedTuple):
+    """A job that runs: its execution, the ids that it was given, and where it is to go on."""
+
+    execution: str
+    state: Mapping[str, Any]
+    machine: str
+
+    @property
+    def id(self) -> str:
+        """The job's own id, which is the last of its ids."""
+        [*_, last] = [value for name, value in self.state.items() if name.endswith("_id")]
+        return str(last)
+
+
+def open_jobs(
+    states: Any, outputs: Mapping[str, str], now: Mapping[str, Any], then: Mapping[str, Any]
+) -> Sequence[Job]:
+    """Return the jobs that run on state machines of template `now` that `then` does not have."""
+    return [
+        Job(arn, _ids(states.describe_execution(executionArn=arn)["input"]), former)
+        for machine, former in FORMER_MACHINES.items()
+        if machine in now["Resources"] and machine not in then["Resources"]
+        for arn in _running(states, outputs[f"{machine}Arn"])
+    ]
+
+
+def _running(states: Any, machine_arn: str) -> Iterable[str]:
+    pages = states.get_paginator("list_executions").paginate(
+        stateMachineArn=machine_arn, statusFilter="RUNNING"
+    )
+    return [str(one["executionArn"]) for page in pages for one in page["executions"]]
+
+
+def _ids(text: str) -> dict[str, Any]:
+    state = json.loads(text)
+    ids = {name: value for name, value in state.items() if name.endswith("_id")}
+    return {"version": state["version"], "action": state["action"], **ids, "seconds": 0}
+
+
+def stop(states: Any, job: Job) -> None:
+    """Stop a job's execution. One that has ended meanwhile is left as it is."""
+    with suppress(states.exceptions.ExecutionDoesNotExist):
+        states.stop_execution(
+            executionArn=job.execution, error="RolledBack", cause="The former release goes on."
+        )
+
+
+def begin(states: Any, outputs: Mapping[str, str], jobs: Iterable[Job]) -> None:
+    """Start jobs on the former state machines; one that was started before is left as it is.
+
+    A job that has ended, or that another execution works on, is at its end with the first step.
+    """
+    for job in jobs:
+        with suppress(states.exceptions.ExecutionAlreadyExists):
+            states.start_execution(
+                stateMachineArn=outputs[f"{job.machine}Arn"],
+                name=f"{job.id}-rollback",
+                input=json.dumps(job.state),
+            )

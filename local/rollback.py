@@ -1,0 +1,264 @@
+"""Brings a stage's stack back: to a former release, or out of an update that failed.
+
+::
+
+    python -m local.rollback --stage dev --ref v1.2.0 [--parameters "Name=value ..."] [--yes]
+    python -m local.rollback --stage dev
+    python -m local.rollback --stage dev --parts
+
+With a tag or a commit, that release is built and deployed over the one that runs, with its own
+template and `samconfig.toml`. Jobs whose state machine that template lacks are stopped, and started
+again on the one that it has. Without one, an update that is under way is cancelled, and a rollback
+that CloudFormation could not finish is continued. With `--parts`, after a rollback, parts of
+messages that the former release rejected go back on the events queue in the form that it reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import handover, template
+from local.deployment import SAM, DeploymentError, Stage, override, pairs, stage_of
+from local.former_parts import redrive_parts
+from local.outputs import NoStackError, of_deployed
+from local.redrive import stack_of
+from local.upgrade import changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_ROOT = Path(__file__).parent.parent
+_CORE = _ROOT / "layers" / "core"
+
+_UNDER_WAY = "UPDATE_IN_PROGRESS"
+_STUCK = "UPDATE_ROLLBACK_FAILED"
+_SETTLED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
+
+AFTERWARDS = """\
+What is left to do:
+  make rollback STAGE={stage} PARTS=1
+      now, and again after a quarter of an hour: sends parts of messages again that the former
+      release rejects, in the form that it reads
+  make redrive STACK={stack}
+      after 40 minutes: deliveries whose executions were interrupted. The former release's sweep
+      makes them too, 500 in five minutes
+docs/upgrading.md says what else is different until the next update."""
+
+
+def unpack(ref: str, directory: Path, root: Path = _ROOT) -> Path:
+    """Write a release's files into a directory and return it. DeploymentError for no such ref."""
+    packed = subprocess.run(
+        ["git", "archive", "--format=tar", ref], cwd=root, capture_output=True, check=False
+    )
+    if packed.returncode:
+        msg = f"there is no release {ref}: name a tag or a commit of this repository"
+        raise DeploymentError(msg)
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+        archive.extractall(directory, filter="data")
+    return directory
+
+
+def refusals(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """Return why one template may not follow another, a sentence each."""
+    return [change.sentence for change in changes(now, then) if change.refused]
+
+
+def not_going_back(
+    now: Mapping[str, Any], then: Mapping[str, Any], current: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what a rollback does not restore. `current` has the stack's parameters."""
+    declared = then["Parameters"]
+    for name in sorted(set(declared) - set(current)):
+        yield f"{name} is {declared[name].get('Default')!r}, unless PARAMETERS names it"
+    for name in sorted(set(current) - set(declared)):
+        yield f"{name}={current[name]} is dropped: name it again at the next update"
+    for name, resource in now["Resources"].items():
+        if name not in then["Resources"] and str(resource.get("DeletionPolicy")).startswith("Re"):
+            yield f"{name} ({resource['Type']}) leaves the stack, and stays in the AWS account"
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A stage's stack, and what brings it back."""
+
+    stage: Stage
+    cloudformation: Any
+    states: Any
+    sam: str
+    ask: Callable[[str], str] | None
+    tell: Callable[[str], None]
+    outputs: Callable[[str], Mapping[str, str]] = of_deployed
+
+    def recover(self) -> int:
+        """Cancel the update under way, or continue a rollback that failed; returns 0."""
+        stack, status = self.stage.stack, self._stack()["StackStatus"]
+        if status == _UNDER_WAY:
+            self._confirm(f"An update of {stack} is under way. Cancel it?")
+            self.cloudformation.cancel_update_stack(StackName=stack)
+        elif status == _STUCK:
+            for reason in self._failures():
+                self.tell(f"  {reason}")
+            self._confirm("The rollback of a failed update stopped there. Continue it?")
+            self.cloudformation.continue_update_rollback(StackName=stack)
+        else:
+            msg = f"{stack} is {status}: no update failed. Name the release to go back to: REF=..."
+            raise DeploymentError(msg)
+        self.cloudformation.get_waiter("stack_rollback_complete").wait(StackName=stack)
+        self.tell(f"{stack} is as it was before the update.")
+        return 0
+
+    def send_parts(self, sqs: Any) -> int:
+        """Send rejected parts of messages again, rewritten; returns 1 where one was not sent."""
+        stack = stack_of(self.outputs(self.stage.stack))
+        source, destination = stack.events_dead_letter_queue_url, stack.events_queue_url
+        return int("not sent" in redrive_parts(sqs, source, destination, self.tell))
+
+    def deploy(self, ref: str, root: Path, named: Mapping[str, str]) -> int:
+        """Deploy the release that is unpacked at `root`; returns the SAM CLI's exit status."""
+        described = self._stack()
+        if described["StackStatus"] not in _SETTLED:
+            msg = f"{self.stage.stack} is {described['StackStatus']}: run this without REF first"
+            raise DeploymentError(msg)
+        now, then = template.read(), template.read(root / "template.yaml")
+        refused = refusals(now, then)
+        if refused:
+            raise DeploymentError("; ".join(refused))
+        current = {
+            one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())
+        }
+        jobs = handover.open_jobs(self.states, self.outputs(self.stage.stack), now, then)
+        self._explain(ref, now, then, current | dict(named), jobs)
+        if self._run(root, "build"):
+            msg = f"{ref} could not be built"
+            raise DeploymentError(msg)
+        self._confirm(f"Deploy {ref} over {self.stage.stack}?")
+        for job in jobs:
+            handover.stop(self.states, job)
+        status = self._run(root, *self._deployment(named))
+        if status:
+            self.tell("Nothing was rolled back. The sweep starts the jobs again that were stopped.")
+            return status
+        handover.begin(self.states, self.outputs(self.stage.stack), jobs)
+        self.tell(AFTERWARDS.format(stage=self.stage.name, stack=self.stage.stack))
+        return 0
+
+    def _deployment(self, named: Mapping[str, str]) -> list[str]:
+        options = ["deploy", "--config-env", self.stage.name]
+        if not self.ask:
+            options.append("--no-confirm-changeset")
+        if named:
+            merged = {**self.stage.parameters, **named}
+            options += ["--parameter-overrides", *(override(*pair) for pair in merged.items())]
+        return options
+
+    def _explain(
+        self,
+        ref: str,
+        now: Mapping[str, Any],
+        then: Mapping[str, Any],
+        current: Mapping[str, str],
+        jobs: Sequence[handover.Job],
+    ) -> None:
+        self.tell(f"Back to {ref}. What does not go back:")
+        for line in not_going_back(now, then, current):
+            self.tell(f"  {line}")
+        self.tell(f"Jobs under way, to be stopped and started again: {len(jobs)}.")
+        self.tell(
+            "Retries that wait now fail within 35 minutes of their time, and the former release's"
+            " sweep makes them. Nothing is lost."
+        )
+
+    def _stack(self) -> Any:
+        try:
+            [found] = self.cloudformation.describe_stacks(StackName=self.stage.stack)["Stacks"]
+        except ClientError as error:
+            msg = f"there is no stack {self.stage.stack} in this account and region"
+            raise DeploymentError(msg) from error
+        return found
+
+    def _failures(self) -> Iterator[str]:
+        """Yield what kept the last rollback from its end, newest first."""
+        events = self.cloudformation.describe_stack_events(StackName=self.stage.stack)
+        for event in events["StackEvents"]:
+            if event["ResourceStatus"] == _UNDER_WAY:
+                return
+            if event["ResourceStatus"] == "UPDATE_FAILED":
+                yield f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+
+    def _confirm(self, question: str) -> None:
+        if self.ask and self.ask(f"{question} [y/N]: ").strip().lower() not in {"y", "yes"}:
+            msg = "it was not confirmed"
+            raise DeploymentError(msg)
+
+    def _run(self, directory: Path, *words: str) -> int:
+        return subprocess.run([self.sam, *words], cwd=directory, check=False).returncode
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if str(_CORE) not in sys.path:
+        sys.path.append(str(_CORE))
+    from webhooks.domain.errors import UnavailableError
+
+    ask = None if options.yes or not sys.stdin.isatty() else input
+    try:
+        if ask is None and not options.yes:
+            msg = "nobody is there to confirm it: say YES=1"
+            raise DeploymentError(msg)
+        rollback = Rollback(
+            stage_of(options.stage),
+            boto3.client("cloudformation"),
+            boto3.client("stepfunctions"),
+            options.sam,
+            ask,
+            print,
+        )
+        if options.parts:
+            return rollback.send_parts(boto3.client("sqs"))
+        if not options.ref:
+            return rollback.recover()
+        with tempfile.TemporaryDirectory() as directory:
+            root = unpack(options.ref, Path(directory))
+            return rollback.deploy(options.ref, root, pairs(shlex.split(options.parameters)))
+    except (
+        DeploymentError,
+        NoStackError,
+        UnavailableError,
+        ValueError,
+        BotoCoreError,
+        ClientError,
+    ) as error:
+        print(f"It was not rolled back: {error}.", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.rollback",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--stage", default="dev", help="an environment of samconfig.toml")
+    parser.add_argument("--ref", help="the release to deploy: a tag or a commit")
+    parser.add_argument("--parts", action="store_true", help="send rejected parts again")
+    parser.add_argument("--parameters", default="", help="its parameters, as Name=value")
+    parser.add_argument("--yes", action="store_true", help="ask nothing")
+    parser.add_argument("--sam", default=str(SAM), help="the SAM CLI")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

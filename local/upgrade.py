@@ -1,0 +1,102 @@
+"""Differences of two templates that an update must not have, and those that it may.
+
+CloudFormation replaces a resource where certain properties change. A new table is empty, a new
+queue has none of the messages, and a state machine that goes takes its open executions with it. The
+properties are those whose "Update requires" is "Replacement" in CloudFormation's reference of each
+type. An update makes or deletes one index of a table at most, as DynamoDB's UpdateTable does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_REPLACING = {
+    "AWS::DynamoDB::Table": ("KeySchema", "LocalSecondaryIndexes", "TableName"),
+    "AWS::SQS::Queue": ("FifoQueue", "QueueName"),
+    "AWS::Serverless::StateMachine": ("Name", "Type"),
+    "AWS::Serverless::HttpApi": ("Name",),
+    "AWS::SES::ConfigurationSet": ("Name",),
+}
+"""What replaces a resource of a type whose content or name others depend on."""
+
+_KEPT = frozenset({"AWS::DynamoDB::Table", "AWS::SQS::Queue"})
+"""Types of which none may be missing from the next template: with it goes what it holds."""
+
+_CUSTOM_NAMES = (
+    *("Name", "AliasName", "DashboardName", "LogGroupName", "QueueName", "TableName"),
+    *("FunctionName", "RoleName", "StateMachineName", "ConfigurationSetName"),
+)
+
+
+class Change(NamedTuple):
+    """A difference of a resource, as a sentence. A `refused` one is not to be deployed."""
+
+    resource: str
+    sentence: str
+    refused: bool
+
+
+def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[Change]:
+    """Return what an update from one template to another changes, templates as `read` gives them.
+
+    Only what can lose something or fail is compared.
+    """
+    before, after = now["Resources"], then["Resources"]
+    found: list[Change] = []
+    for name in sorted(set(before) & set(after)):
+        found += _of_resource(name, before[name], after[name])
+    for name in sorted(set(before) - set(after)):
+        kind = before[name]["Type"]
+        found.append(Change(name, f"{name} ({kind}) is gone", kind in _KEPT))
+    return found + list(_taken_names(before, after))
+
+
+def _of_resource(
+    name: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[Change]:
+    if before["Type"] != after["Type"]:
+        yield Change(name, f"{name} is of another type: CloudFormation refuses that", True)
+        return
+    old, new = before.get("Properties", {}), after.get("Properties", {})
+    for each in _REPLACING.get(before["Type"], ()):
+        if old.get(each) != new.get(each):
+            yield Change(name, f"{name} is replaced, since its {each} changes", True)
+    if before["Type"] == "AWS::DynamoDB::Table":
+        yield from _of_indexes(name, old, new)
+
+
+def _of_indexes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    before, after = _indexes(old), _indexes(new)
+    changed = sorted(one for one in {*before, *after} if before.get(one) != after.get(one))
+    for index in changed:
+        if index in before and index in after:
+            yield Change(
+                name, f"{name}'s index {index} changes: delete it first, then make it", True
+            )
+        else:
+            done = "made" if index in after else "deleted"
+            yield Change(name, f"{name}'s index {index} is {done}", len(changed) > 1)
+
+
+def _indexes(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {one["IndexName"]: one for one in properties.get("GlobalSecondaryIndexes", [])}
+
+
+def _taken_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield names that pass to another resource, which is made before the one that has it goes."""
+    taken = {custom: name for name, one in before.items() for custom in _custom_names(one)}
+    for name, resource in after.items():
+        for custom in _custom_names(resource):
+            if taken.get(custom, name) != name:
+                yield Change(name, f"{name} takes the name {custom[1]} of {taken[custom]}", True)
+
+
+def _custom_names(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    properties = resource.get("Properties", {})
+    for name in _CUSTOM_NAMES:
+        if name in properties:
+            yield str(resource["Type"]), json.dumps(properties[name], sort_keys=True)

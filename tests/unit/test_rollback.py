@@ -1,0 +1,274 @@
+"""Going back to a release, and out of an update that failed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local import rollback
+from local.deployment import DeploymentError, stage_of
+from local.rollback import Rollback, not_going_back, unpack
+from support import former_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STACK = "sendcomms-webhooks-dev"
+ROLE = "arn:aws:iam::123456789012:role/states"
+DEFINITION = json.dumps(
+    {"StartAt": "End", "States": {"End": {"Type": "Wait", "Seconds": 60, "End": True}}}
+)
+STATE = {
+    "version": 1,
+    "action": "replay",
+    "account_id": "acc_1",
+    "webhook_id": "w1",
+    "replay_id": "r1",
+    "seconds": 0,
+    "run": 2,
+}
+
+
+class Cloudformation:
+    """A stack of one status, which a rollback brings back."""
+
+    def __init__(self, status: str = "UPDATE_COMPLETE") -> None:
+        self.status = status
+        self.did: list[str] = []
+
+    def describe_stacks(self, **_: str) -> Any:
+        parameters = [
+            {"ParameterKey": "RetentionDays", "ParameterValue": "60"},
+            {"ParameterKey": "FormerNames", "ParameterValue": "true"},
+        ]
+        return {"Stacks": [{"StackStatus": self.status, "Parameters": parameters}]}
+
+    def describe_stack_events(self, **_: str) -> Any:
+        reason = "the quota of state machines is used up"
+        events = [
+            {"ResourceStatus": "UPDATE_ROLLBACK_FAILED", "LogicalResourceId": STACK},
+            {
+                "ResourceStatus": "UPDATE_FAILED",
+                "LogicalResourceId": "RetryStateMachine",
+                "ResourceStatusReason": reason,
+            },
+            {"ResourceStatus": "UPDATE_IN_PROGRESS", "LogicalResourceId": STACK},
+            {"ResourceStatus": "UPDATE_FAILED", "LogicalResourceId": "OfLongAgo"},
+        ]
+        return {"StackEvents": events}
+
+    def cancel_update_stack(self, StackName: str) -> None:
+        self.did.append(f"cancel {StackName}")
+
+    def continue_update_rollback(self, StackName: str) -> None:
+        self.did.append(f"continue {StackName}")
+
+    def get_waiter(self, name: str) -> Any:
+        self.did.append(name)
+        return self
+
+    def wait(self, StackName: str) -> None:
+        self.did.append(f"wait {StackName}")
+
+
+class World:
+    """A stage whose stack has both machines of jobs, and a SAM CLI that says how it was called."""
+
+    def __init__(self, directory: Path, *answers: str, status: str = "UPDATE_COMPLETE") -> None:
+        self.root = former_release.unpack(directory)
+        self.told: list[str] = []
+        self.answers = list(answers)
+        self.cloudformation = Cloudformation(status)
+        self.states = boto3.client("stepfunctions", "eu-central-1")
+        self.outputs = {
+            f"{name}Arn": self.states.create_state_machine(
+                name=name, definition=DEFINITION, roleArn=ROLE
+            )["stateMachineArn"]
+            for name in ("JobStateMachine", "RecoveryStateMachine")
+        }
+        self._calls = directory / "calls"
+        self._sam = directory / "sam"
+        self.sam_exits(0)
+
+    def sam_exits(self, status: int, command: str = "deploy") -> None:
+        self._sam.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "$PWD: $*" >> {self._calls}\n'
+            f'test "$1" != {command} || exit {status}\n'
+        )
+        self._sam.chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        text = self._calls.read_text() if self._calls.exists() else ""
+        return [line.removeprefix(f"{self.root}: ") for line in text.splitlines()]
+
+    @property
+    def rollback(self) -> Rollback:
+        return Rollback(
+            stage_of("dev"),
+            self.cloudformation,
+            self.states,
+            str(self._sam),
+            (lambda _: self.answers.pop(0)) if self.answers else None,
+            self.told.append,
+            lambda _: self.outputs,
+        )
+
+    def start(self) -> str:
+        arn = self.outputs["JobStateMachineArn"]
+        return str(
+            self.states.start_execution(stateMachineArn=arn, input=json.dumps(STATE))[
+                "executionArn"
+            ]
+        )
+
+    def running(self, machine: str) -> list[Any]:
+        arn = self.outputs[f"{machine}Arn"]
+        listed = self.states.list_executions(stateMachineArn=arn, statusFilter="RUNNING")
+        return [
+            json.loads(self.states.describe_execution(executionArn=one["executionArn"])["input"])
+            for one in listed["executions"]
+        ]
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws():
+        yield
+
+
+def test_a_release_is_built_and_deployed_with_its_own_files(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    assert world.rollback.deploy("v1", world.root, {"RetentionDays": "30"}) == 0
+    assert world.calls == [
+        "build",
+        "deploy --config-env dev --parameter-overrides Stage=dev RetentionDays=30",
+    ]
+    text = "\n".join(world.told)
+    assert "FormerNames=true is dropped" in text
+    assert "ConfigurationSetAccounts is ''" in text
+    assert "EncryptionKey (AWS::KMS::Key) leaves the stack" in text
+    assert "make rollback STAGE=dev PARTS=1" in text
+
+
+def test_jobs_go_on_where_the_former_release_has_them(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    world.start()
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+    assert world.running("JobStateMachine") == []
+    assert world.running("RecoveryStateMachine") == [
+        {name: value for name, value in STATE.items() if name != "run"}
+    ]
+    assert "Jobs under way, to be stopped and started again: 1." in world.told
+
+
+@pytest.mark.parametrize("answer", ["n", "", "no"])
+def test_what_is_not_confirmed_is_not_done(tmp_path: Path, answer: str) -> None:
+    world = World(tmp_path, answer)
+    world.start()
+    with pytest.raises(DeploymentError, match="not confirmed"):
+        world.rollback.deploy("v1", world.root, {})
+    assert world.calls == ["build"]
+    assert world.running("JobStateMachine")
+
+
+def test_a_deployment_that_fails_starts_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    world.start()
+    world.sam_exits(3)
+    assert world.rollback.deploy("v1", world.root, {}) == 3
+    assert world.running("RecoveryStateMachine") == []
+    assert "sweep starts the jobs again" in world.told[-1]
+
+
+def test_what_cannot_be_built_is_not_deployed(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    world.sam_exits(2, "build")
+    with pytest.raises(DeploymentError, match="could not be built"):
+        world.rollback.deploy("v1", world.root, {})
+    assert world.calls == ["build"]
+
+
+def test_with_nobody_there_nothing_is_asked(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+    assert world.calls[-1] == "deploy --config-env dev --no-confirm-changeset"
+
+
+def test_a_template_that_would_replace_a_table_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    file = world.root / "template.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace(
+            "AttributeName: webhook_id, KeyType: RANGE", "AttributeName: id, KeyType: RANGE"
+        )
+    )
+    assert file.read_text() != text
+    with pytest.raises(DeploymentError, match="WebhooksTable is replaced"):
+        world.rollback.deploy("v1", world.root, {})
+    assert world.calls == []
+
+
+def test_an_update_that_is_under_way_is_no_time_for_a_release(tmp_path: Path) -> None:
+    world = World(tmp_path, "y", status="UPDATE_ROLLBACK_FAILED")
+    with pytest.raises(DeploymentError, match="run this without REF first"):
+        world.rollback.deploy("v1", world.root, {})
+
+
+def test_an_update_that_is_under_way_is_cancelled(tmp_path: Path) -> None:
+    world = World(tmp_path, "y", status="UPDATE_IN_PROGRESS")
+    assert world.rollback.recover() == 0
+    assert world.cloudformation.did == [
+        f"cancel {STACK}",
+        "stack_rollback_complete",
+        f"wait {STACK}",
+    ]
+
+
+def test_a_rollback_that_failed_is_continued_and_its_reason_said(tmp_path: Path) -> None:
+    world = World(tmp_path, "y", status="UPDATE_ROLLBACK_FAILED")
+    assert world.rollback.recover() == 0
+    assert world.cloudformation.did[0] == f"continue {STACK}"
+    assert world.told[0] == "  RetryStateMachine: the quota of state machines is used up"
+    assert not any("OfLongAgo" in line for line in world.told)
+
+
+def test_where_no_update_failed_a_release_must_be_named(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    with pytest.raises(DeploymentError, match="REF="):
+        world.rollback.recover()
+    assert world.cloudformation.did == []
+
+
+def test_parameters_that_stay_are_not_mentioned() -> None:
+    now: Any = {"Parameters": {}, "Resources": {}}
+    then: Any = {"Parameters": {"Stage": {"Default": "dev"}}, "Resources": {}}
+    assert list(not_going_back(now, then, {"Stage": "dev"})) == []
+
+
+def test_a_release_is_taken_out_of_the_repository(tmp_path: Path) -> None:
+    repository, target = tmp_path / "repository", tmp_path / "target"
+    repository.mkdir()
+    (repository / "template.yaml").write_text("of this commit")
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    (repository / "template.yaml").write_text("of later")
+    assert (unpack("HEAD", target, repository) / "template.yaml").read_text() == "of this commit"
+    with pytest.raises(DeploymentError, match="no release v9"):
+        unpack("v9", target, repository)
+
+
+def test_the_command_asks_for_somebody_who_confirms(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rollback.main(["--stage", "dev"]) == 1
+    assert "say YES=1" in capsys.readouterr().err
