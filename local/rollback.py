@@ -241,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         BotoCoreError,
         ClientError,
     ) as error:
-        print(f"It was not rolled back: {error}.", file=sys.stderr)
+        print(f"It was not rolled back: {str(error).rstrip('.')}.", file=sys.stderr)
         return 1
 
 
