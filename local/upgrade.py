@@ -97,6 +97,8 @@ def _taken_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
 
 def _custom_names(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     properties = resource.get("Properties", {})
+    # A domain name has a record of each type.
+    kind = f"{resource['Type']} {properties['Type']}" if "Type" in properties else resource["Type"]
     for name in _CUSTOM_NAMES:
         if name in properties:
-            yield str(resource["Type"]), json.dumps(properties[name], sort_keys=True)
+            yield str(kind), json.dumps(properties[name], sort_keys=True)

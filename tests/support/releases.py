@@ -118,6 +118,8 @@ class Releases:
         values = {
             placeholder: self._function(function).arn,
             "DeadLetterQueueUrl": self.made.queues["DeadLetterQueue"],
+            "SendMessageArn": "arn:aws:states:::sqs:sendMessage",
+            "StartExecutionArn": "arn:aws:states:::states:startExecution",
         }
         for name, value in values.items():
             text = text.replace(f"${{{name}}}", value)
