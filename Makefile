@@ -11,7 +11,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 # The lock is complete, so nothing is to be resolved: pip would take an extra's newest version for
 # unpinned (`coverage[toml]`), and refuse the lock as soon as that one is published.
@@ -33,6 +33,13 @@ help: ## List the commands
 	@echo "Setting up .venv-checkov: a minute, this once"
 	@$(PYTHON) -m venv .venv-checkov
 	@$(BIN)/uv pip install --quiet --python .venv-checkov/bin/python --require-hashes -r requirements-checkov.lock
+	@touch $@
+
+# An emulator of AWS, whose Python is that of the functions, which it runs. The lock's boto3 is theirs.
+.venv-ministack/.ready: requirements-ministack.lock | .venv/.ready
+	@echo "Setting up .venv-ministack: a moment, this once"
+	@"$(PYTHON313)/bin/python3.13" -m venv .venv-ministack
+	@$(BIN)/uv pip install --quiet --python .venv-ministack/bin/python --require-hashes -r requirements-ministack.lock
 	@touch $@
 
 JAVA_AND_MAVEN = command -v java >/dev/null && command -v mvn >/dev/null
@@ -94,7 +101,7 @@ conformance: .venv/.ready ## Try the running stack against its OpenAPI document,
 check: test check-rest ## The whole gate, as CI runs it
 
 .PHONY: check-rest
-check-rest: lint validate scan build sam-local frameworks gate-dynamodb
+check-rest: lint validate scan build sam-local frameworks gate-dynamodb gate-ministack
 
 .PHONY: frameworks
 frameworks: .venv/.ready ## Try the guide's receivers in the frameworks of Node.js (needs Node.js and npm)
@@ -108,6 +115,18 @@ gate-dynamodb:
 	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready; then \
 	  echo "Skipped: the stores on DynamoDB Local, which Maven could not fetch (make test-dynamodb)"; \
 	else $(MAKE) --no-print-directory test-dynamodb; fi
+
+ON_MINISTACK = PATH="$(PYTHON313)/bin:$$PATH" $(BIN)/python -m pytest -q -n0 --durations=10 --durations-min=5
+
+.PHONY: gate-ministack
+gate-ministack: build
+	@if $(MAKE) --no-print-directory .venv-ministack/.ready; then \
+	  $(ON_MINISTACK) tests/ministack/test_deliveries.py; \
+	else echo "Skipped: the stack on ministack, which could not be installed (make e2e-ministack)"; fi
+
+.PHONY: e2e-ministack
+e2e-ministack: build .venv-ministack/.ready ## Deploy to ministack, an emulator with IAM, and try all there: a quarter of an hour
+	@$(ON_MINISTACK) tests/ministack
 
 .PHONY: lint
 lint: .venv/.ready ## Check format, style and types
@@ -225,6 +244,7 @@ figures: .venv/.ready ## Put the figures of benchmarks/ into the README, docs/bu
 lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies
 	@$(BIN)/$(LOCK) pyproject.toml --group dev --python-version 3.11 -o requirements-dev.lock
 	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
+	@printf '%s\n' 'ministack>=1.5.33' boto3 aws-sam-translator | $(BIN)/$(LOCK) - --python-version 3.13 -o requirements-ministack.lock
 	@echo checkov | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-checkov.lock
 	@$(BIN)/$(LOCK) pyproject.toml -c requirements-dev.lock --python-version 3.13 -o layers/core/requirements.txt
 	@echo cryptography | $(BIN)/$(LOCK) - -c requirements-dev.lock --python-version 3.13 -o layers/cryptography/requirements.txt

@@ -4,7 +4,7 @@ The stack is a local one of their own. With E2E_STACK (`make e2e`) it is a deplo
 name, or, with the name `local`, the one that `make run` runs; then only tests with the marker
 `any_stack` run. A deployed stack reaches E2E_RECEIVER, a public url. With E2E_RECEIVER_PORT it
 leads to that port of this machine, where the tests' receivers listen; without, it answers 2xx by
-itself.
+itself. E2E_API_URL is where the API is reached, if no resolver knows the address in the outputs.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pytest
 
 from e2e.receivers import NODE, ExpressReceiver, StandardReceiver
 from e2e.telling import assert_nothing_secret, executions, log
-from local.outputs import of_deployed, of_local
+from local.outputs import of_local
 from support.policies import role_of, statements
 from support.receiver import Receiver
-from support.stack import Account, AnyStack, ObservedStack, checkout
+from support.stack import Account, AnyStack, ObservedStack, checkout, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ VISIBILITY_SECONDS = 20
 NAMED = os.environ.get("E2E_STACK", "")
 RECEIVER_URL = os.environ.get("E2E_RECEIVER", "")
 RECEIVER_PORT = os.environ.get("E2E_RECEIVER_PORT", "")
+API_URL = os.environ.get("E2E_API_URL", "")
 LOCAL = "local"
 LOOPBACK_URL = "https://127.0.0.1:8443/webhooks/email"
 """A url whose registration looks no name up, and which a local stack takes."""
@@ -63,7 +64,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyStack]:
     if NAMED:
-        yield AnyStack(of_local if NAMED == LOCAL else lambda: of_deployed(NAMED))
+        yield AnyStack(of_local if NAMED == LOCAL else lambda: outputs_of(NAMED, API_URL))
         return
     directory = checkout(tmp_path_factory.mktemp("checkout"))
     schedules = {"RETRY_SCHEDULE": RETRY_SCHEDULE, "RECOVERY_SCHEDULE": RECOVERY_SCHEDULE}

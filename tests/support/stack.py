@@ -32,7 +32,7 @@ import boto3
 
 from local.api_key import KeysTable, issue
 from local.aws import aws_client
-from local.outputs import of_local
+from local.outputs import of_deployed, of_local
 from support.program import Program
 from support.recorded_calls import Resources, read_calls
 from support.samples import event_document
@@ -197,6 +197,14 @@ class Queue:
     def wait_for(self, matches: Callable[[QueueMessage], bool], what: str) -> list[QueueMessage]:
         """Return the messages that match, once there are any."""
         return eventually(lambda: self.matching(matches), f"a message {what}")
+
+
+def outputs_of(name: str, api_url: str = "") -> Mapping[str, str]:
+    """Return a deployed stack's outputs, with its pages at `api_url` if that is given."""
+    outputs = of_deployed(name)
+    if not api_url:
+        return outputs
+    return {key: value.replace(outputs["ApiUrl"], api_url) for key, value in outputs.items()}
 
 
 class AnyStack:
