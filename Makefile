@@ -37,7 +37,8 @@ help: ## List the commands
 
 # An emulator of AWS, whose Python is that of the functions, which it runs. The lock's boto3 is theirs.
 .venv-ministack/.ready: requirements-ministack.lock | .venv/.ready
-	@echo "Setting up .venv-ministack: a moment, this once"
+	@test -n "$(PYTHON313)" || { echo "ministack needs Python 3.13: put python3.13 on the PATH"; exit 1; }
+	@echo "Setting up .venv-ministack: a minute, this once"
 	@"$(PYTHON313)/bin/python3.13" -m venv .venv-ministack
 	@$(BIN)/uv pip install --quiet --python .venv-ministack/bin/python --require-hashes -r requirements-ministack.lock
 	@touch $@
@@ -46,10 +47,10 @@ JAVA_AND_MAVEN = command -v java >/dev/null && command -v mvn >/dev/null
 
 .PHONY: java
 java:
-	@$(JAVA_AND_MAVEN) || { echo "DynamoDB Local needs Java 17 or newer and Maven: put java and mvn on the PATH"; exit 1; }
+	@$(JAVA_AND_MAVEN) || { echo "DynamoDB Local and ElasticMQ need Java 17 or newer and Maven: put java and mvn on the PATH"; exit 1; }
 
-.cache/dynamodb-local/.ready: tests/dynamodb_local/pom.xml | java
-	@echo "Fetching DynamoDB Local: a moment, this once"
+.cache/%/.ready: tests/engines/%.xml | java
+	@echo "Fetching $*: a moment, this once"
 	@rm -rf $(@D)
 	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/$(@D)"
 	@touch $@
@@ -75,9 +76,32 @@ ses-account: .venv/.ready ## Say whose SES's mail is: SET=shop-mail or TENANT=sh
 test: .venv/.ready ## Run the tests, with coverage
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
 
+BESIDE = $(BIN)/python tests/engines/run.py
+IN_THREE = $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+STORES = tests/integration tests/soak
+# All of its rows; what the page says of them is no engine's.
+FAULTS = tests/faults --deselect tests/faults/test_matrix.py
+
 .PHONY: test-dynamodb
 test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)
-	@$(BIN)/python tests/dynamodb_local/run.py $(BIN)/python -m pytest -q -k dynamodb-local tests/integration tests/soak tests/faults/test_lost_answers.py
+	@$(BESIDE) dynamodb-local -- $(BIN)/python -m pytest -q -k dynamodb-local $(STORES) tests/faults/test_lost_answers.py
+
+.PHONY: test-elasticmq
+test-elasticmq: .venv/.ready .cache/elasticmq/.ready ## Hold the queues' adapters against ElasticMQ (needs Java and Maven)
+	@$(BESIDE) elasticmq -- $(BIN)/python -m pytest -q -k elasticmq tests/integration
+
+# Both of the above, and the fault matrix with no moto in it: the engines are started once.
+.PHONY: test-engines
+test-engines: .venv/.ready .cache/dynamodb-local/.ready .cache/elasticmq/.ready .venv-ministack/.ready ## Hold stores, queues and every row of the fault matrix against second engines (needs Java, Maven and Python 3.13)
+	@$(BESIDE) dynamodb-local elasticmq ministack -- \
+	  sh -c '$(IN_THREE) -k "dynamodb-local or elasticmq" $(STORES) && $(IN_THREE) $(FAULTS)'
+
+# Writes down what each row of the fault matrix is seen on, in tests/data/engines.json and on the page.
+.PHONY: engines
+engines: .venv/.ready .cache/dynamodb-local/.ready .cache/elasticmq/.ready .venv-ministack/.ready ## Renew the column of engines in docs/faults.md (needs Java, Maven and Python 3.13)
+	@RECORD_ENGINES=1 $(IN_THREE) $(FAULTS)
+	@RECORD_ENGINES=1 $(BESIDE) dynamodb-local elasticmq ministack -- $(IN_THREE) $(FAULTS)
+	@PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m support.seen
 
 # On AWS's own engine where it can be had: moto's slows down as its tables fill.
 ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)
@@ -85,7 +109,7 @@ ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)
 .PHONY: soak
 soak: export PYTHONPATH = functions:layers/core:tests:.
 soak: .venv/.ready $(ENGINE) ## Let receivers, dispatchers and AWS fail, and account for every delivery (EVENTS, SEED, JSON=1)
-	@$(if $(ENGINE),$(BIN)/python tests/dynamodb_local/run.py) \
+	@$(if $(ENGINE),$(BESIDE) dynamodb-local --) \
 	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 
 .PHONY: fuzz
@@ -101,20 +125,21 @@ conformance: .venv/.ready ## Try the running stack against its OpenAPI document,
 check: test check-rest ## The whole gate, as CI runs it
 
 .PHONY: check-rest
-check-rest: lint validate scan build sam-local frameworks gate-dynamodb gate-ministack
+check-rest: lint validate scan build sam-local frameworks gate-engines gate-ministack
 
 .PHONY: frameworks
 frameworks: .venv/.ready ## Try the guide's receivers in the frameworks of Node.js (needs Node.js and npm)
 	@if command -v node >/dev/null && command -v npm >/dev/null; then $(BIN)/python -m pytest -q -rs tests/frameworks; \
 	else echo "Skipped: the receivers in the frameworks of Node.js, for want of Node.js or npm (make frameworks)"; fi
 
-.PHONY: gate-dynamodb
-gate-dynamodb:
-	@if ! $(JAVA_AND_MAVEN); then \
-	  echo "Skipped: the stores on DynamoDB Local, for want of Java or Maven (make test-dynamodb)"; \
-	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready; then \
-	  echo "Skipped: the stores on DynamoDB Local, which Maven could not fetch (make test-dynamodb)"; \
-	else $(MAKE) --no-print-directory test-dynamodb; fi
+# A command that needs an engine that cannot be had here is left out, and says so.
+.PHONY: gate-engines
+gate-engines:
+	@if ! $(JAVA_AND_MAVEN) || test -z "$(PYTHON313)"; then \
+	  echo "Skipped: stores, queues and faults on second engines, for want of Java, Maven or Python 3.13 (make test-engines)"; \
+	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready .cache/elasticmq/.ready; then \
+	  echo "Skipped: stores, queues and faults on second engines, which Maven could not fetch (make test-engines)"; \
+	else $(MAKE) --no-print-directory test-engines; fi
 
 ON_MINISTACK = PATH="$(PYTHON313)/bin:$$PATH" $(BIN)/python -m pytest -q -n0 --durations=10 --durations-min=5
 

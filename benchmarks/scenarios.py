@@ -169,7 +169,7 @@ def stand(logs: LogMeter, **settings: Any) -> Iterator[Stand]:
     `settings` are those that differ from the defaults.
     """
     with pytest.MonkeyPatch.context() as patches, backend(patches) as made:
-        unheard = boto3.client("dynamodb", endpoint_url=made.settings.aws_endpoint_url)
+        unheard = boto3.client("dynamodb")
         meter = Meter(unheard, tables())
         # A full table of moto's takes its time, and what is tried twice would be counted twice.
         patches.setattr(aws, "READ_TIMEOUT_SECONDS", 60)

@@ -10,18 +10,21 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
+from support import seen
 from webhooks.adapters import aws
 
 _OF_A_STACK = {"conformance", "dashboard", "e2e", "soak"}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # A shell without job control starts background programs with Ctrl-C ignored, and what the tests
     # start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says how busy the machine is, and nothing of the code.
     settings.register_profile("untimed", deadline=None)
     settings.load_profile("untimed")
+    seen.watch_requests()
+    config.pluginmanager.register(seen.Seen())
 
 
 class OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from support import sightings
 from support import stand as stands
 from support.receiver import Receiver
 from support.stand import PATH, Case
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
     from support.receiver import Script
     from support.stand import Stand
+
+
+@pytest.fixture(autouse=True)
+def _seen(request: pytest.FixtureRequest) -> None:
+    """Count what the test and its fixtures see for its row."""
+    sightings.begin(request.node.name)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from support import samples
+from support.engines import engine_of
 from support.metered import MeteredClient
-from support.stores import MOTO, Clock, on_dynamodb, open_dynamodb
+from support.stores import Clock, on_dynamodb, open_dynamodb
 from support.world import World
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.jobs.erasure import SEARCH_CPU_SECONDS, Erasure, digest, erasure_id
@@ -53,7 +54,7 @@ def step(world: World, erasure: Erasure) -> bool:
 
 
 def test_row_101_a_list_over_large_payloads_is_bounded() -> None:
-    with open_dynamodb(MOTO) as client:
+    with open_dynamodb(engine_of("dynamodb")) as client:
         on_dynamodb(client, Clock()).deliveries.put_settled([about("x", ms) for ms in range(99)])
         metered = MeteredClient(client, 62_000, local=True)
         log = on_dynamodb(metered, Clock()).log  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ Only the machine's own delays between its tries are cut short.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +16,10 @@ import worker.handler
 from local import template
 from local.aws import aws_client
 from local.redrive import Stack, Wanted, redrive_deliveries
-from support.backend import Backend, lambda_context
+from support import engines
+from support.backend import Backend, backend, lambda_context
 from support.faults import SDK_TRIES, Faults, refused
+from support.ministack_machines import made_on_ministack
 from support.receiver import Answer, Receiver
 from support.stack import eventually
 from support.stand import PATH, Case, Stand, one_event
@@ -68,28 +71,24 @@ class Task:
 
 
 class World:
-    """The template's resources on this machine, and the functions with their settings."""
+    """A state machine that really runs, and the functions with what they stand on."""
 
-    def __init__(self, endpoint: str, made: Resources, task: Task, faults: Faults) -> None:
-        settings = Settings.from_environment(
-            {
-                **made.functions["ApiFunction"].environment,
-                **made.functions["WorkerFunction"].environment,
-                **made.functions["DispatcherFunction"].environment,
-                "CURSOR_KEY": "a key for the cursors of tests",
-                "RETRY_SCHEDULE": "0,0",
-                "AWS_ENDPOINT_URL": endpoint,
-            }
-        )
+    def __init__(
+        self, aws: Backend, endpoint: str, made: Resources, task: Task, faults: Faults
+    ) -> None:
+        """Find the machine and its dead-letter queue at `endpoint`."""
         # The standard machine, whatever the delay.
-        settings = replace(settings, short_delay_seconds=-1.0)
-        services = ("dynamodb", "sqs", "stepfunctions")
-        clients = {service: aws_client(service, endpoint) for service in services}
-        self.sqs = clients["sqs"]
+        aws.settings = replace(
+            aws.settings,
+            retry_state_machine_arn=made.state_machines[MACHINE],
+            retry_schedule=(0.0, 0.0),
+            short_delay_seconds=-1.0,
+        )
+        self.sqs = aws_client("sqs", endpoint)
         self.task = task
         self.machine = StateMachine(endpoint, made, MACHINE)
         self.bystander = Receiver(path=PATH)
-        self.stand = Stand(Backend(settings, clients), faults, self.bystander)
+        self.stand = Stand(aws, faults, self.bystander)
         self.dead_letter_queue = made.queues["DeadLetterQueue"]
         functions = self.stand.services("worker")
         task.handler = lambda state: worker.handler.handle(state, lambda_context(), functions)
@@ -97,6 +96,13 @@ class World:
     def ended(self, name: str) -> tuple[str, list[str]]:
         """Wait for an execution to end; returns its status and the states it entered."""
         return self.machine.ended(self.machine.named(name))
+
+    @contextmanager
+    def without_dead_letter_queue(self) -> Iterator[None]:
+        """Have no dead-letter queue, whose url stays what it was."""
+        self.sqs.delete_queue(QueueUrl=self.dead_letter_queue)
+        yield
+        self.sqs.create_queue(QueueName=self.dead_letter_queue.rpartition("/")[2])
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Take what is on the dead-letter queue."""
@@ -118,15 +124,43 @@ def failing(case: Case, receiver: MakeReceiver) -> Receiver:
     return hook
 
 
+@contextmanager
+def on_moto(task: Task, faults: Faults) -> Iterator[World]:
+    """Make the template's resources in moto, and the functions with their settings."""
+    # `made_for` calls its task like any function; a scripted one is only its usual kind.
+    with made_for(cast("ScriptedTask", task), MACHINE) as (endpoint, made):
+        settings = Settings.from_environment(
+            {
+                **made.functions["ApiFunction"].environment,
+                **made.functions["WorkerFunction"].environment,
+                **made.functions["DispatcherFunction"].environment,
+                "CURSOR_KEY": "a key for the cursors of tests",
+                "AWS_ENDPOINT_URL": endpoint,
+            }
+        )
+        services = ("dynamodb", "sqs", "stepfunctions")
+        clients = {service: aws_client(service, endpoint) for service in services}
+        yield World(Backend(settings, clients), endpoint, made, task, faults)
+
+
+@contextmanager
+def on_second_engines(task: Task, faults: Faults, endpoint: str) -> Iterator[World]:
+    """Make the machine in the ministack at `endpoint`; tables and events queue are elsewhere."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        backend(patch) as aws,
+        made_on_ministack(task, MACHINE, endpoint) as made,
+    ):
+        yield World(aws, endpoint, made, task, faults)
+
+
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    task = Task()
-    faults = Faults()
-    # `made_for` calls its task like any function; a scripted one is only its usual kind.
-    with made_for(cast("ScriptedTask", task), MACHINE) as (endpoint, made), faults.installed():
-        ready = World(endpoint, made, task, faults)
-        with ready.bystander:
-            yield ready
+    task, faults = Task(), Faults()
+    endpoint = engines.address(engines.MINISTACK)
+    made = on_second_engines(task, faults, endpoint) if endpoint else on_moto(task, faults)
+    with made as ready, faults.installed(), ready.bystander:
+        yield ready
 
 
 @pytest.fixture
@@ -219,11 +253,11 @@ def test_row_25_an_unexpected_error_is_dead_lettered_with_the_deliverys_id(
 def test_row_26_a_dead_letter_that_cannot_be_sent_fails_in_sight(
     case: Case, world: World, receiver: MakeReceiver
 ) -> None:
-    case.stand.faults.on("SendMessage", refused("AccessDenied"), about=case.account)
-    failing(case, receiver)
-    status, entered = world.ended(execution_of(case))
+    with world.without_dead_letter_queue():
+        failing(case, receiver)
+        status, entered = world.ended(execution_of(case))
     assert (status, entered[-1]) == ("FAILED", "DeadLetter")
-    assert case.stand.faults.count("SendMessage", case.account) == 2
+    assert world.machine.failures(world.machine.named(execution_of(case))) == 2
     # What happened is in the record all the same, and an alarm watches failed executions.
     delivery = case.delivery()
     assert (delivery.status, len(delivery.attempts)) == (Status.EXHAUSTED, 3)

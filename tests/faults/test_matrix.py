@@ -7,6 +7,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from support import engines, seen, sightings
+
 ROOT = Path(__file__).parents[2]
 ROWS = range(1, 105)
 _TEST = re.compile(r"test_row_([0-9]{2,3})_(\w+)")
@@ -40,3 +42,40 @@ def test_the_page_names_each_rows_tests() -> None:
     assert [int(match[1]) for match in matches] == list(ROWS)
     named = {int(match[1]): set(re.findall(r"`(\w+)`", match[2])) for match in matches}
     assert {row: names for row, names in named.items() if names} == rows_with_tests()
+
+
+def test_the_page_says_what_each_row_was_seen_on() -> None:
+    page, recorded = seen.PAGE.read_text(encoding="utf-8"), seen.recorded()
+    assert [int(row) for row in recorded] == list(ROWS)
+    # `make engines` writes both.
+    assert seen.written(page, recorded) == page
+
+
+def test_no_engine_is_the_only_proof_of_a_row() -> None:
+    """Of each of AWS's services that a row's tests call, two engines have answered."""
+    alone = [
+        (row, service, names)
+        for row, kinds in seen.recorded().items()
+        for service, names in kinds.items()
+        if service != sightings.ELSE and len(names) < 2
+    ]
+    assert alone == []
+
+
+def test_the_column_is_written_where_it_is_missing_and_where_it_is_out_of_date() -> None:
+    before = "| Row | Fault | What comes of it | Tests |\n|---|---|---|---|\n| 7 | a | b | `c` |\n"
+    row = {"sqs": ["elasticmq", "moto"], "else": ["process", "loopback"]}
+    after = seen.written(before, {"7": row})
+    assert after.splitlines()[2] == (
+        "| 7 | a | b | moto, ElasticMQ, loopback, a killed process | `c` |"
+    )
+    assert seen.written(after, {"7": row}) == after
+    assert "| 7 | a | b | the code alone | `c` |" in seen.written(after, {"7": {}})
+
+
+def test_a_run_that_sees_less_or_more_than_is_written_down_fails() -> None:
+    now = {"7": {"sqs": [engines.engine_of("sqs")], "else": ["loopback"]}}
+    assert seen.differences(now, {"7": {**now["7"], "sqs": [*now["7"]["sqs"], "another"]}}) == []
+    for before in ({}, {"else": ["loopback"]}, {**now["7"], "else": ["fakes"]}):
+        [line] = seen.differences(now, {"7": before})
+        assert line.startswith("Row 7 was seen on")

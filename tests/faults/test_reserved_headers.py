@@ -38,7 +38,8 @@ def test_row_97_a_header_that_is_reserved_by_now_is_not_sent(case: Case, name: s
 def test_row_97_a_webhook_with_a_reserved_header_can_be_changed(case: Case) -> None:
     path = f"/api/v1/webhooks/{case.webhook('https://hooks.example.com/', headers=RESERVED).id}"
     answer = case.acme.call("PATCH", path, json={"description": "Billing"})
-    assert (answer.status, answer.data["header_names"]) == (200, list(RESERVED))
+    # DynamoDB's maps have no order.
+    assert (answer.status, {*answer.data["header_names"]}) == (200, {*RESERVED})
     refused = case.acme.call("PATCH", path, json={"headers": RESERVED})
     assert refused.status == 422
     assert {one["field"] for one in refused.error["details"]} == {

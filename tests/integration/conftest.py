@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.engines import SQS_ENGINES, open_sqs
 from support.http_api import ApiClient, ApiOnFakes
 from support.stores import (
     BACKENDS,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
 
 
 @pytest.fixture
@@ -55,3 +57,10 @@ def dynamodb(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
 def dynamodb_stores(dynamodb: DynamoDBClient, clock: Clock) -> Stores:
     """All stores on DynamoDB, for what no fake knows of: a time to live, the cost of a page."""
     return on_dynamodb(dynamodb, clock)
+
+
+@pytest.fixture(params=SQS_ENGINES)
+def sqs(request: pytest.FixtureRequest) -> Iterator[SQSClient]:
+    """SQS on each engine, for what the adapters of its queues and the redrive promise."""
+    with open_sqs(request.param) as client:
+        yield client

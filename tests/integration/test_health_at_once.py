@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import samples
+from support.engines import MOTO
 from support.fakes import FakeJobScheduler, FakeObserver, FakeOperationalEvents
-from support.stores import MOTO
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
     FAILURES_TO_OPEN,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.engines import FAKE
 from support.fakes import FakeKeptAnswers
-from support.stores import BACKENDS, FAKE, open_dynamodb
+from support.stores import BACKENDS, open_dynamodb
 from webhooks.adapters.idempotency import KEPT_SECONDS, PowertoolsKeptAnswers
 from webhooks.adapters.seeded_records import SeededRecords
 from webhooks.domain.errors import (

@@ -1,7 +1,12 @@
-"""SQS's own move of the events dead-letter queue, which moto does not have, on a fake client."""
+"""SQS's own move of the events dead-letter queue: on ElasticMQ, and on a fake client.
+
+moto has no such tasks. The fake says what AWS's API reference does, of tasks that fail too.
+"""
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -9,7 +14,9 @@ import pytest
 from moto import mock_aws
 
 from local import moving
+from local.dead_letters import texts_of
 from local.moving import NotMovedError, move
+from support.engines import ELASTICMQ, SQS_ENGINES, open_sqs, unique
 from webhooks.domain.resending import ARRIVED_AT
 
 if TYPE_CHECKING:
@@ -101,3 +108,34 @@ def test_a_task_that_fails_is_told_with_its_reason(sqs: MovingSqs) -> None:
     sqs.statuses = [{"Status": "FAILED", "FailureReason": "AWS.SimpleQueueService.X"}]
     with pytest.raises(NotMovedError, match=r"ended with AWS\.SimpleQueueService\.X"):
         moved(sqs)
+
+
+@pytest.mark.parametrize("engine", [one for one in SQS_ENGINES if one == ELASTICMQ])
+def test_sqs_moves_each_message_with_its_group_and_its_attributes(engine: str) -> None:
+    """The source is the dead-letter queue of another, as AWS demands it."""
+    with open_sqs(engine) as sqs:
+        dead = sqs.create_queue(QueueName=unique("dead"))["QueueUrl"]
+        answer = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+        arn = answer["Attributes"]["QueueArn"]
+        policy: Any = {"deadLetterTargetArn": arn, "maxReceiveCount": "5"}
+        events = sqs.create_queue(
+            QueueName=unique("events"), Attributes={"RedrivePolicy": json.dumps(policy)}
+        )["QueueUrl"]
+        attributes: Any = {ARRIVED_AT: {"DataType": "Number", "StringValue": "1766313000000"}}
+        for body in ("a", "b"):
+            sqs.send_message(
+                QueueUrl=dead, MessageBody=body, MessageAttributes=attributes, MessageGroupId="acc"
+            )
+        told: list[str] = []
+        assert move(sqs, dead, events, told.append, sleep=lambda _: time.sleep(0.1)) == 2
+        assert told[-1].startswith("2 of ")
+        assert not sqs.receive_message(QueueUrl=dead).get("Messages")
+        moved: Any = sqs.receive_message(
+            QueueUrl=events,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+        )["Messages"]
+    assert sorted(one["Body"] for one in moved) == ["a", "b"]
+    assert {one["Attributes"]["MessageGroupId"] for one in moved} == {"acc"}
+    assert [texts_of(one) for one in moved] == [{ARRIVED_AT: "1766313000000"}] * 2

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
+from support.engines import MOTO
 from support.metered import MeteredClient
-from support.stores import MOTO, Clock, on_dynamodb, open_dynamodb, webhook_store
+from support.stores import Clock, on_dynamodb, open_dynamodb, webhook_store
 from webhooks.adapters.read_units import MAX_LIST_UNITS, ReadUnits
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.selection import Selection

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from moto import mock_aws
 
 from local import redrive
 from local.dead_letters import Tally, texts_of
@@ -21,13 +20,12 @@ from webhooks.domain.resending import ARRIVED_AT, TRIES
 from webhooks.services.redriver import Redriven
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from mypy_boto3_sqs import SQSClient
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with mock_aws():
-        yield World()
+def world(sqs: SQSClient) -> World:
+    return World(sqs)
 
 
 def test_two_messages_of_one_generation_are_one_redrive(world: World) -> None:

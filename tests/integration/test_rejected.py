@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from moto import mock_aws
 
 from local import rejected
 from local.dead_letters import texts_of
@@ -15,14 +14,14 @@ from support.redriving import World
 from webhooks.domain.resending import ARRIVED_AT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from mypy_boto3_sqs import SQSClient
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with mock_aws():
-        yield World()
+def world(sqs: SQSClient) -> World:
+    return World(sqs)
 
 
 REJECTED = json.dumps({"event": "email.sent", "account_id": "acc_1", "data": {"to": ""}})

@@ -8,7 +8,8 @@ import pytest
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 
 from support import samples
-from support.stores import MOTO, on_dynamodb, open_dynamodb
+from support.engines import MOTO
+from support.stores import on_dynamodb, open_dynamodb
 from webhooks.domain.api_key import ApiKey
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError

@@ -23,9 +23,9 @@ import worker.handler
 from support import samples
 from support.backend import lambda_context
 from support.drawing import as_read, event_data
+from support.engines import DYNAMODB_LOCAL
 from support.fakes import FakeObserver
 from support.faults import Faults, answer_lost
-from support.stores import DYNAMODB_LOCAL
 from webhooks.adapters import delivery_items, items, webhook_items
 from webhooks.adapters.sqs import SQSEventQueue, SQSRejectedMessages
 from webhooks.adapters.stepfunctions import (

@@ -15,7 +15,8 @@ from soak.ledger import Ledger, draw_up
 from soak.plan import SHORT, Kind, Plan
 from soak.receivers import Receipt, ReceiptKey, Receivers
 from support import samples
-from support.stores import MOTO, open_dynamodb
+from support.engines import MOTO
+from support.stores import open_dynamodb
 from webhooks.adapters.deliveries import DynamoDBDeliveryStore
 from webhooks.domain import signing
 from webhooks.domain.delivery import Status

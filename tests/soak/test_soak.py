@@ -14,7 +14,8 @@ from soak.dispatchers import PATHS, ROOT
 from soak.ledger import COLUMNS
 from soak.outages import Service
 from soak.plan import SHORT, Kind
-from support.stores import DYNAMODBS, MOTO
+from support.engines import MOTO
+from support.stores import DYNAMODBS
 
 if TYPE_CHECKING:
     from pathlib import Path

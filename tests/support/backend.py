@@ -1,4 +1,7 @@
-"""The functions' real wiring on moto, for tests that call a handler as Lambda does."""
+"""The functions' real wiring on moto, for tests that call a handler as Lambda does.
+
+Or on the engines beside it that run (see `support.engines`).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ import atexit
 import itertools
 import json
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import boto3
 import botocore.client
 import requests
 
+from support import engines
 from support.receiver import loopback_target
 from webhooks.settings import Settings
 from webhooks.wiring import Services, TargetRules
@@ -28,7 +32,12 @@ if TYPE_CHECKING:
 
 LOOPBACK = TargetRules(loopback_target, lambda _: True)
 _INVOCATIONS = itertools.count(1)
-_STATE_MACHINE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+_NOWHERE = "http://127.0.0.1:1"
+_STATE_MACHINE = {
+    "StartAt": "Wait",
+    "States": {"Wait": {"Type": "Wait", "Seconds": 86_400, "End": True}},
+}
+"""Waits, as the template's do: what is started here goes on."""
 
 
 def lambda_context(remaining_seconds: float = 60.0) -> Any:
@@ -42,7 +51,7 @@ def lambda_context(remaining_seconds: float = 60.0) -> Any:
 
 @dataclass
 class Backend:
-    """AWS as moto plays it, with every call that the code makes of it counted."""
+    """AWS as its engines play it, with every call that the code makes of it counted."""
 
     settings: Settings
     clients: dict[str, Any]
@@ -95,43 +104,42 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     # Here, because it takes seconds to load and the benchmarks' processes do not need it.
     from support.tables import create_tables
 
-    for name, value in (
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ):
-        monkeypatch.setenv(name, value)
-    with _moto() as endpoint_url:
+    with endpoints(monkeypatch), ExitStack() as made:
+        # Of this stand's credentials: boto3's own session keeps those that it found first.
+        session: Any = boto3.session.Session()
         clients: dict[str, Any] = {
-            service: boto3.client(service, endpoint_url=endpoint_url)
-            for service in ("dynamodb", "sqs", "stepfunctions")
+            service: session.client(service) for service in ("dynamodb", "sqs", "stepfunctions")
         }
         create_tables(clients["dynamodb"])
+        made.callback(_delete_tables, clients["dynamodb"])
         machines = {
             name: clients["stepfunctions"].create_state_machine(
-                name=name,
+                name=engines.unique(name),
                 definition=json.dumps(_STATE_MACHINE),
                 roleArn=f"arn:aws:iam::123456789012:role/{name}",
             )["stateMachineArn"]
             for name in ("retry", "short-retry", "recovery")
         }
+        queues = {
+            name: clients["sqs"].create_queue(QueueName=engines.unique(name))["QueueUrl"]
+            for name in ("events", "rejected")
+        }
+        for url in queues.values():
+            made.callback(clients["sqs"].delete_queue, QueueUrl=url)
         stand = Backend(
             Settings(
                 webhooks_table="WebhooksTable",
                 deliveries_table="DeliveriesTable",
                 api_keys_table="ApiKeysTable",
                 idempotency_table="IdempotencyTable",
-                events_queue_url=clients["sqs"].create_queue(QueueName="events")["QueueUrl"],
-                events_dead_letter_queue_url=clients["sqs"].create_queue(QueueName="rejected")[
-                    "QueueUrl"
-                ],
+                events_queue_url=queues["events"],
+                events_dead_letter_queue_url=queues["rejected"],
                 retry_state_machine_arn=machines["retry"],
                 short_retry_state_machine_arn=machines["short-retry"],
                 job_state_machine_arn=machines["recovery"],
                 # No delay is short, unless a test says so.
                 short_delay_seconds=-1.0,
                 cursor_key=b"a key for the cursors of tests",
-                aws_endpoint_url=endpoint_url,
             ),
             clients,
         )
@@ -146,6 +154,33 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
         monkeypatch.setattr(client_class, "_make_api_call", counted)
         yield stand
+
+
+@contextmanager
+def endpoints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have every client find its engine in the environment, as do those of a process started here.
+
+    Where each service has a second engine that runs there is no moto, and none is asked.
+    """
+    second = engines.addresses()
+    with ExitStack() as serving:
+        every = second.keys() == engines.SECOND.keys()
+        variables = {
+            "AWS_DEFAULT_REGION": "us-east-1",
+            # DynamoDB Local keeps a database for each access key.
+            "AWS_ACCESS_KEY_ID": uuid4().hex,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL": _NOWHERE if every else serving.enter_context(_moto()),
+            **{engines.SDK_VARIABLES[service]: url for service, url in second.items()},
+        }
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+def _delete_tables(client: Any) -> None:
+    for table in client.list_tables()["TableNames"]:
+        client.delete_table(TableName=table)
 
 
 @contextmanager

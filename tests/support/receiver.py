@@ -25,6 +25,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
+from support import sightings
 from support.certificates import client_context, server_context
 from webhooks.domain.targets import Target, parse_url
 
@@ -148,6 +149,7 @@ class Receiver:
             return list(self.requests)
 
     def __enter__(self) -> Self:
+        sightings.note(sightings.LOOPBACK)
         self._start(self._accept)
         return self
 

@@ -1,17 +1,19 @@
-"""Both dead-letter queues on moto, and deliveries in memory."""
+"""Both dead-letter queues on any SQS, and deliveries in memory."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
-
-import boto3
+from typing import TYPE_CHECKING, Any
 
 from local import redrive
 from support import samples
+from support.engines import unique
 from support.fakes import FakeDeliveryStore, FakeScheduler
 from webhooks.domain.delivery import Delivery, Status
 from webhooks.services.redriver import Redriver
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 NOW_MS = samples.NOW_MS + 1_000_000
 EXHAUSTED = samples.delivery(
@@ -23,13 +25,13 @@ EXHAUSTED = samples.delivery(
 
 
 class World:
-    """Both queues of a stack on moto, deliveries in memory."""
+    """Both queues of a stack, deliveries in memory."""
 
-    def __init__(self) -> None:
-        self.sqs = boto3.client("sqs", region_name="us-east-1")
+    def __init__(self, sqs: SQSClient) -> None:
+        self.sqs = sqs
         names = ("dead", "events-dead", "events")
         dead, events_dead, events = (
-            self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in names
+            sqs.create_queue(QueueName=unique(name))["QueueUrl"] for name in names
         )
         self.stack = redrive.Stack("d", "arn", dead, events_dead, events)
         self.deliveries = FakeDeliveryStore()

@@ -326,10 +326,12 @@ class Case:
 
     def _started(self, machine: str, named: Callable[[str], bool]) -> list[dict[str, Any]]:
         states = self.stand.aws.clients["stepfunctions"]
+        listing = states.get_paginator("list_executions")
         with self.stand.faults.out_of_the_way():
             return [
                 json.loads(states.describe_execution(executionArn=one["executionArn"])["input"])
-                for one in states.list_executions(stateMachineArn=machine)["executions"]
+                for page in listing.paginate(stateMachineArn=machine)
+                for one in page["executions"]
                 if named(one["name"])
             ]
 

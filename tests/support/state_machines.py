@@ -70,12 +70,19 @@ class StateMachine:
             return None if found == "RUNNING" else found
 
         ending = eventually(status, "the execution ends")
-        history = self._states.get_execution_history(executionArn=execution, maxResults=1000)
         return ending, [
             event["stateEnteredEventDetails"]["name"]
-            for event in history["events"]
+            for event in self._history(execution)
             if "stateEnteredEventDetails" in event
         ]
+
+    def failures(self, execution: str) -> int:
+        """Return how many requests of other services than Lambda failed, each try of one."""
+        return sum(event["type"] == "TaskFailed" for event in self._history(execution))
+
+    def _history(self, execution: str) -> list[Any]:
+        answer = self._states.get_execution_history(executionArn=execution, maxResults=1000)
+        return list(answer["events"])
 
     def named(self, name: str) -> str:
         """Wait for an execution of that name; returns its ARN."""

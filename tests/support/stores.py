@@ -17,6 +17,7 @@ from moto import mock_aws
 
 from local.atomic import one_at_a_time
 from support import samples
+from support.engines import DYNAMODB_LOCAL, FAKE, MOTO, VARIABLES
 from support.fakes import (
     FakeApiKeyStore,
     FakeDeliveryStore,
@@ -78,12 +79,7 @@ if TYPE_CHECKING:
     )
     from webhooks.ports.pauses import PauseStore
 
-_ENDPOINT = "DYNAMODB_ENDPOINT"
-
-FAKE = "fake"
-MOTO = "moto"
-DYNAMODB_LOCAL = "dynamodb-local"
-
+_ENDPOINT = VARIABLES[DYNAMODB_LOCAL]
 DYNAMODBS = [MOTO, DYNAMODB_LOCAL] if _ENDPOINT in os.environ else [MOTO]
 BACKENDS = [FAKE, *DYNAMODBS]
 

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import sightings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,6 +49,7 @@ def run_victim(
     `before PutItem`, for the first request that names `about`. It has `left_ms` once it `asked` so
     often. AssertionError unless it was killed.
     """
+    sightings.note(sightings.PROCESS)
     order = {
         "settings": {**asdict(settings), "cursor_key": settings.cursor_key.decode()},
         "event": event,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from support import samples
+from support import samples, sightings
 from support.fakes import (
     RETENTION_SECONDS,
     FakeDeliveryStore,
@@ -106,6 +106,7 @@ class World:
     invocations: int = 0
 
     def __post_init__(self) -> None:
+        sightings.note(sightings.FAKES)
         self.health_store = FakeHealthStore(self.store)
         self.pause_store = FakePauseStore(self.health_store)
         self.walk = FakeDeliveryWalk(self.deliveries)

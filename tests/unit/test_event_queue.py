@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
-import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 
-from webhooks.adapters.sqs import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_ENTRIES,
-    SQSEventQueue,
-    SQSReceivedMessages,
-    SQSRejectedMessages,
-)
-from webhooks.domain.errors import UnavailableError
-from webhooks.domain.intake import RejectedMessage
-from webhooks.domain.resending import ARRIVED_AT, SUSPICIONS, TRIES, Outgoing
+from webhooks.adapters.sqs import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, SQSEventQueue
+from webhooks.domain.resending import ARRIVED_AT, Outgoing
 
 
 class StubSqs:
@@ -95,45 +84,6 @@ def test_every_batch_is_one_that_sqs_takes(sizes: list[int]) -> None:
         assert sum(map(len, batch)) <= MAX_BATCH_BYTES
 
 
-def test_messages_arrive_in_their_accounts_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        sqs = boto3.client("sqs")
-        url = sqs.create_queue(QueueName="events")["QueueUrl"]
-        messages = [str(at) for at in range(12)]
-        assert SQSEventQueue(sqs, url).put(outgoing(*messages)) == []
-        received = [
-            message
-            for _ in "12"
-            for message in sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
-            )["Messages"]
-        ]
-    assert sorted(message["Body"] for message in received) == sorted(messages)
-    assert {message["Attributes"]["MessageGroupId"] for message in received} == {"acc_1"}
-
-
-def test_a_message_carries_what_it_has_of_the_one_that_it_comes_of(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        sqs = boto3.client("sqs")
-        url = sqs.create_queue(QueueName="events")["QueueUrl"]
-        message = Outgoing("a", None, arrived_at_ms=1_766_313_000_000, tries=7, suspicions=2)
-        assert SQSEventQueue(sqs, url).put([message]) == []
-        [received] = sqs.receive_message(
-            QueueUrl=url, MessageAttributeNames=["All"], MessageSystemAttributeNames=["All"]
-        )["Messages"]
-    assert {name: one["StringValue"] for name, one in received["MessageAttributes"].items()} == {
-        ARRIVED_AT: "1766313000000",
-        TRIES: "7",
-        SUSPICIONS: "2",
-    }
-    assert {one["DataType"] for one in received["MessageAttributes"].values()} == {"Number"}
-    assert "MessageGroupId" not in received["Attributes"]
-
-
 def test_a_delayed_message_waits_on_the_queue_and_a_plain_one_has_no_attributes() -> None:
     sqs = StubSqs()
     queue, _ = make_queue(sqs)
@@ -156,56 +106,3 @@ def test_attributes_count_towards_a_batch_and_a_message_past_it_is_not_sent() ->
     ]
     assert queue.put(messages) == [2, 3]
     assert sqs.sent == [["a"], [largest], ["b"]]
-
-
-def test_what_is_done_is_deleted_and_what_may_be_left_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        sqs = boto3.client("sqs")
-        url = sqs.create_queue(QueueName="events")["QueueUrl"]
-        SQSEventQueue(sqs, url).put(outgoing("a", "b"))
-        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
-        received = SQSReceivedMessages(sqs, url)
-        received.delete([one["ReceiptHandle"] for one in messages])
-        left = sqs.get_queue_attributes(
-            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
-        )
-        assert left["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
-        with pytest.raises(UnavailableError, match="ReceiptHandleIsInvalid"):
-            received.delete(["unknown"])
-
-
-def test_a_rejected_message_keeps_its_group_and_its_first_arrival(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    rejects = [
-        RejectedMessage("m0", "a", "gave_up", "for days", "acc_1", 1_766_313_000_000),
-        RejectedMessage("m1", "x" * (MAX_BATCH_BYTES - 10), "killed", "", None, 1),
-    ]
-    with mock_aws():
-        sqs = boto3.client("sqs")
-        url = sqs.create_queue(QueueName="rejected")["QueueUrl"]
-        assert SQSRejectedMessages(sqs, url).put(rejects) == []
-        received = {
-            message["Body"][:1]: message
-            for _ in "12"
-            for message in sqs.receive_message(
-                QueueUrl=url,
-                MaxNumberOfMessages=10,
-                MessageAttributeNames=["All"],
-                MessageSystemAttributeNames=["All"],
-            ).get("Messages", [])
-        }
-    attributes = received["a"]["MessageAttributes"]
-    assert {name: one["StringValue"] for name, one in attributes.items()} == {
-        "reason": "gave_up",
-        "detail": "for days",
-        "message_id": "m0",
-        ARRIVED_AT: "1766313000000",
-    }
-    assert received["a"]["Attributes"]["MessageGroupId"] == "acc_1"
-    # No room for any.
-    assert "MessageAttributes" not in received["x"]
