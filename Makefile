@@ -72,12 +72,24 @@ api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK
 ses-account: .venv/.ready ## Say whose SES's mail is: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
 	@exec $(BIN)/python -m local.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
+# By file, those with many tests first; coverage's tracing would double the time.
+IN_THREE = $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+SUITES = tests/unit tests/integration tests/faults tests/upgrade
+
 .PHONY: test
-test: .venv/.ready ## Run the tests, with coverage
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
+test: .venv/.ready ## Run the tests: ARGS="-k signature" for some of them
+	@$(IN_THREE) $(ARGS) $(SUITES)
+
+.PHONY: test-stack
+test-stack: .venv/.ready ## Run the tests of the whole running stack: end to end, dashboard, conformance, short soak, fuzz
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
+	  tests/e2e tests/dashboard tests/conformance tests/soak tests/fuzz
+
+.PHONY: coverage
+coverage: .venv/.ready ## Measure the tests' coverage, 90 % at least
+	@$(IN_THREE) --cov --cov-report=term --cov-fail-under=90 $(SUITES)
 
 BESIDE = $(BIN)/python tests/engines/run.py
-IN_THREE = $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 STORES = tests/integration tests/soak
 # All of its rows; what the page says of them is no engine's.
 FAULTS = tests/faults --deselect tests/faults/test_matrix.py

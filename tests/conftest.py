@@ -13,7 +13,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from support import seen
 from webhooks.adapters import aws
 
-_OF_A_STACK = {"conformance", "dashboard", "e2e", "soak"}
+_OF_A_STACK = {"dashboard", "e2e"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,16 +28,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
-    """Gives a file's tests to one process, and those that run a whole stack all to the same one.
-
-    Two stacks at once leave each of them too little of a small machine.
-    """
+    """Gives a file's tests to one process, and those that share a stack all to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.partition("::")[0])
         return "stack" if path.parent.name in _OF_A_STACK else str(path)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackAtATime:
     return OneStackAtATime(config, log)
 
