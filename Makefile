@@ -147,7 +147,7 @@ frameworks: .venv/.ready ## Try the guide's receivers in the frameworks of Node.
 # A command that needs an engine that cannot be had here is left out, and says so.
 .PHONY: gate-engines
 gate-engines:
-	@if ! $(JAVA_AND_MAVEN) || test -z "$(PYTHON313)"; then \
+	@if ! { $(JAVA_AND_MAVEN) && test -n "$(PYTHON313)"; }; then \
 	  echo "Skipped: stores, queues and faults on second engines, for want of Java, Maven or Python 3.13 (make test-engines)"; \
 	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready .cache/elasticmq/.ready; then \
 	  echo "Skipped: stores, queues and faults on second engines, which Maven could not fetch (make test-engines)"; \

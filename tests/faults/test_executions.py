@@ -6,37 +6,28 @@ Only the machine's own delays between its tries are cut short.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
-import worker.handler
 from local import template
-from local.aws import aws_client
 from local.redrive import Stack, Wanted, redrive_deliveries
-from support import engines
-from support.backend import Backend, backend, lambda_context
+from support.executions import MACHINE, running_world
 from support.faults import SDK_TRIES, Faults, refused
-from support.ministack_machines import made_on_ministack
-from support.receiver import Answer, Receiver
+from support.receiver import Answer
 from support.stack import eventually
-from support.stand import PATH, Case, Stand, one_event
-from support.state_machines import ScriptedTask, StateMachine, made_for
+from support.stand import Case, one_event
 from webhooks.domain.delivery import Status
-from webhooks.domain.jobs import Action
-from webhooks.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local.resources import Resources
+    from support.executions import World
+    from support.receiver import Receiver
     from support.watch import Watch
 
     MakeReceiver = Callable[..., Receiver]
 
-MACHINE = "RetryStateMachine"
 OUR_OWN_SIDE = {
     "UnavailableError": "the function says so itself: a table, a queue, a key or our resolver",
     "Lambda.ServiceException": "Lambda's own error, a 500",
@@ -50,72 +41,6 @@ OUR_OWN_SIDE = {
 """The errors that say nothing about a receiver, each with what it stands for."""
 
 
-class Task:
-    """The machine's task: the real worker, unless a test has it fail first."""
-
-    def __init__(self) -> None:
-        self.failures: list[str] = []
-        self.fails_always: str | None = None
-        self.handler: Callable[[Any], Any] = lambda _: None
-        self.states: list[dict[str, Any]] = []
-
-    def __call__(self, state: dict[str, Any], _: Any) -> Any:
-        if state["action"] == Action.NOTE_DEAD_LETTER:
-            return self.handler(state)
-        self.states.append(state["state"])
-        name = self.failures.pop(0) if self.failures else self.fails_always
-        if name:
-            # An error's name is that of its class, whatever its text quotes.
-            raise type(name, (Exception,), {})("the text of an error")
-        return self.handler(state)
-
-
-class World:
-    """A state machine that really runs, and the functions with what they stand on."""
-
-    def __init__(
-        self, aws: Backend, endpoint: str, made: Resources, task: Task, faults: Faults
-    ) -> None:
-        """Find the machine and its dead-letter queue at `endpoint`."""
-        # The standard machine, whatever the delay.
-        aws.settings = replace(
-            aws.settings,
-            retry_state_machine_arn=made.state_machines[MACHINE],
-            retry_schedule=(0.0, 0.0),
-            short_delay_seconds=-1.0,
-        )
-        self.sqs = aws_client("sqs", endpoint)
-        self.task = task
-        self.machine = StateMachine(endpoint, made, MACHINE)
-        self.bystander = Receiver(path=PATH)
-        self.stand = Stand(aws, faults, self.bystander)
-        self.dead_letter_queue = made.queues["DeadLetterQueue"]
-        functions = self.stand.services("worker")
-        task.handler = lambda state: worker.handler.handle(state, lambda_context(), functions)
-
-    def ended(self, name: str) -> tuple[str, list[str]]:
-        """Wait for an execution to end; returns its status and the states it entered."""
-        return self.machine.ended(self.machine.named(name))
-
-    @contextmanager
-    def without_dead_letter_queue(self) -> Iterator[None]:
-        """Have no dead-letter queue, whose url stays what it was."""
-        self.sqs.delete_queue(QueueUrl=self.dead_letter_queue)
-        yield
-        self.sqs.create_queue(QueueName=self.dead_letter_queue.rpartition("/")[2])
-
-    def dead_letters(self) -> list[dict[str, Any]]:
-        """Take what is on the dead-letter queue."""
-        answer = self.sqs.receive_message(
-            QueueUrl=self.dead_letter_queue, MaxNumberOfMessages=10, WaitTimeSeconds=0
-        )
-        for message in answer.get("Messages", []):
-            self.sqs.delete_message(
-                QueueUrl=self.dead_letter_queue, ReceiptHandle=message["ReceiptHandle"]
-            )
-        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-
-
 def failing(case: Case, receiver: MakeReceiver) -> Receiver:
     """Have a delivery's first attempt refused; returns its receiver, which refuses all others."""
     hook = receiver(Answer(500))
@@ -124,42 +49,9 @@ def failing(case: Case, receiver: MakeReceiver) -> Receiver:
     return hook
 
 
-@contextmanager
-def on_moto(task: Task, faults: Faults) -> Iterator[World]:
-    """Make the template's resources in moto, and the functions with their settings."""
-    # `made_for` calls its task like any function; a scripted one is only its usual kind.
-    with made_for(cast("ScriptedTask", task), MACHINE) as (endpoint, made):
-        settings = Settings.from_environment(
-            {
-                **made.functions["ApiFunction"].environment,
-                **made.functions["WorkerFunction"].environment,
-                **made.functions["DispatcherFunction"].environment,
-                "CURSOR_KEY": "a key for the cursors of tests",
-                "AWS_ENDPOINT_URL": endpoint,
-            }
-        )
-        services = ("dynamodb", "sqs", "stepfunctions")
-        clients = {service: aws_client(service, endpoint) for service in services}
-        yield World(Backend(settings, clients), endpoint, made, task, faults)
-
-
-@contextmanager
-def on_second_engines(task: Task, faults: Faults, endpoint: str) -> Iterator[World]:
-    """Make the machine in the ministack at `endpoint`; tables and events queue are elsewhere."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        backend(patch) as aws,
-        made_on_ministack(task, MACHINE, endpoint) as made,
-    ):
-        yield World(aws, endpoint, made, task, faults)
-
-
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    task, faults = Task(), Faults()
-    endpoint = engines.address(engines.MINISTACK)
-    made = on_second_engines(task, faults, endpoint) if endpoint else on_moto(task, faults)
-    with made as ready, faults.installed(), ready.bystander:
+    with running_world(Faults()) as ready:
         yield ready
 
 

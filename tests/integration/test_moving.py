@@ -110,7 +110,8 @@ def test_a_task_that_fails_is_told_with_its_reason(sqs: MovingSqs) -> None:
         moved(sqs)
 
 
-@pytest.mark.parametrize("engine", [one for one in SQS_ENGINES if one == ELASTICMQ])
+@pytest.mark.skipif(ELASTICMQ not in SQS_ENGINES, reason="ElasticMQ does not run here")
+@pytest.mark.parametrize("engine", [ELASTICMQ])
 def test_sqs_moves_each_message_with_its_group_and_its_attributes(engine: str) -> None:
     """The source is the dead-letter queue of another, as AWS demands it."""
     with open_sqs(engine) as sqs:
