@@ -6,7 +6,6 @@ with: it must arrive, whatever becomes of the others.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import itertools
 import json
@@ -391,7 +390,7 @@ def signed(request: Request, secret: str = watch.SECRET) -> bool:
 
     As a receiver does: by the Standard Webhooks library, and by the contract's three lines.
     """
-    digest = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+    digest = hmac.new(secret.encode(), request.body, "sha256").hexdigest()
     if request.headers["x-sendcomms-signature"] != f"sha256={digest}":
         return False
     try:
