@@ -163,7 +163,7 @@ gate-ministack: build
 	else echo "Skipped: the stack on ministack, which could not be installed (make e2e-ministack)"; fi
 
 .PHONY: e2e-ministack
-e2e-ministack: build .venv-ministack/.ready ## Deploy to ministack, an emulator with IAM, and try all there: a quarter of an hour
+e2e-ministack: build .venv-ministack/.ready ## Deploy to ministack, an emulator with IAM, and try all there: twenty minutes
 	@$(ON_MINISTACK) tests/ministack
 
 .PHONY: lint
