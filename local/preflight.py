@@ -5,8 +5,9 @@
     python -m local.preflight deploy --stage dev [--parameters "Name=value ..."] [--yes]
     python -m local.preflight preview --stage dev [--parameters "Name=value ..."]
 
-Names the account and the region, then checks parameters, the stack's name, the region's services
-and the account's quotas. Quotas that are too small are a question before a deployment, no refusal.
+Names the account and the region, then checks parameters, the stack's name, the region's services,
+ARNs of another region and the account's quotas. Quotas that are too small are a question before a
+deployment, no refusal.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ SERVICES = {
 }
 """What every stack needs, by boto3's names."""
 
+REGIONAL = ("AlarmTopicArn", "CertificateArn", "OperationalEventsTopicArn")
+"""Parameters with the ARN of something that has to be in the stack's region, or nothing."""
+
 
 def check_name(stack: str) -> None:
     """Raise DeploymentError for a name that the stack cannot have, or its resources cannot."""
@@ -88,6 +92,18 @@ def check_services(
             f'make deploy STAGE={stage} PARAMETERS="ConnectSes=false"'
         )
         raise DeploymentError(msg)
+
+
+def check_places(who: Caller, parameters: Mapping[str, str]) -> None:
+    """Raise DeploymentError for an ARN that the stack cannot use from its partition and region.
+
+    Alarms, rules and an API's domain take what is in their own region.
+    """
+    for name in REGIONAL:
+        arn = parameters[name]
+        if arn and (arn.split(":")[1], arn.split(":")[3]) != (who.partition, who.region):
+            msg = f"{name}={arn} is not in {who.region}, the stack's region: name one that is"
+            raise DeploymentError(msg)
 
 
 def parameters_of(stage: Stage, named: Mapping[str, str], cloudformation: Any) -> dict[str, str]:
@@ -146,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session = boto3.Session()
         parameters = parameters_of(stage, named, session.client("cloudformation"))
         check_services(session, who, parameters, stage.name)
+        check_places(who, parameters)
         found = shortfalls(session, parameters, print)
         report(found, who, stage.name, print)
         if found and deploys and ask:

@@ -163,8 +163,21 @@ def test_a_decision_that_the_machine_does_not_know_is_abandoned(
     status, entered = machine.run()
 
     assert status == "FAILED"
-    assert entered[3:] == ["UnknownDecision", "Abandon", "Interrupted"]
+    assert entered[3:] == ["UnknownDecision", "NameUnknownDecision", "Abandon", "Interrupted"]
     assert task.states[1]["state"]["error"] == {"Error": "UnknownDecision"}
+
+
+@pytest.mark.parametrize("answer", [{}, {"decision": "ponder"}])
+def test_an_answer_without_ids_is_abandoned_by_those_of_the_execution(
+    answer: dict[str, Any],
+) -> None:
+    task = ScriptedTask({})
+    task.answers = [answer, {}]
+    with made_for(task, MACHINE) as (endpoint, made):
+        status, _ = Machine(endpoint, made).run()
+
+    assert status == "FAILED"
+    assert task.states[1]["state"].items() >= IDS.items()
 
 
 def test_a_history_never_reaches_its_limit() -> None:

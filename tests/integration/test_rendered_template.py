@@ -147,6 +147,19 @@ def test_nothing_names_an_address_of_another_partition(place: Place) -> None:
         assert foreign_addresses(everything, place) == set()
 
 
+def test_a_description_names_no_partition() -> None:
+    """No function fills it in, so that a partition in one would be wrong in the two others."""
+    loaded = condition_sets.loaded()
+    read = [loaded["Description"], *texts(loaded["Metadata"]), *texts(loaded["Rules"])]
+    for section in ("Parameters", "Outputs"):
+        for one in loaded[section].values():
+            read += [one.get("Description", ""), one.get("ConstraintDescription", "")]
+    everything = "\n".join(read)
+    assert "cloudwatch.amazonaws.com" in everything
+    assert re.findall(r"\barn:aws", everything) == []
+    assert foreign_addresses(everything, CHINA) == {"cloudwatch.amazonaws.com"}
+
+
 def test_a_foreign_address_is_found() -> None:
     api = "https://a.execute-api.cn-northwest-1.amazonaws.com"
     console = "https://cn-northwest-1.console.aws.amazon.com/cloudwatch"
@@ -186,6 +199,19 @@ def test_a_function_or_state_machine_comes_after_the_policies_of_its_role() -> N
     assert late == set(COMES_AFTER)
 
 
+@pytest.mark.parametrize(
+    ("kind", "roles"),
+    [
+        ("AWS::IAM::ManagedPolicy", {"Roles": [{"Ref": "WorkerRole"}]}),
+        ("AWS::IAM::RolePolicy", {"RoleName": {"Ref": "WorkerRole"}}),
+    ],
+)
+def test_a_late_policy_of_any_kind_is_found(kind: str, roles: dict[str, Any]) -> None:
+    loaded = reduced(condition_sets.loaded(), {})["Resources"]
+    loaded["Planted"] = {"Type": kind, "Properties": roles}
+    assert Late("WorkerFunction", "Planted") in late_policies(loaded)
+
+
 def test_a_policy_that_comes_late_is_found() -> None:
     """A policy of all roles waits for each role, and one of them for a function of another."""
     loaded = reduced(condition_sets.loaded(), {"Tracing": "true"})["Resources"]
@@ -218,14 +244,14 @@ def test_every_name_fits_under_the_longest_name_of_a_stack() -> None:
 def test_every_property_that_names_a_resource_is_measured() -> None:
     """A name of the stack's own choosing that this file does not know would go unmeasured."""
     naming = re.compile(r"(?:.*Name|Name)$")
-    of_others = {"ConfigurationSetName", "FunctionName", "MetricName", "StageName", "DisplayName"}
+    no_name = {("AWS::SNS::Topic", "DisplayName")}
     found = {
         (resource["Type"], key)
         for resource in condition_sets.loaded()["Resources"].values()
         for key, value in resource["Properties"].items()
-        if naming.match(key) and key not in of_others and "AWS::StackName" in json.dumps(value)
+        if naming.match(key) and "AWS::StackName" in json.dumps(value)
     }
-    assert found == {(kind, key) for kind, key in NAMES.items() if key != "DomainName"}
+    assert found - no_name == {(kind, key) for kind, key in NAMES.items() if key != "DomainName"}
 
 
 def test_every_roles_policies_fit() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MACHINE = "RetryStateMachine"
 MOST_DELAYS = 50
 IDS = {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"}
+UNKNOWN = ["UnknownDecision", "NameUnknownDecision"]
 FACTS = {
     "event_id": "evt_1",
     "event_type": "email.sent",
@@ -166,8 +167,25 @@ def test_an_answer_whose_decision_is_unknown_or_absent_is_dead_lettered_too(
     status, entered = machine.run()
 
     assert status == "FAILED"
-    assert entered[3:] == ["UnknownDecision", "DeadLetterInterrupted", "Interrupted"]
+    assert entered[3:] == [*UNKNOWN, "DeadLetterInterrupted", "Interrupted"]
     assert [letter["error"] for letter in machine.dead_letters()] == ["UnknownDecision"]
+
+
+@pytest.mark.parametrize("answer", [{}, {"decision": "ponder"}])
+def test_an_answer_without_ids_is_dead_lettered_with_those_of_the_execution(
+    answer: dict[str, Any],
+) -> None:
+    task = ScriptedTask({})
+    task.answers = [answer]
+    with made_for(task, MACHINE) as (endpoint, made):
+        machine = Machine(endpoint, made)
+
+        status, entered = machine.run()
+
+        assert status == "FAILED"
+        assert entered[3:] == [*UNKNOWN, "DeadLetterInterrupted", "Interrupted"]
+        [letter] = machine.dead_letters()
+    assert letter.items() >= {**IDS, "attempt": 2, "error": "UnknownDecision"}.items()
 
 
 def test_a_history_never_reaches_its_limit() -> None:

@@ -88,6 +88,7 @@ TO_ATTEMPT = "Wait -> Attempt"
 TO_STEP = "Wait -> Step"
 UNREAD = ["Attempt: catch 1 -> DeadLetterInterrupted", "DeadLetterInterrupted -> Interrupted"]
 ABANDONED = ["Abandon -> Interrupted"]
+NAMED = "UnknownDecision -> NameUnknownDecision"
 
 WALKS = {
     "an attempt that ends it": Walk(
@@ -169,7 +170,8 @@ WALKS = {
         [UNDECIDED],
         [
             *[TO_ATTEMPT, "Attempt -> Decide", "Decide: absent -> UnknownDecision"],
-            *["UnknownDecision -> DeadLetterInterrupted", "DeadLetterInterrupted -> Interrupted"],
+            *[NAMED, "NameUnknownDecision -> DeadLetterInterrupted"],
+            "DeadLetterInterrupted -> Interrupted",
         ],
         status="FAILED",
     ),
@@ -178,8 +180,8 @@ WALKS = {
         [PONDER],
         [
             *[TO_ATTEMPT, "Attempt -> Decide", "Decide: default -> UnknownDecision"],
-            *["UnknownDecision -> DeadLetterInterrupted", "DeadLetterInterrupted: retry 1"],
-            "DeadLetterInterrupted -> Interrupted",
+            *[NAMED, "NameUnknownDecision -> DeadLetterInterrupted"],
+            *["DeadLetterInterrupted: retry 1", "DeadLetterInterrupted -> Interrupted"],
         ],
         status="FAILED",
         refused={"SendMessage": 1},
@@ -189,8 +191,8 @@ WALKS = {
         [PONDER],
         [
             *[TO_ATTEMPT, "Attempt -> Decide", "Decide: default -> UnknownDecision"],
-            *["UnknownDecision -> DeadLetterInterrupted", "DeadLetterInterrupted: retry 1"],
-            "DeadLetterInterrupted: fails",
+            *[NAMED, "NameUnknownDecision -> DeadLetterInterrupted"],
+            *["DeadLetterInterrupted: retry 1", "DeadLetterInterrupted: fails"],
         ],
         status="FAILED",
         refused={"SendMessage": 2},
@@ -277,7 +279,7 @@ WALKS = {
         [UNDECIDED, {}],
         [
             *[TO_STEP, "Step -> Decide", "Decide: absent -> UnknownDecision"],
-            *["UnknownDecision -> Abandon", *ABANDONED],
+            *[NAMED, "NameUnknownDecision -> Abandon", *ABANDONED],
         ],
         status="FAILED",
     ),
@@ -286,7 +288,7 @@ WALKS = {
         [PONDER, {}],
         [
             *[TO_STEP, "Step -> Decide", "Decide: default -> UnknownDecision"],
-            *["UnknownDecision -> Abandon", *ABANDONED],
+            *[NAMED, "NameUnknownDecision -> Abandon", *ABANDONED],
         ],
         status="FAILED",
     ),

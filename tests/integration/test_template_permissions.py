@@ -125,7 +125,7 @@ SENT = {"Null": {"events:source": "false"}}
         ({"StringEquals": SOURCE}, "StringEquals on events:source, whose type is ArrayOfString"),
         ({"ForAllValues:StringEquals": SOURCE}, "allows a call without the key"),
         ({"ForAllValues:StringEquals": SOURCE, **SENT}, None),
-        ({"ForAnyValue:StringEquals": SOURCE}, None),
+        ({"ForAnyValue:StringEquals": SOURCE}, "of which one value fits"),
         ({"ForAllValues:StringLike": {"kms:ViaService": "x"}}, "whose type is String"),
         ({"ForAllValues:ArnLike": {"aws:SourceArn": "x"}}, "whose type is ARN"),
         ({"StringEquals": {"events:sauce": "x"}}, "events:sauce is not in"),

@@ -46,8 +46,9 @@ def complaints(statement: Mapping[str, Any]) -> Iterator[str]:
 
     A key with several values needs ForAllValues or ForAnyValue: without, the result is undefined
     where a call has more than one. A key with one value may have neither. ForAllValues holds for a
-    call that has not the key, so a statement that allows asks for it by Null ("Multivalued context
-    keys", IAM's guide).
+    call that has not the key, so a statement that allows asks for it by Null. ForAnyValue holds
+    where one value fits, whatever the others, so it is for statements that deny ("Multivalued
+    context keys", IAM's guide).
     """
     written: Mapping[str, Mapping[str, Any]] = statement.get("Condition", {})
     for operator, keys in written.items():
@@ -66,6 +67,8 @@ def _of_key(
     several = types()[key].startswith("ArrayOf")
     if several != operator.startswith(("ForAllValues:", "ForAnyValue:")):
         yield f"{operator} on {key}, whose type is {types()[key]}"
+    if operator.startswith("ForAnyValue:") and statement["Effect"] == "Allow":
+        yield f"{operator} on {key} allows a call of which one value fits"
     if operator.startswith("ForAllValues:") and statement["Effect"] == "Allow":
         actions = statement["Action"]
         sent = _ALWAYS_SENT.get(key, frozenset()).issuperset(

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_ATTACHED = {
+    "AWS::IAM::ManagedPolicy": "Roles",
+    "AWS::IAM::Policy": "Roles",
+    "AWS::IAM::RolePolicy": "RoleName",
+}
 _ROLES = {"AWS::Lambda::Function": "Role", "AWS::StepFunctions::StateMachine": "RoleArn"}
 
 
@@ -26,9 +31,9 @@ def cycles(resources: Mapping[str, Mapping[str, Any]]) -> set[str]:
 def late_policies(resources: Mapping[str, Mapping[str, Any]]) -> set[Late]:
     """Return the policies that a function or state machine of their role does not wait for."""
     attached = {
-        policy: set(_referred(resource["Properties"]["Roles"]))
+        policy: set(_referred(resource["Properties"].get(_ATTACHED[resource["Type"]])))
         for policy, resource in resources.items()
-        if resource["Type"] == "AWS::IAM::Policy"
+        if resource["Type"] in _ATTACHED
     }
     owners = {
         name: next(_referred(resource["Properties"][_ROLES[resource["Type"]]]))

@@ -106,7 +106,9 @@ BEYOND = {
     "lambda:GetFunctionConcurrency": "make destroy",
     "events:DisableRule": "make destroy",
     "events:EnableRule": "make destroy",
+    "states:DescribeExecution": "make rollback",
     "states:ListExecutions": "make destroy",
+    "states:StartExecution": "make rollback, which hands jobs over",
     "states:StopExecution": "make destroy",
 }
 """What the deploying policies allow besides, and whom it is for."""
@@ -317,7 +319,10 @@ def test_keys_are_used_through_dynamodb_and_deleted_by_the_stacks_own_tag() -> N
     assert f'"project={tag["aws:ResourceTag/project"]}"' in samconfig
 
 
-COMMANDS = ("deployment", "preflight", "api_key", "ses_account", "redrive", "rejected")
+COMMANDS = (
+    *("deployment", "preflight", "rollback"),
+    *("api_key", "ses_account", "redrive", "rejected"),
+)
 SERVICES = {
     "cloudformation": "cloudformation",
     "dynamodb": "dynamodb",

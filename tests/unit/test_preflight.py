@@ -16,7 +16,14 @@ from moto import mock_aws
 from local import preflight, template
 from local.credentials import Caller
 from local.deployment import DeploymentError, Stage
-from local.preflight import MOST_NAME, check_name, check_services, parameters_of
+from local.preflight import (
+    MOST_NAME,
+    REGIONAL,
+    check_name,
+    check_places,
+    check_services,
+    parameters_of,
+)
 from local.quotas import Shortfall
 from support.stack import ROOT
 
@@ -135,6 +142,28 @@ def test_a_region_without_http_apis_is_refused_and_an_unknown_one_is_not() -> No
     with pytest.raises(DeploymentError, match="does not have API Gateway's HTTP APIs"):
         check_services(boto3.Session(), lacking, defaults(), "dev")
     check_services(boto3.Session(), caller_in("eu-new-1"), defaults(), "dev")
+
+
+@pytest.mark.parametrize("name", REGIONAL)
+def test_an_arn_of_another_region_or_partition_is_refused(name: str) -> None:
+    for partition, region in (("aws", "us-east-1"), ("aws-cn", "eu-central-1")):
+        elsewhere = defaults() | {name: f"arn:{partition}:sns:{region}:123456789012:x"}
+        with pytest.raises(DeploymentError, match=f"{name}=.* is not in eu-central-1"):
+            check_places(caller_in("eu-central-1"), elsewhere)
+    here = defaults() | {name: "arn:aws:sns:eu-central-1:123456789012:x"}
+    check_places(caller_in("eu-central-1"), here)
+
+
+def test_a_preview_refuses_a_topic_of_another_region(
+    quotas: list[Shortfall], capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = "AlarmTopicArn=arn:aws:sns:us-east-1:123456789012:x"
+    assert preflight.main(["preview", "--parameters", topic]) == 1
+    assert f"Nothing was done: {topic} is not in eu-central-1" in capsys.readouterr().err
+
+
+def test_every_parameter_with_an_arn_is_looked_at() -> None:
+    assert {name for name in defaults() if name.endswith("Arn")} == set(REGIONAL)
 
 
 def test_a_preview_looks_and_asks_nothing(
