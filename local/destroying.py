@@ -240,7 +240,7 @@ class Destruction:
 
     def _tell_how_to_go_on(self, reason: str) -> None:
         self.tell(
-            f"{self.stack} is not deleted: {reason}. It takes no events and no calls.\n"
+            f"{self.stack} is not deleted: {reason}. It may take no events and no calls by now.\n"
             f"To go on:  {self.again}\n"
             f"To undo, unless CloudFormation has begun to delete it:  {self.again} UNDO=1"
         )

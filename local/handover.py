@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,15 +32,28 @@ class Job(NamedTuple):
         [*_, last] = [value for name, value in self.state.items() if name.endswith("_id")]
         return str(last)
 
+    @property
+    def name(self) -> str:
+        """The name of the execution that goes on with it.
+
+        A name stays taken for 90 days, and another rollback may hand over the same job by then. So
+        it is made of the stopped execution's too.
+        """
+        return f"{self.id}-rollback-{crc32(self.execution.encode()):08x}"
+
 
 def open_jobs(
     states: Any, outputs: Mapping[str, str], now: Mapping[str, Any], then: Mapping[str, Any]
 ) -> Sequence[Job]:
-    """Return the jobs that run on state machines of template `now` that `then` does not have."""
+    """Return the jobs that run on state machines of template `now` that `then` does not have.
+
+    A stack that an earlier rollback brought back has none of these machines any more.
+    """
     return [
         Job(arn, _ids(states.describe_execution(executionArn=arn)["input"]), former)
         for machine, former in FORMER_MACHINES.items()
         if machine in now["Resources"] and machine not in then["Resources"]
+        if f"{machine}Arn" in outputs
         for arn in _running(states, outputs[f"{machine}Arn"])
     ]
 
@@ -57,6 +71,18 @@ def _ids(text: str) -> dict[str, Any]:
     return {"version": state["version"], "action": state["action"], **ids, "seconds": 0}
 
 
+def is_declined(outputs: Mapping[str, str], then: Mapping[str, Any]) -> bool:
+    """Tell whether a stack with these outputs has a machine that template `then` does not have.
+
+    The SAM CLI's exit status does not: it is 0 too where its change set was declined.
+    """
+    return any(
+        f"{machine}Arn" in outputs
+        for machine in FORMER_MACHINES
+        if machine not in then["Resources"]
+    )
+
+
 def stop(states: Any, job: Job) -> None:
     """Stop a job's execution. One that has ended meanwhile is left as it is."""
     with suppress(states.exceptions.ExecutionDoesNotExist):
@@ -70,10 +96,10 @@ def begin(states: Any, outputs: Mapping[str, str], jobs: Iterable[Job]) -> None:
 
     A job that has ended, or that another execution works on, is at its end with the first step.
     """
-    for job in jobs:
+    for job in {job.id: job for job in jobs}.values():
         with suppress(states.exceptions.ExecutionAlreadyExists):
             states.start_execution(
                 stateMachineArn=outputs[f"{job.machine}Arn"],
-                name=f"{job.id}-rollback",
+                name=job.name,
                 input=json.dumps(job.state),
             )

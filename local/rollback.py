@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import shlex
 import subprocess
 import sys
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent
 _CORE = _ROOT / "layers" / "core"
 
+_INTERRUPTED = 130
+_FAILED = 1
 _UNDER_WAY = "UPDATE_IN_PROGRESS"
 _STUCK = "UPDATE_ROLLBACK_FAILED"
 _SETTLED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
@@ -68,6 +71,12 @@ def unpack(ref: str, directory: Path, root: Path = _ROOT) -> Path:
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(directory, filter="data")
     return directory
+
+
+def _waiting(status: str) -> str:
+    """Return what to do about a stack that changes without this command's help."""
+    changes = status.endswith("_IN_PROGRESS") and status != _UNDER_WAY
+    return "wait until that has ended" if changes else ""
 
 
 def refusals(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
@@ -113,7 +122,8 @@ class Rollback:
             self._confirm("The rollback of a failed update stopped there. Continue it?")
             self.cloudformation.continue_update_rollback(StackName=stack)
         else:
-            msg = f"{stack} is {status}: no update failed. Name the release to go back to: REF=..."
+            named = "no update failed. Name the release to go back to: REF=..."
+            msg = f"{stack} is {status}: {_waiting(status) or named}"
             raise DeploymentError(msg)
         self.cloudformation.get_waiter("stack_rollback_complete").wait(StackName=stack)
         self.tell(f"{stack} is as it was before the update.")
@@ -128,8 +138,10 @@ class Rollback:
     def deploy(self, ref: str, root: Path, named: Mapping[str, str]) -> int:
         """Deploy the release that is unpacked at `root`; returns the SAM CLI's exit status."""
         described = self._stack()
-        if described["StackStatus"] not in _SETTLED:
-            msg = f"{self.stage.stack} is {described['StackStatus']}: run this without REF first"
+        status = described["StackStatus"]
+        if status not in _SETTLED:
+            advice = _waiting(status) or "run this without REF first"
+            msg = f"{self.stage.stack} is {status}: {advice}"
             raise DeploymentError(msg)
         now, then = template.read(), template.read(root / "template.yaml")
         refused = refusals(now, then)
@@ -138,21 +150,46 @@ class Rollback:
         current = {
             one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())
         }
-        jobs = handover.open_jobs(self.states, self.outputs(self.stage.stack), now, then)
+        jobs = self._jobs(now, then)
         self._explain(ref, now, then, current | dict(named), jobs)
         if self._run(root, "build"):
             msg = f"{ref} could not be built"
             raise DeploymentError(msg)
         self._confirm(f"Deploy {ref} over {self.stage.stack}?")
-        for job in jobs:
-            handover.stop(self.states, job)
-        status = self._run(root, *self._deployment(named))
-        if status:
-            self.tell("Nothing was rolled back. The sweep starts the jobs again that were stopped.")
-            return status
-        handover.begin(self.states, self.outputs(self.stage.stack), jobs)
+        # The build and the question took a while, in which jobs began and ended.
+        jobs = self._jobs(now, then)
+        try:
+            for job in jobs:
+                handover.stop(self.states, job)
+            status = self._run(root, *self._deployment(named))
+            outputs = self.outputs(self.stage.stack)
+            if status or handover.is_declined(outputs, then):
+                self.tell(
+                    "Nothing was rolled back. The sweep starts the jobs again that were stopped."
+                )
+                return status or _FAILED
+            handover.begin(self.states, outputs, jobs)
+        except (KeyboardInterrupt, NoStackError, BotoCoreError, ClientError) as error:
+            self._tell_jobs(jobs, str(error) or "interrupted")
+            return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         self.tell(AFTERWARDS.format(stage=self.stage.name, stack=self.stage.stack))
         return 0
+
+    def _tell_jobs(self, jobs: Sequence[handover.Job], reason: str) -> None:
+        """Say which jobs were stopped and may not have been started again."""
+        self.tell(
+            f"It did not end: {reason}. CloudFormation may go on with the update. If it does not,"
+            " the sweep starts the jobs again that were stopped. If it does, start them afterwards:"
+        )
+        for job in jobs:
+            self.tell(
+                f"  aws stepfunctions start-execution --name {job.name} --input"
+                f" {shlex.quote(json.dumps(job.state))} --state-machine-arn <{job.machine}Arn>"
+            )
+        self.tell(f"<...> is an output of {self.stage.stack}.")
+
+    def _jobs(self, now: Mapping[str, Any], then: Mapping[str, Any]) -> Sequence[handover.Job]:
+        return handover.open_jobs(self.states, self.outputs(self.stage.stack), now, then)
 
     def _deployment(self, named: Mapping[str, str]) -> list[str]:
         options = ["deploy", "--config-env", self.stage.name]

@@ -168,3 +168,19 @@ def test_changes_and_a_deletion_at_once_leave_no_id_behind(client: Any) -> None:
         assert [found(stores, each) for each in "abc"] == [None, None, None]
         kept = client.scan(TableName="WebhooksTable")["Items"]
         assert [item["webhook_id"]["S"] for item in kept] == [items.QUOTA]
+
+
+def test_the_id_of_a_webhook_that_the_version_before_deleted_is_free(client: Any) -> None:
+    stores = on_dynamodb(client, Clock())
+    for number, creates in ((1, True), (2, False)):
+        gone = create(stores, number, "billing")
+        # It deletes the webhook and knows no item of its external id.
+        client.delete_item(TableName="WebhooksTable", Key=items.webhook_key("acc_1", gone.id))
+        if creates:
+            webhook = create(stores, 5, "billing")
+        else:
+            webhook = create(stores, 6)
+            assert rename(stores, webhook, "billing") is not None
+        assert found(stores, "billing") == webhook.id
+        assert stores.webhooks.delete("acc_1", webhook.id)
+        assert found(stores, "billing") is None

@@ -280,6 +280,21 @@ def test_a_refused_request_says_how_to_go_on() -> None:
     assert aws.status == "CREATE_COMPLETE"
 
 
+def test_a_stack_of_which_nothing_is_closed_is_not_said_to_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aws = with_retries(5)
+
+    def denied(**_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DisableRule")
+
+    monkeypatch.setattr(aws, "disable_rule", denied)
+    operator = Operator(aws)
+    assert operator.destroy() == 1
+    assert aws.changes == []
+    assert "It may take no events and no calls by now" in operator.text
+
+
 def test_the_sam_clis_exit_status_is_passed_on() -> None:
     aws = with_retries(5)
     aws.delete = lambda: 7  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,6 +13,7 @@ from moto import mock_aws
 
 from local import rollback
 from local.deployment import DeploymentError, stage_of
+from local.outputs import NoStackError
 from local.rollback import Rollback, not_going_back, unpack
 from support import former_release
 
@@ -94,12 +96,14 @@ class World:
         }
         self._calls = directory / "calls"
         self._sam = directory / "sam"
+        self._is_back = directory / "is_back"
         self.sam_exits(0)
 
-    def sam_exits(self, status: int, command: str = "deploy") -> None:
+    def sam_exits(self, status: int, command: str = "deploy", *, declined: bool = False) -> None:
+        deployed = ":" if status or declined else f"touch {self._is_back}"
         self._sam.write_text(
             f'#!/bin/sh\nprintf "%s\\n" "$PWD: $*" >> {self._calls}\n'
-            f'test "$1" != {command} || exit {status}\n'
+            f'test "$1" != {command} || {{ {deployed}; exit {status}; }}\n'
         )
         self._sam.chmod(0o755)
 
@@ -117,8 +121,22 @@ class World:
             str(self._sam),
             (lambda _: self.answers.pop(0)) if self.answers else None,
             self.told.append,
-            lambda _: self.outputs,
+            lambda _: self.shown,
         )
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The stack's outputs: a rollback takes the machine of this release's jobs with it."""
+        if not self.is_back:
+            return self.outputs
+        return {name: arn for name, arn in self.outputs.items() if name != "JobStateMachineArn"}
+
+    def is_updated(self) -> None:
+        self._is_back.unlink()
+
+    @property
+    def is_back(self) -> bool:
+        return self._is_back.exists()
 
     def start(self) -> str:
         arn = self.outputs["JobStateMachineArn"]
@@ -169,6 +187,64 @@ def test_jobs_go_on_where_the_former_release_has_them(tmp_path: Path) -> None:
         {name: value for name, value in STATE.items() if name != "run"}
     ]
     assert "Jobs under way, to be stopped and started again: 1." in world.told
+
+
+def test_a_rollback_of_a_stack_that_is_back_already_is_one(tmp_path: Path) -> None:
+    world = World(tmp_path, "y", "y")
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+
+
+def test_a_job_is_handed_over_in_each_rollback(tmp_path: Path) -> None:
+    world = World(tmp_path, "y", "y")
+    arn = world.outputs["RecoveryStateMachineArn"]
+    for _ in range(2):
+        world.start()
+        assert world.rollback.deploy("v1", world.root, {}) == 0
+        [listed] = world.states.list_executions(stateMachineArn=arn, statusFilter="RUNNING")[
+            "executions"
+        ]
+        world.states.stop_execution(executionArn=listed["executionArn"])
+        world.is_updated()
+
+
+def test_a_job_that_begins_during_the_build_is_handed_over(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    def ask(_: str) -> str:
+        world.start()
+        return "y"
+
+    assert replace(world.rollback, ask=ask).deploy("v1", world.root, {}) == 0
+    assert len(world.running("RecoveryStateMachine")) == 1
+
+
+def test_a_declined_change_set_hands_nothing_over(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    world.start()
+    world.sam_exits(0, declined=True)
+    assert world.rollback.deploy("v1", world.root, {}) == 1
+    assert world.running("RecoveryStateMachine") == []
+    assert "Nothing was rolled back" in world.told[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (NoStackError("no answer"), 1)]
+)
+def test_jobs_that_were_stopped_are_named_where_it_does_not_end(
+    tmp_path: Path, error: BaseException, status: int
+) -> None:
+    world = World(tmp_path, "y")
+    world.start()
+
+    def outputs(_: str) -> Any:
+        if world.is_back:
+            raise error
+        return world.outputs
+
+    assert replace(world.rollback, outputs=outputs).deploy("v1", world.root, {}) == status
+    assert any("start-execution --name r1-rollback-" in line for line in world.told)
+    assert world.running("JobStateMachine") == []
 
 
 @pytest.mark.parametrize("answer", ["n", "", "no"])
@@ -223,6 +299,17 @@ def test_an_update_that_is_under_way_is_no_time_for_a_release(tmp_path: Path) ->
     world = World(tmp_path, "y", status="UPDATE_ROLLBACK_FAILED")
     with pytest.raises(DeploymentError, match="run this without REF first"):
         world.rollback.deploy("v1", world.root, {})
+
+
+@pytest.mark.parametrize(
+    "status", ["UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"]
+)
+def test_a_stack_that_changes_by_itself_is_waited_for(tmp_path: Path, status: str) -> None:
+    world = World(tmp_path, "y", status=status)
+    with pytest.raises(DeploymentError, match=f"{status}: wait until"):
+        world.rollback.deploy("v1", world.root, {})
+    with pytest.raises(DeploymentError, match=f"{status}: wait until"):
+        world.rollback.recover()
 
 
 def test_an_update_that_is_under_way_is_cancelled(tmp_path: Path) -> None:

@@ -92,6 +92,9 @@ class DynamoDBWebhookStore:
         if not reasons or reasons[0] == CONDITION_FAILED:
             return
         if CONDITION_FAILED in reasons[2:]:
+            if self._free(webhook.account_id, webhook.external_id):
+                self.create(webhook, secret, limit=limit)
+                return
             raise ExternalIdTakenError
         msg = f"the account has {limit} webhooks, as many as it may: delete one first"
         raise LimitReachedError(msg)
@@ -211,7 +214,8 @@ class DynamoDBWebhookStore:
             reasons = transact(self._client, writes, "changing a webhook")
             if not reasons:
                 return True
-            if holds and reasons[-1] == CONDITION_FAILED:
+            taken = holds and reasons[-1] == CONDITION_FAILED
+            if taken and not self._free(account_id, external_id):
                 raise ExternalIdTakenError
         msg = "changing a webhook: its external id changes too often"
         raise UnavailableError(msg)
@@ -355,6 +359,9 @@ class DynamoDBWebhookStore:
 
     def _hold(self, account_id: str, external_id: str, webhook_id: str) -> dict[str, Any]:
         return external_ids.hold(self._table, account_id, external_id, webhook_id)
+
+    def _free(self, account_id: str, external_id: str) -> bool:
+        return external_ids.free(self._client, self._table, account_id, external_id)
 
     def _release(self, account_id: str, external_id: str, webhook_id: str) -> dict[str, Any]:
         return external_ids.release(self._table, account_id, external_id, webhook_id)

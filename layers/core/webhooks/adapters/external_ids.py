@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters import items
 from webhooks.adapters.aws import unavailable_on_failure
+from webhooks.adapters.transactions import transact
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -59,3 +60,27 @@ def find(client: DynamoDBClient, table: str, account_id: str, external_id: str) 
         )
     item = answer.get("Item")
     return item[HELD_BY]["S"] if item else None
+
+
+def free(client: DynamoDBClient, table: str, account_id: str, external_id: str) -> bool:
+    """Free an external id whose webhook is gone; False where a webhook has it.
+
+    The version before deletes a webhook and leaves the item, as after a rollback. A webhook's id is
+    never used again, so the item is no other's by the time it is deleted.
+    """
+    webhook_id = find(client, table, account_id, external_id)
+    if webhook_id is None:
+        return True
+    with unavailable_on_failure("looking for a webhook"):
+        answer = client.get_item(
+            TableName=table,
+            Key=items.webhook_key(account_id, webhook_id),
+            ConsistentRead=True,
+            ProjectionExpression="webhook_id",
+        )
+    if "Item" in answer:
+        return False
+    transact(
+        client, [release(table, account_id, external_id, webhook_id)], "freeing an external id"
+    )
+    return True
