@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from support import engines, seen, sightings
 
@@ -79,3 +84,13 @@ def test_a_run_that_sees_less_or_more_than_is_written_down_fails() -> None:
     for before in ({}, {"else": ["loopback"]}, {**now["7"], "else": ["fakes"]}):
         [line] = seen.differences(now, {"7": before})
         assert line.startswith("Row 7 was seen on")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a test may be skipped")
+def test_a_run_that_skips_a_rows_test_fails() -> None:
+    config = SimpleNamespace(getoption=lambda _: "", args=["tests/faults"])
+    session: Any = SimpleNamespace(config=config, exitstatus=pytest.ExitCode.OK)
+    held = seen.Seen()
+    held.pytest_testnodedown(SimpleNamespace(workeroutput={"skipped": ["56"]}))
+    held.pytest_sessionfinish(session)
+    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED

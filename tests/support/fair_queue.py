@@ -25,6 +25,8 @@ QUIET_AFTER_SECONDS = 300.0
 
 RECENT_SECONDS = 60.0
 
+_MICROSECONDS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[Content]):
@@ -45,9 +47,10 @@ class FairQueue(Generic[Content]):
     _backlog: dict[str, deque[tuple[int, str | None, Content]]] = field(default_factory=dict)
     _quiet: list[tuple[int, str]] = field(default_factory=list)
     """A heap of the first messages of quiet tenants; some entries are out of date."""
-    _processed: deque[tuple[float, str, float]] = field(default_factory=deque)
-    _seconds: Counter[str] = field(default_factory=Counter)
-    _all_seconds: float = 0.0
+    _processed: deque[tuple[float, str, int]] = field(default_factory=deque)
+    _micros: Counter[str] = field(default_factory=Counter)
+    """The recent processing time of each group, in whole microseconds: nothing is left of a sum."""
+    _all_micros: int = 0
     _last_in_flight: dict[str, float] = field(default_factory=dict)
     _sent: int = 0
 
@@ -79,15 +82,15 @@ class FairQueue(Generic[Content]):
 
     def delete(self, message: Received[Content], now: float) -> None:
         """Be done with a message."""
-        tenant, seconds = message.tenant, now - message.received_at
+        tenant, micros = message.tenant, round((now - message.received_at) * _MICROSECONDS)
         self.in_flight[tenant] -= 1
         if not self.in_flight[tenant]:
             del self.in_flight[tenant]
-        self._processed.append((now, tenant, seconds))
-        self._all_seconds += seconds
+        self._processed.append((now, tenant, micros))
+        self._all_micros += micros
         if message.group is not None:
             self._last_in_flight[tenant] = now
-            self._seconds[tenant] += seconds  # type: ignore[assignment]
+            self._micros[tenant] += micros
 
     def _queue_first(self, tenant: str) -> None:
         if tenant not in self.noisy:
@@ -106,10 +109,10 @@ class FairQueue(Generic[Content]):
     def _judge(self, now: float) -> None:
         """Find out who is noisy now."""
         while self._processed and self._processed[0][0] < now - RECENT_SECONDS:
-            _, tenant, seconds = self._processed.popleft()
-            self._all_seconds -= seconds
-            if tenant in self._seconds:
-                self._seconds[tenant] -= seconds  # type: ignore[assignment]
+            _, tenant, micros = self._processed.popleft()
+            self._all_micros -= micros
+            if tenant in self._micros:
+                self._micros[tenant] -= micros
         for tenant in [one for one in self.noisy if self._is_quiet_again(one, now)]:
             self.noisy.discard(tenant)
             if tenant in self._backlog:
@@ -122,8 +125,8 @@ class FairQueue(Generic[Content]):
         }
         by_time = {
             tenant
-            for tenant, seconds in self._seconds.items()
-            if seconds > NOISY_SHARE * self._all_seconds
+            for tenant, micros in self._micros.items()
+            if micros > NOISY_SHARE * self._all_micros
         }
         self.noisy |= (by_number | by_time) & self._backlog.keys()
 

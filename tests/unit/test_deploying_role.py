@@ -108,14 +108,8 @@ BEYOND = {
     "events:EnableRule": "make destroy",
     "states:DescribeExecution": "make rollback",
     "states:ListExecutions": "make destroy",
-<<<<<<< HEAD
     "states:StartExecution": "make rollback, which hands jobs over",
-    "states:StopExecution": "make destroy",
-=======
     "states:StopExecution": "make destroy and make rollback",
-    "states:DescribeExecution": "make rollback",
-    "states:StartExecution": "make rollback",
->>>>>>> b-destroy
 }
 """What the deploying policies allow besides, and whom it is for."""
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.dispatching import World, event
+from support.dispatching import TimedWorld, World, event
 from support.ses_records import bare
 from webhooks.domain.delivery import Status
 from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE, read_part
 from webhooks.services.batches import OLDEST_EVENT_AGE
 from webhooks.services.fair_queueing import MOST_UNGROUPED
+from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
 from webhooks.services.reader import Message
 
 if TYPE_CHECKING:
@@ -242,10 +243,38 @@ def test_a_copy_of_an_answer_that_was_lost_finds_its_record(world: World) -> Non
     assert world.observer.counts["Duplicates"] == 1
 
 
+def test_a_slow_queue_takes_no_more_of_the_batch_than_reads_do() -> None:
+    """Each of these messages is a request of its own, and another account's event waits."""
+    world = TimedWorld()
+    dispatcher = world.one_thread()
+    world.add()
+    world.add(2, account_id="acc_2")
+    world.now_ms -= world.now_ms % MINUTE_MS
+    numbers = range(1000, 1000 + MOST_UNGROUPED)
+    assert world.invoke(world.messages(*(event(one) for one in numbers))) == []
+    world.sender.posts.clear()
+    world.slow(world.queue, "put", 4.0)
+    large = {"to": "a@example.com", "note": "x" * 50_000}
+    arrays = [
+        f"[{','.join(event(20 * one + other, data=large) for other in range(20))}]"
+        for one in range(5)
+    ]
+    assert world.invoke(world.messages(*arrays, event(200, account_id="acc_2"))) == []
+    assert world.remaining >= 60.0 - 2 * 4.0
+    assert [one.group for one in world.queue.sent] == ["acc_1"] * 2
+    assert "txn_200" in posted(world)
+    assert dispatcher.dispatch(come(world.queue.sent), lambda: 60.0) == []
+    assert sorted(posted(world)) == sorted(f"txn_{one}" for one in [*range(100), 200])
+
+
 def test_without_time_for_a_request_none_is_made(world: World) -> None:
     flood(world)
-    assert dispatch(world, messages(1), seconds=8.0) == ["acc_1-1"]
-    assert world.queue.sent == []
+    # There is time to read the message, and none to begin anything else of it.
+    times = iter([60.0])
+    assert world.dispatcher.dispatch(messages(1), lambda: next(times, 20.0)) == []
+    [left] = world.queue.sent
+    assert (left.group, left.delay_seconds) == ("acc_1", UNREAD_DELAY_SECONDS)
+    assert world.observer.counts["GroupedMessages"] == 0
 
 
 def test_an_event_that_is_claimed_is_put_back_with_its_time_and_is_not_held(world: World) -> None:

@@ -76,6 +76,21 @@ def test_processing_time_is_forgotten_when_it_is_not_recent() -> None:
     assert contents(take(queue, 1, 6.0 + RECENT_SECONDS)) == ["slow"]
 
 
+def test_processing_time_that_is_not_recent_leaves_nothing() -> None:
+    queue = queue_of()
+    now = 0.0
+    for number in range(100):
+        send(queue, "ab"[number % 2])
+        [message] = take(queue, 1, now)
+        now += 0.1 + number / 7
+        queue.delete(message, now)
+    now += 2 * RECENT_SECONDS
+    assert take(queue, 1, now) == []
+    send(queue, "a", "b", "a")
+    assert contents(take(queue, 2, now)) == ["a", "b"]
+    assert queue.noisy == set()
+
+
 def test_of_noisy_groups_the_one_with_fewest_in_flight_is_served_first() -> None:
     queue = queue_of(*["a"] * 40, *["b"] * 40)
     received = take(queue, 61)

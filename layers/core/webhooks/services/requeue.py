@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.resending import Outgoing
 from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE, to_messages
+from webhooks.services.deadline import NoTimeLeftError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -87,14 +88,17 @@ class Requeue:
     def put(self, messages: Iterable[Outgoing]) -> set[int]:
         """Put messages on the queue now; returns the places of those that it took.
 
-        Once it refuses one, or there is no time left for a request, the rest are not tried.
+        Once it refuses one, or has taken the time that reads of one kind may (see
+        `Deadline.in_time`), the rest are not tried: the batch's other messages wait for this.
         """
+        put = self._deadline.in_time(self._queue.put)
         taken: set[int] = set()
         begin = 0
         for request in _requests(messages):
-            if not self._deadline.allows_call():
+            try:
+                refused = put(request)
+            except NoTimeLeftError:
                 break
-            refused = self._queue.put(request)
             taken.update(begin + place for place in range(len(request)) if place not in refused)
             if refused:
                 break
