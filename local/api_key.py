@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scopes = options.scopes.split(",") if options.scopes is not None else None
         text = issue(table, options.account, options.name, scopes)
     except (NoStackError, WebhooksError, BotoCoreError) as error:
-        print(f"No key was made. {error}", file=sys.stderr)
+        print(f"No key was made: {error}", file=sys.stderr)
         return 1
     print(json.dumps({"account_id": options.account, "key": text}) if options.json else text)
     print(

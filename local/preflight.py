@@ -161,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise DeploymentError(msg)
         session = boto3.Session()
         parameters = parameters_of(stage, named, session.client("cloudformation"))
+        template.check_rules(parameters)
         check_services(session, who, parameters, stage.name)
         check_places(who, parameters)
         found = shortfalls(session, parameters, print)

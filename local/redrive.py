@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (NoStackError, UnavailableError, BotoCoreError, ClientError) as error:
         print(
-            f"The redrive stopped; what it did not do is still in the queue. {error}",
+            f"The redrive stopped, and what it did not do is still in the queue: {error}",
             file=sys.stderr,
         )
         return 1

@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _list(sqs, stack, options.reason, screen)
             return 0
     except (NoStackError, UnavailableError, BotoCoreError, ClientError, OSError) as error:
-        print(f"Stopped; what was not done is still in the queue. {error}", file=sys.stderr)
+        print(f"Stopped, and what was not done is still in the queue: {error}", file=sys.stderr)
         return 1
     if options.json:
         screen.json(dict(counts))

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return _change(store, options, name)
     except (NoStackError, WebhooksError, BotoCoreError) as error:
-        print(f"Nothing was changed. {error}", file=sys.stderr)
+        print(f"Nothing was changed: {error}", file=sys.stderr)
         return 1
 
 

@@ -82,6 +82,23 @@ def check_parameters(chosen: Mapping[str, str]) -> None:
     _set_defaults(read()["Parameters"], chosen)
 
 
+def check_rules(parameters: Mapping[str, str]) -> None:
+    """Raise ValueError for values that the template's rules do not allow together.
+
+    `parameters` are those that a stack will have. Where one is left out, its default counts; any
+    that the template does not have is ignored. CloudFormation asks the same, after the build.
+    """
+    template = read()
+    for name in parameters.keys() & template["Parameters"].keys():
+        template["Parameters"][name]["Default"] = parameters[name]
+    for rule in template["Rules"].values():
+        if not _holds(rule["RuleCondition"], template):
+            continue
+        for assertion in rule["Assertions"]:
+            if not _holds(assertion["Assert"], template):
+                raise ValueError(assertion["AssertDescription"].strip().removesuffix("."))
+
+
 def existing(template: Mapping[str, Any]) -> dict[str, Any]:
     """Return a translated template without the resources whose condition is not met."""
     kept = {
@@ -123,7 +140,7 @@ def of_type(template: Mapping[str, Any], resource_type: str) -> dict[str, dict[s
 
 
 def _holds(expression: Any, template: Mapping[str, Any]) -> bool:
-    """Evaluate a condition with the parameters' defaults."""
+    """Evaluate a condition, or a rule's expression, with the parameters' defaults."""
     match expression:
         case {"Condition": str(name)}:
             return _holds(template["Conditions"][name], template)
@@ -148,7 +165,7 @@ def _set_defaults(declared: dict[str, Any], chosen: Mapping[str, str]) -> None:
             msg = f"parameter {name} must be one of {', '.join(allowed)}"
             raise ValueError(msg)
         if not re.fullmatch(parameter.get("AllowedPattern", ".*"), value):
-            msg = parameter.get("ConstraintDescription", f"parameter {name} is malformed")
+            msg = f"parameter {name} {parameter.get('ConstraintDescription', 'is malformed')}"
             raise ValueError(msg)
         if parameter["Type"] == "Number":
             _check_number(name, value, parameter)

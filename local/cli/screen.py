@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
+
+_CORE = Path(__file__).parents[2] / "layers" / "core"
+if str(_CORE) not in sys.path:
+    sys.path.append(str(_CORE))
 
 _GREEN, _YELLOW, _RED = "32", "33", "31"
 _COLOURS = {

@@ -20,7 +20,7 @@ import pytest
 
 from e2e.receivers import NODE, ExpressReceiver, StandardReceiver
 from e2e.telling import assert_nothing_secret, executions, log
-from local.outputs import of_local
+from local.outputs import NoStackError, of_local
 from support.policies import role_of, statements
 from support.receiver import Receiver
 from support.stack import Account, AnyStack, ObservedStack, checkout, outputs_of
@@ -43,9 +43,17 @@ LOOPBACK_URL = "https://127.0.0.1:8443/webhooks/email"
 PUBLIC_URL = "https://example.com/webhooks/email"
 
 
+def _named() -> AnyStack:
+    return AnyStack(of_local if NAMED == LOCAL else lambda: outputs_of(NAMED, API_URL))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not NAMED:
         return
+    try:
+        _named().outputs  # noqa: B018 (read once, before each test fails for the same reason)
+    except NoStackError as error:
+        raise pytest.UsageError(str(error)) from error
     here = Path(__file__).parent
     left = [
         item
@@ -64,7 +72,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyStack]:
     if NAMED:
-        yield AnyStack(of_local if NAMED == LOCAL else lambda: outputs_of(NAMED, API_URL))
+        yield _named()
         return
     directory = checkout(tmp_path_factory.mktemp("checkout"))
     schedules = {"RETRY_SCHEDULE": RETRY_SCHEDULE, "RECOVERY_SCHEDULE": RECOVERY_SCHEDULE}

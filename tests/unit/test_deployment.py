@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from e2e import conftest
 from local import deployment
 from local.deployment import Deployment, DeploymentError, stage_of
 from local.outputs import of_deployed
-from support.stack import AnyStack
+from support.stack import ROOT, AnyStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +112,7 @@ def test_a_first_deployment_asks_until_an_answer_is_allowed(cloudformation: Any,
         " ConnectSes=true DomainName=api.example.com"
         " CertificateArn=arn:aws:acm:eu-central-1:123456789012:certificate/0a-1b Tracing=true"
     ]
-    assert "must be an email address, or empty for no emails." in person.told
+    assert "parameter AlarmEmail must be an email address, or empty for no emails." in person.told
 
 
 def test_without_a_domain_nobody_is_asked_for_its_certificate(
@@ -255,6 +259,26 @@ def test_the_suite_finds_its_way_about_a_deployed_stack(cloudformation: Any) -> 
     assert stack.account("acc_1").key.startswith("sc_live_")
     keys = stack.client("dynamodb").scan(TableName=stack.table("ApiKeysTable"))
     assert [item["account_id"]["S"] for item in keys["Items"]] == ["acc_1"]
+
+
+def test_the_command_shows_its_progress_at_a_terminal() -> None:
+    # In a process of its own: here the tests' settings have put the core on the path.
+    script = (
+        "import io; from local.destroying import Progress; "
+        "terminal = type('Terminal', (io.StringIO,), {'isatty': lambda self: True}); "
+        "Progress(terminal()).tell('counting')"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.usefixtures("cloudformation")
+def test_the_suite_says_once_that_there_is_no_such_stack(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(conftest, "NAMED", "no-such-stack")
+    with pytest.raises(pytest.UsageError, match="the stack no-such-stack cannot be described"):
+        conftest.pytest_collection_modifyitems(request.config, [])
 
 
 @pytest.mark.usefixtures("cloudformation", "nobody")

@@ -238,6 +238,9 @@ def test_a_stack_that_could_not_work_is_refused(
         (["preview", "--parameters", "ApiRate=many"], "ApiRate must be a number"),
         (["preview", "--parameters", "DispatcherConcurrency=1"], "must be 2 to 1,000"),
         (["preview", "--parameters", "ApiBurst=5001"], "must be 1 to 5,000"),
+        (["preview", "--parameters", "AlarmEmail=ops"], "AlarmEmail must be an email address"),
+        (["preview", "--parameters", "DomainName=a.example.com"], "needs CertificateArn"),
+        (["preview", "--parameters", "Alarms=false AlarmEmail=a@example.com"], "both empty."),
     ],
 )
 def test_it_says_why_nothing_is_built(
@@ -251,6 +254,26 @@ def test_it_says_why_nothing_is_built(
     error = capsys.readouterr().err
     assert error.startswith("Nothing was done: ")
     assert told in error
+
+
+@pytest.mark.usefixtures("quotas")
+def test_a_rule_is_held_against_what_cloudformation_remembers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    remembered = {"AlarmEmail": "ops@example.com", "NoLongerInTheTemplate": "x"}
+    boto3.client("cloudformation").create_stack(
+        StackName=DEV,
+        TemplateBody=json.dumps(
+            {
+                "Parameters": {name: {"Type": "String"} for name in remembered},
+                "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            }
+        ),
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in remembered.items()],
+    )
+    assert preflight.main(["preview", "--parameters", "Alarms=false"]) == 1
+    assert "Alarms=false leaves nothing for AlarmEmail" in capsys.readouterr().err
+    assert preflight.main(["preview", "--parameters", "Alarms=false AlarmEmail="]) == 0
 
 
 def test_a_name_that_is_too_long_is_refused_before_aws_is_asked(
