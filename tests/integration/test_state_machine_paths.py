@@ -28,16 +28,11 @@ if TYPE_CHECKING:
 RETRY = "RetryStateMachine"
 SHORT = "ShortRetryStateMachine"
 RECOVERY = "JobStateMachine"
-IDS: dict[str, dict[str, Any]] = {
-    RETRY: {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"},
-    SHORT: {"version": 1, "account_id": "acc_1", "webhook_id": "w", "delivery_id": "d"},
-    RECOVERY: {
-        "version": 1,
-        "action": "recover",
-        "account_id": "acc_1",
-        "webhook_id": "w",
-        "recovery_id": "r",
-    },
+WEBHOOK: dict[str, Any] = {"version": 1, "account_id": "acc_1", "webhook_id": "w"}
+IDS = {
+    RETRY: WEBHOOK | {"delivery_id": "d"},
+    SHORT: WEBHOOK | {"delivery_id": "d"},
+    RECOVERY: WEBHOOK | {"action": "recover", "recovery_id": "r"},
 }
 FACTS = {
     "event_id": "evt_1",
