@@ -2,8 +2,9 @@
 
 These are the event source mapping of the dispatcher, the sweep's schedule, and the functions, which
 reserved concurrency of zero keeps from running. CloudFormation does not repair any of them at the
-next deployment. The rule of Amazon SES stays enabled: it only fills the events queue, so that
-nothing is lost where the stack is opened again.
+next deployment, so `closed` finds them before it. A rollback closes the schedules alone. The rule
+of Amazon SES stays enabled: it only fills the events queue, so that nothing is lost where the stack
+is opened again.
 """
 
 from __future__ import annotations
@@ -57,15 +58,19 @@ class Openings:
         Returns when the mapping is disabled. Raises NotSettledError where it is not within ten
         minutes.
         """
-        for rule in self._schedules():
-            self._tell(f"Disabling the schedule {rule}")
-            with unless_gone():
-                self._events.disable_rule(Name=rule)
+        self.close_schedules()
         if API_FUNCTION in self._functions:
             self._throttle(self._functions[API_FUNCTION])
         for mapping in self._mappings.values():
             self._tell(f"Disabling the event source mapping {mapping}")
             self._set(mapping, enabled=False)
+
+    def close_schedules(self) -> None:
+        """Let no sweep begin."""
+        for rule, _ in self._schedules():
+            self._tell(f"Disabling the schedule {rule}")
+            with unless_gone():
+                self._events.disable_rule(Name=rule)
 
     def close_functions(self) -> None:
         """Let no function run any more. An invocation that runs goes on to its end."""
@@ -81,9 +86,38 @@ class Openings:
         for mapping in self._mappings.values():
             self._tell(f"Enabling the event source mapping {mapping}")
             self._set(mapping, enabled=True)
-        for rule in self._schedules():
-            self._tell(f"Enabling the schedule {rule}")
-            self._events.enable_rule(Name=rule)
+        self.open_schedules()
+
+    def open_schedules(self) -> None:
+        """Let sweeps begin again."""
+        for rule, state in self._schedules():
+            if state == "DISABLED":
+                self._tell(f"Enabling the schedule {rule}")
+                with unless_gone():
+                    self._events.enable_rule(Name=rule)
+
+    def closed(self) -> list[str]:
+        """Return what is closed, a few words each."""
+        return [
+            *(f"the schedule {rule}" for rule, state in self._schedules() if state == "DISABLED"),
+            *(
+                f"the event source mapping {one}"
+                for one in self._mappings.values()
+                if self._is_disabled(one)
+            ),
+            *(f"the function {one}" for one in self._functions.values() if self._is_throttled(one)),
+        ]
+
+    def _is_disabled(self, mapping: str) -> bool:
+        with unless_gone():
+            state = self._lambda.get_event_source_mapping(UUID=mapping)["State"]
+            return state in {"Disabling", "Disabled"}
+        return False
+
+    def _is_throttled(self, function: str) -> bool:
+        with unless_gone():
+            return self._reserved(function) == 0
+        return False
 
     def _throttle(self, function: str) -> None:
         with unless_gone():
@@ -98,12 +132,13 @@ class Openings:
         reserved: int | None = answer.get("ReservedConcurrentExecutions")
         return reserved
 
-    def _schedules(self) -> Iterator[str]:
-        """Yield the rules that a clock sets off: the sweep's."""
+    def _schedules(self) -> Iterator[tuple[str, str]]:
+        """Yield the rules that a clock sets off, and their states: the sweep's."""
         for rule in self._rules.values():
             with unless_gone():
-                if self._events.describe_rule(Name=rule).get("ScheduleExpression"):
-                    yield rule
+                described = self._events.describe_rule(Name=rule)
+                if described.get("ScheduleExpression"):
+                    yield rule, described["State"]
 
     def _set(self, mapping: str, *, enabled: bool) -> None:
         wanted = "Enabled" if enabled else "Disabled"

@@ -32,6 +32,8 @@ from local.destroying import NotDestroyedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from local.closing import Openings
+
 _ROOT = Path(__file__).parent.parent
 SAM = _ROOT / ".venv-sam" / "bin" / "sam"
 
@@ -76,6 +78,18 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
             raise DeploymentError(msg)
         found[name] = value
     return found
+
+
+def check_open(stage: Stage, openings: Openings) -> None:
+    """Raise DeploymentError for a stack of which something is closed, which no deployment opens."""
+    closed = openings.closed()
+    if closed:
+        msg = (
+            f"{stage.stack} is closed, as by a deletion that was interrupted: {', '.join(closed)}. "
+            "A deployment does not open it, so nothing would run. Open it first: "
+            f"make destroy STAGE={stage.name} UNDO=1"
+        )
+        raise DeploymentError(msg)
 
 
 def override(name: str, value: str) -> str:
@@ -200,6 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"Nothing was done: {error}.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted. CloudFormation goes on with what it has begun.", file=sys.stderr)
+        return destroying.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,11 +41,13 @@ function, and some seconds until what it started is listed."""
 MOST_OPEN = 1_000_000
 """The default quota of open executions of an AWS account in a region."""
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
 _RETRIES = "RetryStateMachine"
 _DELIVERIES = "DeliveriesTable"
 _TABLE = "AWS::DynamoDB::Table"
 _LONG_SECONDS = 3600.0
-_INTERRUPTED = 130
 _FAILED = 1
 
 
@@ -109,7 +111,7 @@ class Destruction:
             status = self.delete()
         except (KeyboardInterrupt, NotSettledError, BotoCoreError, ClientError) as error:
             self._tell_how_to_go_on(_reason(error))
-            return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
+            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         if status:
             self._tell_how_to_go_on(f"the SAM CLI ended with {status}")
         return status
@@ -143,7 +145,7 @@ class Destruction:
             self.tell(
                 f"{self.stack} is not wholly open: {_reason(error)}. To go on:  {self.again} UNDO=1"
             )
-            return _FAILED
+            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         self.tell(
             f"{self.stack} is open. Its next sweeps start stopped retries and jobs again, some "
             "minutes after they were due; resends that were stopped have to be asked for again."

@@ -172,7 +172,7 @@ class Executions:
         for execution in page:
             self._pace.wait()
             requests.append(threads.submit(self._stop_one, execution))
-            self._report.add()
+            self._report.add(execution)
         for request in requests:
             request.result()
 
@@ -210,20 +210,23 @@ class _Report:
         self._quota = quota
         self._clock = clock
         self._progress = progress
-        self._sent = 0
+        self._sent: set[int] = set()
         self._said_at = float("-inf")
 
-    def add(self) -> None:
-        self._sent += 1
+    def add(self, execution: str) -> None:
+        # Lists are late, and some stops are throttled: the same one may be sent again. A million
+        # hashes are smaller than their ARNs.
+        self._sent.add(hash(execution))
         if self._clock.now() - self._said_at >= _PROGRESS_SECONDS:
             self._said_at = self._clock.now()
             self._progress(self._text())
 
     def _text(self) -> str:
-        left = self.expected.number - self._sent
+        sent = len(self._sent)
+        left = self.expected.number - sent
         if left < 0 and self.expected.complete:
-            return f"{self._sent:,} executions stopped"
-        text = f"{self._sent:,} of {self.expected} executions stopped"
+            return f"{sent:,} executions stopped"
+        text = f"{sent:,} of {self.expected} executions stopped"
         if left <= 0 or not self.expected.complete:
             return text
         return f"{text}, about {duration(left / self._quota.per_second)} left"

@@ -8,15 +8,22 @@ over would stand at `running` for ever. Recoveries it would find by itself, afte
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from zlib import crc32
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.deployed import unless_gone
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 FORMER_MACHINES = {"JobStateMachine": "RecoveryStateMachine"}
 """The state machine of the same jobs in the release before."""
+
+_LOOK_SECONDS = 5.0
 
 
 class Job(NamedTuple):
@@ -42,20 +49,35 @@ class Job(NamedTuple):
         return f"{self.id}-rollback-{crc32(self.execution.encode()):08x}"
 
 
-def open_jobs(
-    states: Any, outputs: Mapping[str, str], now: Mapping[str, Any], then: Mapping[str, Any]
-) -> Sequence[Job]:
-    """Return the jobs that run on state machines of template `now` that `then` does not have.
+def going(
+    outputs: Mapping[str, str], now: Mapping[str, Any], then: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the state machines of template `now` that `then` does not have.
 
-    A stack that an earlier rollback brought back has none of these machines any more.
+    They are ARNs, each with the name of its former state machine. A stack that an earlier rollback
+    brought back has none of them any more.
     """
-    return [
-        Job(arn, _ids(states.describe_execution(executionArn=arn)["input"]), former)
+    return {
+        outputs[f"{machine}Arn"]: former
         for machine, former in FORMER_MACHINES.items()
         if machine in now["Resources"] and machine not in then["Resources"]
         if f"{machine}Arn" in outputs
-        for arn in _running(states, outputs[f"{machine}Arn"])
+    }
+
+
+def open_jobs(
+    states: Any, outputs: Mapping[str, str], now: Mapping[str, Any], then: Mapping[str, Any]
+) -> Sequence[Job]:
+    """Return the jobs that run on the state machines that go."""
+    return [
+        _job(states, execution, former)
+        for arn, former in going(outputs, now, then).items()
+        for execution in _running(states, arn)
     ]
+
+
+def _job(states: Any, execution: str, former: str) -> Job:
+    return Job(execution, _ids(states.describe_execution(executionArn=execution)["input"]), former)
 
 
 def _running(states: Any, machine_arn: str) -> Iterable[str]:
@@ -89,6 +111,65 @@ def stop(states: Any, job: Job) -> None:
         states.stop_execution(
             executionArn=job.execution, error="RolledBack", cause="The former release goes on."
         )
+
+
+class Stopper:
+    """Stops what runs on state machines that go: at once, and until the deployment has ended.
+
+    CloudFormation deletes them after it has changed everything else, and waits for the executions
+    that run then. The API, the dispatcher and the worker start jobs until their code is changed, so
+    a thread looks every five seconds.
+    """
+
+    def __init__(
+        self, states: Any, machines: Mapping[str, str], tell: Callable[[str], None]
+    ) -> None:
+        """Take the state machines that go, as `going` returns them."""
+        self._states = states
+        self._machines = machines
+        self._tell = tell
+        self._stopped: dict[str, Job] = {}
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The jobs that were stopped."""
+        return list(self._stopped.values())
+
+    def __enter__(self) -> Self:
+        """Stop what runs now. Raises ClientError where Step Functions refuses a request."""
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Return when no more is stopped."""
+        self._ends.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        said = ""
+        while not self._ends.wait(_LOOK_SECONDS):
+            try:
+                self._look()
+            except (BotoCoreError, ClientError) as error:
+                # The next look tries again.
+                if str(error) != said:
+                    said = str(error)
+                    self._tell(f"Jobs could not be stopped, and are tried again: {said}")
+
+    def _look(self) -> None:
+        for arn, former in self._machines.items():
+            with unless_gone():
+                for execution in _running(self._states, arn):
+                    self._stop(execution, former)
+
+    def _stop(self, execution: str, former: str) -> None:
+        # Lists are late: one that was stopped may be listed again.
+        job = self._stopped.get(execution) or _job(self._states, execution, former)
+        self._stopped[execution] = job
+        stop(self._states, job)
 
 
 def begin(states: Any, outputs: Mapping[str, str], jobs: Iterable[Job]) -> None:

@@ -6,8 +6,8 @@
     python -m local.preflight preview --stage dev [--parameters "Name=value ..."]
 
 Names the account and the region, then checks parameters, the stack's name, the region's services,
-ARNs of another region and the account's quotas. Quotas that are too small are a question before a
-deployment, no refusal.
+ARNs of another region, whether the stack is open, and the account's quotas. Quotas that are too
+small are a question before a deployment, no refusal.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import template
+from local.closing import Openings
 from local.credentials import CredentialsError, caller
-from local.deployed import description
-from local.deployment import DeploymentError, pairs, stage_of
+from local.deployed import Deployed, description
+from local.deployment import DeploymentError, check_open, pairs, stage_of
+from local.destroying import INTERRUPTED
+from local.executions import Clock
 from local.quotas import shortfalls
 
 if TYPE_CHECKING:
@@ -106,6 +109,15 @@ def check_places(who: Caller, parameters: Mapping[str, str]) -> None:
             raise DeploymentError(msg)
 
 
+def check_stack(session: boto3.Session, stage: Stage) -> None:
+    """Raise DeploymentError for a stack that is there and closed."""
+    cloudformation = session.client("cloudformation")
+    if description(cloudformation, stage.stack):
+        deployed = Deployed.of(cloudformation, stage.stack)
+        functions, events = session.client("lambda"), session.client("events")
+        check_open(stage, Openings(functions, events, deployed, Clock(), print))
+
+
 def parameters_of(stage: Stage, named: Mapping[str, str], cloudformation: Any) -> dict[str, str]:
     """Return the value that each parameter of the template will have.
 
@@ -164,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         template.check_rules(parameters)
         check_services(session, who, parameters, stage.name)
         check_places(who, parameters)
+        if deploys:
+            check_stack(session, stage)
         found = shortfalls(session, parameters, print)
         report(found, who, stage.name, print)
         if found and deploys and ask:
@@ -171,6 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CredentialsError, DeploymentError, ValueError, BotoCoreError, ClientError) as error:
         print(f"Nothing was done: {error}.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Nothing was done: it was interrupted.", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -8,9 +8,10 @@
 
 With a tag or a commit, that release is built and deployed over the one that runs, with its own
 template and `samconfig.toml`. Jobs whose state machine that template lacks are stopped, and started
-again on the one that it has. Without one, an update that is under way is cancelled, and a rollback
-that CloudFormation could not finish is continued. With `--parts`, after a rollback, parts of
-messages that the former release rejected go back on the events queue in the form that it reads.
+again on the one that it has; the sweep is disabled meanwhile. Without one, an update that is under
+way is cancelled, and a rollback that CloudFormation could not finish is continued. With `--parts`,
+after a rollback, parts of messages that the former release rejected go back on the events queue in
+the form that it reads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import handover, template
-from local.deployment import SAM, DeploymentError, Stage, override, pairs, stage_of
+from local.closing import Openings
+from local.deployed import Deployed
+from local.deployment import SAM, DeploymentError, Stage, check_open, override, pairs, stage_of
+from local.executions import Clock
 from local.former_parts import redrive_parts
 from local.outputs import NoStackError, of_deployed
 from local.redrive import stack_of
@@ -105,6 +110,8 @@ class Rollback:
     stage: Stage
     cloudformation: Any
     states: Any
+    functions: Any
+    events: Any
     sam: str
     ask: Callable[[str], str] | None
     tell: Callable[[str], None]
@@ -143,6 +150,7 @@ class Rollback:
             advice = _waiting(status) or "run this without REF first"
             msg = f"{self.stage.stack} is {status}: {advice}"
             raise DeploymentError(msg)
+        check_open(self.stage, self._openings())
         now, then = template.read(), template.read(root / "template.yaml")
         refused = refusals(now, then)
         if refused:
@@ -156,30 +164,60 @@ class Rollback:
             msg = f"{ref} could not be built"
             raise DeploymentError(msg)
         self._confirm(f"Deploy {ref} over {self.stage.stack}?")
-        # The build and the question took a while, in which jobs began and ended.
-        jobs = self._jobs(now, then)
+        going = handover.going(self.outputs(self.stage.stack), now, then)
+        stopper = handover.Stopper(self.states, going, self.tell)
         try:
-            for job in jobs:
-                handover.stop(self.states, job)
-            status = self._run(root, *self._deployment(named))
+            with self._without_sweeps(going), stopper:
+                status = self._run(root, *self._deployment(named))
             outputs = self.outputs(self.stage.stack)
             if status or handover.is_declined(outputs, then):
                 self.tell(
                     "Nothing was rolled back. The sweep starts the jobs again that were stopped."
                 )
                 return status or _FAILED
-            handover.begin(self.states, outputs, jobs)
+            handover.begin(self.states, outputs, stopper.jobs)
         except (KeyboardInterrupt, NoStackError, BotoCoreError, ClientError) as error:
-            self._tell_jobs(jobs, str(error) or "interrupted")
+            self._tell_jobs(stopper.jobs, str(error) or "interrupted")
             return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         self.tell(AFTERWARDS.format(stage=self.stage.name, stack=self.stage.stack))
         return 0
+
+    @contextmanager
+    def _without_sweeps(self, going: Mapping[str, str]) -> Iterator[None]:
+        """Disable the sweep, which would start stopped jobs again, and enable it in every ending.
+
+        A sweep whose jobs stay on their state machine is left as it is.
+        """
+        if not going:
+            yield
+            return
+        try:
+            self._openings().close_schedules()
+            yield
+        finally:
+            self._open()
+
+    def _open(self) -> None:
+        """Enable the sweep of the stack as it is now: the former release's has another name."""
+        try:
+            self._openings().open_schedules()
+        except (KeyboardInterrupt, BotoCoreError, ClientError):
+            self.tell(
+                "The sweep may be disabled. To enable it:  make destroy"
+                f" STAGE={self.stage.name} UNDO=1"
+            )
+            raise
+
+    def _openings(self) -> Openings:
+        deployed = Deployed.of(self.cloudformation, self.stage.stack)
+        return Openings(self.functions, self.events, deployed, Clock(), self.tell)
 
     def _tell_jobs(self, jobs: Sequence[handover.Job], reason: str) -> None:
         """Say which jobs were stopped and may not have been started again."""
         self.tell(
             f"It did not end: {reason}. CloudFormation may go on with the update. If it does not,"
-            " the sweep starts the jobs again that were stopped. If it does, start them afterwards:"
+            " the sweep starts the jobs again that were stopped. If it does, start them afterwards,"
+            " and stop those that keep a state machine from its deletion:"
         )
         for job in jobs:
             self.tell(
@@ -259,6 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stage_of(options.stage),
             boto3.client("cloudformation"),
             boto3.client("stepfunctions"),
+            boto3.client("lambda"),
+            boto3.client("events"),
             options.sam,
             ask,
             print,
@@ -280,6 +320,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"It was not rolled back: {str(error).rstrip('.')}.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted. CloudFormation goes on with what it has begun.", file=sys.stderr)
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

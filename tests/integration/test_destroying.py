@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import closing, deployment, destroying, executions
+from local import closing, deployment, destroying, executions, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -232,6 +232,50 @@ def test_the_command_undoes_what_an_interrupted_run_has_closed(
     assert deployment.main(["destroy", "--undo"]) == 0
     assert all(aws.is_open())
     assert sam == []
+
+
+def closed_parts(aws: Aws) -> dict[str, Any]:
+    """Return each part that a deletion closes, with what closes it."""
+    functions, events = aws.clients["lambda"], aws.clients["events"]
+    return {
+        "the schedule the-sweep": lambda: events.disable_rule(Name="the-sweep"),
+        f"the event source mapping {aws.mapping}": lambda: functions.update_event_source_mapping(
+            UUID=aws.mapping, Enabled=False
+        ),
+        "the function api": lambda: functions.put_function_concurrency(
+            FunctionName="api", ReservedConcurrentExecutions=0
+        ),
+    }
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_closed_stack_is_opened_before_it_is_deployed(
+    aws: Aws, part: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preflight, "shortfalls", lambda *_asked: [])
+    assert preflight.main(["deploy", "--yes"]) == 0
+    name, close = list(closed_parts(aws).items())[part]
+    close()
+    # The rule of Amazon SES is the operator's own affair.
+    aws.clients["events"].disable_rule(Name="the-mail")
+    assert preflight.main(["preview"]) == 0
+    assert preflight.main(["deploy", "--yes"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Nothing was done: {STACK} is closed")
+    assert f": {name}. " in error
+    assert "make destroy STAGE=dev UNDO=1" in error
+    assert deployment.main(["destroy", "--undo"]) == 0
+    assert preflight.main(["deploy", "--yes"]) == 0
+
+
+def test_a_reservation_of_the_operators_closes_nothing(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "shortfalls", lambda *_asked: [])
+    aws.clients["lambda"].put_function_concurrency(
+        FunctionName="api", ReservedConcurrentExecutions=5
+    )
+    assert preflight.main(["deploy", "--yes"]) == 0
 
 
 def test_counting_and_stopping_go_through_every_page(

@@ -106,13 +106,12 @@ class Releases:
         """Deploy the release before over this one, as `make rollback` does."""
         now, then = template.read(), template.read(self._root / "template.yaml")
         outputs = {f"{name}Arn": arn for name, arn in self.made.state_machines.items()}
-        jobs = handover.open_jobs(self.states, outputs, now, then)
-        for job in jobs:
-            handover.stop(self.states, job)
-        self.deploy_former()
-        for machine in _NEW_MACHINES:
-            self.states.delete_state_machine(stateMachineArn=self.made.state_machines[machine])
-        handover.begin(self.states, outputs, jobs)
+        going = handover.going(outputs, now, then)
+        with handover.Stopper(self.states, going, print) as stopper:
+            self.deploy_former()
+            for machine in _NEW_MACHINES:
+                self.states.delete_state_machine(stateMachineArn=self.made.state_machines[machine])
+        handover.begin(self.states, outputs, stopper.jobs)
 
     def _define(self, machine: str, text: str, placeholder: str, function: str) -> None:
         values = {

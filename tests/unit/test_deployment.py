@@ -302,6 +302,19 @@ def test_the_command_says_why_it_does_nothing(
 
 
 @pytest.mark.parametrize("command", ["deploy", "preview", "destroy"])
+def test_ctrl_c_before_the_question_is_no_traceback(
+    command: str, sam: Sam, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deployment, "caller", interrupted)
+    assert deployment.main([command, "--yes", "--sam", str(sam.path)]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert sam.calls == []
+
+
+@pytest.mark.parametrize("command", ["deploy", "preview", "destroy"])
 def test_without_credentials_nothing_is_done(
     command: str, sam: Sam, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

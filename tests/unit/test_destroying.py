@@ -224,6 +224,18 @@ def test_the_progress_has_a_number_and_the_time_that_is_left() -> None:
     assert 50 <= len(lines) <= 70
 
 
+def test_an_execution_that_a_late_list_has_again_is_counted_once() -> None:
+    aws = with_retries(1000)
+    operator = Operator(aws)
+    operator.destroy()
+    assert len(aws.stopped) > 1000
+    counts = {
+        int(line.split()[0].replace(",", "")) for line in operator.progress if "stopped" in line
+    }
+    assert max(counts) == 1000
+    assert "1,000 of 1,000 executions stopped" in operator.progress
+
+
 @pytest.mark.parametrize("answer", ["no", "sendcomms-webhooks-prod", " "])
 def test_another_answer_changes_nothing(answer: str) -> None:
     aws = with_retries(5)
@@ -324,14 +336,17 @@ def test_a_deletion_that_has_begun_cannot_be_undone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interrupts_at", "reason"), [(None, "does not become Enabled"), (20.0, "open: interrupted.")]
+    ("interrupts_at", "reason", "status"),
+    [(None, "does not become Enabled", 1), (20.0, "open: interrupted.", 130)],
 )
-def test_an_undoing_that_stops_says_so(interrupts_at: float | None, reason: str) -> None:
+def test_an_undoing_that_stops_says_so(
+    interrupts_at: float | None, reason: str, status: int
+) -> None:
     aws = FakeAws()
     aws.mapping = "Updating"
     aws.time.interrupts_at = interrupts_at
     operator = Operator(aws)
-    assert operator.undo() == 1
+    assert operator.undo() == status
     assert "not wholly open" in operator.text
     assert reason in operator.text
 

@@ -276,6 +276,18 @@ def test_a_rule_is_held_against_what_cloudformation_remembers(
     assert preflight.main(["preview", "--parameters", "Alarms=false AlarmEmail="]) == 0
 
 
+@pytest.mark.usefixtures("quotas")
+def test_ctrl_c_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preflight, "caller", interrupted)
+    assert preflight.main(["deploy", "--yes"]) == 130
+    assert capsys.readouterr().err == "Nothing was done: it was interrupted.\n"
+
+
 def test_a_name_that_is_too_long_is_refused_before_aws_is_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

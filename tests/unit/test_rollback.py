@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local import rollback
+from local import handover, rollback
 from local.deployment import DeploymentError, stage_of
 from local.outputs import NoStackError
 from local.rollback import Rollback, not_going_back, unpack
 from support import former_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 STACK = "sendcomms-webhooks-dev"
@@ -51,6 +53,31 @@ class Cloudformation:
         ]
         return {"Stacks": [{"StackStatus": self.status, "Parameters": parameters}]}
 
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_stack_resources"
+        return self
+
+    def paginate(self, StackName: str) -> Any:
+        assert StackName == STACK
+        rules = [
+            {
+                "ResourceType": "AWS::Events::Rule",
+                "LogicalResourceId": name,
+                "PhysicalResourceId": name,
+                "ResourceStatus": "CREATE_COMPLETE",
+            }
+            for name in ("Sweep", "SesRule")
+        ]
+        functions = [
+            {
+                "ResourceType": "AWS::Lambda::Function",
+                "LogicalResourceId": "ApiFunction",
+                "PhysicalResourceId": "api",
+                "ResourceStatus": "CREATE_COMPLETE",
+            }
+        ]
+        return [{"StackResourceSummaries": [*rules, *functions]}]
+
     def describe_stack_events(self, **_: str) -> Any:
         reason = "the quota of state machines is used up"
         events = [
@@ -79,6 +106,17 @@ class Cloudformation:
         self.did.append(f"wait {StackName}")
 
 
+class Functions:
+    """Lambda, where no function has a reservation unless it is given one."""
+
+    def __init__(self) -> None:
+        self.reserved: dict[str, int] = {}
+
+    def get_function_concurrency(self, FunctionName: str) -> Any:
+        assert FunctionName == "api"
+        return self.reserved
+
+
 class World:
     """A stage whose stack has both machines of jobs, and a SAM CLI that says how it was called."""
 
@@ -88,6 +126,10 @@ class World:
         self.answers = list(answers)
         self.cloudformation = Cloudformation(status)
         self.states = boto3.client("stepfunctions", "eu-central-1")
+        self.functions = Functions()
+        self.events = boto3.client("events", "eu-central-1")
+        self.events.put_rule(Name="Sweep", ScheduleExpression="rate(1 minute)")
+        self.events.put_rule(Name="SesRule", EventPattern='{"source": ["aws.ses"]}')
         self.outputs = {
             f"{name}Arn": self.states.create_state_machine(
                 name=name, definition=DEFINITION, roleArn=ROLE
@@ -118,6 +160,8 @@ class World:
             stage_of("dev"),
             self.cloudformation,
             self.states,
+            self.functions,
+            self.events,
             str(self._sam),
             (lambda _: self.answers.pop(0)) if self.answers else None,
             self.told.append,
@@ -131,6 +175,10 @@ class World:
             return self.outputs
         return {name: arn for name, arn in self.outputs.items() if name != "JobStateMachineArn"}
 
+    @property
+    def sweeps(self) -> bool:
+        return bool(self.events.describe_rule(Name="Sweep")["State"] == "ENABLED")
+
     def is_updated(self) -> None:
         self._is_back.unlink()
 
@@ -138,13 +186,13 @@ class World:
     def is_back(self) -> bool:
         return self._is_back.exists()
 
-    def start(self) -> str:
+    def goes_back(self) -> None:
+        self._is_back.touch()
+
+    def start(self, replay: str = "r1") -> str:
         arn = self.outputs["JobStateMachineArn"]
-        return str(
-            self.states.start_execution(stateMachineArn=arn, input=json.dumps(STATE))[
-                "executionArn"
-            ]
-        )
+        text = json.dumps({**STATE, "replay_id": replay})
+        return str(self.states.start_execution(stateMachineArn=arn, input=text)["executionArn"])
 
     def running(self, machine: str) -> list[Any]:
         arn = self.outputs[f"{machine}Arn"]
@@ -245,6 +293,161 @@ def test_jobs_that_were_stopped_are_named_where_it_does_not_end(
     assert replace(world.rollback, outputs=outputs).deploy("v1", world.root, {}) == status
     assert any("start-execution --name r1-rollback-" in line for line in world.told)
     assert world.running("JobStateMachine") == []
+
+
+class Deploying(Rollback):
+    """A rollback in whose deployment something happens."""
+
+    during: Callable[[], int]
+
+    def _run(self, directory: Path, *words: str) -> int:
+        return self.during() if words[0] == "deploy" else super()._run(directory, *words)
+
+
+def deploying(world: World, during: Callable[[], int]) -> Rollback:
+    rollback = Deploying(**world.rollback.__dict__)
+    object.__setattr__(rollback, "during", during)
+    return rollback
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "_LOOK_SECONDS", 0.02)
+
+
+def ends(world: World) -> bool:
+    """Wait as CloudFormation does, for the last execution of the machine that it deletes."""
+    ends_at = time.monotonic() + 10
+    while world.running("JobStateMachine"):
+        if time.monotonic() > ends_at:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_job_that_begins_during_the_deployment_keeps_no_machine_and_is_handed_over(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, "y")
+    world.start("r1")
+
+    def during() -> int:
+        assert not world.sweeps
+        assert world.running("JobStateMachine") == []
+        for name in ("r2", "r3"):
+            world.start(name)
+            assert ends(world)
+        world.goes_back()
+        return 0
+
+    assert deploying(world, during).deploy("v1", world.root, {}) == 0
+    handed = {state["replay_id"] for state in world.running("RecoveryStateMachine")}
+    assert handed == {"r1", "r2", "r3"}
+    assert world.sweeps
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_look_that_fails_is_said_once_and_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, "y")
+    listed = handover._running
+    looks: list[str] = []
+
+    def running(states: Any, arn: str) -> Any:
+        looks.append(arn)
+        if len(looks) <= 3:
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "ListExecutions")
+        return listed(states, arn)
+
+    def during() -> int:
+        monkeypatch.setattr(handover, "_running", running)
+        world.start()
+        assert ends(world)
+        world.goes_back()
+        return 0
+
+    assert deploying(world, during).deploy("v1", world.root, {}) == 0
+    assert len(world.running("RecoveryStateMachine")) == 1
+    assert sum("could not be stopped" in line for line in world.told) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        (0, 1),
+        (3, 3),
+        (KeyboardInterrupt(), 130),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "DescribeStacks"), 1),
+    ],
+)
+def test_the_sweep_is_enabled_again_in_every_ending(
+    tmp_path: Path, ending: int | BaseException, status: int
+) -> None:
+    world = World(tmp_path, "y")
+
+    def during() -> int:
+        assert not world.sweeps
+        if isinstance(ending, BaseException):
+            raise ending
+        return ending
+
+    assert deploying(world, during).deploy("v1", world.root, {}) == status
+    assert world.sweeps
+    assert "Disabling the schedule Sweep" in world.told
+
+
+def test_the_sweep_is_enabled_again_where_jobs_cannot_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, "y")
+    world.start()
+
+    def denied(*_: object) -> None:
+        assert not world.sweeps
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "StopExecution")
+
+    monkeypatch.setattr(handover, "stop", denied)
+    assert world.rollback.deploy("v1", world.root, {}) == 1
+    assert world.calls == ["build"]
+    assert world.sweeps
+
+
+def test_a_sweep_that_cannot_be_enabled_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    world.events = Denied(world.events)
+    assert world.rollback.deploy("v1", world.root, {}) == 1
+    assert any("make destroy STAGE=dev UNDO=1" in line for line in world.told)
+
+
+class Denied:
+    """EventBridge, which refuses to enable a rule."""
+
+    def __init__(self, events: Any) -> None:
+        self._events = events
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._events, name)
+
+    def enable_rule(self, **_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "EnableRule")
+
+
+def test_the_sweep_stays_where_jobs_keep_their_machine(tmp_path: Path) -> None:
+    world = World(tmp_path, "y", "y")
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+    world.told.clear()
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+    assert not any("schedule" in line for line in world.told)
+
+
+def test_a_stack_that_a_deletion_has_closed_is_opened_first(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    world.functions.reserved = {"ReservedConcurrentExecutions": 0}
+    with pytest.raises(DeploymentError, match="the function api"):
+        world.rollback.deploy("v1", world.root, {})
+    assert world.calls == []
 
 
 @pytest.mark.parametrize("answer", ["n", "", "no"])

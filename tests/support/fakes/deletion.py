@@ -355,7 +355,8 @@ class FakeAws:
 
     def describe_rule(self, *, Name: str) -> Any:
         if Name == "the-sweep":
-            return {"Name": Name, "ScheduleExpression": "rate(1 minute)"}
+            state = "ENABLED" if self.sweeps else "DISABLED"
+            return {"Name": Name, "ScheduleExpression": "rate(1 minute)", "State": state}
         return {"Name": Name, "EventPattern": "{}"}
 
     def disable_rule(self, *, Name: str) -> None:
