@@ -1,0 +1,274 @@
+"""Whatever comes, and whatever the queue does with it, every message settles and nothing is lost.
+
+Random floods, on a queue that hands messages out in any order, refuses some, is slow, and takes
+some without an answer. A seed always gives the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from functools import cache
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.dispatching import REFUSED, World, event
+from support.samples import webhook
+from support.ses_records import bare
+from support.watched_deliveries import Inline
+from webhooks.domain.delivery import Outcome
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.ses import SesAccounts
+from webhooks.domain.shard import is_part
+from webhooks.services import fair_queueing
+from webhooks.services.reader import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from webhooks.domain.resending import Outgoing
+
+WEBHOOKS = {"acc_1": (1,), "acc_2": (2, 3), "acc_3": tuple(range(10, 25))}
+"""The third account has several shards: an array of its events is divided."""
+
+LIMITS = (0, 0, 10, 60)
+FAULTS = 30
+MOST_PUBLISHED = 50
+MOST_ROUNDS = 2_000
+VISIBILITY_MS = 360_000
+MINUTE_MS = 60_000
+
+UNDELAYED = 12
+"""Receives of an event without a fault, but for those that its account's limit demands: two copies,
+each as a suspect and as one no longer, in its group or held, and in two shards; and again where a
+batch puts it back for the sake of suspects."""
+
+
+@pytest.fixture(autouse=True)
+def few_are_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queueing, "MOST_UNGROUPED", 5)
+
+
+class Trial:
+    """A flood of one seed, and the dispatcher that is to settle it."""
+
+    def __init__(self, seed: int, faults: int) -> None:
+        """Let the queue, the reads and the time go wrong up to `faults` times."""
+        self.random = Random(seed)  # noqa: S311  chance, not secrets
+        self.faults = faults
+        self.fault_share = self.random.choice([0.1, 0.3, 0.6])
+        self.hides_groups = self.random.random() < 0.4
+        self.limit = self.random.choice(LIMITS)
+        self.world = World(events_per_minute=self.limit, ses_accounts=SesAccounts({}, "acc_1"))
+        self.world.now_ms -= self.world.now_ms % MINUTE_MS
+        self.began_ms = self.world.now_ms
+        for account_id, numbers in WEBHOOKS.items():
+            self.world.add(*numbers, account_id=account_id)
+        self.waiting: list[tuple[int, Message]] = []
+        self.owners: dict[str, str] = {}
+        """The account of each event, by its number."""
+        self.receives: Counter[str] = Counter()
+        """How often each event came that no limit had delayed."""
+        self._sent = 0
+        self._make_one_thread()
+        self._let_fail()
+        arrays = self.random.random() < 0.5
+        for _ in range(self.random.randint(MOST_PUBLISHED // 4, MOST_PUBLISHED)):
+            self._publish(arrays=arrays)
+
+    def settle(self) -> None:
+        """Have all messages handled."""
+        rounds = 0
+        while self.waiting:
+            rounds += 1
+            assert rounds < MOST_ROUNDS, f"{len(self.waiting)} messages do not settle"
+            self._round()
+
+    @property
+    def minutes(self) -> float:
+        return (self.world.now_ms - self.began_ms) / MINUTE_MS
+
+    def _make_one_thread(self) -> None:
+        dispatcher: Any = self.world.dispatcher
+        for name in ("_threads", "_sending", "_following"):
+            getattr(dispatcher, name).shutdown()
+            setattr(dispatcher, name, Inline())
+        dispatcher._reader._threads = dispatcher._threads
+
+    def _let_fail(self) -> None:
+        world: Any = self.world
+        world.queue.put = self._put
+        world.sender.answer = self._answer
+        for owner, name in (
+            (world.deliveries, "claim"),
+            (world.deliveries, "get_many"),
+            (world.store, "destinations"),
+            (world.rate_limit_store, "add"),
+        ):
+            setattr(owner, name, self._failing(getattr(owner, name)))
+
+    def _answer(self, url: str, _: Mapping[str, str]) -> Outcome:
+        """One webhook takes nothing: its deliveries wait for their retries."""
+        return REFUSED if url == webhook(3).url else Outcome(status_code=200, duration_ms=1)
+
+    def _fault(self, share: float = 1.0) -> bool:
+        happens = self.faults > 0 and self.random.random() < self.fault_share * share
+        self.faults -= happens
+        return happens
+
+    def _failing(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if self._fault(0.05):
+                if self.random.random() < 0.5:
+                    msg = "a fault of the trial"
+                    raise UnavailableError(msg)
+                self.world.remaining -= self.random.choice([6.0, 20.0])
+            return method(*args)
+
+        return call
+
+    def _put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
+        """Take messages, or not, or without saying so."""
+        everything = range(len(messages))
+        fault = self.random.choice(["slow", "refused", "one", "lost"]) if self._fault() else ""
+        if fault == "slow":
+            self.world.remaining -= self.random.choice([4.0, 9.0, 40.0])
+        refused = {"refused": everything, "lost": everything, "one": everything[:1]}.get(fault, ())
+        for place, one in enumerate(messages):
+            if fault == "lost" or place not in refused:
+                self._take(one)
+        return refused
+
+    def _take(self, one: Outgoing) -> None:
+        now_ms = self.world.now_ms
+        message = Message(
+            self._name(),
+            one.body,
+            now_ms if one.arrived_at_ms is None else one.arrived_at_ms,
+            group=None if self.hides_groups else one.group,
+            tries=one.tries,
+            suspicions=one.suspicions,
+            delays=one.delays,
+            paced=one.paced,
+        )
+        self.waiting.append((now_ms + one.delay_seconds * 1000, message))
+
+    def _name(self) -> str:
+        self._sent += 1
+        return f"m{self._sent}"
+
+    def _publish(self, *, arrays: bool) -> None:
+        """Put a message on the queue, sometimes with a copy of it."""
+        choose = self.random.choice
+        number = choose([1, 1, 1, 5, 30]) if arrays else 1
+        texts = [self._text() for _ in range(number)]
+        body = texts[0] if number == 1 else f"[{','.join(texts)}]"
+        sent_ms = self.began_ms + choose([0, 0, 0, 20_000, 90_000])
+        for copy_ms in choose([(0,), (0,), (0,), (0, 0), (0, 5_000)]):
+            message = Message(
+                self._name(),
+                body,
+                sent_ms + copy_ms,
+                group=choose([None] * 9 + ["any"]),
+                suspicions=choose([0] * 9 + [1]),
+                receive_count=choose([1] * 9 + [3]),
+            )
+            self.waiting.append((message.arrived_at_ms, message))
+
+    def _text(self) -> str:
+        number = f"{len(self.owners):06}"
+        account_id = self.random.choice(["acc_1"] * 6 + ["acc_2", "acc_3"])
+        self.owners[number] = account_id
+        kind = self.random.choice(["event", "timeless", "ses"])
+        if kind == "ses":
+            return (
+                self.random.choice(_ses_texts())
+                .replace("NUMBER", number)
+                .replace("ACCOUNT", account_id)
+            )
+        without = {"timestamp": None} if kind == "timeless" else {}
+        return event(0, account_id=account_id, **without).replace("txn_0", f"txn_{number}")
+
+    def _round(self) -> None:
+        """Have up to ten messages handled that are due; the clock goes on to the next such."""
+        world = self.world
+        world.now_ms = max(world.now_ms, min(due_ms for due_ms, _ in self.waiting))
+        due = [one for due_ms, one in self.waiting if due_ms <= world.now_ms]
+        batch = self.random.sample(due, min(len(due), 10))
+        ids = {message.id for message in batch}
+        self.waiting = [one for one in self.waiting if one[1].id not in ids]
+        for message in batch:
+            if not message.delays:
+                self.receives.update(_numbers(message.body))
+        world.random = self.random.random()
+        world.remaining = 30.0 if self._fault(0.1) else 60.0
+        before = self._grouped
+        failed = world.batches.handle(batch, lambda: world.remaining)
+        assert self._grouped - before <= sum(map(_most_groups, batch)), "a part was put back"
+        for message in batch:
+            if message.id in failed:
+                again = message._replace(receive_count=message.receive_count + 1)
+                self.waiting.append((world.now_ms + VISIBILITY_MS, again))
+        world.now_ms += self.random.choice([20, 20, 1_000])
+
+    @property
+    def _grouped(self) -> int:
+        return self.world.observer.counts.get("GroupedMessages", 0)
+
+
+@cache
+def _ses_texts() -> tuple[str, ...]:
+    """Return a record in each form that it comes in."""
+    record = bare("delivery")
+    record["mail"]["messageId"] = "ses_NUMBER"
+    record["mail"]["tags"]["account_id"] = ["ACCOUNT"]
+    sns = {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": json.dumps(record)}
+    bridge = {"detail-type": "Email Delivered", "source": "aws.ses", "detail": record}
+    return tuple(json.dumps(one) for one in (record, sns, bridge))
+
+
+def _numbers(text: str) -> set[str]:
+    """Return the numbers of the events that a text holds."""
+    return set(re.findall(r"(?:txn|ses)_(\d{6})", text))
+
+
+def _most_groups(message: Message) -> int:
+    """Return as how many messages one may go back in groups: a part goes back as none."""
+    document = json.loads(message.body)
+    documents = document if isinstance(document, list) else [document]
+    return 0 if message.group or all(map(is_part, documents)) else len(WEBHOOKS)
+
+
+def _assert_all_arrived_once(trial: Trial) -> None:
+    world = trial.world
+    assert world.rejected.messages == []
+    posts = Counter((url, headers["webhook-id"]) for url, _, headers in world.sender.posts)
+    assert set(posts.values()) == {1}
+    recorded = {
+        (number, one.webhook_id) for one in world.stored() for number in _numbers(one.body.decode())
+    }
+    assert recorded == {
+        (number, webhook(one).id)
+        for number, account_id in trial.owners.items()
+        for one in WEBHOOKS[account_id]
+    }
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_without_faults_each_event_comes_as_often_as_its_way_has_steps(seed: int) -> None:
+    trial = Trial(seed, faults=0)
+    trial.settle()
+    _assert_all_arrived_once(trial)
+    assert max(trial.receives.values()) <= UNDELAYED
+    copies = 2 * len(trial.owners)
+    assert trial.minutes <= (15 + copies / trial.limit if trial.limit else 3)
+
+
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_after_the_last_of_many_faults_all_settles(seed: int) -> None:
+    trial = Trial(seed, FAULTS)
+    trial.settle()
+    _assert_all_arrived_once(trial)
