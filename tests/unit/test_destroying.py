@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from local import executions, template
-from local.destroying import QUIET_SECONDS, Destruction, NotDestroyedError
+from local.destroying import QUIET_SECONDS, NotDestroyedError
+from support.deleting import AtOnce, Operator, with_retries
 from support.fakes.deletion import (
     API,
     FORMER_JOBS,
@@ -23,75 +22,13 @@ from support.fakes.deletion import (
     Source,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 REGIONS = ["eu-central-1", "us-east-1"]
-
-
-class AtOnce:
-    """In place of threads, which run at another pace than a clock that only jumps."""
-
-    def __init__(self, _: int) -> None: ...
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments))
-        except ClientError as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, *, cancel_futures: bool) -> None:
-        assert cancel_futures
+REGIONS = ["eu-central-1", "us-east-1"]
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executions, "ThreadPoolExecutor", AtOnce)
-
-
-class Operator:
-    """Who deletes the stack: the answer, and what is said."""
-
-    def __init__(self, aws: FakeAws, answer: str | None = STACK) -> None:
-        self.aws = aws
-        self.answer = answer
-        self.told: list[str] = []
-        self.progress: list[str] = []
-
-    def destruction(self) -> Destruction:
-        return Destruction(
-            STACK,
-            self.aws.region,
-            self.aws.clients(),
-            self._ask if self.answer else None,
-            self.told.append,
-            self.progress.append,
-            self.aws.delete,
-            "make destroy STAGE=dev",
-            self.aws.time.clock(),
-        )
-
-    def destroy(self) -> int:
-        return self.destruction().destroy()
-
-    def undo(self) -> int:
-        return self.destruction().undo()
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.told)
-
-    def _ask(self, question: str) -> str:
-        self.told.append(question)
-        return str(self.answer)
-
-
-def with_retries(number: int, region: str = "eu-central-1", **options: Any) -> FakeAws:
-    aws = FakeAws(region, **options)
-    aws.wait_in(RETRIES, number)
-    return aws
 
 
 def test_deleting_at_once_hangs_on_one_delivery_that_waits() -> None:
@@ -313,88 +250,6 @@ def test_the_sam_clis_exit_status_is_passed_on() -> None:
     operator = Operator(aws)
     assert operator.destroy() == 7
     assert "the SAM CLI ended with 7" in operator.text
-
-
-def test_undoing_opens_what_was_closed_and_leaves_a_reservation_of_the_operators() -> None:
-    aws = with_retries(3000)
-    aws.time.interrupts_at = 50.0
-    Operator(aws).destroy()
-    assert (aws.mapping, aws.sweeps, aws.concurrency[API]) == ("Disabled", False, 0)
-    aws.concurrency[WORKER] = 20
-    operator = Operator(aws)
-    assert operator.undo() == 0
-    assert (aws.mapping, aws.sweeps, aws.concurrency[API]) == ("Enabled", True, None)
-    assert aws.concurrency[WORKER] == 20
-    assert f"{STACK} is open" in operator.text
-
-
-def test_a_deletion_that_has_begun_cannot_be_undone() -> None:
-    aws = with_retries(1)
-    aws.delete()
-    with pytest.raises(NotDestroyedError, match="cannot be undone"):
-        Operator(aws).undo()
-
-
-@pytest.mark.parametrize(
-    ("interrupts_at", "reason", "status"),
-    [(None, "does not become Enabled", 1), (20.0, "open: interrupted.", 130)],
-)
-def test_an_undoing_that_stops_says_so(
-    interrupts_at: float | None, reason: str, status: int
-) -> None:
-    aws = FakeAws()
-    aws.mapping = "Updating"
-    aws.time.interrupts_at = interrupts_at
-    operator = Operator(aws)
-    assert operator.undo() == status
-    assert "not wholly open" in operator.text
-    assert reason in operator.text
-
-
-def test_a_mapping_that_is_disabled_already_is_left_as_it_is() -> None:
-    aws = with_retries(1)
-    aws.mapping = "Disabled"
-    assert Operator(aws).destroy() == 0
-    assert "close a-mapping" not in aws.changes
-
-
-def test_a_mapping_that_does_not_become_disabled_ends_the_run() -> None:
-    aws = with_retries(1)
-    aws.mapping = "Updating"
-    operator = Operator(aws)
-    assert operator.destroy() == 1
-    assert "a-mapping does not become Disabled" in operator.text
-    assert aws.status == "CREATE_COMPLETE"
-    assert aws.running() == 1
-
-
-def test_a_stack_whose_creation_failed_has_nothing_to_close() -> None:
-    aws = FakeAws()
-    aws.status = "ROLLBACK_COMPLETE"
-    assert Operator(aws).destroy() == 0
-    assert aws.changes == []
-    assert aws.time.seconds < QUIET_SECONDS
-
-
-@pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"])
-def test_a_stack_that_is_changing_is_refused_before_anything_is_closed(status: str) -> None:
-    aws = with_retries(1)
-    aws.status = status
-    with pytest.raises(NotDestroyedError, match=f"{status}: wait"):
-        Operator(aws).destroy()
-    assert aws.changes == []
-
-
-def test_protection_is_told_before_anything_is_closed() -> None:
-    aws = with_retries(1)
-    aws.protected_tables = {"the-deliveries", "the-responses"}
-    with pytest.raises(NotDestroyedError, match="the-responses has deletion protection"):
-        Operator(aws).destroy()
-    aws.protected_tables = {"the-deliveries"}
-    aws.termination_protection = True
-    with pytest.raises(NotDestroyedError, match="termination protection"):
-        Operator(aws).destroy()
-    assert aws.changes == []
 
 
 def test_a_count_that_is_denied_is_unknown_and_stops_nothing() -> None:
