@@ -206,7 +206,7 @@ def states_that_write() -> set[str]:
         for name, service in re.findall(
             r"^ +(\w+):\n +Type: Task\n +Resource: (\S+)", path.read_text(), re.MULTILINE
         )
-        if service.startswith("arn:aws:states:::")
+        if service != "${WorkerFunctionArn}"
     }
 
 

@@ -78,7 +78,7 @@ def attributes(wanted: Iterable[Field]) -> list[str]:
 def in_template(sid: str) -> list[str]:
     """Return the attributes that a statement of the api's role names."""
     [policy] = template.load()["Resources"]["ApiRole"]["Properties"]["Policies"]
-    [statement] = [one for one in policy["PolicyDocument"]["Statement"] if one["Sid"] == sid]
+    [statement] = [one for one in policy["PolicyDocument"]["Statement"] if one.get("Sid") == sid]
     named: list[str] = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
     return named
 
