@@ -150,7 +150,7 @@ frameworks: .venv/.ready ## Try the guide's receivers in the frameworks of Node.
 .PHONY: gate-engines
 gate-engines:
 	@if ! { $(JAVA_AND_MAVEN); }; then \
-	  echo "Skipped: stores and queues on second engines, for want of Java or Maven (make test-engines)"; \
+	  echo "Skipped: stores and queues on second engines: Java or Maven is missing (make test-engines)"; \
 	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready .cache/elasticmq/.ready; then \
 	  echo "Skipped: stores and queues on second engines, which Maven could not fetch (make test-engines)"; \
 	else $(BESIDE) dynamodb-local elasticmq -- $(ON_SECOND_ENGINES); fi

@@ -58,7 +58,7 @@ class Caller:
 def caller() -> Caller:
     """Ask AWS who the caller is. Raises CredentialsError.
 
-    STS answers whoever has valid credentials: GetCallerIdentity needs no permission.
+    Valid credentials suffice: GetCallerIdentity needs no permission.
     """
     region = ""
     try:

@@ -253,7 +253,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _counted(count: Callable[[], Count]) -> Count | str:
-    """Count, or say why that is not possible: it is told, and nothing depends on it."""
+    """Count, or say why that is not possible; nothing depends on it."""
     try:
         return count()
     except ClientError as error:

@@ -59,7 +59,7 @@ class Shortfall:
     needs: float
     why: str
     raise_to: float | None = None
-    """What to request; None for a quota that AWS raises for nobody."""
+    """What to request; None for a quota that AWS does not raise."""
     parameters: str = ""
     """Values of parameters, as `Name=value`, that fit into the quota as it is."""
     fatal: bool = False
@@ -96,7 +96,7 @@ def shortfalls(
 ) -> list[Shortfall]:
     """Compare an account's quotas with a stack's parameters, all of them, by name.
 
-    A quota that cannot be looked at, for want of a permission or of Service Quotas in the region,
+    A quota that cannot be looked at, without a permission or Service Quotas in the region,
     is named to `tell` and taken for sufficient.
     """
     config = Config(connect_timeout=10, read_timeout=20, retries={"max_attempts": 3})
