@@ -275,7 +275,8 @@ def test_row_90_a_repeated_rotation_warns_of_the_overlap_that_it_ended(case: Cas
     caller.begin()
     path = f"/api/v1/webhooks/{caller.webhook_id}/rotate-secret"
     assert case.acme.call("POST", path).status == 200
-    case.stand.faults.on("TransactWriteItems", ended_after(), skip=1, times=1)
+    forced = '"ended_overlap": {"BOOL": true}'
+    case.stand.faults.on("TransactWriteItems", ended_after(), about=forced, times=1)
     with pytest.raises(KilledError):
         caller.make(NO_TIME_LEFT, {"force": True})
     secrets = caller.secrets(caller.webhook_id)
