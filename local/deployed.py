@@ -40,6 +40,11 @@ def description(cloudformation: Any, stack: str) -> Mapping[str, Any] | None:
     return None if described["StackStatus"] == _NO_STACK else described
 
 
+def parameters(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of a described stack's parameters, by name."""
+    return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
+
+
 @contextmanager
 def unless_gone() -> Iterator[None]:
     """Pass over the error for a resource that does not exist, or exists no longer."""

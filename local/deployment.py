@@ -92,7 +92,18 @@ def check_open(stage: Stage, openings: Openings) -> None:
         raise DeploymentError(msg)
 
 
-def override(name: str, value: str) -> str:
+def overrides(stage: Stage, named: Mapping[str, str]) -> list[str]:
+    """Return the SAM CLI's option for parameters that are named, and the stage's own with them.
+
+    What is given there takes the place of what samconfig.toml says, all of it.
+    """
+    if not named:
+        return []
+    merged = {**stage.parameters, **named}
+    return ["--parameter-overrides", *(_override(*pair) for pair in merged.items())]
+
+
+def _override(name: str, value: str) -> str:
     """Write a parameter as the SAM CLI reads it, which takes an empty value in quotes alone."""
     return f"{name}={value}" if value else f'{name}=""'
 
@@ -166,11 +177,7 @@ class Deployment:
         options = [] if execute else ["--no-execute-changeset"]
         if execute and not self.ask:
             options.append("--no-confirm-changeset")
-        if chosen:
-            # What is given here takes the place of what samconfig.toml says, all of it.
-            merged = {**self.stage.parameters, **chosen}
-            options += ["--parameter-overrides", *(override(*pair) for pair in merged.items())]
-        return self._sam("deploy", *options)
+        return self._sam("deploy", *options, *overrides(self.stage, chosen))
 
     def delete(self) -> int:
         """Delete the stack; returns the SAM CLI's exit status."""

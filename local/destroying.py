@@ -218,7 +218,7 @@ class Destruction:
             self.clock.sleep(LOOK_SECONDS)
 
     def _tell_what_ends(self, deployed: Deployed, counts: Mapping[str, Count]) -> None:
-        table = deployed.of_type(_TABLE).get("DeliveriesTable")
+        table = deployed.of_type(_TABLE).get(_DELIVERIES)
         queues = deployed.of_type("AWS::SQS::Queue").values()
         running = sum(counts.values(), Count(0))
         ending = {

@@ -65,15 +65,9 @@ def going(
     }
 
 
-def open_jobs(
-    states: Any, outputs: Mapping[str, str], now: Mapping[str, Any], then: Mapping[str, Any]
-) -> Sequence[Job]:
-    """Return the jobs that run on the state machines that go."""
-    return [
-        _job(states, execution, former)
-        for arn, former in going(outputs, now, then).items()
-        for execution in _running(states, arn)
-    ]
+def running(states: Any, machines: Mapping[str, str]) -> list[str]:
+    """Return the executions that run on state machines that go, as `going` returns them."""
+    return [execution for arn in machines for execution in _running(states, arn)]
 
 
 def _job(states: Any, execution: str, former: str) -> Job:

@@ -25,6 +25,7 @@ from local import template
 from local.closing import Openings
 from local.credentials import CredentialsError, caller
 from local.deployed import Deployed, description
+from local.deployed import parameters as parameters_in
 from local.deployment import DeploymentError, check_open, pairs, stage_of
 from local.destroying import INTERRUPTED
 from local.executions import Clock
@@ -130,8 +131,7 @@ def parameters_of(stage: Stage, named: Mapping[str, str], cloudformation: Any) -
 
 
 def _remembered(stack: str, cloudformation: Any) -> dict[str, str]:
-    found = description(cloudformation, stack) or {}
-    return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+    return parameters_in(description(cloudformation, stack) or {})
 
 
 def report(

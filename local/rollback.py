@@ -34,8 +34,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import handover, template
 from local.closing import Openings
-from local.deployed import Deployed
-from local.deployment import SAM, DeploymentError, Stage, check_open, override, pairs, stage_of
+from local.deployed import Deployed, description, parameters
+from local.deployment import SAM, DeploymentError, Stage, check_open, overrides, pairs, stage_of
+from local.destroying import INTERRUPTED
 from local.executions import Clock
 from local.former_parts import redrive_parts
 from local.outputs import NoStackError, of_deployed
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent
 _CORE = _ROOT / "layers" / "core"
 
-_INTERRUPTED = 130
 _FAILED = 1
 _UNDER_WAY = "UPDATE_IN_PROGRESS"
 _STUCK = "UPDATE_ROLLBACK_FAILED"
@@ -155,11 +155,9 @@ class Rollback:
         refused = refusals(now, then)
         if refused:
             raise DeploymentError("; ".join(refused))
-        current = {
-            one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())
-        }
-        jobs = self._jobs(now, then)
-        self._explain(ref, now, then, current | dict(named), jobs)
+        going = handover.going(self.outputs(self.stage.stack), now, then)
+        jobs = len(handover.running(self.states, going))
+        self._explain(ref, now, then, parameters(described) | dict(named), jobs)
         if self._run(root, "build"):
             msg = f"{ref} could not be built"
             raise DeploymentError(msg)
@@ -178,7 +176,7 @@ class Rollback:
             handover.begin(self.states, outputs, stopper.jobs)
         except (KeyboardInterrupt, NoStackError, BotoCoreError, ClientError) as error:
             self._tell_jobs(stopper.jobs, str(error) or "interrupted")
-            return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
+            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         self.tell(AFTERWARDS.format(stage=self.stage.name, stack=self.stage.stack))
         return 0
 
@@ -226,17 +224,11 @@ class Rollback:
             )
         self.tell(f"<...> is an output of {self.stage.stack}.")
 
-    def _jobs(self, now: Mapping[str, Any], then: Mapping[str, Any]) -> Sequence[handover.Job]:
-        return handover.open_jobs(self.states, self.outputs(self.stage.stack), now, then)
-
     def _deployment(self, named: Mapping[str, str]) -> list[str]:
         options = ["deploy", "--config-env", self.stage.name]
         if not self.ask:
             options.append("--no-confirm-changeset")
-        if named:
-            merged = {**self.stage.parameters, **named}
-            options += ["--parameter-overrides", *(override(*pair) for pair in merged.items())]
-        return options
+        return options + overrides(self.stage, named)
 
     def _explain(
         self,
@@ -244,23 +236,22 @@ class Rollback:
         now: Mapping[str, Any],
         then: Mapping[str, Any],
         current: Mapping[str, str],
-        jobs: Sequence[handover.Job],
+        jobs: int,
     ) -> None:
         self.tell(f"Back to {ref}. What does not go back:")
         for line in not_going_back(now, then, current):
             self.tell(f"  {line}")
-        self.tell(f"Jobs under way, to be stopped and started again: {len(jobs)}.")
+        self.tell(f"Jobs under way, to be stopped and started again: {jobs}.")
         self.tell(
             "Retries that wait now fail within 35 minutes of their time, and the former release's"
             " sweep makes them. Nothing is lost."
         )
 
-    def _stack(self) -> Any:
-        try:
-            [found] = self.cloudformation.describe_stacks(StackName=self.stage.stack)["Stacks"]
-        except ClientError as error:
+    def _stack(self) -> Mapping[str, Any]:
+        found = description(self.cloudformation, self.stage.stack)
+        if found is None:
             msg = f"there is no stack {self.stage.stack} in this account and region"
-            raise DeploymentError(msg) from error
+            raise DeploymentError(msg)
         return found
 
     def _failures(self) -> Iterator[str]:
@@ -322,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("Interrupted. CloudFormation goes on with what it has begun.", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -40,7 +40,7 @@ def error(code: str, message: str = "") -> ClientError:
 
 
 class FakeClock:
-    """Time that passes where somebody sleeps, and never else."""
+    """Time that passes in sleeps alone."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
