@@ -66,11 +66,11 @@ demo: .venv/.ready ## Show it all at work in under a minute
 .PHONY: api-key
 api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
 	@test -n "$(ACCOUNT)" || { echo "No account is given: say whose key it is with make api-key ACCOUNT=acme" >&2; exit 2; }
-	@exec $(BIN)/python -m local.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+	@exec $(BIN)/python -m ops.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 .PHONY: ses-account
 ses-account: .venv/.ready ## Say whose SES's mail is: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
-	@exec $(BIN)/python -m local.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+	@exec $(BIN)/python -m ops.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 # By file and in the order of SUITES, whose last files are short, so that the processes end together.
 # Without coverage, whose tracing nearly doubles the time.
@@ -206,11 +206,11 @@ sam-local: build ## Run every sample of events/ with `sam local invoke` (needs D
 	else echo "Skipped: sam local invoke, for want of a running Docker engine (make sam-local)"; fi
 
 # Asks the first time, and before a change set is executed; with YES=1 it asks nothing.
-DEPLOYMENT = $(BIN)/python -m local.deployment
+DEPLOYMENT = $(BIN)/python -m ops.deployment
 OF_STAGE = --stage "$(STAGE)" --sam "$(CURDIR)/$(SAM)" $(if $(YES),--yes)
 
 # Before the build: credentials, the stack's name and quotas need no minute to be looked at.
-PREFLIGHT = $(BIN)/python -m local.preflight $@ --stage "$(STAGE)" --parameters "$(PARAMETERS)" $(if $(YES),--yes)
+PREFLIGHT = $(BIN)/python -m ops.preflight $@ --stage "$(STAGE)" --parameters "$(PARAMETERS)" $(if $(YES),--yes)
 
 .PHONY: deploy
 deploy: .venv/.ready ## Check, build and deploy a stage: STAGE=dev, PARAMETERS="Name=value ...", YES=1
@@ -228,7 +228,7 @@ preview: .venv/.ready ## Show what a deployment would change, as a change set: S
 .PHONY: rollback
 rollback: .venv/.ready .venv-sam/.ready ## Go back to a release: STAGE=dev, REF=tag, PARAMETERS="Name=value ..."; without REF out of a failed update; PARTS=1 afterwards
 	@test -z "$(REF)" || test -n "$(PYTHON313)" || { echo "Building needs Python 3.13, the functions' version: put python3.13 on the PATH"; exit 1; }
-	@PATH="$(PYTHON313)/bin:$$PATH" exec $(BIN)/python -m local.rollback $(OF_STAGE) $(if $(REF),--ref "$(REF)") $(if $(PARTS),--parts) --parameters "$(PARAMETERS)"
+	@PATH="$(PYTHON313)/bin:$$PATH" exec $(BIN)/python -m ops.rollback $(OF_STAGE) $(if $(REF),--ref "$(REF)") $(if $(PARTS),--parts) --parameters "$(PARAMETERS)"
 
 .PHONY: destroy
 destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack, all but what its customers own: STAGE=dev, YES=1, UNDO=1
@@ -241,15 +241,15 @@ e2e: .venv/.ready ## Try a deployed stack, or the running one: STACK=name, RECEI
 
 .PHONY: publish
 publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/..., JSON=1
-	@exec $(BIN)/python -m local.publish $(EVENT) $(if $(FILE),--file "$(FILE)") $(if $(JSON),--json)
+	@exec $(BIN)/python -m ops.publish $(EVENT) $(if $(FILE),--file "$(FILE)") $(if $(JSON),--json)
 
 .PHONY: redrive
 redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, JSON=1, OPTIONS=...
-	@exec $(BIN)/python -m local.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
+	@exec $(BIN)/python -m ops.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
 
 .PHONY: rejected
 rejected: .venv/.ready ## List event messages that were rejected, or SAVE=directory, or SEND=directory once corrected: REASON=..., STACK=name, JSON=1
-	@exec $(BIN)/python -m local.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+	@exec $(BIN)/python -m ops.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 # Lambda's runtime, for what a new function takes: its Python and the botocore that it brings.
 .venv-lambda/.ready: requirements-dev.lock | .venv/.ready

@@ -22,7 +22,8 @@ from benchmarks.processes import serving
 from benchmarks.servers import serve_aws
 from support import samples
 from support.receiver import local_sender
-from webhooks.adapters import aws, delivery_items, items
+from webhooks.adapters import aws
+from webhooks.adapters.dynamodb import delivery_items, item_keys
 from webhooks.domain import signing
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _floor(post: Callable[[], object], endpoint: str) -> Callable[[], object]:
     client = aws.client("dynamodb", endpoint)
     deliveries = [samples.delivery(number, body=BODY) for number in range(1, _BATCH + 1)]
     puts = [{"PutRequest": {"Item": delivery_items.delivery_item(one, 0)}} for one in deliveries]
-    keys = [items.delivery_key(one.key) for one in deliveries]
+    keys = [item_keys.delivery_key(one.key) for one in deliveries]
     made = count(1)
 
     def post_and_call() -> None:

@@ -47,7 +47,7 @@ _FUNCTION = (
 _FIRST_USE = {
     "dispatcher": "made.batches",
     "worker": "made.retrier",
-    "api": "made.registry",
+    "api": "made.webhook_service",
 }
 _TELL = (
     "\nimport json, sys, time\n"

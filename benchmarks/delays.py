@@ -10,7 +10,8 @@ from benchmarks.dispatching import prepare_environment
 from benchmarks.processes import in_process, serving
 from benchmarks.servers import serve_aws
 from support import samples
-from webhooks.adapters import aws, items
+from webhooks.adapters import aws
+from webhooks.adapters.dynamodb import item_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ def calls_before(endpoint: str) -> list[float]:
     """Return what the two calls of AWS before a first byte take, with botocore and nothing else."""
     prepare_environment()
     client = aws.client("dynamodb", endpoint)
-    keys = [items.delivery_key(samples.delivery().key)]
+    keys = [item_keys.delivery_key(samples.delivery().key)]
     taken = []
     for _ in range(LATENCIES):
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from benchmarks.processes import in_process, serving
 from benchmarks.servers import serve_aws, serve_receivers
 from support.backend import LOOPBACK, lambda_context, sqs_event
 from support.receiver import local_sender
-from webhooks.adapters.connection import new_ssl_context
+from webhooks.adapters.http.connection import new_ssl_context
 from webhooks.settings import Settings
 from webhooks.wiring import Services
 

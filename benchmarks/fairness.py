@@ -20,8 +20,8 @@ from benchmarks.scenarios import DELIVERIES, UNGROUPED
 from benchmarks.simulate import BATCH, DISPATCHERS, OWN_SECONDS
 from support import samples
 from support.fair_queue import FairQueue
+from support.service_fixture import World
 from support.ses_records import text_of
-from support.world import World
 from webhooks.domain.delivery import Outcome
 from webhooks.domain.resending import carried
 from webhooks.services import fair_queueing

@@ -18,7 +18,7 @@ from benchmarks.dispatching import Function
 from benchmarks.events import event_text
 from benchmarks.processes import serving
 from benchmarks.servers import serve_aws
-from webhooks.services import sharder
+from webhooks.services import fan_out
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -43,7 +43,7 @@ def poll(
     if group is not None:
         shares.join(group)
     if not divides:
-        vars(sharder)["MOST_AT_ONCE"] = _NEVER
+        vars(fan_out)["MOST_AT_ONCE"] = _NEVER
     function = Function(endpoint, authority)
     function.handle([event_text(1, WARM_ACCOUNT)])
     connection.send("ready")

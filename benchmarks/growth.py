@@ -10,10 +10,10 @@ from benchmarks.scenarios import LogMeter, stand, tables
 from benchmarks.units import read_units
 from support import samples
 from support.receiver import Receiver
-from webhooks.adapters import items, webhook_items
+from webhooks.adapters.dynamodb import item_keys, webhook_items
 
 if TYPE_CHECKING:
-    from webhooks.adapters.items import Item
+    from webhooks.adapters.dynamodb.item_keys import Item
 
 IN_THE_TABLE = (1, 10, 1_000, 100_000)
 OF_THE_ACCOUNT = (1, 10, 50, 1_000)
@@ -44,7 +44,7 @@ def in_the_table(webhooks: int) -> dict[str, float]:
 
 def of_the_account(webhooks: int) -> dict[str, float]:
     """Return the units of finding an account's webhooks, all of which are read."""
-    size = webhooks * items.item_size(webhook_item(1, "acc_1"))
+    size = webhooks * item_keys.item_size(webhook_item(1, "acc_1"))
     return {"read_units": read_units(size, consistent=True)}
 
 

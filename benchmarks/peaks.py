@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.worst_messages import WORST
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.ses import SesAccounts
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ from local.template import load, of_type
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
-from webhooks.adapters import aws, webhook_items
+from webhooks.adapters import aws
+from webhooks.adapters.dynamodb import webhook_items
 from webhooks.domain.jobs import Action
 from webhooks.domain.retry import SHORT_DELAY_SECONDS
 

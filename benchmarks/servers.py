@@ -16,7 +16,7 @@ from support import samples
 from support.certificates import authority
 from support.hostile import drips, silent
 from support.receiver import Answer, Raw, Receiver
-from webhooks.adapters import webhook_items
+from webhooks.adapters.dynamodb import webhook_items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

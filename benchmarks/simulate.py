@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import machines
 from support import samples
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE

@@ -12,13 +12,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from webhooks.adapters.delivery_items import WRITE_UNIT_BYTES
-from webhooks.adapters.items import item_size
+from webhooks.adapters.dynamodb.delivery_items import WRITE_UNIT_BYTES
+from webhooks.adapters.dynamodb.item_keys import item_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from webhooks.adapters.items import Item
+    from webhooks.adapters.dynamodb.item_keys import Item
 
 READ_UNIT_BYTES = 4096
 SQS_CHUNK_BYTES = 65_536

@@ -13,9 +13,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from local.account import ACCOUNT, REGION
-from local.atomic import one_at_a_time
-from local.serving import LOOPBACK, serve
+from local.constants import ACCOUNT, REGION
+from local.moto_locks import one_at_a_time
+from local.servers import LOOPBACK, serve
 
 if TYPE_CHECKING:
     import socket

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from local.account import ACCOUNT, REGION
+from local.constants import ACCOUNT, REGION
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
-from local.account import ACCOUNT
+from local.constants import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

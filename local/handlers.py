@@ -21,8 +21,16 @@ _SOURCES = ("functions", "layers/core")
 _LONG_AGO_NS = 1_766_313_000_000_000_000
 _USED_SERVICES = {
     "api": (
-        *("registry", "logbook", "keyring", "replays", "erasures", "rate_limits", "publisher"),
-        "kept_answers",
+        *(
+            "webhook_service",
+            "delivery_log_service",
+            "api_key_service",
+            "replays",
+            "erasures",
+            "rate_limits",
+            "publisher",
+        ),
+        "idempotency_store",
     ),
     "dispatcher": ("dispatcher",),
     "worker": ("retrier", "recovery_job", "replay_job", "erasure_job", "check_job", "sweep_job"),
@@ -93,21 +101,23 @@ def store_key(table: str, endpoint: str, account_id: str) -> str:
     anywhere else: no deployed stack has it.
     """
     _put_sources_on_path()
-    from webhooks.adapters.api_keys import DynamoDBApiKeyStore
     from webhooks.adapters.aws import client
-    from webhooks.services.keyring import Keyring
+    from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
+    from webhooks.services.api_keys import ApiKeyService
 
     seed = hashlib.sha512(b"sendcomms local").digest()
     store = DynamoDBApiKeyStore(client("dynamodb", endpoint), table)
-    keyring = Keyring(store, now_ns=lambda: _LONG_AGO_NS, random_bytes=lambda count: seed[:count])
-    return keyring.issue(account_id, "local").text
+    api_key_service = ApiKeyService(
+        store, now_ns=lambda: _LONG_AGO_NS, random_bytes=lambda count: seed[:count]
+    )
+    return api_key_service.issue(account_id, "local").text
 
 
 def live_secrets(table: str, endpoint: str) -> list[str]:
     """Return the secrets of all webhooks, which their owners were shown: for the receiver."""
     _put_sources_on_path()
     from webhooks.adapters.aws import client
-    from webhooks.adapters.destinations import DynamoDBDestinationStore
+    from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 
     dynamodb = client("dynamodb", endpoint)
     store = DynamoDBDestinationStore(dynamodb, table)

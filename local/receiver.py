@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from werkzeug.wrappers import Request, Response
 
-from local.serving import serve
+from local.servers import serve
 
 if TYPE_CHECKING:
     import socket

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local.account import ACCOUNT, REGION
+from local.constants import ACCOUNT, REGION
 from local.schedule import read_input, read_rate
 from local.template import definition, existing, of_type
 

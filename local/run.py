@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.handlers import live_secrets
 from local.receiver import PATHS, Received, Receiver
-from local.serving import LOOPBACK, PortTakenError, docker_bridge_address, listen
+from local.servers import LOOPBACK, PortTakenError, docker_bridge_address, listen
 from local.stack import ROOT, LocalStack, StackOptions
 
 if TYPE_CHECKING:

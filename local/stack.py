@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from local.account import REGION
+from local.constants import REGION
 from local.functions import Handler
 from local.gateway import Gateway, GatewayRoute
 from local.poller import EventSource, Poller
 from local.schedule import Clock, Schedule
-from local.serving import LOOPBACK, listen, serve
+from local.servers import LOOPBACK, listen, serve
 
 if TYPE_CHECKING:
     import socket

@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from api.errors import as_api_error
-from api.idempotency import AnswerOnce
+from api.idempotency import IdempotencyMiddleware
 from api.requests import (
     Call,
     RequestValidation,
@@ -65,7 +65,7 @@ class Api:
                     authorize,
                     refuse_unknown_parameters,
                     RequestValidation(),
-                    AnswerOnce(_serialize),
+                    IdempotencyMiddleware(_serialize),
                 ]
             )
             self.resolver.exception_handler(Exception)(self._answer_error)
@@ -99,7 +99,7 @@ class Api:
             "Cache-Control": answer["headers"].get("Cache-Control", "no-store"),
             "X-Content-Type-Options": "nosniff",
         }
-        self._services.observer.log(
+        self._services.telemetry.log(
             "info",
             "request",
             # The gateway's, which is in its own line and in X-Request-Id; then Lambda's.
@@ -113,7 +113,7 @@ class Api:
             key_id=call.key.id if call.key else None,
             **call.noted,
         )
-        self._services.observer.flush(request_id=call.request_id)
+        self._services.telemetry.flush(request_id=call.request_id)
         return answer
 
     def _answer_error(self, error: Exception) -> Response[Any]:
@@ -122,7 +122,7 @@ class Api:
         call.error_code = api_error.code
         if api_error.status >= 500:
             # Where it happened and what kind it is, but not its text, which may quote the input.
-            self._services.observer.log(
+            self._services.telemetry.log(
                 "error",
                 "request_failed",
                 request_id=call.request_id,

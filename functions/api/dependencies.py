@@ -7,13 +7,13 @@ from aws_lambda_powertools.event_handler.depends import Depends
 
 from api.requests import Call, read_documents
 from webhooks.domain.api_key import ApiKey
-from webhooks.services.delivery_log import Logbook
+from webhooks.services.api_keys import ApiKeyService
+from webhooks.services.delivery_log import DeliveryLogService
 from webhooks.services.jobs.check import CheckService
 from webhooks.services.jobs.erasure import ErasureService
 from webhooks.services.jobs.replay import ReplayService
-from webhooks.services.keyring import Keyring
 from webhooks.services.publisher import Publisher
-from webhooks.services.registry import Registry
+from webhooks.services.webhooks import WebhookService
 
 
 def _call(request: Request) -> Call:
@@ -30,12 +30,12 @@ def _account_id(request: Request) -> str:
     return _calling_key(request).account_id
 
 
-def _registry(request: Request) -> Registry:
-    return _call(request).services.registry
+def _webhook_service(request: Request) -> WebhookService:
+    return _call(request).services.webhook_service
 
 
-def _logbook(request: Request) -> Logbook:
-    return _call(request).services.logbook
+def _delivery_log_service(request: Request) -> DeliveryLogService:
+    return _call(request).services.delivery_log_service
 
 
 def _replays(request: Request) -> ReplayService:
@@ -50,8 +50,8 @@ def _erasures(request: Request) -> ErasureService:
     return _call(request).services.erasures
 
 
-def _keyring(request: Request) -> Keyring:
-    return _call(request).services.keyring
+def _api_key_service(request: Request) -> ApiKeyService:
+    return _call(request).services.api_key_service
 
 
 def _publisher(request: Request) -> Publisher:
@@ -75,9 +75,9 @@ CallingKey = Annotated[ApiKey, Depends(_calling_key)]
 AccountId = Annotated[str, Depends(_account_id)]
 """The account of the request's key; the only place that an account ever comes from."""
 
-WebhookRegistry = Annotated[Registry, Depends(_registry)]
+Webhooks = Annotated[WebhookService, Depends(_webhook_service)]
 
-DeliveryLogbook = Annotated[Logbook, Depends(_logbook)]
+Deliveries = Annotated[DeliveryLogService, Depends(_delivery_log_service)]
 
 WebhookReplays = Annotated[ReplayService, Depends(_replays)]
 
@@ -85,7 +85,7 @@ ReceiverChecks = Annotated[CheckService, Depends(_checks)]
 
 RecipientErasures = Annotated[ErasureService, Depends(_erasures)]
 
-ApiKeyring = Annotated[Keyring, Depends(_keyring)]
+ApiKeys = Annotated[ApiKeyService, Depends(_api_key_service)]
 
 EventPublisher = Annotated[Publisher, Depends(_publisher)]
 

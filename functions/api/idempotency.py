@@ -30,8 +30,8 @@ from aws_lambda_powertools.event_handler.middlewares import BaseMiddlewareHandle
 from api import errors
 from api.requests import current_call
 from webhooks.domain import seed as seeds
-from webhooks.ports import KeptAnswer
-from webhooks.services.keyring import bearer_token
+from webhooks.ports import StoredResponse
+from webhooks.services.api_keys import bearer_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ _SEED = "seed of a call"
 _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 
-class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
+class IdempotencyMiddleware(BaseMiddlewareHandler[APIGatewayHttpResolver]):
     """Answers a creating call once for each `Idempotency-Key`: the last of the middlewares."""
 
     def __init__(self, serialize: Callable[[Any], str]) -> None:
@@ -79,15 +79,15 @@ class AnswerOnce(BaseMiddlewareHandler[APIGatewayHttpResolver]):
         text = seeds.new_text(time.time_ns(), secrets.token_bytes(seeds.KEY_BYTES))
         new_seed = sealer.seal(api_key, _SEED, record, text)
 
-        def answer(sealed_seed: str) -> KeptAnswer:
+        def answer(sealed_seed: str) -> StoredResponse:
             repeated = sealed_seed != new_seed
             found = sealer.unseal(api_key, _SEED, record, sealed_seed) if repeated else text
             call.seed = seeds.of_text(found, sealer.derive, repeated=repeated)
             response = next_middleware(app)
             body = sealer.seal(api_key, _ANSWER, record, self._serialize(response.body))
-            return KeptAnswer(response.status_code, body, final=call.final)
+            return StoredResponse(response.status_code, body, final=call.final)
 
-        kept = call.services.kept_answers.once(
+        kept = call.services.idempotency_store.get_or_create(
             record,
             fingerprint,
             answer,

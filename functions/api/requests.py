@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.seed import Seed
-    from webhooks.ports import KeptAnswers, Observer, Sealer
-    from webhooks.services.delivery_log import Logbook
+    from webhooks.ports import IdempotencyStore, Sealer, Telemetry
+    from webhooks.services.api_keys import ApiKeyService
+    from webhooks.services.delivery_log import DeliveryLogService
     from webhooks.services.jobs.check import CheckService
     from webhooks.services.jobs.erasure import ErasureService
     from webhooks.services.jobs.replay import ReplayService
-    from webhooks.services.keyring import Keyring
     from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
     from webhooks.services.rate_limits import RateLimits
-    from webhooks.services.registry import Registry
+    from webhooks.services.webhooks import WebhookService
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_EVENTS_BODY_BYTES = 1024 * 1024
@@ -71,11 +71,11 @@ class Services(Protocol):
         """What knows the API's own names."""
 
     @property
-    def registry(self) -> Registry:
+    def webhook_service(self) -> WebhookService:
         """The webhooks, as their owners manage them."""
 
     @property
-    def logbook(self) -> Logbook:
+    def delivery_log_service(self) -> DeliveryLogService:
         """The webhooks' deliveries, as their owners look through them."""
 
     @property
@@ -95,7 +95,7 @@ class Services(Protocol):
         """How much an account may ask for."""
 
     @property
-    def keyring(self) -> Keyring:
+    def api_key_service(self) -> ApiKeyService:
         """The API keys."""
 
     @property
@@ -103,7 +103,7 @@ class Services(Protocol):
         """What puts events on the queue."""
 
     @property
-    def kept_answers(self) -> KeptAnswers:
+    def idempotency_store(self) -> IdempotencyStore:
         """The answers to calls with an idempotency key."""
 
     @property
@@ -111,7 +111,7 @@ class Services(Protocol):
         """What seals those answers."""
 
     @property
-    def observer(self) -> Observer:
+    def telemetry(self) -> Telemetry:
         """Where the function's log goes."""
 
 
@@ -162,7 +162,7 @@ def authenticate(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -
         return next_middleware(app)
     call = current_call(app)
     authorization = app.current_event.headers.get("authorization")
-    call.key = call.services.keyring.authenticate(authorization) if authorization else None
+    call.key = call.services.api_key_service.authenticate(authorization) if authorization else None
     if call.key is None:
         raise errors.unauthorized()
     return next_middleware(app)

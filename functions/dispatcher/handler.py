@@ -23,7 +23,7 @@ def handle(
     event: dict[str, Any], context: LambdaContext, services: wiring.Services
 ) -> dict[str, Any]:
     """Deliver a batch with the given services; the answer names the messages to receive again."""
-    with services.observer.invocation(context):
+    with services.telemetry.invocation(context):
         messages = [_message(record) for record in event["Records"]]
         failed = services.batches.handle(
             messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS

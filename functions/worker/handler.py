@@ -65,7 +65,7 @@ def handle(
     action = event.get("action")
     state = event["state"] if action in _WRAPPED else event
     about = {name: str(value) for name, value in jobs.ids(state).items()}
-    with services.observer.invocation(context, **about):
+    with services.telemetry.invocation(context, **about):
         if action == Action.ABANDON or services.jobs.knows(action):
             return jobs.handle(event, context, services)
         if action == Action.SWEEP:
@@ -96,7 +96,7 @@ def _attempt(
 ) -> dict[str, Any]:
     names = _names(event)
     if event.get("version") != VERSION:
-        services.observer.log("error", "unknown_version", **names, version=event.get("version"))
+        services.telemetry.log("error", "unknown_version", **names, version=event.get("version"))
         return {**event, **names, "decision": Decision.DEAD_LETTER, "dead_letter": _UNKNOWN_VERSION}
     attempt_number = int(event["attempt"])
     generation = int(event.get("generation", 0))

@@ -37,7 +37,7 @@ def handle(state: Mapping[str, Any], context: Any, services: wiring.Services) ->
     if state["action"] == Action.ABANDON:
         return _abandon(state["state"], services)
     if state.get("version") != VERSION:
-        services.observer.log("error", "unknown_version", version=state.get("version"))
+        services.telemetry.log("error", "unknown_version", version=state.get("version"))
         return {**state, "decision": "unknown_version"}
 
     def remaining_seconds() -> float:
@@ -56,7 +56,7 @@ def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, A
     """Record that the state machine gave a job up, so that its owner does not wait for it."""
     names = {"version": state.get("version"), "action": state.get("action"), **ids(state)}
     error = state.get("error", {}).get("Error")
-    services.observer.log("error", "job_abandoned", **names, error=error)
+    services.telemetry.log("error", "job_abandoned", **names, error=error)
     if services.jobs.knows(state.get("action")):
         services.jobs.abandon(services.jobs.key(state), state)
     return names

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from local import template
 from local.functions import LocalFunction
 from local.gateway import Gateway, GatewayRoute
-from local.serving import LOOPBACK, listen, serve
+from local.servers import LOOPBACK, listen, serve
 from support import samples
 from support.http_api import ApiOnFakes
 from webhooks.domain.delivery import Attempt, Delivery, FailureReason, Status, delivery_id

@@ -20,7 +20,7 @@ import pytest
 
 from e2e.receivers import NODE, ExpressReceiver, StandardReceiver
 from e2e.telling import assert_nothing_secret, executions, log
-from local.outputs import NoStackError, of_local
+from ops.outputs import NoStackError, of_local
 from support.policies import role_of, statements
 from support.receiver import Receiver
 from support.stack import Account, AnyStack, ObservedStack, checkout, outputs_of

@@ -183,12 +183,12 @@ class TestTwoAccounts:
     def test_a_key_is_made_for_an_account_on_the_command_line(self, stack: Stack) -> None:
         checkout = stack.outputs_file.parents[1]
         with run_module(
-            "local.api_key", "--account", f"acc_{uuid4().hex}", directory=checkout
+            "ops.api_key", "--account", f"acc_{uuid4().hex}", directory=checkout
         ) as command:
             assert command.wait() == 0, command.errors
             [key] = command.lines
         account = ["--account", f"acc_{uuid4().hex}", "--json"]
-        with run_module("local.api_key", *account, directory=checkout) as command:
+        with run_module("ops.api_key", *account, directory=checkout) as command:
             assert command.wait() == 0, command.errors
             made = json.loads(command.output)
         assert (made["account_id"], made["key"][:8]) == (account[1], "sc_live_")

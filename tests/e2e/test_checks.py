@@ -116,7 +116,7 @@ def test_a_receiver_that_verifies_nothing_fails_the_command_too(
     }
     directory = stack.outputs_file.parents[1]
     arguments = ["check", webhook["id"], "--json"]
-    with run_module("local.cli", *arguments, directory=directory, **access) as command:
+    with run_module("cli", *arguments, directory=directory, **access) as command:
         assert command.wait() == 1, command.errors
         report = json.loads(command.output)
     assert not report["verified"]

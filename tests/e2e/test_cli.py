@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
-from local.cli.commands import parser
+from cli.commands import parser
 from support.receiver import Answer, Receiver
 from support.stack import ROOT, eventually, run_module
 from webhooks.domain.event import EventType
@@ -27,7 +27,7 @@ def start(stack: Stack, account: Account | None, *arguments: str, **variables: s
         "SENDCOMMS_API_KEY": account.key if account else "",
     }
     directory = stack.outputs_file.parents[1]
-    return run_module("local.cli", *arguments, directory=directory, **access, **variables)
+    return run_module("cli", *arguments, directory=directory, **access, **variables)
 
 
 def run(stack: Stack, account: Account | None, *arguments: str) -> str:

@@ -98,7 +98,7 @@ def test_an_operator_redrives_what_was_exhausted(stack: Stack, account: Account)
         receiver.answer_with(Answer(200))
 
         def redriven() -> bool:
-            command = ["-m", "local.redrive", "deliveries", "--account", account.id, "--json"]
+            command = ["-m", "ops.redrive", "deliveries", "--account", account.id, "--json"]
             directory = stack.outputs_file.parents[1]
             with Program(sys.executable, *command, cwd=directory) as program:
                 program.process.wait(timeout=30)

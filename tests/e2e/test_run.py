@@ -77,7 +77,7 @@ def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> 
     answer = stack.call("POST", "/api/v1/webhooks", headers=headers, body=body)
     assert answer.status == 201, answer.text
     directory = stack.outputs_file.parents[1]
-    with run_module("local.publish", "email.clicked", "--json", directory=directory) as command:
+    with run_module("ops.publish", "email.clicked", "--json", directory=directory) as command:
         assert command.wait() == 0, command.errors
         [published] = json.loads(command.output)
         assert json.loads(published["body"])["event"] == "email.clicked"

@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.stack import eventually
-from webhooks.adapters import items, webhook_items
+from webhooks.adapters.dynamodb import item_keys, webhook_items
 from webhooks.domain.shard import MOST_AT_ONCE
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def wide(stack: Stack, account: Account, receiver: Receiver) -> Iterator[Account
     yield account
     # The API would count them off, and they were never counted.
     for webhook in webhooks:
-        dynamodb.delete_item(**table, Key=items.webhook_key(account.id, webhook.id))
+        dynamodb.delete_item(**table, Key=item_keys.webhook_key(account.id, webhook.id))
 
 
 def test_a_wide_event_reaches_each_webhook_once(

@@ -7,18 +7,18 @@ from uuid import uuid4
 
 import pytest
 
+from support import fault_harness as stands
 from support import sightings
-from support import stand as stands
+from support.fault_harness import PATH, Case
+from support.log_capture import Watch
 from support.receiver import Receiver
-from support.stand import PATH, Case
-from support.watch import Watch
 from webhooks.services import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.fault_harness import Stand
     from support.receiver import Script
-    from support.stand import Stand
 
 
 @pytest.fixture(autouse=True)

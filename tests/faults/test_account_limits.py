@@ -17,8 +17,8 @@ from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
     from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
@@ -144,7 +144,7 @@ def test_row_98_the_api_refuses_a_call_that_is_too_much(case: Case) -> None:
     from support.http_api import ApiClient
 
     services = case.stand.fresh("api", max_events_per_minute=4)
-    acme = ApiClient(Api(services), services.keyring.issue(case.account).text)
+    acme = ApiClient(Api(services), services.api_key_service.issue(case.account).text)
     event = {"event": "email.sent", "data": {"to": "ann@example.com"}}
     assert acme.call("POST", "/api/v1/events", json=[event, event]).status == 202
     answer = acme.call("POST", "/api/v1/events", json=[event] * 4)

@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.fakes import FakeJobStore
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.health import CLEAN, DISABLE_AFTER_MS, FAILURES_TO_OPEN, Circuit
 from webhooks.domain.jobs.replay import Replay, select

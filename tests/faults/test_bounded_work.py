@@ -7,8 +7,8 @@ import json
 from support import samples
 from support.engines import engine_of
 from support.metered import MeteredClient
+from support.service_fixture import World
 from support.stores import Clock, on_dynamodb, open_dynamodb
-from support.world import World
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.jobs.erasure import SEARCH_CPU_SECONDS, Erasure, digest, erasure_id
 from webhooks.domain.webhook import webhook_id

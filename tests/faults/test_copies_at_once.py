@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.fault_harness import one_event
 from support.faults import answer_lost
 from support.receiver import Answer
-from support.stand import one_event
 from webhooks.domain.delivery import Status
 from webhooks.services.leftovers import HELD_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Request
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.backend import sqs_event
+from support.fault_harness import one_event
 from support.faults import refused
+from support.killed_process import AFTER, BEFORE, BEFORE_THE_POST, run_victim
 from support.receiver import Answer
 from support.running_out import RunningOut
-from support.stand import one_event
-from support.victim import AFTER, BEFORE, BEFORE_THE_POST, run_victim
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Request
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

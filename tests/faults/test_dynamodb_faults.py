@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local import template
+from support.fault_harness import one_event, signed
 from support.faults import (
     SDK_TRIES,
     answer_lost,
@@ -16,16 +17,15 @@ from support.faults import (
     unprocessed,
 )
 from support.receiver import Answer
-from support.stand import one_event, signed
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.faults import Act
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -23,8 +23,8 @@ from webhooks.domain.jobs import Action
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -16,7 +16,7 @@ from webhooks.domain.timestamps import to_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.stand import Case
+    from support.fault_harness import Case
 
     MakeReceiver = Callable[..., Receiver]
 

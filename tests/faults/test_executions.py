@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local import template
-from local.redrive import Stack, Wanted, redrive_deliveries
+from ops.redrive import Stack, Wanted, redrive_deliveries
 from support.executions import MACHINE, running_world
+from support.fault_harness import Case, one_event
 from support.faults import SDK_TRIES, Faults, refused
 from support.receiver import Answer
 from support.stack import eventually
-from support.stand import Case, one_event
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from support.executions import World
+    from support.log_capture import Watch
     from support.receiver import Receiver
-    from support.watch import Watch
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -11,14 +11,14 @@ import pytest
 from support.faults import answer_lost
 from webhooks.domain.webhook import Registration, Webhook
 from webhooks.ports import WebhookChanges
-from webhooks.services.registry import Registered
 from webhooks.services.upsert import put_webhook
+from webhooks.services.webhooks import Registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -72,7 +72,7 @@ def test_row_61_of_puts_at_once_one_creates_and_the_others_change(
         return answer
 
     case.stand.faults.on("GetItem", seen_by_all, about="id#billing", times=4)
-    registries = [case.stand.fresh("api").registry for _ in range(4)]
+    registries = [case.stand.fresh("api").webhook_service for _ in range(4)]
 
     def put(number: int) -> Registered | Webhook:
         registration = Registration(
@@ -101,7 +101,7 @@ def test_row_61_a_webhook_that_is_renamed_meanwhile_is_not_found(
         answer = send(request)
         with case.stand.faults.out_of_the_way():
             changes = WebhookChanges(external_id="crm")
-            services.registry.update(case.account, created["id"], changes)
+            services.webhook_service.update(case.account, created["id"], changes)
         return answer
 
     case.stand.faults.on("GetItem", renamed_meanwhile, about="id#billing", times=1)
@@ -122,7 +122,7 @@ def test_row_61_an_id_that_another_call_gives_meanwhile_is_not_left_behind(
     def renamed_meanwhile(send: Callable[[Any], Any], request: Any) -> Any:
         with case.stand.faults.out_of_the_way():
             changes = WebhookChanges(external_id="meanwhile")
-            services.registry.update(case.account, created["id"], changes)
+            services.webhook_service.update(case.account, created["id"], changes)
         return send(request)
 
     # Between the call's look at the webhook and its write.

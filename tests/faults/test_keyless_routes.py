@@ -10,7 +10,7 @@ from local import template
 from support.http_api import ApiClient
 
 if TYPE_CHECKING:
-    from support.stand import Case
+    from support.fault_harness import Case
 
 DOCUMENT = "/api/v1/openapi.json"
 PAGES = ("/docs", DOCUMENT, "/dashboard")

@@ -10,15 +10,15 @@ import pytest
 
 from support.certificates import client_context, server_context
 from support.receiver import Answer, local_sender
-from webhooks.adapters.http import GuardedSender
+from webhooks.adapters.http.sender import GuardedSender
 from webhooks.domain.delivery import FailureReason, Status
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -62,7 +62,9 @@ def client(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
 
 @pytest.fixture
 def world(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr("webhooks.adapters.seeded_records.secrets.token_hex", lambda _: "holder")
+    monkeypatch.setattr(
+        "webhooks.adapters.dynamodb.seeded_records.secrets.token_hex", lambda _: "holder"
+    )
     yield World(client)
     empty(client)
 

@@ -9,14 +9,14 @@ import pytest
 
 from support.faults import SDK_TRIES, answer_lost, entries_refused, refused, timed_out
 from support.receiver import Answer
-from webhooks.adapters.items import KEPT_EVENTS
+from webhooks.adapters.dynamodb.item_keys import KEPT_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.faults import Act
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -9,19 +9,19 @@ import pytest
 
 from local.poller import to_record
 from support import samples
+from support.fault_harness import one_event
 from support.faults import refused, timed_out
+from support.killed_process import BEFORE, run_victim
 from support.receiver import Answer
-from support.stand import one_event
-from support.victim import BEFORE, run_victim
 from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT, SUSPICIONS, TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.faults import Act
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

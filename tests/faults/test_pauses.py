@@ -21,8 +21,8 @@ from webhooks.ports import WebhookChanges
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -249,7 +249,7 @@ def test_row_85_an_owner_who_ends_a_pause_has_everything_sent(changes: dict[str,
     story.go_on(60)
     posts = story.posts
     assert story.world.webhook().health.not_before_ms is not None
-    story.registry.update(*OWNER, WebhookChanges(**changes))
+    story.webhook_service.update(*OWNER, WebhookChanges(**changes))
     assert story.world.webhook().health.not_before_ms is None
     story.go_on(120)
     assert story.posts > posts
@@ -261,7 +261,7 @@ def test_row_85_an_owner_who_ends_a_pause_has_everything_sent(changes: dict[str,
 
 
 def unsubscribe(story: Story) -> None:
-    story.registry.update(*OWNER, WebhookChanges(events=("email.bounced",)))
+    story.webhook_service.update(*OWNER, WebhookChanges(events=("email.bounced",)))
 
 
 def test_row_86_retries_of_types_taken_off_are_cancelled() -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import watch
+from support import log_capture
 from support.faults import refused
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -246,10 +246,10 @@ def hook_body(case: Case, hook: Receiver) -> bytes:
 
 
 def test_the_watch_sees_what_a_function_says(case: Case) -> None:
-    observer = case.stand.services("dispatcher").observer
-    observer.log("warning", "a line", field=watch.SECRET)
-    print(watch.RECIPIENT)
-    case.log.raised(ValueError(watch.URL_TOKEN))
+    telemetry = case.stand.services("dispatcher").telemetry
+    telemetry.log("warning", "a line", field=log_capture.SECRET)
+    print(log_capture.RECIPIENT)
+    case.log.raised(ValueError(log_capture.URL_TOKEN))
     expected = ["the webhook's secret", "the token in the webhook's url", "the recipient's address"]
     assert case.log.leaks() == expected
     case.log.forget()

@@ -10,9 +10,9 @@ import pytest
 
 import dispatcher.handler
 from support.backend import sqs_event
+from support.fault_harness import one_event
+from support.killed_process import AFTER, BEFORE, run_victim
 from support.running_out import RunningOut
-from support.stand import one_event
-from support.victim import AFTER, BEFORE, run_victim
 from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS
@@ -21,8 +21,8 @@ from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

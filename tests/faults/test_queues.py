@@ -18,8 +18,8 @@ from webhooks.services.fair_queueing import MOST_UNGROUPED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Request
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -12,15 +12,15 @@ from support.attempts import assert_failed, assert_scheduled, fails, next_one_ar
 from support.certificates import authority, server_context, unknown_authority
 from support.hostile import resets, says
 from support.receiver import Answer, Early, Raw, local_sender
-from webhooks.adapters.connection import new_ssl_context
+from webhooks.adapters.http.connection import new_ssl_context
 from webhooks.domain.delivery import FailureReason, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from support.fault_harness import Case, Stand
     from support.receiver import Receiver, Wire
-    from support.stand import Case, Stand
     from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Wire
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

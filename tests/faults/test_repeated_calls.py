@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import samples, watch
+from support import log_capture, samples
 from support.creating import CALLS, NO_TIME_LEFT, Caller
 from support.faults import (
     EVERY,
@@ -19,17 +19,17 @@ from support.faults import (
     ended_before,
     refused,
 )
+from support.killed_process import AFTER, BEFORE, run_victim
 from support.receiver import Answer as Response
-from support.victim import AFTER, BEFORE, run_victim
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.http_api import Answer
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -71,11 +71,11 @@ def assert_made_once(caller: Caller, kind: str, answer: Answer, more: list[int])
     elif kind == "rotation":
         secrets = caller.secrets(caller.webhook_id)
         assert secrets.current == answer.data["secret"]
-        assert secrets.previous == watch.SECRET
+        assert secrets.previous == log_capture.SECRET
     elif kind == "API key":
-        keyring = caller.case.stand.services("api").keyring
+        api_key_service = caller.case.stand.services("api").api_key_service
         with caller.case.stand.faults.out_of_the_way():
-            found = keyring.authenticate(f"Bearer {answer.data['key']}")
+            found = api_key_service.authenticate(f"Bearer {answer.data['key']}")
         assert found is not None
         assert found.id == answer.data["id"]
     again = caller.make()

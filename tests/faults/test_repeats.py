@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.fault_harness import one_event
 from support.receiver import Answer
-from support.stand import one_event
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Request
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -9,11 +9,11 @@ import pytest
 
 from support import samples
 from support.fakes import FakeJobStore
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.delivery import FailureReason, Outcome, Status, delivery_id
+from webhooks.domain.drain_rate import PATIENCE, SLOWEST
 from webhooks.domain.health import CLEAN
 from webhooks.domain.jobs.replay import Replay, ReplayStatus, select
-from webhooks.domain.pace import PATIENCE, SLOWEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

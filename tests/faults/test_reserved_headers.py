@@ -10,7 +10,7 @@ from support.receiver import Receiver
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
-    from support.stand import Case
+    from support.fault_harness import Case
 
 RESERVED = {
     "X-Real-IP": "192.0.2.1",

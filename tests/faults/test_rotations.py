@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import watch
+from support import log_capture
 from support.faults import SDK_TRIES, answer_lost, refused
 from support.receiver import Answer
 from webhooks.domain.delivery import SignedWith, Status
@@ -24,14 +24,14 @@ from webhooks.domain.errors import (
 from webhooks.domain.seed import Seed
 from webhooks.domain.signing import sendcomms_signature
 from webhooks.domain.webhook import Registration
-from webhooks.services.registry import Rotated
+from webhooks.services.webhooks import Rotated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.http_api import Answer as Response
     from support.receiver import Receiver, Request
-    from support.stand import Case
     from webhooks.domain.webhook import Webhook
 
     MakeReceiver = Callable[..., Receiver]
@@ -68,7 +68,7 @@ def test_row_87_the_answer_to_a_rotation_is_lost(
     rotated = rotate(case, webhook, overlap_seconds=overlap_seconds)
     assert rotated.status == 200, rotated.text
     assert faults.count(operation, webhook.id) >= 2
-    old = (watch.SECRET,) if overlap_seconds else ()
+    old = (log_capture.SECRET,) if overlap_seconds else ()
     assert signing(case, webhook) == (rotated.data["secret"], *old)
     assert ("previous_secret_expires_at" in rotated.data) == bool(overlap_seconds)
     assert "warnings" not in rotated.json
@@ -81,14 +81,14 @@ def test_row_87_a_rotation_without_any_answer_is_made_again_with_its_secret(
 ) -> None:
     """What a repeat with the same `Idempotency-Key` does, in another process and later."""
     webhook = case.webhook(receiver())
-    api = case.stand.services("api").registry
+    api = case.stand.services("api").webhook_service
     owner = (case.account, webhook.id)
     case.stand.faults.on("TransactWriteItems", answer_lost(), about=webhook.id, times=SDK_TRIES)
     seed = Seed(time.time_ns(), lambda _, number: fixed(1)(number))
     with pytest.raises(UnavailableError):
         api.rotate_secret(*owner, seed=seed)
     signs = signing(case, webhook)
-    assert signs == (f"whsec_{'01' * 32}", watch.SECRET)
+    assert signs == (f"whsec_{'01' * 32}", log_capture.SECRET)
 
     again = api.rotate_secret(*owner, seed=replace(seed, repeated=True), force=force)
     assert again is not None
@@ -121,7 +121,7 @@ def test_row_87_the_answer_to_a_registration_is_lost(
     case: Case, receiver: MakeReceiver, external_id: str
 ) -> None:
     case.webhook(receiver())
-    api = case.stand.services("api").registry
+    api = case.stand.services("api").webhook_service
     case.stand.faults.on("TransactWriteItems", answer_lost(), about=case.account, times=1)
     asked = Registration(
         url="https://example.com/hook", events=("email.opened",), external_id=external_id
@@ -155,7 +155,7 @@ def test_row_88_a_rotation_within_the_overlap_is_refused_until_it_is_forced(
     assert first.data["previous_secret_expires_at"] in refused.error["message"]
     assert "force" in refused.error["message"]
     assert rotate(case, webhook, overlap_seconds=0).status == 409
-    assert signing(case, webhook) == (first.data["secret"], watch.SECRET)
+    assert signing(case, webhook) == (first.data["secret"], log_capture.SECRET)
 
     forced = rotate(case, webhook, force=True)
     assert forced.status == 200
@@ -177,7 +177,7 @@ def test_row_88_an_overlap_that_is_over_refuses_nothing(case: Case, receiver: Ma
     assert moved.status == 200
     assert rotate(case, webhook).status == 409
     # Its time passes.
-    later = case.stand.fresh("api").registry
+    later = case.stand.fresh("api").webhook_service
     later._now_ns = lambda: time.time_ns() + 2_000_000_000
     expired = later.rotate_secret(case.account, webhook.id, overlap_seconds=0)
     assert expired is not None
@@ -192,7 +192,7 @@ def test_row_88_of_ten_rotations_at_once_one_is_made(
     case: Case, receiver: MakeReceiver, overlap_seconds: int
 ) -> None:
     webhook = case.webhook(receiver())
-    api = case.stand.services("api").registry
+    api = case.stand.services("api").webhook_service
     gate = Gate(10)
     case.stand.faults.on("GetItem", gate, about=f"{case.account}#rotation", times=10)
 
@@ -210,7 +210,10 @@ def test_row_88_of_ten_rotations_at_once_one_is_made(
     assert overlap_seconds or {type(each) for each in refused} == {RotationConflictError}
     untils = {each.until_ms for each in refused if isinstance(each, OverlapRunningError)}
     assert untils <= {made.previous_until_ms}
-    assert signing(case, webhook) == (made.secret, *([watch.SECRET] if overlap_seconds else []))
+    assert signing(case, webhook) == (
+        made.secret,
+        *([log_capture.SECRET] if overlap_seconds else []),
+    )
     assert case.dispatch(case.message()) == []
 
 
@@ -230,7 +233,7 @@ class Verifying:
     """A receiver that verifies with one secret, refuses with a status, and has bad days."""
 
     def __init__(self, refusal: int) -> None:
-        self.secret = watch.SECRET
+        self.secret = log_capture.SECRET
         self.refusal = refusal
         self.own: int | None = None
         """What it returns to a genuine request; None for 200."""
@@ -337,7 +340,7 @@ def test_row_88_plain_writes_meet_a_rotation_on_their_item(
         assert (changed.status, changed.data["description"]) == (200, f"after {times}")
         faults.on("UpdateItem", refused(CONFLICT), about="failing_since", times=times)
         assert case.dispatch(case.message(f"txn_{times}")) == []
-    stored = case.stand.services("api").registry.get(case.account, webhook.id)
+    stored = case.stand.services("api").webhook_service.get(case.account, webhook.id)
     assert stored is not None
     assert stored.health.failures == 2
     faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=SDK_TRIES)
@@ -355,5 +358,5 @@ def test_row_88_the_time_of_a_rotation_meets_a_transaction(
     rotated = rotate(case, webhook)
     assert rotated.status == 200
     assert case.stand.faults.count("UpdateItem", "updated_at = :now") == 2
-    assert signing(case, webhook) == (rotated.data["secret"], watch.SECRET)
+    assert signing(case, webhook) == (rotated.data["secret"], log_capture.SECRET)
     assert rotate(case, webhook).status == 409

@@ -15,13 +15,13 @@ import pytest
 from benchmarks.peaks import MAX_MIB_OF_ONE, MAX_MIB_OF_TEN
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.ses_record import MAX_RECIPIENTS
-from webhooks.observability import PowertoolsObserver
+from webhooks.observability import PowertoolsTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -58,11 +58,11 @@ def test_row_80_of_an_array_what_does_not_fit_is_dead_lettered_and_the_rest_deli
     first, last = record(case.account, 1, "v", "first"), record(case.account, 1, "v", "last")
     # Of another account, which has no webhook: its events are a hundred times 64 KiB, nearly.
     large = record("acc_other", MAX_RECIPIENTS, "v" * (MAX_BODY_BYTES - 400), "large")
-    too_much = {**large, "mail": {**large["mail"], "messageId": "too-much"}}
-    assert case.dispatch(json.dumps([first, large, too_much, last])) == []
+    is_overloaded = {**large, "mail": {**large["mail"], "messageId": "too-much"}}
+    assert case.dispatch(json.dumps([first, large, is_overloaded, last])) == []
     assert len(posted.requests) == 2
     [(body, reason)] = case.rejected().items()
-    assert (json.loads(body), reason) == (too_much, "too_many_bytes")
+    assert (json.loads(body), reason) == (is_overloaded, "too_many_bytes")
 
 
 @pytest.mark.timeout(300)
@@ -86,13 +86,13 @@ def test_row_80_the_worst_messages_take_no_more_memory_than_there_is() -> None:
 def test_row_81_the_metrics_of_a_large_invocation_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    observer = PowertoolsObserver("dispatcher", "stack")
+    telemetry = PowertoolsTelemetry("dispatcher", "stack")
     context: Any = SimpleNamespace(aws_request_id="r" * 36)
-    with observer.invocation(context):
+    with telemetry.invocation(context):
         for number in range(16_000):
-            observer.trace("event_ids", f"evt_{number:032x}")
-            observer.count("Succeeded")
-            observer.measure("DeliveryLatency", number)
+            telemetry.annotate("event_ids", f"evt_{number:032x}")
+            telemetry.count("Succeeded")
+            telemetry.record_time("DeliveryLatency", number)
     [text] = capsys.readouterr().out.splitlines()
     line = json.loads(text)
     assert len(text) < 256 * 1024

@@ -15,8 +15,8 @@ from webhooks.domain.delivery import FailureReason, Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Wire
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import watch
+from support import log_capture
 from support.attempts import HEAD, assert_failed, assert_scheduled
 from support.hostile import INTERIM, drips, for_ever, silent
 from support.receiver import Answer, Raw, local_sender
@@ -18,8 +18,8 @@ from webhooks.domain.delivery import FailureReason, Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case, Stand
     from support.receiver import Receiver, Script, Wire
-    from support.stand import Case, Stand
     from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
@@ -120,7 +120,7 @@ def test_row_32_a_body_that_drips_is_waited_for_half_a_second(
 def many_bytes() -> Script:
     """400 MB of body, as fast as they are taken."""
     head = HEAD + f"Content-Length: {400 << 20}\r\n\r\n".encode()
-    return Raw(for_ever(head, watch.RECEIVERS_WORDS.encode() * 3000))
+    return Raw(for_ever(head, log_capture.RECEIVERS_WORDS.encode() * 3000))
 
 
 def bomb() -> Script:

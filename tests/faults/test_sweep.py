@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.fault_harness import one_event
 from support.faults import refused
+from support.log_capture import RECIPIENT
 from support.receiver import Answer
-from support.stand import one_event
-from support.watch import RECIPIENT
-from webhooks.adapters import items
-from webhooks.adapters.delivery_items import claim_value
+from webhooks.adapters.dynamodb import item_keys
+from webhooks.adapters.dynamodb.delivery_items import claim_value
 from webhooks.domain.delivery import Claim, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -60,7 +60,7 @@ def failed_once(case: Case, receiver: MakeReceiver, **values: Any) -> Receiver:
     hook = receiver(Answer(500), Answer(204))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    edit(case, items.delivery_key(case.delivery().key), **values)
+    edit(case, item_keys.delivery_key(case.delivery().key), **values)
     case.stand.faults.sent.clear()
     return hook
 
@@ -96,7 +96,7 @@ def test_row_67_a_run_that_died_with_its_claim_is_swept_once_its_lease_is_over(
     )
     case.retry(SWEEP)
     assert starts(case) == []
-    edit(case, items.delivery_key(case.delivery().key), claim=claim(lease_ms - 90_001))
+    edit(case, item_keys.delivery_key(case.delivery().key), claim=claim(lease_ms - 90_001))
     case.retry(SWEEP)
     assert len(starts(case)) == 1
     case.retry(starts(case)[0][1])
@@ -124,7 +124,7 @@ def test_row_67_what_could_not_be_started_is_swept_as_soon_as_it_is_due(
 
 
 def erasure_key(case: Case, erasure_id: str) -> dict[str, Any]:
-    return items.job_key("erasure", case.account, erasure_id)
+    return item_keys.job_key("erasure", case.account, erasure_id)
 
 
 def erase(case: Case) -> Any:
@@ -216,7 +216,7 @@ def test_row_72_the_end_of_a_waiting_deliverys_retention_is_notified_once(
 
     retention_days = case.stand.aws.settings.retention_days
     created_ms = int(time.time() * 1000) - (retention_days - 1) * DAY_MS - 1
-    key = items.delivery_key(waiting.key)
+    key = item_keys.delivery_key(waiting.key)
     edit(case, key, created_at={"N": str(created_ms)}, next_attempt_at=LONG_AGO)
     for _ in range(2):
         case.retry(SWEEP)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.fault_harness import one_event
 from support.receiver import Answer
-from support.stand import one_event
-from webhooks.adapters import items
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb import item_keys
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import SETTLE_SECONDS
 from webhooks.domain.timestamps import to_text
@@ -18,8 +18,8 @@ from webhooks.domain.timestamps import to_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case, Stand
     from support.receiver import Receiver
-    from support.stand import Case, Stand
     from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
@@ -168,7 +168,7 @@ def expire(case: Case) -> None:
     """Put the delivery past its time to live, and leave it in the table as DynamoDB may."""
     case.stand.aws.clients["dynamodb"].update_item(
         TableName="DeliveriesTable",
-        Key=items.delivery_key(case.delivery().key),
+        Key=item_keys.delivery_key(case.delivery().key),
         UpdateExpression="SET expires_at = :past",
         ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 3 * 86_400)}},
     )

@@ -7,10 +7,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from support import watch
+from support import log_capture
+from support.fault_harness import one_event
 from support.receiver import Answer
-from support.stand import one_event
-from webhooks.adapters.http import GuardedSender
+from webhooks.adapters.http.sender import GuardedSender
 from webhooks.domain.delivery import FailureReason, Status
 from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS
 from webhooks.domain.signing import sendcomms_signature, standard_signature
@@ -18,8 +18,8 @@ from webhooks.domain.signing import sendcomms_signature, standard_signature
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver, Request
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -177,9 +177,9 @@ def test_row_50_a_secret_rotated_mid_retry_signs_the_next_attempt(
     sent_at = int(second.headers["webhook-timestamp"])
     assert second.headers["webhook-signature"].split() == [
         standard_signature(secret, second.headers["webhook-id"], sent_at, second.body)
-        for secret in (new, watch.SECRET)
+        for secret in (new, log_capture.SECRET)
     ]
-    old_signature = sendcomms_signature(watch.SECRET, second.body)
+    old_signature = sendcomms_signature(log_capture.SECRET, second.body)
     assert second.headers["x-sendcomms-signature"] == old_signature
     assert new not in case.log.text
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.backend import sqs_event
+from support.fault_harness import one_event
 from support.faults import refused, unprocessed
-from support.stand import one_event
-from support.victim import AFTER, BEFORE, run_victim
+from support.killed_process import AFTER, BEFORE, run_victim
 from webhooks.domain.delivery import Status
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
 
     MakeReceiver = Callable[..., Receiver]
 

@@ -16,7 +16,7 @@ from webhooks.domain.delivery import FailureReason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from webhooks.adapters.http import GuardedSender
+    from webhooks.adapters.http.sender import GuardedSender
 
 # Two requests a case, which cost as much as fifty of the other tests' cases.
 ROUNDS = max(100, CASES // 50)

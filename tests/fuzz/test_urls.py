@@ -16,7 +16,7 @@ from pydantic import HttpUrl, TypeAdapter
 
 from support.fuzzing import SEED, batches
 from support.node import Node
-from webhooks.adapters.names import check_name
+from webhooks.adapters.http.idna import check_international_name
 from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target, parse_url
 
@@ -77,7 +77,7 @@ def judged(url: str) -> Target | None:
     """What a registered url is taken apart to; None where it is refused."""
     try:
         target = parse_url(url)
-        check_name(target)
+        check_international_name(target)
     except InvalidTargetError:
         return None
     return target

@@ -260,14 +260,14 @@ def test_a_bug_is_answered_in_the_envelope_and_tells_nothing(
         msg = "canary: the text of an exception may quote anything"
         raise KeyError(msg)
 
-    monkeypatch.setattr(on_fakes.registry, "page", broken)
+    monkeypatch.setattr(on_fakes.webhook_service, "page", broken)
     answer = acme.call("GET")
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
-    [line] = on_fakes.observer.logged("request_failed")
+    [line] = on_fakes.telemetry.logged("request_failed")
     assert line["error"] == "KeyError"
     assert "broken" in str(line["stack"])
     captured = capfd.readouterr()
-    written = answer.text + repr(on_fakes.observer.lines) + captured.out + captured.err
+    written = answer.text + repr(on_fakes.telemetry.lines) + captured.out + captured.err
     assert "canary:" not in written.replace(
         '    msg = "canary: the text of an exception may quote anything"', ""
     )
@@ -278,7 +278,7 @@ def test_the_log_has_one_line_a_request_without_key_or_url(
 ) -> None:
     acme.call("POST", json=BODY | {"secret": "a-secret-of-the-caller"})
     acme.call("GET", f"{WEBHOOKS}/x")
-    first, second = on_fakes.observer.logged("request")
+    first, second = on_fakes.telemetry.logged("request")
     assert (first["route"], first["status"]) == (f"POST {WEBHOOKS}", 201)
     assert first["account_id"] == "acme"
     assert (second["route"], second["error_code"]) == (
@@ -286,7 +286,7 @@ def test_the_log_has_one_line_a_request_without_key_or_url(
         "webhook_not_found",
     )
     assert first["key_id"] == api_key.key_id(acme.key)
-    logged = repr(on_fakes.observer.lines)
+    logged = repr(on_fakes.telemetry.lines)
     for private in (acme.key, "a-secret-of-the-caller", "hooks.acme.com"):
         assert private not in logged
 
@@ -305,11 +305,11 @@ def test_the_log_names_the_route_and_the_ids_of_gateway_and_lambda_never_the_pat
     on_fakes: ApiOnFakes, acme: ApiClient, method: str, path: str, route: str | None
 ) -> None:
     answer = acme.call(method, path)
-    [line] = on_fakes.observer.logged("request")
+    [line] = on_fakes.telemetry.logged("request")
     assert (line["method"], line["route"], line["status"]) == (method, route, answer.status)
     assert line["request_id"] == answer.headers["X-Request-Id"] == "JKJaXmPLvHcESHA="
     assert line["function_request_id"] == "lambda-request-id"
-    assert "private" not in repr(on_fakes.observer.lines)
+    assert "private" not in repr(on_fakes.telemetry.lines)
 
 
 def test_requests_at_the_same_time_do_not_mix(on_fakes: ApiOnFakes) -> None:

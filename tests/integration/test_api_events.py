@@ -86,7 +86,7 @@ def test_webhooks_that_cannot_be_counted_hinder_no_event(
     answer = acme.call("POST", EVENTS, json=document())
     assert (answer.status, answer.data["status"]) == (202, "accepted")
     assert "webhooks" not in answer.data
-    [line] = on_fakes.observer.logged("webhooks_not_counted")
+    [line] = on_fakes.telemetry.logged("webhooks_not_counted")
     assert line["account_id"] == "acme"
     assert len(on_fakes.events.messages) == 1
 
@@ -121,7 +121,7 @@ def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(
     assert fields == ["[0].transaction_id", "[2].transaction_id"]
     assert all("or leave it out" in warning["message"] for warning in answer.json["warnings"])
     # The function's metrics are written when the call ends.
-    ids, counts = on_fakes.observer.flushed[-1]
+    ids, counts = on_fakes.telemetry.flushed[-1]
     assert ids == {"request_id": answer.headers["X-Request-Id"]}
     assert counts["SharedTransactionIds"] == 2
 

@@ -79,7 +79,7 @@ def test_what_is_stored_before_the_act_shows_nothing_of_what_follows_from_it(
     create = on_fakes.webhooks.create
 
     def created(*values: Any, **named: Any) -> None:
-        seeds.extend(on_fakes.kept_answers.seeds.values())
+        seeds.extend(on_fakes.idempotency_store.seeds.values())
         create(*values, **named)
 
     monkeypatch.setattr(on_fakes.webhooks, "create", created)
@@ -93,7 +93,7 @@ def test_what_is_stored_before_the_act_shows_nothing_of_what_follows_from_it(
         with pytest.raises(ValueError, match="another secret"):
             on_fakes.sealer.unseal(key, "seed of a call", place, sealed)
     assert made.data["secret"] not in text
-    assert on_fakes.kept_answers.seeds == {}
+    assert on_fakes.idempotency_store.seeds == {}
 
 
 def acme_key_id(client: ApiClient) -> str:
@@ -104,10 +104,10 @@ def test_a_changed_record_is_an_error_of_ours_and_nothing_is_made(
     on_fakes: ApiOnFakes, acme: ApiClient
 ) -> None:
     acme.call("POST", json=BODY, headers=MINE)
-    [(key, (fingerprint, kept))] = on_fakes.kept_answers.kept.items()
+    [(key, (fingerprint, kept))] = on_fakes.idempotency_store.kept.items()
     assert kept is not None
     swapped = kept.body.swapcase()
-    on_fakes.kept_answers.kept[key] = (fingerprint, kept._replace(body=swapped))
+    on_fakes.idempotency_store.kept[key] = (fingerprint, kept._replace(body=swapped))
     assert acme.call("POST", json=BODY, headers=MINE).status == 500
     assert len(on_fakes.webhooks.webhooks) == 1
 
@@ -167,10 +167,10 @@ def test_what_is_kept_shows_no_secret_and_no_key(
     on_fakes: ApiOnFakes, acme: ApiClient, path: str, body: Any, shown: str
 ) -> None:
     made = acme.call("POST", path, json=body, headers=MINE)
-    [(_, kept)] = on_fakes.kept_answers.kept.values()
+    [(_, kept)] = on_fakes.idempotency_store.kept.values()
     assert kept is not None
     assert made.data[shown] not in repr(kept)
-    assert acme.key not in repr(on_fakes.kept_answers.kept)
+    assert acme.key not in repr(on_fakes.idempotency_store.kept)
     # The same key, however its header is spaced, opens it.
     spaced = {**MINE, "Authorization": f"bearer  {acme.key} "}
     assert acme.call("POST", path, json=body, headers=spaced).text == made.text
@@ -180,9 +180,9 @@ def test_an_answer_that_was_kept_before_they_were_sealed_is_given_again(
     on_fakes: ApiOnFakes, acme: ApiClient
 ) -> None:
     made = acme.call("POST", json=BODY, headers=MINE)
-    [(key, (fingerprint, kept))] = on_fakes.kept_answers.kept.items()
+    [(key, (fingerprint, kept))] = on_fakes.idempotency_store.kept.items()
     assert kept is not None
-    on_fakes.kept_answers.kept[key] = (fingerprint, kept._replace(body=made.text))
+    on_fakes.idempotency_store.kept[key] = (fingerprint, kept._replace(body=made.text))
     again = acme.call("POST", json=BODY, headers=MINE)
     assert (again.status, again.text) == (201, made.text)
 
@@ -208,7 +208,7 @@ def test_a_call_under_way_is_told_so(
     def in_progress(*_: Any, **__: Any) -> Any:
         raise IdempotencyInProgressError
 
-    monkeypatch.setattr(on_fakes.kept_answers, "once", in_progress)
+    monkeypatch.setattr(on_fakes.idempotency_store, "once", in_progress)
     answer = acme.call("POST", json=BODY, headers=MINE)
     assert (answer.status, answer.error["code"]) == (409, "idempotency_in_progress")
     assert answer.headers["Retry-After"] == "1"
@@ -232,10 +232,10 @@ def test_a_call_that_makes_nothing_takes_no_notice(on_fakes: ApiOnFakes, acme: A
     webhook = acme.call("POST", json=BODY).data
     assert acme.call("GET", headers=MINE).status == 200
     assert acme.call("DELETE", f"{WEBHOOKS}/{webhook['id']}", headers=MINE).status == 200
-    assert on_fakes.kept_answers.kept == {}
+    assert on_fakes.idempotency_store.kept == {}
 
 
 def test_nobody_without_a_key_reaches_the_kept_answers(on_fakes: ApiOnFakes) -> None:
     event = http_api_event("POST", WEBHOOKS, headers=MINE, body="{}")
     assert on_fakes.api(event, LAMBDA_CONTEXT)["statusCode"] == 401
-    assert on_fakes.kept_answers.kept == {}
+    assert on_fakes.idempotency_store.kept == {}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from support import samples
-from webhooks.adapters.api_keys import api_key_item, read_api_key
+from webhooks.adapters.dynamodb.api_keys import api_key_item, read_api_key
 from webhooks.domain.api_key import ApiKey, Scope
 from webhooks.ports import Page
 

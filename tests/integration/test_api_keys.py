@@ -31,7 +31,7 @@ def test_a_key_is_shown_once_and_works(on_fakes: ApiOnFakes, acme: ApiClient) ->
     listed = acme.call("GET", KEYS)
     assert made["key"] not in listed.text
     assert "key_hash" not in listed.text
-    assert made["key"] not in repr(on_fakes.observer.lines)
+    assert made["key"] not in repr(on_fakes.telemetry.lines)
 
 
 def test_keys_are_listed_page_by_page_with_their_last_four(

@@ -157,7 +157,7 @@ def test_an_account_publishes_only_so_many_events_a_minute_and_none_of_a_call_to
     assert (answer.status, answer.error["code"]) == (429, "too_many_events")
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     assert len(api.events.sent) == 30
-    assert api.observer.counts["OverLimitEvents"] == 22
+    assert api.telemetry.counts["OverLimitEvents"] == 22
     # What is less has room, and other accounts have their own.
     assert publish(api, 20).status == 202
     assert len(api.events.sent) == 50
@@ -211,12 +211,12 @@ def test_a_repeated_registration_removes_no_webhook_that_is_there() -> None:
     api = ApiOnFakes(max_webhooks_per_host=2)
     asked = Registration(url="https://a.acme.com/hook", events=("email.opened",))
     seed = Seed(samples.NOW_MS * 1_000_000, lambda _, number: bytes(number))
-    first = api.registry.register("acme", asked, seed=seed)
+    first = api.webhook_service.register("acme", asked, seed=seed)
     api.webhooks.add(
         samples.webhook(9, account_id="acme", url="https://a.acme.com/other"),
         Secrets(samples.SECRET),
     )
-    api.registry._max_webhooks_per_host = 1
-    again = api.registry.register("acme", asked, seed=replace(seed, repeated=True))
+    api.webhook_service._max_webhooks_per_host = 1
+    again = api.webhook_service.register("acme", asked, seed=replace(seed, repeated=True))
     assert again == first
     assert api.webhooks.get("acme", first.webhook.id) == first.webhook

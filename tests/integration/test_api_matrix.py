@@ -119,7 +119,7 @@ class World:
         """Call as acme with a key of one scope; None: without a key."""
         headers = {"Content-Type": "application/json"} if case.body is not None else {}
         if scope is not None:
-            key = self.fakes.keyring.issue("acme", scopes={scope})
+            key = self.fakes.api_key_service.issue("acme", scopes={scope})
             headers["Authorization"] = f"Bearer {key.text}"
         event = http_api_event(
             case.method,
@@ -179,7 +179,7 @@ class World:
         self.fakes.webhooks.add(webhook, Secrets(samples.SECRET))
         delivery = self.fakes.deliveries.create(samples.delivery(number, account_id=account_id))
         replay = self.fakes.replays.start(webhook, since=SINCE, until=None, status=None)
-        key = self.fakes.keyring.issue(account_id, scopes=ALL_SCOPES).key
+        key = self.fakes.api_key_service.issue(account_id, scopes=ALL_SCOPES).key
         return {
             "webhook_id": webhook.id,
             "external_id": own_id,

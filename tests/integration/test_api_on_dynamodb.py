@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from api import handler
 from api.app import Api
 from support.backend import backend
-from support.fakes import FakeJobScheduler, FakeObserver, FakeRateLimitStore
+from support.fakes import FakeJobScheduler, FakeRateLimitStore, FakeTelemetry
 from support.http_api import (
     CURSOR_KEY,
     LAMBDA_CONTEXT,
@@ -21,13 +21,13 @@ from support.http_api import (
 from support.samples import event_document
 from support.stores import webhook_store
 from webhooks import wiring
-from webhooks.adapters.api_keys import DynamoDBApiKeyStore
-from webhooks.adapters.destinations import DynamoDBDestinationStore
+from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
+from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 from webhooks.domain import targets
-from webhooks.services.keyring import Keyring
+from webhooks.services.api_keys import ApiKeyService
 from webhooks.services.own_api import OwnApi
 from webhooks.services.rate_limits import RateLimits
-from webhooks.services.registry import Registry
+from webhooks.services.webhooks import WebhookService
 
 if TYPE_CHECKING:
     import pytest
@@ -37,15 +37,15 @@ BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.b
 
 
 def make_client(dynamodb: Any, account_id: str) -> ApiClient:
-    keyring = Keyring(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
+    api_key_service = ApiKeyService(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
     rate_limits = RateLimits(
-        FakeRateLimitStore(), limits=LIMITS, observer=FakeObserver(), clock=time.time
+        FakeRateLimitStore(), limits=LIMITS, telemetry=FakeTelemetry(), clock=time.time
     )
-    registry = Registry(
+    webhook_service = WebhookService(
         webhook_store(dynamodb),
         recoveries=FakeJobScheduler(),
         rate_limits=rate_limits,
-        observer=FakeObserver(),
+        telemetry=FakeTelemetry(),
         check_url=targets.check_url,
         resolve=lambda _host: ["93.184.216.34"],
         is_public=targets.is_public,
@@ -56,12 +56,12 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
     services = SimpleNamespace(
         docs_page=True,
         own_api=OwnApi(),
-        registry=registry,
-        keyring=keyring,
+        webhook_service=webhook_service,
+        api_key_service=api_key_service,
         rate_limits=rate_limits,
-        observer=FakeObserver(),
+        telemetry=FakeTelemetry(),
     )
-    return ApiClient(Api(services), keyring.issue(account_id).text)
+    return ApiClient(Api(services), api_key_service.issue(account_id).text)
 
 
 def test_a_webhook_lives_from_registration_to_deletion(dynamodb: Any) -> None:
@@ -101,7 +101,7 @@ def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
 ) -> None:
     with backend(monkeypatch) as aws:
         services = aws.services("api")
-        acme = ApiClient(Api(services), services.keyring.issue("acme").text)
+        acme = ApiClient(Api(services), services.api_key_service.issue("acme").text)
         acme.call("GET")
         aws.calls.clear()
         body = {"url": "http://127.0.0.1:9/hook", "events": ["*"]}

@@ -13,7 +13,7 @@ from api.operations import required_scope, routes
 from local import template
 from local.functions import LocalFunction
 from local.gateway import Gateway, GatewayRoute
-from local.serving import LOOPBACK, listen, serve
+from local.servers import LOOPBACK, listen, serve
 from support.http_api import ApiOnFakes, http_api_event
 
 if TYPE_CHECKING:

@@ -118,23 +118,23 @@ def test_an_idempotency_key_means_nothing_here(api: ApiOnFakes) -> None:
     headers = {"Idempotency-Key": "k"}
     answers = [api.acme.call("DELETE", f"{RECIPIENTS}/{n}@x.y", headers=headers) for n in "ab"]
     assert [answer.status for answer in answers] == [202, 202]
-    assert api.kept_answers.kept == {}
+    assert api.idempotency_store.kept == {}
 
 
 def test_nothing_tells_the_address(api: ApiOnFakes) -> None:
     answers = [api.acme.call("DELETE", ANNA), api.acme.call("DELETE", f"{RECIPIENTS}/anna")]
     told = [answer.text for answer in answers]
-    told += [repr(api.observer.lines), repr(api.erasure_store.jobs)]
+    told += [repr(api.telemetry.lines), repr(api.erasure_store.jobs)]
     told += [repr(api.erasure_scheduler.keys), json.dumps(answers[0].headers)]
     assert "anna" not in "".join(told).lower()
-    [line] = [line for line in api.observer.logged("request") if line["status"] == 202]
+    [line] = [line for line in api.telemetry.logged("request") if line["status"] == 202]
     assert line["route"] == "DELETE /api/v1/recipients/{address}"
 
 
 def test_the_log_says_which_key_asked_for_an_erasure(api: ApiOnFakes) -> None:
     erasure = api.acme.call("DELETE", ANNA).data
     api.acme.call("GET", f"{RECIPIENTS}/erasures/{erasure['id']}")
-    asked, followed = api.observer.logged("request")
+    asked, followed = api.telemetry.logged("request")
     [key] = api.acme.call("GET", "/api/v1/api-keys").data
     assert (asked["erasure_id"], asked["key_id"]) == (erasure["id"], key["id"])
     assert "erasure_id" not in followed

@@ -149,7 +149,7 @@ class TestHeaders:
             assert answer.data["header_names"] == ["X-Team", "X-Api-Key"]
         assert acme.call("GET").data[0]["header_names"] == ["X-Team", "X-Api-Key"]
         assert "canary" not in "".join(answer.text for answer in answers) + acme.call("GET").text
-        assert "canary" not in repr(on_fakes.observer.lines)
+        assert "canary" not in repr(on_fakes.telemetry.lines)
         assert stored(on_fakes, webhook_id)[0].headers == headers
 
     def test_a_webhook_without_any_says_nothing_of_them(self, acme: ApiClient) -> None:
@@ -159,7 +159,7 @@ class TestHeaders:
     def test_a_refused_value_is_not_repeated(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
         answer = register(acme, headers={"X-Team": "canary\r\nX-Evil: 1", "Cookie": "canary"})
         assert answer.fields == ["headers.X-Team", "headers.Cookie"]
-        assert "canary" not in answer.text + repr(on_fakes.observer.lines)
+        assert "canary" not in answer.text + repr(on_fakes.telemetry.lines)
         assert not on_fakes.webhooks.webhooks
 
     @pytest.mark.parametrize("name", ["\ud800", "x" * 3000, "\n", ""])
@@ -182,7 +182,7 @@ class TestRotation:
         assert (secrets.current, secrets.previous) == (answer.data["secret"], registered["secret"])
         assert secrets.previous_expires_at_ms == webhook.updated_at_ms + DAY_MS
         shown = acme.call("GET", f"{WEBHOOKS}/{registered['id']}").text
-        assert "whsec_" not in shown + repr(on_fakes.observer.lines)
+        assert "whsec_" not in shown + repr(on_fakes.telemetry.lines)
 
     def test_a_body_is_not_needed(self, acme: ApiClient) -> None:
         assert rotate(acme, registered_id(acme)).status == 200

@@ -179,7 +179,7 @@ def test_what_was_refused_is_not_repeated(on_fakes: ApiOnFakes, acme: ApiClient)
     answer = register(acme, secret="canary\nsecret-value", url="https://canary@acme.com/canary")
     assert answer.status == 422
     assert "canary" not in answer.text
-    assert "canary" not in repr(on_fakes.observer.lines)
+    assert "canary" not in repr(on_fakes.telemetry.lines)
 
 
 def test_many_unknown_fields_do_not_make_a_long_answer(acme: ApiClient) -> None:

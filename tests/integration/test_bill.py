@@ -15,9 +15,9 @@ import pytest
 from benchmarks import idle
 from benchmarks.scenarios import GOLDEN
 from local import template
+from support.service_fixture import World
 from support.stack import ROOT
 from support.translated_template import of_type
-from support.world import World
 
 LOG_BYTES = "log_bytes"
 TOLERANCE = 0.02
@@ -71,7 +71,7 @@ def test_an_idle_stacks_bill_counts_what_the_template_has() -> None:
 def test_a_sweep_that_finds_nothing_publishes_the_metrics_that_are_billed() -> None:
     world = World()
     world.sweep_job.sweep(lambda: 60.0)
-    assert sorted(world.observer.counts) == sorted(idle.SWEEP_METRICS)
+    assert sorted(world.telemetry.counts) == sorted(idle.SWEEP_METRICS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])

@@ -10,7 +10,7 @@ import pytest
 from local import template
 
 if TYPE_CHECKING:
-    from support.walks import States
+    from support.state_coverage import States
 
 
 def unguarded(state: States) -> set[str]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import ses_account
-from local.account import ACCOUNT, REGION
 from local.aws import aws_client
+from local.constants import ACCOUNT, REGION
 from local.resources import STACK_NAME
 from local.stack import LocalStack, StackOptions
+from ops import ses_account
 from support.receiver import Receiver
 from support.samples import SECRET
 from support.stack import Queue, call

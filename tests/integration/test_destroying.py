@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import closing, deployment, destroying, executions, preflight
+from ops import closing, deployment, destroying, executions, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

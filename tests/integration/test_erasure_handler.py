@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import worker.handler
-from local.account import REGION
 from local.aws import aws_client
+from local.constants import REGION
 from local.stack import LocalStack, StackOptions
 from support import samples
 from support.backend import Backend, backend, lambda_context

@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.stores import on_dynamodb, overdue_keys
-from webhooks.adapters import webhook_trail
+from webhooks.adapters.dynamodb import webhook_ids
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.jobs.erasure import (
@@ -147,8 +147,8 @@ def test_a_deleted_webhook_whose_records_are_gone_is_passed_over(
 def test_too_many_of_these_are_passed_over_in_more_than_one_call(
     dynamodb: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_trail, "_DELETED_AT_ONCE", 2)
-    monkeypatch.setattr(webhook_trail, "_DELETED_PAGES", 2)
+    monkeypatch.setattr(webhook_ids, "_DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(webhook_ids, "_DELETED_PAGES", 2)
     stores = on_dynamodb(dynamodb, clock)
     ids = [samples.webhook(number).id for number in range(1, 9)]
     for number in range(1, 9):

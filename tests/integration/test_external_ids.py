@@ -11,7 +11,7 @@ import pytest
 
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
-from webhooks.adapters import items
+from webhooks.adapters.dynamodb import item_keys
 from webhooks.domain.errors import ExternalIdTakenError, LimitReachedError
 from webhooks.domain.shard import Shard
 from webhooks.ports import WebhookChanges
@@ -124,8 +124,8 @@ def test_no_list_and_no_sender_meets_what_holds_an_external_id(stores: Stores) -
 
 def test_what_holds_an_external_id_sorts_after_webhooks_and_before_the_quota() -> None:
     for external_id in ("-", "zzz", "0", "@"):
-        [_, sort] = items.external_id_key("acc_1", external_id).values()
-        assert items.AFTER_ALL_WEBHOOKS < sort["S"] < items.QUOTA
+        [_, sort] = item_keys.external_id_key("acc_1", external_id).values()
+        assert item_keys.AFTER_ALL_WEBHOOKS < sort["S"] < item_keys.QUOTA
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
@@ -167,7 +167,7 @@ def test_changes_and_a_deletion_at_once_leave_no_id_behind(client: Any) -> None:
         stores.webhooks.delete("acc_1", webhook.id)
         assert [found(stores, each) for each in "abc"] == [None, None, None]
         kept = client.scan(TableName="WebhooksTable")["Items"]
-        assert [item["webhook_id"]["S"] for item in kept] == [items.QUOTA]
+        assert [item["webhook_id"]["S"] for item in kept] == [item_keys.QUOTA]
 
 
 def test_the_id_of_a_webhook_that_the_version_before_deleted_is_free(client: Any) -> None:
@@ -175,7 +175,7 @@ def test_the_id_of_a_webhook_that_the_version_before_deleted_is_free(client: Any
     for number, creates in ((1, True), (2, False)):
         gone = create(stores, number, "billing")
         # It deletes the webhook and knows no item of its external id.
-        client.delete_item(TableName="WebhooksTable", Key=items.webhook_key("acc_1", gone.id))
+        client.delete_item(TableName="WebhooksTable", Key=item_keys.webhook_key("acc_1", gone.id))
         if creates:
             webhook = create(stores, 5, "billing")
         else:

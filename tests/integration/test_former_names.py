@@ -17,16 +17,16 @@ import retrier.handler
 import worker.handler
 from local import resources, template
 from local.aws import aws_client, aws_server, invoking
-from local.serving import listen
+from local.servers import listen
 from support import samples
 from support.faults import Faults
 from support.former_executions import DEFINITIONS, NOW_MS, World, former, rendered
 from support.receiver import Answer, Receiver
 from support.state_machines import hurried
-from webhooks.adapters import items
-from webhooks.adapters.delivery_items import delivery_item, read_delivery
-from webhooks.adapters.job_items import CHECKS
-from webhooks.adapters.jobs import DynamoDBJobStore
+from webhooks.adapters.dynamodb import item_keys
+from webhooks.adapters.dynamodb.delivery_items import delivery_item, read_delivery
+from webhooks.adapters.dynamodb.job_items import CHECKS
+from webhooks.adapters.dynamodb.jobs import DynamoDBJobStore
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
 from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id
@@ -299,10 +299,10 @@ def test_a_check_that_the_version_before_recorded_is_read() -> None:
     outcomes = {Probe.VALID: Outcome(FailureReason.RESPONSE_TOO_LARGE, 200, 5)}
     check = Check("acc_1", samples.WEBHOOK_ID, check_id(1, bytes(8)), 1, 1, outcomes=outcomes)
     item = {
-        **items.job_key("check", *check.key),
+        **item_keys.job_key("check", *check.key),
         **CHECKS.attributes(check),
         "status": {"S": check.status.value},
-        **{name: items.number(1) for name in ("created_at", "updated_at", "expires_at")},
+        **{name: item_keys.number(1) for name in ("created_at", "updated_at", "expires_at")},
     }
     client: Any = OneItem(item)
     store = DynamoDBJobStore(client, "DeliveriesTable", CHECKS, retention_days=1, clock=lambda: 0)

@@ -8,10 +8,10 @@ import threading
 from dataclasses import replace
 from typing import Any, cast
 
-from local.cli.listening import Arrived, Forwarder
+from cli.listening import Arrived, Forwarder
 from support import samples
 from support.receiver import local_sender
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.webhook import Destination, Secrets
 
 OWN_HEADERS = {"x-team": "billing", "X-Key": "a=b"}

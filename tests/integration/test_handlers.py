@@ -18,7 +18,7 @@ from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
 from support.stores import webhook_store
-from webhooks.adapters.delivery_items import read_delivery
+from webhooks.adapters.dynamodb.delivery_items import read_delivery
 from webhooks.domain import signing
 from webhooks.domain.delivery import Status
 
@@ -206,7 +206,7 @@ def test_the_api_loads_cryptography_only_once_it_seals() -> None:
         "from webhooks.settings import Settings\n"
         "from webhooks.wiring import Services\n"
         "made = Services('api', Settings(cursor_key=b'k'))\n"
-        "made.registry, made.keyring, made.logbook, made.kept_answers\n"
+        "made.webhook_service, made.api_key_service, made.delivery_log_service, made.idempotency_store\n"
         "print('cryptography' in sys.modules)\n"
         "made.sealer\n"
         "print('cryptography' in sys.modules)\n"

@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.engines import MOTO
-from support.fakes import FakeJobScheduler, FakeObserver, FakeOperationalEvents
+from support.fakes import FakeJobScheduler, FakeOperationalEvents, FakeTelemetry
 from webhooks.domain.health import (
     DISABLE_AFTER_MS,
     FAILURES_TO_OPEN,
@@ -20,7 +20,7 @@ from webhooks.domain.health import (
     Tally,
     Window,
 )
-from webhooks.services.health import HealthKeeper
+from webhooks.services.health import WebhookHealthService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +44,12 @@ class World:
         self.recoveries = FakeJobScheduler()
         self.operational_events = FakeOperationalEvents()
         self.ids = iter(range(1_000_000))
-        self.keeper = HealthKeeper(
+        self.keeper = WebhookHealthService(
             store=stores.health,
             destinations=stores.destinations,
             scheduler=self.recoveries,
             operational_events=self.operational_events,
-            observer=FakeObserver(),
+            telemetry=FakeTelemetry(),
             recovery_schedule=(30.0,),
             clock=lambda: self.now_ms / 1000,
             random=lambda: 0.0,

@@ -1,4 +1,4 @@
-"""What `KeptAnswers` promises, held against the fake and against Powertools on DynamoDB."""
+"""What `IdempotencyStore` promises, held against the fake and against Powertools on DynamoDB."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.engines import FAKE
-from support.fakes import FakeKeptAnswers
+from support.fakes import FakeIdempotencyStore
 from support.stores import BACKENDS, open_dynamodb
-from webhooks.adapters.idempotency import KEPT_SECONDS, PowertoolsKeptAnswers
-from webhooks.adapters.seeded_records import SeededRecords
+from webhooks.adapters.dynamodb.idempotency import KEPT_SECONDS, PowertoolsIdempotencyStore
+from webhooks.adapters.dynamodb.seeded_records import SeededRecords
 from webhooks.domain.errors import (
     IdempotencyConflictError,
     IdempotencyInProgressError,
     LimitReachedError,
     UnavailableError,
 )
-from webhooks.ports import KeptAnswer
+from webhooks.ports import StoredResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from webhooks.ports import KeptAnswers
+    from webhooks.ports import IdempotencyStore
 
 TABLE = "IdempotencyTable"
 KEY = ("acc_1", "key_1", "POST", "/api/v1/webhooks", "mine")
-ANSWER = KeptAnswer(201, '{"secret":"whsec_ä"}')
+ANSWER = StoredResponse(201, '{"secret":"whsec_ä"}')
 
 
 @pytest.fixture(params=BACKENDS)
-def answers(request: pytest.FixtureRequest) -> Iterator[KeptAnswers]:
+def answers(request: pytest.FixtureRequest) -> Iterator[IdempotencyStore]:
     if request.param == FAKE:
-        yield FakeKeptAnswers()
+        yield FakeIdempotencyStore()
     else:
         with open_dynamodb(request.param) as client:
-            yield PowertoolsKeptAnswers(client, TABLE)
+            yield PowertoolsIdempotencyStore(client, TABLE)
 
 
 class Answering:
@@ -47,7 +47,7 @@ class Answering:
         self.seeds: list[str] = []
         self.error = error
 
-    def __call__(self, seed: str) -> KeptAnswer:
+    def __call__(self, seed: str) -> StoredResponse:
         self.calls += 1
         self.seeds.append(seed)
         if self.error is not None:
@@ -56,15 +56,15 @@ class Answering:
 
 
 def once(
-    answers: KeptAnswers,
+    answers: IdempotencyStore,
     answer: Any,
     key: Sequence[str] = KEY,
     *,
     fingerprint: str = "f",
     remaining_ms: int = 15_000,
     seed: str = "a seed",
-) -> KeptAnswer:
-    return answers.once(
+) -> StoredResponse:
+    return answers.get_or_create(
         key,
         fingerprint,
         answer,
@@ -74,7 +74,7 @@ def once(
     )
 
 
-def test_an_answer_is_made_once_and_kept(answers: KeptAnswers) -> None:
+def test_an_answer_is_made_once_and_kept(answers: IdempotencyStore) -> None:
     answer = Answering()
     assert once(answers, answer) == ANSWER
     assert once(answers, answer) == ANSWER._replace(replayed=True)
@@ -83,7 +83,7 @@ def test_an_answer_is_made_once_and_kept(answers: KeptAnswers) -> None:
 
 
 @pytest.mark.parametrize("part", range(len(KEY)))
-def test_every_part_of_the_key_counts(answers: KeptAnswers, part: int) -> None:
+def test_every_part_of_the_key_counts(answers: IdempotencyStore, part: int) -> None:
     answer = Answering()
     once(answers, answer)
     other = (*KEY[:part], "other", *KEY[part + 1 :])
@@ -91,7 +91,7 @@ def test_every_part_of_the_key_counts(answers: KeptAnswers, part: int) -> None:
     assert answer.calls == 2
 
 
-def test_an_answer_that_asks_for_another_try_is_not_kept(answers: KeptAnswers) -> None:
+def test_an_answer_that_asks_for_another_try_is_not_kept(answers: IdempotencyStore) -> None:
     partial = ANSWER._replace(final=False)
     assert once(answers, lambda _: partial) == partial
     whole = Answering()
@@ -100,7 +100,7 @@ def test_an_answer_that_asks_for_another_try_is_not_kept(answers: KeptAnswers) -
     assert whole.calls == 1
 
 
-def test_another_request_with_the_same_key_is_a_conflict(answers: KeptAnswers) -> None:
+def test_another_request_with_the_same_key_is_a_conflict(answers: IdempotencyStore) -> None:
     answer = Answering()
     once(answers, answer)
     with pytest.raises(IdempotencyConflictError):
@@ -109,10 +109,10 @@ def test_another_request_with_the_same_key_is_a_conflict(answers: KeptAnswers) -
     assert once(answers, answer).replayed
 
 
-def test_a_request_while_the_first_is_answered_is_told_so(answers: KeptAnswers) -> None:
+def test_a_request_while_the_first_is_answered_is_told_so(answers: IdempotencyStore) -> None:
     raised = []
 
-    def answer(_: str) -> KeptAnswer:
+    def answer(_: str) -> StoredResponse:
         for fingerprint in ("f", "g"):
             try:
                 once(answers, Answering(), fingerprint=fingerprint)
@@ -124,7 +124,7 @@ def test_a_request_while_the_first_is_answered_is_told_so(answers: KeptAnswers) 
     assert raised == [IdempotencyInProgressError, IdempotencyConflictError]
 
 
-def test_a_request_that_failed_is_made_again_even_if_corrected(answers: KeptAnswers) -> None:
+def test_a_request_that_failed_is_made_again_even_if_corrected(answers: IdempotencyStore) -> None:
     failing = Answering(LimitReachedError("full"))
     with pytest.raises(LimitReachedError, match="full"):
         once(answers, failing)
@@ -137,7 +137,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("error", [Killed(), UnavailableError("no answer")])
 def test_a_call_that_may_have_been_done_goes_on_with_its_seed(
-    answers: KeptAnswers, error: Any
+    answers: IdempotencyStore, error: Any
 ) -> None:
     failing, second = Answering(error), Answering()
     for seed in ("first", "second", "third"):
@@ -148,7 +148,7 @@ def test_a_call_that_may_have_been_done_goes_on_with_its_seed(
     assert failing.seeds + second.seeds == ["first"] * 4
 
 
-def test_a_call_that_was_refused_leaves_no_seed(answers: KeptAnswers) -> None:
+def test_a_call_that_was_refused_leaves_no_seed(answers: IdempotencyStore) -> None:
     failing, second = Answering(LimitReachedError("full")), Answering()
     with pytest.raises(LimitReachedError):
         once(answers, failing, seed="first")
@@ -157,7 +157,7 @@ def test_a_call_that_was_refused_leaves_no_seed(answers: KeptAnswers) -> None:
 
 
 def test_a_call_that_may_have_been_done_is_bound_to_its_body_and_not_forgotten(
-    answers: KeptAnswers,
+    answers: IdempotencyStore,
 ) -> None:
     wrong, refused, last = (
         Answering(UnavailableError("no answer")),
@@ -180,10 +180,10 @@ def test_a_call_that_may_have_been_done_is_bound_to_its_body_and_not_forgotten(
         once(answers, last, fingerprint="g")
 
 
-def test_of_two_calls_that_go_on_at_once_one_does(answers: KeptAnswers) -> None:
+def test_of_two_calls_that_go_on_at_once_one_does(answers: IdempotencyStore) -> None:
     raised = []
 
-    def answer(_: str) -> KeptAnswer:
+    def answer(_: str) -> StoredResponse:
         with pytest.raises(IdempotencyInProgressError):
             once(answers, Answering())
         raised.append(True)
@@ -198,7 +198,7 @@ def test_of_two_calls_that_go_on_at_once_one_does(answers: KeptAnswers) -> None:
 def test_of_two_calls_that_found_the_same_record_one_goes_on(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    answers = PowertoolsIdempotencyStore(dynamodb, TABLE)
     with pytest.raises(Killed):
         once(answers, Answering(Killed()), remaining_ms=-1_000)
     left = SeededRecords._left
@@ -220,9 +220,9 @@ def test_of_two_calls_that_found_the_same_record_one_goes_on(
 def test_a_call_that_is_slower_than_its_time_spoils_nothing(
     dynamodb: Any, error: Exception
 ) -> None:
-    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    answers = PowertoolsIdempotencyStore(dynamodb, TABLE)
 
-    def answer(_: str) -> KeptAnswer:
+    def answer(_: str) -> StoredResponse:
         assert once(answers, Answering()) == ANSWER
         raise error
 
@@ -232,7 +232,7 @@ def test_a_call_that_is_slower_than_its_time_spoils_nothing(
 
 
 def test_a_record_that_the_version_before_left_gets_a_seed(dynamodb: Any) -> None:
-    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    answers = PowertoolsIdempotencyStore(dynamodb, TABLE)
     with pytest.raises(Killed):
         once(answers, Answering(Killed()), remaining_ms=-1_000)
     [item] = dynamodb.scan(TableName=TABLE)["Items"]
@@ -246,14 +246,14 @@ def test_a_record_that_the_version_before_left_gets_a_seed(dynamodb: Any) -> Non
 
 
 def test_a_record_with_its_answer_has_no_seed_any_more(dynamodb: Any) -> None:
-    once(PowertoolsKeptAnswers(dynamodb, TABLE), Answering(), seed="the seed of it")
+    once(PowertoolsIdempotencyStore(dynamodb, TABLE), Answering(), seed="the seed of it")
     [item] = dynamodb.scan(TableName=TABLE)["Items"]
     assert "the seed of it" not in repr(item)
 
 
 def test_a_record_expires_after_a_day_and_holds_hashes_for_names(dynamodb: Any) -> None:
     before = time.time()
-    once(PowertoolsKeptAnswers(dynamodb, TABLE), Answering())
+    once(PowertoolsIdempotencyStore(dynamodb, TABLE), Answering())
     [item] = dynamodb.scan(TableName=TABLE)["Items"]
     assert abs(int(item["expiration"]["N"]) - before - KEPT_SECONDS) < 60
     assert item["id"]["S"].startswith("api#")
@@ -261,7 +261,7 @@ def test_a_record_expires_after_a_day_and_holds_hashes_for_names(dynamodb: Any) 
 
 
 def test_an_expired_record_counts_no_more_though_it_is_still_there(dynamodb: Any) -> None:
-    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    answers = PowertoolsIdempotencyStore(dynamodb, TABLE)
     once(answers, Answering())
     [item] = dynamodb.scan(TableName=TABLE)["Items"]
     item["expiration"] = {"N": str(int(time.time()) - 5)}
@@ -272,9 +272,9 @@ def test_an_expired_record_counts_no_more_though_it_is_still_there(dynamodb: Any
 def test_a_process_that_ended_amid_its_answer_holds_its_key_no_longer_than_it_had(
     dynamodb: Any,
 ) -> None:
-    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    answers = PowertoolsIdempotencyStore(dynamodb, TABLE)
 
-    def killed(_: str) -> KeptAnswer:
+    def killed(_: str) -> StoredResponse:
         raise Killed
 
     for remaining_ms in (15_000, -1_000):
@@ -302,7 +302,7 @@ def test_without_its_table_nothing_is_done(dynamodb: Any) -> None:
     dynamodb.delete_table(TableName=TABLE)
     answer = Answering()
     with pytest.raises(UnavailableError):
-        once(PowertoolsKeptAnswers(dynamodb, TABLE), answer)
+        once(PowertoolsIdempotencyStore(dynamodb, TABLE), answer)
     assert answer.calls == 0
 
 
@@ -312,11 +312,11 @@ def test_what_was_done_is_answered_though_it_cannot_be_kept(
 ) -> None:
     answering = Answering(error)
 
-    def answer(_: str) -> KeptAnswer:
+    def answer(_: str) -> StoredResponse:
         dynamodb.delete_table(TableName=TABLE)
         return answering("")
 
-    answers = PowertoolsKeptAnswers(dynamodb, TABLE)
+    answers = PowertoolsIdempotencyStore(dynamodb, TABLE)
     if error is None:
         assert once(answers, answer) == ANSWER
     else:

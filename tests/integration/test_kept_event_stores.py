@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
-from webhooks.adapters import items
+from webhooks.adapters.dynamodb import item_keys
 from webhooks.domain.operational_event import (
     KEPT_SECONDS,
     KeptEventKey,
@@ -80,7 +80,7 @@ def test_a_kept_event_outlives_its_tries_and_a_later_versions_is_passed_over(bac
     with open_dynamodb(backend) as client:
         stores = on_dynamodb(client, clock)
         stores.kept_events.keep(DOWN)
-        key = items.kept_event_key(DOWN)
+        key = item_keys.kept_event_key(DOWN)
         stored = client.get_item(TableName="DeliveriesTable", Key=key)["Item"]
         assert int(stored["expires_at"]["N"]) > clock() + KEPT_SECONDS
         later = {**stored, "delivery_id": {"S": "0"}, "type": {"S": "webhook.new"}}
@@ -103,7 +103,7 @@ def test_one_that_cannot_be_read_keeps_no_other(backend: str, broken: dict[str, 
     with open_dynamodb(backend) as client:
         stores = on_dynamodb(client, Clock())
         stores.kept_events.keep(DOWN)
-        key = items.kept_event_key(DOWN)
+        key = item_keys.kept_event_key(DOWN)
         stored = client.get_item(TableName="DeliveriesTable", Key=key)["Item"]
         other = {**stored, "delivery_id": {"S": "0"}, **broken}
         other = {name: value for name, value in other.items() if value is not None}

@@ -13,9 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.sqs.models import sqs_backends
 
-from local.account import ACCOUNT, REGION
 from local.aws import aws_client, aws_server
-from local.serving import LOOPBACK, listen
+from local.constants import ACCOUNT, REGION
+from local.servers import LOOPBACK, listen
 from webhooks.adapters.aws import error_code
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def test_a_part_that_does_not_stop_keeps_nobody_waiting(tmp_path: Path) -> None:
 
 
 def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
-    with run_module("local.publish", directory=checkout(tmp_path)) as command:
+    with run_module("ops.publish", directory=checkout(tmp_path)) as command:
         assert command.wait() == 1
         assert "start the stack with make run" in command.errors
         assert command.output == ""
@@ -95,7 +95,7 @@ def test_publishing_a_file_that_cannot_be_read_says_what_to_do(
     file = tmp_path / "bounce.json"
     if content is not None:
         file.write_bytes(content)
-    with run_module("local.publish", "--file", str(file), directory=directory) as command:
+    with run_module("ops.publish", "--file", str(file), directory=directory) as command:
         assert command.wait() == 1
         assert "make publish: the file cannot be read" in command.errors
         assert "Traceback" not in command.errors

@@ -13,9 +13,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import moving
-from local.dead_letters import texts_of
-from local.moving import NotMovedError, move
+from ops import moving
+from ops.dead_letters import texts_of
+from ops.moving import NotMovedError, move
 from support.engines import ELASTICMQ, SQS_ENGINES, open_sqs, unique
 from webhooks.domain.resending import ARRIVED_AT
 

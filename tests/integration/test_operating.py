@@ -16,10 +16,10 @@ import pytest
 from local import template
 from support import samples
 from support.http_api import PROXY_ROUTE, ApiOnFakes
+from support.service_fixture import World
 from support.translated_template import OWN, of_type, properties, resources, text
-from support.world import World
 from webhooks.domain.delivery import FailureReason, Outcome
-from webhooks.observability import PowertoolsObserver
+from webhooks.observability import PowertoolsTelemetry
 from webhooks.services.batches import OLDEST_EVENT_AGE
 from webhooks.services.deliverer import LATENCY
 
@@ -210,13 +210,13 @@ def test_an_expression_uses_the_metrics_beside_it() -> None:
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """What functions write about attempts that fail and succeed, and about what they reject."""
     # A name of its own each time: a logger keeps the output that it was made with.
-    observer: Any = PowertoolsObserver(f"recorded-{uuid4()}")
-    world = World(observer=observer)
+    telemetry: Any = PowertoolsTelemetry(f"recorded-{uuid4()}")
+    world = World(telemetry=telemetry)
     world.add(1, 2)
     blocked = Outcome(FailureReason.BLOCKED_ADDRESS)
     refused = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=12)
     first = samples.webhook(1).url
-    with observer.invocation(CONTEXT):
+    with telemetry.invocation(CONTEXT):
         world.sender.answer = lambda url, _: blocked if url == first else refused
         world.send(samples.event_text(), "not JSON")
         world.sender.answer = lambda *_: Outcome(status_code=200)
@@ -227,8 +227,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 @pytest.fixture
 def calls(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """What the gateway and the function write of calls: the gateway's line, then the function's."""
-    observer: Any = PowertoolsObserver(f"recorded-{uuid4()}")
-    api = ApiOnFakes(observer=observer)
+    telemetry: Any = PowertoolsTelemetry(f"recorded-{uuid4()}")
+    api = ApiOnFakes(telemetry=telemetry)
     written = []
     for number, (method, path) in enumerate([("GET", "/api/v1/webhooks"), ("GET", "/nowhere")]):
         answer = api.acme.call(method, path, request_id=f"call-{number}")

@@ -10,7 +10,7 @@ import pytest
 from support import samples
 from support.jobs import check, erasure, replay
 from support.stores import on_dynamodb, overdue_keys
-from webhooks.adapters.items import delivery_key
+from webhooks.adapters.dynamodb.item_keys import delivery_key
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.jobs.replay import ReplayStatus
 from webhooks.domain.jobs.run import Run

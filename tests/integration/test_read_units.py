@@ -10,7 +10,7 @@ from support import samples
 from support.engines import MOTO
 from support.metered import MeteredClient
 from support.stores import Clock, on_dynamodb, open_dynamodb, webhook_store
-from webhooks.adapters.read_units import MAX_LIST_UNITS, ReadUnits
+from webhooks.adapters.dynamodb.read_units import MAX_LIST_UNITS, ReadUnits
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.selection import Selection
 from webhooks.ports import DeliveryQuery
@@ -100,7 +100,7 @@ def test_a_batch_of_a_walk_is_bounded_and_the_next_goes_on(
     after: str | None = None
     for _ in range(DELIVERIES):
         used = metered.units
-        page = walk.batch("acc_1", samples.WEBHOOK_ID, selection, 100, after)
+        page = walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 100, after)
         assert metered.units - used <= MAX_LIST_UNITS
         found += page.items
         after = page.next

@@ -13,9 +13,9 @@ from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
 from support.stores import webhook_store
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.destinations import DynamoDBDestinationStore
-from webhooks.adapters.health import DynamoDBHealthStore
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
+from webhooks.adapters.dynamodb.health import DynamoDBHealthStore
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
 from webhooks.services.jobs.sweep import Swept

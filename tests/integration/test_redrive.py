@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import redrive
-from local.dead_letters import Tally, texts_of
-from local.outputs import NoStackError
+from ops import redrive
+from ops.dead_letters import Tally, texts_of
+from ops.outputs import NoStackError
 from support import samples
 from support.redriving import EXHAUSTED, NOW_MS, World, dead_letter
 from webhooks.domain.delivery import MAX_ATTEMPTS, Status
@@ -182,10 +182,10 @@ def test_an_interrupted_delivery_is_restarted_only_where_no_execution_goes_on(
 ) -> None:
     retrying = world.put(samples.delivery())
     world.scheduler.start(retrying, delay_seconds=5)
-    assert world.redriver.redrive(retrying.key) is Redriven.UNDER_WAY
+    assert world.redriver.redrive(retrying.key) is Redriven.IN_PROGRESS
     world.scheduler.stop(retrying)
     assert world.redriver.redrive(retrying.key) is Redriven.STARTED
-    assert world.redriver.redrive(retrying.key) is Redriven.UNDER_WAY
+    assert world.redriver.redrive(retrying.key) is Redriven.IN_PROGRESS
 
 
 def test_a_delivery_that_changes_meanwhile_stays_in_the_queue(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import rejected
-from local.dead_letters import texts_of
-from local.outputs import NoStackError
+from ops import rejected
+from ops.dead_letters import texts_of
+from ops.outputs import NoStackError
 from support.redriving import World
 from webhooks.domain.resending import ARRIVED_AT
 

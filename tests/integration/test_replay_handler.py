@@ -13,9 +13,9 @@ from support import samples
 from support.backend import Backend, backend, lambda_context
 from support.receiver import Answer, Receiver
 from support.stores import webhook_store
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.job_items import REPLAYS
-from webhooks.adapters.jobs import DynamoDBJobStore
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb.job_items import REPLAYS
+from webhooks.adapters.dynamodb.jobs import DynamoDBJobStore
 from webhooks.domain.delivery import Status, delivery_id
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id

@@ -33,7 +33,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 @pytest.fixture
 def owner(aws: Backend) -> ApiClient:
     services = aws.services("api")
-    return ApiClient(Api(services), services.keyring.issue("acc_1").text)
+    return ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
 
 
 def register(owner: ApiClient, receiver: Receiver, **fields: Any) -> str:

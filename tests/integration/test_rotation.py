@@ -53,7 +53,7 @@ def deliver(aws: Backend, number: int) -> None:
 
 def test_a_receiver_swaps_its_secret_mid_way_and_misses_nothing(aws: Backend) -> None:
     services = aws.services("api")
-    acme = ApiClient(Api(services), services.keyring.issue("acc_1").text)
+    acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
     code = Swapping()
     with Receiver(code) as receiver:
         webhook = acme.call("POST", json={"url": receiver.url, "events": ["*"]}).data
@@ -80,7 +80,7 @@ def test_a_receiver_swaps_its_secret_mid_way_and_misses_nothing(aws: Backend) ->
 
 def test_without_an_overlap_the_old_secret_ends_at_once(aws: Backend) -> None:
     services = aws.services("api")
-    acme = ApiClient(Api(services), services.keyring.issue("acc_1").text)
+    acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
     code = Swapping()
     with Receiver(code) as receiver:
         webhook = acme.call("POST", json={"url": receiver.url, "events": ["*"]}).data

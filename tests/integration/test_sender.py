@@ -15,8 +15,8 @@ import pytest
 from support.certificates import server_context, unknown_authority
 from support.hostile import resets, says
 from support.receiver import Answer, Raw, Receiver, local_sender
-from webhooks.adapters import connection
-from webhooks.adapters.http import printable, retry_after_seconds
+from webhooks.adapters.http import connection
+from webhooks.adapters.http.sender import printable, retry_after_seconds
 from webhooks.domain.delivery import FailureReason
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.receiver import Request, Script
-    from webhooks.adapters.http import GuardedSender
+    from webhooks.adapters.http.sender import GuardedSender
 
 BODY = '{"event":"email.sent","data":{"to":"zoë@example.com"}}'.encode()
 HEADERS = {"Content-Type": "application/json", "X-SendComms-Event": "email.sent"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from support.receiver import Script, Wire
-    from webhooks.adapters.http import GuardedSender
+    from webhooks.adapters.http.sender import GuardedSender
 
 TRIES = 12
 RECORD = 16_384

@@ -19,9 +19,9 @@ import pytest
 from support.certificates import authority, client_context, server_context
 from support.hostile import says
 from support.receiver import Answer, Raw, Receiver
-from webhooks.adapters import dialer
-from webhooks.adapters.connection import new_ssl_context
-from webhooks.adapters.http import GuardedSender
+from webhooks.adapters.http import dialer
+from webhooks.adapters.http.connection import new_ssl_context
+from webhooks.adapters.http.sender import GuardedSender
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError
 

@@ -13,14 +13,14 @@ import pytest
 
 from support.hostile import INTERIM, drips, for_ever, says, silent
 from support.receiver import Answer, Raw, Receiver, local_sender
-from webhooks.adapters.http import TIMEOUT_SECONDS
+from webhooks.adapters.http.sender import TIMEOUT_SECONDS
 from webhooks.domain.delivery import FailureReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.receiver import Wire
-    from webhooks.adapters.http import GuardedSender
+    from webhooks.adapters.http.sender import GuardedSender
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SHORT_SECONDS = 0.6

@@ -18,8 +18,8 @@ import pytest
 from local import template
 from local.aws import aws_client
 from support.faults import Faults, refused
+from support.state_coverage import States, transitions, walked
 from support.state_machines import ScriptedTask, StateMachine, made_for
-from support.walks import States, transitions, walked
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from api import dashboard_page
 from local import template
 from support.translated_template import properties, translated
 from webhooks.adapters import aws
-from webhooks.adapters.http import TIMEOUT_SECONDS
-from webhooks.domain.pace import MAX_RATE
+from webhooks.adapters.http.sender import TIMEOUT_SECONDS
+from webhooks.domain.drain_rate import MAX_RATE
 from webhooks.domain.resending import GIVES_UP_AFTER_MS
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
 from webhooks.services.deadline import SECONDS_FOR_ONE_ATTEMPT

@@ -12,7 +12,7 @@ import pytest
 from local import template
 from support.translated_template import FUNCTIONS, properties, statements, translated
 from webhooks import wiring
-from webhooks.adapters.http import TIMEOUT_SECONDS, GuardedSender
+from webhooks.adapters.http.sender import TIMEOUT_SECONDS, GuardedSender
 from webhooks.domain import targets
 from webhooks.settings import Settings
 

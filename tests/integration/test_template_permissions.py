@@ -21,10 +21,10 @@ from support.translated_template import (
     translated,
     used_condition_keys,
 )
-from webhooks.adapters import external_ids, items, job_items, webhook_items
-from webhooks.adapters.api_keys import ACCOUNT_INDEX
-from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
-from webhooks.adapters.job_items import JobCodec
+from webhooks.adapters.dynamodb import external_ids, item_keys, job_items, webhook_items
+from webhooks.adapters.dynamodb.api_keys import ACCOUNT_INDEX
+from webhooks.adapters.dynamodb.job_items import JobCodec
+from webhooks.adapters.dynamodb.webhooks import SHOWN_ATTRIBUTES
 from webhooks.domain.rate_limit import RateLimit, RateLimitWindow
 
 EVERYTHING_ALLOWED = {
@@ -247,10 +247,10 @@ def test_the_api_removes_nothing_beside_the_deliveries_but_the_marks_of_replays(
 
     assert list(removing) == ["EndReplays"]
     condition = removing["EndReplays"]["Condition"]
-    owner = items.job_key("replay", "acc_1", "w", "r")["owner"]["S"]
+    owner = item_keys.job_key("replay", "acc_1", "w", "r")["owner"]["S"]
     assert condition == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "*#replay"}}
     assert owner.endswith("#replay")
-    assert not items.owner("acc_1", "w").endswith("#replay")
+    assert not item_keys.owner("acc_1", "w").endswith("#replay")
 
 
 def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> None:
@@ -264,15 +264,17 @@ def test_a_role_that_is_bound_to_partitions_names_those_that_the_keys_have() -> 
     kinds = [each.kind for each in vars(job_items).values() if isinstance(each, JobCodec)]
     assert bound == {
         ("ApiRole", "EndReplays"): "*#replay",
-        ("ApiRole", "CountRateLimits"): f"*{items.RATE_LIMITS}",
+        ("ApiRole", "CountRateLimits"): f"*{item_keys.RATE_LIMITS}",
         ("WorkerRole", "RecordJobs"): [f"*#{kind}" for kind in kinds],
         ("WorkerRole", "EndReplays"): "*#replay",
     }
     assert [each for each in kinds if each == "replay"], "a replay is the kind that is removed"
-    counted = items.rate_limit_key(RateLimitWindow("acc_1", "w", RateLimit.TESTS, 1))["owner"]["S"]
-    assert counted.endswith(items.RATE_LIMITS)
+    counted = item_keys.rate_limit_key(RateLimitWindow("acc_1", "w", RateLimit.TESTS, 1))["owner"][
+        "S"
+    ]
+    assert counted.endswith(item_keys.RATE_LIMITS)
     for kind in kinds:
-        assert items.job_key(kind, "acc_1", "w", "j")["owner"]["S"].endswith(f"#{kind}")
+        assert item_keys.job_key(kind, "acc_1", "w", "j")["owner"]["S"].endswith(f"#{kind}")
 
 
 def test_the_worker_lists_an_accounts_webhooks_by_nothing_but_their_ids() -> None:

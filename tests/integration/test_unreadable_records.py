@@ -18,16 +18,16 @@ import worker.handler
 from api.app import Api
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
-from support.broken import NEWER, WAYS, break_item, break_record
+from support.corrupt_records import NEWER, WAYS, break_item, break_record
 from support.http_api import ApiClient
 from support.receiver import Receiver
 from support.stores import on_dynamodb
-from webhooks.adapters import webhook_items
+from webhooks.adapters.dynamodb import webhook_items
 from webhooks.domain.delivery import Delivery, DeliveryKey, Status, delivery_id
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit
 from webhooks.domain.selection import Selection
-from webhooks.observability import PowertoolsObserver
+from webhooks.observability import PowertoolsTelemetry
 from webhooks.ports import DeliveryQuery, Page
 from webhooks.services.jobs.sweep import Swept
 
@@ -142,7 +142,9 @@ def test_a_walk_goes_past_what_cannot_be_read_and_says_so(
     after, more = None, True
     while more:
         selection = Selection(*EVER, statuses)
-        batches.append(stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, limit, after))
+        batches.append(
+            stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, limit, after)
+        )
         after, more = batches[-1].next, batches[-1].next is not None
     walked = [one for batch in batches for one in batch.items]
     assert walked == [deliveries[1], deliveries[3]]
@@ -160,7 +162,7 @@ def test_a_walk_of_all_statuses_finds_those_that_this_version_does_not_know(
     newer = WAYS["a status of a newer version"]
     break_record(stores.deliveries, numbered(1).key, newer)
     selection = Selection(*EVER, tuple(Status))
-    batch = stores.walk.batch("acc_1", samples.WEBHOOK_ID, selection, 10)
+    batch = stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 10)
     assert batch == ([], None, [numbered(1).key])
 
 
@@ -179,7 +181,7 @@ def receiver() -> Iterator[Receiver]:
 def services_of(aws: Backend, function: str) -> Services:
     """Return a function's services; a logger keeps the output that it was made with, so its own."""
     services = aws.services(function)
-    services.observer = PowertoolsObserver(f"recorded-{uuid4()}")
+    services.telemetry = PowertoolsTelemetry(f"recorded-{uuid4()}")
     return services
 
 
@@ -314,7 +316,7 @@ def test_its_owner_sees_the_others_and_an_error_for_it_alone(
     register(aws, receiver, "acc_1")
     broken, whole = put(aws, 1, breaks=True), put(aws, 2)
     services = services_of(aws, "api")
-    acme = ApiClient(Api(services), services.keyring.issue("acc_1").text)
+    acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
     path = f"/api/v1/webhooks/{samples.WEBHOOK_ID}/deliveries"
     capsys.readouterr()
     listed = acme.call("GET", path)

@@ -16,11 +16,11 @@ import pytest
 
 from api import dashboard_page
 from api.schemas.webhooks import RegisteredWebhookOut, WebhookChangesIn, WebhookIn, WebhookOut
+from cli import commands, webhook_options
 from local import template
-from local.cli import commands, webhook_options
 from support import samples
-from webhooks.adapters import webhook_items
-from webhooks.adapters.dynamodb import SHOWN_ATTRIBUTES
+from webhooks.adapters.dynamodb import webhook_items
+from webhooks.adapters.dynamodb.webhooks import SHOWN_ATTRIBUTES
 from webhooks.domain.targets import check_url
 from webhooks.domain.webhook import Registration, Settings, Webhook
 from webhooks.domain.webhook_fields import (
@@ -245,7 +245,7 @@ def test_the_command_line_changes_and_clears_every_field(field: Field) -> None:
     }.get(field.kind, ("text", "text"))
     parser = commands.parser()
     changes = webhook_options.given(parser.parse_args(["edit", "x", option, word]))
-    assert changes == {field.name: value}, f"take {field.kind} in local/cli/webhook_options.py"
+    assert changes == {field.name: value}, f"take {field.kind} in cli/webhook_options.py"
     if field.kind is not Kind.URL:
         created = webhook_options.given(parser.parse_args(["create", "url", option, word]))
         assert created == {"url": "url", "events": ["*"]} | changes

@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.stores import DYNAMODBS, Clock, on_dynamodb, open_dynamodb
-from webhooks.adapters import items
+from webhooks.adapters.dynamodb import item_keys
 from webhooks.domain.errors import LimitReachedError, OverlapRunningError, RotationConflictError
 from webhooks.domain.rotation import Refusals, Rotation
 from webhooks.domain.shard import Shard, divide
@@ -88,7 +88,7 @@ def test_a_webhook_that_cannot_be_read_keeps_no_event_from_its_answer(events: An
         stores = on_dynamodb(client, Clock())
         stores.webhooks.create(samples.webhook(1, events=("*",)), samples.SECRET, limit=5)
         stores.webhooks.create(samples.webhook(2), samples.SECRET, limit=5)
-        key = items.webhook_key("acc_1", samples.webhook(2).id)
+        key = item_keys.webhook_key("acc_1", samples.webhook(2).id)
         stored = client.get_item(TableName="WebhooksTable", Key=key)["Item"]
         del stored["events"]
         changed = stored if events is None else {**stored, "events": events}
@@ -260,7 +260,7 @@ def test_a_secret_that_went_missing_is_restored_once(engine: str) -> None:
         stores.webhooks.create(webhook, samples.SECRET, limit=5)
         client.update_item(
             TableName="WebhooksTable",
-            Key=items.webhook_key("acc_1", webhook.id),
+            Key=item_keys.webhook_key("acc_1", webhook.id),
             UpdateExpression="REMOVE secret SET previous_secret = :old",
             ExpressionAttributeValues={":old": {"S": "the-secret-before"}},
         )

@@ -24,9 +24,9 @@ from support import samples
 from support.backend import lambda_context
 from support.drawing import as_read, event_data
 from support.engines import DYNAMODB_LOCAL
-from support.fakes import FakeObserver
+from support.fakes import FakeTelemetry
 from support.faults import Faults, answer_lost
-from webhooks.adapters import delivery_items, items, webhook_items
+from webhooks.adapters.dynamodb import delivery_items, item_keys, webhook_items
 from webhooks.adapters.sqs import SQSEventQueue, SQSRejectedMessages
 from webhooks.adapters.stepfunctions import (
     StepFunctionsJobScheduler,
@@ -136,7 +136,7 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
     }
     replay_job = SimpleNamespace(key_type=ReplayKey, step=lambda *_: NextStep(1.0))
     jobs = JobRunner({Action.REPLAY: lambda: cast("Job", replay_job)})
-    services: Any = SimpleNamespace(observer=_observer(), jobs=jobs)
+    services: Any = SimpleNamespace(telemetry=_telemetry(), jobs=jobs)
     after = worker.handler.handle(state, lambda_context(), services)
     assert after["decision"] == "continue"
     assert_startable(after["name"], json.dumps(after["input"]))
@@ -145,14 +145,14 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
 def test_the_state_of_the_largest_delivery_is_small() -> None:
     verdict = Verdict(Decision.DEAD_LETTER, largest_delivery())
     decided = SimpleNamespace(retry=lambda *_, **__: verdict)
-    services: Any = SimpleNamespace(observer=_observer(), retrier=decided, jobs=JobRunner({}))
+    services: Any = SimpleNamespace(telemetry=_telemetry(), retrier=decided, jobs=JobRunner({}))
     state = {"version": 1, **largest_delivery().key._asdict(), "attempt": 10, "seconds": 5}
     after = worker.handler.handle(state, lambda_context(), services)
     assert after["dead_letter"]["attempts"] == len(largest_delivery().attempts)
     assert len(json.dumps(after)) < 2048
 
 
-def _observer() -> Any:
+def _telemetry() -> Any:
     return SimpleNamespace(invocation=lambda _, **_ids: nullcontext())
 
 
@@ -188,7 +188,7 @@ def largest_delivery() -> Delivery:
 
 
 def test_the_largest_delivery_fits_in_an_item() -> None:
-    assert items.item_size(delivery_items.delivery_item(largest_delivery(), 0)) < MAX_ITEM_BYTES
+    assert item_keys.item_size(delivery_items.delivery_item(largest_delivery(), 0)) < MAX_ITEM_BYTES
 
 
 def test_the_largest_delivery_is_written_and_read(
@@ -321,7 +321,7 @@ def test_a_page_that_a_megabyte_cuts_short_says_that_there_is_more(
 @given(event_data(any_text).map(as_read))
 def test_published_events_are_messages_that_sqs_takes(data: dict[str, Any]) -> None:
     client: Any = Recorder()
-    publisher = Publisher(SQSEventQueue(client, "url"), FakeObserver(), clock=lambda: 1e9)
+    publisher = Publisher(SQSEventQueue(client, "url"), FakeTelemetry(), clock=lambda: 1e9)
     document = {"event": "email.sent", "data": data}
     [published] = publisher.publish("acc_1", [document])
     assert published.error is None

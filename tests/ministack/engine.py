@@ -124,7 +124,7 @@ class Engine:
         return done.stdout
 
     def _deployment(self, command: str, *options: str) -> None:
-        module = (sys.executable, "-m", "local.deployment", command)
+        module = (sys.executable, "-m", "ops.deployment", command)
         self.run(*module, "--stage", "dev", "--sam", str(SAM), "--yes", *options)
 
     def __enter__(self) -> Self:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from soak.receivers import ReceiptKey
-from webhooks.adapters.delivery_items import read_delivery
-from webhooks.adapters.items import owner
+from webhooks.adapters.dynamodb.delivery_items import read_delivery
+from webhooks.adapters.dynamodb.item_keys import owner
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from pathlib import Path
 from random import Random
 from typing import IO, TYPE_CHECKING, Any
 
-from local.account import REGION
-from local.api_key import KeysTable, issue
 from local.aws import aws_client
-from local.redrive import Wanted, redrive_events, stack_of
+from local.constants import REGION
 from local.stack import LocalStack, StackOptions
+from ops.api_key import KeysTable, issue
+from ops.redrive import Wanted, redrive_events, stack_of
 from soak.dispatchers import Dispatchers, make_soak_handler
 from soak.ledger import Ledger, draw_up, first_retries
 from soak.outages import STATE_FILE, Outages, Service, Switch

@@ -17,7 +17,7 @@ from soak.receivers import Receipt, ReceiptKey, Receivers
 from support import samples
 from support.engines import MOTO
 from support.stores import open_dynamodb
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 from webhooks.domain import signing
 from webhooks.domain.delivery import Status
 

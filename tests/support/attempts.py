@@ -8,8 +8,8 @@ from support.receiver import Answer
 from webhooks.domain.delivery import FailureReason, Status
 
 if TYPE_CHECKING:
+    from support.fault_harness import Case
     from support.receiver import Receiver
-    from support.stand import Case
     from webhooks.domain.delivery import Delivery
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

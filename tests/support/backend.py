@@ -186,7 +186,7 @@ def _delete_tables(client: Any) -> None:
 @contextmanager
 def _moto() -> Iterator[str]:
     """Serve moto, empty, its writes atomic as AWS's are; yields its url."""
-    from local.atomic import one_at_a_time
+    from local.moto_locks import one_at_a_time
 
     url = _server()
     with one_at_a_time():

@@ -15,7 +15,7 @@ from webhooks.services.reader import Message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from support.world import World
+    from support.service_fixture import World
 
 NOW_MS = samples.NOW_MS
 

@@ -10,12 +10,12 @@ from support.fakes import (
     Failures,
     FakeJobScheduler,
     FakeJobStore,
-    FakeObserver,
     FakeRateLimitStore,
+    FakeTelemetry,
     FakeWebhookStore,
 )
 from support.http_api import LIMITS
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.jobs.check import Check, Probe, Verdict, judge
 from webhooks.domain.rate_limit import RateLimit
@@ -125,14 +125,14 @@ class World:
         self.receiver = ReceiverOf(verify)
         self.store = FakeJobStore[Check]()
         self.scheduler = FakeJobScheduler()
-        self.observer = FakeObserver()
+        self.telemetry = FakeTelemetry()
         self.checks = CheckService(
             store=self.store,
             scheduler=self.scheduler,
             rate_limits=RateLimits(
                 FakeRateLimitStore(),
                 limits=LIMITS | {RateLimit.TESTS: 2},
-                observer=self.observer,
+                telemetry=self.telemetry,
                 clock=self.clock,
             ),
             now_ns=lambda: self.now_ms * 1_000_000,
@@ -142,7 +142,7 @@ class World:
             destinations=self.webhooks,
             sender=self.receiver,
             pauses=self.services.pauses,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self.clock,
         )
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from support import samples
 from support.http_api import Answer, ApiClient, http_api_event
-from webhooks.adapters.api_keys import ACCOUNT_INDEX
+from webhooks.adapters.dynamodb.api_keys import ACCOUNT_INDEX
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
-    from support.stand import Case
+    from support.fault_harness import Case
     from webhooks.domain.webhook import Secrets
 
 URL = "http://127.0.0.1:9/hook"
@@ -90,7 +90,7 @@ class Caller:
                     status=Status.EXHAUSTED,
                     created_at_ms=int(time.time() * 1000),
                 )
-                self.case.stand.services("api").logbook._deliveries.create(delivery)
+                self.case.stand.services("api").delivery_log_service._deliveries.create(delivery)
                 names["delivery"] = delivery.id
         text = json.dumps(self.call.body)
         path = self.call.path

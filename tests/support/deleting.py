@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.destroying import Destruction
+from ops.destroying import Destruction
 from support.fakes.deletion import (
     RETRIES,
     STACK,

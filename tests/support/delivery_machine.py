@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support import samples
 from support.fakes import FakeRateLimitStore
 from support.fakes.schedulers import Name
+from support.service_fixture import World
 from support.watched_deliveries import (
     Executions,
     Inline,
@@ -21,15 +22,14 @@ from support.watched_deliveries import (
     Recoveries,
     Recovering,
 )
-from support.world import World
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.redriver import Redriver
-from webhooks.services.registry import Registry
 from webhooks.services.retrier import Decision
+from webhooks.services.webhooks import WebhookService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,16 +65,16 @@ class DeliveryMachine(RuleBasedStateMachine):
             service._threads = Inline()  # type: ignore[assignment]
         for number in (1, 2):
             self.world.add(number, account_id=f"acc_{number}")
-        self.registry = Registry(
+        self.webhook_service = WebhookService(
             self.world.store,
             recoveries=self.recoveries,
             rate_limits=RateLimits(
                 FakeRateLimitStore(),
                 limits={RateLimit.ENABLES: 1_000_000},
-                observer=self.world.observer,
+                telemetry=self.world.telemetry,
                 clock=self.world.clock,
             ),
-            observer=self.world.observer,
+            telemetry=self.world.telemetry,
             check_url=lambda _: None,
             resolve=lambda _: [],
             is_public=lambda _: True,

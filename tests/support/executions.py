@@ -13,9 +13,9 @@ import worker.handler
 from local.aws import aws_client
 from support import engines
 from support.backend import Backend, backend, lambda_context
+from support.fault_harness import PATH, Stand
 from support.ministack_machines import made_on_ministack
 from support.receiver import Receiver
-from support.stand import PATH, Stand
 from support.state_machines import ScriptedTask, StateMachine, made_for
 from webhooks.domain.jobs import Action
 from webhooks.settings import Settings

@@ -17,9 +17,9 @@ from local.functions import LocalFunction
 from support import samples
 from support.backend import LOOPBACK
 from support.faults import SDK_TRIES, Faults, refused
+from support.state_coverage import walked
 from support.state_machines import StateMachine
-from support.walks import walked
-from webhooks.adapters.dynamodb import DynamoDBWebhookStore
+from webhooks.adapters.dynamodb.webhooks import DynamoDBWebhookStore
 from webhooks.domain.delivery import delivery_id
 from webhooks.settings import Settings
 from webhooks.wiring import Services

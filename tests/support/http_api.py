@@ -15,27 +15,27 @@ from support.fakes import (
     FakeApiKeyStore,
     FakeDeliveryStore,
     FakeEventQueue,
+    FakeIdempotencyStore,
     FakeJobScheduler,
     FakeJobStore,
-    FakeKeptAnswers,
-    FakeObserver,
     FakeRateLimitStore,
     FakeScheduler,
+    FakeTelemetry,
     FakeWebhookStore,
 )
 from webhooks.adapters.sealing import AesGcmSealer
 from webhooks.domain import targets
 from webhooks.domain.api_key import ALL_SCOPES, Scope
 from webhooks.domain.rate_limit import RateLimit
-from webhooks.services.delivery_log import Logbook
+from webhooks.services.api_keys import ApiKeyService
+from webhooks.services.delivery_log import DeliveryLogService
 from webhooks.services.jobs.check import CheckService
 from webhooks.services.jobs.erasure import ErasureService
 from webhooks.services.jobs.replay import ReplayService
-from webhooks.services.keyring import Keyring
 from webhooks.services.own_api import OwnApi
 from webhooks.services.publisher import Publisher
 from webhooks.services.rate_limits import RateLimits
-from webhooks.services.registry import Registry
+from webhooks.services.webhooks import WebhookService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -186,21 +186,21 @@ class ApiOnFakes:
     recovery_scheduler: FakeJobScheduler = field(default_factory=FakeJobScheduler)
     keys: FakeApiKeyStore = field(default_factory=FakeApiKeyStore)
     events: FakeEventQueue = field(default_factory=FakeEventQueue)
-    kept_answers: FakeKeptAnswers = field(default_factory=FakeKeptAnswers)
+    idempotency_store: FakeIdempotencyStore = field(default_factory=FakeIdempotencyStore)
     sealer: AesGcmSealer = field(default_factory=AesGcmSealer)
-    observer: FakeObserver = field(default_factory=FakeObserver)
+    telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
     looked_up: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.own_api = OwnApi(OWN_DOMAIN)
         self.rate_limits = RateLimits(
-            self.rate_limit_store, limits=self.limits, observer=self.observer, clock=time.time
+            self.rate_limit_store, limits=self.limits, telemetry=self.telemetry, clock=time.time
         )
-        self.registry = Registry(
+        self.webhook_service = WebhookService(
             self.webhooks,
             recoveries=self.recovery_scheduler,
             rate_limits=self.rate_limits,
-            observer=self.observer,
+            telemetry=self.telemetry,
             check_url=lambda url: self.own_api.check(targets.parse_url(url)),
             resolve=self.resolve,
             is_public=targets.is_public,
@@ -208,12 +208,12 @@ class ApiOnFakes:
             max_webhooks_per_host=self.max_webhooks_per_host,
             cursor_key=CURSOR_KEY,
         )
-        self.logbook = Logbook(
+        self.delivery_log_service = DeliveryLogService(
             self.deliveries,
             self.deliveries,
             self.scheduler,
             rate_limits=self.rate_limits,
-            observer=self.observer,
+            telemetry=self.telemetry,
             cursor_key=CURSOR_KEY,
         )
         self.checks = CheckService(
@@ -222,10 +222,10 @@ class ApiOnFakes:
         self.erasures = ErasureService(
             store=self.erasure_store, scheduler=self.erasure_scheduler, rate_limits=self.rate_limits
         )
-        self.keyring = Keyring(self.keys, cursor_key=CURSOR_KEY)
+        self.api_key_service = ApiKeyService(self.keys, cursor_key=CURSOR_KEY)
         self.publisher = Publisher(
             self.events,
-            self.observer,
+            self.telemetry,
             rate_limits=self.rate_limits,
             subscriptions=self.webhooks,
         )
@@ -241,7 +241,7 @@ class ApiOnFakes:
 
     def client(self, account_id: str, scopes: AbstractSet[Scope] = ALL_SCOPES) -> ApiClient:
         """Make a key for an account and return its client."""
-        return ApiClient(self.api, self.keyring.issue(account_id, scopes=scopes).text)
+        return ApiClient(self.api, self.api_key_service.issue(account_id, scopes=scopes).text)
 
     def resolve(self, host: str) -> Sequence[str]:
         """Look a name up in `addresses`; names that are not there have none."""

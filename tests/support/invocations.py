@@ -38,7 +38,7 @@ class World:
         self._services: dict[str, Services] = {}
         self._events = itertools.count(1)
         self._api = Api(self.services("api"))
-        self.key = self.services("api").keyring.issue("acc_1").text
+        self.key = self.services("api").api_key_service.issue("acc_1").text
 
     def services(self, function: str) -> Services:
         if function not in self._services:

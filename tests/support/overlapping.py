@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
 from webhooks.domain.webhook import Secrets

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from support import samples
 from support.fakes import FakeJobScheduler, FakeRateLimitStore
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import Status
 from webhooks.domain.errors import TooManyEnablesError
 from webhooks.domain.health import RecoveryKey
@@ -27,8 +27,8 @@ from webhooks.domain.retry import (
 from webhooks.ports import WebhookChanges
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.reader import Message
-from webhooks.services.registry import Registry
 from webhooks.services.retrier import Decision, Machine
+from webhooks.services.webhooks import WebhookService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,18 +86,18 @@ class Story:
         return sum(delivery.status is Status.SUCCEEDED for delivery in stored)
 
     @cached_property
-    def registry(self) -> Registry:
+    def webhook_service(self) -> WebhookService:
         """Takes the owner's calls."""
-        return Registry(
+        return WebhookService(
             self.world.store,
             recoveries=self.world.recoveries,
             rate_limits=RateLimits(
                 FakeRateLimitStore(),
                 limits={RateLimit.ENABLES: 60},
-                observer=self.world.observer,
+                telemetry=self.world.telemetry,
                 clock=self.world.clock,
             ),
-            observer=self.world.observer,
+            telemetry=self.world.telemetry,
             check_url=lambda _: None,
             resolve=lambda _: [],
             is_public=lambda _: True,
@@ -173,7 +173,7 @@ class Story:
 
     def _change(self, changes: WebhookChanges) -> None:
         try:
-            self.registry.update(*OWNER, changes)
+            self.webhook_service.update(*OWNER, changes)
         except TooManyEnablesError:
             self.refused += 1
 

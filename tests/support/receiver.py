@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import ssl
     from typing import BinaryIO
 
-    from webhooks.adapters.http import GuardedSender
+    from webhooks.adapters.http.sender import GuardedSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def loopback_target(url: str) -> Target:
 
 def local_sender(**options: Any) -> GuardedSender:
     """Return the real sender, allowed to reach receivers on this machine and their certificates."""
-    from webhooks.adapters.http import GuardedSender
+    from webhooks.adapters.http.sender import GuardedSender
 
     settings: dict[str, Any] = {
         "allowed": lambda _: True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from local import redrive
+from ops import redrive
 from support import samples
 from support.engines import unique
 from support.fakes import FakeDeliveryStore, FakeScheduler

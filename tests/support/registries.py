@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.fakes import FakeJobScheduler, FakeObserver, FakeRateLimitStore
+from support.fakes import FakeJobScheduler, FakeRateLimitStore, FakeTelemetry
 from webhooks.domain import targets
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.webhook import Registration
 from webhooks.services.rate_limits import RateLimits
-from webhooks.services.registry import Registry
+from webhooks.services.webhooks import WebhookService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,17 +29,17 @@ def make_registry(
     recoveries: FakeJobScheduler | None = None,
     enables: int = 60,
     now_ns: Callable[[], int] = lambda: NOW_NS,
-) -> Registry:
-    return Registry(
+) -> WebhookService:
+    return WebhookService(
         store,
         recoveries=recoveries or FakeJobScheduler(),
         rate_limits=RateLimits(
             FakeRateLimitStore(),
             limits={RateLimit.ENABLES: enables},
-            observer=FakeObserver(),
+            telemetry=FakeTelemetry(),
             clock=lambda: now_ns() / 1e9,
         ),
-        observer=FakeObserver(),
+        telemetry=FakeTelemetry(),
         check_url=targets.check_url,
         resolve=lambda _host: addresses,
         is_public=targets.is_public,

@@ -22,12 +22,13 @@ import dispatcher.handler
 import retrier.handler
 import worker.handler
 from api.app import Api
-from local import handover, resources, template
+from local import resources, template
 from local.aws import aws_client, aws_server, invoking
 from local.functions import LocalFunction
 from local.poller import failed_ids, to_record
-from local.redrive import Stack, Wanted, redrive_deliveries
-from local.serving import listen
+from local.servers import listen
+from ops import handover
+from ops.redrive import Stack, Wanted, redrive_deliveries
 from support.backend import LOOPBACK
 from support.former_functions import Former, former_environment
 from support.former_release import unpack
@@ -251,7 +252,7 @@ class Releases:
         if self._is_former:
             key = self.former.call("issue_key", {"account_id": account_id})
         else:
-            key = self.services["api"].keyring.issue(account_id, "tests").text
+            key = self.services["api"].api_key_service.issue(account_id, "tests").text
         return ApiClient(self.api, key)
 
     @property

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from local.deployment import stage_of
-from local.rollback import Rollback
+from ops.deployment import stage_of
+from ops.rollback import Rollback
 from support import former_release
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from support import samples
 from support.invocations import WEBHOOKS, names, now
 from support.receiver import Answer, Receiver
-from webhooks.adapters import webhook_items
+from webhooks.adapters.dynamodb import webhook_items
 from webhooks.domain.health import FAILURES_TO_OPEN, WARN_AFTER_MS
 from webhooks.domain.shard import MOST_AT_ONCE
 from webhooks.services.jobs.sweep import Swept

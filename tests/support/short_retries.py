@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from support.receiver import Answer
-from webhooks.adapters import items
-from webhooks.adapters.delivery_items import claim_value
+from webhooks.adapters.dynamodb import item_keys
+from webhooks.adapters.dynamodb.delivery_items import claim_value
 from webhooks.domain.delivery import Claim
 from webhooks.domain.jobs import Action
 from webhooks.services.retrier import LEASE_SECONDS
 
 if TYPE_CHECKING:
-    from support.stand import Case
+    from support.fault_harness import Case
     from webhooks.wiring import Services
 
 SCHEDULE = (5.0, 5.0, 300.0)
@@ -46,7 +46,7 @@ def claimed_by_another(case: Case, count: int = 1, lease_seconds: float = LEASE_
     until_ms = int((time.time() + lease_seconds) * 1000)
     case.stand.aws.clients["dynamodb"].update_item(
         TableName=case.stand.aws.settings.deliveries_table,
-        Key=items.delivery_key(case.delivery().key),
+        Key=item_keys.delivery_key(case.delivery().key),
         UpdateExpression="SET claim = :claim",
         ExpressionAttributeValues={":claim": claim_value(Claim("dead", until_ms, count))},
     )

@@ -30,13 +30,13 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from local.api_key import KeysTable, issue
 from local.aws import aws_client
-from local.outputs import of_deployed, of_local
+from ops.api_key import KeysTable, issue
+from ops.outputs import of_deployed, of_local
 from support.program import Program
 from support.recorded_calls import Resources, read_calls
 from support.samples import event_document
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import DeliveryKey
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from unittest import mock
 from local import resources, template
 from local.aws import aws_client, aws_server, invoking
 from local.functions import LocalFunction
-from local.serving import listen
+from local.servers import listen
 from support.stack import eventually
 from webhooks.domain.jobs import Action
 

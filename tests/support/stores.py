@@ -15,13 +15,13 @@ from uuid import uuid4
 import boto3
 from moto import mock_aws
 
-from local.atomic import one_at_a_time
+from local.moto_locks import one_at_a_time
 from support import samples
 from support.engines import DYNAMODB_LOCAL, FAKE, MOTO, VARIABLES
 from support.fakes import (
     FakeApiKeyStore,
+    FakeDeliveryReader,
     FakeDeliveryStore,
-    FakeDeliveryWalk,
     FakeHealthStore,
     FakeHostTurns,
     FakeJobStore,
@@ -30,26 +30,26 @@ from support.fakes import (
     FakeOverdueJobs,
     FakePauseStore,
     FakeRateLimitStore,
+    FakeWebhookIds,
     FakeWebhookStore,
-    FakeWebhookTrail,
 )
 from support.tables import create_tables
-from webhooks.adapters.api_keys import DynamoDBApiKeyStore
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
-from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
-from webhooks.adapters.destinations import DynamoDBDestinationStore
-from webhooks.adapters.dynamodb import DynamoDBWebhookStore
-from webhooks.adapters.health import DynamoDBHealthStore
-from webhooks.adapters.host_turns import DynamoDBHostTurns
-from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
-from webhooks.adapters.jobs import DynamoDBJobStore
-from webhooks.adapters.kept_events import DynamoDBKeptOperationalEvents
-from webhooks.adapters.overdue import DynamoDBOverdueDeliveries, DynamoDBOverdueJobs
-from webhooks.adapters.pauses import DynamoDBPauseStore
-from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
-from webhooks.adapters.subscriptions import DynamoDBSubscriptions
-from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
+from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb.delivery_log import DynamoDBDeliveryLog
+from webhooks.adapters.dynamodb.delivery_reader import DynamoDBDeliveryReader
+from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
+from webhooks.adapters.dynamodb.health import DynamoDBHealthStore
+from webhooks.adapters.dynamodb.host_turns import DynamoDBHostTurns
+from webhooks.adapters.dynamodb.job_items import CHECKS, ERASURES, REPLAYS
+from webhooks.adapters.dynamodb.jobs import DynamoDBJobStore
+from webhooks.adapters.dynamodb.kept_events import DynamoDBKeptOperationalEvents
+from webhooks.adapters.dynamodb.overdue import DynamoDBOverdueDeliveries, DynamoDBOverdueJobs
+from webhooks.adapters.dynamodb.pauses import DynamoDBPauseStore
+from webhooks.adapters.dynamodb.rate_limits import DynamoDBRateLimitStore
+from webhooks.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
+from webhooks.adapters.dynamodb.webhook_ids import DynamoDBWebhookIds
+from webhooks.adapters.dynamodb.webhooks import DynamoDBWebhookStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from webhooks.ports import (
         ApiKeyStore,
         DeliveryLog,
+        DeliveryReader,
         DeliveryStore,
-        DeliveryWalk,
         DestinationStore,
         HealthStore,
         HostTurns,
@@ -74,8 +74,8 @@ if TYPE_CHECKING:
         OverdueJobs,
         RateLimitStore,
         Subscriptions,
+        WebhookIds,
         WebhookStore,
-        WebhookTrail,
     )
     from webhooks.ports.pauses import PauseStore
 
@@ -95,12 +95,12 @@ class Stores(NamedTuple):
     overdue: OverdueDeliveries
     overdue_jobs: OverdueJobs
     log: DeliveryLog
-    walk: DeliveryWalk
+    walk: DeliveryReader
     replays: JobStore[Replay]
     api_keys: ApiKeyStore
     checks: JobStore[Check]
     erasures: JobStore[Erasure]
-    trail: WebhookTrail
+    trail: WebhookIds
     rate_limits: RateLimitStore
     pauses: PauseStore
     subscriptions: Subscriptions
@@ -162,12 +162,12 @@ def on_fakes() -> Stores:
         overdue=FakeOverdueDeliveries(deliveries),
         overdue_jobs=FakeOverdueJobs(replays, checks, erasures),
         log=deliveries,
-        walk=FakeDeliveryWalk(deliveries),
+        walk=FakeDeliveryReader(deliveries),
         replays=replays,
         api_keys=FakeApiKeyStore(),
         checks=checks,
         erasures=erasures,
-        trail=FakeWebhookTrail(webhooks),
+        trail=FakeWebhookIds(webhooks),
         rate_limits=FakeRateLimitStore(),
         pauses=FakePauseStore(health),
         subscriptions=webhooks,
@@ -187,12 +187,12 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         overdue=DynamoDBOverdueDeliveries(client, table),
         overdue_jobs=DynamoDBOverdueJobs(client, table, (REPLAYS, ERASURES, CHECKS)),
         log=DynamoDBDeliveryLog(client, table, deliveries, clock=clock),
-        walk=DynamoDBDeliveryWalk(client, table, deliveries, clock=clock),
+        walk=DynamoDBDeliveryReader(client, table, deliveries, clock=clock),
         replays=DynamoDBJobStore(client, table, REPLAYS, retention_days=30, clock=clock),
         api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
         checks=DynamoDBJobStore(client, table, CHECKS, retention_days=30, clock=clock),
         erasures=DynamoDBJobStore(client, table, ERASURES, retention_days=30, clock=clock),
-        trail=DynamoDBWebhookTrail(client, "WebhooksTable", table, clock=clock),
+        trail=DynamoDBWebhookIds(client, "WebhooksTable", table, clock=clock),
         rate_limits=DynamoDBRateLimitStore(client, table),
         pauses=DynamoDBPauseStore(client, "WebhooksTable"),
         subscriptions=DynamoDBSubscriptions(client, "WebhooksTable"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.health import Circuit, Health, RecoveryKey
 from webhooks.domain.overdue import GRACE_SECONDS
 

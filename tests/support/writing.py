@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from support import samples
 from support.stores import Clock, Stores, on_dynamodb
-from webhooks.adapters.idempotency import PowertoolsKeptAnswers
-from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
+from webhooks.adapters.dynamodb.idempotency import PowertoolsIdempotencyStore
+from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
 from webhooks.domain.api_key import ApiKey
 from webhooks.domain.errors import LimitReachedError, UnavailableError
 from webhooks.domain.event import Event, EventType, Holder
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 from webhooks.domain.rate_limit import RateLimit, window_at
-from webhooks.ports import KeptAnswer, UnstartedRecovery, WebhookChanges
+from webhooks.ports import StoredResponse, UnstartedRecovery, WebhookChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ HOLDER = Holder("batch-1", NOW_MS)
 NOTICE = OperationalEvent(OperationalEventType.WEBHOOK_DOWN, *OWNER, NOW_MS, {"failures": 10})
 WINDOW = window_at("acc_1", "account", RateLimit.TESTS, NOW_MS / 1000)
 API_KEY = ApiKey("hash-1", "key-1", "acc_1", "billing", "abcd", NOW_MS)
-ANSWER = KeptAnswer(201, "{}")
+ANSWER = StoredResponse(201, "{}")
 
 
 class World:
@@ -46,7 +46,7 @@ class World:
         self.client = client
         self.stores: Stores = on_dynamodb(client, Clock())
         self.ses = DynamoDBSesAccountStore(client, "WebhooksTable")
-        self.answers = PowertoolsKeptAnswers(client, "IdempotencyTable")
+        self.answers = PowertoolsIdempotencyStore(client, "IdempotencyTable")
 
     def created(self, **changes: Any) -> None:
         self.stores.webhooks.create(samples.webhook(**changes), samples.SECRET, limit=5)
@@ -96,13 +96,13 @@ class World:
     def once(self, error: Exception | None = None, remaining_ms: int = 15_000) -> Any:
         """Answer a call under an `Idempotency-Key`; returns the error where it raises one."""
 
-        def answer(_: str) -> KeptAnswer:
+        def answer(_: str) -> StoredResponse:
             if error is not None:
                 raise error
             return ANSWER
 
         try:
-            return self.answers.once(
+            return self.answers.get_or_create(
                 ("key",),
                 "fingerprint",
                 answer,

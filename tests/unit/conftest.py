@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.cli import client
+from cli import client
 from support import samples
 from support.api_wire import API_URL, WEBHOOK, Wire
 from support.http_api import ApiOnFakes

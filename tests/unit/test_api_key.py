@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from local import api_key as command
+from ops import api_key as command
 from support.fakes import FakeApiKeyStore
 from support.tables import create_tables
-from webhooks.adapters.api_keys import DynamoDBApiKeyStore
+from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
 from webhooks.domain import api_key
 from webhooks.domain.api_key import Scope
 from webhooks.domain.errors import InvalidInputError
-from webhooks.services.keyring import Keyring
+from webhooks.services.api_keys import ApiKeyService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,8 @@ def store() -> FakeApiKeyStore:
 
 
 @pytest.fixture
-def keyring(store: FakeApiKeyStore) -> Keyring:
-    return Keyring(store, now_ns=lambda: NOW_NS)
+def api_key_service(store: FakeApiKeyStore) -> ApiKeyService:
+    return ApiKeyService(store, now_ns=lambda: NOW_NS)
 
 
 @pytest.fixture
@@ -66,8 +66,10 @@ def test_a_key_needs_40_random_bytes() -> None:
         api_key.compose(bytes(39))
 
 
-def test_only_the_hash_of_a_key_is_kept(store: FakeApiKeyStore, keyring: Keyring) -> None:
-    text, key = keyring.issue("acme", "billing")
+def test_only_the_hash_of_a_key_is_kept(
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
+) -> None:
+    text, key = api_key_service.issue("acme", "billing")
     assert store.keys == {hashlib.sha256(text.encode()).hexdigest(): key}
     assert (key.account_id, key.name, key.last_four) == ("acme", "billing", text[-4:])
     assert key.created_at_ms == 1_766_359_512_006
@@ -75,51 +77,53 @@ def test_only_the_hash_of_a_key_is_kept(store: FakeApiKeyStore, keyring: Keyring
     assert text not in repr(store.keys)
 
 
-def test_every_key_is_another(keyring: Keyring) -> None:
-    assert len({keyring.issue("acme").text for _ in range(10)}) == 10
+def test_every_key_is_another(api_key_service: ApiKeyService) -> None:
+    assert len({api_key_service.issue("acme").text for _ in range(10)}) == 10
 
 
 @pytest.mark.parametrize("account_id", ["", "a#b", "a b", "x" * 65, "é", "acme\n", "a/b"])
 def test_an_account_has_a_plain_name(
-    store: FakeApiKeyStore, keyring: Keyring, account_id: str
+    store: FakeApiKeyStore, api_key_service: ApiKeyService, account_id: str
 ) -> None:
     with pytest.raises(InvalidInputError):
-        keyring.issue(account_id)
+        api_key_service.issue(account_id)
     assert not store.keys
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "two\nlines"])
-def test_a_keys_name_is_a_short_line(keyring: Keyring, name: str) -> None:
+def test_a_keys_name_is_a_short_line(api_key_service: ApiKeyService, name: str) -> None:
     with pytest.raises(InvalidInputError):
-        keyring.issue("acme", name)
+        api_key_service.issue("acme", name)
 
 
-def test_a_key_is_recognised(keyring: Keyring) -> None:
-    text, key = keyring.issue("acme")
-    keyring.issue("globex")
+def test_a_key_is_recognised(api_key_service: ApiKeyService) -> None:
+    text, key = api_key_service.issue("acme")
+    api_key_service.issue("globex")
     for header in (f"Bearer {text}", f"bearer   {text} "):
-        found = keyring.authenticate(header)
+        found = api_key_service.authenticate(header)
         assert found is not None
         assert (found.id, found.account_id) == (key.id, "acme")
 
 
-def test_an_account_may_have_several_keys(keyring: Keyring) -> None:
-    for text, key in (keyring.issue("acme"), keyring.issue("acme")):
-        assert keyring.authenticate(f"Bearer {text}") == key
+def test_an_account_may_have_several_keys(api_key_service: ApiKeyService) -> None:
+    for text, key in (api_key_service.issue("acme"), api_key_service.issue("acme")):
+        assert api_key_service.authenticate(f"Bearer {text}") == key
 
 
-def test_a_revoked_key_is_not_recognised(store: FakeApiKeyStore, keyring: Keyring) -> None:
-    text, key = keyring.issue("acme")
+def test_a_revoked_key_is_not_recognised(
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
+) -> None:
+    text, key = api_key_service.issue("acme")
     store.keys[key.key_hash] = replace(key, revoked_at_ms=1)
-    assert keyring.authenticate(f"Bearer {text}") is None
+    assert api_key_service.authenticate(f"Bearer {text}") is None
 
 
 def test_a_key_found_under_anothers_hash_is_not_recognised(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
-    text, key = keyring.issue("acme")
+    text, key = api_key_service.issue("acme")
     store.keys[key.key_hash] = replace(key, key_hash="0" * 64)
-    assert keyring.authenticate(f"Bearer {text}") is None
+    assert api_key_service.authenticate(f"Bearer {text}") is None
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_whatever_is_no_key_costs_one_look_up_and_says_nothing(header: str) -> N
         def get(self, key_hash: str) -> None:
             looked_up.append(key_hash)
 
-    assert Keyring(CountingStore()).authenticate(header) is None
+    assert ApiKeyService(CountingStore()).authenticate(header) is None
     assert len(looked_up) == 1
 
 
@@ -156,7 +160,7 @@ def test_the_command_makes_a_key_for_the_stack_on_this_machine(
     assert command.main(["--account", "acme", "--name", "laptop"]) == 0
     printed = capsys.readouterr()
     text = printed.out.strip()
-    key = Keyring(DynamoDBApiKeyStore(client, "ApiKeysTable")).authenticate(f"Bearer {text}")
+    key = ApiKeyService(DynamoDBApiKeyStore(client, "ApiKeysTable")).authenticate(f"Bearer {text}")
     assert key is not None
     assert (key.account_id, key.name) == ("acme", "laptop")
     assert text not in printed.err
@@ -178,7 +182,7 @@ def test_the_command_makes_a_key_for_a_deployed_stack(capsys: pytest.CaptureFixt
     arguments = ["--account", "acme", "--stack", "webhooks-dev", "--scopes", "publish,read"]
     assert command.main(arguments) == 0
     text = capsys.readouterr().out.strip()
-    key = Keyring(DynamoDBApiKeyStore(client, "ApiKeysTable")).authenticate(f"Bearer {text}")
+    key = ApiKeyService(DynamoDBApiKeyStore(client, "ApiKeysTable")).authenticate(f"Bearer {text}")
     assert key is not None
     assert key.scopes == {Scope.PUBLISH, Scope.READ}
 

@@ -9,8 +9,8 @@ import pytest
 
 from support import samples
 from support.batching import Queue, broken, event, fail, handle, posted
+from support.service_fixture import World
 from support.ses_records import text_of
-from support.world import World
 from webhooks.domain.delivery import Status
 from webhooks.domain.event import accept
 from webhooks.domain.resending import (
@@ -46,7 +46,7 @@ def test_a_message_that_failed_is_sent_again_and_is_done(world: World) -> None:
         broken(1).body, "acc_broken", delay_seconds=5, arrived_at_ms=NOW_MS, tries=1
     )
     assert posted(world) == ["txn_2"]
-    assert world.observer.counts["ResentMessages"] == 1
+    assert world.telemetry.counts["ResentMessages"] == 1
     assert world.received.deleted == []
 
 
@@ -89,7 +89,7 @@ def test_after_four_days_a_message_is_dead_lettered_with_what_a_redrive_needs(
     assert (rejected.body, rejected.group) == (broken(1).body, "acc_broken")
     assert rejected.arrived_at_ms == NOW_MS
     assert world.queue.sent == []
-    assert world.observer.counts["RejectedGaveUp"] == 1
+    assert world.telemetry.counts["RejectedGaveUp"] == 1
 
 
 def test_a_message_given_up_that_cannot_be_dead_lettered_is_received_again(world: World) -> None:
@@ -113,7 +113,7 @@ def test_the_age_of_the_oldest_event_is_measured_from_its_first_arrival(world: W
     world.now_ms = NOW_MS + 90_000
     handle(world, event(1), event(2, arrived_at_ms=NOW_MS - 5_000))
     handle(world, event(3, arrived_at_ms=world.now_ms + 4_000))
-    assert world.observer.times[OLDEST_EVENT_AGE] == [95_000, 0]
+    assert world.telemetry.times[OLDEST_EVENT_AGE] == [95_000, 0]
 
 
 def test_half_an_hour_of_our_own_trouble_dead_letters_nothing(world: World) -> None:

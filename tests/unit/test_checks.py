@@ -289,7 +289,7 @@ def test_no_secret_and_no_signature_is_kept_or_logged() -> None:
         if part
     ]
     assert len(signatures) == 2 * (len(Probe) - 1)
-    told = f"{check!r}{judge(check.outcomes)!r}{world.observer!r}{vars(world.observer)!r}"
+    told = f"{check!r}{judge(check.outcomes)!r}{world.telemetry!r}{vars(world.telemetry)!r}"
     assert world.webhook.id in told
     for told_nowhere in (samples.SECRET, *signatures):
         assert told_nowhere not in told

@@ -13,10 +13,10 @@ import pytest
 import requests
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
-from local.cli import client, commands
-from local.cli.client import Access, Api, ApiError, NotConfiguredError, find_access
-from local.cli.listening import Arrived, Forwarder, Listener
-from local.cli.screen import Screen, cell
+from cli import client, commands
+from cli.client import Access, Api, ApiError, NotConfiguredError, find_access
+from cli.listening import Arrived, Forwarder, Listener
+from cli.screen import Screen, cell
 from support import samples
 from support.api_wire import API_URL, WEBHOOK, Wire, response
 from support.receiver import Answer, Receiver

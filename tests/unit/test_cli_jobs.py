@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from local.cli import commands
-from local.cli.progress import Progress
+from cli import commands
+from cli.progress import Progress
 from support import samples
 from support.api_wire import WEBHOOK
 from support.terminal import Terminal

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from local.cli import commands
+from cli import commands
 from support import samples
 from support.api_wire import WEBHOOK
 from webhooks.domain.webhook import Secrets

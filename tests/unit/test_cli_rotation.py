@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local.cli import commands
+from cli import commands
 from support.api_wire import WEBHOOK
 
 if TYPE_CHECKING:

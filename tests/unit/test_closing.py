@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from local import executions
-from local.destroying import QUIET_SECONDS, NotDestroyedError
+from ops import executions
+from ops.destroying import QUIET_SECONDS, NotDestroyedError
 from support.deleting import AtOnce, Operator, with_retries
 from support.fakes.deletion import (
     API,

@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 from moto import mock_aws
 
-from local.credentials import Caller, CredentialsError, caller
+from ops.credentials import Caller, CredentialsError, caller
 
 REGION = "eu-central-1"
 

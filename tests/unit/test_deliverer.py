@@ -72,7 +72,7 @@ def test_a_receiver_that_has_moved_is_offered_the_new_one_inside_the_same_attemp
     assert world.signed_with() == [OLD, NEW]
     assert {headers["X-SendComms-Attempt"] for _, _, headers in world.posts} == {"1"}
     assert len({body for _, body, _ in world.posts}) == 1
-    assert world.observer.logged("attempt_failed") == []
+    assert world.telemetry.logged("attempt_failed") == []
 
 
 def test_a_success_with_the_new_secret_ends_the_overlap(world: World) -> None:
@@ -90,7 +90,7 @@ def test_an_overlap_that_could_not_be_ended_costs_a_request_and_no_delivery(worl
     world.store.failures.plan("end_overlap", True)
     assert world.attempt().status is Status.SUCCEEDED
     assert world.secrets.previous == OLD
-    [line] = world.observer.logged("overlap_not_ended")
+    [line] = world.telemetry.logged("overlap_not_ended")
     assert OLD not in str(line)
     assert NEW not in str(line)
     assert world.attempt().status is Status.SUCCEEDED
@@ -182,7 +182,7 @@ def test_a_webhooks_own_headers_are_not_logged(world: World) -> None:
     world.store.add(replace(WEBHOOK, headers={"X-Canary": "canary"}), Secrets(NEW))
     world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=500)
     world.attempt()
-    assert "canary" not in repr(world.observer.lines).lower()
+    assert "canary" not in repr(world.telemetry.lines).lower()
     assert "canary" not in repr(world.store.webhooks).lower()
 
 

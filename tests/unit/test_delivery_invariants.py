@@ -116,19 +116,19 @@ class Deliveries(DeliveryMachine):
     @rule(number=webhooks, active=st.booleans())
     def an_owner_switches(self, number: int, active: bool) -> None:
         with suppress(UnavailableError):
-            self.registry.update(*_owner(number), WebhookChanges(active=active))
+            self.webhook_service.update(*_owner(number), WebhookChanges(active=active))
 
     @rule(number=webhooks)
     def an_owner_moves(self, number: int) -> None:
         with suppress(UnavailableError):
             changes = WebhookChanges(url=samples.webhook(number).url)
-            self.registry.update(*_owner(number), changes)
+            self.webhook_service.update(*_owner(number), changes)
 
     @rule(number=webhooks, really=st.sampled_from([False] * 5 + [True]))
     def an_owner_deletes(self, number: int, really: bool) -> None:
         if really:
             with suppress(UnavailableError):
-                self.registry.delete(*_owner(number))
+                self.webhook_service.delete(*_owner(number))
 
     @rule(number=webhooks, event=st.integers(41, 45))
     def a_secret_goes_missing(self, number: int, event: int) -> None:
@@ -140,7 +140,7 @@ class Deliveries(DeliveryMachine):
     @rule(number=webhooks)
     def an_owner_rotates_the_secret(self, number: int) -> None:
         with suppress(UnavailableError, OverlapRunningError):
-            self.registry.rotate_secret(*_owner(number))
+            self.webhook_service.rotate_secret(*_owner(number))
 
     @rule(
         number=webhooks,
@@ -162,10 +162,10 @@ class Deliveries(DeliveryMachine):
         def act() -> object:
             self.world.now_ms += 1
             if what == "rotates":
-                return self.registry.rotate_secret(*owner, force=True)
+                return self.webhook_service.rotate_secret(*owner, force=True)
             if what == "deletes":
-                return self.registry.delete(*owner)
-            return self.registry.update(*owner, changes[what])
+                return self.webhook_service.delete(*owner)
+            return self.webhook_service.update(*owner, changes[what])
 
         self.meanwhile.append(act)
         self.answers[number] = outcome
@@ -201,7 +201,7 @@ class Deliveries(DeliveryMachine):
     @invariant()
     def no_bug_showed(self) -> None:
         assert [
-            line for line in self.world.observer.logged("message_failed") if "stack" in line
+            line for line in self.world.telemetry.logged("message_failed") if "stack" in line
         ] == []
 
     @invariant()
@@ -233,7 +233,7 @@ class Deliveries(DeliveryMachine):
         assert self.unfinished == []
         self.nothing_wrong_was_written_or_sent()
         # Without a fault of ours, and with nobody who stops what runs, nothing is ever overdue.
-        assert self.interfered or self.world.observer.counts.get("OverdueDeliveries", 0) == 0
+        assert self.interfered or self.world.telemetry.counts.get("OverdueDeliveries", 0) == 0
         for key, delivery in self.store.watched.items():
             name = Name(key, delivery.generation)
             told = self.dead_letters[name] == 1
@@ -243,9 +243,9 @@ class Deliveries(DeliveryMachine):
         for number in (1, 2):
             found = self.world.store.destination(*_owner(number))
             if found is not None and found.secrets.current is None:
-                self.registry.rotate_secret(*_owner(number))
+                self.webhook_service.rotate_secret(*_owner(number))
             if found is not None and not found.webhook.active:
-                self.registry.update(*_owner(number), WebhookChanges(active=True))
+                self.webhook_service.update(*_owner(number), WebhookChanges(active=True))
 
 
 def _owner(number: int) -> tuple[str, str]:

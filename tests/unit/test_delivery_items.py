@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from support import samples
-from webhooks.adapters.delivery_items import delivery_item, read_delivery
+from webhooks.adapters.dynamodb.delivery_items import delivery_item, read_delivery
 from webhooks.domain.delivery import SignedWith
 
 RETENTION_SECONDS = 30 * 86_400

@@ -13,9 +13,9 @@ import pytest
 from moto import mock_aws
 
 from e2e import conftest
-from local import deployment
-from local.deployment import Deployment, DeploymentError, stage_of
-from local.outputs import of_deployed
+from ops import deployment
+from ops.deployment import Deployment, DeploymentError, stage_of
+from ops.outputs import of_deployed
 from support.stack import ROOT, AnyStack
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def test_the_suite_finds_its_way_about_a_deployed_stack(cloudformation: Any) -> 
 def test_the_command_shows_its_progress_at_a_terminal() -> None:
     # In a process of its own: here the tests' settings have put the core on the path.
     script = (
-        "import io; from local.destroying import Progress; "
+        "import io; from ops.destroying import Progress; "
         "terminal = type('Terminal', (io.StringIO,), {'isatty': lambda self: True}); "
         "Progress(terminal()).tell('counting')"
     )

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from local import executions, template
-from local.destroying import QUIET_SECONDS, NotDestroyedError
+from local import template
+from ops import executions
+from ops.destroying import QUIET_SECONDS, NotDestroyedError
 from support.deleting import AtOnce, Operator, with_retries
 from support.fakes.deletion import (
     API,

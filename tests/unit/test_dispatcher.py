@@ -123,7 +123,7 @@ def test_a_webhook_without_a_secret_is_never_sent_an_unsigned_request(world: Wor
     assert world.send(samples.event_text()) == []
     assert world.sender.posts == []
     assert (world.only().status, world.only().reason) == (Status.WAITING, "secret_missing")
-    assert world.observer.counts["SecretMissing"] == 1
+    assert world.telemetry.counts["SecretMissing"] == 1
 
 
 def test_the_latency_is_from_the_messages_arrival_to_the_receivers_answer(world: World) -> None:
@@ -131,14 +131,14 @@ def test_the_latency_is_from_the_messages_arrival_to_the_receivers_answer(world:
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
     message = Message("m0", samples.event_text(), samples.NOW_MS - 1_500)
     assert world.dispatcher.dispatch([message], lambda: 60.0) == []
-    assert world.observer.times == {"DeliveryLatency": [1_540, 1_540]}
+    assert world.telemetry.times == {"DeliveryLatency": [1_540, 1_540]}
 
 
 def test_a_clock_that_is_behind_measures_no_negative_latency(world: World) -> None:
     world.add()
     message = Message("m0", samples.event_text(), samples.NOW_MS + 1_500)
     world.dispatcher.dispatch([message], lambda: 60.0)
-    assert world.observer.times == {"DeliveryLatency": [0]}
+    assert world.telemetry.times == {"DeliveryLatency": [0]}
 
 
 def test_a_failure_has_no_latency_and_tells_whether_anybody_answered(world: World) -> None:
@@ -146,11 +146,11 @@ def test_a_failure_has_no_latency_and_tells_whether_anybody_answered(world: Worl
     unanswered = {samples.webhook(1).url: FailureReason.TIMEOUT}
     world.sender.answer = lambda url, _: Outcome(unanswered.get(url, FailureReason.HTTP_STATUS))
     world.send(samples.event_text())
-    assert world.observer.times == {}
-    assert world.observer.counts["FailedAttempts"] == 3
-    assert world.observer.counts["UnansweredAttempts"] == 1
+    assert world.telemetry.times == {}
+    assert world.telemetry.counts["FailedAttempts"] == 3
+    assert world.telemetry.counts["UnansweredAttempts"] == 1
     # Without a point of its own the metric would leave the success rate without a value.
-    assert world.observer.counts["Succeeded"] == 0
+    assert world.telemetry.counts["Succeeded"] == 0
 
 
 def test_deferred_deliveries_are_counted_and_failures_are_not(world: World) -> None:
@@ -158,13 +158,13 @@ def test_deferred_deliveries_are_counted_and_failures_are_not(world: World) -> N
     world.add(2)
     world.sender.answer = lambda *_: REFUSED
     world.send(samples.event_text())
-    assert world.observer.counts["DeferredDeliveries"] == 1
+    assert world.telemetry.counts["DeferredDeliveries"] == 1
 
 
 def test_an_invocation_names_its_messages_and_their_events(world: World) -> None:
     world.add(1, 2)
     world.send(samples.event_text(id="evt-1"), "not JSON", samples.event_text(id="evt-2"))
-    assert world.observer.traced == {
+    assert world.telemetry.traced == {
         "message_ids": ["m0", "m1", "m2"],
         "event_ids": ["evt-1", "evt-2"],
     }
@@ -219,7 +219,7 @@ def test_health_that_cannot_be_recorded_loses_no_delivery(world: World) -> None:
     assert world.send(samples.event_text()) == []
     assert world.only().status is Status.RETRYING
     assert world.scheduler.calls == 1
-    assert world.observer.counts["UnrecordedHealth"] == 1
+    assert world.telemetry.counts["UnrecordedHealth"] == 1
 
 
 def test_a_bug_in_recording_health_is_seen_and_loses_no_delivery(world: World) -> None:
@@ -232,7 +232,7 @@ def test_a_bug_in_recording_health_is_seen_and_loses_no_delivery(world: World) -
     world.health_store.failed = broken  # type: ignore[method-assign]
     assert world.send(samples.event_text()) == []
     assert world.only().status is Status.RETRYING
-    [line] = world.observer.logged("message_failed")
+    [line] = world.telemetry.logged("message_failed")
     assert line["error"] == "ZeroDivisionError"
 
 
@@ -253,7 +253,7 @@ def test_a_rotation_signs_with_both_secrets(world: World) -> None:
 def test_a_ses_record_that_is_no_event_is_counted_and_dropped(world: World) -> None:
     record = {"eventType": "Received", "mail": {"messageId": "m", "timestamp": "x"}, "receipt": {}}
     assert world.send(json.dumps(record)) == []
-    assert world.observer.counts["IgnoredEvents"] == 1
+    assert world.telemetry.counts["IgnoredEvents"] == 1
     assert world.rejected.messages == []
 
 
@@ -284,7 +284,7 @@ def test_an_event_of_an_array_has_the_time_of_its_first_copy(world: World) -> No
     assert world.send(array) == []
     assert len(world.stored()) == len(world.sender.posts) == 2
     assert [one.reason for one in world.rejected.messages] == ["unknown_event"]
-    assert "Conflicts" not in world.observer.counts
+    assert "Conflicts" not in world.telemetry.counts
 
 
 @pytest.mark.parametrize(("wrong", "rejected"), [(10, 10), (11, 1), (20_000, 1)])
@@ -307,6 +307,6 @@ def test_logs_name_no_url_address_payload_or_secret(world: World) -> None:
     world.sender.answer = lambda *_: replace(REFUSED, response_body="secret-answer")
     field = samples.event_text(**{"canary@example.com": 1})
     world.send(samples.event_text(), "not json canary", field)
-    said = repr(world.observer.lines)
+    said = repr(world.telemetry.lines)
     for canary in ("example.com", samples.SECRET, "Welcome", "secret-answer", "canary"):
         assert canary not in said

@@ -62,7 +62,7 @@ def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World)
     assert world.send(first) == []
     assert world.send(again) == []
     assert len(world.sender.posts) == 1
-    assert len(world.observer.logged("event_conflict")) == 1
+    assert len(world.telemetry.logged("event_conflict")) == 1
 
 
 def claimed_far_ahead(world: World, event_id: str) -> None:
@@ -112,7 +112,7 @@ def test_of_an_array_only_what_its_first_copys_time_makes_too_large_is_dead_lett
         ("too_large", large),
     ]
     assert len(world.sender.posts) == posts + 2
-    assert world.observer.counts["RejectedMessages"] == 2
+    assert world.telemetry.counts["RejectedMessages"] == 2
 
 
 def test_an_array_that_comes_again_is_read_again_once(
@@ -134,7 +134,7 @@ def test_an_array_that_comes_again_is_read_again_once(
     assert world.send(text) == []
     assert read == [text, text]
     assert len(world.sender.posts) == 50
-    assert "Conflicts" not in world.observer.counts
+    assert "Conflicts" not in world.telemetry.counts
 
 
 def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) -> None:
@@ -142,7 +142,7 @@ def test_two_bodies_under_one_id_in_a_batch_are_a_logged_conflict(world: World) 
     first = samples.event_text(id="evt_mine")
     assert world.send(first, samples.event_text(id="evt_mine", transaction_id="other")) == []
     assert len(world.sender.posts) == 1
-    assert world.observer.counts["Conflicts"] == 1
+    assert world.telemetry.counts["Conflicts"] == 1
 
 
 def test_an_event_whose_id_is_derived_from_its_time_needs_no_claim(world: World) -> None:
@@ -169,8 +169,8 @@ def test_a_refused_start_is_marked_for_the_sweep_and_the_message_is_done(world: 
     world.scheduler.failures.plan("start", True)
     assert world.send(samples.event_text()) == []
     assert world.only().unstarted
-    assert world.observer.counts["UnstartedRetries"] == 1
-    assert world.observer.logged("retry_unstarted")
+    assert world.telemetry.counts["UnstartedRetries"] == 1
+    assert world.telemetry.logged("retry_unstarted")
     assert world.deliveries.writes == ["create", "mark_unstarted"]
     # Seen again, it is the sweep's: nothing is asked of Step Functions.
     assert world.send(samples.event_text()) == []
@@ -193,4 +193,4 @@ def test_another_body_under_the_same_event_id_is_a_logged_conflict(world: World)
     other = samples.event_text(id="evt_mine", transaction_id="txn_other")
     assert world.send(other) == []
     assert len(world.sender.posts) == 1
-    assert world.observer.logged("event_conflict")[0]["event_id"] == "evt_mine"
+    assert world.telemetry.logged("event_conflict")[0]["event_id"] == "evt_mine"

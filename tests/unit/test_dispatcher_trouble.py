@@ -40,8 +40,8 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_harms_nobody(
     assert world.send(text, samples.event_text()) == []
     [message] = world.rejected.messages
     assert (message.message_id, message.body, message.reason) == ("m0", text, reason)
-    assert world.observer.logged("message_rejected")[0]["reason"] == reason
-    assert world.observer.counts["RejectedMessages"] == 1
+    assert world.telemetry.logged("message_rejected")[0]["reason"] == reason
+    assert world.telemetry.counts["RejectedMessages"] == 1
     assert world.only().status is Status.SUCCEEDED
 
 
@@ -85,7 +85,7 @@ def test_an_account_whose_webhooks_cannot_be_read_fails_its_own_messages_only(
     texts = [samples.event_text(account_id=account) for account in accounts]
     assert world.send(*texts) == ["m0"]
     assert len(world.sender.posts) == len(accounts) - 1
-    [logged] = world.observer.logged("message_failed")
+    [logged] = world.telemetry.logged("message_failed")
     assert logged["error"] == "KeyError"
 
 
@@ -112,7 +112,7 @@ def test_a_success_that_cannot_be_recorded_is_received_again(world: World) -> No
     world.deliveries.unwritable = {unwritable}
     other = samples.event_text(account_id="acc_3")
     assert world.send(samples.event_text(), other) == ["m0"]
-    assert world.observer.counts["UnrecordedSuccesses"] == 1
+    assert world.telemetry.counts["UnrecordedSuccesses"] == 1
 
 
 def test_our_own_trouble_is_not_the_receivers_failure(world: World) -> None:
@@ -139,7 +139,7 @@ def test_a_bug_in_one_delivery_harms_no_other_and_loses_nothing(world: World) ->
     world.sender.answer = answer
     assert world.send(samples.event_text()) == ["m0"]
     assert world.only().status is Status.SUCCEEDED
-    [line] = world.observer.logged("message_failed")
+    [line] = world.telemetry.logged("message_failed")
     assert line["error"] == "ZeroDivisionError"
 
 

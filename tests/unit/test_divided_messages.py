@@ -68,7 +68,7 @@ def test_a_record_of_many_deliveries_is_sent_by_its_parts(
     world.add(*range(1, webhooks + 1))
     assert world.invoke(world.messages(ses_record(recipients))) == []
     assert world.sender.posts == []
-    assert world.observer.counts["Shards"] == len(world.queue.sent)
+    assert world.telemetry.counts["Shards"] == len(world.queue.sent)
     posts = deliver_all(world)
     assert_each_got_each_event_once(world, webhooks, recipients)
     assert max(posts) <= MOST_AT_ONCE
@@ -119,7 +119,7 @@ def test_parts_keep_what_their_message_carries(world: TimedWorld) -> None:
     assert {one.delay_seconds for one in world.queue.sent} == {0}
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
     deliver_all(world)
-    assert set(world.observer.times["DeliveryLatency"]) == {9_040}
+    assert set(world.telemetry.times["DeliveryLatency"]) == {9_040}
 
 
 def test_the_quiet_accounts_message_does_not_wait_for_parts_to_be_sent(
@@ -163,7 +163,7 @@ def test_once_there_is_no_time_for_attempts_the_rest_of_the_parts_are_few_messag
     last = world.queue.sent[-1]
     assert len(json.loads(last.body)) > MOST_AT_ONCE
     assert len(last.body) <= MAX_QUEUED_BYTES
-    assert world.observer.logged("message_failed") == []
+    assert world.telemetry.logged("message_failed") == []
     world.queue.__dict__.pop("put")
     deliver_all(world)
     assert_each_got_each_event_once(world, 12, 100)
@@ -199,7 +199,7 @@ def test_what_is_left_of_a_part_names_its_webhooks_and_is_a_part_again(world: Ti
     assert world.invoke(world.messages(ses_record(50))) == []
     assert sum(deliver_all(world)) == 300
     assert_each_got_each_event_once(world, 6, 50)
-    assert world.observer.counts["PostponedDeliveries"] > 0
+    assert world.telemetry.counts["PostponedDeliveries"] > 0
 
 
 def test_parts_that_the_queue_is_slow_to_take_delay_no_other_webhooks_retry(

@@ -11,7 +11,7 @@ import pytest
 from support import samples
 from support.fakes import FakeJobScheduler, FakeRateLimitStore
 from support.http_api import LIMITS
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.errors import InvalidInputError, TooManyErasuresError, UnavailableError
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus
@@ -43,7 +43,7 @@ class World(Services):
             rate_limits=RateLimits(
                 FakeRateLimitStore(),
                 limits=LIMITS | {RateLimit.ERASURES: 3},
-                observer=self.observer,
+                telemetry=self.telemetry,
                 clock=self.clock,
             ),
             now_ns=lambda: (self.now_ms + len(self.erasures.jobs)) * 1_000_000,
@@ -161,8 +161,8 @@ def test_nothing_of_the_record_tells_the_address_and_at_the_end_not_even_a_hash_
     assert erasure.salt not in (b"", world.start("bob@example.com").salt)
     ended = world.finish(erasure)
     assert (ended.salt, ended.digest) == (b"", b"")
-    assert "anna" not in repr(world.observer.lines).lower()
-    [line] = world.observer.logged("erasure_ended")
+    assert "anna" not in repr(world.telemetry.lines).lower()
+    [line] = world.telemetry.logged("erasure_ended")
     assert line == {
         "account_id": "acc_1",
         "erasure_id": erasure.id,
@@ -264,7 +264,7 @@ def test_an_erasure_that_somebody_else_carried_on_is_looked_at_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     erasure = world.start()
-    original = world.walk.batch
+    original = world.walk.oldest_first
 
     def batch(*arguments: Any) -> Any:
         world.erasures.jobs[erasure.key] = replace(erasure, steps=5)
@@ -291,7 +291,7 @@ def test_an_event_that_comes_again_stays_erased_and_is_no_conflict(world: World)
     before = dict(world.deliveries.deliveries)
     assert world.send(samples.event_text()) == []
     assert world.deliveries.deliveries == before
-    assert world.observer.logged("event_conflict") == []
+    assert world.telemetry.logged("event_conflict") == []
     assert len(world.sender.posts) == 2
 
 
@@ -336,7 +336,7 @@ def test_one_that_is_given_up_has_failed_for_all_to_see(world: World) -> None:
     world.erasure_job.abandon(erasure.key)
     failed = world.erasures.jobs[erasure.key]
     assert (failed.status, failed.reason, failed.salt) == ("failed", "internal_error", b"")
-    [line] = world.observer.logged("erasure_ended")
+    [line] = world.telemetry.logged("erasure_ended")
     assert line["status"] == "failed"
     assert world.step(erasure) is None
 

@@ -71,8 +71,8 @@ def test_events_above_the_limit_come_again_and_the_others_of_the_batch_arrive() 
         ("acc_1", 1, 90)
     ] * 2
     assert [one.arrived_at_ms for one in world.queue.sent] == [samples.NOW_MS] * 2
-    assert world.observer.counts["OverLimitEvents"] == 2
-    assert world.observer.logged("events_over_limit") == [{"account_id": "acc_1", "limit": 100}]
+    assert world.telemetry.counts["OverLimitEvents"] == 2
+    assert world.telemetry.logged("events_over_limit") == [{"account_id": "acc_1", "limit": 100}]
 
 
 def test_it_comes_again_as_the_same_event_and_is_counted_then() -> None:
@@ -96,11 +96,11 @@ def test_the_logs_line_comes_once_a_minute_and_the_metric_counts_all() -> None:
     dispatch(world, messages(*range(101)))
     for number in range(3):
         dispatch(world, messages(200 + number))
-    assert len(world.observer.logged("events_over_limit")) == 1
+    assert len(world.telemetry.logged("events_over_limit")) == 1
     world.now_ms += MINUTE_MS
     dispatch(world, messages(*range(300, 402)))
-    assert len(world.observer.logged("events_over_limit")) == 2
-    assert world.observer.counts["OverLimitEvents"] == 4
+    assert len(world.telemetry.logged("events_over_limit")) == 2
+    assert world.telemetry.counts["OverLimitEvents"] == 4
 
 
 def test_the_delay_is_by_the_place_in_line_and_no_longer_than_it_may_be() -> None:
@@ -123,7 +123,7 @@ def test_a_copy_that_is_held_is_counted_when_it_comes() -> None:
     own_id = event(101, id="evt_mine")
     dispatch(world, [Message("first", own_id, samples.NOW_MS, "acc_1")])
     dispatch(world, [Message("copy", own_id, samples.NOW_MS, "acc_1")])
-    assert world.observer.counts["HeldEvents"] == 1
+    assert world.telemetry.counts["HeldEvents"] == 1
     first, copy = world.queue.sent
     world.queue.sent.clear()
     again = Message("again", copy.body, samples.NOW_MS, "acc_1", delays=copy.delays)
@@ -177,7 +177,7 @@ def test_after_fourteen_days_it_is_dead_lettered_with_its_reason() -> None:
     [rejected] = world.rejected.messages
     assert (rejected.message_id, rejected.reason, rejected.group) == ("old", "over_limit", "acc_1")
     assert rejected.arrived_at_ms is not None and rejected.arrived_at_ms <= arrived_at_ms
-    assert world.observer.counts["RejectedOverLimit"] == 1
+    assert world.telemetry.counts["RejectedOverLimit"] == 1
     assert [one.delays for one in world.queue.sent] == [FEWEST_TRIES]
     # What was dead-lettered can be sent again as it is.
     world.now_ms += MINUTE_MS
@@ -202,7 +202,7 @@ def test_where_the_count_cannot_be_had_events_go_through() -> None:
     assert dispatch(world, messages(*range(150))) == []
     assert world.queue.sent == []
     assert len(world.sender.posts) == 150
-    assert world.observer.logged("events_not_counted")
+    assert world.telemetry.logged("events_not_counted")
 
 
 def test_a_flood_that_the_counter_cannot_take_stays_above_the_limit() -> None:
@@ -240,8 +240,8 @@ def test_a_held_back_message_is_no_sign_of_a_slow_stack() -> None:
     world = made(100)
     old = messages(1, arrived_at_ms=world.now_ms - 3_600_000)[0]._replace(delays=3)
     assert world.batches.handle([old], lambda: 60.0) == []
-    assert world.observer.times.get("OldestEventAge") == [0]
-    assert "DeliveryLatency" not in world.observer.times
+    assert world.telemetry.times.get("OldestEventAge") == [0]
+    assert "DeliveryLatency" not in world.telemetry.times
 
 
 @pytest.mark.parametrize("dispatchers", [1, 5, 50])

@@ -166,7 +166,7 @@ def test_a_refusal_that_could_not_be_counted_fails_nothing(world: World) -> None
     world.sender.answer = refusing_both()
     world.store.failures.plan("refused_both", True)
     assert world.attempt().status is Status.RETRYING
-    [line] = world.observer.logged("refusal_not_counted")
+    [line] = world.telemetry.logged("refusal_not_counted")
     assert OLD not in str(line)
     assert NEW not in str(line)
     assert world.secrets.refusals is None

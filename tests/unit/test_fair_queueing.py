@@ -86,7 +86,7 @@ def test_past_thirty_in_a_minute_they_go_back_in_their_accounts_group(world: Wor
     part = read_part(json.loads(back.body), sent_at_ms=world.now_ms)
     assert json.loads(part.event.body)["transaction_id"] == "txn_1"
     assert part.arrived_at_ms == samples.NOW_MS - 5
-    assert world.observer.counts["GroupedMessages"] == 1
+    assert world.telemetry.counts["GroupedMessages"] == 1
 
 
 def test_one_that_was_put_back_is_delivered_whatever_the_queue_tells_of_groups(
@@ -241,7 +241,7 @@ def test_a_copy_of_an_answer_that_was_lost_finds_its_record(world: World) -> Non
     assert posted(world) == ["txn_1"]
     assert dispatch(world, come(world.queue.sent)) == []
     assert posted(world) == ["txn_1"]
-    assert world.observer.counts["Duplicates"] == 1
+    assert world.telemetry.counts["Duplicates"] == 1
 
 
 def test_a_slow_queue_takes_no_more_of_the_batch_than_reads_do() -> None:
@@ -275,7 +275,7 @@ def test_without_time_for_a_request_none_is_made(world: World) -> None:
     assert world.dispatcher.dispatch(messages(1), lambda: next(times, 20.0)) == []
     [left] = world.queue.sent
     assert (left.group, left.delay_seconds) == ("acc_1", UNREAD_DELAY_SECONDS)
-    assert world.observer.counts["GroupedMessages"] == 0
+    assert world.telemetry.counts["GroupedMessages"] == 0
 
 
 def test_an_event_that_is_claimed_is_put_back_with_its_time_and_is_not_held(world: World) -> None:
@@ -287,7 +287,7 @@ def test_an_event_that_is_claimed_is_put_back_with_its_time_and_is_not_held(worl
     assert dispatch(world, come([back])) == []
     [(_, body, _)] = world.sender.posts
     assert json.loads(body)["timestamp"] == "2025-12-21T10:30:00.000Z"
-    assert "HeldEvents" not in world.observer.counts
+    assert "HeldEvents" not in world.telemetry.counts
 
 
 def test_the_accounts_limit_counts_them_once() -> None:
@@ -309,9 +309,9 @@ def test_their_age_is_from_their_first_arrival(world: World) -> None:
     flood(world)
     dispatch(world, messages(1, arrived_at_ms=samples.NOW_MS - 90_000))
     back = come(world.queue.sent)
-    before = len(world.observer.times[OLDEST_EVENT_AGE])
+    before = len(world.telemetry.times[OLDEST_EVENT_AGE])
     assert world.batches.handle(back, lambda: 60.0) == []
-    assert world.observer.times[OLDEST_EVENT_AGE][before:] == [
+    assert world.telemetry.times[OLDEST_EVENT_AGE][before:] == [
         world.now_ms - samples.NOW_MS + 90_000
     ]
 
@@ -320,11 +320,11 @@ def test_the_log_names_an_account_once_a_minute_and_the_metric_counts_all(world:
     flood(world)
     for number in range(3):
         dispatch(world, messages(number))
-    assert world.observer.logged("messages_grouped") == [{"account_id": "acc_1"}]
-    assert world.observer.counts["GroupedMessages"] == 3
+    assert world.telemetry.logged("messages_grouped") == [{"account_id": "acc_1"}]
+    assert world.telemetry.counts["GroupedMessages"] == 3
     world.now_ms += MINUTE_MS
     dispatch(world, messages(4))
-    assert len(world.observer.logged("messages_grouped")) == 2
+    assert len(world.telemetry.logged("messages_grouped")) == 2
 
 
 def test_a_suspect_that_is_put_back_is_one_no_longer(world: World) -> None:

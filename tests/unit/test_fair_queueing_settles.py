@@ -216,7 +216,7 @@ class Trial:
 
     @property
     def _grouped(self) -> int:
-        return self.world.observer.counts.get("GroupedMessages", 0)
+        return self.world.telemetry.counts.get("GroupedMessages", 0)
 
 
 @cache

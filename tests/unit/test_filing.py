@@ -10,7 +10,7 @@ import pytest
 
 from support import samples
 from support.fakes import FakeRateLimitStore
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import Delivery, delivery_id
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.filing import MAX_AHEAD_MS, filed
@@ -19,7 +19,7 @@ from webhooks.domain.jobs.replay import Replay, select
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import ALL, Part, read_part, to_message
 from webhooks.domain.timestamps import LATEST_MS, to_text
-from webhooks.services.delivery_log import DeliveryFilter, Logbook
+from webhooks.services.delivery_log import DeliveryFilter, DeliveryLogService
 from webhooks.services.rate_limits import RateLimits
 
 NOW_MS = samples.NOW_MS
@@ -161,14 +161,14 @@ def test_a_list_up_to_now_goes_on_later_where_it_stopped() -> None:
         for number in range(3)
     ]
     now = iter([NOW_MS, NOW_MS + 60_000, NOW_MS + 120_000])
-    logbook = Logbook(
+    delivery_log_service = DeliveryLogService(
         world.deliveries,
         world.deliveries,
         world.scheduler,
         rate_limits=RateLimits(
-            FakeRateLimitStore(), limits={}, observer=world.observer, clock=lambda: 0.0
+            FakeRateLimitStore(), limits={}, telemetry=world.telemetry, clock=lambda: 0.0
         ),
-        observer=world.observer,
+        telemetry=world.telemetry,
         cursor_key=b"a key for cursors",
         now_ns=lambda: next(now) * 1_000_000,
     )
@@ -176,7 +176,7 @@ def test_a_list_up_to_now_goes_on_later_where_it_stopped() -> None:
     found: list[Delivery] = []
     cursor: str | None = None
     for _ in range(3):
-        page = logbook.page(samples.webhook(1), wanted, 1, cursor)
+        page = delivery_log_service.page(samples.webhook(1), wanted, 1, cursor)
         found += page.items
         cursor = page.next
     assert (found, cursor) == (ahead[::-1], None)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from local.former_parts import former_bodies
+from ops.former_parts import former_bodies
 
 PART = {"shard": ["a", "c"], "account_id": "acc_1", "body": "{}"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import samples
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import (
     CLEAN,
@@ -155,7 +155,7 @@ def test_a_thousand_failures_at_once_are_one_opening_one_recovery_one_notice(
     assert world.webhook().health.failures == 1000
     assert len(world.recoveries.started) == 1
     assert world.operational_events.types == ["webhook.down"]
-    assert world.observer.counts["WebhooksDown"] == 1
+    assert world.telemetry.counts["WebhooksDown"] == 1
 
 
 def test_a_recovery_that_nobody_started_is_started_by_the_next_failure(world: World) -> None:
@@ -328,7 +328,7 @@ def test_an_exhausted_delivery_is_told_with_what_an_owner_asks_first(world: Worl
         "last_error": "http_status",
         "last_status_code": 500,
     }
-    assert world.observer.counts["Exhausted"] == 1
+    assert world.telemetry.counts["Exhausted"] == 1
 
 
 def test_an_event_that_is_neither_published_nor_kept_is_in_the_log(world: World) -> None:
@@ -337,14 +337,14 @@ def test_an_event_that_is_neither_published_nor_kept_is_in_the_log(world: World)
     fail(world, FAILURES_TO_OPEN)
     assert world.webhook().health.circuit is Circuit.OPEN
     assert len(world.recoveries.started) == 1
-    assert world.observer.logged("webhook.down")[0]["failures"] == FAILURES_TO_OPEN
-    [lost] = world.observer.logged("operational_event_lost")
+    assert world.telemetry.logged("webhook.down")[0]["failures"] == FAILURES_TO_OPEN
+    [lost] = world.telemetry.logged("operational_event_lost")
     assert (lost["type"], lost["at_ms"]) == ("webhook.down", world.now_ms)
     assert lost["facts"] == {
         "failing_since": "2025-12-21T10:30:00.000Z",
         "failures": FAILURES_TO_OPEN,
     }
-    assert world.observer.counts["LostOperationalEvents"] == 1
+    assert world.telemetry.counts["LostOperationalEvents"] == 1
 
 
 @pytest.mark.parametrize("method", ["failed", "open"])
@@ -353,7 +353,7 @@ def test_health_that_cannot_be_recorded_is_counted_and_raises_nothing(
 ) -> None:
     world.health_store.failures.plan(method, True)
     fail(world, FAILURES_TO_OPEN)
-    assert world.observer.counts["UnrecordedHealth"] == 1
+    assert world.telemetry.counts["UnrecordedHealth"] == 1
     assert world.webhook().health.circuit is Circuit.CLOSED
     fail(world)
     assert (world.webhook().health.circuit is Circuit.OPEN) == (method == "open")
@@ -362,7 +362,7 @@ def test_health_that_cannot_be_recorded_is_counted_and_raises_nothing(
 def test_a_recovery_that_could_not_be_started_is_left_for_the_sweeper(world: World) -> None:
     world.recoveries.failures.plan("start", True)
     fail(world, FAILURES_TO_OPEN)
-    assert world.observer.counts["UnrecordedHealth"] == 1
+    assert world.telemetry.counts["UnrecordedHealth"] == 1
     overdue = world.health_store.overdue(samples.NOW_MS + 30_001, 10)
     assert overdue == [RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-1")]
 

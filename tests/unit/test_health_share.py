@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import samples
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.health import (
     ATTEMPTS_TO_OPEN,
     CLEAN,
@@ -231,5 +231,5 @@ def test_a_webhook_that_fails_after_its_trial_is_on_trial_again(world: World) ->
 def test_a_window_that_cannot_be_counted_opens_nothing_and_raises_nothing(world: World) -> None:
     world.health_store.failures.plan("count", True)
     report(world, 15, 5)
-    assert world.observer.counts["UnrecordedHealth"] == 1
+    assert world.telemetry.counts["UnrecordedHealth"] == 1
     assert not is_open(world)

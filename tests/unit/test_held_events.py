@@ -67,13 +67,13 @@ def test_a_copy_that_comes_meanwhile_is_not_sent_and_found_recorded_later(
     copy = Message("copy", text, world.now_ms + later_ms, group="acc_1")
     with_a_copy(world, Message("first", text, world.now_ms), copy)
     assert len(world.sender.posts) == 1
-    assert world.observer.counts["HeldEvents"] == 1
+    assert world.telemetry.counts["HeldEvents"] == 1
     [sent] = world.queue.sent
     assert (sent.delay_seconds, sent.group) == (HELD_DELAY_SECONDS, "acc_1")
     world.now_ms += HELD_DELAY_SECONDS * 1000
     assert dispatch(world, arrived(sent)) == []
     assert len(world.sender.posts) == 1
-    assert world.observer.counts["Duplicates"] == 1
+    assert world.telemetry.counts["Duplicates"] == 1
     assert len(world.queue.sent) == 1
     assert world.only().status is Status.SUCCEEDED
 

@@ -114,9 +114,9 @@ def test_what_is_above_the_rate_comes_again_in_its_turn_and_only_that() -> None:
         parts = parts if isinstance(parts, list) else [parts]
         by_second[one.delay_seconds] += sum(len(part["webhooks"]) for part in parts)
     assert by_second == {1: 20, 2: 20, 3: 20, 4: 10}
-    assert world.observer.counts["PacedDeliveries"] == 70
-    assert "PostponedDeliveries" not in world.observer.counts
-    assert world.observer.logged("deliveries_paced") == [{"account_id": "acc_1", "rate": RATE}]
+    assert world.telemetry.counts["PacedDeliveries"] == 70
+    assert "PostponedDeliveries" not in world.telemetry.counts
+    assert world.telemetry.logged("deliveries_paced") == [{"account_id": "acc_1", "rate": RATE}]
 
 
 def test_what_has_its_turn_is_not_counted_again() -> None:
@@ -193,7 +193,7 @@ def test_where_the_line_cannot_be_had_all_is_sent() -> None:
     world.host_turns.failures.plan("reserve", True)
     dispatch(world, messages(50))
     assert len(world.sender.posts) == 50
-    assert world.observer.logged("turns_not_reserved")
+    assert world.telemetry.logged("turns_not_reserved")
 
 
 def test_a_flood_that_the_line_cannot_take_asks_again() -> None:

@@ -15,7 +15,7 @@ from webhooks.domain.errors import (
     ScopeExceededError,
     UnavailableError,
 )
-from webhooks.services.keyring import Keyring
+from webhooks.services.api_keys import ApiKeyService
 
 if TYPE_CHECKING:
     from webhooks.domain.api_key import ApiKey
@@ -45,25 +45,29 @@ def store() -> FakeApiKeyStore:
 
 
 @pytest.fixture
-def keyring(store: FakeApiKeyStore, clock: Clock) -> Keyring:
-    return Keyring(store, cursor_key=b"k" * 32, now_ns=clock)
+def api_key_service(store: FakeApiKeyStore, clock: Clock) -> ApiKeyService:
+    return ApiKeyService(store, cursor_key=b"k" * 32, now_ns=clock)
 
 
 def active(store: FakeApiKeyStore) -> list[str]:
     return [key.name for key in store.keys.values() if key.revoked_at_ms is None]
 
 
-def test_a_key_passes_on_its_own_scopes_where_none_are_named(keyring: Keyring) -> None:
-    narrow = keyring.issue("acme", "ci", {Scope.WRITE, Scope.READ}).key
-    made = keyring.create(narrow, "another").key
+def test_a_key_passes_on_its_own_scopes_where_none_are_named(
+    api_key_service: ApiKeyService,
+) -> None:
+    narrow = api_key_service.issue("acme", "ci", {Scope.WRITE, Scope.READ}).key
+    made = api_key_service.create(narrow, "another").key
     assert (made.account_id, made.scopes) == ("acme", narrow.scopes)
 
 
-def test_a_key_passes_on_no_more_than_it_has(store: FakeApiKeyStore, keyring: Keyring) -> None:
-    narrow = keyring.issue("acme", "ci", {Scope.WRITE}).key
+def test_a_key_passes_on_no_more_than_it_has(
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
+) -> None:
+    narrow = api_key_service.issue("acme", "ci", {Scope.WRITE}).key
     with pytest.raises(ScopeExceededError):
-        keyring.create(narrow, "more", ["write", "publish"])
-    assert keyring.create(narrow, "as much", ["write"]).key.scopes == {Scope.WRITE}
+        api_key_service.create(narrow, "more", ["write", "publish"])
+    assert api_key_service.create(narrow, "as much", ["write"]).key.scopes == {Scope.WRITE}
     assert active(store) == ["ci", "as much"]
 
 
@@ -80,101 +84,111 @@ def test_a_key_passes_on_no_more_than_it_has(store: FakeApiKeyStore, keyring: Ke
     ],
 )
 def test_a_key_that_breaks_a_rule_is_not_made(
-    store: FakeApiKeyStore, keyring: Keyring, name: str, scopes: list[str] | None, field: str
+    store: FakeApiKeyStore,
+    api_key_service: ApiKeyService,
+    name: str,
+    scopes: list[str] | None,
+    field: str,
 ) -> None:
-    by = keyring.issue("acme", "first").key
+    by = api_key_service.issue("acme", "first").key
     with pytest.raises(InvalidInputError) as caught:
-        keyring.create(by, name, scopes)
+        api_key_service.create(by, name, scopes)
     assert caught.value.field == field
     assert active(store) == ["first"]
 
 
-def test_the_list_is_newest_first_and_goes_on_where_it_stopped(keyring: Keyring) -> None:
+def test_the_list_is_newest_first_and_goes_on_where_it_stopped(
+    api_key_service: ApiKeyService,
+) -> None:
     for name in ("first", "second", "third"):
-        keyring.issue("acme", name)
-    keyring.issue("globex", "foreign")
-    page = keyring.page("acme", 2)
+        api_key_service.issue("acme", name)
+    api_key_service.issue("globex", "foreign")
+    page = api_key_service.page("acme", 2)
     assert page.next is not None
-    rest = keyring.page("acme", 2, page.next)
+    rest = api_key_service.page("acme", 2, page.next)
     assert [key.name for key in (*page.items, *rest.items)] == ["third", "second", "first"]
     assert rest.next is None
     with pytest.raises(InvalidInputError):
-        keyring.page("globex", 2, page.next)
+        api_key_service.page("globex", 2, page.next)
 
 
 def test_a_revoked_key_stops_and_stays_in_the_list(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
-    by = keyring.issue("acme", "kept").key
-    text, key = keyring.issue("acme", "lost")
-    revoked = keyring.revoke(key.id, by=by)
+    by = api_key_service.issue("acme", "kept").key
+    text, key = api_key_service.issue("acme", "lost")
+    revoked = api_key_service.revoke(key.id, by=by)
     assert revoked is not None
     assert revoked.revoked_at_ms is not None
-    assert keyring.authenticate(f"Bearer {text}") is None
-    assert revoked in keyring.page("acme", 10).items
-    assert keyring.revoke(key.id, by=by) == revoked
+    assert api_key_service.authenticate(f"Bearer {text}") is None
+    assert revoked in api_key_service.page("acme", 10).items
+    assert api_key_service.revoke(key.id, by=by) == revoked
 
 
-def test_a_foreign_or_absent_key_is_not_revoked(store: FakeApiKeyStore, keyring: Keyring) -> None:
-    by = keyring.issue("acme", "mine").key
-    foreign = keyring.issue("globex", "foreign").key
-    assert keyring.revoke(foreign.id, by=by) is None
-    assert keyring.revoke("key_0", by=by) is None
+def test_a_foreign_or_absent_key_is_not_revoked(
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
+) -> None:
+    by = api_key_service.issue("acme", "mine").key
+    foreign = api_key_service.issue("globex", "foreign").key
+    assert api_key_service.revoke(foreign.id, by=by) is None
+    assert api_key_service.revoke("key_0", by=by) is None
     assert active(store) == ["mine", "foreign"]
 
 
-def test_the_last_key_that_may_write_is_protected(store: FakeApiKeyStore, keyring: Keyring) -> None:
-    by = keyring.issue("acme", "last").key
-    keyring.issue("acme", "reader", {Scope.READ, Scope.PUBLISH})
-    revoked = keyring.issue("acme", "revoked").key
-    keyring.revoke(revoked.id, by=by)
+def test_the_last_key_that_may_write_is_protected(
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
+) -> None:
+    by = api_key_service.issue("acme", "last").key
+    api_key_service.issue("acme", "reader", {Scope.READ, Scope.PUBLISH})
+    revoked = api_key_service.issue("acme", "revoked").key
+    api_key_service.revoke(revoked.id, by=by)
     with pytest.raises(LastApiKeyError):
-        keyring.revoke(by.id, by=by)
+        api_key_service.revoke(by.id, by=by)
     assert active(store) == ["last", "reader"]
 
 
 def test_a_key_may_revoke_itself_while_another_may_do_as_much(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
     for number in range(150):
-        keyring.issue("acme", f"reader {number}", {Scope.READ})
-    by = keyring.issue("acme", "by").key
-    keyring.issue("acme", "other")
-    keyring.revoke(by.id, by=by)
+        api_key_service.issue("acme", f"reader {number}", {Scope.READ})
+    by = api_key_service.issue("acme", "by").key
+    api_key_service.issue("acme", "other")
+    api_key_service.revoke(by.id, by=by)
     assert "by" not in active(store)
 
 
 def test_only_the_newest_keys_are_looked_through_for_another_that_may_do_as_much(
-    store: FakeApiKeyStore, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+    store: FakeApiKeyStore, api_key_service: ApiKeyService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhooks.services.keyring._MOST_WITNESS_PAGES", 2)
-    old = keyring.issue("acme", "old").key
+    monkeypatch.setattr("webhooks.services.api_keys._MOST_WITNESS_PAGES", 2)
+    old = api_key_service.issue("acme", "old").key
     for number in range(200):
-        keyring.issue("acme", f"reader {number}", {Scope.READ})
-    by = keyring.issue("acme", "by").key
+        api_key_service.issue("acme", f"reader {number}", {Scope.READ})
+    by = api_key_service.issue("acme", "by").key
     with pytest.raises(LastApiKeyError):
-        keyring.revoke(by.id, by=by)
+        api_key_service.revoke(by.id, by=by)
     # Whoever calls is looked at first.
-    keyring.revoke(by.id, by=old)
+    api_key_service.revoke(by.id, by=old)
     assert "by" not in active(store)
 
 
 def test_a_key_with_fewer_scopes_cannot_revoke_the_last_with_more(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
-    last = keyring.issue("acme", "last").key
-    writer = keyring.issue("acme", "writer", {Scope.WRITE}).key
+    last = api_key_service.issue("acme", "last").key
+    writer = api_key_service.issue("acme", "writer", {Scope.WRITE}).key
     with pytest.raises(LastApiKeyError):
-        keyring.revoke(last.id, by=writer)
+        api_key_service.revoke(last.id, by=writer)
     assert "last" in active(store)
 
 
 def test_a_key_that_may_not_write_is_revoked_without_ado(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
-    by = keyring.issue("acme", "by").key
-    reader = keyring.issue("acme", "reader", {Scope.READ}).key
-    keyring.revoke(reader.id, by=by)
+    by = api_key_service.issue("acme", "by").key
+    reader = api_key_service.issue("acme", "reader", {Scope.READ}).key
+    api_key_service.revoke(reader.id, by=by)
     assert active(store) == ["by"]
 
 
@@ -192,63 +206,63 @@ class Racing(FakeApiKeyStore):
 
 def test_two_keys_that_revoke_each_other_leave_one(clock: Clock) -> None:
     store = Racing()
-    keyring = Keyring(store, now_ns=clock)
-    one = keyring.issue("acme", "one").key
-    two = keyring.issue("acme", "two").key
+    api_key_service = ApiKeyService(store, now_ns=clock)
+    one = api_key_service.issue("acme", "one").key
+    two = api_key_service.issue("acme", "two").key
     store.victim = one
     with pytest.raises(LastApiKeyError):
-        keyring.revoke(two.id, by=one)
+        api_key_service.revoke(two.id, by=one)
     assert active(store) == ["two"]
 
 
 def test_a_key_that_somebody_else_revokes_meanwhile_is_revoked_once(clock: Clock) -> None:
     store = Racing()
-    keyring = Keyring(store, now_ns=clock)
-    by = keyring.issue("acme", "by").key
-    victim = keyring.issue("acme", "victim").key
+    api_key_service = ApiKeyService(store, now_ns=clock)
+    by = api_key_service.issue("acme", "by").key
+    victim = api_key_service.issue("acme", "victim").key
     store.victim = victim
-    revoked = keyring.revoke(victim.id, by=by)
+    revoked = api_key_service.revoke(victim.id, by=by)
     assert revoked == store.keys[victim.key_hash]
 
 
 def test_another_key_vouches_where_the_callers_own_is_revoked_meanwhile(clock: Clock) -> None:
     store = Racing()
-    keyring = Keyring(store, now_ns=clock)
-    by = keyring.issue("acme", "by").key
-    key = keyring.issue("acme", "key").key
-    keyring.issue("acme", "third")
+    api_key_service = ApiKeyService(store, now_ns=clock)
+    by = api_key_service.issue("acme", "by").key
+    key = api_key_service.issue("acme", "key").key
+    api_key_service.issue("acme", "third")
     store.victim = by
-    assert keyring.revoke(key.id, by=by) == store.keys[key.key_hash]
+    assert api_key_service.revoke(key.id, by=by) == store.keys[key.key_hash]
     assert active(store) == ["third"]
 
 
 def test_a_keys_use_is_noted_at_most_once_an_hour(
-    store: FakeApiKeyStore, keyring: Keyring, clock: Clock
+    store: FakeApiKeyStore, api_key_service: ApiKeyService, clock: Clock
 ) -> None:
-    text, key = keyring.issue("acme")
+    text, key = api_key_service.issue("acme")
     noted = []
     for step_ns in (0, HOUR_NS // 2, HOUR_NS // 4, HOUR_NS // 2):
         clock.now_ns += step_ns
-        keyring.authenticate(f"Bearer {text}")
+        api_key_service.authenticate(f"Bearer {text}")
         noted.append(store.keys[key.key_hash].last_used_at_ms)
     assert noted[0] == noted[1] == noted[2]
     assert noted[3] == clock.now_ns // 1_000_000
 
 
 def test_a_key_is_recognised_even_where_its_use_cannot_be_noted(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
-    text, key = keyring.issue("acme", scopes=ALL_SCOPES)
+    text, key = api_key_service.issue("acme", scopes=ALL_SCOPES)
     store.failures.plan("touch", True)
-    assert keyring.authenticate(f"Bearer {text}") == key
+    assert api_key_service.authenticate(f"Bearer {text}") == key
 
 
 def test_a_failed_revocation_is_not_taken_for_done(
-    store: FakeApiKeyStore, keyring: Keyring
+    store: FakeApiKeyStore, api_key_service: ApiKeyService
 ) -> None:
-    by = keyring.issue("acme", "by").key
-    key = keyring.issue("acme", "key").key
+    by = api_key_service.issue("acme", "by").key
+    key = api_key_service.issue("acme", "key").key
     store.failures.plan("revoke", True)
     with pytest.raises(UnavailableError):
-        keyring.revoke(key.id, by=by)
+        api_key_service.revoke(key.id, by=by)
     assert active(store) == ["by", "key"]

@@ -131,7 +131,7 @@ def test_no_limit_of_the_code_is_missing_from_the_page() -> None:
     assert "webhooks.domain.event.MAX_BODY_BYTES" in found
     # What a replay examines a step is the same bound as what a list examines a call.
     assert found - {row.source for row in rows()} <= {
-        "webhooks.adapters.delivery_walk._MAX_EXAMINED"
+        "webhooks.adapters.dynamodb.delivery_reader._MAX_EXAMINED"
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhooks.adapters.names import check_name
+from webhooks.adapters.http.idna import check_international_name
 from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target, parse_url
 
@@ -13,11 +13,11 @@ from webhooks.domain.targets import Target, parse_url
     "host", ["hooks.example.com", "xn--bcher-kva.example.com", "xn--r8jz45g.example.xn--p1ai"]
 )
 def test_a_name_that_every_parser_takes_is_taken(host: str) -> None:
-    check_name(parse_url(f"https://{host}:8443/a?b=c"))
+    check_international_name(parse_url(f"https://{host}:8443/a?b=c"))
 
 
 @pytest.mark.parametrize("label", ["xn--ssaa", "xn--1-zmc", "xn--hhbx"])
 def test_a_name_whose_letters_are_not_allowed_together_is_refused(label: str) -> None:
     target = Target("https", f"{label}.example.com", 443, "/")
     with pytest.raises(InvalidTargetError, match="international name"):
-        check_name(target)
+        check_international_name(target)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webhooks.observability import PowertoolsObserver
+from webhooks.observability import PowertoolsTelemetry
 
 CONTEXT: Any = SimpleNamespace(aws_request_id="request-1", function_name="worker")
 
@@ -22,14 +22,14 @@ CONTEXT: Any = SimpleNamespace(aws_request_id="request-1", function_name="worker
 def test_the_counters_of_an_invocation_that_fails_are_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    observer = PowertoolsObserver("worker")
-    with pytest.raises(ZeroDivisionError), observer.invocation(CONTEXT):
-        observer.count("Failed")
+    telemetry = PowertoolsTelemetry("worker")
+    with pytest.raises(ZeroDivisionError), telemetry.invocation(CONTEXT):
+        telemetry.count("Failed")
         _ = 1 / 0
     [line] = capsys.readouterr().out.splitlines()
     assert json.loads(line)["Failed"] == [1.0]
     assert json.loads(line)["request_id"] == "request-1"
-    with observer.invocation(CONTEXT):
+    with telemetry.invocation(CONTEXT):
         pass
     assert capsys.readouterr().out == ""
 
@@ -41,10 +41,10 @@ def test_a_lines_time_is_rfc_3339_with_milliseconds_and_zone(
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
     # A name of its own: a logger keeps the output that it was made with.
-    observer = PowertoolsObserver(f"timed-{uuid4()}")
+    telemetry = PowertoolsTelemetry(f"timed-{uuid4()}")
     before = datetime.now(UTC)
-    with observer.invocation(CONTEXT):
-        observer.log("error", "delivery_overdue")
+    with telemetry.invocation(CONTEXT):
+        telemetry.log("error", "delivery_overdue")
     monkeypatch.undo()
     time.tzset()
     line = json.loads(capsys.readouterr().out)
@@ -54,17 +54,17 @@ def test_a_lines_time_is_rfc_3339_with_milliseconds_and_zone(
 
 
 def test_a_count_of_zero_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
-    observer = PowertoolsObserver("worker")
-    with observer.invocation(CONTEXT):
-        observer.count("OverdueDeliveries", 0)
+    telemetry = PowertoolsTelemetry("worker")
+    with telemetry.invocation(CONTEXT):
+        telemetry.count("OverdueDeliveries", 0)
     assert json.loads(capsys.readouterr().out)["OverdueDeliveries"] == [0.0]
 
 
 def test_times_are_one_metric_with_a_value_each(capsys: pytest.CaptureFixture[str]) -> None:
-    observer = PowertoolsObserver("dispatcher", "a-stack")
-    with observer.invocation(CONTEXT):
+    telemetry = PowertoolsTelemetry("dispatcher", "a-stack")
+    with telemetry.invocation(CONTEXT):
         for milliseconds in (3, 140, 3):
-            observer.measure("DeliveryLatency", milliseconds)
+            telemetry.record_time("DeliveryLatency", milliseconds)
     line = json.loads(capsys.readouterr().out)
     [metrics] = line["_aws"]["CloudWatchMetrics"]
     assert line["DeliveryLatency"] == [3.0, 140.0, 3.0]
@@ -77,14 +77,14 @@ def of_many(
     capsys: pytest.CaptureFixture[str], *, events: int, times: list[int]
 ) -> tuple[dict[str, Any], str]:
     """Return the one line of an invocation, read and as it was written."""
-    observer = PowertoolsObserver("dispatcher")
-    with observer.invocation(CONTEXT):
-        observer.count("Messages", 7)
+    telemetry = PowertoolsTelemetry("dispatcher")
+    with telemetry.invocation(CONTEXT):
+        telemetry.count("Messages", 7)
         for number in range(events):
-            observer.trace("event_ids", f"{number:128}".replace(" ", '"'))
+            telemetry.annotate("event_ids", f"{number:128}".replace(" ", '"'))
         for milliseconds in times:
-            observer.measure("DeliveryLatency", milliseconds)
-            observer.measure("Another", 1)
+            telemetry.record_time("DeliveryLatency", milliseconds)
+            telemetry.record_time("Another", 1)
     [text] = capsys.readouterr().out.splitlines()
     return json.loads(text), text
 
@@ -131,12 +131,12 @@ def test_a_large_invocation_is_one_line_that_cloudwatch_takes(
 def test_what_was_left_out_of_one_line_is_not_left_out_of_the_next(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    observer = PowertoolsObserver("dispatcher")
+    telemetry = PowertoolsTelemetry("dispatcher")
     for events in (501, 1):
-        with observer.invocation(CONTEXT):
-            observer.count("Messages")
+        with telemetry.invocation(CONTEXT):
+            telemetry.count("Messages")
             for number in range(events):
-                observer.trace("event_ids", f"evt_{number}")
+                telemetry.annotate("event_ids", f"evt_{number}")
     _, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert second["event_ids"] == ["evt_0"]
     assert "event_ids_left_out" not in second
@@ -145,12 +145,12 @@ def test_what_was_left_out_of_one_line_is_not_left_out_of_the_next(
 def test_what_an_invocation_is_about_is_in_its_lines_and_in_no_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    observer = PowertoolsObserver("of this test alone")
-    with observer.invocation(CONTEXT, delivery_id="d-1"):
-        observer.log("warning", "attempt_failed")
-        observer.count("FailedAttempts")
-        observer.trace("event_ids", "evt_1")
-    observer.log("warning", "sweeping")
+    telemetry = PowertoolsTelemetry("of this test alone")
+    with telemetry.invocation(CONTEXT, delivery_id="d-1"):
+        telemetry.log("warning", "attempt_failed")
+        telemetry.count("FailedAttempts")
+        telemetry.annotate("event_ids", "evt_1")
+    telemetry.log("warning", "sweeping")
     logged, counted, after = map(json.loads, capsys.readouterr().out.splitlines())
     assert (logged["delivery_id"], logged["request_id"]) == ("d-1", "request-1")
     assert (counted["delivery_id"], counted["event_ids"]) == ("d-1", ["evt_1"])

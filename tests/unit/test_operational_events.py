@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from support import samples
-from support.world import World
+from support.service_fixture import World
 from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS

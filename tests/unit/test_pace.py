@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from support import samples
 from webhooks.domain.delivery import FailureReason
-from webhooks.domain.pace import SLOWEST, at_once, next_pace, pause, slower, too_much
+from webhooks.domain.drain_rate import (
+    SLOWEST,
+    at_once,
+    is_overloaded,
+    next_drain_rate,
+    pause,
+    slower,
+)
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt
@@ -35,7 +42,7 @@ def test_a_pace_is_never_above_the_rate_nor_below_one_a_minute(
 ) -> None:
     pace: float = rate
     for attempts in steps:
-        pace = next_pace(pace, attempts, rate)
+        pace = next_drain_rate(pace, attempts, rate)
         assert SLOWEST <= pace <= rate
         assert 1 <= at_once(pace) <= rate
         assert 1 <= pause(pace) <= 60
@@ -45,7 +52,7 @@ def test_a_pace_is_never_above_the_rate_nor_below_one_a_minute(
 def test_after_a_429_it_is_half_of_what_was_sent(pace: float, sent: int, limited: int) -> None:
     attempts = [TAKEN] * sent
     attempts[limited % sent] = LIMITED
-    assert next_pace(pace, attempts, 200) == max(min(pace, sent) / 2, SLOWEST)
+    assert next_drain_rate(pace, attempts, 200) == max(min(pace, sent) / 2, SLOWEST)
 
 
 @given(PACES, RATES)
@@ -54,14 +61,14 @@ def test_a_hundred_steps_without_a_failure_bring_any_pace_to_the_rate(
 ) -> None:
     pace = min(pace, rate)
     for _ in range(100):
-        before, pace = pace, next_pace(pace, [TAKEN], rate)
+        before, pace = pace, next_drain_rate(pace, [TAKEN], rate)
         assert before < pace or pace == rate
     assert pace == rate
 
 
 @given(PACES)
 def test_a_step_that_sent_nothing_says_nothing(pace: float) -> None:
-    assert next_pace(pace, [], 200) == pace
+    assert next_drain_rate(pace, [], 200) == pace
 
 
 @given(PACES)
@@ -71,29 +78,29 @@ def test_slower_is_half_as_fast(pace: float) -> None:
 
 @pytest.mark.parametrize("failure", [failed(500), failed(503), UNANSWERED])
 def test_two_thirds_of_a_batch_that_fail_are_too_much(failure: Attempt) -> None:
-    assert next_pace(50, [*[failure] * 11, *[TAKEN] * 5], 50) == 8
-    assert next_pace(50, [*[failure] * 10, *[TAKEN] * 6], 50) == 50
+    assert next_drain_rate(50, [*[failure] * 11, *[TAKEN] * 5], 50) == 8
+    assert next_drain_rate(50, [*[failure] * 10, *[TAKEN] * 6], 50) == 50
     # The batch before was taken, and would hide what this one came to.
-    assert next_pace(50, [*[TAKEN] * 16, *[failure] * 11, *[TAKEN] * 5], 50) == 16
+    assert next_drain_rate(50, [*[TAKEN] * 16, *[failure] * 11, *[TAKEN] * 5], 50) == 16
 
 
 @pytest.mark.parametrize("failure", [failed(500), UNANSWERED])
 def test_a_few_failures_by_themselves_leave_the_pace_alone(failure: Attempt) -> None:
     """They are all of a small step, and a third of what a receiver with a dead server gets."""
     for attempts in ([failure], [TAKEN, failure], [failure] * 3, [failure, TAKEN, TAKEN] * 7):
-        assert next_pace(20, attempts, 50) == 20
-    assert next_pace(20, [failure] * 4, 50) == 2
+        assert next_drain_rate(20, attempts, 50) == 20
+    assert next_drain_rate(20, [failure] * 4, 50) == 2
 
 
 @pytest.mark.parametrize("failure", [failed(500), UNANSWERED])
 def test_a_quarter_that_fails_does_not_keep_the_pace_from_growing(failure: Attempt) -> None:
-    assert next_pace(20, [failure, TAKEN, TAKEN, TAKEN] * 5, 50) == 22
+    assert next_drain_rate(20, [failure, TAKEN, TAKEN, TAKEN] * 5, 50) == 22
 
 
 def test_a_refusal_is_of_one_delivery_whatever_the_pace() -> None:
     for status_code in (400, 401, 404, 410):
-        assert not too_much([failed(status_code)] * 16)
-        assert next_pace(20, [failed(status_code)] * 16, 50) == 22
+        assert not is_overloaded([failed(status_code)] * 16)
+        assert next_drain_rate(20, [failed(status_code)] * 16, 50) == 22
 
 
 def test_below_one_a_second_it_is_the_pauses_that_get_longer() -> None:

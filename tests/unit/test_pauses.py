@@ -170,7 +170,7 @@ def test_nothing_waits_where_the_pause_could_not_be_recorded(world: World) -> No
     world.health_store.failures.plan("pause", True)
     assert world.send(*events(*range(20))) == []
     assert {one.status for one in world.stored()} == {Status.RETRYING}
-    assert world.observer.counts["UnrecordedHealth"] == 1
+    assert world.telemetry.counts["UnrecordedHealth"] == 1
 
 
 def test_a_message_comes_again_where_its_recovery_could_not_be_recorded(world: World) -> None:
@@ -200,7 +200,7 @@ def test_the_owner_is_notified_of_a_long_pause_once(world: World) -> None:
     assert world.operational_events.types == ["webhook.paused"]
     [published] = world.operational_events.published
     assert published.facts == {"not_before": "2025-12-21T10:45:01.000Z"}
-    assert world.observer.counts["WebhooksPaused"] == 1
+    assert world.telemetry.counts["WebhooksPaused"] == 1
 
 
 def test_a_success_clears_the_pause_that_was_known_when_it_was_sent(world: World) -> None:

@@ -61,9 +61,9 @@ def test_it_keeps_its_arrival_its_group_and_its_tries(world: TimedWorld) -> None
     assert (left.group, left.delay_seconds) == ("acc_1", 0)
     assert (left.arrived_at_ms, left.tries, left.suspicions) == (world.now_ms - 5_000, 3, 0)
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
-    world.observer.times.clear()
+    world.telemetry.times.clear()
     assert world.invoke(world.taken()) == []
-    assert set(world.observer.times["DeliveryLatency"]) == {5_040}
+    assert set(world.telemetry.times["DeliveryLatency"]) == {5_040}
     assert len({(body, one["webhook-id"]) for _, body, one in world.sender.posts}) == 1
 
 
@@ -72,18 +72,18 @@ def test_it_is_counted_and_logged_once_and_not_as_a_failure(world: TimedWorld) -
     world.slow(world.sender, "post", 1.0)
     assert world.invoke(world.messages(event(1), event(2), event(3))) == []
     postponed = 3 * 20 - SECONDS_FOR_ATTEMPTS
-    assert world.observer.counts["PostponedDeliveries"] == postponed
-    assert world.observer.counts["FailedMessages"] == 0
-    [line] = world.observer.logged("postponed")
+    assert world.telemetry.counts["PostponedDeliveries"] == postponed
+    assert world.telemetry.counts["FailedMessages"] == 0
+    [line] = world.telemetry.logged("postponed")
     assert (line["deliveries"], line["events"], line["messages"]) == (postponed, 0, 2)
-    assert world.observer.logged("message_failed") == []
+    assert world.telemetry.logged("message_failed") == []
 
 
 def test_an_invocation_with_time_for_everything_says_nothing_of_it(world: TimedWorld) -> None:
     world.add()
     assert world.invoke(world.messages(event(1))) == []
-    assert "PostponedDeliveries" not in world.observer.counts
-    assert world.observer.logged("postponed") == []
+    assert "PostponedDeliveries" not in world.telemetry.counts
+    assert world.telemetry.logged("postponed") == []
 
 
 def test_what_is_left_of_a_message_is_few_messages(world: TimedWorld) -> None:
@@ -158,7 +158,7 @@ def test_a_message_fails_only_where_its_leftover_cannot_be_sent(
     world.slow(world.sender, "post", 26.0 if trouble == "late" else 1.0)
     [first, other] = world.messages(event(1), event(2, account_id="acc_2"))
     assert world.invoke([first, other]) == [first.id]
-    [line] = world.observer.logged("message_failed")
+    [line] = world.telemetry.logged("message_failed")
     assert line["message_ids"] == [first.id]
     posts = len(world.sender.posts)
     world.sender.__dict__.pop("post")
@@ -270,5 +270,5 @@ def test_what_failed_of_a_webhook_is_retried_where_its_others_were_postponed_mea
     world.sender.answer = answer
     assert world.invoke(world.messages(*map(event, range(3)))) == []
     assert len(world.sender.posts) == 1
-    assert world.observer.counts["PostponedDeliveries"] == 2
+    assert world.telemetry.counts["PostponedDeliveries"] == 2
     assert list(world.scheduler.executions) == [one.key for one in world.stored()]

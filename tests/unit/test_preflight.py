@@ -13,18 +13,19 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import preflight, template
-from local.credentials import Caller
-from local.deployment import DeploymentError, Stage
-from local.preflight import (
+from local import template
+from ops import preflight
+from ops.credentials import Caller
+from ops.deployment import DeploymentError, Stage
+from ops.preflight import (
     MOST_NAME,
     REGIONAL,
-    check_name,
+    check_international_name,
     check_places,
     check_services,
     parameters_of,
 )
-from local.quotas import Shortfall
+from ops.quotas import Shortfall
 from support.stack import ROOT
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def defaults() -> dict[str, str]:
 
 def test_a_stacks_name_is_one_that_all_its_resources_can_have() -> None:
     for name in ("a", DEV, "A-1", "x" * MOST_NAME):
-        check_name(name)
+        check_international_name(name)
     for name in ("1a", "-a", "a_b", "a.b", "", "ä", "a\n"):
         with pytest.raises(DeploymentError, match="letters, digits and hyphens"):
-            check_name(name)
+            check_international_name(name)
     with pytest.raises(DeploymentError, match="has 60 characters, and 59 is the most"):
-        check_name("x" * (MOST_NAME + 1))
+        check_international_name("x" * (MOST_NAME + 1))
 
 
 def test_the_longest_name_leaves_room_for_the_former_machines(
@@ -329,6 +330,6 @@ def test_make_looks_first_builds_then_and_deploys_at_last() -> None:
             )
         ]
         looked, built, deployed = steps
-        assert looked == f'local.preflight {target} --stage "dev" --parameters "ApiRate=7" --yes'
+        assert looked == f'ops.preflight {target} --stage "dev" --parameters "ApiRate=7" --yes'
         assert built == "sam build"
-        assert deployed.startswith(f"local.deployment {target} ")
+        assert deployed.startswith(f"ops.deployment {target} ")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support import samples
 from support.drawing import event_data
-from support.fakes import FakeEventQueue, FakeObserver
+from support.fakes import FakeEventQueue, FakeTelemetry
 from webhooks.adapters.sqs import MAX_BATCH_BYTES
 from webhooks.domain import payload
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
@@ -43,7 +43,7 @@ def publisher(queue: FakeEventQueue) -> Publisher:
 
 
 def make_publisher(queue: FakeEventQueue) -> Publisher:
-    return Publisher(queue, FakeObserver(), clock=lambda: samples.NOW_MS / 1000)
+    return Publisher(queue, FakeTelemetry(), clock=lambda: samples.NOW_MS / 1000)
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -156,11 +156,11 @@ def test_a_hundred_events_are_taken(publisher: Publisher, queue: FakeEventQueue)
 
 
 def test_the_log_counts_and_quotes_nothing(queue: FakeEventQueue) -> None:
-    observer = FakeObserver()
-    publisher = Publisher(queue, observer, clock=lambda: samples.NOW_MS / 1000)
+    telemetry = FakeTelemetry()
+    publisher = Publisher(queue, telemetry, clock=lambda: samples.NOW_MS / 1000)
     queue.refuse = {0}
     publisher.publish("acc_1", [document(), document(id="b"), "canary"])
-    [fields] = observer.logged("events_published")
+    [fields] = telemetry.logged("events_published")
     assert fields == {"account_id": "acc_1", "accepted": 1, "invalid": 1, "not_taken": 1}
 
 
@@ -171,12 +171,12 @@ def shared(publisher: Publisher, *documents: dict[str, Any]) -> list[bool]:
 def test_two_events_of_a_call_that_share_a_transaction_id_are_marked_and_counted(
     queue: FakeEventQueue,
 ) -> None:
-    observer = FakeObserver()
-    publisher = Publisher(queue, observer, clock=lambda: samples.NOW_MS / 1000)
+    telemetry = FakeTelemetry()
+    publisher = Publisher(queue, telemetry, clock=lambda: samples.NOW_MS / 1000)
     sent, opened = document(event="email.sent"), document(event="email.opened")
     other = document(transaction_id="txn_other")
     assert shared(publisher, sent, other, opened) == [True, False, True]
-    assert observer.counts["SharedTransactionIds"] == 2
+    assert telemetry.counts["SharedTransactionIds"] == 2
     # Each is put on the queue as its producer gave it.
     assert [json.loads(message)["transaction_id"] for _, message in queue.messages] == [
         sent["transaction_id"],
@@ -186,14 +186,14 @@ def test_two_events_of_a_call_that_share_a_transaction_id_are_marked_and_counted
 
 
 def test_events_that_share_nothing_are_not_marked(queue: FakeEventQueue) -> None:
-    observer = FakeObserver()
-    publisher = Publisher(queue, observer, clock=lambda: samples.NOW_MS / 1000)
+    telemetry = FakeTelemetry()
+    publisher = Publisher(queue, telemetry, clock=lambda: samples.NOW_MS / 1000)
     derived = [document(transaction_id=None, id=f"evt_{number}") for number in range(3)]
     timeless = [document(transaction_id=None, timestamp=None) for _ in range(2)]
     copies = [document(), document()]
     refused = document(event="email.lost")
     assert not any(shared(publisher, *derived, *timeless, *copies, refused))
-    assert "SharedTransactionIds" not in observer.counts
+    assert "SharedTransactionIds" not in telemetry.counts
 
 
 def test_what_the_queue_did_not_take_shares_nothing(queue: FakeEventQueue) -> None:

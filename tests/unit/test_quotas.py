@@ -10,12 +10,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from benchmarks import machines
 from local import template
-from local.quotas import CALL_SECONDS, DEFAULT_CONCURRENCY, TRANSITIONS, WORKERS, shortfalls
+from ops.quotas import CALL_SECONDS, DEFAULT_CONCURRENCY, TRANSITIONS, WORKERS, shortfalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from local.quotas import Shortfall
+    from ops.quotas import Shortfall
 
 STARTS = "StartExecution throttle token refill rate per second"
 EXPRESS_STARTS = "StartExecution throttle token refill rate per second for Express"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support import samples
-from support.fakes import FakeObserver, FakeRateLimitStore
+from support.fakes import FakeRateLimitStore, FakeTelemetry
 from webhooks.domain.errors import (
     RateLimitExceededError,
     TooManyCallsError,
@@ -26,12 +26,12 @@ class Stand:
     def __init__(self, **limits: int) -> None:
         self.now = NOW
         self.store = FakeRateLimitStore()
-        self.observer = FakeObserver()
+        self.telemetry = FakeTelemetry()
         self.limits = {kind: limits.get(kind.value, 5) for kind in RateLimit}
 
     def process(self) -> RateLimits:
         return RateLimits(
-            self.store, limits=self.limits, observer=self.observer, clock=lambda: self.now
+            self.store, limits=self.limits, telemetry=self.telemetry, clock=lambda: self.now
         )
 
 
@@ -123,7 +123,7 @@ def test_a_call_that_cannot_be_counted_goes_through() -> None:
     stand = Stand(calls=3)
     stand.store.failures.plan("consume", True)
     stand.process().call("acme")
-    [line] = stand.observer.logged("calls_not_counted")
+    [line] = stand.telemetry.logged("calls_not_counted")
     assert line == {"error": "consume: planned failure"}
 
 

@@ -88,7 +88,7 @@ def test_webhooks_are_read_for_five_seconds_and_other_accounts_events_come_again
     assert len(world.queue.sent) == 7
     assert {one.delay_seconds for one in world.queue.sent} == {UNREAD_DELAY_SECONDS}
     assert [one.group for one in world.queue.sent] == [f"acc_{n}" for n in range(3, 10)]
-    assert world.observer.counts["PostponedEvents"] == 7
+    assert world.telemetry.counts["PostponedEvents"] == 7
     claims = len(world.deliveries.claims)
     world.now_ms += 60_000
     while waiting := world.taken():
@@ -107,7 +107,7 @@ def test_records_are_read_for_five_seconds_and_the_quiet_accounts_among_the_firs
     assert world.invoke(world.messages(*texts)) == []
     assert len(world.sender.posts) == 100
     assert samples.webhook(99).url in [url for url, _, _ in world.sender.posts[:2]]
-    assert world.observer.counts["PostponedDeliveries"] == 351
+    assert world.telemetry.counts["PostponedDeliveries"] == 351
     while waiting := world.taken():
         assert world.invoke(waiting) == []
     assert len(world.sender.posts) == 451
@@ -183,7 +183,7 @@ def test_an_envelope_of_several_accounts_in_an_array_comes_again_once(world: Tim
     first = event(3, account_id="acc_3", id="own-3")
     assert world.invoke(world.messages(f"[{first},{envelope}]")) == []
     assert [one.body for one in world.queue.sent] == [f"[{envelope}]"]
-    assert world.observer.counts["PostponedEvents"] == 2
+    assert world.telemetry.counts["PostponedEvents"] == 2
     world.deliveries.__dict__.pop("claim")
     assert world.invoke(world.taken()) == []
     assert len(world.sender.posts) == 2

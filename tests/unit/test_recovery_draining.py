@@ -7,9 +7,9 @@ import pytest
 from support import samples
 from support.recovering import DRAINING, FIRST, KEY, RECOVERY_ID, REFUSED, World, settled, waiting
 from webhooks.domain.delivery import FailureReason, Outcome, Status
+from webhooks.domain.drain_rate import MAX_RATE
 from webhooks.domain.health import FAILURES_TO_OPEN, SETTLE_SECONDS, Circuit, Health, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
-from webhooks.domain.pace import MAX_RATE
 from webhooks.ports import WebhookChanges
 from webhooks.services.jobs.recovery import SECONDS_FOR_A_STEP
 
@@ -193,7 +193,7 @@ def test_a_recovery_ends_only_when_no_function_can_hold_the_old_state(
     assert world.webhook().health.circuit is Circuit.DRAINING
     assert world.step(step) is None
     assert world.webhook().health == Health()
-    assert world.observer.logged("recovery_ended")
+    assert world.telemetry.logged("recovery_ended")
 
 
 def test_one_that_a_slow_dispatcher_deferred_late_is_sent(world: World) -> None:

@@ -7,9 +7,9 @@ import pytest
 from support import samples
 from support.recovering import DRAINING, KEY, REFUSED, World
 from webhooks.domain.delivery import Status
+from webhooks.domain.drain_rate import PATIENCE
 from webhooks.domain.health import Circuit, Comeback
 from webhooks.domain.jobs.recovery import RecoveryState
-from webhooks.domain.pace import PATIENCE
 from webhooks.ports import WebhookChanges
 from webhooks.services.retrier import Decision
 

@@ -30,7 +30,7 @@ from webhooks.domain.webhook import (
     webhook_id,
 )
 from webhooks.ports import WebhookChanges
-from webhooks.services.registry import Rotated
+from webhooks.services.webhooks import Rotated
 
 if TYPE_CHECKING:
     from typing import Any
@@ -88,36 +88,36 @@ def test_every_address_of_the_host_must_be_public(store: FakeWebhookStore) -> No
 
 
 def test_the_limit_is_the_stores_to_keep(store: FakeWebhookStore) -> None:
-    registry = make_registry(store, max_webhooks=1)
+    webhook_service = make_registry(store, max_webhooks=1)
     store.add(samples.webhook(account_id="acme"), Secrets(samples.SECRET))
     with pytest.raises(LimitReachedError):
-        registry.register("acme", REGISTRATION)
+        webhook_service.register("acme", REGISTRATION)
 
 
 def test_a_store_that_does_not_answer_is_not_an_absent_webhook(store: FakeWebhookStore) -> None:
-    registry = make_registry(store)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     store.failures.plan("get", True)
     with pytest.raises(UnavailableError):
-        registry.get("acme", webhook.id)
-    assert registry.get("acme", webhook.id) == webhook
+        webhook_service.get("acme", webhook.id)
+    assert webhook_service.get("acme", webhook.id) == webhook
 
 
 @pytest.mark.parametrize("malformed", ["", "quota", "x" * 3000, "#", "ABC", f"{UUID(int=1)}\n"])
 def test_what_is_no_id_is_absent_without_a_look_up(store: FakeWebhookStore, malformed: str) -> None:
-    registry = make_registry(store)
+    webhook_service = make_registry(store)
     store.failures.plan("get", True)
     store.failures.plan("delete", True)
-    assert registry.get("acme", malformed) is None
-    assert registry.delete("acme", malformed) is False
+    assert webhook_service.get("acme", malformed) is None
+    assert webhook_service.delete("acme", malformed) is False
 
 
 def test_only_its_own_account_deletes_a_webhook(store: FakeWebhookStore) -> None:
-    registry = make_registry(store)
-    webhook = registry.register("acme", REGISTRATION).webhook
-    assert registry.delete("globex", webhook.id) is False
-    assert registry.delete("acme", webhook.id) is True
-    assert registry.delete("acme", webhook.id) is False
+    webhook_service = make_registry(store)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
+    assert webhook_service.delete("globex", webhook.id) is False
+    assert webhook_service.delete("acme", webhook.id) is True
+    assert webhook_service.delete("acme", webhook.id) is False
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
     store: FakeWebhookStore, active: bool, circuit: Circuit
 ) -> None:
     recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store, recoveries=recoveries)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active, health=Health(circuit=circuit)), Secrets("s"))
-    assert registry.delete("acme", webhook.id)
+    assert webhook_service.delete("acme", webhook.id)
     [(key, delay_seconds)] = recoveries.started
     assert key[:2] == ("acme", webhook.id)
     assert delay_seconds == SETTLE_SECONDS
@@ -140,11 +140,11 @@ def test_what_waits_for_a_webhook_is_cancelled_after_its_deletion(
 
 def test_a_deletion_needs_no_step_functions(store: FakeWebhookStore) -> None:
     recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store, recoveries=recoveries)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     recoveries.failures.plan("start", True)
-    assert registry.delete("acme", webhook.id)
-    assert registry.get("acme", webhook.id) is None
+    assert webhook_service.delete("acme", webhook.id)
+    assert webhook_service.get("acme", webhook.id) is None
     # What cancels the deliveries that wait for it is the sweep's to start.
     health = FakeHealthStore(store)
     due_ms = store.unstarted["acme", webhook.id].due_ms
@@ -164,10 +164,10 @@ def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
     store: FakeWebhookStore, active: bool
 ) -> None:
     recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store, recoveries=recoveries)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active), Secrets(None))
-    rotated = registry.rotate_secret("acme", webhook.id, "a-secret-of-their-own")
+    rotated = webhook_service.rotate_secret("acme", webhook.id, "a-secret-of-their-own")
     # There is no old one that could live on.
     assert rotated == Rotated("a-secret-of-their-own", None)
     stored, secrets = store.webhooks["acme", webhook.id]
@@ -193,11 +193,11 @@ def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
     store: FakeWebhookStore, changes: WebhookChanges, active: bool, begins: bool
 ) -> None:
     recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store, recoveries=recoveries)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     down = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1")
     store.add(replace(webhook, active=active, health=down), Secrets("s"))
-    changed = registry.update("acme", webhook.id, changes)
+    changed = webhook_service.update("acme", webhook.id, changes)
     assert changed is not None
     if changed.active:
         assert changed.health.awaits_probe is begins
@@ -214,8 +214,8 @@ def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhil
     store: FakeWebhookStore,
 ) -> None:
     recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store, recoveries=recoveries)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=False), Secrets("s"))
     update = store.update
 
@@ -224,7 +224,7 @@ def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhil
         return update("acme", webhook.id, WebhookChanges(active=False), values[3] + 1)
 
     store.update = overtaken  # type: ignore[assignment,method-assign]
-    registry.update("acme", webhook.id, WebhookChanges(active=True))
+    webhook_service.update("acme", webhook.id, WebhookChanges(active=True))
     stored, _ = store.webhooks["acme", webhook.id]
     # Its first step ends it; without one it would be overdue for the sweep.
     assert [key.recovery_id for key, _ in recoveries.started] == [stored.health.recovery_id]
@@ -233,8 +233,8 @@ def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhil
 def test_a_rotation_that_another_one_overtakes_rotates_what_that_one_restored(
     store: FakeWebhookStore,
 ) -> None:
-    registry = make_registry(store)
-    webhook = registry.register("acme", REGISTRATION).webhook
+    webhook_service = make_registry(store)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
     store.add(webhook, Secrets(None))
     restore = store.restore_secret
 
@@ -243,7 +243,7 @@ def test_a_rotation_that_another_one_overtakes_rotates_what_that_one_restored(
         return restore(*values, **more)
 
     store.restore_secret = overtaken  # type: ignore[method-assign]
-    assert registry.rotate_secret("acme", webhook.id, "a-secret-of-their-own") is not None
+    assert webhook_service.rotate_secret("acme", webhook.id, "a-secret-of-their-own") is not None
     secrets = store.webhooks["acme", webhook.id][1]
     assert (secrets.current, secrets.previous) == (
         "a-secret-of-their-own",
@@ -253,10 +253,10 @@ def test_a_rotation_that_another_one_overtakes_rotates_what_that_one_restored(
 
 def test_an_ordinary_rotation_starts_nothing(store: FakeWebhookStore) -> None:
     recoveries = FakeJobScheduler()
-    registry = make_registry(store, recoveries=recoveries)
-    webhook = registry.register("acme", REGISTRATION).webhook
-    assert registry.rotate_secret("acme", webhook.id) is not None
-    assert registry.rotate_secret("acme", str(UUID(int=1))) is None
+    webhook_service = make_registry(store, recoveries=recoveries)
+    webhook = webhook_service.register("acme", REGISTRATION).webhook
+    assert webhook_service.rotate_secret("acme", webhook.id) is not None
+    assert webhook_service.rotate_secret("acme", str(UUID(int=1))) is None
     assert recoveries.started == []
 
 

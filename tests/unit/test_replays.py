@@ -8,8 +8,9 @@ import pytest
 
 from support import samples
 from support.fakes import FakeJobScheduler, FakeJobStore
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status, delivery_id
+from webhooks.domain.drain_rate import PAUSE_SECONDS
 from webhooks.domain.errors import (
     InvalidInputError,
     ReplayRunningError,
@@ -18,7 +19,6 @@ from webhooks.domain.errors import (
     WebhookDisabledError,
 )
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, select
-from webhooks.domain.pace import PAUSE_SECONDS
 from webhooks.services.jobs.replay import SECONDS_FOR_A_STEP, ReplayJob, ReplayService
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class World(Services):
             destinations=self.store,
             retrier=self.retrier,
             pauses=self.pauses,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=lambda: NOW,
             deliveries_per_second=RATE,
             host_limits=self.host_limits,
@@ -290,7 +290,7 @@ def test_a_replay_cancelled_during_a_step_stays_cancelled(world: World) -> None:
     world.sender.answer = answer
     assert world.step(replay) is None
     assert world.now(replay).status is ReplayStatus.CANCELLED
-    assert world.observer.logged("replay_ended") == []
+    assert world.telemetry.logged("replay_ended") == []
 
 
 @pytest.mark.parametrize("reason", ["webhook_disabled", "webhook_deleted"])
@@ -313,7 +313,7 @@ def test_an_abandoned_replay_has_failed_for_all_to_see(world: World) -> None:
     world.replay_job.abandon(replay.key)
     assert (world.now(replay).status, world.now(replay).reason) == ("failed", "internal_error")
     world.replay_job.abandon(replay.key)
-    [line] = world.observer.logged("replay_ended")
+    [line] = world.telemetry.logged("replay_ended")
     assert line["status"] == "failed"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
@@ -94,7 +94,7 @@ def test_nothing_is_sent_where_there_is_nothing_to_send_or_to_send_to(
         world.health_store.disable("acc_1", samples.webhook().id, "gone", samples.NOW_MS)
     assert world.retrier.resend(DELIVERY.key).succeeded is False
     assert world.sender.posts == []
-    assert world.observer.logged("resend_dropped")
+    assert world.telemetry.logged("resend_dropped")
 
 
 def test_without_a_secret_a_delivery_that_succeeded_stays_so(world: World) -> None:

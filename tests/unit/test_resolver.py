@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from webhooks.adapters import resolver
+from webhooks.adapters.http import resolver
 
 
 def answer(*addresses: str) -> Any:

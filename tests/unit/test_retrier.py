@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain import signing
 from webhooks.domain.delivery import MAX_ATTEMPTS, Delivery, FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
@@ -47,19 +47,19 @@ def test_a_success_ends_the_schedule(world: World) -> None:
 def test_the_latency_of_a_retried_delivery_is_measured_once_it_got_there(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
     world.retry(world.delivery.key, 2)
-    assert world.observer.times == {}
+    assert world.telemetry.times == {}
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
     world.now_ms += 305_000
     world.retry(world.delivery.key, 3)
     waited = world.now_ms - world.delivery.created_at_ms
-    assert world.observer.times == {"DeliveryLatency": [waited + 40]}
-    assert world.observer.traced["event_ids"] == [world.delivery.event_id] * 2
+    assert world.telemetry.times == {"DeliveryLatency": [waited + 40]}
+    assert world.telemetry.traced["event_ids"] == [world.delivery.event_id] * 2
 
 
 def test_a_delivery_that_its_owner_sends_again_has_no_latency(world: World) -> None:
     world.retrier.resend(world.delivery.key)
     assert world.stored().status is Status.SUCCEEDED
-    assert world.observer.times == {}
+    assert world.telemetry.times == {}
 
 
 def test_a_failure_waits_for_the_next_attempt_with_jitter(world: World) -> None:
@@ -150,7 +150,7 @@ def test_a_delivery_no_longer_retrying_is_left_alone(world: World, status: Statu
 def test_a_delivery_past_its_retention_is_done(world: World) -> None:
     world.deliveries.deliveries.clear()
     assert world.retry(world.delivery.key, 2).decision is Decision.DONE
-    assert world.observer.logged("delivery_expired")
+    assert world.telemetry.logged("delivery_expired")
 
 
 def test_whoever_recorded_first_decides(world: World) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.delivery import Claim, Delivery, FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError
 from webhooks.services.retrier import Decision, Machine

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from local import rollback
-from local.deployment import DeploymentError
-from local.outputs import NoStackError
-from local.rollback import not_going_back, unpack
+from ops import rollback
+from ops.deployment import DeploymentError
+from ops.outputs import NoStackError
+from ops.rollback import not_going_back, unpack
 from support.rolling_back import STACK, STATE, World
 
 if TYPE_CHECKING:

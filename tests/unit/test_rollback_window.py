@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local import handover
-from local.deployment import DeploymentError
-from local.rollback import Rollback
+from ops import handover
+from ops.deployment import DeploymentError
+from ops.rollback import Rollback
 from support.rolling_back import World
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local import ses_account
+from ops import ses_account
 from support.samples import event_text
+from support.service_fixture import World
 from support.tables import create_tables
-from support.world import World
-from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
+from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ses import SesAccounts, SourceKind
 from webhooks.services.ses_accounts import KeptSesAccounts

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.service_fixture import World
 from support.ses_records import ACCOUNTS, NAMES, bare, read, text_of
-from support.world import World
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.ses import SesAccounts, to_events
 
@@ -44,7 +44,7 @@ def test_what_is_wrong_in_an_array_costs_that_document() -> None:
         ("not_an_object", [good]),
         ("unknown_event", {"event": "email.lost"}),
     ]
-    assert world.observer.counts["RejectedMessages"] == 4
+    assert world.telemetry.counts["RejectedMessages"] == 4
     assert len(to_events([bad, good])) == 1
     with pytest.raises(InvalidEventError, match="mail"):
         to_events([bad, bad])

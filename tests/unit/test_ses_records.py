@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.service_fixture import World
 from support.ses_records import (
     ACCOUNTS,
     DATA,
@@ -21,7 +22,6 @@ from support.ses_records import (
     validate,
     with_odd,
 )
-from support.world import World
 from webhooks.domain.event import EventType
 from webhooks.domain.intake import Message
 from webhooks.domain.ses import SesAccounts, to_events
@@ -74,7 +74,7 @@ def test_the_dispatcher_sends_what_is_expected_of_a_record(name: str) -> None:
     assert world.rejected.messages == []
     sent = sorted(body for _, body, _ in world.sender.posts)
     assert sent == sorted(event.body for event in read(text_of(name)).events)
-    assert world.observer.counts.get("IgnoredEvents", 0) == (0 if sent else 1)
+    assert world.telemetry.counts.get("IgnoredEvents", 0) == (0 if sent else 1)
 
 
 @pytest.mark.parametrize("name", sorted(IDS))
@@ -211,8 +211,8 @@ def test_feedback_by_which_nobody_complains_is_counted_and_dropped(
     world.add(events=("*",))
     assert world.send(json.dumps(record)) == []
     assert len(world.sender.posts) == (0 if counted else 1)
-    assert world.observer.counts.get(str(counted), 0) == (1 if counted else 0)
-    assert world.observer.counts.get("IgnoredEvents", 0) == (1 if counted else 0)
+    assert world.telemetry.counts.get(str(counted), 0) == (1 if counted else 0)
+    assert world.telemetry.counts.get("IgnoredEvents", 0) == (1 if counted else 0)
 
 
 def topics(**statuses: str) -> list[dict[str, str]]:

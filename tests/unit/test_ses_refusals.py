@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from support.service_fixture import World
 from support.ses_records import MISSING, paths_in
 from support.ses_vectors import FOLDER, TABLE, body_of, only, refusal, vector
-from support.world import World
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.payload import MAX_DEPTH, parse

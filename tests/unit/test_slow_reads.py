@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from support import samples
-from webhooks.adapters import deliveries, webhook_items
 from webhooks.adapters.aws import CALL_SECONDS
-from webhooks.adapters.deliveries import DynamoDBDeliveryStore
-from webhooks.adapters.destinations import DynamoDBDestinationStore
+from webhooks.adapters.dynamodb import deliveries, webhook_items
+from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
+from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 from webhooks.domain.errors import UnavailableError
 
 ITEM = webhook_items.webhook_item(samples.webhook(), samples.SECRET)

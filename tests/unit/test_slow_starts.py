@@ -42,7 +42,7 @@ def test_what_there_is_no_time_to_start_is_the_sweeps() -> None:
     assert world.remaining >= SECONDS_FOR_ONE_CALL
     assert len(world.stored()) == 30
     assert all(one.unstarted and one.status is Status.RETRYING for one in world.stored())
-    assert world.observer.counts["UnstartedRetries"] == 30
+    assert world.telemetry.counts["UnstartedRetries"] == 30
 
 
 def test_what_there_is_no_time_to_mark_either_comes_again() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.executions import Count, Pace, Quota, duration, stop_quota
+from ops.executions import Count, Pace, Quota, duration, stop_quota
 from support.fakes.deletion import FakeClock
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.batching import KilledError, Queue, broken, event, fail, handle, posted
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import Outcome
 from webhooks.domain.resending import Outgoing
 from webhooks.services.batches import (
@@ -114,7 +114,7 @@ def test_with_too_little_time_suspects_are_put_back_as_they_are(world: World) ->
     assert handle(world, event(1, suspicions=1), remaining=[left]) == []
     assert posted(world) == []
     assert [one.suspicions for one in world.queue.sent] == [1]
-    assert "PostponedEvents" not in world.observer.counts
+    assert "PostponedEvents" not in world.telemetry.counts
 
 
 @pytest.mark.parametrize(("random", "first"), [(0.0, "txn_2"), (0.74, "txn_2"), (0.76, "txn_1")])

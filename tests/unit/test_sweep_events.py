@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support import samples
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.health import FAILURES_TO_OPEN
 from webhooks.domain.operational_event import (
     KEPT_SECONDS,
@@ -53,9 +53,9 @@ def test_an_event_that_the_bus_does_not_take_is_kept_and_published_by_the_sweep(
     world.operational_events.failures.plan("publish", True)
     world.health.report(world.webhook(), [samples.attempt(n) for n in range(FAILURES_TO_OPEN)])
     assert world.operational_events.published == []
-    assert world.observer.counts["KeptOperationalEvents"] == 1
-    assert "LostOperationalEvents" not in world.observer.counts
-    [line] = world.observer.logged("operational_event_kept")
+    assert world.telemetry.counts["KeptOperationalEvents"] == 1
+    assert "LostOperationalEvents" not in world.telemetry.counts
+    [line] = world.telemetry.logged("operational_event_kept")
     assert (line["type"], line["webhook_id"]) == ("webhook.down", samples.WEBHOOK_ID)
     happened_ms = world.now_ms
     world.now_ms += MINUTE_MS
@@ -84,8 +84,8 @@ def test_a_bus_that_does_not_answer_fails_no_sweep_and_is_asked_once(world: Worl
     assert sweep(world) == 0
     assert len(world.kept_events.events) == 25
     # The sweep came to its end, which its own alarm goes by.
-    assert world.observer.counts["OverdueDeliveries"] == 0
-    assert "OverdueOperationalEvents" not in world.observer.counts
+    assert world.telemetry.counts["OverdueDeliveries"] == 0
+    assert "OverdueOperationalEvents" not in world.telemetry.counts
     assert sweep(world) == 25
 
 
@@ -94,7 +94,7 @@ def test_what_waits_for_long_is_counted_for_an_alarm(world: World) -> None:
     world.now_ms += LATE_SECONDS * 1000 + 100
     world.operational_events.failures.plan("publish_all", True)
     sweep(world)
-    assert world.observer.counts["OverdueOperationalEvents"] == 15
+    assert world.telemetry.counts["OverdueOperationalEvents"] == 15
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -109,8 +109,8 @@ def test_after_four_days_an_event_is_given_up_and_the_log_has_all_of_it(
     world.operational_events.failures.plan("publish_all", not answers)
     assert sweep(world) == 0
     assert list(world.kept_events.events.values()) == [young]
-    assert world.observer.counts["LostOperationalEvents"] == 12
-    lines = world.observer.logged("operational_event_lost")
+    assert world.telemetry.counts["LostOperationalEvents"] == 12
+    lines = world.telemetry.logged("operational_event_lost")
     assert [line["at_ms"] for line in lines] == [one.at_ms for one in old]
     assert [line["facts"] for line in lines] == [dict(one.facts) for one in old]
 
@@ -144,7 +144,7 @@ def test_one_that_cannot_be_read_is_named_and_the_others_are_published(
         lambda *args: page(*args)._replace(unreadable=[KeptEventKey("odd")]),
     )
     assert sweep(world) == 3
-    assert world.observer.counts["UnreadableRecords"] == 1
-    assert world.observer.logged("record_unreadable") == [{"kept_event_id": "odd"}]
+    assert world.telemetry.counts["UnreadableRecords"] == 1
+    assert world.telemetry.logged("record_unreadable") == [{"kept_event_id": "odd"}]
     # The sweep came to its end.
-    assert world.observer.counts["OverdueDeliveries"] == 0
+    assert world.telemetry.counts["OverdueDeliveries"] == 0

@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.fakes import FakeJobScheduler, FakeRateLimitStore
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
 from webhooks.domain.jobs.run import MAX_RESTARTS, START_SECONDS, Run
@@ -41,7 +41,7 @@ class World(Services):
             rate_limits=RateLimits(
                 FakeRateLimitStore(),
                 limits={RateLimit.ERASURES: 10},
-                observer=self.observer,
+                telemetry=self.telemetry,
                 clock=self.clock,
             ),
             now_ns=lambda: self.now_ms * 1_000_000,
@@ -79,8 +79,8 @@ def test_a_job_whose_function_was_killed_before_its_start_is_started(world: Worl
     assert world.sweep() == Swept(overdue_jobs=1)
     assert world.recoveries.runs == [(world.stored().key, 1)]
     assert world.stored().running
-    assert world.observer.counts["OverdueJobs"] == 1
-    assert world.observer.logged("job_overdue")[0]["erasure_id"] == world.stored().id
+    assert world.telemetry.counts["OverdueJobs"] == 1
+    assert world.telemetry.logged("job_overdue")[0]["erasure_id"] == world.stored().id
     assert world.sweep() == Swept()
     assert world.step(1) is not None
 
@@ -121,7 +121,7 @@ def test_a_job_that_was_restarted_often_in_vain_has_failed(world: World) -> None
     assert restarts == MAX_RESTARTS
     assert world.stored().status is ErasureStatus.FAILED
     assert world.stored().reason == "internal_error"
-    assert [line["erasure_id"] for line in world.observer.logged("job_abandoned")] == [
+    assert [line["erasure_id"] for line in world.telemetry.logged("job_abandoned")] == [
         world.stored().id
     ]
 
@@ -216,5 +216,5 @@ def test_one_that_fails_or_cannot_be_read_keeps_no_other_from_its_turn(world: Wo
     with pytest.raises(UnavailableError):
         world.sweep()
     assert world.recoveries.runs == [(other, 1)]
-    [line] = world.observer.logged("record_unreadable")
+    [line] = world.telemetry.logged("record_unreadable")
     assert line["erasure_id"] == unreadable.erasure_id

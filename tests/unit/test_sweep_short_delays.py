@@ -34,8 +34,8 @@ def test_an_unstarted_delivery_is_started_as_soon_as_it_is_due(world: World) -> 
     assert world.sweep_job.sweep(lambda: 45) == Swept(unstarted_deliveries=1)
     assert world.starts == [(unstarted, 0)]
     assert world.stored() == replace(unstarted, unstarted=False), "the same generation"
-    assert world.observer.counts["OverdueDeliveries"] == 0, "no alarm"
-    assert world.observer.counts["UnstartedDeliveries"] == 1
+    assert world.telemetry.counts["OverdueDeliveries"] == 0, "no alarm"
+    assert world.telemetry.counts["UnstartedDeliveries"] == 1
 
 
 def test_one_that_stays_unstarted_in_an_outage_is_tried_every_minute_without_a_write(
@@ -170,7 +170,7 @@ def test_a_waiting_delivery_whose_retention_ends_has_its_owner_notified_once(
         "reason": "webhook_disabled",
         "expires_at": to_text(kept_until_ms),
     }
-    assert world.observer.counts["ExpiringDeliveries"] == 1
+    assert world.telemetry.counts["ExpiringDeliveries"] == 1
 
 
 def test_an_expiring_delivery_is_drained_as_any_other(world: World) -> None:

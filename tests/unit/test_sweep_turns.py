@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
@@ -105,7 +105,7 @@ def world() -> World:
 def test_a_sweep_that_finds_nothing_asks_each_partition_once(world: World) -> None:
     assert world.sweep() == (0, 0)
     assert world.used == pytest.approx(18 * SECONDS_A_CALL)
-    assert world.observer.counts == {
+    assert world.telemetry.counts == {
         "OverdueDeliveries": 0,
         "OverdueRecoveries": 0,
         "OverdueJobs": 0,
@@ -202,11 +202,11 @@ def test_what_cannot_be_read_is_gone_past_and_told_each_time(world: World) -> No
     lost = [world.overdue(100 + number) for number in range(20)]
     world.overdue_recoveries(1)
     assert world.sweep() == (len(lost), 1)
-    named = {line["delivery_id"] for line in world.observer.logged("record_unreadable")}
+    named = {line["delivery_id"] for line in world.telemetry.logged("record_unreadable")}
     assert named == {delivery.id for delivery in broken}
-    assert world.observer.counts["UnreadableRecords"] == len(broken)
+    assert world.telemetry.counts["UnreadableRecords"] == len(broken)
     assert world.sweep() == (0, 0)
-    assert world.observer.counts["UnreadableRecords"] == 2 * len(broken)
+    assert world.telemetry.counts["UnreadableRecords"] == 2 * len(broken)
 
 
 def test_one_that_fails_keeps_no_other_from_its_turn_and_is_raised(world: World) -> None:
@@ -223,9 +223,9 @@ def test_one_that_fails_keeps_no_other_from_its_turn_and_is_raised(world: World)
     with pytest.raises(KeyError):
         world.sweep()
     assert [world.started(delivery) for delivery in lost].count(False) == 1
-    assert world.observer.counts["OverdueDeliveries"] == len(lost) - 1
-    assert world.observer.counts["OverdueRecoveries"] == 1
-    [line] = world.observer.logged("sweep_failed")
+    assert world.telemetry.counts["OverdueDeliveries"] == len(lost) - 1
+    assert world.telemetry.counts["OverdueRecoveries"] == 1
+    [line] = world.telemetry.logged("sweep_failed")
     assert line["error"] == "KeyError"
 
 
@@ -245,7 +245,7 @@ def test_a_part_that_our_own_side_fails_leaves_the_others_their_turn(
     on[0].failures.plan(on[1], True)
     with pytest.raises(UnavailableError):
         world.sweep()
-    counts = world.observer.counts
+    counts = world.telemetry.counts
     assert counts["OverdueDeliveries"] >= len(lost) - 8
     expected = {"recoveries": 0, "a recovery": 1}.get(part, 2)
     assert counts.get("OverdueRecoveries", 0) == expected
@@ -258,7 +258,7 @@ def test_a_sweep_that_does_not_come_to_its_end_counts_no_zero(world: World, meth
     on.failures.plan(method, True)
     with pytest.raises(UnavailableError):
         world.sweep()
-    assert world.observer.counts == {}
+    assert world.telemetry.counts == {}
 
 
 def test_one_whose_restart_was_written_and_not_started_is_not_counted_twice(world: World) -> None:
@@ -274,4 +274,4 @@ def test_one_whose_restart_was_written_and_not_started_is_not_counted_twice(worl
         unstarted=True,
     )
     assert delivery.status is Status.RETRYING
-    assert world.observer.counts == {}
+    assert world.telemetry.counts == {}

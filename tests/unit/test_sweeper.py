@@ -28,14 +28,14 @@ def test_an_overdue_delivery_that_nobody_works_on_gets_a_new_execution(world: Wo
         unstarted=True,
     )
     assert world.scheduler.executions == {world.delivery.key: (2, 0)}
-    assert world.observer.counts["OverdueDeliveries"] == 1
-    assert world.observer.logged("delivery_overdue")[0]["delivery_id"] == world.delivery.id
+    assert world.telemetry.counts["OverdueDeliveries"] == 1
+    assert world.telemetry.logged("delivery_overdue")[0]["delivery_id"] == world.delivery.id
 
 
 def test_a_sweep_that_finds_nothing_counts_zero_for_the_alarm(world: World) -> None:
     world.now_ms = DUE_MS + GRACE_MS
     assert world.sweep() == (0, 0)
-    assert world.observer.counts == {
+    assert world.telemetry.counts == {
         "OverdueDeliveries": 0,
         "OverdueRecoveries": 0,
         "OverdueJobs": 0,
@@ -113,14 +113,14 @@ def test_an_operators_redrive_begins_at_once_whatever_the_sweep_did(world: World
     assert world.stored().restarts == 0
     assert world.stored().next_attempt_at_ms == world.now_ms
     assert world.scheduler.executions == {world.delivery.key: (1, 0)}
-    assert redriver.redrive(world.delivery.key) is Redriven.UNDER_WAY
+    assert redriver.redrive(world.delivery.key) is Redriven.IN_PROGRESS
 
 
 def test_one_of_the_sweeps_whose_attempt_is_due_is_left_to_it_by_a_redrive(world: World) -> None:
     due = replace(world.delivery, restarts=1, next_attempt_at_ms=world.now_ms)
     world.scheduler.start(world.put(due), delay_seconds=0)
     redriver = Redriver(world.deliveries, world.scheduler, world.clock)
-    assert redriver.redrive(world.delivery.key) is Redriven.UNDER_WAY
+    assert redriver.redrive(world.delivery.key) is Redriven.IN_PROGRESS
     assert world.stored() == due
 
 
@@ -153,7 +153,7 @@ def test_a_start_that_fails_is_made_up_for_by_the_next_sweep(world: World) -> No
         world.sweep()
     world.now_ms += 60_000
     assert world.sweep() == (0, 0)
-    assert world.observer.counts["UnstartedDeliveries"] == 1
+    assert world.telemetry.counts["UnstartedDeliveries"] == 1
     assert world.stored().generation == 1
     assert world.scheduler.running(world.stored())
     assert not world.stored().unstarted
@@ -167,7 +167,7 @@ def test_an_overdue_recovery_is_replaced_by_a_new_one(world: World) -> None:
     assert (health.recovery_id, health.recovery_due_at_ms) == ("recovery-1", world.now_ms)
     key = RecoveryKey("acc_1", samples.WEBHOOK_ID, "recovery-1")
     assert world.recoveries.started == [(key, 0)]
-    assert world.observer.counts["OverdueRecoveries"] == 1
+    assert world.telemetry.counts["OverdueRecoveries"] == 1
     assert world.sweep() == (0, 0)
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from webhooks.domain.errors import UnavailableError
-from webhooks.services.together import begin, together
+from webhooks.services.concurrency import run_all, submit_all
 
 
 @pytest.mark.parametrize("failure", [UnavailableError("the table"), KeyError("a bug")])
@@ -27,7 +27,7 @@ def test_whatever_fails_the_others_are_waited_for(failure: Exception) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         with pytest.raises(type(failure)):
-            together(threads, work, range(4))
+            run_all(threads, work, range(4))
         assert sorted(done) == [1, 2, 3]
 
 
@@ -39,7 +39,7 @@ def test_the_results_are_those_up_to_where_our_own_side_failed() -> None:
         return item
 
     with ThreadPoolExecutor(4) as threads:
-        assert together(threads, work, range(4)) == [0, 1]
+        assert run_all(threads, work, range(4)) == [0, 1]
 
 
 @pytest.mark.parametrize("items", [[1], [1, 2]])
@@ -48,7 +48,7 @@ def test_what_one_item_raises_is_for_whoever_asks_for_its_result(items: list[int
         raise KeyError(item)
 
     with ThreadPoolExecutor(2) as threads:
-        for future in begin(threads, work, items):
+        for future in submit_all(threads, work, items):
             assert isinstance(future.exception(), KeyError)
 
 
@@ -58,4 +58,4 @@ def test_what_ends_the_callers_own_thread_is_not_kept_from_it(end: type[BaseExce
         raise end
 
     with ThreadPoolExecutor(1) as threads, pytest.raises(end):
-        begin(threads, work, [1])
+        submit_all(threads, work, [1])

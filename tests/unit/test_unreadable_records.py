@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.fakes import FakeJobStore
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.errors import UnreadableRecordError
 from webhooks.domain.health import Circuit, Health, RecoveryKey
@@ -52,8 +52,8 @@ def sent(world: World) -> list[str]:
 
 
 def told(world: World) -> set[str]:
-    lines = world.observer.logged("record_unreadable")
-    assert world.observer.counts["UnreadableRecords"] == len(lines)
+    lines = world.telemetry.logged("record_unreadable")
+    assert world.telemetry.counts["UnreadableRecords"] == len(lines)
     assert all(set(line) == set(samples.delivery().key._asdict()) for line in lines)
     return {str(line["delivery_id"]) for line in lines}
 
@@ -68,7 +68,7 @@ def test_an_event_that_comes_again_fails_its_own_message_only(world: World) -> N
     assert world.send(mine, others, another) == ["m0"]
     assert len(world.sender.posts) == 3
     assert told(world) == {broken.delivery_id}
-    [failed] = world.observer.logged("message_failed")
+    [failed] = world.telemetry.logged("message_failed")
     assert failed["message_ids"] == ["m0"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.world import World as Services
+from support.service_fixture import World as Services
 from webhooks.domain.cpu import CpuLimit, CpuLimitReachedError
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.jobs.erasure import (

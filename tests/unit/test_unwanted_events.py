@@ -19,7 +19,7 @@ def world() -> World:
 
 
 def lines(world: World) -> list[tuple[str, dict[str, object]]]:
-    return [(level, fields) for level, name, fields in world.observer.lines if "unwanted" in name]
+    return [(level, fields) for level, name, fields in world.telemetry.lines if "unwanted" in name]
 
 
 def text(number: int = 0, **changes: object) -> str:
@@ -30,8 +30,8 @@ def test_events_of_an_account_without_webhooks_are_counted_and_logged_once(world
     world.add(account_id="acc_2")
     types = ("email.sent", "email.opened", "email.sent")
     assert world.send(*(text(number, event=each) for number, each in enumerate(types))) == []
-    assert world.observer.counts["NoSuchAccount"] == 3
-    assert "NoMatchingWebhook" not in world.observer.counts
+    assert world.telemetry.counts["NoSuchAccount"] == 3
+    assert "NoMatchingWebhook" not in world.telemetry.counts
     fields = {"account_id": "acc_1", "cause": "NoSuchAccount", "events": 3}
     assert lines(world) == [("warning", {**fields, "event_types": ["email.opened", "email.sent"]})]
 
@@ -40,8 +40,8 @@ def test_events_that_no_webhook_is_subscribed_to_have_another_cause(world: World
     world.add(1, events=("email.bounced",))
     world.add(2, events=("email.opened",), account_id="acc_2")
     assert world.send(text(event="email.sent"), text(event="email.bounced")) == []
-    assert world.observer.counts["NoMatchingWebhook"] == 1
-    assert "NoSuchAccount" not in world.observer.counts
+    assert world.telemetry.counts["NoMatchingWebhook"] == 1
+    assert "NoSuchAccount" not in world.telemetry.counts
     fields = {"account_id": "acc_1", "cause": "NoMatchingWebhook", "events": 1}
     assert lines(world) == [("info", {**fields, "event_types": ["email.sent"]})]
 
@@ -50,7 +50,7 @@ def test_a_webhook_that_is_disabled_is_sent_what_waits_for_it(world: World) -> N
     world.add(active=False)
     assert world.send(text()) == []
     assert lines(world) == []
-    assert world.observer.counts.keys().isdisjoint({"NoSuchAccount", "NoMatchingWebhook"})
+    assert world.telemetry.counts.keys().isdisjoint({"NoSuchAccount", "NoMatchingWebhook"})
 
 
 def test_webhooks_that_cannot_be_read_are_no_cause(world: World) -> None:
@@ -67,13 +67,13 @@ def test_a_part_is_for_some_webhooks_only_and_says_nothing_of_the_others(world: 
     assert lines(world) == []
     # All of an event that was postponed before its webhooks were read.
     world.send(to_message(Part(event, ALL, samples.NOW_MS)))
-    assert world.observer.counts["NoMatchingWebhook"] == 1
+    assert world.telemetry.counts["NoMatchingWebhook"] == 1
 
 
 def test_the_lines_of_a_batch_are_bounded_and_the_counts_are_whole(world: World) -> None:
     accounts = MAX_LINES + 20
     documents = [samples.event_document(account_id=f"acc_{n}", id=f"e{n}") for n in range(accounts)]
     world.send(json.dumps(documents))
-    assert world.observer.counts["NoSuchAccount"] == accounts
+    assert world.telemetry.counts["NoSuchAccount"] == accounts
     *first, (_, rest) = lines(world)
     assert (len(first), rest) == (MAX_LINES, {"lines": 20})

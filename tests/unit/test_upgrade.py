@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local import template
-from local.upgrade import changes
+from ops.upgrade import changes
 from support.former_release import unpack
 
 if TYPE_CHECKING:

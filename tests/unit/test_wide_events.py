@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from support import samples
-from support.world import World
+from support.service_fixture import World
 from webhooks.domain import shard
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, to_message
@@ -58,7 +58,7 @@ def test_a_wide_event_is_sent_by_its_shards_once_to_each_webhook(world: World) -
     assert len(world.sender.posts) == WIDE
     assert {one.status for one in world.deliveries.deliveries.values()} == {Status.SUCCEEDED}
     assert world.queue.messages == []
-    assert world.observer.counts["Shards"] == len(texts)
+    assert world.telemetry.counts["Shards"] == len(texts)
 
 
 def test_ten_shards_in_a_batch_are_a_hundred_deliveries_at_most(world: World) -> None:
@@ -148,7 +148,7 @@ def test_a_shard_that_the_queue_did_not_take_has_the_message_received_again(
     other = samples.event_text(account_id="acc_2")
     assert world.send(samples.event_text(), other) == ["m0"]
     assert [url for url, _, _ in world.sender.posts] == [samples.webhook(1).url]
-    [logged] = world.observer.logged("message_failed")
+    [logged] = world.telemetry.logged("message_failed")
     assert logged["error"] == "the events queue did not take every part of a message"
 
     world.queue.refuse = set()
@@ -166,7 +166,7 @@ def test_a_bug_while_queueing_has_the_message_received_again(
 
     monkeypatch.setattr(world.queue, "put", broken)
     assert world.send(samples.event_text()) == ["m0"]
-    [logged] = world.observer.logged("message_failed")
+    [logged] = world.telemetry.logged("message_failed")
     assert logged["error"] == "KeyError"
 
 
@@ -202,8 +202,8 @@ def test_two_copies_in_a_batch_are_divided_once_and_done_together(world: World) 
 def test_another_body_under_a_wide_events_id_is_told_and_the_first_wins(world: World) -> None:
     texts = [samples.event_text(id="evt-1", data={"to": to}) for to in ("a", "b")]
     assert world.send(*texts) == []
-    assert world.observer.counts["Conflicts"] == 1
-    [logged] = world.observer.logged("event_conflict")
+    assert world.telemetry.counts["Conflicts"] == 1
+    [logged] = world.telemetry.logged("event_conflict")
     assert logged["event_id"] == "evt-1"
     in_batches(world, shards(world))
     assert {json.loads(body)["data"]["to"] for _, body, _ in world.sender.posts} == {"a"}
@@ -216,15 +216,15 @@ def test_the_latency_of_a_shard_is_from_the_events_own_arrival(world: World) -> 
     message = Message("m0", first, world.now_ms + 900)
     world.now_ms += 1_000
     assert world.dispatcher.dispatch([message], lambda: 60.0) == []
-    assert world.observer.times == {"DeliveryLatency": [1_040] * SHARD_WEBHOOKS}
+    assert world.telemetry.times == {"DeliveryLatency": [1_040] * SHARD_WEBHOOKS}
 
 
 def test_an_invocation_names_the_event_of_its_shards_once(world: World) -> None:
     world.send(samples.event_text(id="evt-1"))
     texts = shards(world)[:10]
-    world.observer.traced.clear()
+    world.telemetry.traced.clear()
     world.send(*texts)
-    assert world.observer.traced["event_ids"] == ["evt-1"]
+    assert world.telemetry.traced["event_ids"] == ["evt-1"]
 
 
 def test_a_shard_for_another_accounts_webhooks_finds_none(world: World) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 import local
 import webhooks
+from cli import commands
 from local import template
-from local.cli import commands
 from retrier.handler import Unavailable as FormerlyUnavailable
 from support.stack import ROOT
 
@@ -124,7 +124,7 @@ TEXTS: Mapping[str, Callable[[], list[str]]] = {
     "the template": template_texts,
     "the dashboard": dashboard_texts,
     "the command line's help": help_texts,
-    "what the command line prints": lambda: code_texts("local/cli/*.py"),
+    "what the command line prints": lambda: code_texts("cli/*.py"),
     "errors": lambda: code_texts("functions/api/errors.py", "functions/api/requests.py"),
     "reports of checks": lambda: code_texts("layers/core/webhooks/domain/jobs/check.py"),
     "rules of input": lambda: code_texts("layers/core/webhooks/domain/**/*.py"),

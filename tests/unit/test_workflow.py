@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.deployment import stage_of
+from ops.deployment import stage_of
 from support.stack import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from local.former_parts import redrive_parts
+from ops.former_parts import redrive_parts
 from support import samples
 from support.receiver import Answer, Receiver
 from support.release_stories import (

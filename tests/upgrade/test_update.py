@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from local import redrive
+from ops import redrive
 from support.receiver import Receiver
 from support.release_stories import STORIES, by_secrets, delivered, publish, register
 from support.releases import Releases, both_releases

@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, ReceiverChecks, WebhookRegistry
+from api.dependencies import AccountId, CurrentCall, ReceiverChecks, Webhooks
 from api.operations import Missing, refuses
 from api.routes.parameters import WebhookId, own_webhook
 from api.schemas.base import Success
@@ -23,7 +23,7 @@ CheckId = Annotated[str, Path(description="The check's id."), Missing(errors.che
 def start_check(
     webhook_id: WebhookId,
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     checks: ReceiverChecks,
     call: CurrentCall,
 ) -> Success[AcceptedCheckOut]:
@@ -31,7 +31,7 @@ def start_check(
 
     During a pause that the receiver asked for it is made at not_before.
     """
-    webhook = own_webhook(registry, account_id, webhook_id)
+    webhook = own_webhook(webhook_service, account_id, webhook_id)
     check = checks.start(webhook, seed=call.seed)
     return Success(data=AcceptedCheckOut.accepted(check, webhook))
 
@@ -41,11 +41,11 @@ def get_check(
     webhook_id: WebhookId,
     check_id: CheckId,
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     checks: ReceiverChecks,
 ) -> Success[CheckOut]:
     """What the receiver accepted, what it should have, and what to do; a few seconds later."""
-    check = checks.get(own_webhook(registry, account_id, webhook_id), check_id)
+    check = checks.get(own_webhook(webhook_service, account_id, webhook_id), check_id)
     if check is None:
         raise errors.check_not_found()
     return Success(data=CheckOut.of(check))

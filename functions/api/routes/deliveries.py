@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, DeliveryLogbook, WebhookRegistry
+from api.dependencies import AccountId, CurrentCall, Deliveries, Webhooks
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
@@ -54,8 +54,8 @@ Until = Annotated[
 def list_deliveries(
     webhook_id: WebhookId,
     account_id: AccountId,
-    registry: WebhookRegistry,
-    logbook: DeliveryLogbook,
+    webhook_service: Webhooks,
+    delivery_log_service: Deliveries,
     *,
     status: StatusFilter = None,
     event: EventFilter = None,
@@ -65,9 +65,9 @@ def list_deliveries(
     cursor: Cursor = None,
 ) -> SuccessPage[DeliverySummaryOut]:
     """Newest first. A page may be short, even empty, and still have a next_cursor."""
-    webhook = own_webhook(registry, account_id, webhook_id)
+    webhook = own_webhook(webhook_service, account_id, webhook_id)
     wanted = DeliveryFilter(status, event, since, until)
-    page = logbook.page(webhook, wanted, limit, cursor)
+    page = delivery_log_service.page(webhook, wanted, limit, cursor)
     return SuccessPage(
         data=[DeliverySummaryOut.of(delivery) for delivery in page.items],
         pagination=Pagination(next_cursor=page.next),
@@ -79,11 +79,13 @@ def get_delivery(
     webhook_id: WebhookId,
     delivery_id: DeliveryId,
     account_id: AccountId,
-    registry: WebhookRegistry,
-    logbook: DeliveryLogbook,
+    webhook_service: Webhooks,
+    delivery_log_service: Deliveries,
 ) -> Success[DeliveryOut]:
     """With its payload and every attempt."""
-    delivery = logbook.get(own_webhook(registry, account_id, webhook_id), delivery_id)
+    delivery = delivery_log_service.get(
+        own_webhook(webhook_service, account_id, webhook_id), delivery_id
+    )
     if delivery is None:
         raise errors.delivery_not_found()
     return Success(data=DeliveryOut.of(delivery))
@@ -102,8 +104,8 @@ def resend_delivery(
     webhook_id: WebhookId,
     delivery_id: DeliveryId,
     account_id: AccountId,
-    registry: WebhookRegistry,
-    logbook: DeliveryLogbook,
+    webhook_service: Webhooks,
+    delivery_log_service: Deliveries,
     *,
     call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
@@ -111,8 +113,8 @@ def resend_delivery(
 
     During a pause that the receiver asked for it is made at not_before.
     """
-    webhook = own_webhook(registry, account_id, webhook_id)
-    delivery = logbook.resend(webhook, delivery_id, seed=call.seed)
+    webhook = own_webhook(webhook_service, account_id, webhook_id)
+    delivery = delivery_log_service.resend(webhook, delivery_id, seed=call.seed)
     if delivery is None:
         raise errors.delivery_not_found()
     return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))
@@ -124,8 +126,8 @@ def send_test_event(
     webhook_id: WebhookId,
     sample: Annotated[SampleEventIn, Body(), Sample({"event": "email.bounced"})],
     account_id: AccountId,
-    registry: WebhookRegistry,
-    logbook: DeliveryLogbook,
+    webhook_service: Webhooks,
+    delivery_log_service: Deliveries,
     *,
     call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
@@ -133,6 +135,6 @@ def send_test_event(
 
     During a pause that the receiver asked for it is sent at not_before.
     """
-    webhook = own_webhook(registry, account_id, webhook_id)
-    delivery = logbook.test(webhook, sample.event, seed=call.seed)
+    webhook = own_webhook(webhook_service, account_id, webhook_id)
+    delivery = delivery_log_service.test(webhook, sample.event, seed=call.seed)
     return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Strict
 from api import errors
 from api.operations import Missing
 from webhooks.domain.webhook import Webhook
-from webhooks.services.registry import Registry
+from webhooks.services.webhooks import WebhookService
 
 ExternalId = Annotated[str, Path(description="Your own id of the webhook.")]
 WebhookId = Annotated[str, Path(description="The webhook's id."), Missing(errors.webhook_not_found)]
@@ -44,9 +44,9 @@ Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
 Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
 
 
-def own_webhook(registry: Registry, account_id: str, webhook_id: str) -> Webhook:
+def own_webhook(webhook_service: WebhookService, account_id: str, webhook_id: str) -> Webhook:
     """Return a webhook of the account; a foreign one is as absent as one that never was."""
-    webhook = registry.get(account_id, webhook_id)
+    webhook = webhook_service.get(account_id, webhook_id)
     if webhook is None:
         raise errors.webhook_not_found()
     return webhook

@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, WebhookRegistry, WebhookReplays
+from api.dependencies import AccountId, CurrentCall, WebhookReplays, Webhooks
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage, Warned
@@ -25,7 +25,7 @@ def start_replay(
     webhook_id: WebhookId,
     replay: Annotated[ReplayIn, Body(), _SAMPLE],
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     replays: WebhookReplays,
     *,
     call: CurrentCall,
@@ -34,7 +34,7 @@ def start_replay(
 
     During a pause that the receiver asked for it begins at not_before.
     """
-    webhook = own_webhook(registry, account_id, webhook_id)
+    webhook = own_webhook(webhook_service, account_id, webhook_id)
     started = replays.start(
         webhook, since=replay.since, until=replay.until, status=replay.status, seed=call.seed
     )
@@ -46,14 +46,14 @@ def start_replay(
 def list_replays(
     webhook_id: WebhookId,
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     replays: WebhookReplays,
     *,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> SuccessPage[ReplayOut]:
     """Newest first."""
-    page = replays.page(own_webhook(registry, account_id, webhook_id), limit, cursor)
+    page = replays.page(own_webhook(webhook_service, account_id, webhook_id), limit, cursor)
     return SuccessPage(
         data=[ReplayOut.of(replay) for replay in page.items],
         pagination=Pagination(next_cursor=page.next),
@@ -65,11 +65,11 @@ def get_replay(
     webhook_id: WebhookId,
     replay_id: ReplayId,
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
     """How far it has come."""
-    replay = replays.get(own_webhook(registry, account_id, webhook_id), replay_id)
+    replay = replays.get(own_webhook(webhook_service, account_id, webhook_id), replay_id)
     if replay is None:
         raise errors.replay_not_found()
     return Success(data=ReplayOut.of(replay))
@@ -80,11 +80,11 @@ def cancel_replay(
     webhook_id: WebhookId,
     replay_id: ReplayId,
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
     """What is on its way still arrives. A replay that has ended stays as it is."""
-    replay = replays.cancel(own_webhook(registry, account_id, webhook_id), replay_id)
+    replay = replays.cancel(own_webhook(webhook_service, account_id, webhook_id), replay_id)
     if replay is None:
         raise errors.replay_not_found()
     return Success(data=ReplayOut.of(replay))

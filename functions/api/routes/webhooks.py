@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, WebhookRegistry
+from api.dependencies import AccountId, CurrentCall, Webhooks
 from api.operations import Sample, refuses
 from api.routes.parameters import Cursor, ExternalId, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage, Warned
@@ -32,8 +32,8 @@ from webhooks.domain.errors import (
     RotationConflictError,
     TooManyEnablesError,
 )
-from webhooks.services.registry import Registered, Registry
 from webhooks.services.upsert import put_webhook
+from webhooks.services.webhooks import Registered, WebhookService
 
 router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
@@ -58,20 +58,20 @@ _REPLACEMENT = Sample(
 def register_webhook(
     webhook: Annotated[WebhookIn, Body(), _REGISTRATION],
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     call: CurrentCall,
 ) -> Warned[RegisteredWebhookOut]:
     """Save the secret: it is shown only this once."""
-    registered = registry.register(account_id, webhook.registration(), seed=call.seed)
+    registered = webhook_service.register(account_id, webhook.registration(), seed=call.seed)
     return _with_secret(registered)
 
 
 @router.get("/", summary="List webhooks", tags=["Webhooks"])
 def list_webhooks(
-    account_id: AccountId, registry: WebhookRegistry, limit: Limit = 20, cursor: Cursor = None
+    account_id: AccountId, webhook_service: Webhooks, limit: Limit = 20, cursor: Cursor = None
 ) -> SuccessPage[WebhookOut]:
     """Newest first."""
-    page = registry.page(account_id, limit, cursor)
+    page = webhook_service.page(account_id, limit, cursor)
     return SuccessPage(
         data=[WebhookOut.of(webhook) for webhook in page.items],
         pagination=Pagination(next_cursor=page.next),
@@ -98,7 +98,7 @@ def put_webhook_by_external_id(
     external_id: ExternalId,
     webhook: Annotated[WebhookPutIn, Body(), _REPLACEMENT],
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     call: CurrentCall,
 ) -> Response[Warned[RegisteredWebhookOut] | Success[WebhookOut]]:
     """Repeat it as often as you like: where nothing is to change, nothing does.
@@ -112,7 +112,7 @@ def put_webhook_by_external_id(
         message = "Leave it out, or give the id that the path has."
         raise errors.validation_failed([errors.problem("external_id", message)])
     put = put_webhook(
-        registry,
+        webhook_service,
         account_id,
         replace(registration, external_id=external_id),
         active=webhook.active_if_given(),
@@ -126,10 +126,10 @@ def put_webhook_by_external_id(
 @router.get("/external/<external_id>", summary="Show a webhook by your own id", tags=["Webhooks"])
 @refuses(errors.webhook_not_found())
 def get_webhook_by_external_id(
-    external_id: ExternalId, account_id: AccountId, registry: WebhookRegistry
+    external_id: ExternalId, account_id: AccountId, webhook_service: Webhooks
 ) -> Success[WebhookOut]:
     """Everything but the secret."""
-    webhook = registry.find(account_id, _decoded(external_id))
+    webhook = webhook_service.find(account_id, _decoded(external_id))
     if webhook is None:
         raise errors.webhook_not_found()
     return Success(data=WebhookOut.of(webhook))
@@ -137,10 +137,10 @@ def get_webhook_by_external_id(
 
 @router.get("/<webhook_id>", summary="Show a webhook", tags=["Webhooks"])
 def get_webhook(
-    webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry
+    webhook_id: WebhookId, account_id: AccountId, webhook_service: Webhooks
 ) -> Success[WebhookOut]:
     """Everything but the secret."""
-    return Success(data=WebhookOut.of(own_webhook(registry, account_id, webhook_id)))
+    return Success(data=WebhookOut.of(own_webhook(webhook_service, account_id, webhook_id)))
 
 
 @router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])
@@ -149,13 +149,13 @@ def change_webhook(
     webhook_id: WebhookId,
     changes: Annotated[WebhookChangesIn, Body(), Sample({"active": False})],
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
 ) -> Success[WebhookOut]:
     """What is left out stays as it is.
 
     Give active true to enable the webhook, or to have one that is down probed at once.
     """
-    webhook = registry.update(account_id, webhook_id, changes.changes())
+    webhook = webhook_service.update(account_id, webhook_id, changes.changes())
     if webhook is None:
         raise errors.webhook_not_found()
     return Success(data=WebhookOut.of(webhook))
@@ -166,7 +166,7 @@ def change_webhook(
 def rotate_secret(
     webhook_id: WebhookId,
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
     call: CurrentCall,
     rotation: Annotated[
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
@@ -176,7 +176,7 @@ def rotate_secret(
 
     While it does, another rotation is refused unless it has force true.
     """
-    rotated = registry.rotate_secret(
+    rotated = webhook_service.rotate_secret(
         account_id,
         webhook_id,
         rotation.secret,
@@ -196,18 +196,18 @@ def rotate_secret(
 def delete_webhook_by_query(
     webhook_id: Annotated[str, Query(alias="id", description="The webhook's id.")],
     account_id: AccountId,
-    registry: WebhookRegistry,
+    webhook_service: Webhooks,
 ) -> Success[DeletedOut]:
     """Deliveries that are under way are cancelled."""
-    return _delete(registry, account_id, webhook_id)
+    return _delete(webhook_service, account_id, webhook_id)
 
 
 @router.delete("/<webhook_id>", summary="Delete a webhook", tags=["Webhooks"])
 def delete_webhook(
-    webhook_id: WebhookId, account_id: AccountId, registry: WebhookRegistry
+    webhook_id: WebhookId, account_id: AccountId, webhook_service: Webhooks
 ) -> Success[DeletedOut]:
     """Deliveries that are under way are cancelled."""
-    return _delete(registry, account_id, webhook_id)
+    return _delete(webhook_service, account_id, webhook_id)
 
 
 def _decoded(external_id: str) -> str:
@@ -223,7 +223,9 @@ def _with_secret(registered: Registered) -> Warned[RegisteredWebhookOut]:
     return Warned(data=shown, warnings=warnings_of(registered.secret))
 
 
-def _delete(registry: Registry, account_id: str, webhook_id: str) -> Success[DeletedOut]:
-    if not registry.delete(account_id, webhook_id):
+def _delete(
+    webhook_service: WebhookService, account_id: str, webhook_id: str
+) -> Success[DeletedOut]:
+    if not webhook_service.delete(account_id, webhook_id):
         raise errors.webhook_not_found()
     return Success(data=DeletedOut(id=webhook_id))

@@ -7,7 +7,7 @@ from pydantic import Field, WithJsonSchema
 from api.schemas.base import DeletedOut, In, Out
 from webhooks.domain.api_key import ApiKey, Scope
 from webhooks.domain.timestamps import to_text
-from webhooks.services.keyring import MAX_NAME_LENGTH, IssuedKey
+from webhooks.services.api_keys import MAX_NAME_LENGTH, IssuedKey
 
 _NAME_SCHEMA: dict[str, Any] = {
     "type": "string",

@@ -33,7 +33,7 @@ from webhooks.domain.webhook_rules import (
     MIN_SECRET_LENGTH,
 )
 from webhooks.ports import WebhookChanges
-from webhooks.services.registry import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Rotated
+from webhooks.services.webhooks import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Rotated
 
 # What the document says of a field's form. The rules themselves are the domain's.
 _FORMS: dict[str, dict[str, Any]] = {

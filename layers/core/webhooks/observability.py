@@ -27,7 +27,7 @@ MAX_IDS = 500
 past which Lambda divides a line and CloudWatch finds no metrics in it."""
 
 
-class PowertoolsObserver:
+class PowertoolsTelemetry:
     """One structured log line for each thing worth one, and one line of metrics an invocation.
 
     Metrics have the function as their only dimension: what a dimension costs does not grow with
@@ -69,12 +69,12 @@ class PowertoolsObserver:
         with self._lock:
             self._counts[metric] = self._counts.get(metric, 0) + value
 
-    def measure(self, metric: str, milliseconds: int) -> None:
+    def record_time(self, metric: str, milliseconds: int) -> None:
         """Add a time to those of one of the invocation's metrics; safe from any thread."""
         with self._lock:
             self._times[metric].append(milliseconds)
 
-    def trace(self, field: str, name: str) -> None:
+    def annotate(self, field: str, name: str) -> None:
         """Have the line of metrics name what the invocation was about; safe from any thread.
 
         Past `MAX_IDS` of a field they are only counted, in `<field>_left_out`.

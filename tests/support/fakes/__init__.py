@@ -3,13 +3,13 @@
 from support.fakes.accounts import (
     FakeApiKeyStore,
     FakeHostTurns,
-    FakeKeptAnswers,
+    FakeIdempotencyStore,
     FakeRateLimitStore,
 )
 from support.fakes.deliveries import (
     RETENTION_SECONDS,
+    FakeDeliveryReader,
     FakeDeliveryStore,
-    FakeDeliveryWalk,
     FakeOverdueDeliveries,
 )
 from support.fakes.failures import Failures
@@ -18,30 +18,30 @@ from support.fakes.jobs import FakeJobStore, FakeOverdueJobs
 from support.fakes.outside import (
     FakeEventQueue,
     FakeKeptOperationalEvents,
-    FakeObserver,
     FakeOperationalEvents,
     FakeReceivedMessages,
     FakeRejectedMessages,
     FakeSender,
+    FakeTelemetry,
 )
 from support.fakes.pauses import FakePauseStore
 from support.fakes.schedulers import FakeJobScheduler, FakeScheduler
-from support.fakes.webhooks import FakeWebhookStore, FakeWebhookTrail
+from support.fakes.webhooks import FakeWebhookIds, FakeWebhookStore
 
 __all__ = [
     "RETENTION_SECONDS",
     "Failures",
     "FakeApiKeyStore",
     "FakeDeliveryStore",
-    "FakeDeliveryWalk",
+    "FakeDeliveryReader",
     "FakeEventQueue",
     "FakeHealthStore",
     "FakeHostTurns",
     "FakeJobScheduler",
     "FakeJobStore",
-    "FakeKeptAnswers",
+    "FakeIdempotencyStore",
     "FakeKeptOperationalEvents",
-    "FakeObserver",
+    "FakeTelemetry",
     "FakeOperationalEvents",
     "FakeOverdueDeliveries",
     "FakeOverdueJobs",
@@ -52,5 +52,5 @@ __all__ = [
     "FakeScheduler",
     "FakeSender",
     "FakeWebhookStore",
-    "FakeWebhookTrail",
+    "FakeWebhookIds",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
 from webhooks.domain.errors import IdempotencyConflictError, IdempotencyInProgressError
-from webhooks.ports import KeptAnswer, Page
+from webhooks.ports import Page, StoredResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,26 +115,26 @@ class FakeApiKeyStore:
         self.keys[key_hash] = replace(self.keys[key_hash], last_used_at_ms=now_ms)
 
 
-class FakeKeptAnswers:
-    """`KeptAnswers` in a dictionary; None stands for an answer that is being made."""
+class FakeIdempotencyStore:
+    """`IdempotencyStore` in a dictionary; None stands for an answer that is being made."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, ...], tuple[str, KeptAnswer | None]] = {}
+        self.kept: dict[tuple[str, ...], tuple[str, StoredResponse | None]] = {}
         self.seeds: dict[tuple[str, ...], str] = {}
         """The seeds of the calls without an answer."""
         self.left: set[tuple[str, ...]] = set()
         """Those of them that nobody is answering any more."""
 
-    def once(
+    def get_or_create(
         self,
         key: Sequence[str],
         fingerprint: str,
-        answer: Callable[[str], KeptAnswer],
+        answer: Callable[[str], StoredResponse],
         *,
         seed: str,
         undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
-    ) -> KeptAnswer:
+    ) -> StoredResponse:
         whole = tuple(key)
         known = self.kept.get(whole)
         taken_over = whole in self.left

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.destroying import Clients
-from local.executions import Clock, stop_quota
+from ops.destroying import Clients
+from ops.executions import Clock, stop_quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -198,14 +198,14 @@ class FakeOverdueDeliveries:
         return Page(page, page[-1].key.delivery_id if len(behind) > len(page) else None)
 
 
-class FakeDeliveryWalk:
-    """`DeliveryWalk` over a fake store's deliveries."""
+class FakeDeliveryReader:
+    """`DeliveryReader` over a fake store's deliveries."""
 
     def __init__(self, store: FakeDeliveryStore) -> None:
         self.store = store
         self.failures = Failures()
 
-    def batch(
+    def oldest_first(
         self,
         account_id: str,
         webhook_id: str,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from support.fakes.failures import Failures
+from webhooks.adapters.dynamodb.item_keys import kept_event_key
 from webhooks.adapters.eventbridge import MOST_AT_ONCE
-from webhooks.adapters.items import kept_event_key
 from webhooks.domain.delivery import Outcome
 from webhooks.ports import KeptEventsPage
 
@@ -124,7 +124,7 @@ class FakeKeptOperationalEvents:
         return str(kept_event_key(event)["delivery_id"]["S"])
 
 
-class FakeObserver:
+class FakeTelemetry:
     """Keeps what the services said."""
 
     def __init__(self) -> None:
@@ -140,10 +140,10 @@ class FakeObserver:
     def count(self, metric: str, value: int = 1) -> None:
         self.counts[metric] = self.counts.get(metric, 0) + value
 
-    def measure(self, metric: str, milliseconds: int) -> None:
+    def record_time(self, metric: str, milliseconds: int) -> None:
         self.times[metric].append(milliseconds)
 
-    def trace(self, field: str, name: str) -> None:
+    def annotate(self, field: str, name: str) -> None:
         self.traced[field].append(name)
 
     def flush(self, **ids: str) -> None:

@@ -245,8 +245,8 @@ class FakeWebhookStore:
         return Destination(*found) if found else None
 
 
-class FakeWebhookTrail:
-    """`WebhookTrail` over a fake store's webhooks."""
+class FakeWebhookIds:
+    """`WebhookIds` over a fake store's webhooks."""
 
     def __init__(self, store: FakeWebhookStore) -> None:
         self.store = store

@@ -1,6 +1,6 @@
 """Texts that the version before AES-GCM sealed: they are opened here, and no more of them are made.
 
-None is kept for more than a day (`adapters.idempotency.KEPT_SECONDS`). Therefore the version after
+None is kept for more than a day (`adapters.dynamodb.idempotency.KEPT_SECONDS`). Therefore the version after
 this one needs the module no more.
 """
 

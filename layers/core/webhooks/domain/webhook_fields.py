@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What a field's value is; a codec for each is in `adapters.webhook_items`."""
+    """What a field's value is; a codec for each is in `adapters.dynamodb.webhook_items`."""
 
     URL = "url"
     TEXT = "text"

@@ -3,16 +3,16 @@
 from webhooks.ports.accounts import (
     ApiKeyStore,
     HostTurns,
-    KeptAnswer,
-    KeptAnswers,
+    IdempotencyStore,
     RateLimitStore,
     SesAccountStore,
+    StoredResponse,
 )
 from webhooks.ports.deliveries import (
     DeliveryLog,
     DeliveryQuery,
+    DeliveryReader,
     DeliveryStore,
-    DeliveryWalk,
     OverdueDeliveries,
     OverdueDelivery,
     RetryScheduler,
@@ -30,12 +30,12 @@ from webhooks.ports.outside import (
     EventQueue,
     KeptEventsPage,
     KeptOperationalEvents,
-    Observer,
     OperationalEventBus,
     OperationalEvents,
     ReceivedMessages,
     RejectedMessages,
     Sender,
+    Telemetry,
 )
 from webhooks.ports.pages import Page
 from webhooks.ports.sealing import Sealer
@@ -45,8 +45,8 @@ from webhooks.ports.webhooks import (
     Subscriptions,
     UnstartedRecovery,
     WebhookChanges,
+    WebhookIds,
     WebhookStore,
-    WebhookTrail,
 )
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
     "DeliveryLog",
     "DeliveryQuery",
     "DeliveryStore",
-    "DeliveryWalk",
+    "DeliveryReader",
     "DestinationStore",
     "EventQueue",
     "HealthStore",
@@ -64,11 +64,11 @@ __all__ = [
     "JobRecord",
     "JobScheduler",
     "JobStore",
-    "KeptAnswer",
-    "KeptAnswers",
+    "StoredResponse",
+    "IdempotencyStore",
     "KeptEventsPage",
     "KeptOperationalEvents",
-    "Observer",
+    "Telemetry",
     "OperationalEventBus",
     "OperationalEvents",
     "OverdueDeliveries",
@@ -87,5 +87,5 @@ __all__ = [
     "UnstartedRecovery",
     "WebhookChanges",
     "WebhookStore",
-    "WebhookTrail",
+    "WebhookIds",
 ]

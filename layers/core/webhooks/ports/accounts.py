@@ -82,7 +82,7 @@ class ApiKeyStore(Protocol):
         """Note when a key was last used."""
 
 
-class KeptAnswer(NamedTuple):
+class StoredResponse(NamedTuple):
     """An answer to an idempotent request: made just now, or kept from the first time.
 
     One that is not `final` asks for another try of a part, so it is not kept.
@@ -94,19 +94,19 @@ class KeptAnswer(NamedTuple):
     final: bool = True
 
 
-class KeptAnswers(Protocol):
+class IdempotencyStore(Protocol):
     """The answers to requests that carry an idempotency key, for 24 hours."""
 
-    def once(
+    def get_or_create(
         self,
         key: Sequence[str],
         fingerprint: str,
-        answer: Callable[[str], KeptAnswer],
+        answer: Callable[[str], StoredResponse],
         *,
         seed: str,
         undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
-    ) -> KeptAnswer:
+    ) -> StoredResponse:
         """Return the answer kept under `key`, else make one with `answer` and keep it.
 
         `seed` is written before `answer` is called with it. Where an earlier try under `key` ended

@@ -133,10 +133,10 @@ class DeliveryLog(Protocol):
         """
 
 
-class DeliveryWalk(Protocol):
+class DeliveryReader(Protocol):
     """The deliveries of a webhook from the oldest on, for what sends them again."""
 
-    def batch(
+    def oldest_first(
         self,
         account_id: str,
         webhook_id: str,

@@ -27,7 +27,7 @@ class Sender(Protocol):
         """
 
 
-class Observer(Protocol):
+class Telemetry(Protocol):
     """Where the services say what happened. Safe to call from many threads.
 
     Fields hold ids, counts, codes and times: never a secret, a payload, a url or an address.
@@ -39,10 +39,10 @@ class Observer(Protocol):
     def count(self, metric: str, value: int = 1) -> None:
         """Add to one of the invocation's counters."""
 
-    def measure(self, metric: str, milliseconds: int) -> None:
+    def record_time(self, metric: str, milliseconds: int) -> None:
         """Add a time to those of one of the invocation's metrics."""
 
-    def trace(self, field: str, name: str) -> None:
+    def annotate(self, field: str, name: str) -> None:
         """Have the invocation's one line name what it was about, as `event_ids` and an id."""
 
     def flush(self, **ids: str) -> None:

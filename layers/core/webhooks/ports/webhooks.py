@@ -299,7 +299,7 @@ class HealthStore(Protocol):
         """Return recoveries whose next step was due before a time, the longest overdue first."""
 
 
-class WebhookTrail(Protocol):
+class WebhookIds(Protocol):
     """The webhooks that an account may have deliveries of, deleted ones too."""
 
     def next(self, account_id: str, after: str | None) -> str | None:

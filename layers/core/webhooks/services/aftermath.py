@@ -11,16 +11,16 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from webhooks.domain.delivery import Status
+from webhooks.services.concurrency import submit_all
 from webhooks.services.signs import is_news
-from webhooks.services.together import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor, Future
 
     from webhooks.domain.delivery import Attempt, Delivery
-    from webhooks.ports import DeliveryStore, Observer
-    from webhooks.services.health import HealthKeeper
+    from webhooks.ports import DeliveryStore, Telemetry
+    from webhooks.services.health import WebhookHealthService
     from webhooks.services.reader import Failures
     from webhooks.services.work import Work
 
@@ -36,7 +36,7 @@ class Owner(NamedTuple):
 
 
 class Aftermath:
-    """Reports a webhook's attempts together, once all of its works in the batch are handled.
+    """Reports a webhook's attempts run_all, once all of its works in the batch are handled.
 
     A batch changes its health once, and no other webhook's slow receiver delays its retries.
     """
@@ -45,9 +45,9 @@ class Aftermath:
         self,
         works: Iterable[Work],
         *,
-        health: HealthKeeper,
+        health: WebhookHealthService,
         deliveries: DeliveryStore,
-        observer: Observer,
+        telemetry: Telemetry,
         schedule: Callable[[Delivery], None],
         threads: Executor,
         failures: Failures,
@@ -62,7 +62,7 @@ class Aftermath:
         self._finished: defaultdict[Owner, list[tuple[Work, Delivery]]] = defaultdict(list)
         self._health = health
         self._deliveries = deliveries
-        self._observer = observer
+        self._telemetry = telemetry
         self._schedule = schedule
         self._threads = threads
         self._failures = failures
@@ -86,9 +86,9 @@ class Aftermath:
 
     def finish(self) -> None:
         """Go on to the end, where all works are handled; what fails fails its messages."""
-        self._go_on(begin)
+        self._go_on(submit_all)
         wait([report for _, report in self._reports])
-        self._go_on(begin)
+        self._go_on(submit_all)
         for work, start in self._starts:
             error = start.exception()
             if error is not None:
@@ -130,7 +130,7 @@ class Aftermath:
         if waits and stored == after:
             deferred = stored.defer("webhook_down")
             if self._deliveries.update(deferred, before=stored):
-                self._observer.count("DeferredDeliveries")
+                self._telemetry.count("DeferredDeliveries")
                 return
         self._schedule(stored)
 

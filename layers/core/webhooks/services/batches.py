@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.intake import RejectedMessage
 from webhooks.domain.resending import Outgoing, delay_seconds, gives_up
+from webhooks.services.failures import log_failure
 from webhooks.services.rejecting import reject
-from webhooks.services.trouble import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from webhooks.ports import EventQueue, Observer, ReceivedMessages, RejectedMessages
+    from webhooks.ports import EventQueue, ReceivedMessages, RejectedMessages, Telemetry
     from webhooks.services.dispatcher import Dispatcher
     from webhooks.services.reader import Message
 
@@ -87,7 +87,7 @@ class Batches:
         queue: EventQueue,
         received: ReceivedMessages,
         rejected: RejectedMessages,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -96,7 +96,7 @@ class Batches:
         self._queue = queue
         self._received = received
         self._rejected = rejected
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._random = random
 
@@ -109,11 +109,11 @@ class Batches:
             (message.arrived_at_ms for message in messages if not message.held_back),
             default=now_ms,
         )
-        self._observer.measure(OLDEST_EVENT_AGE, max(0, now_ms - oldest_ms))
+        self._telemetry.record_time(OLDEST_EVENT_AGE, max(0, now_ms - oldest_ms))
         left = _Batch(messages)
         suspects = [one for one in messages if one.receive_count > MOST_RECEIVES or one.suspicions]
         if suspects:
-            self._observer.count("SuspectMessages", len(suspects))
+            self._telemetry.count("SuspectMessages", len(suspects))
             suspects = self._told_apart(suspects, left)
         alone = {one.id for one in suspects} | left.done | left.failed_ids
         others = [one for one in messages if one.id not in alone]
@@ -194,7 +194,7 @@ class Batches:
         not_taken = set(self._queue.put(again))
         taken = [one for place, one in enumerate(messages) if place not in not_taken]
         if taken:
-            self._observer.count("ResentMessages", len(taken))
+            self._telemetry.count("ResentMessages", len(taken))
         left.finish(taken)
 
     def _again(self, message: Message) -> Outgoing:
@@ -217,7 +217,7 @@ class Batches:
             RejectedMessage(one.id, one.body, reason, detail, one.group, one.arrived_at_ms)
             for one in messages
         ]
-        refused = reject(self._rejected, self._observer, rejects)
+        refused = reject(self._rejected, self._telemetry, rejects)
         left.finish(one for one in messages if one.id not in refused)
 
     def _deleted(self, left: _Batch) -> bool:
@@ -228,7 +228,7 @@ class Batches:
         try:
             self._received.delete(handles)
         except UnavailableError as error:
-            tell(self._observer, "messages_not_deleted", error)
+            log_failure(self._telemetry, "messages_not_deleted", error)
             return False
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from webhooks.services.together import begin
+from webhooks.services.concurrency import submit_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,4 +76,4 @@ class Deadline:
         self, threads: Executor, read: Callable[[Item], Result], items: Sequence[Item]
     ) -> list[Future[Result]]:
         """Begin a kind of read for all items, in their order, and wait for none (see `in_time`)."""
-        return begin(threads, self.in_time(read), items)
+        return submit_all(threads, self.in_time(read), items)

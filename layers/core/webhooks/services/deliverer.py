@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery, Outcome
     from webhooks.domain.webhook import Destination, Webhook
-    from webhooks.ports import DestinationStore, Observer, Sender
-    from webhooks.services.health import HealthKeeper
+    from webhooks.ports import DestinationStore, Sender, Telemetry
+    from webhooks.services.health import WebhookHealthService
 
 LATENCY = "DeliveryLatency"
 """The time from an event's arrival to its delivery: the dispatcher's from when SQS took it, the
@@ -39,8 +39,8 @@ class Deliverer:
         *,
         sender: Sender,
         destinations: DestinationStore,
-        health: HealthKeeper,
-        observer: Observer,
+        health: WebhookHealthService,
+        telemetry: Telemetry,
         schedule: Sequence[float],
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -55,12 +55,12 @@ class Deliverer:
         self._exchange = Exchange(
             sender=sender,
             destinations=quick_destinations or destinations,
-            observer=observer,
+            telemetry=telemetry,
             clock=clock,
         )
         self._destinations = destinations
         self._health = health
-        self._observer = observer
+        self._telemetry = telemetry
         self._schedule = schedule
         self._clock = clock
         self._random = random
@@ -83,8 +83,8 @@ class Deliverer:
         started_at = self._clock()
         secrets = destination.secrets.live(int(started_at * _MILLISECONDS))
         if not secrets:
-            self._observer.log("error", "secret_missing", **_names(delivery))
-            self._observer.count("SecretMissing")
+            self._telemetry.log("error", "secret_missing", **_names(delivery))
+            self._telemetry.count("SecretMissing")
             return delivery.defer("secret_missing")
         number = len(delivery.attempts) + 1
         outcome, requests, signed_with = self._exchange.make(
@@ -109,7 +109,7 @@ class Deliverer:
             signed_with=signed_with,
         )
         if outcome.succeeded:
-            self._observer.count("Succeeded")
+            self._telemetry.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
         self._report_failure(delivery, attempt)
         # Before the delivery is deferred: what waits for an enabled webhook is never sent.
@@ -140,13 +140,13 @@ class Deliverer:
         return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms, short=short)
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
-        self._observer.count("FailedAttempts")
+        self._telemetry.count("FailedAttempts")
         # The success rate's alarm needs the metric where nothing succeeds: CloudWatch does not
         # calculate with one that was never published.
-        self._observer.count("Succeeded", 0)
+        self._telemetry.count("Succeeded", 0)
         if attempt.error in _WITHOUT_RESPONSE:
-            self._observer.count("UnansweredAttempts")
-        self._observer.log(
+            self._telemetry.count("UnansweredAttempts")
+        self._telemetry.log(
             "warning",
             "attempt_failed",
             **_names(delivery),

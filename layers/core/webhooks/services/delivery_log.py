@@ -16,14 +16,14 @@ from webhooks.domain.ids import is_uuid
 from webhooks.domain.seed import Seed, fresh
 from webhooks.domain.webhook import InvalidWebhookError
 from webhooks.ports import DeliveryQuery, Page
-from webhooks.services.trouble import tell_unreadable
+from webhooks.services.failures import log_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.domain.event import EventType
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import DeliveryLog, DeliveryStore, Observer, RetryScheduler
+    from webhooks.ports import DeliveryLog, DeliveryStore, RetryScheduler, Telemetry
     from webhooks.services.rate_limits import RateLimits
 
 
@@ -36,7 +36,7 @@ class DeliveryFilter(NamedTuple):
     until: str | None = None
 
 
-class Logbook:
+class DeliveryLogService:
     """The deliveries of one webhook at a time, which its caller found to be the account's own.
 
     Sends nothing itself: it starts the executions that do.
@@ -49,7 +49,7 @@ class Logbook:
         scheduler: RetryScheduler,
         *,
         rate_limits: RateLimits,
-        observer: Observer,
+        telemetry: Telemetry,
         cursor_key: bytes,
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -59,7 +59,7 @@ class Logbook:
         self._deliveries = deliveries
         self._scheduler = scheduler
         self._rate_limits = rate_limits
-        self._observer = observer
+        self._telemetry = telemetry
         self._cursor_key = cursor_key
         self._now_ns = now_ns
         self._random_bytes = random_bytes
@@ -85,7 +85,7 @@ class Logbook:
                 reaches.append(filed_at_ms(before))
             query = query._replace(until_ms=max(reaches))
         found = self._log.page(query, limit, before)
-        tell_unreadable(self._observer, found.unreadable)
+        log_unreadable(self._telemetry, found.unreadable)
         items = [one for one in found.items if until_ms is None or is_until(one, until_ms)]
         return Page(items, cursors.seal(self._cursor_key, scope, found.next))
 

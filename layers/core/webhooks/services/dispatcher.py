@@ -21,11 +21,11 @@ from webhooks.services.aftermath import Aftermath
 from webhooks.services.deadline import Deadline, NoTimeLeftError
 from webhooks.services.deliverer import LATENCY
 from webhooks.services.fair_queueing import FairQueueing
+from webhooks.services.fan_out import FanOut
 from webhooks.services.leftovers import Leftovers
 from webhooks.services.pauses import BatchPauses
 from webhooks.services.reader import Failures, Reader
 from webhooks.services.requeue import Requeue
-from webhooks.services.sharder import Sharding
 from webhooks.services.turns import in_turns
 from webhooks.services.unwanted import Cause, Unwanted
 from webhooks.services.waves import Waves
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
         DeliveryStore,
         DestinationStore,
         EventQueue,
-        Observer,
         RejectedMessages,
+        Telemetry,
     )
     from webhooks.services.deliverer import Deliverer
     from webhooks.services.event_limits import EventLimits
-    from webhooks.services.health import HealthKeeper
+    from webhooks.services.fan_out import Match
+    from webhooks.services.health import WebhookHealthService
     from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
     from webhooks.services.reader import Message, Read
     from webhooks.services.retries import Retries
-    from webhooks.services.sharder import Match
 
 _FLUSH_SECONDS = 0.25
 """How long a success waits for others to be recorded with: what a crash may send twice."""
@@ -78,12 +78,12 @@ class Dispatcher:
         destinations: DestinationStore,
         deliveries: DeliveryStore,
         deliverer: Deliverer,
-        health: HealthKeeper,
+        health: WebhookHealthService,
         pauses: Pauses,
         retries: Retries,
         queue: EventQueue,
         rejected: RejectedMessages,
-        observer: Observer,
+        telemetry: Telemetry,
         ses_accounts: AccountChooser,
         clock: Callable[[], float],
         max_threads: int,
@@ -103,18 +103,18 @@ class Dispatcher:
         self._pauses = pauses
         self._retries = retries
         self._queue = queue
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._event_limits = event_limits
         self._host_limits = host_limits
-        self._fair_queueing = FairQueueing(observer=observer, clock=clock)
+        self._fair_queueing = FairQueueing(telemetry=telemetry, clock=clock)
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
         self._sending = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="requeue")
         self._following = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="follow")
         self._reader = Reader(
             deliveries=deliveries,
             rejected=rejected,
-            observer=observer,
+            telemetry=telemetry,
             ses_accounts=ses_accounts,
             ses_headers=ses_headers,
             threads=self._threads,
@@ -129,18 +129,18 @@ class Dispatcher:
         Those failed through our own side's fault; a receiver's failure is never among them. What
         did not fit in the time that `remaining_seconds` gives is on the queue by itself.
         """
-        failures = Failures(self._observer)
+        failures = Failures(self._telemetry)
         deadline = Deadline(remaining_seconds)
-        requeue = Requeue(self._queue, self._observer, deadline, self._sending)
-        leftovers = Leftovers(requeue, self._observer)
+        requeue = Requeue(self._queue, self._telemetry, deadline, self._sending)
+        leftovers = Leftovers(requeue, self._telemetry)
         reads = self._reader.read(messages, failures, deadline, leftovers, requeue)
         if self._event_limits is not None:
             reads = self._event_limits.admitted(reads, self._threads, deadline, leftovers, requeue)
         reads = self._fair_queueing.ungrouped(reads, requeue)
-        unwanted = Unwanted(self._observer)
+        unwanted = Unwanted(self._telemetry)
         matches = self._matches(reads, failures, deadline, leftovers, unwanted)
         unwanted.report()
-        works = self._works(Sharding(requeue, self._observer).undivided(matches))
+        works = self._works(FanOut(requeue, self._telemetry).undivided(matches))
         works = self._with_records(works, failures, deadline, leftovers)
         if self._host_limits is not None:
             works = self._host_limits.paced(works, self._threads, deadline, leftovers)
@@ -148,8 +148,8 @@ class Dispatcher:
         leftovers.send()
         requeue.finish(failures)
         leftovers.report()
-        self._observer.count("Messages", len(messages))
-        self._observer.count("FailedMessages", len(failures.ids))
+        self._telemetry.count("Messages", len(messages))
+        self._telemetry.count("FailedMessages", len(failures.ids))
         return [message.id for message in messages if message.id in failures.ids]
 
     def _matches(
@@ -201,8 +201,8 @@ class Dispatcher:
     def _compare(self, first: Delivery, again: Delivery) -> None:
         """Report two bodies under one event's id: the first wins. An erased one tells nothing."""
         if first.body != again.body and not first.erased:
-            self._observer.count("Conflicts")
-            self._observer.log(
+            self._telemetry.count("Conflicts")
+            self._telemetry.log(
                 "warning", "event_conflict", **first.key._asdict(), event_id=first.event_id
             )
 
@@ -238,7 +238,7 @@ class Dispatcher:
 
     def _repeat(self, work: Work, stored: Delivery, deadline: Deadline) -> None:
         """See that a delivery which was recorded before has what it needs."""
-        self._observer.count("Duplicates")
+        self._telemetry.count("Duplicates")
         self._compare(stored, work.delivery)
         # One that is marked is the sweep's. A short one may be started twice: its claim is not.
         if not stored.unstarted:
@@ -263,7 +263,7 @@ class Dispatcher:
             works,
             health=self._health,
             deliveries=self._deliveries,
-            observer=self._observer,
+            telemetry=self._telemetry,
             schedule=partial(self._schedule, deadline),
             threads=self._following,
             failures=failures,
@@ -304,7 +304,7 @@ class Dispatcher:
         else:
             after = self._deliverer.attempt(work.destination, work.delivery)
         if after.status is Status.WAITING:
-            self._observer.count("DeferredDeliveries")
+            self._telemetry.count("DeferredDeliveries")
         if after.status is not Status.SUCCEEDED:
             work.stored = self._deliveries.create(after)
             self._compare(work.stored, after)
@@ -350,10 +350,12 @@ class Dispatcher:
                 successes.append(after)
                 last = after.attempts[-1]
                 if not work.read.message.held_back:
-                    self._observer.measure(LATENCY, last.ended_after_ms(work.read.arrived_at_ms))
+                    self._telemetry.record_time(
+                        LATENCY, last.ended_after_ms(work.read.arrived_at_ms)
+                    )
         for key in self._deliveries.put_settled(successes) if successes else ():
             failures.ids.update(messages[key])
-            self._observer.count("UnrecordedSuccesses")
+            self._telemetry.count("UnrecordedSuccesses")
 
 
 def _cause(destinations: Sequence[Destination]) -> Cause:

@@ -18,17 +18,17 @@ from webhooks.domain.lots import Lot, share
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow, window_at
 from webhooks.domain.resending import FEWEST_TRIES
 from webhooks.domain.shard import ALL, Part, to_message
+from webhooks.services.concurrency import submit_all
 from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.failures import log_failure
 from webhooks.services.rejecting import tell_rejected
-from webhooks.services.together import begin
-from webhooks.services.trouble import tell
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
-    from webhooks.ports import Observer, RateLimitStore, RejectedMessages
+    from webhooks.ports import RateLimitStore, RejectedMessages, Telemetry
     from webhooks.services.deadline import Deadline
     from webhooks.services.leftovers import Leftovers
     from webhooks.services.reader import Read
@@ -65,7 +65,7 @@ class EventLimits:
         *,
         limit: int,
         rejected: RejectedMessages,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -76,7 +76,7 @@ class EventLimits:
         self._store = store
         self._limit = limit
         self._rejected = rejected
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._minute = 0
@@ -168,13 +168,13 @@ class EventLimits:
         sums: dict[str, int] = {}
         accounts = list(wanted)
         for account_id, added in zip(
-            accounts, begin(threads, deadline.in_time(add), accounts), strict=True
+            accounts, submit_all(threads, deadline.in_time(add), accounts), strict=True
         ):
             error = added.exception()
             if error is None:
                 sums[account_id] = added.result()
             elif not isinstance(error, NoTimeLeftError):
-                tell(self._observer, "events_not_counted", error, account_id=account_id)
+                log_failure(self._telemetry, "events_not_counted", error, account_id=account_id)
         return sums
 
     def _hold_back(
@@ -185,7 +185,7 @@ class EventLimits:
         requeue: Requeue,
     ) -> None:
         """Delay events, those of one message together; dead-letter those that were for days."""
-        self._observer.count("OverLimitEvents", len(reads))
+        self._telemetry.count("OverLimitEvents", len(reads))
         self._tell(reads)
         delays: dict[tuple[str, str], int] = {}
         ended: list[RejectedMessage] = []
@@ -197,7 +197,7 @@ class EventLimits:
             if owner not in delays:
                 delays[owner] = self._delay_seconds(places[id(read)])
             leftovers.add_over_limit(read, delays[owner])
-        tell_rejected(self._observer, ended)
+        tell_rejected(self._telemetry, ended)
         for one in ended:
             requeue.call({one.message_id}, partial(self._reject, one))
 
@@ -226,7 +226,7 @@ class EventLimits:
         for account_id in dict.fromkeys(read.event.account_id for read in reads):
             if account_id not in self._told:
                 self._told.add(account_id)
-                self._observer.log(
+                self._telemetry.log(
                     "warning", "events_over_limit", account_id=account_id, limit=self._limit
                 )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery, Outcome
     from webhooks.domain.webhook import Destination, Secrets
-    from webhooks.ports import DestinationStore, Observer, Sender
+    from webhooks.ports import DestinationStore, Sender, Telemetry
 
 
 class Exchanged(NamedTuple):
@@ -45,7 +45,7 @@ class Exchange:
         *,
         sender: Sender,
         destinations: DestinationStore,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         """Send with `sender`; `destinations` gives up after 2 seconds; `clock` gives Unix seconds.
@@ -54,7 +54,7 @@ class Exchange:
         """
         self._sender = sender
         self._destinations = destinations
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
 
     def make(
@@ -143,7 +143,7 @@ class Exchange:
 
     def _log(self, event: str, delivery: Delivery, error: UnavailableError) -> None:
         names = {**delivery.key._asdict(), "event_id": delivery.event_id}
-        self._observer.log("warning", event, **names, error=str(error))
+        self._telemetry.log("warning", event, **names, error=str(error))
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

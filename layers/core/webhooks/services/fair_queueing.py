@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from webhooks.domain.resending import Outgoing
-    from webhooks.ports import Observer
+    from webhooks.ports import Telemetry
     from webhooks.services.reader import Read
     from webhooks.services.requeue import Requeue
 
@@ -36,9 +36,9 @@ class FairQueueing:
     by each process until its own count is full: `MOST_UNGROUPED` times the number of processes.
     """
 
-    def __init__(self, *, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(self, *, telemetry: Telemetry, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._minute = 0
         self._counts: Counter[str] = Counter()
@@ -102,7 +102,7 @@ class FairQueueing:
 
         taken = requeue.put(messages())
         sent = {id(read) for place in taken for read in chunks[place]}
-        self._observer.count("GroupedMessages", len(taken))
+        self._telemetry.count("GroupedMessages", len(taken))
         self._tell(reads[0].event.account_id for reads in floods)
         if len(sent) < sum(map(len, floods)):
             # The queue does not take them. Counting anew spares the next batches a wait for it.
@@ -115,7 +115,7 @@ class FairQueueing:
         for account_id in dict.fromkeys(account_ids):
             if account_id not in self._told:
                 self._told.add(account_id)
-                self._observer.log("info", "messages_grouped", account_id=account_id)
+                self._telemetry.log("info", "messages_grouped", account_id=account_id)
 
 
 def _counted(read: Read) -> tuple[Part, int]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         DestinationStore,
         HealthStore,
         JobScheduler,
-        Observer,
         OperationalEvents,
+        Telemetry,
     )
 
 _MILLISECONDS = 1000
@@ -39,7 +39,7 @@ _MILLISECONDS = 1000
 Fact = str | int | None
 
 
-class HealthKeeper:
+class WebhookHealthService:
     """Keeps the webhooks' health, and says so when it changes: once, unless an answer was lost.
 
     Where our own side fails here, nothing of a delivery is lost: the next attempt counts instead.
@@ -54,7 +54,7 @@ class HealthKeeper:
         destinations: DestinationStore,
         scheduler: JobScheduler,
         operational_events: OperationalEvents,
-        observer: Observer,
+        telemetry: Telemetry,
         recovery_schedule: Sequence[float],
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -65,7 +65,7 @@ class HealthKeeper:
         self._destinations = destinations
         self._scheduler = scheduler
         self._operational_events = operational_events
-        self._observer = observer
+        self._telemetry = telemetry
         self._recovery_schedule = recovery_schedule
         self._clock = clock
         self._random = random
@@ -91,8 +91,8 @@ class HealthKeeper:
                 return self._succeeded(webhook, attempts)
             return self._failed(webhook, attempts)
         except UnavailableError as error:
-            self._observer.count("UnrecordedHealth")
-            self._observer.log(
+            self._telemetry.count("UnrecordedHealth")
+            self._telemetry.log(
                 "warning",
                 "health_not_recorded",
                 account_id=webhook.account_id,
@@ -341,15 +341,15 @@ class HealthKeeper:
         self, what: OperationalEventType, account_id: str, webhook_id: str, **facts: Fact
     ) -> None:
         """Publish the event; if that fails, log it."""
-        self._observer.count(_METRICS[what])
-        self._observer.log(
+        self._telemetry.count(_METRICS[what])
+        self._telemetry.log(
             "warning", what.value, account_id=account_id, webhook_id=webhook_id, **facts
         )
         event = OperationalEvent(what, account_id, webhook_id, self._now_ms(), facts)
         try:
             self._operational_events.publish(event)
         except UnavailableError as error:
-            report_lost(self._observer, event, str(error))
+            report_lost(self._telemetry, event, str(error))
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)

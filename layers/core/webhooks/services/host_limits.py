@@ -15,17 +15,17 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.host_turns import AT_ONCE_SECONDS, Bucket, delays, line_ms, lot
 from webhooks.domain.resending import ASKED, HAS_TURN
+from webhooks.services.concurrency import submit_all
 from webhooks.services.deadline import NoTimeLeftError
 from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
-from webhooks.services.together import begin
-from webhooks.services.trouble import tell
+from webhooks.services.failures import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import HostTurns, Observer
+    from webhooks.ports import HostTurns, Telemetry
     from webhooks.services.deadline import Deadline
     from webhooks.services.leftovers import Leftovers
     from webhooks.services.reader import Read
@@ -63,7 +63,7 @@ class HostLimits:
         turns: HostTurns,
         *,
         rate: int,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -73,7 +73,7 @@ class HostLimits:
         """
         self._turns = turns
         self._rate = rate
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._buckets: OrderedDict[Line, Bucket] = OrderedDict()
@@ -108,7 +108,7 @@ class HostLimits:
         for work, (seconds, paced) in waiting.values():
             leftovers.add_in_turn(work, seconds, paced)
         if waiting:
-            self._observer.count("PacedDeliveries", len(waiting))
+            self._telemetry.count("PacedDeliveries", len(waiting))
             self._tell(work for work, _ in waiting.values())
         return [work for work in works if id(work) not in waiting]
 
@@ -130,7 +130,7 @@ class HostLimits:
         try:
             begins_ms = self._turns.reserve(*line, span_ms=span_ms, now_ms=now_ms, latest_ms=now_ms)
         except UnavailableError as error:
-            tell(self._observer, "turns_not_reserved", error, account_id=account_id)
+            log_failure(self._telemetry, "turns_not_reserved", error, account_id=account_id)
             return Turns(count)
         if begins_ms is not None:
             return Turns(unasked + further)
@@ -175,13 +175,15 @@ class HostLimits:
 
         waiting: dict[int, tuple[Work, tuple[int, int]]] = {}
         lines = list(missing)
-        reserved = begin(threads, deadline.in_time(reserve), lines)
+        reserved = submit_all(threads, deadline.in_time(reserve), lines)
         for line, one in zip(lines, reserved, strict=True):
             works, error, bucket = missing[line], one.exception(), self._bucket(line, now)
             if isinstance(error, NoTimeLeftError):
                 continue
             if error is not None:
-                tell(self._observer, "turns_not_reserved", error, account_id=line.account_id)
+                log_failure(
+                    self._telemetry, "turns_not_reserved", error, account_id=line.account_id
+                )
                 left_seconds = bucket.line_until - now
                 if left_seconds < AT_ONCE_SECONDS:
                     continue
@@ -227,7 +229,7 @@ class HostLimits:
                     name: at for name, at in self._told.items() if now - at < _SAME_LOG_SECONDS
                 }
                 self._told[account_id] = now
-                self._observer.log(
+                self._telemetry.log(
                     "warning", "deliveries_paced", account_id=account_id, rate=self._rate
                 )
 

@@ -10,7 +10,7 @@ from webhooks.domain.shard import ALL, MOST_AT_ONCE, Part
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from webhooks.ports import Observer
+    from webhooks.ports import Telemetry
     from webhooks.services.reader import Message, Read
     from webhooks.services.requeue import Requeue
     from webhooks.services.work import Work
@@ -46,10 +46,10 @@ class Leftovers:
     To run out of time is nobody's failure: the message is done once its leftover is on the queue.
     """
 
-    def __init__(self, requeue: Requeue, observer: Observer) -> None:
+    def __init__(self, requeue: Requeue, telemetry: Telemetry) -> None:
         """Send through `requeue`."""
         self._requeue = requeue
-        self._observer = observer
+        self._telemetry = telemetry
         self._left: dict[tuple[str, str, int, int, int], _Left] = {}
         self._deliveries = 0
         self._events = 0
@@ -130,9 +130,9 @@ class Leftovers:
         """Count and log, once, what was postponed; nothing where nothing was."""
         if not (self._deliveries or self._events):
             return
-        self._observer.count("PostponedDeliveries", self._deliveries)
-        self._observer.count("PostponedEvents", self._events)
-        self._observer.log(
+        self._telemetry.count("PostponedDeliveries", self._deliveries)
+        self._telemetry.count("PostponedEvents", self._events)
+        self._telemetry.log(
             "info",
             "postponed",
             deliveries=self._deliveries,

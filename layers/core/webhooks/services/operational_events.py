@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.domain.operational_event import OperationalEvent
-    from webhooks.ports import KeptOperationalEvents, Observer, OperationalEvents
+    from webhooks.ports import KeptOperationalEvents, OperationalEvents, Telemetry
 
 
 class LastingOperationalEvents:
@@ -20,12 +20,12 @@ class LastingOperationalEvents:
         self,
         bus: OperationalEvents,
         kept: Callable[[], KeptOperationalEvents],
-        observer: Observer,
+        telemetry: Telemetry,
     ) -> None:
         """Publish on `bus`, and keep in `kept`, which is built when it is first needed."""
         self._bus = bus
         self._kept = kept
-        self._observer = observer
+        self._telemetry = telemetry
 
     def publish(self, event: OperationalEvent) -> None:
         """Publish or keep an event. Raises UnavailableError where neither is possible.
@@ -36,8 +36,8 @@ class LastingOperationalEvents:
             self._bus.publish(event)
         except UnavailableError as error:
             self._kept().keep(event)
-            self._observer.count("KeptOperationalEvents")
-            self._observer.log(
+            self._telemetry.count("KeptOperationalEvents")
+            self._telemetry.log(
                 "warning",
                 "operational_event_kept",
                 account_id=event.account_id,
@@ -47,13 +47,13 @@ class LastingOperationalEvents:
             )
 
 
-def report_lost(observer: Observer, event: OperationalEvent, error: str) -> None:
+def report_lost(telemetry: Telemetry, event: OperationalEvent, error: str) -> None:
     """Count and log an event that is neither published nor kept: all that it says is in the line.
 
     A person can publish it by hand from that.
     """
-    observer.count("LostOperationalEvents")
-    observer.log(
+    telemetry.count("LostOperationalEvents")
+    telemetry.log(
         "error",
         "operational_event_lost",
         account_id=event.account_id,

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import HealthStore, JobScheduler, Observer
+    from webhooks.ports import HealthStore, JobScheduler, Telemetry
     from webhooks.ports.pauses import PauseStore
-    from webhooks.services.health import HealthKeeper
+    from webhooks.services.health import WebhookHealthService
 
 Result = TypeVar("Result")
 
@@ -36,9 +36,9 @@ class Pauses:
         *,
         store: PauseStore,
         recoveries: HealthStore,
-        health: HealthKeeper,
+        health: WebhookHealthService,
         scheduler: JobScheduler,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         random: Callable[[], float],
         new_id: Callable[[], str],
@@ -48,7 +48,7 @@ class Pauses:
         self._recoveries = recoveries
         self._health = health
         self._scheduler = scheduler
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._new_id = new_id
@@ -124,7 +124,9 @@ class Pauses:
         try:
             self._scheduler.start(key, delay_seconds=max(0, until_ms - now_ms) / _MILLISECONDS)
         except UnavailableError as error:
-            self._observer.log("warning", "recovery_not_started", **key._asdict(), error=str(error))
+            self._telemetry.log(
+                "warning", "recovery_not_started", **key._asdict(), error=str(error)
+            )
             self._recoveries.keep(key, until_ms - int(GRACE_SECONDS * _MILLISECONDS))
 
     def now_ms(self) -> int:
@@ -132,8 +134,8 @@ class Pauses:
         return int(self._clock() * _MILLISECONDS)
 
     def _unrecorded(self, webhook: Webhook, error: UnavailableError) -> None:
-        self._observer.count("UnrecordedHealth")
-        self._observer.log(
+        self._telemetry.count("UnrecordedHealth")
+        self._telemetry.log(
             "warning",
             "pause_not_recorded",
             account_id=webhook.account_id,

@@ -12,12 +12,12 @@ from webhooks.domain.errors import InvalidEventError, InvalidInputError, Unavail
 from webhooks.domain.event import accept
 from webhooks.domain.resending import Outgoing
 from webhooks.domain.webhook import subscribes
-from webhooks.services.trouble import tell
+from webhooks.services.failures import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from webhooks.ports import EventQueue, Observer, Subscriptions
+    from webhooks.ports import EventQueue, Subscriptions, Telemetry
     from webhooks.services.rate_limits import RateLimits
 
 MAX_EVENTS = 100
@@ -49,7 +49,7 @@ class Publisher:
     def __init__(
         self,
         queue: EventQueue,
-        observer: Observer,
+        telemetry: Telemetry,
         *,
         rate_limits: RateLimits | None = None,
         clock: Callable[[], float] = time.time,
@@ -61,7 +61,7 @@ class Publisher:
         counts its webhooks.
         """
         self._queue = queue
-        self._observer = observer
+        self._telemetry = telemetry
         self._rate_limits = rate_limits
         self._clock = clock
         self._subscriptions = subscriptions
@@ -99,8 +99,8 @@ class Publisher:
         results = _with_shared(results)
         shared = sum(result.shared for result in results)
         if shared:
-            self._observer.count("SharedTransactionIds", shared)
-        self._observer.log(
+            self._telemetry.count("SharedTransactionIds", shared)
+        self._telemetry.log(
             "info",
             "events_published",
             account_id=account_id,
@@ -120,7 +120,7 @@ class Publisher:
         try:
             return self._subscriptions.subscriptions(account_id)
         except UnavailableError as error:
-            tell(self._observer, "webhooks_not_counted", error, account_id=account_id)
+            log_failure(self._telemetry, "webhooks_not_counted", error, account_id=account_id)
             return None
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from webhooks.domain.errors import RateLimitExceededError
     from webhooks.domain.rate_limit import RateLimitWindow
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import Observer, RateLimitStore
+    from webhooks.ports import RateLimitStore, Telemetry
 
 CALLS_AT_ONCE = 20
 """Calls that a process reserves of an account's limit in one write, to hand them out itself."""
@@ -53,13 +53,13 @@ class RateLimits:
         store: RateLimitStore,
         *,
         limits: Mapping[RateLimit, int],
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         """Allow `limits` in each stretch of time; `clock` gives Unix seconds."""
         self._store = store
         self._limits = limits
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._minute = 0
         self._lots: dict[str, int | None] = {}
@@ -81,7 +81,7 @@ class RateLimits:
             try:
                 left = self._lot(account_id, now)
             except UnavailableError as error:
-                self._observer.log("warning", "calls_not_counted", error=str(error))
+                self._telemetry.log("warning", "calls_not_counted", error=str(error))
                 return
         self._lots[account_id] = None if left is None else left - 1
         if left is None:
@@ -110,12 +110,12 @@ class RateLimits:
             try:
                 taken = 0 if missing >= lot.refused else self._taken(minute, limit, missing)
             except UnavailableError as error:
-                self._observer.log("warning", "events_not_counted", error=str(error))
+                self._telemetry.log("warning", "events_not_counted", error=str(error))
                 return
             if not taken:
                 # Fewer events may still fit.
                 lot.refused = missing
-                self._observer.count("OverLimitEvents", count)
+                self._telemetry.count("OverLimitEvents", count)
                 raise TooManyEventsError(math.ceil(minute.ends_at - now))
             lot.left += taken
         lot.use(count)

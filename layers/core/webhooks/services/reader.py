@@ -13,10 +13,10 @@ from webhooks.domain.event import EventClaim, Holder
 from webhooks.domain.intake import RejectedMessage, read_message
 from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.domain.shard import ALL
+from webhooks.services.concurrency import submit_all
 from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.failures import log_failure
 from webhooks.services.rejecting import tell_rejected
-from webhooks.services.together import begin
-from webhooks.services.trouble import tell
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from webhooks.domain.intake import Message as Content
     from webhooks.domain.ses import AccountChooser
     from webhooks.domain.shard import Part, Shard
-    from webhooks.ports import DeliveryStore, Observer, RejectedMessages
+    from webhooks.ports import DeliveryStore, RejectedMessages, Telemetry
     from webhooks.services.deadline import Deadline
     from webhooks.services.leftovers import Leftovers
     from webhooks.services.requeue import Requeue
@@ -105,16 +105,16 @@ class _Share(NamedTuple):
 class Failures:
     """The ids of a batch's messages that are to be received again."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
         """Hold none yet."""
-        self._observer = observer
+        self._telemetry = telemetry
         self.ids: set[str] = set()
 
     def add(self, message_ids: Iterable[str], error: BaseException) -> None:
         """Have messages received again, and say why."""
         ids = sorted(message_ids)
         self.ids.update(ids)
-        tell(self._observer, "message_failed", error, message_ids=ids)
+        log_failure(self._telemetry, "message_failed", error, message_ids=ids)
 
 
 class Reader:
@@ -125,7 +125,7 @@ class Reader:
         *,
         deliveries: DeliveryStore,
         rejected: RejectedMessages,
-        observer: Observer,
+        telemetry: Telemetry,
         ses_accounts: AccountChooser,
         ses_headers: Sequence[str],
         threads: Executor,
@@ -137,7 +137,7 @@ class Reader:
         """
         self._deliveries = deliveries
         self._rejected = rejected
-        self._observer = observer
+        self._telemetry = telemetry
         self._ses_accounts = ses_accounts
         self._ses_headers = ses_headers
         self._threads = threads
@@ -168,18 +168,18 @@ class Reader:
                 rejected.append(_rejected(message, error))
             except UnavailableError as error:
                 failures.add([message.id], error)
-            self._observer.trace("message_ids", message.id)
+            self._telemetry.annotate("message_ids", message.id)
         for event_id in dict.fromkeys(read.event.id for read in reads):
-            self._observer.trace("event_ids", event_id)
+            self._telemetry.annotate("event_ids", event_id)
         claims = self._claims(reads, deadline, _batch_name(messages))
         settled, unclaimed = self._with_first_times(reads, claims, failures, rejected)
         self._postpone(unclaimed, leftovers)
         held = {(read.message.id, read.place) for read in _held(reads, claims)}
         if held:
-            self._observer.count("HeldEvents", len(held))
+            self._telemetry.count("HeldEvents", len(held))
             leftovers.add_held(one for one in settled if (one.message.id, one.place) in held)
             settled = [one for one in settled if (one.message.id, one.place) not in held]
-        tell_rejected(self._observer, rejected)
+        tell_rejected(self._telemetry, rejected)
         for one in rejected:
             requeue.call({one.message_id}, partial(self._reject, one))
         return settled
@@ -192,9 +192,9 @@ class Reader:
     def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
         content = self._content(message)
         for name in content.ignored_types:
-            self._observer.count("IgnoredEvents")
+            self._telemetry.count("IgnoredEvents")
             if name in NO_COMPLAINTS:
-                self._observer.count("Ignored" + name.title().replace("-", ""))
+                self._telemetry.count("Ignored" + name.title().replace("-", ""))
         rejected += _refused(message, content)
         if content.parts:
             return [
@@ -278,7 +278,7 @@ class Reader:
         claims: dict[int, EventClaim | BaseException | None] = {}
         for start in range(0, len(turns), CLAIMS_AT_ONCE):
             some = turns[start : start + CLAIMS_AT_ONCE]
-            for index, claimed in zip(some, begin(self._threads, claim, some), strict=True):
+            for index, claimed in zip(some, submit_all(self._threads, claim, some), strict=True):
                 error = claimed.exception()
                 if error is None:
                     claims[index] = claimed.result()

@@ -27,7 +27,7 @@ class Redriven(StrEnum):
     STARTED = "started"
     LEFT_TO_SWEEP = "left to the sweep"
     REDRIVEN_BEFORE = "redriven before"
-    UNDER_WAY = "under way"
+    IN_PROGRESS = "under way"
     SETTLED = "settled"
     WAITING = "waiting"
     EXPIRED = "expired"
@@ -82,7 +82,7 @@ class Redriver:
         ended = delivery.status is Status.EXHAUSTED
         waits = delivery.restarts and (delivery.next_attempt_at_ms or 0) > now_ms
         if not (ended or waits) and self._under_way(delivery, now_ms):
-            return Redriven.UNDER_WAY
+            return Redriven.IN_PROGRESS
         again = replace(
             delivery.resumed(now_ms),
             status=Status.RETRYING,

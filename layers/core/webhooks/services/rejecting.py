@@ -8,22 +8,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from webhooks.domain.intake import RejectedMessage
-    from webhooks.ports import Observer, RejectedMessages
+    from webhooks.ports import RejectedMessages, Telemetry
 
 
 def reject(
-    rejected: RejectedMessages, observer: Observer, messages: Sequence[RejectedMessage]
+    rejected: RejectedMessages, telemetry: Telemetry, messages: Sequence[RejectedMessage]
 ) -> Sequence[str]:
     """Dead-letter messages; returns the ids of those that the queue did not take."""
-    tell_rejected(observer, messages)
+    tell_rejected(telemetry, messages)
     return rejected.put(messages) if messages else ()
 
 
-def tell_rejected(observer: Observer, messages: Sequence[RejectedMessage]) -> None:
+def tell_rejected(telemetry: Telemetry, messages: Sequence[RejectedMessage]) -> None:
     """Count and log messages that are dead-lettered, by their reasons."""
     for message in messages:
-        observer.count("RejectedMessages")
-        observer.count("Rejected" + message.reason.title().replace("_", ""))
-        observer.log(
+        telemetry.count("RejectedMessages")
+        telemetry.count("Rejected" + message.reason.title().replace("_", ""))
+        telemetry.log(
             "error", "message_rejected", message_id=message.message_id, reason=message.reason
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from webhooks.domain.shard import Part
-    from webhooks.ports import EventQueue, Observer
+    from webhooks.ports import EventQueue, Telemetry
     from webhooks.services.deadline import Deadline
     from webhooks.services.reader import Failures, Message
 
@@ -32,11 +32,11 @@ class Requeue:
     """
 
     def __init__(
-        self, queue: EventQueue, observer: Observer, deadline: Deadline, threads: Executor
+        self, queue: EventQueue, telemetry: Telemetry, deadline: Deadline, threads: Executor
     ) -> None:
         """Send in `threads`, which have nothing else to do: they never wait for attempts."""
         self._queue = queue
-        self._observer = observer
+        self._telemetry = telemetry
         self._deadline = deadline
         self._threads = threads
         self._sending: list[tuple[Set[str], Future[None]]] = []
@@ -149,7 +149,7 @@ class Requeue:
         self._check_time()
         refused = self._queue.put(request)
         if metric is not None:
-            self._observer.count(metric, len(request) - len(refused))
+            self._telemetry.count(metric, len(request) - len(refused))
         if refused:
             msg = "the events queue did not take every part of a message"
             raise UnavailableError(msg)

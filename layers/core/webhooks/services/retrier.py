@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt, DeliveryKey
     from webhooks.domain.webhook import Destination, Webhook
-    from webhooks.ports import DeliveryStore, DestinationStore, Observer
+    from webhooks.ports import DeliveryStore, DestinationStore, Telemetry
     from webhooks.services.deliverer import Deliverer
-    from webhooks.services.health import HealthKeeper
+    from webhooks.services.health import WebhookHealthService
     from webhooks.services.pauses import Pauses
     from webhooks.services.retries import Retries
 
@@ -80,10 +80,10 @@ class Retrier:
         deliveries: DeliveryStore,
         destinations: DestinationStore,
         deliverer: Deliverer,
-        health: HealthKeeper,
+        health: WebhookHealthService,
         pauses: Pauses,
         retries: Retries,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         """`clock` gives Unix seconds."""
@@ -93,7 +93,7 @@ class Retrier:
         self._health = health
         self._pauses = pauses
         self._retries = retries
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
 
     def retry(
@@ -116,7 +116,7 @@ class Retrier:
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
-            self._observer.log("warning", "delivery_expired", **key._asdict())
+            self._telemetry.log("warning", "delivery_expired", **key._asdict())
             return Verdict(Decision.DONE)
         if delivery.generation != generation:
             return Verdict(Decision.DONE)
@@ -204,7 +204,7 @@ class Retrier:
         try:
             self._deliveries.update(replace(claimed, claim=claim), before=claimed)
         except UnavailableError as error:
-            self._observer.log(
+            self._telemetry.log(
                 "warning", "claim_not_given_up", **claimed.key._asdict(), error=str(error)
             )
 
@@ -233,7 +233,7 @@ class Retrier:
         """Leave an attempt alone that another invocation has claimed, or that is due later."""
         seconds = self._retries.seconds_left(delivery)
         if delivery.claim is not None and delivery.is_claimed(self._now_ms()):
-            self._observer.log("warning", "attempt_claimed", **delivery.key._asdict())
+            self._telemetry.log("warning", "attempt_claimed", **delivery.key._asdict())
             seconds = (delivery.claim.until_ms - self._now_ms()) / _MILLISECONDS
         if machine is Machine.SHORT:
             return Verdict(Decision.DONE, delivery)
@@ -249,7 +249,7 @@ class Retrier:
         delivery = self._deliveries.get(key)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if delivery is None or destination is None or not destination.webhook.active:
-            self._observer.log("warning", "resend_dropped", **key._asdict())
+            self._telemetry.log("warning", "resend_dropped", **key._asdict())
             return Resent(succeeded=False)
         seconds = self._pauses.seconds_left(destination.webhook)
         if seconds:
@@ -268,7 +268,7 @@ class Retrier:
         where our own side failed.
         """
         if len(delivery.attempts) >= MAX_ATTEMPTS or delivery.erased:
-            self._observer.log("warning", "resend_dropped", **delivery.key._asdict())
+            self._telemetry.log("warning", "resend_dropped", **delivery.key._asdict())
             return None
         after = self._attempt(destination, delivery, manual=True)
         if len(after.attempts) == len(delivery.attempts):
@@ -301,7 +301,7 @@ class Retrier:
         reports the attempt to the webhook's health. With `failed` one that fails is added to it
         instead, for `leave`. Raises UnavailableError where our own side failed.
         """
-        self._observer.trace("event_ids", delivery.event_id)
+        self._telemetry.annotate("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
         if after.status is Status.RETRYING:
             after = replace(after, generation=delivery.generation + 1, reason=None)
@@ -339,7 +339,7 @@ class Retrier:
         manual: bool = False,
         probe: bool = False,
     ) -> Delivery:
-        self._observer.trace("event_ids", delivery.event_id)
+        self._telemetry.annotate("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery, manual=manual, probe=probe)
         made = signs_of_health(delivery, after)
         self._health.report(destination.webhook, made)
@@ -372,9 +372,11 @@ class Retrier:
         if after.status is before:
             return
         if after.status is Status.SUCCEEDED and after.attempts and not after.attempts[-1].manual:
-            self._observer.measure(LATENCY, after.attempts[-1].ended_after_ms(after.created_at_ms))
+            self._telemetry.record_time(
+                LATENCY, after.attempts[-1].ended_after_ms(after.created_at_ms)
+            )
         if after.status is Status.WAITING:
-            self._observer.count("DeferredDeliveries")
+            self._telemetry.count("DeferredDeliveries")
 
     def _verdict(self, delivery: Delivery | None, generation: int) -> Verdict:
         if delivery is None or delivery.generation != generation:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.domain.delivery import Delivery
-    from webhooks.ports import DeliveryStore, Observer, RetryScheduler
+    from webhooks.ports import DeliveryStore, RetryScheduler, Telemetry
 
 _MILLISECONDS = 1000
 
@@ -27,13 +27,13 @@ class Retries:
         *,
         scheduler: RetryScheduler,
         deliveries: DeliveryStore,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         """`clock` gives Unix seconds."""
         self._scheduler = scheduler
         self._deliveries = deliveries
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
 
     def start(self, delivery: Delivery) -> None:
@@ -48,9 +48,9 @@ class Retries:
 
     def leave_to_sweep(self, delivery: Delivery, why: str) -> None:
         """Mark a delivery without an execution, and log why. Raises UnavailableError."""
-        self._observer.log("warning", "retry_unstarted", **delivery.key._asdict(), error=why)
+        self._telemetry.log("warning", "retry_unstarted", **delivery.key._asdict(), error=why)
         self._deliveries.mark_unstarted(delivery)
-        self._observer.count("UnstartedRetries")
+        self._telemetry.count("UnstartedRetries")
 
     def seconds_left(self, delivery: Delivery) -> float:
         """Return how long it is until a delivery is due, 0 where it is overdue."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from webhooks.domain.drain_rate import TOO_MANY_REQUESTS
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Tally
-from webhooks.domain.pace import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

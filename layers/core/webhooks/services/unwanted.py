@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from webhooks.domain.event import Event
-    from webhooks.ports import Observer
+    from webhooks.ports import Telemetry
 
 MAX_LINES = 100
 """Lines of one batch. An array of events may name a thousand accounts."""
@@ -25,9 +25,9 @@ class Cause(StrEnum):
 class Unwanted:
     """The events of one batch that are sent to nobody."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
         """Hold none yet."""
-        self._observer = observer
+        self._telemetry = telemetry
         self._types: dict[tuple[str, Cause], list[str]] = {}
 
     def add(self, event: Event, cause: Cause) -> None:
@@ -37,9 +37,9 @@ class Unwanted:
     def report(self) -> None:
         """Count the events and log their accounts, up to `MAX_LINES`; nothing where all went."""
         for line, ((account_id, cause), types) in enumerate(self._types.items()):
-            self._observer.count(cause.value, len(types))
+            self._telemetry.count(cause.value, len(types))
             if line < MAX_LINES:
-                self._observer.log(
+                self._telemetry.log(
                     "warning" if cause is Cause.NO_SUCH_ACCOUNT else "info",
                     "events_unwanted",
                     account_id=account_id,
@@ -49,4 +49,4 @@ class Unwanted:
                 )
         left_out = len(self._types) - MAX_LINES
         if left_out > 0:
-            self._observer.log("warning", "events_unwanted_left_out", lines=left_out)
+            self._telemetry.log("warning", "events_unwanted_left_out", lines=left_out)

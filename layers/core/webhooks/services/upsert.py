@@ -11,7 +11,7 @@ from webhooks.ports import WebhookChanges
 if TYPE_CHECKING:
     from webhooks.domain.seed import Seed
     from webhooks.domain.webhook import Registration, Webhook
-    from webhooks.services.registry import Registered, Registry
+    from webhooks.services.webhooks import Registered, WebhookService
 
 _TRIES = 5
 
@@ -21,7 +21,7 @@ changes something else is to leave that record alone."""
 
 
 def put_webhook(
-    registry: Registry,
+    webhook_service: WebhookService,
     account_id: str,
     registration: Registration,
     *,
@@ -34,23 +34,23 @@ def put_webhook(
     takes; it stays enabled or disabled unless `active` is given. One that has these values already
     is left alone; one that fails begins no clean record where it is enabled at this url already.
     Of calls at once one creates and the others change. A repeated `seed` gives the webhook that its
-    call has created already. Raises what `Registry.register` and
-    `Registry.update` raise, but for ExternalIdTakenError.
+    call has created already. Raises what `WebhookService.register` and
+    `WebhookService.update` raise, but for ExternalIdTakenError.
     """
-    registry.check(registration)
+    webhook_service.check(registration)
     wanted = _wanted(registration, active)
     for _ in range(_TRIES):
-        webhook = registry.find(account_id, registration.external_id)
+        webhook = webhook_service.find(account_id, registration.external_id)
         if webhook is None or (seed is not None and webhook.id == new_webhook_id(seed)):
             try:
-                return registry.register(
+                return webhook_service.register(
                     account_id, registration, active=active is not False, seed=seed
                 )
             except ExternalIdTakenError:
                 continue
             except LimitReachedError:
                 # Another call may have created it since, and so have reached the limit.
-                if registry.find(account_id, registration.external_id) is None:
+                if webhook_service.find(account_id, registration.external_id) is None:
                     raise
                 continue
         same = {name for name, value in wanted.items() if getattr(webhook, name) == value}
@@ -58,7 +58,7 @@ def put_webhook(
             return webhook
         left_out = same & _BEGINS_ANEW
         changes = WebhookChanges(**{name: wanted[name] for name in wanted.keys() - left_out})
-        changed = registry.update(account_id, webhook.id, changes)
+        changed = webhook_service.update(account_id, webhook.id, changes)
         # Another call may have changed what was left out since.
         if changed is not None and all(getattr(changed, n) == wanted[n] for n in left_out):
             return changed

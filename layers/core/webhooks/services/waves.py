@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.health import Circuit
 from webhooks.services.aftermath import Owner
-from webhooks.services.together import begin, done
+from webhooks.services.concurrency import run_inline, submit_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.webhook import Destination, Webhook
-    from webhooks.services.health import HealthKeeper
+    from webhooks.services.health import WebhookHealthService
     from webhooks.services.work import Work
 
 Handled = Future["Delivery | None"]
@@ -59,7 +59,7 @@ class Waves:
         self,
         *,
         handle: Callable[[Work], Delivery | None],
-        health: HealthKeeper,
+        health: WebhookHealthService,
         threads: Executor,
     ) -> None:
         """`handle` makes a work's attempt, or defers it."""
@@ -84,7 +84,7 @@ class Waves:
             running |= {one.handled: one.work for one in line.left}
             self._lines[owner] = line
             self._next(line)
-        begun = begin(self._threads, self._handle, at_once)
+        begun = submit_all(self._threads, self._handle, at_once)
         return running | dict(zip(begun, at_once, strict=True))
 
     def waits(self, owner: Owner) -> bool | None:
@@ -106,7 +106,7 @@ class Waves:
     def _work(self, line: _Line, one: _Held) -> None:
         came_to = None
         if one.handled.set_running_or_notify_cancel():
-            came_to = done(self._handle, one.work)
+            came_to = run_inline(self._handle, one.work)
         with line.lock:
             if came_to is not None:
                 line.done.append((one, came_to))
@@ -118,7 +118,7 @@ class Waves:
     def _end_wave(self, line: _Line) -> None:
         """Report the wave before what it came to is known, since retries go by the report."""
         wave, line.done = line.done, []
-        report = done(self._health.report, line.webhook, _attempts(wave))
+        report = run_inline(self._health.report, line.webhook, _attempts(wave))
         error = report.exception()
         if error is None:
             line.waits = report.result() or line.waits

@@ -13,9 +13,9 @@ from webhooks.domain import targets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+    from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
     from webhooks.domain.targets import Target
-    from webhooks.observability import PowertoolsObserver
+    from webhooks.observability import PowertoolsTelemetry
     from webhooks.ports import (
         DestinationStore,
         EventQueue,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         OperationalEventBus,
         RetryScheduler,
     )
-    from webhooks.services.health import HealthKeeper
+    from webhooks.services.health import WebhookHealthService
     from webhooks.services.pauses import Pauses
     from webhooks.services.retries import Retries
     from webhooks.settings import Settings
@@ -59,27 +59,27 @@ class Base:
         self._clock: Callable[[], float] = time.time
 
     @cached_property
-    def observer(self) -> PowertoolsObserver:
+    def telemetry(self) -> PowertoolsTelemetry:
         """Where the function's logs and metrics go."""
-        from webhooks.observability import PowertoolsObserver
+        from webhooks.observability import PowertoolsTelemetry
 
-        return PowertoolsObserver(self.function, self.settings.stack_name)
+        return PowertoolsTelemetry(self.function, self.settings.stack_name)
 
     @cached_property
-    def _health(self) -> HealthKeeper:
-        from webhooks.services.health import HealthKeeper
+    def _health(self) -> WebhookHealthService:
+        from webhooks.services.health import WebhookHealthService
         from webhooks.services.operational_events import LastingOperationalEvents
 
-        return HealthKeeper(
+        return WebhookHealthService(
             store=self._health_store,
             destinations=self._destinations,
             scheduler=self._job_scheduler,
             operational_events=LastingOperationalEvents(
                 self._operational_event_bus,
                 lambda: self._kept_operational_events,
-                self.observer,
+                self.telemetry,
             ),
-            observer=self.observer,
+            telemetry=self.telemetry,
             recovery_schedule=self.settings.recovery_schedule,
             clock=self._clock,
             random=random.random,
@@ -88,7 +88,7 @@ class Base:
 
     @cached_property
     def _pauses(self) -> Pauses:
-        from webhooks.adapters.pauses import DynamoDBPauseStore
+        from webhooks.adapters.dynamodb.pauses import DynamoDBPauseStore
         from webhooks.services.pauses import Pauses
 
         return Pauses(
@@ -96,7 +96,7 @@ class Base:
             recoveries=self._health_store,
             health=self._health,
             scheduler=self._job_scheduler,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             random=random.random,
             new_id=new_id,
@@ -110,26 +110,26 @@ class Base:
 
     @cached_property
     def _kept_operational_events(self) -> KeptOperationalEvents:
-        from webhooks.adapters.kept_events import DynamoDBKeptOperationalEvents
+        from webhooks.adapters.dynamodb.kept_events import DynamoDBKeptOperationalEvents
 
         return DynamoDBKeptOperationalEvents(self._dynamodb, self.settings.deliveries_table)
 
     @cached_property
     def _destinations(self) -> DestinationStore:
-        from webhooks.adapters.destinations import DynamoDBDestinationStore
+        from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 
         return DynamoDBDestinationStore(self._dynamodb, self.settings.webhooks_table)
 
     @cached_property
     def _quick_destinations(self) -> DestinationStore:
         from webhooks.adapters.aws import quick
-        from webhooks.adapters.destinations import DynamoDBDestinationStore
+        from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 
         return DynamoDBDestinationStore(quick(self._dynamodb), self.settings.webhooks_table)
 
     @cached_property
     def _health_store(self) -> HealthStore:
-        from webhooks.adapters.health import DynamoDBHealthStore
+        from webhooks.adapters.dynamodb.health import DynamoDBHealthStore
 
         return DynamoDBHealthStore(self._dynamodb, self.settings.webhooks_table)
 
@@ -158,13 +158,13 @@ class Base:
         return Retries(
             scheduler=self._scheduler,
             deliveries=self._deliveries,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
         )
 
     @cached_property
     def _deliveries(self) -> DynamoDBDeliveryStore:
-        from webhooks.adapters.deliveries import DynamoDBDeliveryStore
+        from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 
         return DynamoDBDeliveryStore(
             self._dynamodb,

@@ -12,11 +12,11 @@ from webhooks.wiring.owners import OwnersServices
 from webhooks.wiring.senders import SendingServices
 
 if TYPE_CHECKING:
-    from webhooks.adapters.job_items import JobCodec
+    from webhooks.adapters.dynamodb.job_items import JobCodec
     from webhooks.domain.jobs.check import Check
     from webhooks.domain.jobs.erasure import Erasure
     from webhooks.domain.jobs.replay import Replay
-    from webhooks.ports import DeliveryWalk, JobStore, Record
+    from webhooks.ports import DeliveryReader, JobStore, Record
     from webhooks.services.jobs.check import CheckJob, CheckService
     from webhooks.services.jobs.erasure import ErasureJob, ErasureService
     from webhooks.services.jobs.recovery import RecoveryJob
@@ -70,7 +70,7 @@ class JobServices(OwnersServices, SendingServices):
             destinations=self._destinations,
             retrier=self.retrier,
             pauses=self._pauses,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             deliveries_per_second=self.settings.replay_rate,
             host_limits=self.host_limits,
@@ -90,20 +90,20 @@ class JobServices(OwnersServices, SendingServices):
     @cached_property
     def erasure_job(self) -> ErasureJob:
         """What carries erasures out."""
-        from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
-        from webhooks.adapters.webhook_trail import DynamoDBWebhookTrail
+        from webhooks.adapters.dynamodb.delivery_log import DynamoDBDeliveryLog
+        from webhooks.adapters.dynamodb.webhook_ids import DynamoDBWebhookIds
         from webhooks.services.jobs.erasure import SETTLE_SECONDS, ErasureJob
 
         settings = self.settings
         return ErasureJob(
             store=self._erasure_store,
-            trail=DynamoDBWebhookTrail(
+            trail=DynamoDBWebhookIds(
                 self._dynamodb, settings.webhooks_table, settings.deliveries_table
             ),
             walk=self._walk,
             log=DynamoDBDeliveryLog(self._dynamodb, settings.deliveries_table, self._deliveries),
             deliveries=self._deliveries,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             settle_seconds=SETTLE_SECONDS,
         )
@@ -129,7 +129,7 @@ class JobServices(OwnersServices, SendingServices):
             destinations=self._destinations,
             sender=self._sender,
             pauses=self._pauses,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
         )
 
@@ -146,7 +146,7 @@ class JobServices(OwnersServices, SendingServices):
             destinations=self._destinations,
             retrier=self.retrier,
             pauses=self._pauses,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             random=random.random,
             schedule=self.settings.recovery_schedule,
@@ -164,7 +164,7 @@ class JobServices(OwnersServices, SendingServices):
             jobs=self._job_sweep,
             deliveries=self._delivery_sweep,
             operational_events=self._operational_event_sweep,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
         )
 
@@ -175,15 +175,15 @@ class JobServices(OwnersServices, SendingServices):
         return RecoverySweep(
             health=self._health_store,
             scheduler=self._job_scheduler,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             new_id=new_id,
         )
 
     @cached_property
     def _job_sweep(self) -> JobSweep:
-        from webhooks.adapters.job_items import CHECKS, ERASURES, REPLAYS
-        from webhooks.adapters.overdue import DynamoDBOverdueJobs
+        from webhooks.adapters.dynamodb.job_items import CHECKS, ERASURES, REPLAYS
+        from webhooks.adapters.dynamodb.overdue import DynamoDBOverdueJobs
         from webhooks.services.jobs.sweep_jobs import JobSweep
 
         codecs = (REPLAYS, ERASURES, CHECKS)
@@ -196,13 +196,13 @@ class JobServices(OwnersServices, SendingServices):
             },
             jobs=lambda: self.jobs,
             scheduler=self._job_scheduler,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
         )
 
     @cached_property
     def _delivery_sweep(self) -> DeliverySweep:
-        from webhooks.adapters.overdue import DynamoDBOverdueDeliveries
+        from webhooks.adapters.dynamodb.overdue import DynamoDBOverdueDeliveries
         from webhooks.services.jobs import quota
         from webhooks.services.jobs.sweep_deliveries import DeliverySweep
 
@@ -211,7 +211,7 @@ class JobServices(OwnersServices, SendingServices):
             deliveries=self._deliveries,
             scheduler=self._scheduler,
             notify_expiring=self._health.expiring,
-            observer=self.observer,
+            telemetry=self.telemetry,
             looks=quota.Quota(quota.LOOKS_PER_SECOND, quota.LOOKS_AT_ONCE),
             starts=quota.Quota(quota.STARTS_PER_SECOND, quota.STARTS_AT_ONCE),
             retention_seconds=self.settings.retention_days * _DAY_SECONDS,
@@ -226,29 +226,29 @@ class JobServices(OwnersServices, SendingServices):
         return OperationalEventSweep(
             bus=self._operational_event_bus,
             kept=self._kept_operational_events,
-            observer=self.observer,
+            telemetry=self.telemetry,
         )
 
     @cached_property
     def _replay_store(self) -> JobStore[Replay]:
-        from webhooks.adapters.job_items import REPLAYS
+        from webhooks.adapters.dynamodb.job_items import REPLAYS
 
         return self._job_store(REPLAYS)
 
     @cached_property
     def _erasure_store(self) -> JobStore[Erasure]:
-        from webhooks.adapters.job_items import ERASURES
+        from webhooks.adapters.dynamodb.job_items import ERASURES
 
         return self._job_store(ERASURES)
 
     @cached_property
     def _check_store(self) -> JobStore[Check]:
-        from webhooks.adapters.job_items import CHECKS
+        from webhooks.adapters.dynamodb.job_items import CHECKS
 
         return self._job_store(CHECKS)
 
     def _job_store(self, codec: JobCodec[Record]) -> JobStore[Record]:
-        from webhooks.adapters.jobs import DynamoDBJobStore
+        from webhooks.adapters.dynamodb.jobs import DynamoDBJobStore
 
         return DynamoDBJobStore(
             self._dynamodb,
@@ -258,9 +258,9 @@ class JobServices(OwnersServices, SendingServices):
         )
 
     @cached_property
-    def _walk(self) -> DeliveryWalk:
-        from webhooks.adapters.delivery_walk import DynamoDBDeliveryWalk
+    def _walk(self) -> DeliveryReader:
+        from webhooks.adapters.dynamodb.delivery_reader import DynamoDBDeliveryReader
 
-        return DynamoDBDeliveryWalk(
+        return DynamoDBDeliveryReader(
             self._dynamodb, self.settings.deliveries_table, self._deliveries
         )

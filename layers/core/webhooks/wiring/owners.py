@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from webhooks.wiring.base import Base
 
 if TYPE_CHECKING:
-    from webhooks.ports import KeptAnswers, Sealer
-    from webhooks.services.delivery_log import Logbook
-    from webhooks.services.keyring import Keyring
+    from webhooks.ports import IdempotencyStore, Sealer
+    from webhooks.services.api_keys import ApiKeyService
+    from webhooks.services.delivery_log import DeliveryLogService
     from webhooks.services.own_api import OwnApi
     from webhooks.services.publisher import Publisher
     from webhooks.services.rate_limits import RateLimits
-    from webhooks.services.registry import Registry
+    from webhooks.services.webhooks import WebhookService
 
 
 class OwnersServices(Base):
@@ -33,13 +33,13 @@ class OwnersServices(Base):
         return OwnApi(self.settings.domain_name)
 
     @cached_property
-    def registry(self) -> Registry:
+    def webhook_service(self) -> WebhookService:
         """What manages webhooks. ValueError without a key to seal its cursors with."""
-        from webhooks.adapters.dynamodb import DynamoDBWebhookStore
-        from webhooks.adapters.resolver import resolve
-        from webhooks.services.registry import Registry
+        from webhooks.adapters.dynamodb.webhooks import DynamoDBWebhookStore
+        from webhooks.adapters.http.resolver import resolve
+        from webhooks.services.webhooks import WebhookService
 
-        return Registry(
+        return WebhookService(
             DynamoDBWebhookStore(
                 self._dynamodb,
                 self.settings.webhooks_table,
@@ -48,7 +48,7 @@ class OwnersServices(Base):
             ),
             recoveries=self._job_scheduler,
             rate_limits=self.rate_limits,
-            observer=self.observer,
+            telemetry=self.telemetry,
             check_url=self._check_url,
             resolve=resolve,
             is_public=self._rules.is_public,
@@ -58,32 +58,32 @@ class OwnersServices(Base):
         )
 
     def _check_url(self, url: str) -> None:
-        from webhooks.adapters.names import check_name
+        from webhooks.adapters.http.idna import check_international_name
 
         target = self._rules.parse_url(url)
-        check_name(target)
+        check_international_name(target)
         self.own_api.check(target)
 
     @cached_property
-    def logbook(self) -> Logbook:
+    def delivery_log_service(self) -> DeliveryLogService:
         """What owners look through. ValueError without a key to seal its cursors with."""
-        from webhooks.adapters.delivery_log import DynamoDBDeliveryLog
-        from webhooks.services.delivery_log import Logbook
+        from webhooks.adapters.dynamodb.delivery_log import DynamoDBDeliveryLog
+        from webhooks.services.delivery_log import DeliveryLogService
 
         log = DynamoDBDeliveryLog(self._dynamodb, self.settings.deliveries_table, self._deliveries)
-        return Logbook(
+        return DeliveryLogService(
             log,
             self._deliveries,
             self._scheduler,
             rate_limits=self.rate_limits,
-            observer=self.observer,
+            telemetry=self.telemetry,
             cursor_key=self._cursor_key,
         )
 
     @cached_property
     def rate_limits(self) -> RateLimits:
         """How much may be asked for."""
-        from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+        from webhooks.adapters.dynamodb.rate_limits import DynamoDBRateLimitStore
         from webhooks.domain.rate_limit import RateLimit
         from webhooks.services.rate_limits import RateLimits
 
@@ -98,17 +98,17 @@ class OwnersServices(Base):
                 RateLimit.ENABLES: settings.max_enables_per_hour,
                 RateLimit.ERASURES: settings.max_erasures_per_day,
             },
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
         )
 
     @cached_property
-    def keyring(self) -> Keyring:
+    def api_key_service(self) -> ApiKeyService:
         """What makes and recognises API keys. ValueError without a key to seal its cursors with."""
-        from webhooks.adapters.api_keys import DynamoDBApiKeyStore
-        from webhooks.services.keyring import Keyring
+        from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
+        from webhooks.services.api_keys import ApiKeyService
 
-        return Keyring(
+        return ApiKeyService(
             DynamoDBApiKeyStore(self._dynamodb, self.settings.api_keys_table),
             cursor_key=self._cursor_key,
         )
@@ -116,22 +116,22 @@ class OwnersServices(Base):
     @cached_property
     def publisher(self) -> Publisher:
         """What puts events on the queue."""
-        from webhooks.adapters.subscriptions import DynamoDBSubscriptions
+        from webhooks.adapters.dynamodb.subscriptions import DynamoDBSubscriptions
         from webhooks.services.publisher import Publisher
 
         return Publisher(
             self._event_queue,
-            self.observer,
+            self.telemetry,
             rate_limits=self.rate_limits,
             subscriptions=DynamoDBSubscriptions(self._dynamodb, self.settings.webhooks_table),
         )
 
     @cached_property
-    def kept_answers(self) -> KeptAnswers:
+    def idempotency_store(self) -> IdempotencyStore:
         """The answers to calls with an idempotency key."""
-        from webhooks.adapters.idempotency import PowertoolsKeptAnswers
+        from webhooks.adapters.dynamodb.idempotency import PowertoolsIdempotencyStore
 
-        return PowertoolsKeptAnswers(self._dynamodb, self.settings.idempotency_table)
+        return PowertoolsIdempotencyStore(self._dynamodb, self.settings.idempotency_table)
 
     @cached_property
     def sealer(self) -> Sealer:

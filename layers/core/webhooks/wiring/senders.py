@@ -37,7 +37,7 @@ class SendingServices(Base):
             queue=self._event_queue,
             received=SQSReceivedMessages(self._sqs, self.settings.events_queue_url),
             rejected=self._rejected,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             random=random.random,
         )
@@ -45,7 +45,7 @@ class SendingServices(Base):
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """What attempts the deliveries of event messages."""
-        from webhooks.adapters.ses_accounts import DynamoDBSesAccountStore
+        from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
         from webhooks.services.dispatcher import Dispatcher
         from webhooks.services.ses_accounts import KeptSesAccounts
 
@@ -59,7 +59,7 @@ class SendingServices(Base):
             retries=self._retries,
             queue=self._event_queue,
             rejected=self._rejected,
-            observer=self.observer,
+            telemetry=self.telemetry,
             ses_accounts=KeptSesAccounts(
                 DynamoDBSesAccountStore(self._dynamodb, settings.webhooks_table),
                 default=settings.default_account_id,
@@ -74,14 +74,14 @@ class SendingServices(Base):
 
     @cached_property
     def _event_limits(self) -> EventLimits:
-        from webhooks.adapters.rate_limits import DynamoDBRateLimitStore
+        from webhooks.adapters.dynamodb.rate_limits import DynamoDBRateLimitStore
         from webhooks.services.event_limits import EventLimits
 
         return EventLimits(
             DynamoDBRateLimitStore(self._dynamodb, self.settings.deliveries_table),
             limit=self.settings.max_events_per_minute,
             rejected=self._rejected,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             random=random.random,
         )
@@ -89,13 +89,13 @@ class SendingServices(Base):
     @cached_property
     def host_limits(self) -> HostLimits:
         """What paces the requests to hosts."""
-        from webhooks.adapters.host_turns import DynamoDBHostTurns
+        from webhooks.adapters.dynamodb.host_turns import DynamoDBHostTurns
         from webhooks.services.host_limits import HostLimits
 
         return HostLimits(
             DynamoDBHostTurns(self._dynamodb, self.settings.deliveries_table),
             rate=self.settings.max_requests_per_host,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
             random=random.random,
         )
@@ -118,7 +118,7 @@ class SendingServices(Base):
             health=self._health,
             pauses=self._pauses,
             retries=self._retries,
-            observer=self.observer,
+            telemetry=self.telemetry,
             clock=self._clock,
         )
 
@@ -137,7 +137,7 @@ class SendingServices(Base):
             sender=self._sender,
             destinations=self._destinations,
             health=self._health,
-            observer=self.observer,
+            telemetry=self.telemetry,
             schedule=self.settings.retry_schedule,
             clock=self._clock,
             random=random.random,
@@ -147,6 +147,6 @@ class SendingServices(Base):
 
     @cached_property
     def _sender(self) -> Sender:
-        from webhooks.adapters.http import GuardedSender
+        from webhooks.adapters.http.sender import GuardedSender
 
         return GuardedSender(check=self._rules.parse_url, allowed=self._rules.is_public)

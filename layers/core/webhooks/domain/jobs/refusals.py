@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webhooks.domain.pace import PATIENCE, TOO_MANY_REQUESTS
+from webhooks.domain.drain_rate import PATIENCE, TOO_MANY_REQUESTS
 from webhooks.domain.pauses import asks
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from webhooks.domain.jobs import check_requests
 from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
 from webhooks.domain.pauses import asked_until_ms
 from webhooks.domain.seed import Seed, fresh
+from webhooks.services.concurrency import run_all
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
 from webhooks.services.jobs.starting import start, was_started
-from webhooks.services.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery, Outcome
     from webhooks.domain.jobs.check_requests import Request, Signers
     from webhooks.domain.webhook import Destination, Webhook
-    from webhooks.ports import DestinationStore, JobScheduler, JobStore, Observer, Sender
+    from webhooks.ports import DestinationStore, JobScheduler, JobStore, Sender, Telemetry
     from webhooks.services.pauses import Pauses
     from webhooks.services.rate_limits import RateLimits
 
@@ -120,7 +120,7 @@ class CheckJob:
         destinations: DestinationStore,
         sender: Sender,
         pauses: Pauses,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -129,7 +129,7 @@ class CheckJob:
         self._destinations = destinations
         self._sender = sender
         self._pauses = pauses
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._random_bytes = random_bytes
         self._threads = ThreadPoolExecutor(len(AFTER_VALID), thread_name_prefix="check")
@@ -176,8 +176,8 @@ class CheckJob:
         if not destination.webhook.active:
             return "webhook_disabled"
         if not destination.secrets.live(self._now_ms()):
-            self._observer.log("error", "secret_missing", **check.key._asdict())
-            self._observer.count("SecretMissing")
+            self._telemetry.log("error", "secret_missing", **check.key._asdict())
+            self._telemetry.count("SecretMissing")
             return "secret_missing"
         return destination
 
@@ -207,7 +207,7 @@ class CheckJob:
                 request = check_requests.forged(probe, sample, first.signers, seconds, old_secret)
             return self._post(webhook, request)
 
-        rest = together(self._threads, send, AFTER_VALID)
+        rest = run_all(self._threads, send, AFTER_VALID)
         self._hear(webhook, rest)
         if len(rest) < len(AFTER_VALID):
             msg = "a check: not all of its requests could be sent"
@@ -243,11 +243,11 @@ class CheckJob:
     def _complete(self, check: Check, outcomes: dict[Probe, Outcome]) -> None:
         if self._store.save(check, check.completed(outcomes, self._now_ms())):
             verified = judge(outcomes).verified
-            self._observer.log("info", "check_completed", **check.key._asdict(), verified=verified)
+            self._telemetry.log("info", "check_completed", **check.key._asdict(), verified=verified)
 
     def _fail(self, check: Check, reason: str) -> None:
         if self._store.save(check, check.failed(reason, self._now_ms())):
-            self._observer.log("info", "check_failed", **check.key._asdict(), reason=reason)
+            self._telemetry.log("info", "check_failed", **check.key._asdict(), reason=reason)
 
     def _now_ms(self) -> int:
         return int(self._clock() * _MILLISECONDS)

@@ -24,10 +24,10 @@ from webhooks.domain.jobs.erasure import (
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.selection import Selection
 from webhooks.ports import DeliveryQuery, JobOwner
+from webhooks.services.failures import log_unreadable
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
 from webhooks.services.jobs.starting import ensure_started, start
-from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
     from webhooks.ports import (
         DeliveryLog,
+        DeliveryReader,
         DeliveryStore,
-        DeliveryWalk,
         JobScheduler,
         JobStore,
-        Observer,
-        WebhookTrail,
+        Telemetry,
+        WebhookIds,
     )
     from webhooks.services.rate_limits import RateLimits
 
@@ -146,11 +146,11 @@ class ErasureJob:
         self,
         *,
         store: JobStore[Erasure],
-        trail: WebhookTrail,
-        walk: DeliveryWalk,
+        trail: WebhookIds,
+        walk: DeliveryReader,
         log: DeliveryLog,
         deliveries: DeliveryStore,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         settle_seconds: float,
         cpu_clock: Callable[[], float] = time.thread_time,
@@ -164,7 +164,7 @@ class ErasureJob:
         self._walk = walk
         self._log = log
         self._deliveries = deliveries
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._settle_seconds = settle_seconds
         self._cpu_clock = cpu_clock
@@ -237,7 +237,7 @@ class ErasureJob:
             return
         query = DeliveryQuery(erasure.account_id, webhook_id, since_ms=erasure.floor_ms)
         found = self._log.page(query, _BATCH, erasure.position)
-        tell_unreadable(self._observer, found.unreadable)
+        log_unreadable(self._telemetry, found.unreadable)
         unreadable = erasure.unreadable or bool(found.unreadable)
         progress.erasure = replace(erasure, unreadable=unreadable)
         for number, delivery in enumerate(found.items):
@@ -265,7 +265,7 @@ class ErasureJob:
 
     def _oldest_ms(self, account_id: str, webhook_id: str) -> int | None:
         """Return the event's time of a webhook's oldest delivery, None without any."""
-        found = self._walk.batch(account_id, webhook_id, _EVERYTHING, 1)
+        found = self._walk.oldest_first(account_id, webhook_id, _EVERYTHING, 1)
         ids = [delivery.id for delivery in found.items]
         ids += [key.delivery_id for key in found.unreadable]
         # Where all that were read are past their time, those behind them are newer.
@@ -295,7 +295,7 @@ class ErasureJob:
         return erasure.updated_at_ms / _MILLISECONDS + self._settle_seconds - self._clock()
 
     def _report(self, erasure: Erasure) -> None:
-        self._observer.log(
+        self._telemetry.log(
             "info",
             "erasure_ended",
             **erasure.key._asdict(),

@@ -6,28 +6,28 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from webhooks.domain.errors import UnavailableError
-from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, RecoveryKey
-from webhooks.domain.jobs.recovery import RecoveryState
-from webhooks.domain.pace import (
+from webhooks.domain.drain_rate import (
     FIRST_WAVE,
     MAX_RATE,
     PATIENCE,
     PAUSE_SECONDS,
-    STARTING_PACE,
+    STARTING_RATE,
     at_once,
-    next_pace,
+    is_overloaded,
+    next_drain_rate,
     on_trial,
     pause,
     slower,
-    too_much,
 )
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, RecoveryKey
+from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.pauses import asks
 from webhooks.domain.retry import JITTER, probe_delay
+from webhooks.services.concurrency import run_all
 from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.waiting import WaitingDeliveries
-from webhooks.services.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import (
+        DeliveryReader,
         DeliveryStore,
-        DeliveryWalk,
         DestinationStore,
         HealthStore,
-        Observer,
         Page,
+        Telemetry,
     )
-    from webhooks.services.health import HealthKeeper
+    from webhooks.services.health import WebhookHealthService
     from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
     from webhooks.services.retrier import Retrier
@@ -72,13 +72,13 @@ class RecoveryJob:
         self,
         *,
         store: HealthStore,
-        health: HealthKeeper,
-        walk: DeliveryWalk,
+        health: WebhookHealthService,
+        walk: DeliveryReader,
         deliveries: DeliveryStore,
         destinations: DestinationStore,
         retrier: Retrier,
         pauses: Pauses,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         random: Callable[[], float],
         schedule: Sequence[float],
@@ -96,7 +96,7 @@ class RecoveryJob:
         self._destinations = destinations
         self._retrier = retrier
         self._pauses = pauses
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._schedule = schedule
@@ -105,7 +105,7 @@ class RecoveryJob:
         self._waiting_deliveries = WaitingDeliveries(
             walk=walk,
             retrier=retrier,
-            observer=observer,
+            telemetry=telemetry,
             threads=self._threads,
             page_size=deliveries_per_second,
         )
@@ -143,8 +143,8 @@ class RecoveryJob:
             msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
         if not destination.secrets.live(self._now_ms()):
-            self._observer.count("SecretMissing")
-            self._observer.log("error", "secret_missing", **key._asdict())
+            self._telemetry.count("SecretMissing")
+            self._telemetry.log("error", "secret_missing", **key._asdict())
             step: RecoveryState | None = probe._replace(seconds=self._schedule[-1])
         else:
             step = self._go_on(key, destination, probe, remaining_seconds)
@@ -221,10 +221,10 @@ class RecoveryJob:
         """
         first, slowest = self._trial_paces()
         # A faster one is of a draining before this trial.
-        fresh = before.pace is None or before.pace >= STARTING_PACE
+        fresh = before.pace is None or before.pace >= STARTING_RATE
         pace = first if fresh or before.pace is None else before.pace
         pace = on_trial(pace, taken=taken, slowest=slowest)
-        if pace >= STARTING_PACE and taken:
+        if pace >= STARTING_RATE and taken:
             recovery_id = webhook.health.recovery_id or ""
             self._health.passed(webhook, recovery_id, proven=True)
             return self._drain_next(webhook, RecoveryState(0))
@@ -273,7 +273,7 @@ class RecoveryJob:
             batch = found.items[: turns.now]
             if batch:
                 attempts = self._send(key, destination, batch, remaining_seconds)
-                pace = next_pace(pace, attempts, self._rate)
+                pace = next_drain_rate(pace, attempts, self._rate)
             after = self._paced(webhook, again, pace)
             return after._replace(seconds=max(after.seconds, turns.wait_seconds))
         if found.next is not None:
@@ -286,7 +286,7 @@ class RecoveryJob:
         if before.settled != health.deferring_since_ms:
             return again._replace(seconds=SETTLE_SECONDS, settled=health.deferring_since_ms)
         if self._store.end(key, health.draining_since_ms, not_before_ms=health.not_before_ms):
-            self._observer.log("info", "recovery_ended", **key._asdict())
+            self._telemetry.log("info", "recovery_ended", **key._asdict())
             return None
         return again
 
@@ -318,10 +318,10 @@ class RecoveryJob:
                     break
                 batch, left = left[:size], left[size:]
                 size = min(2 * size, MAX_RATE)
-                made = together(self._threads, drain, batch)
+                made = run_all(self._threads, drain, batch)
                 latest = [attempt for attempt in made if attempt is not None]
                 attempts += latest
-                if too_much(attempts) or any(map(asks, latest)):
+                if is_overloaded(attempts) or any(map(asks, latest)):
                     break
                 if all(attempt.error is not None for attempt in latest):
                     break
@@ -346,7 +346,7 @@ class RecoveryJob:
     def _pace(self, webhook: Webhook, step: RecoveryState) -> float:
         if step.pace is not None:
             return min(step.pace, self._rate)
-        return self._rate if webhook.health.comeback is Comeback.FULL else STARTING_PACE
+        return self._rate if webhook.health.comeback is Comeback.FULL else STARTING_RATE
 
     def _paced(self, webhook: Webhook, step: RecoveryState, pace: float) -> RecoveryState:
         """Return a step that follows another one at this pace."""

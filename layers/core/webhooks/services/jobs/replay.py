@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain import cursor as cursors
 from webhooks.domain.delivery import Status
+from webhooks.domain.drain_rate import MAX_RATE, at_once, next_drain_rate, pause
 from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, UnavailableError
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs.refusals import Refusals, settle
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
-from webhooks.domain.pace import MAX_RATE, at_once, next_pace, pause
 from webhooks.domain.seed import Seed, fresh
 from webhooks.ports import JobOwner, Page
+from webhooks.services.concurrency import run_all
+from webhooks.services.failures import log_unreadable
 from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
 from webhooks.services.jobs.starting import ensure_started, start, was_started
-from webhooks.services.together import together
-from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from webhooks.domain.webhook import Destination, Webhook
-    from webhooks.ports import DeliveryWalk, DestinationStore, JobScheduler, JobStore, Observer
+    from webhooks.ports import DeliveryReader, DestinationStore, JobScheduler, JobStore, Telemetry
     from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
     from webhooks.services.retrier import Retrier
@@ -161,18 +161,18 @@ class ReplayJob:
         self,
         *,
         store: JobStore[Replay],
-        walk: DeliveryWalk,
+        walk: DeliveryReader,
         destinations: DestinationStore,
         retrier: Retrier,
         pauses: Pauses,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         deliveries_per_second: int,
         host_limits: HostLimits | None = None,
     ) -> None:
         """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds.
 
-        A receiver for which that is too much is sent fewer (see `domain.pace`), and no step sends
+        A receiver for which that is too much is sent fewer (see `domain.drain_rate`), and no step sends
         more than `host_limits` allow.
         """
         self._host_limits = host_limits
@@ -181,7 +181,7 @@ class ReplayJob:
         self._destinations = destinations
         self._retrier = retrier
         self._pauses = pauses
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._batch_size = min(deliveries_per_second, MAX_RATE)
         self._threads = ThreadPoolExecutor(self._batch_size, thread_name_prefix="replay")
@@ -223,10 +223,10 @@ class ReplayJob:
         if not turns.now:
             self._store.save(replay, kept(replay, self._now_ms(), turns.wait_seconds))
             return NextStep(turns.wait_seconds, before.written())
-        found = self._walk.batch(
+        found = self._walk.oldest_first(
             replay.account_id, replay.webhook_id, replay.reach, turns.now, replay.position
         )
-        tell_unreadable(self._observer, found.unreadable)
+        log_unreadable(self._telemetry, found.unreadable)
         sendable = [each for each in found.items if replay.takes(each)]
         wanted = [
             each
@@ -236,7 +236,7 @@ class ReplayJob:
         for unwanted in sendable:
             if unwanted.status is Status.WAITING and not destination.webhook.takes(unwanted):
                 self._retrier.unsubscribed(unwanted)
-        attempts = together(
+        attempts = run_all(
             self._threads,
             partial(self._retrier.attempt_by_hand, destination),
             wanted,
@@ -245,7 +245,7 @@ class ReplayJob:
             [each.id for each in found.items], [each.id for each in wanted], attempts, before
         )
         position = found.next if settled.whole else settled.up_to or replay.position
-        pace = next_pace(pace, [made for made in attempts if made], self._batch_size)
+        pace = next_drain_rate(pace, [made for made in attempts if made], self._batch_size)
         after = replay.advanced(
             position,
             settled.results,
@@ -271,7 +271,7 @@ class ReplayJob:
     ) -> None:
         ended = (after or replay).ended(status, self._now_ms(), reason)
         if self._store.save(replay, ended):
-            self._observer.log(
+            self._telemetry.log(
                 "info",
                 "replay_ended",
                 **replay.key._asdict(),

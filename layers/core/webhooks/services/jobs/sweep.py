@@ -16,7 +16,7 @@ from webhooks.services.jobs.turn import Turn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhooks.ports import Observer
+    from webhooks.ports import Telemetry
     from webhooks.services.jobs.sweep_deliveries import DeliverySweep
     from webhooks.services.jobs.sweep_events import OperationalEventSweep
     from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
@@ -48,7 +48,7 @@ class SweepJob:
         jobs: JobSweep,
         deliveries: DeliverySweep,
         operational_events: OperationalEventSweep,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         """`clock` gives Unix seconds."""
@@ -56,7 +56,7 @@ class SweepJob:
         self._jobs = jobs
         self._deliveries = deliveries
         self._operational_events = operational_events
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
 
     def sweep(self, remaining_seconds: Callable[[], float]) -> Swept:
@@ -66,7 +66,7 @@ class SweepJob:
         is left to deliveries. What does not fit is the next sweep's. Raises at its end what failed
         first, but for a record that cannot be read: of another sweep that gets no better.
         """
-        turn = Turn(remaining_seconds, self._observer)
+        turn = Turn(remaining_seconds, self._telemetry)
         now_ms = int(self._clock() * _MILLISECONDS)
         spare_seconds = turn.spare_seconds()
         recoveries = self._recoveries.sweep(turn, now_ms, spare_seconds * 3 / 4)
@@ -93,10 +93,10 @@ class SweepJob:
         it was on its way to this. Expiring deliveries are counted with their notices.
         """
         if swept.overdue_deliveries or whole:
-            self._observer.count("OverdueDeliveries", swept.overdue_deliveries)
+            self._telemetry.count("OverdueDeliveries", swept.overdue_deliveries)
         if swept.overdue_recoveries or whole:
-            self._observer.count("OverdueRecoveries", swept.overdue_recoveries)
+            self._telemetry.count("OverdueRecoveries", swept.overdue_recoveries)
         if swept.overdue_jobs or whole:
-            self._observer.count("OverdueJobs", swept.overdue_jobs)
+            self._telemetry.count("OverdueJobs", swept.overdue_jobs)
         if swept.unstarted_deliveries:
-            self._observer.count("UnstartedDeliveries", swept.unstarted_deliveries)
+            self._telemetry.count("UnstartedDeliveries", swept.unstarted_deliveries)

@@ -19,7 +19,7 @@ from webhooks.domain.overdue import (
     overdue,
 )
 from webhooks.domain.retry import restart_delay
-from webhooks.services.together import begin
+from webhooks.services.concurrency import submit_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.ports import (
         DeliveryStore,
-        Observer,
         OverdueDeliveries,
         OverdueDelivery,
         Page,
         RetryScheduler,
+        Telemetry,
     )
     from webhooks.services.jobs.quota import Quota
     from webhooks.services.jobs.turn import Turn
@@ -74,7 +74,7 @@ class DeliverySweep:
         deliveries: DeliveryStore,
         scheduler: RetryScheduler,
         notify_expiring: Callable[[Delivery, int], None],
-        observer: Observer,
+        telemetry: Telemetry,
         looks: Quota,
         starts: Quota,
         retention_seconds: int,
@@ -90,7 +90,7 @@ class DeliverySweep:
         self._deliveries = deliveries
         self._scheduler = scheduler
         self._notify_expiring = notify_expiring
-        self._observer = observer
+        self._telemetry = telemetry
         self._looks = looks
         self._starts = starts
         self._retention_seconds = retention_seconds
@@ -120,7 +120,7 @@ class DeliverySweep:
             seen.update(key for keys in pages_of_keys for key in keys)
             self._see_to(turn, pages_of_keys, now_ms, counts)
             iterators = [pages for pages, _ in waiting]
-            following = begin(self._threads, partial(_next, turn), iterators)
+            following = submit_all(self._threads, partial(_next, turn), iterators)
             waiting = [
                 (pages, keys)
                 for pages, future in zip(iterators, following, strict=True)
@@ -136,13 +136,13 @@ class DeliverySweep:
         counts: Counter[Overdue],
     ) -> None:
         pages = [keys for keys in pages_of_keys if keys]
-        reads = begin(self._threads, partial(self._read, turn, now_ms), pages)
+        reads = submit_all(self._threads, partial(self._read, turn, now_ms), pages)
         found = [each for read in reads for each in read.result()]
         for why in _ORDER:
             chosen = [each for each in found if each.why is why]
             if why in _FEW:
                 chosen = chosen[: max(0, SWEPT_AT_ONCE - counts[why])]
-            results = begin(self._threads, partial(self._try_one, turn, now_ms), chosen)
+            results = submit_all(self._threads, partial(self._try_one, turn, now_ms), chosen)
             counts[why] += sum(result.result() for result in results)
 
     def _read(self, turn: Turn, now_ms: int, keys: Sequence[DeliveryKey]) -> list[_Found]:
@@ -174,7 +174,7 @@ class DeliverySweep:
         if not self._may_start(turn, delivery):
             return False
         self._scheduler.start(delivery, delay_seconds=0)
-        self._observer.log("warning", "delivery_started_late", **delivery.key._asdict())
+        self._telemetry.log("warning", "delivery_started_late", **delivery.key._asdict())
         if turn.spare_seconds() >= 0:
             # From now on it is overdue as any other: what dies each time is started less often.
             self._deliveries.update(delivery.started(), before=delivery)
@@ -192,7 +192,7 @@ class DeliverySweep:
         # Its execution may have come to its end only just now, or another sweep may be faster.
         if not self._deliveries.update(again, before=delivery):
             return False
-        self._observer.log(
+        self._telemetry.log(
             "error",
             "delivery_overdue",
             **delivery.key._asdict(),

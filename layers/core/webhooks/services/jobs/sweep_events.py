@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.operational_event import KEPT_SECONDS, LATE_SECONDS
+from webhooks.services.failures import log_unreadable
 from webhooks.services.operational_events import report_lost
-from webhooks.services.trouble import tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from webhooks.domain.operational_event import OperationalEvent
-    from webhooks.ports import KeptOperationalEvents, Observer, OperationalEventBus
+    from webhooks.ports import KeptOperationalEvents, OperationalEventBus, Telemetry
     from webhooks.services.jobs.turn import Turn
 
 SWEPT_AT_ONCE = 500
@@ -43,12 +43,12 @@ class OperationalEventSweep:
     """
 
     def __init__(
-        self, *, bus: OperationalEventBus, kept: KeptOperationalEvents, observer: Observer
+        self, *, bus: OperationalEventBus, kept: KeptOperationalEvents, telemetry: Telemetry
     ) -> None:
         """Publish on `bus` what is in `kept`."""
         self._bus = bus
         self._kept = kept
-        self._observer = observer
+        self._telemetry = telemetry
 
     def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
         """Publish kept events while so much time is left; returns how many were published."""
@@ -58,7 +58,7 @@ class OperationalEventSweep:
             page = turn.attempt(self._kept.page, SWEPT_AT_ONCE, after)
             if page is None:
                 break
-            tell_unreadable(self._observer, page.unreadable)
+            log_unreadable(self._telemetry, page.unreadable)
             for start in range(0, len(page.items), PUBLISHED_AT_ONCE):
                 if turn.spare_seconds() < max(until_spare_seconds, 0):
                     return published
@@ -94,7 +94,7 @@ class OperationalEventSweep:
         for event in refused:
             age_seconds = (now_ms - event.at_ms) / _MILLISECONDS
             if age_seconds >= KEPT_SECONDS:
-                report_lost(self._observer, event, error)
+                report_lost(self._telemetry, event, error)
                 turn.attempt(self._kept.forget, event)
             elif age_seconds >= LATE_SECONDS:
-                self._observer.count("OverdueOperationalEvents")
+                self._telemetry.count("OverdueOperationalEvents")

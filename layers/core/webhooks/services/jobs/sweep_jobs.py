@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from webhooks.domain.jobs import Action
-    from webhooks.ports import HealthStore, JobKey, JobScheduler, JobStore, Observer, OverdueJobs
+    from webhooks.ports import HealthStore, JobKey, JobScheduler, JobStore, OverdueJobs, Telemetry
     from webhooks.services.jobs.runner import JobRunner
     from webhooks.services.jobs.turn import Turn
 
@@ -37,7 +37,7 @@ class JobSweep:
         stores: Mapping[Action, Callable[[], JobStore[Any]]],
         jobs: Callable[[], JobRunner],
         scheduler: JobScheduler,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         """Each store, and `jobs`, is built when it is first needed."""
@@ -45,7 +45,7 @@ class JobSweep:
         self._stores = stores
         self._jobs = jobs
         self._scheduler = scheduler
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
 
     def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
@@ -65,13 +65,13 @@ class JobSweep:
             return False
         ids = key._asdict()
         if job.run.in_vain:
-            self._observer.log("error", "job_abandoned", action=key.action, **ids)
+            self._telemetry.log("error", "job_abandoned", action=key.action, **ids)
             self._jobs().abandon(key, {"run": job.run.number})
             return True
         again = replace(job, run=job.run.restarted(self._now_ms()))
         if not store.save(job, again):
             return False
-        self._observer.log("error", "job_overdue", action=key.action, **ids)
+        self._telemetry.log("error", "job_overdue", action=key.action, **ids)
         try:
             self._scheduler.start(key, delay_seconds=job.run.restart_delay, run=again.run.number)
         except UnavailableError:
@@ -91,14 +91,14 @@ class RecoverySweep:
         *,
         health: HealthStore,
         scheduler: JobScheduler,
-        observer: Observer,
+        telemetry: Telemetry,
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         """`clock` gives Unix seconds."""
         self._health = health
         self._scheduler = scheduler
-        self._observer = observer
+        self._telemetry = telemetry
         self._clock = clock
         self._new_id = new_id
 
@@ -117,6 +117,6 @@ class RecoverySweep:
         new = RecoveryKey(key.account_id, key.webhook_id, self._new_id())
         if not self._health.replace(key, new.recovery_id, int(self._clock() * _MILLISECONDS)):
             return False
-        self._observer.log("error", "recovery_overdue", **key._asdict())
+        self._telemetry.log("error", "recovery_overdue", **key._asdict())
         self._scheduler.start(new, delay_seconds=0)
         return True

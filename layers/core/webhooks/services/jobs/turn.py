@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from webhooks.domain.errors import UnreadableRecordError
-from webhooks.services.together import done
-from webhooks.services.trouble import tell
+from webhooks.services.concurrency import run_inline
+from webhooks.services.failures import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhooks.ports import Observer
+    from webhooks.ports import Telemetry
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -25,10 +25,10 @@ A sweep that is cut off between two calls leaves nothing worse: the next one fin
 class Turn:
     """How long a sweep may go on, and the first of what failed in it. Safe to use from threads."""
 
-    def __init__(self, remaining_seconds: Callable[[], float], observer: Observer) -> None:
+    def __init__(self, remaining_seconds: Callable[[], float], telemetry: Telemetry) -> None:
         """`remaining_seconds` are those of the invocation."""
         self._remaining_seconds = remaining_seconds
-        self._observer = observer
+        self._telemetry = telemetry
         self.failure: BaseException | None = None
 
     def spare_seconds(self) -> float:
@@ -39,11 +39,11 @@ class Turn:
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result | None:
         """Do a part of the sweep; where it fails, that is logged, and the sweep goes on."""
-        future = done(work, *args, **kwargs)
+        future = run_inline(work, *args, **kwargs)
         error = future.exception()
         if error is None:
             return future.result()
-        tell(self._observer, "sweep_failed", error)
+        log_failure(self._telemetry, "sweep_failed", error)
         if not isinstance(error, UnreadableRecordError):
             # Of another sweep a record that cannot be read gets no better.
             self.failure = self.failure or error

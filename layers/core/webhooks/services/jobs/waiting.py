@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Status
 from webhooks.domain.selection import Selection
-from webhooks.services.together import together
-from webhooks.services.trouble import tell_unreadable
+from webhooks.services.concurrency import run_all
+from webhooks.services.failures import log_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
     from webhooks.domain.health import RecoveryKey
     from webhooks.domain.webhook import Webhook
-    from webhooks.ports import DeliveryWalk, Observer, Page
+    from webhooks.ports import DeliveryReader, Page, Telemetry
     from webhooks.services.retrier import Retrier
 
 _EVER = Selection.of_all_time(Status.WAITING)
@@ -28,16 +28,16 @@ class WaitingDeliveries:
     def __init__(
         self,
         *,
-        walk: DeliveryWalk,
+        walk: DeliveryReader,
         retrier: Retrier,
-        observer: Observer,
+        telemetry: Telemetry,
         threads: Executor,
         page_size: int,
     ) -> None:
         """Read `page_size` deliveries at a time where there is a long way to go."""
         self._walk = walk
         self._retrier = retrier
-        self._observer = observer
+        self._telemetry = telemetry
         self._threads = threads
         self._page_size = page_size
 
@@ -65,11 +65,11 @@ class WaitingDeliveries:
     def _page(
         self, key: RecoveryKey, limit: int, after: str | None, webhook: Webhook | None
     ) -> Page[Delivery]:
-        found = self._walk.batch(key.account_id, key.webhook_id, _EVER, limit, after)
-        tell_unreadable(self._observer, found.unreadable)
+        found = self._walk.oldest_first(key.account_id, key.webhook_id, _EVER, limit, after)
+        log_unreadable(self._telemetry, found.unreadable)
         if webhook is None:
             return found
         wanted = [each for each in found.items if webhook.takes(each)]
         unwanted = [each for each in found.items if not webhook.takes(each)]
-        together(self._threads, self._retrier.unsubscribed, unwanted)
+        run_all(self._threads, self._retrier.unsubscribed, unwanted)
         return found._replace(items=wanted)

@@ -1,0 +1,196 @@
+"""Deliveries as they come, and the same on this machine: what `webhooks listen` does.
+
+A deployed stack cannot reach this machine, so the log is polled. Its order is that of the events'
+own times, so what is new is not always at its top: each poll reads the recent part again, and one
+page more of a walk over the whole log, in which an event that is old when it comes is found.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cli.client import ApiError
+from local import loopback
+from webhooks.adapters.http.sender import TIMEOUT_SECONDS, GuardedSender
+from webhooks.domain import signing
+from webhooks.domain.delivery import Delivery, FailureReason, Status
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.headers import merged
+from webhooks.domain.timestamps import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cli.client import Api
+
+OVERLAP_SECONDS = 60.0
+"""How far back of the last poll an event's time may lie to be found by the very next one."""
+
+_SIGNATURES = ("X-SendComms-Signature", "webhook-signature")
+_PROBLEMS = {
+    FailureReason.TIMEOUT: f"no response within {TIMEOUT_SECONDS:.0f} seconds",
+    FailureReason.CONNECTION: "nothing listens there, or it hung up",
+    FailureReason.BLOCKED_ADDRESS: "it is not on this machine",
+}
+
+
+class Arrived(NamedTuple):
+    """A delivery that is new, as the log shows it in full, and its webhook."""
+
+    webhook_id: str
+    delivery: dict[str, Any]
+
+
+class Watch:
+    """What is new in the log of one webhook."""
+
+    def __init__(self, api: Api, webhook_id: str, started: float) -> None:
+        """Watch from `started` on, in the API's Unix seconds; what is recent by then is new too."""
+        self._api = api
+        self._path = f"/webhooks/{webhook_id}/deliveries"
+        self._webhook_id = webhook_id
+        self._started = self._read_until = started
+        self._walked_to: str | None = None
+        self._seen: set[str] = set()
+
+    def skip_present(self) -> None:
+        """Take what is in the log by now as known. Raises ApiError."""
+        top = self._api.page(self._path, None).data
+        self._seen.update(found["id"] for found in (*self._recent(), *top))
+
+    def arrivals(self) -> Iterator[Arrived]:
+        """Yield each delivery that is new, oldest first, each one once in the watch's life.
+
+        One counts as seen when the next is asked for. Raises ApiError, after which the rest comes
+        with the next call.
+        """
+        polled_at = self._api.now()
+        found = {delivery["id"] for delivery in (*self._recent(), *self._next_walked())}
+        for delivery_id in sorted(found - self._seen):
+            yield Arrived(self._webhook_id, self._api.get(f"{self._path}/{delivery_id}"))
+            self._seen.add(delivery_id)
+        self._read_until = polled_at
+
+    def _recent(self) -> list[dict[str, Any]]:
+        since = to_text(int(max(self._read_until - OVERLAP_SECONDS, 0) * 1000))
+        return [
+            delivery for page in self._api.pages(self._path, since=since) for delivery in page.data
+        ]
+
+    def _next_walked(self) -> list[dict[str, Any]]:
+        """Return what came since the start from the next page of the walk, which never ends."""
+        cursor, self._walked_to = self._walked_to, None
+        page = self._api.page(self._path, cursor)
+        self._walked_to = page.next_cursor
+        started = to_text(int(self._started * 1000))
+        return [delivery for delivery in page.data if delivery["created_at"] >= started]
+
+
+class Listener:
+    """What is new at one webhook, or at all of an account."""
+
+    def __init__(self, api: Api, webhook_id: str | None = None) -> None:
+        """Begin to listen: what is there by now is not new. Raises ApiError."""
+        self._api = api
+        self._webhook_id = webhook_id
+        self._watches: dict[str, Watch] = {}
+        present = self._webhook_ids()
+        self._started = api.now()
+        for found in present:
+            self._watches[found] = Watch(api, found, self._started)
+            self._watches[found].skip_present()
+
+    def arrivals(self) -> Iterator[Arrived]:
+        """Yield what came since the last call; a webhook that is registered later joins in."""
+        for webhook_id in self._webhook_ids():
+            if webhook_id not in self._watches:
+                self._watches[webhook_id] = Watch(self._api, webhook_id, self._started)
+            try:
+                yield from self._watches[webhook_id].arrivals()
+            except ApiError as error:
+                if error.status != 404 or self._webhook_id is not None:
+                    raise
+
+    def _webhook_ids(self) -> list[str]:
+        if self._webhook_id is not None:
+            if not self._watches:
+                self._api.get(f"/webhooks/{self._webhook_id}")
+            return [self._webhook_id]
+        return [webhook["id"] for page in self._api.pages("/webhooks") for webhook in page.data]
+
+
+class Forwarded(NamedTuple):
+    """The response of the program on this machine: a status, or why there is none."""
+
+    status: int | None
+    problem: str | None
+    duration_ms: int
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it took the delivery."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Forwarder:
+    """Sends deliveries to a program on this machine with the sender that the stack has.
+
+    So a request is made as a delivery's is: the same headers in the same order and spelling, no
+    others, the same path, the same five seconds. Signed anew where there is a secret, which the
+    API does not tell; else without signatures.
+    """
+
+    def __init__(
+        self, url: str, secret: str | None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send to `url` of this machine, signed with `secret`, with a webhook's own `headers`.
+
+        Those have to be given, since the API does not tell their values.
+        """
+        self.url = url
+        self._secret = secret
+        self._headers = headers or {}
+        self._sender = GuardedSender(allowed=loopback.is_loopback, check=loopback.parse_url)
+
+    def forward(self, arrived: Arrived) -> Forwarded:
+        """Send one delivery, its body byte for byte, and wait as long as a delivery does."""
+        body = arrived.delivery.get("body")
+        if body is None:
+            return Forwarded(None, "its payload was erased", 0)
+        delivery = Delivery(
+            account_id="",
+            webhook_id=arrived.webhook_id,
+            id=arrived.delivery["id"],
+            event_id=arrived.delivery["event_id"],
+            event_type=arrived.delivery["event"],
+            body=body.encode(),
+            status=Status(arrived.delivery["status"]),
+            created_at_ms=0,
+        )
+        try:
+            outcome = self._sender.post(self.url, delivery.body, self._headers_of(delivery))
+        except UnavailableError as error:
+            return Forwarded(None, str(error), 0)
+        problem = None
+        if outcome.status_code is None and outcome.error is not None:
+            problem = _PROBLEMS.get(outcome.error, outcome.error.value)
+        return Forwarded(outcome.status_code, problem, outcome.duration_ms)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sender.close()
+
+    def _headers_of(self, delivery: Delivery) -> dict[str, str]:
+        secret = self._secret or "unsigned"
+        headers = signing.delivery_headers(
+            delivery,
+            attempt_number=1,
+            unix_seconds=int(time.time()),
+            secrets=[secret],
+            sendcomms_secret=secret,
+        )
+        if self._secret is None:
+            for name in _SIGNATURES:
+                del headers[name]
+        return merged(self._headers, headers)

@@ -1,0 +1,53 @@
+"""The record of an event whose id does not fix its time: that time, and who delivers the event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from webhooks.adapters.dynamodb import item_keys
+from webhooks.domain.event import HOLD_SECONDS, EventClaim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from webhooks.domain.event import Event, Holder
+
+_MILLISECONDS = 1000
+
+_NEW = "attribute_not_exists(delivery_id)"
+_SAME_TIME = "occurred_at = :mine"
+_NOT_HELD = "(attribute_not_exists(#to) OR #to <= :now OR #by = :by)"
+
+
+def put(event: Event, holder: Holder, *, expires_at: int) -> dict[str, Any]:
+    """Return the parameters of the conditional write; `expires_at` in Unix seconds.
+
+    The hold is in the write that settles the event's time, so that it costs nothing: one write
+    unit, whether the event is new or not. A record of the version before holds nothing.
+    """
+    held_until_ms = holder.now_ms + HOLD_SECONDS * _MILLISECONDS
+    values = {":mine": item_keys.number(event.occurred_at_ms)}
+    parameters: dict[str, Any] = {
+        "Item": {
+            **item_keys.claim_key(event.account_id, event.id),
+            "occurred_at": item_keys.number(event.occurred_at_ms),
+            "by": {"S": holder.batch},
+            "to": item_keys.number(held_until_ms),
+            "expires_at": item_keys.number(expires_at),
+        },
+        "ConditionExpression": f"{_NEW} OR {_SAME_TIME}",
+        "ExpressionAttributeValues": values,
+    }
+    if not holder.take_over:
+        parameters["ConditionExpression"] = f"{_NEW} OR ({_SAME_TIME} AND {_NOT_HELD})"
+        parameters["ExpressionAttributeNames"] = {"#by": "by", "#to": "to"}
+        values |= {":by": {"S": holder.batch}, ":now": item_keys.number(holder.now_ms)}
+    return parameters
+
+
+def read(stored: Mapping[str, Any], holder: Holder) -> EventClaim:
+    """Return what the record that failed the condition says."""
+    until_ms = int(stored.get("to", {}).get("N", 0))
+    another = stored.get("by", {}).get("S") != holder.batch
+    held = another and until_ms > holder.now_ms and not holder.take_over
+    return EventClaim(int(stored["occurred_at"]["N"]), held)

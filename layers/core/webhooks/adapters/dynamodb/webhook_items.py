@@ -1,0 +1,245 @@
+"""A webhook as an item of its table, its secrets and its health with it."""
+
+from __future__ import annotations
+
+import json
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from webhooks.adapters.dynamodb.item_keys import number, webhook_key
+from webhooks.domain.health import CLEAN, Circuit, Comeback, Health, Window
+from webhooks.domain.rotation import Refusals
+from webhooks.domain.webhook import Secrets, Webhook
+from webhooks.domain.webhook_fields import FIELDS, Field, Kind, May
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from webhooks.adapters.dynamodb.item_keys import Item
+    from webhooks.ports import WebhookChanges
+
+RECOVERING = "yes"
+"""The one partition of the sparse index of webhooks that have a recovery: they are few."""
+
+FAILURE_ATTRIBUTES = ("failures", "failing_since", "warned_at")
+"""What a success clears of a webhook's health, and so does an owner who enables it."""
+
+DOWN = "down_since"
+"""What only a success clears: the failures that a webhook was told to be down for."""
+
+WINDOW_ATTRIBUTES = ("window_since", "window_failed", "window_taken")
+"""The attempts of a minute most of which fail."""
+
+PROBATION = "probation"
+"""Whether one success had new events sent again, and the attempts after it are to tell more."""
+
+TARGET_CHANGED = "target_changed_at"
+"""When what a request depends on last changed: the url, headers, or whether it is
+enabled. What failed before says nothing about the webhook as it is; a new description does not
+matter."""
+
+UNCHANGED = (
+    f"attribute_exists(webhook_id) AND (attribute_not_exists({TARGET_CHANGED})"
+    f" OR {TARGET_CHANGED} <= :updated_at)"
+)
+"""Condition that a webhook leads where it did when it was read with `:updated_at`: whoever read it
+saw every change up to that."""
+
+NOT_BEFORE = "not_before"
+"""When the pause ends that the receiver asked for (`Retry-After`)."""
+
+ASKED = "asked_at"
+"""When its owner last enabled a webhook, or asked for a probe."""
+
+RECOVERY_ATTRIBUTES = (
+    "circuit",
+    "comeback",
+    ASKED,
+    "draining_since",
+    PROBATION,
+    "recovery_id",
+    "recovery_due_at",
+    "recovering",
+)
+"""What the end of a recovery clears."""
+
+REFUSALS = "secret_refusals"
+"""How often in an overlap a receiver refused both secrets."""
+
+_HEALTH_ATTRIBUTES = frozenset(
+    {*FAILURE_ATTRIBUTES, DOWN, *WINDOW_ATTRIBUTES, *RECOVERY_ATTRIBUTES, NOT_BEFORE}
+)
+
+
+_ENCODERS: dict[Kind, Callable[[Any], dict[str, Any]]] = {
+    Kind.URL: lambda text: {"S": text},
+    Kind.TEXT: lambda text: {"S": text},
+    Kind.SECRET: lambda text: {"S": text},
+    Kind.NAMES: lambda texts: {"L": [{"S": text} for text in texts]},
+    Kind.FLAG: lambda flag: {"BOOL": flag},
+    Kind.TIME: number,
+    Kind.HEADERS: lambda texts: {"M": {name: {"S": text} for name, text in texts.items()}},
+    # As one text, since a map's parts come back in any order.
+    Kind.PAIRS: lambda texts: {"S": json.dumps(texts, ensure_ascii=False, separators=(",", ":"))},
+}
+_DECODERS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.URL: itemgetter("S"),
+    Kind.TEXT: itemgetter("S"),
+    Kind.NAMES: lambda value: tuple([text["S"] for text in value["L"]]),
+    Kind.FLAG: itemgetter("BOOL"),
+    Kind.TIME: lambda value: int(value["N"]),
+    Kind.HEADERS: lambda value: {name: text["S"] for name, text in value["M"].items()},
+    Kind.PAIRS: lambda value: json.loads(value["S"]),
+}
+
+
+class _Codec(NamedTuple):
+    """How a field goes into its attribute and comes back."""
+
+    field: Field
+    name: str
+    attribute: str
+    encode: Callable[[Any], dict[str, Any]]
+    decode: Callable[[Any], Any]
+
+
+# A secret is read by `read_secrets`, the health by `read_health`.
+_CODECS = [
+    _Codec(
+        field, field.python_name, field.attributes[0], _ENCODERS[field.kind], _DECODERS[field.kind]
+    )
+    for field in FIELDS
+    if field.kind in _DECODERS
+]
+# Taken apart once: items are read for every event.
+_ALWAYS = [(each.name, each.attribute, each.decode) for each in _CODECS if each.field.required]
+_SOMETIMES = [
+    (each.name, each.attribute, each.decode) for each in _CODECS if not each.field.required
+]
+
+
+def webhook_item(webhook: Webhook, secret: str) -> Item:
+    """Return a new webhook as an item; a field that is empty is left out."""
+    item: Item = webhook_key(webhook.account_id, webhook.id) | {"secret": {"S": secret}}
+    for codec in _CODECS:
+        value = getattr(webhook, codec.name)
+        if value or codec.field.required:
+            item[codec.attribute] = codec.encode(value)
+    return item
+
+
+def read_webhook(item: Mapping[str, Any]) -> Webhook:
+    """Return the webhook of an item, whether or not the item shows its secrets."""
+    values = {name: decode(item[attribute]) for name, attribute, decode in _ALWAYS}
+    for name, attribute, decode in _SOMETIMES:
+        if attribute in item:
+            values[name] = decode(item[attribute])
+    return Webhook(account_id=item["account_id"]["S"], health=read_health(item), **values)
+
+
+def read_health(item: Mapping[str, Any]) -> Health:
+    """Return the health of a webhook's item; one without a line of it is healthy."""
+    if _HEALTH_ATTRIBUTES.isdisjoint(item):
+        return CLEAN
+    return Health(
+        failures=int(item.get("failures", {}).get("N", 0)),
+        failing_since_ms=_time(item, "failing_since"),
+        circuit=Circuit(item.get("circuit", {}).get("S", Circuit.CLOSED)),
+        recovery_id=item.get("recovery_id", {}).get("S"),
+        recovery_due_at_ms=int(item.get("recovery_due_at", {}).get("N", 0)),
+        draining_since_ms=int(item.get("draining_since", {}).get("N", 0)),
+        warned_at_ms=_time(item, "warned_at"),
+        down_since_ms=_time(item, "down_since"),
+        window=_window(item),
+        comeback=Comeback(item.get("comeback", {}).get("S", Comeback.FULL)),
+        not_before_ms=_time(item, NOT_BEFORE),
+        probation=PROBATION in item,
+    )
+
+
+def _window(item: Mapping[str, Any]) -> Window | None:
+    # The role of the api reads none of these.
+    if "window_since" not in item:
+        return None
+    return Window(*[int(item[name]["N"]) for name in WINDOW_ATTRIBUTES])
+
+
+def asked(recovery_id: str, now_ms: int) -> Item:
+    """Return the attributes of a webhook whose owner has a recovery begin now, with a probe."""
+    return {
+        "circuit": {"S": Circuit.OPEN.value},
+        "comeback": {"S": Comeback.SLOW.value},
+        ASKED: number(now_ms),
+        **recovering(recovery_id, now_ms),
+    }
+
+
+def recovering(recovery_id: str, due_ms: int) -> Item:
+    """Return the attributes of a webhook that has a recovery: those of the sparse index too."""
+    return {
+        "recovery_id": {"S": recovery_id},
+        "recovery_due_at": number(due_ms),
+        "recovering": {"S": RECOVERING},
+    }
+
+
+def read_secrets(item: Mapping[str, Any]) -> Secrets:
+    """Return the secrets of a webhook's item."""
+    return Secrets(
+        current=item.get("secret", {}).get("S"),
+        previous=item.get("previous_secret", {}).get("S"),
+        previous_expires_at_ms=int(item.get("previous_secret_expires_at", {}).get("N", 0)),
+        refusals=_refusals(item) if REFUSALS in item else None,
+    )
+
+
+def _refusals(item: Mapping[str, Any]) -> Refusals | None:
+    """Return the refusals of both secrets, None where they are of another overlap than this."""
+    value = item[REFUSALS]["M"]
+    if value["until"] != item.get("previous_secret_expires_at"):
+        return None
+    return Refusals(int(value["count"]["N"]), int(value["at"]["N"]))
+
+
+def refusals_value(secrets: Secrets, now_ms: int) -> dict[str, Any]:
+    """Return one refusal more than `secrets` has; it names its overlap by the end of that."""
+    count = secrets.refusals.times + 1 if secrets.refusals else 1
+    until = number(secrets.previous_expires_at_ms)
+    return {"M": {"until": until, "count": number(count), "at": number(now_ms)}}
+
+
+def changed_attributes(changes: WebhookChanges) -> Item:
+    """Return the attributes to which an owner gives another value."""
+    return {
+        codec.attribute: codec.encode(changes[codec.name])
+        for codec in _CODECS
+        if codec.name in changes and not _clears(changes, codec.field)
+    }
+
+
+def cleared_attributes(changes: WebhookChanges) -> list[str]:
+    """Return the attributes that an owner clears."""
+    return [
+        codec.attribute
+        for codec in _CODECS
+        if codec.name in changes and _clears(changes, codec.field)
+    ]
+
+
+def changes_target(changes: WebhookChanges) -> bool:
+    """Tell whether what failed before says nothing about the webhook as it then is."""
+    return not {"url", "headers", "active"}.isdisjoint(changes)
+
+
+def _clears(changes: WebhookChanges, field: Field) -> bool:
+    return May.CLEAR in field.may and not changes[field.name]
+
+
+def _time(item: Mapping[str, Any], name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None
+
+
+def was_down(item: Mapping[str, Any]) -> bool:
+    """Tell whether an open circuit was told of: not one that waits for its owner's first probe."""
+    enabled = item.get("comeback", {}).get("S") == Comeback.SLOW
+    return DOWN in item or not enabled

@@ -1,0 +1,319 @@
+"""The HTTP client's inside: connections that only a `Dialer` opens, and when they are used again.
+
+`requests` and `urllib3` do the HTTP; what is changed here is where connections lead and which of
+them are pooled.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+import time
+from functools import partial
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+
+import certifi
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from webhooks.adapters.http.response import BoundedResponse
+from webhooks.domain.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from webhooks.adapters.http.deadline_timer import Watch
+    from webhooks.adapters.http.dialer import Dialer
+    from webhooks.domain.targets import Target
+
+MAX_POOLS = 32
+MAX_IDLE_CONNECTIONS_PER_POOL = 10
+MAX_CONNECTION_AGE_SECONDS = 60.0
+"""After this long the name is looked up again: a receiver that moved is followed."""
+
+SECONDS_TO_READ = 0.2
+"""Left of an attempt when a receiver takes no more of the request: its response may be there."""
+
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""How TLS says that the connection below it ended, which is no failure of TLS."""
+
+
+def new_ssl_context() -> ssl.SSLContext:
+    """Return a context that trusts certifi's authorities and heeds no environment variable.
+
+    `ssl.create_default_context` would write keys to the file that SSLKEYLOGFILE names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # As browsers do (RFC 9525, section 6.3): a common name may be anybody's label.
+    context.hostname_checks_common_name = False
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+class ConnectionContext:
+    """What the connections of one sender share: dialer, TLS context, each thread's request."""
+
+    def __init__(self, dialer: Dialer, ssl_context: ssl.SSLContext | None) -> None:
+        """Without a context, one is made when the first connection needs it."""
+        self._dialer = dialer
+        self._ssl_context = ssl_context
+        self._lock = threading.Lock()
+        self._current = threading.local()
+
+    def begin(self, target: Target, watch: Watch) -> None:
+        """Take these as those of the request that this thread is about to make."""
+        self._current.target = target
+        self._current.watch = watch
+
+    @property
+    def watch(self) -> Watch:
+        """The watch of the request that this thread is making."""
+        watch: Watch = self._current.watch
+        return watch
+
+    @property
+    def target(self) -> Target:
+        """The target of the request that this thread is making."""
+        target: Target = self._current.target
+        return target
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The one context of all connections: making one costs ten times a handshake."""
+        with self._lock:
+            if self._ssl_context is None:
+                self._ssl_context = new_ssl_context()
+            return self._ssl_context
+
+    def dial(self, host: str, port: int) -> socket.socket:
+        """Open a connection for this thread's request."""
+        return self._dialer.dial(host, port, self.watch)
+
+
+def _acknowledge(connection: socket.socket) -> None:
+    """Tell the receiver at once what has come from it, rather than after 40 milliseconds.
+
+    TLS 1.3 sends tickets first. Where Nagle's algorithm is on, an early response waits until they
+    are acknowledged, and is lost when the receiver closes before that.
+    """
+    if sys.platform == "linux":
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+class GuardedConnection(HTTPConnection):
+    """A connection that its guard's dialer opens. `clean` lets it be used again.
+
+    `cut_short` tells that the receiver did not take the whole request.
+    """
+
+    guard: ConnectionContext
+    response: BoundedResponse | None = None
+    clean = False
+    cut_short = False
+    opened_at = 0.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Open nothing yet."""
+        super().__init__(*args, **options)
+        self._pieces: list[bytes] = []
+
+    def response_class(  # type: ignore[override]
+        self, sock: socket.socket, method: str | None = None
+    ) -> BoundedResponse:
+        """Make http.client read a bounded response, and keep hold of it."""
+        self.response = BoundedResponse(sock, method)
+        return self.response
+
+    def _new_conn(self) -> socket.socket:
+        self.opened_at = time.monotonic()
+        return self.guard.dial(self.host, self.port)
+
+    def forget_response(self) -> None:
+        """Get ready for the next request."""
+        self.response = None
+        self.clean = False
+        self.cut_short = False
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, head and body in one piece: fewer packets, fewer calls.
+
+        Raises BrokenPipeError where the receiver does not take all of it. It may have responded
+        before it closed, and urllib3 goes on to read after that error alone: of a connection that
+        was closed with something unread, each version of Python and OpenSSL tells in a way of its
+        own.
+        """
+        self._pieces.clear()
+        super().request(*args, **options)
+        if self.sock is None:
+            self.connect()
+        rest = memoryview(b"".join(self._pieces))
+        try:
+            while rest:
+                self.sock.settimeout(max(self.guard.watch.remaining() - SECONDS_TO_READ, 0.001))
+                rest = rest[self.sock.send(rest) :]
+        except (ConnectionError, TimeoutError, ssl.SSLError) as error:
+            self.cut_short = True
+            raise BrokenPipeError from error
+        _acknowledge(self.sock)
+
+    def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        """Begin the request with its target's very path and query.
+
+        What comes this way has been through urllib3, which normalises it: `%2f` becomes `%2F`, and
+        a receiver may sign, route or compare what was registered (RFC 3986, section 6.2.2.1).
+        """
+        super().putrequest(method, self.guard.target.path_and_query, *args, **options)
+
+    def send(self, data: Any) -> None:
+        """Keep a part of the request until `request` has all of them."""
+        self._pieces.append(data)
+
+    def getresponse(self) -> Any:
+        """Read the response's head; raises ConnectionError where the connection ends before it."""
+        try:
+            return super().getresponse()
+        except _ENDED as error:
+            raise ConnectionResetError from error
+
+    def take_body(self, max_bytes: int) -> bytes:
+        """Read the body's beginning, close the response, and settle whether another may follow."""
+        response = self.response
+        if response is None:
+            return b""
+        body = response.take(max_bytes)
+        self.clean = (
+            not self.cut_short and self.sock is not None and response.leaves_clean(self.sock)
+        )
+        response.close()
+        return body
+
+
+class _GuardedTlsConnection(GuardedConnection, HTTPSConnection):
+    def connect(self) -> None:
+        # The name, not the number, is what the certificate is checked against.
+        connection = self._new_conn()
+        try:
+            self.sock = self.guard.ssl_context.wrap_socket(connection, server_hostname=self.host)
+        except BaseException:
+            connection.close()
+            raise
+        self.is_verified = True
+
+
+class _GuardedPool(HTTPConnectionPool):
+    ConnectionCls = GuardedConnection
+
+    def __init__(self, *args: Any, guard: ConnectionContext, **options: Any) -> None:
+        self._guard = guard
+        super().__init__(*args, **options)
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.guard = self._guard
+        return connection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        if time.monotonic() - connection.opened_at > MAX_CONNECTION_AGE_SECONDS:
+            connection.close()
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        # urllib3 would pool whatever is not closed: a 101, a half-read body, two responses at once.
+        if conn is not None and not conn.clean:
+            conn.close()
+        super()._put_conn(conn)
+
+    def _make_request(self, conn: Any, *args: Any, **options: Any) -> Any:
+        conn.forget_response()
+        if conn.is_closed:
+            return super()._make_request(conn, *args, **options)
+        try:
+            self._guard.watch.hold(conn.sock)
+        except OSError as error:
+            raise UnavailableError("no descriptor is left to watch a request with") from error
+        try:
+            return super()._make_request(conn, *args, **options)
+        except (OSError, HTTPException) as error:
+            began = conn.response is not None and conn.response.began
+            if began or isinstance(error, TimeoutError):
+                raise
+        # The receiver closed its end while the connection lay idle: once more, on a new one.
+        conn.close()
+        conn.forget_response()
+        return super()._make_request(conn, *args, **options)
+
+
+class _GuardedTlsPool(_GuardedPool, HTTPSConnectionPool):
+    ConnectionCls = _GuardedTlsConnection
+
+
+class Post(PreparedRequest):
+    """A POST to a target, prepared by hand: these very bytes, and no header but these."""
+
+    def __init__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> None:
+        """Add to the headers only what frames the body and keeps the response readable."""
+        super().__init__()
+        self.method = "POST"
+        self.target = target
+        self.url = target.path_and_query
+        self.body = body
+        self.headers = CaseInsensitiveDict(
+            {**headers, "Accept-Encoding": "identity", "Content-Length": str(len(body))}
+        )
+
+
+class GuardedAdapter(HTTPAdapter):
+    """The transport, to be used without a `Session`.
+
+    A session is what follows redirects, keeps cookies, and takes proxies, credentials and
+    authorities from the environment: without one, none of that can happen.
+    """
+
+    def __init__(self, guard: ConnectionContext) -> None:
+        """Make the pools, empty."""
+        self._guard = guard
+        super().__init__(
+            MAX_POOLS,
+            MAX_IDLE_CONNECTIONS_PER_POOL,
+            max_retries=Retry(False, respect_retry_after_header=False),
+        )
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any
+    ) -> None:
+        """Make pools whose connections are guarded, whatever the scheme."""
+        self.poolmanager = PoolManager(connections, maxsize=maxsize, block=block, **pool_kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": partial(_GuardedPool, guard=self._guard),
+            "https": partial(_GuardedTlsPool, guard=self._guard),
+        }
+
+    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
+        """Find the pool by the target that the url rule found: there is no second parser."""
+        target: Target = request.target
+        return self.poolmanager.connection_from_host(target.host, target.port, target.scheme)
+
+    def cert_verify(self, *_: Any) -> None:
+        """Do nothing: the guard's context verifies, always."""
+
+    def request_url(self, request: Any, *_: Any) -> str:
+        """Return the path and query; there are no proxies. The connection sends the target's."""
+        return str(request.target.path_and_query)
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+        """Wrap the response without looking for cookies or an encoding in it."""
+        response = Response()
+        response.status_code = resp.status
+        response.headers = CaseInsensitiveDict(resp.headers)
+        response.raw = resp
+        response.request = req
+        return response

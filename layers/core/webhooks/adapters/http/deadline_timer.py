@@ -1,0 +1,137 @@
+"""One thread that ends every request at its deadline, however the receiver spreads its bytes.
+
+A socket's own timeout starts anew with each byte, so a receiver that drips holds a request for as
+long as it likes; only somebody outside the request can keep a total.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import socket
+import threading
+import time
+from typing import Self
+
+from webhooks.domain.errors import UnavailableError
+
+
+class Watch:
+    """One request's deadline. Use it in a `with` block, in the one thread that makes the request.
+
+    `deadline` is a time of `time.monotonic`. Once `expired` is true the request's socket is shut:
+    test it before believing what was read.
+    """
+
+    def __init__(self, deadline: float, lock: threading.Condition) -> None:
+        """Only a `DeadlineTimer` makes one."""
+        self.deadline = deadline
+        self.expired = False
+        self.over = False
+        self._lock = lock
+        self._copy: socket.socket | None = None
+
+    def remaining(self) -> float:
+        """Return the seconds left; zero or less when there are none."""
+        return self.deadline - time.monotonic()
+
+    def hold(self, connection: socket.socket) -> None:
+        """Take this socket as the request's; raises OSError where no descriptor is left.
+
+        A copy of its descriptor is kept: wrapping a socket in TLS detaches it, and closing one
+        while another thread shuts it could hit a descriptor that is somebody else's by then.
+        """
+        copy = socket.socket(
+            connection.family,
+            socket.SOCK_STREAM,
+            connection.proto,
+            fileno=os.dup(connection.fileno()),
+        )
+        with self._lock:
+            previous, self._copy = self._copy, copy
+            if self.expired:
+                self._shut()
+        if previous is not None:
+            previous.close()
+
+    def expire(self) -> None:
+        """End the request. The caller holds the lock."""
+        self.expired = True
+        self._shut()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the socket; the request is over."""
+        with self._lock:
+            self.over = True
+            copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
+
+    def _shut(self) -> None:
+        if self._copy is not None:
+            with contextlib.suppress(OSError):  # it is shut already
+                self._copy.shutdown(socket.SHUT_RDWR)
+
+
+class DeadlineTimer:
+    """Watches any number of requests from one thread, which starts with the first of them."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._changed = threading.Condition()
+        self._watches: list[tuple[float, int, Watch]] = []
+        self._numbers = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def watch(self, deadline: float) -> Watch:
+        """Watch a request until `deadline`, a time of `time.monotonic`.
+
+        Raises UnavailableError where no thread is left for watching.
+        """
+        watch = Watch(deadline, self._changed)
+        with self._changed:
+            if self._thread is None:
+                self._thread = self._started()
+            heapq.heappush(self._watches, (deadline, next(self._numbers), watch))
+            if self._watches[0][2] is watch:
+                self._changed.notify()
+        return watch
+
+    def close(self) -> None:
+        """Stop the thread; a later `watch` starts another."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+
+    def _started(self) -> threading.Thread:
+        self._closed = False
+        thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise UnavailableError("no thread is left to watch requests in") from error
+        return thread
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                while self._watches and self._watches[0][2].over:
+                    heapq.heappop(self._watches)
+                if not self._watches:
+                    self._changed.wait()
+                    continue
+                left = self._watches[0][2].remaining()
+                if left > 0:
+                    self._changed.wait(left)
+                else:
+                    heapq.heappop(self._watches)[2].expire()

@@ -1,0 +1,139 @@
+"""From a receiver's name to a connected socket, past the address rule."""
+
+from __future__ import annotations
+
+import errno
+import queue
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from webhooks.domain.delivery import FailureReason
+from webhooks.domain.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from webhooks.adapters.http.deadline_timer import Watch
+
+LOOK_UP_SECONDS = 2.0
+MAX_LOOK_UPS = 512
+MAX_TRIES = 2
+
+_OUR_RESOLVER_ERRORS = frozenset({socket.EAI_MEMORY, socket.EAI_SYSTEM})
+"""Nothing that a receiver's zone can cause. EAI_AGAIN is not among them: a zone that always
+answers SERVFAIL or not at all looks the same, and must use up its schedule, not our queue."""
+
+_OUR_ERRNOS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+)
+
+_Answers: TypeAlias = "Sequence[tuple[Any, ...]]"
+
+
+class AttemptFailedError(Exception):
+    """The receiver failed, in a way that only the one who noticed can name."""
+
+    def __init__(self, error: FailureReason) -> None:
+        """Carry the attempt's error and nothing of the receiver's."""
+        super().__init__(error.value)
+        self.error = error
+
+
+class Dialer:
+    """Opens connections to receivers, to addresses that `allowed` lets pass and no others."""
+
+    def __init__(self, allowed: Callable[[str], bool]) -> None:
+        """Take the address rule."""
+        self._allowed = allowed
+        self._look_ups = threading.BoundedSemaphore(MAX_LOOK_UPS)
+
+    def dial(self, host: str, port: int, watch: Watch) -> socket.socket:
+        """Look the name up once and connect to a number that it gave, within the watch.
+
+        Raises AttemptFailedError for `dns`, `blocked_address`, `connection` and `timeout`, and
+        UnavailableError where this process ran out of something.
+        """
+        addresses = self._vetted_addresses(host, port, watch)
+        for tries_left in range(len(addresses), 0, -1):
+            # An address that swallows packets must leave time for the next.
+            seconds = watch.remaining() / tries_left
+            if seconds <= 0:
+                raise AttemptFailedError(FailureReason.TIMEOUT)
+            try:
+                return _connect(addresses[-tries_left], port, seconds, watch)
+            except OSError as error:
+                if error.errno in _OUR_ERRNOS:
+                    raise UnavailableError("no socket is left to reach a receiver with") from error
+                timed_out = isinstance(error, TimeoutError)
+        raise AttemptFailedError(FailureReason.TIMEOUT if timed_out else FailureReason.CONNECTION)
+
+    def _vetted_addresses(self, host: str, port: int, watch: Watch) -> list[str]:
+        """Return one or two IPv4 addresses, or raise: one closed address spoils the answer."""
+        if watch.remaining() <= 0:
+            raise AttemptFailedError(FailureReason.TIMEOUT)
+        answers = self._look_up(host, port, min(LOOK_UP_SECONDS, max(watch.remaining(), 0)))
+        if not all(self._allowed(address[0]) for *_, address in answers):
+            raise AttemptFailedError(FailureReason.BLOCKED_ADDRESS)
+        open_addresses = (address[0] for family, *_, address in answers if family == socket.AF_INET)
+        addresses = list(dict.fromkeys(open_addresses))[:MAX_TRIES]
+        if not addresses:
+            raise AttemptFailedError(FailureReason.DNS)
+        return addresses
+
+    def _look_up(self, host: str, port: int, seconds: float) -> _Answers:
+        """Ask the resolver from another thread, since nothing can interrupt a look-up."""
+        box: queue.SimpleQueue[_Answers | OSError | UnicodeError] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                # As bytes: a text would go through the IDNA codec, and the rule wants ASCII.
+                box.put(
+                    socket.getaddrinfo(
+                        host.encode(), port, socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+                    )
+                )
+            except (OSError, UnicodeError) as error:
+                box.put(error)
+            finally:
+                self._look_ups.release()
+
+        if not self._look_ups.acquire(blocking=False):
+            raise UnavailableError("too many look-ups of receivers' names are under way")
+        try:
+            threading.Thread(target=work, name="look-up", daemon=True).start()
+        except RuntimeError as error:
+            self._look_ups.release()
+            raise UnavailableError("no thread is left to look up a receiver's name in") from error
+        try:
+            answers = box.get(timeout=seconds)
+        except queue.Empty:
+            raise AttemptFailedError(FailureReason.DNS) from None
+        if isinstance(answers, Exception):
+            raise _named(answers) from answers
+        return answers
+
+
+def _named(error: OSError | UnicodeError) -> AttemptFailedError | UnavailableError:
+    ours = (
+        error.errno in _OUR_RESOLVER_ERRORS
+        if isinstance(error, socket.gaierror)
+        else isinstance(error, OSError)
+    )
+    if ours:
+        return UnavailableError("our resolver could not be asked for a receiver's address")
+    return AttemptFailedError(FailureReason.DNS)
+
+
+def _connect(address: str, port: int, seconds: float, watch: Watch) -> socket.socket:
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(seconds)
+        watch.hold(connection)
+        connection.connect((address, port))
+        connection.settimeout(max(watch.remaining(), 0.001))
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,102 @@
+"""Puts a message that is many deliveries back on the queue, in parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from webhooks.domain.shard import ALL, MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from webhooks.domain.event import Event
+    from webhooks.domain.webhook import Destination
+    from webhooks.ports import Telemetry
+    from webhooks.services.reader import Message, Read
+    from webhooks.services.requeue import Requeue
+
+    Match = tuple[Read, Sequence[Destination]]
+
+
+@dataclass(slots=True)
+class _Divided:
+    """One account's parts of a message, and the messages that are done only when they are sent."""
+
+    source: Message
+    parts: list[tuple[Part, int]] = field(default_factory=list)
+    message_ids: set[str] = field(default_factory=set)
+
+
+class FanOut:
+    """The messages of one batch that are divided.
+
+    Every part is on the queue before its message is done. That message again, after a crash, is
+    divided again, and the deliveries are found recorded as those of any repeat are. No message
+    multiplies without end, since each part is less than the message that it is of.
+    """
+
+    def __init__(self, requeue: Requeue, telemetry: Telemetry) -> None:
+        """Send through `requeue`."""
+        self._requeue = requeue
+        self._telemetry = telemetry
+        self._divided: dict[tuple[str, str], _Divided] = {}
+        self._taken: dict[object, tuple[Event, _Divided]] = {}
+
+    def undivided(self, matches: Sequence[Match]) -> list[Match]:
+        """Begin to send the parts of large messages; returns the events of all others.
+
+        `matches` are the batch's events, each with the webhooks that it is for.
+        """
+        deliveries: Counter[str] = Counter()
+        for read, matching in matches:
+            deliveries[read.message.id] += len(matching)
+        others: list[Match] = []
+        for read, matching in matches:
+            if deliveries[read.message.id] <= MOST_AT_ONCE:
+                others.append((read, matching))
+            elif matching:
+                self._take(read, matching)
+        for one in self._divided.values():
+            self._requeue.send_parts(
+                one.source,
+                one.message_ids,
+                one.parts,
+                most_deliveries=SHARD_WEBHOOKS,
+                metric="Shards",
+            )
+        return others
+
+    def _take(self, read: Read, matching: Sequence[Destination]) -> None:
+        """Divide an event; a second copy waits for the first one's parts."""
+        event = read.event
+        key = event.account_id, event.id, event.occurred_at_ms, read.shard, read.webhook_ids
+        first, divided = self._taken.get(key, (None, None))
+        if first is None or divided is None:
+            owner = read.message.id, event.account_id
+            divided = self._divided.setdefault(owner, _Divided(read.message))
+            self._taken[key] = event, divided
+            divided.parts += _parts(read, [one.webhook.id for one in matching])
+        elif first.body != event.body:
+            self._telemetry.count("Conflicts")
+            self._telemetry.log(
+                "warning", "event_conflict", account_id=event.account_id, event_id=event.id
+            )
+        divided.message_ids.add(read.message.id)
+
+
+def _parts(read: Read, webhook_ids: Sequence[str]) -> Iterator[tuple[Part, int]]:
+    """Yield an event's parts, each with its number of webhooks."""
+    event, arrived_at_ms = read.event, read.arrived_at_ms
+    chunks = [
+        webhook_ids[start : start + SHARD_WEBHOOKS]
+        for start in range(0, len(webhook_ids), SHARD_WEBHOOKS)
+    ]
+    if read.webhook_ids is None:
+        shards = divide(webhook_ids, read.shard or ALL)
+        for shard, chunk in zip(shards, chunks, strict=True):
+            yield Part(event, shard, arrived_at_ms), len(chunk)
+    else:
+        for chunk in chunks:
+            yield Part.naming(event, chunk, arrived_at_ms), len(chunk)

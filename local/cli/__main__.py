@@ -1,7 +1,0 @@
-"""`python -m local.cli`."""
-
-import sys
-
-from local.cli.commands import main
-
-sys.exit(main())

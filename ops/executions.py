@@ -1,0 +1,232 @@
+"""Running executions of Standard state machines: counted, and stopped as fast as is allowed.
+
+A Standard state machine is deleted only when its last execution has ended (DeleteStateMachine in
+AWS's API reference). The rates are Step Functions' default quotas, per AWS account and region.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from ops.deployed import unless_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+THREADS = 32
+"""Requests at once: enough for 200 a second at 150 ms each."""
+
+MOST_COUNTED = 50_000
+"""Where counting a state machine's executions ends: fifty pages of ListExecutions, half of the
+bucket of its quota in the smaller regions."""
+
+LOOK_SECONDS = 5.0
+"""Between two lists, which are eventually consistent."""
+
+_PAGE = 1000
+"""The most that ListExecutions returns at once."""
+
+_PROGRESS_SECONDS = 1.0
+
+
+class Quota(NamedTuple):
+    """A quota of requests: a bucket, and the requests a second that refill it."""
+
+    bucket: int
+    per_second: int
+
+    def seconds(self, requests: int) -> float:
+        """Return how long it takes until so many requests are sent, with a full bucket at first."""
+        return max(requests - self.bucket, 0) / self.per_second
+
+
+_LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
+_STOP_IN_LARGE_REGIONS = Quota(1000, 200)
+_STOP = Quota(500, 25)
+
+
+def stop_quota(region: str) -> Quota:
+    """Return the default quota of StopExecution in a region."""
+    return _STOP_IN_LARGE_REGIONS if region in _LARGE_REGIONS else _STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Seconds of a clock that never goes back, and a way to let them pass."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
+
+
+class Pace:
+    """Lets requests through at the rate of a quota. For one thread."""
+
+    def __init__(self, quota: Quota, clock: Clock) -> None:
+        """Begin with a full bucket."""
+        self._quota = quota
+        self._clock = clock
+        self._left = float(quota.bucket)
+        self._at = clock.now()
+
+    def wait(self) -> None:
+        """Return when the next request may be sent."""
+        self._refill()
+        if self._left < 1:
+            self._clock.sleep((1 - self._left) / self._quota.per_second)
+            self._refill()
+        self._left -= 1
+
+    def _refill(self) -> None:
+        now = self._clock.now()
+        refilled = self._left + (now - self._at) * self._quota.per_second
+        self._left, self._at = min(float(self._quota.bucket), refilled), now
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of things, or where counting them ended."""
+
+    number: int
+    complete: bool = True
+
+    def __str__(self) -> str:
+        """Say the number, and whether there are more."""
+        return f"{self.number:,}" if self.complete else f"more than {self.number:,}"
+
+    def __add__(self, other: Count) -> Count:
+        """Add two counts."""
+        return Count(self.number + other.number, self.complete and other.complete)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, in the unit that suits it."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        # 90 minutes say more than 1.5 hours.
+        if seconds >= 2 * length:
+            return f"{round(seconds / length)} {unit}"
+    return f"{math.ceil(seconds)} seconds" if seconds > 1 else "a second"
+
+
+def standard(states: Any, machines: Mapping[str, str]) -> dict[str, str]:
+    """Return the Standard ones of some state machines, ARNs by names.
+
+    Executions of Express ones end within five minutes, and cannot be listed or stopped.
+    """
+    found = {}
+    for name, arn in machines.items():
+        with unless_gone():
+            if states.describe_state_machine(stateMachineArn=arn)["type"] == "STANDARD":
+                found[name] = arn
+    return found
+
+
+class Executions:
+    """The running executions of some Standard state machines."""
+
+    def __init__(
+        self,
+        states: Any,
+        machines: Mapping[str, str],
+        quota: Quota,
+        clock: Clock,
+        progress: Callable[[str], None],
+    ) -> None:
+        """Take the state machines' ARNs by their names, in the order in which they are stopped."""
+        self.machines = machines
+        self._states = states
+        self._pace = Pace(quota, clock)
+        self._report = _Report(quota, clock, progress)
+
+    def count(self) -> dict[str, Count]:
+        """Count the running executions of each state machine, up to `MOST_COUNTED`."""
+        counts = {name: self._count(arn) for name, arn in self.machines.items()}
+        self._report.expected = sum(counts.values(), Count(0))
+        return counts
+
+    def stop(self) -> int:
+        """Stop those that are listed as running now; returns how many that were.
+
+        One that Step Functions throttles still runs afterwards, and the next call stops it. Raises
+        ClientError where Step Functions refuses a request.
+        """
+        found = 0
+        threads = ThreadPoolExecutor(THREADS)
+        try:
+            for arn in self.machines.values():
+                for page in self._pages(arn):
+                    found += len(page)
+                    self._stop_page(page, threads)
+        finally:
+            # Where this thread is interrupted, too: it does not wait for the rest of a page.
+            threads.shutdown(cancel_futures=True)
+        return found
+
+    def _stop_page(self, page: Sequence[str], threads: ThreadPoolExecutor) -> None:
+        requests = []
+        for execution in page:
+            self._pace.wait()
+            requests.append(threads.submit(self._stop_one, execution))
+            self._report.add(execution)
+        for request in requests:
+            request.result()
+
+    def _stop_one(self, execution: str) -> None:
+        try:
+            with unless_gone():
+                self._states.stop_execution(executionArn=execution)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ThrottlingException":
+                raise
+
+    def _pages(self, arn: str) -> Iterator[Sequence[str]]:
+        paginator = self._states.get_paginator("list_executions")
+        pages = paginator.paginate(
+            stateMachineArn=arn, statusFilter="RUNNING", PaginationConfig={"PageSize": _PAGE}
+        )
+        with unless_gone():
+            for page in pages:
+                yield [execution["executionArn"] for execution in page["executions"]]
+
+    def _count(self, arn: str) -> Count:
+        number = 0
+        for page in self._pages(arn):
+            if page and number >= MOST_COUNTED:
+                return Count(number, complete=False)
+            number += len(page)
+        return Count(number)
+
+
+class _Report:
+    """Says how many executions were stopped, once a second."""
+
+    def __init__(self, quota: Quota, clock: Clock, progress: Callable[[str], None]) -> None:
+        self.expected = Count(0)
+        self._quota = quota
+        self._clock = clock
+        self._progress = progress
+        self._sent: set[int] = set()
+        self._said_at = float("-inf")
+
+    def add(self, execution: str) -> None:
+        # Lists are late, and some stops are throttled: the same one may be sent again. A million
+        # hashes are smaller than their ARNs.
+        self._sent.add(hash(execution))
+        if self._clock.now() - self._said_at >= _PROGRESS_SECONDS:
+            self._said_at = self._clock.now()
+            self._progress(self._text())
+
+    def _text(self) -> str:
+        sent = len(self._sent)
+        left = self.expected.number - sent
+        if left < 0 and self.expected.complete:
+            return f"{sent:,} executions stopped"
+        text = f"{sent:,} of {self.expected} executions stopped"
+        if left <= 0 or not self.expected.complete:
+            return text
+        return f"{text}, about {duration(left / self._quota.per_second)} left"

@@ -1,0 +1,112 @@
+"""`make publish`: one event to the local stack's queue, for those without the AWS CLI."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import EndpointConnectionError
+
+from local.aws import aws_client
+from local.stack import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_sqs import SQSClient
+
+OUTPUTS = ROOT / ".local" / "outputs.json"
+EVENT_TYPES = (
+    *("sent", "delivered", "bounced", "complained", "opened", "clicked"),
+    *("delivery_delayed", "failed", "unsubscribed"),
+)
+
+
+def sample(event_type: str, account_id: str, to: str) -> str:
+    """Return a message for a type, as `email.opened`: of another email each time."""
+    message = {
+        "account_id": account_id,
+        "event": event_type,
+        "data": {
+            "email_id": str(uuid.uuid4()),
+            "to": to,
+            "subject": "Welcome to our platform!",
+            "from": "hello@yourdomain.com",
+        },
+    }
+    return json.dumps(message)
+
+
+def publish(sqs: SQSClient, outputs: Mapping[str, str], message: str) -> str:
+    """Send a message to the events queue, grouped by account as producers do; returns its id."""
+    sent = sqs.send_message(
+        QueueUrl=outputs["EventsQueueUrl"],
+        MessageBody=message,
+        MessageGroupId=outputs["AccountId"],
+    )
+    return sent["MessageId"]
+
+
+def bodies(text: str) -> list[str]:
+    """Return the messages of a file: the bodies of a batch as the dispatcher gets it, or itself."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return [text]
+    if isinstance(document, dict) and "Records" in document:
+        return [record["body"] for record in document["Records"]]
+    return [text]
+
+
+def main() -> int:
+    """Publish what the command line asks for; returns the process's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ops.publish", description=__doc__)
+    parser.add_argument(
+        "event",
+        nargs="?",
+        default="email.delivered",
+        choices=[f"email.{name}" for name in EVENT_TYPES],
+    )
+    parser.add_argument("--to", default="recipient@example.com", help="the email's recipient")
+    parser.add_argument("--file", type=Path, help="a message, or a sample like those in events/")
+    parser.add_argument("--json", action="store_true", help="print the messages' ids as JSON")
+    arguments = parser.parse_args()
+    try:
+        outputs = json.loads(OUTPUTS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        _complain("nothing is running here; start the stack with make run")
+        return 1
+    sqs = aws_client("sqs", outputs["AwsEndpointUrl"])
+    if arguments.file is None:
+        messages = [sample(arguments.event, outputs["AccountId"], arguments.to)]
+    else:
+        try:
+            messages = bodies(arguments.file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            _complain(f"the file cannot be read: {error}; give the path of a text file")
+            return 1
+    published = []
+    for message in messages:
+        try:
+            message_id = publish(sqs, outputs, message)
+        except EndpointConnectionError:
+            _complain("the stack does not respond; start it again with make run")
+            return 1
+        published.append({"message_id": message_id, "body": message})
+        if not arguments.json:
+            print(f"published message {message_id}: {message[:60]}...")
+    if arguments.json:
+        print(json.dumps(published, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _complain(what: str) -> None:
+    print(f"make publish: {what}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,337 @@
+"""Gives what lies in a dead-letter queue another chance, on this machine's stack or a deployed one.
+
+::
+
+    python -m ops.redrive deliveries [--account acme] [--webhook ID] [--discard]
+    python -m ops.redrive events [--reason unknown_event | --all | --move]
+
+`deliveries`: those whose schedule is used up, or that a fault of ours interrupted, are attempted
+again at once, with a schedule that begins anew. With `--discard` their messages are deleted, for
+receivers that are gone; the deliveries stay in the log. `events`: messages that failed for days
+through a fault of ours go back to the events queue, with the time of their first arrival. Those
+that were rejected, or ended their dispatchers (reason `killed`), go back only by their reason,
+since they come straight back unless the code has changed. `--move` has SQS move all of them itself,
+which is refused while one of them does not carry its first arrival. A message is deleted only when
+what it asked for is done, so that stopping in the middle loses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli.progress import Progress
+from cli.screen import Screen
+from ops.dead_letters import THREADS, DeadLetters, Tally, group_of, texts_of
+from ops.moving import NotMovedError, move
+from ops.outputs import NoStackError, of_deployed, of_local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from webhooks.domain.delivery import DeliveryKey
+    from webhooks.domain.resending import Outgoing
+    from webhooks.services.redriver import Redriver
+
+_CORE = Path(__file__).parent.parent / "layers" / "core"
+_VISIBILITY_SECONDS = 120
+_WAIT_SECONDS = 1
+_ANSWERS_WITH_NOTHING_NEW = 20
+_LEFT = "left"
+_OURS = frozenset({"gave_up"})
+"""Reasons of messages that nothing is wrong with: our own side failed for as long as they were
+tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What a redrive needs to know of a stack."""
+
+    deliveries_table: str
+    retry_state_machine_arn: str
+    dead_letter_queue_url: str
+    events_dead_letter_queue_url: str
+    events_queue_url: str
+    endpoint_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which messages, out of all in the queue."""
+
+    account_id: str | None = None
+    webhook_id: str | None = None
+    reason: str | None = None
+    rejected_too: bool = False
+    discard: bool = False
+
+    def has(self, key: DeliveryKey) -> bool:
+        """Tell whether a delivery is one of these."""
+        return self.account_id in {None, key.account_id} and self.webhook_id in {
+            None,
+            key.webhook_id,
+        }
+
+    def has_reason(self, reason: str | None) -> bool:
+        """Tell whether an event that lies there for this reason is one of these."""
+        return reason is None or reason in _OURS or self.rejected_too or reason == self.reason
+
+
+def stack_of(outputs: Mapping[str, str]) -> Stack:
+    """Read a stack's outputs, of either kind. Raises NoStackError where one is missing."""
+    try:
+        return Stack(
+            deliveries_table=outputs.get("DeliveriesTableName") or outputs["DeliveriesTable"],
+            retry_state_machine_arn=outputs["RetryStateMachineArn"],
+            dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
+            events_dead_letter_queue_url=outputs["EventsDeadLetterQueueUrl"],
+            events_queue_url=outputs["EventsQueueUrl"],
+            endpoint_url=outputs.get("AwsEndpointUrl"),
+        )
+    except KeyError as error:
+        msg = f"the stack has no output {error}: is it one of this project?"
+        raise NoStackError(msg) from error
+
+
+def redrive_deliveries(
+    sqs: Any,
+    stack: Stack,
+    redriver: Redriver,
+    wanted: Wanted,
+    tell: Callable[[str], None],
+    *,
+    threads: int = THREADS,
+) -> Counter[str]:
+    """Redrive the deliveries that the dead-letter queue names; returns how many came to what."""
+    from webhooks.domain.delivery import DeliveryKey
+
+    tally = Tally(tell)
+
+    def work(batch: Sequence[Any]) -> Sequence[Any]:
+        done = []
+        outcomes = []
+        for message in batch:
+            key = _delivery_key(message["Body"], DeliveryKey)
+            if key is None or not wanted.has(key):
+                outcomes.append(_LEFT if key else "unknown")
+                continue
+            outcome = (
+                None if wanted.discard else redriver.redrive(key, _generation(message["Body"]))
+            )
+            outcomes.append(outcome.value if outcome else "discarded")
+            if outcome is None or outcome.done:
+                done.append(message)
+        tally.add(outcomes)
+        return done
+
+    DeadLetters(sqs, stack.dead_letter_queue_url, threads).each_batch(work)
+    return tally.end()
+
+
+def redrive_events(
+    sqs: Any,
+    stack: Stack,
+    wanted: Wanted,
+    tell: Callable[[str], None],
+    *,
+    threads: int = THREADS,
+) -> Counter[str]:
+    """Put messages back on the events queue; returns how many, and what was left.
+
+    Each carries its first arrival, so that it becomes the same event as it was to be.
+    """
+    from webhooks.adapters.sqs import MAX_BATCH_BYTES, SQSEventQueue
+    from webhooks.domain.errors import UnavailableError
+
+    tally = Tally(tell)
+    queue = SQSEventQueue(sqs, stack.events_queue_url)
+
+    def work(batch: Sequence[Any]) -> Sequence[Any]:
+        reasons = [texts_of(message).get("reason") for message in batch]
+        going = [
+            message
+            for message, reason in zip(batch, reasons, strict=True)
+            if wanted.has_reason(reason)
+        ]
+        left = [f"{_LEFT}: {reason}" for reason in reasons if not wanted.has_reason(reason)]
+        outgoing = [_outgoing(message) for message in going]
+        not_taken = set(queue.put(outgoing) if outgoing else ())
+        taken = [one for place, one in enumerate(going) if place not in not_taken]
+        tally.add([*left, *["sent again"] * len(taken), *["not sent"] * len(not_taken)])
+        if going and not taken and any(one.size_bytes <= MAX_BATCH_BYTES for one in outgoing):
+            msg = "the events queue takes nothing"
+            raise UnavailableError(msg)
+        return taken
+
+    DeadLetters(sqs, stack.events_dead_letter_queue_url, threads).each_batch(work)
+    return tally.end()
+
+
+def _outgoing(message: Any) -> Outgoing:
+    """Return an event's message as it is to be sent again, with all of its tries before it."""
+    from webhooks.domain.resending import Outgoing, carried
+
+    sent_at_ms = int(message["Attributes"]["SentTimestamp"])
+    arrived_at_ms = carried(texts_of(message), sent_at_ms=sent_at_ms).arrived_at_ms
+    return Outgoing(message["Body"], group_of(message), arrived_at_ms=arrived_at_ms)
+
+
+def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
+    """Yield every message of a queue once; what was not deleted is there again at the end.
+
+    Those that came since the redrive began are left: what it does may fail again at once, and then
+    it would never come to an end.
+    """
+    began_ms = int(time.time() * 1000)
+    seen: dict[str, str] = {}
+    nothing_new = 0
+    try:
+        # A long redrive receives again what it left at its beginning: that is not the queue's end.
+        while nothing_new < _ANSWERS_WITH_NOTHING_NEW:
+            answer = sqs.receive_message(
+                QueueUrl=queue_url,
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=_VISIBILITY_SECONDS,
+                WaitTimeSeconds=_WAIT_SECONDS,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=["All"],
+            )
+            messages = answer.get("Messages", [])
+            if not messages:
+                return
+            fresh = [one for one in messages if one["MessageId"] not in seen]
+            seen |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
+            nothing_new = 0 if fresh else nothing_new + 1
+            for message in fresh:
+                if int(message["Attributes"]["SentTimestamp"]) <= began_ms:
+                    yield message
+    finally:
+        for handle in seen.values():
+            try:
+                sqs.change_message_visibility(
+                    QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=0
+                )
+            except ClientError:
+                # Deleted, as most are.
+                continue
+
+
+def _delivery_key(body: str, make: Callable[[str, str, str], Any]) -> Any:
+    try:
+        message = json.loads(body)
+        return make(message["account_id"], message["webhook_id"], message["delivery_id"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _generation(body: str) -> int | None:
+    """Return the generation that a message names, None for one that names none."""
+    generation = json.loads(body).get("generation")
+    return generation if isinstance(generation, int) else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Redrive a queue and print what came of it; returns the process's exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.discard and not (options.account or options.webhook):
+        parser.error("--discard needs --account or --webhook")
+    if options.discard and options.queue != "deliveries":
+        parser.error("--discard is for deliveries")
+    if options.move and options.queue != "events":
+        parser.error("--move is for events")
+    screen = Screen(sys.stdout, os.environ, as_json=options.json)
+    if str(_CORE) not in sys.path:
+        sys.path.append(str(_CORE))
+    import boto3
+    from botocore.config import Config
+
+    from webhooks.domain.errors import UnavailableError
+    from webhooks.settings import Settings
+    from webhooks.wiring import Services
+
+    try:
+        outputs = of_deployed(options.stack) if options.stack else of_local()
+        stack = stack_of(outputs)
+        if stack.endpoint_url:
+            # A stack on this machine takes any credentials, and must not be handed real ones.
+            os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+            os.environ["AWS_DEFAULT_REGION"] = outputs["Region"]
+            os.environ.pop("AWS_PROFILE", None)
+        config = Config(
+            max_pool_connections=2 * THREADS, retries={"mode": "standard", "max_attempts": 5}
+        )
+        sqs = boto3.client("sqs", endpoint_url=stack.endpoint_url, config=config)
+        wanted = Wanted(
+            options.account, options.webhook, options.reason, options.all, options.discard
+        )
+        progress = Progress(sys.stderr)
+        tell = progress.tell
+        counts: Counter[str]
+        if options.move:
+            source, destination = stack.events_dead_letter_queue_url, stack.events_queue_url
+            counts = Counter({"moved": move(sqs, source, destination, tell)})
+        elif options.queue == "deliveries":
+            settings = Settings(
+                deliveries_table=stack.deliveries_table,
+                retry_state_machine_arn=stack.retry_state_machine_arn,
+                aws_endpoint_url=stack.endpoint_url,
+            )
+            redriver = Services("redrive", settings).redriver
+            counts = redrive_deliveries(sqs, stack, redriver, wanted, tell)
+        else:
+            counts = redrive_events(sqs, stack, wanted, tell)
+    except NotMovedError as error:
+        print(f"Nothing was moved: {error}", file=sys.stderr)
+        return 1
+    except (NoStackError, UnavailableError, BotoCoreError, ClientError) as error:
+        print(
+            f"The redrive stopped, and what it did not do is still in the queue: {error}",
+            file=sys.stderr,
+        )
+        return 1
+    progress.end()
+    if options.json:
+        screen.json(dict(counts))
+    else:
+        screen.table(["Messages", "Count"], sorted(counts.items()))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.redrive",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("queue", choices=["deliveries", "events"])
+    parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
+    parser.add_argument("--account", help="only deliveries of this account")
+    parser.add_argument("--webhook", help="only deliveries of this webhook")
+    parser.add_argument("--reason", help="also events that were rejected for this reason")
+    parser.add_argument("--all", action="store_true", help="also every event that was rejected")
+    parser.add_argument(
+        "--move",
+        action="store_true",
+        help="have SQS move all events itself; refused where one would become another event",
+    )
+    parser.add_argument(
+        "--discard",
+        action="store_true",
+        help="delete the messages of an account's or a webhook's deliveries, and attempt nothing",
+    )
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
