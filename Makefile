@@ -171,7 +171,7 @@ e2e-ministack: build .venv-ministack/.ready ## Deploy to ministack, an emulator 
 lint: .venv/.ready ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy layers/core/webhooks functions local benchmarks tests
+	@$(BIN)/mypy layers/core/webhooks functions local ops cli benchmarks tests
 
 .PHONY: format
 format: .venv/.ready ## Format the code

@@ -1,1 +1,12 @@
-"""`webhooks`: the command line of an account that owns webhooks, over the public API."""
+"""`webhooks`: the command line of an account that owns webhooks, over the public API.
+
+The rules of webhooks' fields are the functions' own, so the core layer is on the path of every
+module of this package.
+"""
+
+import sys
+from pathlib import Path
+
+_CORE = str(Path(__file__).parents[1] / "layers" / "core")
+if _CORE not in sys.path:
+    sys.path.append(_CORE)

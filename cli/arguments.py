@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
+from webhooks.domain.headers import header_problems
+
 _LOCAL_ADDRESS = re.compile(
     r"(?:(?:http://)?(?:127\.0\.0\.1|localhost):)?([0-9]{1,5})(/[!-\"$-~]*)?"
 )
@@ -30,7 +32,6 @@ def pair(text: str) -> tuple[str, str]:
 
 def header(text: str) -> tuple[str, str]:
     """Return the name and the value of a header that a webhook may have."""
-    from webhooks.domain.headers import header_problems
 
     name, value = pair(text)
     for problem in header_problems({name: value}):

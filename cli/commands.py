@@ -16,6 +16,7 @@ from cli.client import (
     NotConfiguredError,
     find_access,
 )
+from cli.listen import listen
 from cli.screen import Screen, cell
 
 if TYPE_CHECKING:
@@ -267,7 +268,6 @@ def _cancel(api: Api, screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _listen(api: Api, screen: Screen, options: argparse.Namespace) -> None:
-    from cli.listen import listen
 
     secret = options.secret or os.environ.get(SECRET_VARIABLE) or None
     listen(

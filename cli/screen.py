@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from webhooks.domain.texts import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
-
-_CORE = Path(__file__).parents[2] / "layers" / "core"
-if str(_CORE) not in sys.path:
-    sys.path.append(str(_CORE))
 
 _GREEN, _YELLOW, _RED = "32", "33", "31"
 _COLOURS = {
@@ -92,7 +88,6 @@ class Screen:
 
 def cell(value: Any) -> str:
     """Return a value as one line: nothing that was stored may steer a terminal."""
-    from webhooks.domain.texts import escaped
 
     if value is None:
         return "-"

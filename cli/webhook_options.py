@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli import arguments
-
-_CORE = Path(__file__).parents[2] / "layers" / "core"
-if str(_CORE) not in sys.path:
-    sys.path.append(str(_CORE))
-
-from webhooks.domain.webhook_fields import (  # noqa: E402  where it is, is known from here on
+from webhooks.domain.webhook_fields import (
     CHANGEABLE,
     READABLE,
     REGISTERED,

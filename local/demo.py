@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from local.aws import aws_client
+from local.publishing import EVENT_TYPES, publish, sample
 from local.receiver import Received, Receiver
 from local.servers import LOOPBACK, listen
 from local.stack import ROOT, TEMPLATE, LocalStack, StackOptions
-from ops.publish import EVENT_TYPES, publish, sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

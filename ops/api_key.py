@@ -18,12 +18,15 @@ import boto3
 from botocore.exceptions import BotoCoreError
 
 from ops.outputs import FILE, NoStackError, of_deployed, of_local
+from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
+from webhooks.domain.api_key import ALL_SCOPES, parse_scopes
+from webhooks.domain.errors import WebhooksError
+from webhooks.services.api_keys import ApiKeyService
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ROOT = Path(__file__).parent.parent
-_CORE = _ROOT / "layers" / "core"
 _LOCAL_OUTPUT = "ApiKeysTable"
 _DEPLOYED_OUTPUT = "ApiKeysTableName"
 
@@ -64,9 +67,6 @@ def issue(
     The text is kept nowhere. Raises InvalidInputError for a bad account, name or scope, and
     UnavailableError where the table does not answer.
     """
-    from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
-    from webhooks.domain.api_key import ALL_SCOPES, parse_scopes
-    from webhooks.services.api_keys import ApiKeyService
 
     # A stack on this machine takes any credentials, and must not be handed real ones.
     credentials = "test" if table.endpoint_url else None
@@ -87,10 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the key and its account as JSON")
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     options = parser.parse_args(arguments)
-
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
-    from webhooks.domain.errors import WebhooksError
 
     try:
         table = deployed_table(options.stack) if options.stack else local_table()

@@ -11,6 +11,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ops.dead_letters import THREADS, DeadLetters, Tally, group_of
+from webhooks.adapters.sqs import SQSEventQueue
+from webhooks.domain.resending import Outgoing
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -51,8 +53,6 @@ def redrive_parts(
     A message is deleted once all that it became is on the queue. One of which a part was not taken
     stays whole: what is repeated is not delivered twice.
     """
-    from webhooks.adapters.sqs import SQSEventQueue
-    from webhooks.domain.resending import Outgoing
 
     tally = Tally(tell)
     queue = SQSEventQueue(sqs, events_queue_url)

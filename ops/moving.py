@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ops.dead_letters import DeadLetters, texts_of
+from webhooks.domain.resending import ARRIVED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,6 @@ def move(
 
 
 def _check(sqs: Any, queue_url: str) -> None:
-    from webhooks.domain.resending import ARRIVED_AT
 
     here, held, delayed = (
         int(_attributes(sqs, queue_url, *_NUMBERS).get(name, 0)) for name in _NUMBERS

@@ -5,50 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import EndpointConnectionError
 
 from local.aws import aws_client
+from local.publishing import EVENT_TYPES, publish, sample
 from local.stack import ROOT
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mypy_boto3_sqs import SQSClient
-
 OUTPUTS = ROOT / ".local" / "outputs.json"
-EVENT_TYPES = (
-    *("sent", "delivered", "bounced", "complained", "opened", "clicked"),
-    *("delivery_delayed", "failed", "unsubscribed"),
-)
-
-
-def sample(event_type: str, account_id: str, to: str) -> str:
-    """Return a message for a type, as `email.opened`: of another email each time."""
-    message = {
-        "account_id": account_id,
-        "event": event_type,
-        "data": {
-            "email_id": str(uuid.uuid4()),
-            "to": to,
-            "subject": "Welcome to our platform!",
-            "from": "hello@yourdomain.com",
-        },
-    }
-    return json.dumps(message)
-
-
-def publish(sqs: SQSClient, outputs: Mapping[str, str], message: str) -> str:
-    """Send a message to the events queue, grouped by account as producers do; returns its id."""
-    sent = sqs.send_message(
-        QueueUrl=outputs["EventsQueueUrl"],
-        MessageBody=message,
-        MessageGroupId=outputs["AccountId"],
-    )
-    return sent["MessageId"]
 
 
 def bodies(text: str) -> list[str]:

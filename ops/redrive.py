@@ -24,9 +24,10 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.progress import Progress
@@ -34,15 +35,18 @@ from cli.screen import Screen
 from ops.dead_letters import THREADS, DeadLetters, Tally, group_of, texts_of
 from ops.moving import NotMovedError, move
 from ops.outputs import NoStackError, of_deployed, of_local
+from webhooks.adapters.sqs import MAX_BATCH_BYTES, SQSEventQueue
+from webhooks.domain.delivery import DeliveryKey
+from webhooks.domain.errors import UnavailableError
+from webhooks.domain.resending import Outgoing, carried
+from webhooks.settings import Settings
+from webhooks.wiring import Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from webhooks.domain.delivery import DeliveryKey
-    from webhooks.domain.resending import Outgoing
     from webhooks.services.redriver import Redriver
 
-_CORE = Path(__file__).parent.parent / "layers" / "core"
 _VISIBILITY_SECONDS = 120
 _WAIT_SECONDS = 1
 _ANSWERS_WITH_NOTHING_NEW = 20
@@ -112,7 +116,6 @@ def redrive_deliveries(
     threads: int = THREADS,
 ) -> Counter[str]:
     """Redrive the deliveries that the dead-letter queue names; returns how many came to what."""
-    from webhooks.domain.delivery import DeliveryKey
 
     tally = Tally(tell)
 
@@ -120,7 +123,7 @@ def redrive_deliveries(
         done = []
         outcomes = []
         for message in batch:
-            key = _delivery_key(message["Body"], DeliveryKey)
+            key = _delivery_key(message["Body"])
             if key is None or not wanted.has(key):
                 outcomes.append(_LEFT if key else "unknown")
                 continue
@@ -149,8 +152,6 @@ def redrive_events(
 
     Each carries its first arrival, so that it becomes the same event as it was to be.
     """
-    from webhooks.adapters.sqs import MAX_BATCH_BYTES, SQSEventQueue
-    from webhooks.domain.errors import UnavailableError
 
     tally = Tally(tell)
     queue = SQSEventQueue(sqs, stack.events_queue_url)
@@ -178,7 +179,6 @@ def redrive_events(
 
 def _outgoing(message: Any) -> Outgoing:
     """Return an event's message as it is to be sent again, with all of its tries before it."""
-    from webhooks.domain.resending import Outgoing, carried
 
     sent_at_ms = int(message["Attributes"]["SentTimestamp"])
     arrived_at_ms = carried(texts_of(message), sent_at_ms=sent_at_ms).arrived_at_ms
@@ -225,10 +225,10 @@ def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
                 continue
 
 
-def _delivery_key(body: str, make: Callable[[str, str, str], Any]) -> Any:
+def _delivery_key(body: str) -> DeliveryKey | None:
     try:
         message = json.loads(body)
-        return make(message["account_id"], message["webhook_id"], message["delivery_id"])
+        return DeliveryKey(message["account_id"], message["webhook_id"], message["delivery_id"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -250,14 +250,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.move and options.queue != "events":
         parser.error("--move is for events")
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
-    import boto3
-    from botocore.config import Config
-
-    from webhooks.domain.errors import UnavailableError
-    from webhooks.settings import Settings
-    from webhooks.wiring import Services
 
     try:
         outputs = of_deployed(options.stack) if options.stack else of_local()

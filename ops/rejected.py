@@ -31,11 +31,14 @@ from local.aws import aws_client
 from ops.dead_letters import group_of, texts_of
 from ops.outputs import NoStackError, of_deployed, of_local
 from ops.redrive import Stack, messages, stack_of
+from webhooks.adapters.sqs import SQSEventQueue
+from webhooks.domain.errors import InvalidEventError, UnavailableError
+from webhooks.domain.intake import read_message
+from webhooks.domain.resending import Outgoing, carried
+from webhooks.domain.ses import SesAccounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-_CORE = Path(__file__).parent.parent / "layers" / "core"
 
 
 class Rejected(NamedTuple):
@@ -52,7 +55,6 @@ class Rejected(NamedTuple):
 
 def rejected(sqs: Any, stack: Stack, reason: str | None = None) -> Iterator[Rejected]:
     """Yield the messages that were rejected, all or for one reason."""
-    from webhooks.domain.resending import carried
 
     for message in messages(sqs, stack.events_dead_letter_queue_url):
         texts = texts_of(message)
@@ -97,9 +99,6 @@ def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -
 
     Each keeps the first arrival of its message. Raises UnavailableError where the queue takes none.
     """
-    from webhooks.adapters.sqs import SQSEventQueue
-    from webhooks.domain.errors import UnavailableError
-    from webhooks.domain.resending import Outgoing
 
     counts: Counter[str] = Counter()
     for one in rejected(sqs, stack):
@@ -131,9 +130,6 @@ def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -
 
 def _trouble(text: str) -> str | None:
     """Say why a message would be rejected again, None where it would not."""
-    from webhooks.domain.errors import InvalidEventError
-    from webhooks.domain.intake import read_message
-    from webhooks.domain.ses import SesAccounts
 
     try:
         content = read_message(text, sent_at_ms=int(time.time() * 1000), ses_accounts=SesAccounts())
@@ -149,9 +145,6 @@ def _file(directory: Path, message_id: str) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """List, save or send; returns the process's exit code."""
     options = _parser().parse_args(arguments)
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
-    from webhooks.domain.errors import UnavailableError
 
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
 

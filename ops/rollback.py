@@ -43,13 +43,12 @@ from ops.former_parts import redrive_parts
 from ops.outputs import NoStackError, of_deployed
 from ops.redrive import stack_of
 from ops.upgrade import changes
+from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _ROOT = Path(__file__).parent.parent
-_CORE = _ROOT / "layers" / "core"
-
 _FAILED = 1
 _UNDER_WAY = "UPDATE_IN_PROGRESS"
 _STUCK = "UPDATE_ROLLBACK_FAILED"
@@ -276,9 +275,6 @@ class Rollback:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
     options = _parser().parse_args(arguments)
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
-    from webhooks.domain.errors import UnavailableError
 
     ask = None if options.yes or not sys.stdin.isatty() else input
     try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -23,20 +22,19 @@ from botocore.exceptions import BotoCoreError
 
 from cli.screen import Screen
 from ops.outputs import NoStackError, of_deployed, of_local
+from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
+from webhooks.domain.errors import WebhooksError
+from webhooks.domain.event import checked_account_id
+from webhooks.domain.ses import SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
-
-_CORE = Path(__file__).parent.parent / "layers" / "core"
-
 
 def store_of(outputs: Mapping[str, str]) -> DynamoDBSesAccountStore:
     """Return the table of the stack with these outputs, of either kind. Raises NoStackError."""
-    from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
 
     table = outputs.get("WebhooksTableName") or outputs.get("WebhooksTable")
     if table is None:
@@ -63,10 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name is not None and bool(options.account) == options.remove:
         parser.error("give an account (--account, ACCOUNT= of make), or --remove (REMOVE=1)")
 
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
-    from webhooks.domain.errors import WebhooksError
-
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
     try:
         store = store_of(of_deployed(options.stack) if options.stack else of_local())
@@ -91,8 +85,6 @@ def _list(store: DynamoDBSesAccountStore, screen: Screen) -> None:
 
 
 def _change(store: DynamoDBSesAccountStore, options: argparse.Namespace, name: str) -> int:
-    from webhooks.domain.event import checked_account_id
-    from webhooks.domain.ses import SourceKind
 
     kind = SourceKind.CONFIGURATION_SET if options.set else SourceKind.TENANT
     word = kind.name.lower().replace("_", " ")

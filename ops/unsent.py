@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.deployed import unless_gone
 from ops.executions import Count
+from webhooks.adapters.dynamodb.delivery_items import DUE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 MOST_COUNTED = 1_000_000
 """Where counting deliveries ends: some 150 queries and 10,000 read units."""
 
-_CORE = Path(__file__).parent.parent / "layers" / "core"
 _DUE_INDEX = "due"
 _NUMBERS = (
     "ApproximateNumberOfMessages",
@@ -29,9 +27,6 @@ def deliveries(dynamodb: Any, table: str) -> Count:
 
     Executions alone do not tell: what waits for a webhook that is down has none.
     """
-    if str(_CORE) not in sys.path:
-        sys.path.append(str(_CORE))
-    from webhooks.adapters.dynamodb.delivery_items import DUE_KEYS
 
     number = 0
     for partition in DUE_KEYS:

@@ -16,7 +16,7 @@ from support.scanning import ROOT, SUPPRESSIONS, Finding, assert_clean, project_
 if TYPE_CHECKING:
     from pathlib import Path
 
-CODE = ("layers/core/webhooks", "functions", "local", "benchmarks")
+CODE = ("layers/core/webhooks", "functions", "local", "ops", "cli", "benchmarks")
 FORGED_AWS_KEY = "AKIA" + "Z7QX3MPL9WTRKV2D"
 """Of the form of a real one, and in two parts, so as not to be found here."""
 

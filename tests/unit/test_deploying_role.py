@@ -335,28 +335,25 @@ SERVICES = {
 
 
 def modules() -> set[str]:
-    """Return the modules of `local` that the commands on a deployed stack are made of.
-
-    `local.aws` is not among them: it is the AWS of the stack on one machine.
-    """
-    left, found = [*COMMANDS], {"aws"}
+    """Return the modules of `ops` that the commands on a deployed stack are made of."""
+    left, found = [*COMMANDS], set[str]()
     while left:
         name = left.pop()
-        if name not in found and (ROOT / "local" / f"{name}.py").exists():
+        if name not in found and (ROOT / "ops" / f"{name}.py").exists():
             found.add(name)
             left += imported(name)
-    return found - {"aws"}
+    return found
 
 
 def parsed(name: str) -> ast.Module:
-    return ast.parse((ROOT / "local" / f"{name}.py").read_text(encoding="utf-8"))
+    return ast.parse((ROOT / "ops" / f"{name}.py").read_text(encoding="utf-8"))
 
 
 def imported(name: str) -> Iterator[str]:
     for node in ast.walk(parsed(name)):
-        if isinstance(node, ast.ImportFrom) and node.module == "local":
+        if isinstance(node, ast.ImportFrom) and node.module == "ops":
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("local."):
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("ops."):
             yield str(node.module).split(".")[1]
 
 

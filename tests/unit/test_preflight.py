@@ -325,7 +325,7 @@ def test_make_looks_first_builds_then_and_deploys_at_last() -> None:
             for line in run.stdout.splitlines()
             if (
                 match := re.search(
-                    rf"local\.preflight {target} .*|sam build|local\.deployment .*", line
+                    rf"ops\.preflight {target} .*|sam build|ops\.deployment .*", line
                 )
             )
         ]

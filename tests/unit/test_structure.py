@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 400
 ROOTS = ("layers/core", "functions", ".")
-PACKAGES = ("layers/core/webhooks", "functions", "local")
+PACKAGES = ("layers/core/webhooks", "functions", "local", "cli", "ops")
 
 
 def python_files() -> list[Path]:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import cli
 import local
+import ops
 import webhooks
 from cli import commands
 from local import template
@@ -57,7 +59,7 @@ LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 COMMENT = re.compile(r"/\*.*?\*/|(?:^|\s)//[^\n]*", re.DOTALL)
 
 FUNCTIONS = [path.parent.name for path in (ROOT / "functions").glob("*/handler.py")]
-PACKAGES = (webhooks, local, *map(importlib.import_module, FUNCTIONS))
+PACKAGES = (webhooks, local, ops, cli, *map(importlib.import_module, FUNCTIONS))
 
 
 def strings(value: object) -> Iterator[str]:

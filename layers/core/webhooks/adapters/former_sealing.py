@@ -1,7 +1,7 @@
 """Texts that the version before AES-GCM sealed: they are opened here, and no more of them are made.
 
-None is kept for more than a day (`adapters.dynamodb.idempotency.KEPT_SECONDS`). Therefore the version after
-this one needs the module no more.
+None is kept for more than a day (`adapters.dynamodb.idempotency.KEPT_SECONDS`). Therefore the
+version after this one needs the module no more.
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ class ReplayJob:
     ) -> None:
         """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds.
 
-        A receiver for which that is too much is sent fewer (see `domain.drain_rate`), and no step sends
-        more than `host_limits` allow.
+        An overloaded receiver is sent fewer (see `domain.drain_rate`), and no step sends more than
+        `host_limits` allow.
         """
         self._host_limits = host_limits
         self._store = store
