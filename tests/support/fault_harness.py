@@ -21,10 +21,11 @@ import standardwebhooks
 import dispatcher.handler
 import worker.handler
 from api.app import Api
-from support import log_capture, samples
+from support import samples
 from support.backend import backend, lambda_context, sqs_event
 from support.faults import Faults
 from support.http_api import ApiClient
+from support.log_capture import HEADER_VALUE, RECIPIENT, SECRET, SUBJECT, URL_TOKEN
 from support.receiver import Receiver, local_sender
 from webhooks.adapters.dynamodb import deliveries, item_keys, webhook_items
 from webhooks.adapters.dynamodb.delivery_items import read_delivery
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from webhooks.domain.webhook import Webhook
     from webhooks.wiring import Services
 
-PATH = f"/{log_capture.URL_TOKEN}/hook"
+PATH = f"/{URL_TOKEN}/hook"
 """The path of a receiver whose url holds a token, as many customers' urls do."""
 
 _ID_LENGTH = 36
@@ -144,7 +145,7 @@ class Case:
         table = self.stand.aws.settings.webhooks_table
         for start in range(0, number, 25):
             puts = [
-                {"PutRequest": {"Item": webhook_items.webhook_item(webhook, log_capture.SECRET)}}
+                {"PutRequest": {"Item": webhook_items.webhook_item(webhook, SECRET)}}
                 for webhook in made[start : start + 25]
             ]
             self.stand.aws.clients["dynamodb"].batch_write_item(RequestItems={table: puts})
@@ -152,11 +153,7 @@ class Case:
 
     def message(self, transaction: str = "txn_1", **changes: Any) -> str:
         """Return an event of the account as a producer writes it."""
-        data = {
-            "to": log_capture.RECIPIENT,
-            "subject": log_capture.SUBJECT,
-            **changes.pop("data", {}),
-        }
+        data = {"to": RECIPIENT, "subject": SUBJECT, **changes.pop("data", {})}
         values = {"account_id": self.account, "transaction_id": transaction, "data": data}
         return samples.event_text(**{**values, **changes})
 
@@ -354,9 +351,9 @@ class Case:
         }
 
     def _add(self, url: str, number: int, account: str, changes: dict[str, Any]) -> Webhook:
-        values = {"headers": {"Authorization": log_capture.HEADER_VALUE}, **changes}
+        values = {"headers": {"Authorization": HEADER_VALUE}, **changes}
         webhook = samples.webhook(number, url=url, account_id=account, **values)
-        self._store.create(webhook, log_capture.SECRET, limit=2000)
+        self._store.create(webhook, SECRET, limit=2000)
         self._owners[account].add(item_keys.owner(account, webhook.id))
         return webhook
 
@@ -389,7 +386,7 @@ def one_event(*requests: Request) -> bool:
     return len(named) == 1
 
 
-def signed(request: Request, secret: str = log_capture.SECRET) -> bool:
+def signed(request: Request, secret: str = SECRET) -> bool:
     """Tell whether a request's signatures, both of them, are this secret's and right.
 
     As a receiver does: by the Standard Webhooks library, and by the contract's three lines.
