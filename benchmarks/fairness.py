@@ -24,8 +24,8 @@ from support.service_fixture import World
 from support.ses_records import text_of
 from webhooks.domain.delivery import Outcome
 from webhooks.domain.resending import carried
-from webhooks.services import fair_queueing
-from webhooks.services.reader import Message
+from webhooks.services.dispatch import fair_queueing
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ class Simulation:
 
     case: Case
     flood: int = FLOOD
-    queue: FairQueue[Message] = field(default_factory=FairQueue)
+    queue: FairQueue[QueueMessage] = field(default_factory=FairQueue)
     waited: dict[str, list[float]] = field(default_factory=lambda: {LOUD: [], QUIET: []})
 
     def __post_init__(self) -> None:
@@ -105,7 +105,7 @@ class Simulation:
 
     def _run(self) -> None:
         arrivals = 0
-        busy: list[tuple[float, int, Sequence[Received[Message]]]] = []
+        busy: list[tuple[float, int, Sequence[Received[QueueMessage]]]] = []
         idle = list(range(self.case.dispatchers))
         while len(self.waited[LOUD]) < self.flood:
             if busy and busy[0][0] <= arrivals:
@@ -134,9 +134,9 @@ class Simulation:
         record["mail"]["messageId"] = f"ses-{self._numbers}"
         record["mail"]["tags"] = {"account_id": [account_id]}
         self._arrived[record["mail"]["messageId"]] = second
-        self.queue.send(Message(f"m{self._numbers}", json.dumps(record), self._ms(second)))
+        self.queue.send(QueueMessage(f"m{self._numbers}", json.dumps(record), self._ms(second)))
 
-    def _handle(self, number: int, batch: Sequence[Received[Message]], now: float) -> float:
+    def _handle(self, number: int, batch: Sequence[Received[QueueMessage]], now: float) -> float:
         """Have a dispatcher handle a batch; returns how long it took."""
         world, posts = self._worlds[number], self._world.sender.posts
         world.now_ms = self._ms(now)
@@ -152,12 +152,12 @@ class Simulation:
         posts.clear()
         return OWN_SECONDS + self.case.receiver_seconds
 
-    def _again(self, sent: Outgoing, now: float) -> Message:
+    def _again(self, sent: Outgoing, now: float) -> QueueMessage:
         """Return a message that a dispatcher sent, as the mapping hands it over."""
         assert not sent.delay_seconds
         self._numbers += 1
         values = carried(sent.attributes, sent_at_ms=self._ms(now))
-        return Message(f"m{self._numbers}", sent.body, values.arrived_at_ms, sent.group)
+        return QueueMessage(f"m{self._numbers}", sent.body, values.arrived_at_ms, sent.group)
 
     def _ms(self, second: float) -> int:
         return samples.NOW_MS + int(second * 1000)

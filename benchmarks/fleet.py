@@ -18,7 +18,7 @@ from benchmarks.dispatching import Function
 from benchmarks.events import event_text
 from benchmarks.processes import serving
 from benchmarks.servers import serve_aws
-from webhooks.services import fan_out
+from webhooks.services.dispatch import fan_out
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -33,7 +33,7 @@ from ops.outputs import NoStackError, of_deployed, of_local
 from ops.redrive import Stack, messages, stack_of
 from webhooks.adapters.sqs import SQSEventQueue
 from webhooks.domain.errors import InvalidEventError, UnavailableError
-from webhooks.domain.intake import read_message
+from webhooks.domain.ingest import read_message
 from webhooks.domain.resending import Outgoing, carried
 from webhooks.domain.ses import SesAccounts
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks import wiring
 from webhooks.domain.resending import carried
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -31,14 +31,14 @@ def handle(
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _message(record: dict[str, Any]) -> Message:
+def _message(record: dict[str, Any]) -> QueueMessage:
     system = record["attributes"]
     attributes = record.get("messageAttributes", {})
     values = carried(
         {name: value.get("stringValue") for name, value in attributes.items()},
         sent_at_ms=int(system["SentTimestamp"]),
     )
-    return Message(
+    return QueueMessage(
         id=record["messageId"],
         body=record["body"],
         arrived_at_ms=values.arrived_at_ms,

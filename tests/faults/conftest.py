@@ -12,7 +12,7 @@ from support import sightings
 from support.fault_harness import PATH, Case
 from support.log_capture import Watch
 from support.receiver import Receiver
-from webhooks.services import batches
+from webhooks.services.dispatch import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

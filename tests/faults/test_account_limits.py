@@ -12,7 +12,7 @@ from support.faults import answer_lost, refused
 from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT, DELAYS, FEWEST_TRIES, HAS_TURN, PACED
 from webhooks.domain.shard import read_part
-from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.services.dispatch.event_limits import LONGEST_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from support.fault_harness import one_event
 from support.faults import answer_lost
 from support.receiver import Answer
 from webhooks.domain.delivery import Status
-from webhooks.services.leftovers import HELD_DELAY_SECONDS
+from webhooks.services.dispatch.leftovers import HELD_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

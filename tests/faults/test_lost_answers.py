@@ -36,7 +36,7 @@ from webhooks.adapters.stepfunctions import (
     StepFunctionsRetryScheduler,
 )
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.intake import RejectedMessage
+from webhooks.domain.ingest import RejectedMessage
 from webhooks.domain.resending import Outgoing
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from support.running_out import RunningOut
 from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS
-from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
+from webhooks.services.dispatch.leftovers import UNREAD_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

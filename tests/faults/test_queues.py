@@ -13,7 +13,7 @@ from support.receiver import Answer
 from support.stack import eventually
 from webhooks.domain.resending import ARRIVED_AT
 from webhooks.domain.shard import is_part
-from webhooks.services.fair_queueing import MOST_UNGROUPED
+from webhooks.services.dispatch.fair_queueing import MOST_UNGROUPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

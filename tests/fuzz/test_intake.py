@@ -18,7 +18,7 @@ from webhooks.domain.account import is_account_id
 from webhooks.domain.delivery import delivery_id
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES, Event, EventType, accept, read_json
-from webhooks.domain.intake import read_message
+from webhooks.domain.ingest import read_message
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.ses import SesAccounts, to_events
 from webhooks.domain.shard import Part, Shard, to_message

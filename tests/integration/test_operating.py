@@ -20,8 +20,8 @@ from support.service_fixture import World
 from support.translated_template import OWN, of_type, properties, resources, text
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.observability import PowertoolsTelemetry
-from webhooks.services.batches import OLDEST_EVENT_AGE
 from webhooks.services.deliverer import LATENCY
+from webhooks.services.dispatch.batches import OLDEST_EVENT_AGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

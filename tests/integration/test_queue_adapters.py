@@ -21,7 +21,7 @@ from webhooks.adapters.sqs import (
     SQSRejectedMessages,
 )
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.intake import RejectedMessage
+from webhooks.domain.ingest import RejectedMessage
 from webhooks.domain.resending import ARRIVED_AT, DELAYS, PACED, SUSPICIONS, TRIES, Outgoing
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from webhooks.domain.delivery import (
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES
 from webhooks.domain.health import RecoveryKey
-from webhooks.domain.intake import RejectedMessage, read_message
+from webhooks.domain.ingest import RejectedMessage, read_message
 from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.replay import ReplayKey
 from webhooks.domain.ses import SesAccounts

@@ -10,7 +10,7 @@ from support import samples
 from webhooks.domain.resending import (
     carried,
 )
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +24,14 @@ class KilledError(BaseException):
     """The process ends, as out of memory: no code of ours catches it."""
 
 
-def event(number: int = 0, **changes: Any) -> Message:
+def event(number: int = 0, **changes: Any) -> QueueMessage:
     """A message of a batch, with a receipt handle of its own."""
     text = samples.event_text(transaction_id=f"txn_{number}")
-    message = Message(f"m{number}", text, NOW_MS, "acc_1", receipt_handle=f"r{number}")
+    message = QueueMessage(f"m{number}", text, NOW_MS, "acc_1", receipt_handle=f"r{number}")
     return message._replace(**changes)
 
 
-def handle(world: World, *messages: Message, remaining: Sequence[float] = ()) -> list[str]:
+def handle(world: World, *messages: QueueMessage, remaining: Sequence[float] = ()) -> list[str]:
     times = list(remaining)
     return world.batches.handle(messages, lambda: times.pop(0) if times else 60.0)
 
@@ -52,7 +52,7 @@ def fail(world: World, *transactions: str) -> None:
     world.store.destinations = destinations  # type: ignore[method-assign]
 
 
-def broken(number: int = 0, **changes: Any) -> Message:
+def broken(number: int = 0, **changes: Any) -> QueueMessage:
     """A message whose read fails, through a fault of ours."""
     text = samples.event_text(account_id="acc_broken", transaction_id=f"txn_{number}")
     return event(number, body=text, group="acc_broken", **changes)
@@ -63,17 +63,17 @@ class Queue:
     """SQS as far as it matters here: receive counts, delays, what a killed dispatcher leaves."""
 
     world: World
-    messages: list[tuple[float, Message]] = field(default_factory=list)
+    messages: list[tuple[float, QueueMessage]] = field(default_factory=list)
     numbers: int = 0
 
-    def add(self, *messages: Message) -> None:
+    def add(self, *messages: QueueMessage) -> None:
         self.messages += [(self.world.now_ms, message) for message in messages]
 
-    def receive(self) -> list[Message]:
+    def receive(self) -> list[QueueMessage]:
         """Return the next ten, and move the time to when the first of them can be seen."""
         self.messages.sort(key=lambda one: one[0])
         self.world.now_ms = max(self.world.now_ms, int(self.messages[0][0]))
-        batch: list[Message] = []
+        batch: list[QueueMessage] = []
         for place, (visible_ms, message) in enumerate(self.messages[:10]):
             if visible_ms <= self.world.now_ms:
                 batch.append(message)
@@ -89,7 +89,7 @@ class Queue:
         for sent in self.world.queue.sent:
             self.numbers += 1
             values = carried(sent.attributes, sent_at_ms=self.world.now_ms)
-            message = Message(
+            message = QueueMessage(
                 f"again{self.numbers}",
                 sent.body,
                 values.arrived_at_ms,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from support import samples
 from support.service_fixture import World as Services
 from webhooks.domain.delivery import Delivery, FailureReason, Outcome, Status
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.dispatch.dispatcher import Dispatcher
 
 REFUSED = Outcome(FailureReason.HTTP_STATUS, status_code=500, duration_ms=7, response_body="no")
 
@@ -60,19 +60,19 @@ class TimedWorld(World):
 
         setattr(owner, name, slowly)
 
-    def messages(self, *texts: str) -> list[Message]:
-        return [Message(f"m{next(self.names)}", text, self.now_ms) for text in texts]
+    def messages(self, *texts: str) -> list[QueueMessage]:
+        return [QueueMessage(f"m{next(self.names)}", text, self.now_ms) for text in texts]
 
-    def invoke(self, messages: list[Message]) -> list[str]:
+    def invoke(self, messages: list[QueueMessage]) -> list[str]:
         """Handle a batch in an invocation of its own; returns the ids of the failed messages."""
         self.remaining = 60.0
         return self.dispatcher.dispatch(messages, lambda: self.remaining)
 
-    def taken(self) -> list[Message]:
+    def taken(self) -> list[QueueMessage]:
         """Take what is on the queue, as the mapping hands it over."""
         sent, self.queue.sent = self.queue.sent, []
         return [
-            Message(
+            QueueMessage(
                 f"q{next(self.names)}",
                 one.body,
                 self.now_ms if one.arrived_at_ms is None else one.arrived_at_ms,

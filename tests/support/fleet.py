@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from webhooks.domain.resending import carried
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,8 @@ class Fleet:
         self.world = world
         self.random = random.Random(seed)  # noqa: S311
         self.worlds = [replace(world) for _ in range(dispatchers)]
-        self.waiting: defaultdict[int, list[Message]] = defaultdict(list)
-        self.ready: list[Message] = []
+        self.waiting: defaultdict[int, list[QueueMessage]] = defaultdict(list)
+        self.ready: list[QueueMessage] = []
         self.numbers = 0
         self.step = 0
         self.begun_ms = world.now_ms
@@ -45,7 +45,7 @@ class Fleet:
     def publish(self, texts: Iterable[str], group: str = "acc_1") -> None:
         now_ms = self.now_ms
         for text in texts:
-            self._add(Message(self._name(), text, now_ms, group), 0)
+            self._add(QueueMessage(self._name(), text, now_ms, group), 0)
 
     def run(self, seconds: int) -> None:
         """Let so many seconds pass."""
@@ -81,9 +81,9 @@ class Fleet:
         for one in sent:
             self._add(self._received(one), one.delay_seconds)
 
-    def _received(self, one: Outgoing) -> Message:
+    def _received(self, one: Outgoing) -> QueueMessage:
         values = carried(one.attributes, sent_at_ms=self.now_ms)
-        return Message(
+        return QueueMessage(
             self._name(),
             one.body,
             values.arrived_at_ms,
@@ -93,7 +93,7 @@ class Fleet:
             paced=values.paced,
         )
 
-    def _add(self, message: Message, delay_seconds: int) -> None:
+    def _add(self, message: QueueMessage, delay_seconds: int) -> None:
         if delay_seconds:
             self.waiting[self.step + delay_seconds * STEPS].append(message)
         else:

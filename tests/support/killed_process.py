@@ -94,7 +94,7 @@ def main() -> None:
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
     from support.running_out import RunningOut
-    from webhooks.services import batches
+    from webhooks.services.dispatch import batches
     from webhooks.settings import Settings
     from webhooks.wiring import Services, TargetRules
 

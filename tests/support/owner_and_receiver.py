@@ -25,8 +25,8 @@ from webhooks.domain.retry import (
     SHORT_DELAY_SECONDS,
 )
 from webhooks.ports import WebhookChanges
+from webhooks.services.dispatch.messages import QueueMessage
 from webhooks.services.rate_limits import RateLimits
-from webhooks.services.reader import Message
 from webhooks.services.retrier import Decision, Machine
 from webhooks.services.webhooks import WebhookService
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from support.fakes.schedulers import Name
     from webhooks.domain.delivery import DeliveryKey, Outcome
     from webhooks.ports import JobKey
-    from webhooks.services.dispatcher import Dispatcher
+    from webhooks.services.dispatch.dispatcher import Dispatcher
 
 BATCH = 10
 OWNER = ("acc_1", samples.WEBHOOK_ID)
@@ -63,7 +63,7 @@ class Story:
         self.refused = 0
         self.executions = 0
         self._dispatchers = [_new_dispatcher(self.world) for _ in range(dispatchers)]
-        self._at_once: list[Sequence[Message]] = []
+        self._at_once: list[Sequence[QueueMessage]] = []
         self._retries: set[Name] = set()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
@@ -225,6 +225,6 @@ def _new_dispatcher(world: World) -> Dispatcher:
     return world.dispatcher
 
 
-def _message(number: int, now_ms: int) -> Message:
+def _message(number: int, now_ms: int) -> QueueMessage:
     text = samples.event_text(transaction_id=f"txn_{number}", timestamp=None)
-    return Message(f"m{number}", text, now_ms, group="acc_1")
+    return QueueMessage(f"m{number}", text, now_ms, group="acc_1")

@@ -33,10 +33,11 @@ from support.fakes import (
 from webhooks.domain.jobs import Action
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
-from webhooks.services.batches import Batches
 from webhooks.services.deliverer import Deliverer
-from webhooks.services.dispatcher import Dispatcher
-from webhooks.services.event_limits import EventLimits
+from webhooks.services.dispatch.batches import Batches
+from webhooks.services.dispatch.dispatcher import Dispatcher
+from webhooks.services.dispatch.event_limits import EventLimits
+from webhooks.services.dispatch.messages import QueueMessage
 from webhooks.services.health import WebhookHealthService
 from webhooks.services.host_limits import HostLimits
 from webhooks.services.jobs import quota
@@ -50,7 +51,6 @@ from webhooks.services.jobs.sweep_events import OperationalEventSweep
 from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
 from webhooks.services.operational_events import LastingOperationalEvents
 from webhooks.services.pauses import Pauses
-from webhooks.services.reader import Message
 from webhooks.services.retrier import Machine, Retrier, Verdict
 from webhooks.services.retries import Retries
 
@@ -382,7 +382,7 @@ class World:
     def send(self, *texts: str, group: str | None = None) -> list[str]:
         """Dispatch a batch of messages m0, m1 ... of a group; returns the failed ones."""
         messages = [
-            Message(f"m{index}", text, self.now_ms + index, group)
+            QueueMessage(f"m{index}", text, self.now_ms + index, group)
             for index, text in enumerate(texts)
         ]
         return self.dispatcher.dispatch(messages, lambda: self.remaining)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft202012Validator
 
 from webhooks.domain.catalog import schema_of
-from webhooks.domain.intake import Message, read_message
+from webhooks.domain.ingest import ParsedMessage, read_message
 from webhooks.domain.ses import SesAccounts
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SENT_AT_MS = 1_900_000_000_000
 """Behind all records, which are of the past for their readers."""
 
 
-def read(text: str) -> Message:
+def read(text: str) -> ParsedMessage:
     return read_message(text, sent_at_ms=SENT_AT_MS, ses_accounts=ACCOUNTS)
 
 
@@ -62,8 +62,8 @@ def bare(name: str) -> dict[str, Any]:
     """Return a record out of its envelopes."""
     document = json.loads(text_of(name))
     while True:
-        if "Message" in document:
-            document = json.loads(document["Message"])
+        if "ParsedMessage" in document:
+            document = json.loads(document["ParsedMessage"])
         elif "detail" in document:
             document = document["detail"]
         else:

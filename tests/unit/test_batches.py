@@ -21,11 +21,11 @@ from webhooks.domain.resending import (
 )
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import Part, Shard, to_message
-from webhooks.services.batches import (
+from webhooks.services.dispatch.batches import (
     OLDEST_EVENT_AGE,
     SECONDS_FOR_SENDING,
 )
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 NOW_MS = samples.NOW_MS
 
@@ -140,7 +140,7 @@ def test_a_message_sent_again_makes_the_very_same_events(kind: str) -> None:
     for one in (at_once, failing, later):
         one.ses_accounts = SesAccounts({}, "acc_1")
         one.add(events=("*",))
-    message = Message("m0", text_of_kind(kind), NOW_MS, "acc_1")
+    message = QueueMessage("m0", text_of_kind(kind), NOW_MS, "acc_1")
     assert handle(at_once, message) == []
     assert at_once.sender.posts
 
@@ -150,7 +150,7 @@ def test_a_message_sent_again_makes_the_very_same_events(kind: str) -> None:
     [sent] = failing.queue.sent
     later.now_ms += 3_600_000
     values = carried(sent.attributes, sent_at_ms=later.now_ms)
-    assert handle(later, Message("m1", sent.body, values.arrived_at_ms, sent.group)) == []
+    assert handle(later, QueueMessage("m1", sent.body, values.arrived_at_ms, sent.group)) == []
     assert sorted(body for _, body, _ in later.sender.posts) == sorted(
         body for _, body, _ in at_once.sender.posts
     )

@@ -13,7 +13,7 @@ from webhooks.domain.event import EventType
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.webhook import Secrets
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 GONE = Outcome(FailureReason.HTTP_STATUS, status_code=410, duration_ms=7)
 
@@ -129,14 +129,14 @@ def test_a_webhook_without_a_secret_is_never_sent_an_unsigned_request(world: Wor
 def test_the_latency_is_from_the_messages_arrival_to_the_receivers_answer(world: World) -> None:
     world.add(1, 2)
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
-    message = Message("m0", samples.event_text(), samples.NOW_MS - 1_500)
+    message = QueueMessage("m0", samples.event_text(), samples.NOW_MS - 1_500)
     assert world.dispatcher.dispatch([message], lambda: 60.0) == []
     assert world.telemetry.times == {"DeliveryLatency": [1_540, 1_540]}
 
 
 def test_a_clock_that_is_behind_measures_no_negative_latency(world: World) -> None:
     world.add()
-    message = Message("m0", samples.event_text(), samples.NOW_MS + 1_500)
+    message = QueueMessage("m0", samples.event_text(), samples.NOW_MS + 1_500)
     world.dispatcher.dispatch([message], lambda: 60.0)
     assert world.telemetry.times == {"DeliveryLatency": [0]}
 

@@ -11,12 +11,12 @@ import pytest
 from support import samples
 from support.dispatching import REFUSED, World
 from webhooks.domain.event import MAX_BODY_BYTES, Holder, accept
-from webhooks.domain.intake import read_message
+from webhooks.domain.ingest import read_message
 from webhooks.domain.timestamps import LATEST_MS
-from webhooks.services import reader
+from webhooks.services.dispatch import read as read_step
 
 if TYPE_CHECKING:
-    from webhooks.domain.intake import Message as Content
+    from webhooks.domain.ingest import ParsedMessage
 
 
 @pytest.fixture
@@ -125,11 +125,11 @@ def test_an_array_that_comes_again_is_read_again_once(
     assert world.send(text) == []
     read: list[str] = []
 
-    def counting(text: str, **given: Any) -> Content:
+    def counting(text: str, **given: Any) -> ParsedMessage:
         read.append(text)
         return read_message(text, **given)
 
-    monkeypatch.setattr(reader, "read_message", counting)
+    monkeypatch.setattr(read_step, "read_message", counting)
     world.now_ms += 1000
     assert world.send(text) == []
     assert read == [text, text]

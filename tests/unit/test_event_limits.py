@@ -13,11 +13,11 @@ from support.ses_records import bare
 from webhooks.domain.lots import SHARES, share
 from webhooks.domain.resending import FEWEST_TRIES
 from webhooks.domain.shard import read_part
-from webhooks.services.event_limits import (
+from webhooks.services.dispatch.event_limits import (
     LONGEST_DELAY_SECONDS,
     OVER_LIMIT_ENDS_AFTER_MS,
 )
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 MINUTE_MS = 60_000
 
@@ -31,14 +31,16 @@ def made(limit: int) -> World:
 
 def messages(
     *numbers: int, account_id: str = "acc_1", arrived_at_ms: int = samples.NOW_MS
-) -> list[Message]:
+) -> list[QueueMessage]:
     return [
-        Message(f"m{account_id}{one}", event(one, account_id=account_id), arrived_at_ms, account_id)
+        QueueMessage(
+            f"m{account_id}{one}", event(one, account_id=account_id), arrived_at_ms, account_id
+        )
         for one in numbers
     ]
 
 
-def dispatch(world: World, some: list[Message]) -> list[str]:
+def dispatch(world: World, some: list[QueueMessage]) -> list[str]:
     return world.dispatcher.dispatch(some, lambda: 60.0)
 
 
@@ -83,7 +85,7 @@ def test_it_comes_again_as_the_same_event_and_is_counted_then() -> None:
     part = read_part(json.loads(back.body), sent_at_ms=world.now_ms)
     assert json.loads(part.event.body)["transaction_id"] == "txn_101"
     world.queue.sent.clear()
-    again = Message("again", back.body, samples.NOW_MS, "acc_1", delays=back.delays)
+    again = QueueMessage("again", back.body, samples.NOW_MS, "acc_1", delays=back.delays)
     dispatch(world, [again])
     assert [one.delays for one in world.queue.sent] == [2]
     world.now_ms += MINUTE_MS
@@ -121,12 +123,12 @@ def test_a_copy_that_is_held_is_counted_when_it_comes() -> None:
     world = made(100)
     dispatch(world, messages(*range(101)))
     own_id = event(101, id="evt_mine")
-    dispatch(world, [Message("first", own_id, samples.NOW_MS, "acc_1")])
-    dispatch(world, [Message("copy", own_id, samples.NOW_MS, "acc_1")])
+    dispatch(world, [QueueMessage("first", own_id, samples.NOW_MS, "acc_1")])
+    dispatch(world, [QueueMessage("copy", own_id, samples.NOW_MS, "acc_1")])
     assert world.telemetry.counts["HeldEvents"] == 1
     first, copy = world.queue.sent
     world.queue.sent.clear()
-    again = Message("again", copy.body, samples.NOW_MS, "acc_1", delays=copy.delays)
+    again = QueueMessage("again", copy.body, samples.NOW_MS, "acc_1", delays=copy.delays)
     dispatch(world, [again])
     assert len(world.sender.posts) == 101
     [delayed] = world.queue.sent
@@ -144,7 +146,7 @@ def test_records_of_ses_count_too() -> None:
         record = bare("delivery")
         record["mail"]["messageId"] = f"ses-{number}"
         record["mail"]["tags"] = {}
-        batch.append(Message(f"m{number}", json.dumps(record), samples.NOW_MS))
+        batch.append(QueueMessage(f"m{number}", json.dumps(record), samples.NOW_MS))
     assert dispatch(world, batch) == []
     assert len(world.sender.posts) == 21
     assert [(one.group, one.delays) for one in world.queue.sent] == [("default", 1)]
@@ -154,13 +156,13 @@ def test_an_array_is_delivered_in_part() -> None:
     world = made(100)
     array = json.dumps([json.loads(event(one)) for one in range(150)])
     # More than a hundred deliveries are divided; these are counted once, when they are read.
-    assert dispatch(world, [Message("m", array, samples.NOW_MS, "acc_1")]) == []
+    assert dispatch(world, [QueueMessage("m", array, samples.NOW_MS, "acc_1")]) == []
     over = [one for one in world.queue.sent if one.delays]
     shards = [one for one in world.queue.sent if not one.delays]
     assert sum(len(json.loads(one.body)) if one.body[0] == "[" else 1 for one in over) == 49
     world.queue.sent.clear()
     for number, one in enumerate(shards):
-        dispatch(world, [Message(f"s{number}", one.body, samples.NOW_MS, one.group)])
+        dispatch(world, [QueueMessage(f"s{number}", one.body, samples.NOW_MS, one.group)])
     assert len(world.sender.posts) == 101
     assert world.queue.sent == []
 
@@ -172,7 +174,7 @@ def test_after_fourteen_days_it_is_dead_lettered_with_its_reason() -> None:
     [back] = world.queue.sent
     world.queue.sent.clear()
     arrived_at_ms = world.now_ms - OVER_LIMIT_ENDS_AFTER_MS - 1
-    old = Message("old", back.body, arrived_at_ms, "acc_1", delays=FEWEST_TRIES)
+    old = QueueMessage("old", back.body, arrived_at_ms, "acc_1", delays=FEWEST_TRIES)
     assert dispatch(world, [old, old._replace(id="fresh", delays=FEWEST_TRIES - 1)]) == []
     [rejected] = world.rejected.messages
     assert (rejected.message_id, rejected.reason, rejected.group) == ("old", "over_limit", "acc_1")
@@ -181,7 +183,7 @@ def test_after_fourteen_days_it_is_dead_lettered_with_its_reason() -> None:
     assert [one.delays for one in world.queue.sent] == [FEWEST_TRIES]
     # What was dead-lettered can be sent again as it is.
     world.now_ms += MINUTE_MS
-    dispatch(world, [Message("redriven", rejected.body, arrived_at_ms, "acc_1")])
+    dispatch(world, [QueueMessage("redriven", rejected.body, arrived_at_ms, "acc_1")])
     assert posted(world)[-1] == "txn_101"
 
 
@@ -192,7 +194,7 @@ def test_an_event_that_the_dead_letter_queue_does_not_take_is_not_done() -> None
     [back] = world.queue.sent
     world.rejected.refuse.add("old")
     arrived_at_ms = world.now_ms - OVER_LIMIT_ENDS_AFTER_MS - 1
-    old = Message("old", back.body, arrived_at_ms, "acc_1", delays=FEWEST_TRIES)
+    old = QueueMessage("old", back.body, arrived_at_ms, "acc_1", delays=FEWEST_TRIES)
     assert dispatch(world, [old]) == ["old"]
 
 

@@ -13,10 +13,10 @@ from support.dispatching import TimedWorld, World, event
 from support.ses_records import bare
 from webhooks.domain.delivery import Status
 from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE, read_part
-from webhooks.services.batches import OLDEST_EVENT_AGE
-from webhooks.services.fair_queueing import MOST_UNGROUPED
-from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.batches import OLDEST_EVENT_AGE
+from webhooks.services.dispatch.fair_queueing import MOST_UNGROUPED
+from webhooks.services.dispatch.leftovers import UNREAD_DELAY_SECONDS
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,16 +35,16 @@ def world() -> World:
     return made
 
 
-def messages(*numbers: int, account_id: str = "acc_1", **changes: Any) -> list[Message]:
+def messages(*numbers: int, account_id: str = "acc_1", **changes: Any) -> list[QueueMessage]:
     return [
-        Message(f"{account_id}-{one}", event(one, account_id=account_id), samples.NOW_MS)._replace(
-            **changes
-        )
+        QueueMessage(
+            f"{account_id}-{one}", event(one, account_id=account_id), samples.NOW_MS
+        )._replace(**changes)
         for one in numbers
     ]
 
 
-def dispatch(world: World, some: Sequence[Message], *, seconds: float = 60.0) -> list[str]:
+def dispatch(world: World, some: Sequence[QueueMessage], *, seconds: float = 60.0) -> list[str]:
     return world.dispatcher.dispatch(some, lambda: seconds)
 
 
@@ -67,10 +67,10 @@ def posted(world: World) -> list[str]:
     return sorted(json.loads(body)["transaction_id"] for _, body, _ in world.sender.posts)
 
 
-def come(sent: Sequence[Outgoing]) -> list[Message]:
+def come(sent: Sequence[Outgoing]) -> list[QueueMessage]:
     """Return messages as they come, of a queue that tells no groups."""
     return [
-        Message(f"again-{number}", one.body, one.arrived_at_ms or 0, tries=one.tries)
+        QueueMessage(f"again-{number}", one.body, one.arrived_at_ms or 0, tries=one.tries)
         for number, one in enumerate(sent)
     ]
 
@@ -124,7 +124,7 @@ def test_records_of_ses_are_put_back_whichever_way_they_came(world: World) -> No
     sns = {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": json.dumps(record)}
     bridge = {"detail-type": "Email Delivered", "source": "aws.ses", "detail": record}
     texts = [json.dumps(one) for one in (record, sns, bridge, [record, record])]
-    batch = [Message(f"m{n}", text, samples.NOW_MS) for n, text in enumerate(texts)]
+    batch = [QueueMessage(f"m{n}", text, samples.NOW_MS) for n, text in enumerate(texts)]
     assert dispatch(world, batch) == []
     assert world.sender.posts == []
     assert [one.group for one in world.queue.sent] == ["acc_1"] * 4
@@ -149,13 +149,13 @@ def test_a_batch_goes_back_in_one_request(world: World) -> None:
 
 def test_an_array_is_one_message_and_goes_back_by_account(world: World) -> None:
     array = "[" + ",".join(event(one) for one in range(MOST_UNGROUPED + 10)) + "]"
-    assert dispatch(world, [Message("m", array, samples.NOW_MS)]) == []
+    assert dispatch(world, [QueueMessage("m", array, samples.NOW_MS)]) == []
     assert world.queue.sent == []
     flooding = messages(*range(1000, 999 + MOST_UNGROUPED))
     dispatch(world, flooding)
     world.sender.posts.clear()
     both = f"[{event(1)},{event(2, account_id='acc_2')},{event(3)}]"
-    assert dispatch(world, [Message("both", both, samples.NOW_MS)]) == []
+    assert dispatch(world, [QueueMessage("both", both, samples.NOW_MS)]) == []
     assert posted(world) == ["txn_2"]
     [back] = world.queue.sent
     assert [one["account_id"] for one in json.loads(back.body)] == ["acc_1"] * 2
@@ -167,7 +167,7 @@ def test_what_grows_past_a_message_goes_back_in_several_and_arrives_once(world: 
     large = [event(one, data={"to": "a@example.com", "note": "é" * 20_000}) for one in range(20)]
     array = json.dumps([json.loads(one) for one in large], ensure_ascii=False)
     assert len(array.encode()) < MAX_QUEUED_BYTES
-    assert dispatch(world, [Message("m", array, samples.NOW_MS)]) == []
+    assert dispatch(world, [QueueMessage("m", array, samples.NOW_MS)]) == []
     assert world.sender.posts == []
     assert len(world.queue.sent) == 3
     assert all(one.size_bytes < MAX_QUEUED_BYTES for one in world.queue.sent)
@@ -179,7 +179,7 @@ def test_what_grows_past_a_message_goes_back_in_several_and_arrives_once(world: 
 def test_many_events_of_a_message_go_back_by_the_hundred(world: World) -> None:
     flood(world)
     array = "[" + ",".join(event(one) for one in range(2 * MOST_AT_ONCE + 1)) + "]"
-    dispatch(world, [Message("m", array, samples.NOW_MS)])
+    dispatch(world, [QueueMessage("m", array, samples.NOW_MS)])
     counts = [len(json.loads(one.body)) for one in world.queue.sent[:2]]
     assert counts == [MOST_AT_ONCE] * 2
     assert len(world.queue.sent) == 3
@@ -281,7 +281,7 @@ def test_without_time_for_a_request_none_is_made(world: World) -> None:
 def test_an_event_that_is_claimed_is_put_back_with_its_time_and_is_not_held(world: World) -> None:
     flood(world)
     text = event(1, timestamp=None)
-    dispatch(world, [Message("m", text, samples.NOW_MS)])
+    dispatch(world, [QueueMessage("m", text, samples.NOW_MS)])
     [back] = world.queue.sent
     world.now_ms += 5_000
     assert dispatch(world, come([back])) == []

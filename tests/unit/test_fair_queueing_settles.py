@@ -23,8 +23,8 @@ from webhooks.domain.delivery import Outcome
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import is_part
-from webhooks.services import fair_queueing
-from webhooks.services.reader import Message
+from webhooks.services.dispatch import fair_queueing
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +67,7 @@ class Trial:
         self.began_ms = self.world.now_ms
         for account_id, numbers in WEBHOOKS.items():
             self.world.add(*numbers, account_id=account_id)
-        self.waiting: list[tuple[int, Message]] = []
+        self.waiting: list[tuple[int, QueueMessage]] = []
         self.owners: dict[str, str] = {}
         """The account of each event, by its number."""
         self.receives: Counter[str] = Counter()
@@ -144,7 +144,7 @@ class Trial:
 
     def _take(self, one: Outgoing) -> None:
         now_ms = self.world.now_ms
-        message = Message(
+        message = QueueMessage(
             self._name(),
             one.body,
             now_ms if one.arrived_at_ms is None else one.arrived_at_ms,
@@ -168,7 +168,7 @@ class Trial:
         body = texts[0] if number == 1 else f"[{','.join(texts)}]"
         sent_ms = self.began_ms + choose([0, 0, 0, 20_000, 90_000])
         for copy_ms in choose([(0,), (0,), (0,), (0, 0), (0, 5_000)]):
-            message = Message(
+            message = QueueMessage(
                 self._name(),
                 body,
                 sent_ms + copy_ms,
@@ -235,7 +235,7 @@ def _numbers(text: str) -> set[str]:
     return set(re.findall(r"(?:txn|ses)_(\d{6})", text))
 
 
-def _most_groups(message: Message) -> int:
+def _most_groups(message: QueueMessage) -> int:
     """Return as how many messages one may go back in groups: a part goes back as none."""
     document = json.loads(message.body)
     documents = document if isinstance(document, list) else [document]

@@ -14,7 +14,7 @@ from support.service_fixture import World
 from webhooks.domain.delivery import Delivery, delivery_id
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.filing import MAX_AHEAD_MS, filed
-from webhooks.domain.intake import read_message
+from webhooks.domain.ingest import read_message
 from webhooks.domain.jobs.replay import Replay, select
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import ALL, Part, read_part, to_message

@@ -10,8 +10,8 @@ from support import samples
 from support.dispatching import World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.event import HOLD_SECONDS
-from webhooks.services.leftovers import HELD_DELAY_SECONDS
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.leftovers import HELD_DELAY_SECONDS
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,16 +36,18 @@ def world() -> World:
     return world
 
 
-def dispatch(world: World, *messages: Message) -> list[str]:
+def dispatch(world: World, *messages: QueueMessage) -> list[str]:
     return world.dispatcher.dispatch(messages, lambda: world.remaining)
 
 
-def arrived(sent: Outgoing, name: str = "again") -> Message:
+def arrived(sent: Outgoing, name: str = "again") -> QueueMessage:
     """Return what the queue makes of a message that was sent again."""
-    return Message(name, sent.body, sent.arrived_at_ms or 0, sent.group, tries=sent.tries)
+    return QueueMessage(name, sent.body, sent.arrived_at_ms or 0, sent.group, tries=sent.tries)
 
 
-def with_a_copy(world: World, first: Message, *copies: Message, outcome: Outcome = TAKEN) -> None:
+def with_a_copy(
+    world: World, first: QueueMessage, *copies: QueueMessage, outcome: Outcome = TAKEN
+) -> None:
     """Handle a message, and copies of it in other dispatchers while its attempt is made."""
     waiting = list(copies)
 
@@ -64,8 +66,8 @@ def test_a_copy_that_comes_meanwhile_is_not_sent_and_found_recorded_later(
     world: World, changes: dict[str, Any], later_ms: int
 ) -> None:
     text = samples.event_text(**changes)
-    copy = Message("copy", text, world.now_ms + later_ms, group="acc_1")
-    with_a_copy(world, Message("first", text, world.now_ms), copy)
+    copy = QueueMessage("copy", text, world.now_ms + later_ms, group="acc_1")
+    with_a_copy(world, QueueMessage("first", text, world.now_ms), copy)
     assert len(world.sender.posts) == 1
     assert world.telemetry.counts["HeldEvents"] == 1
     [sent] = world.queue.sent
@@ -81,10 +83,10 @@ def test_a_copy_that_comes_meanwhile_is_not_sent_and_found_recorded_later(
 def test_a_copy_is_delivered_where_the_first_one_never_was(world: World) -> None:
     """Its dispatcher was killed with the claim."""
     text = samples.event_text(timestamp=None)
-    killed = Message("first", text, world.now_ms)
+    killed = QueueMessage("first", text, world.now_ms)
     world.deliveries.failures.plan("get_many", True)
     assert dispatch(world, killed) == ["first"]
-    assert dispatch(world, Message("copy", text, world.now_ms + 50)) == []
+    assert dispatch(world, QueueMessage("copy", text, world.now_ms + 50)) == []
     assert world.sender.posts == []
     [sent] = world.queue.sent
     assert dispatch(world, arrived(sent)) == []
@@ -97,8 +99,8 @@ def test_a_copy_is_delivered_where_the_first_one_never_was(world: World) -> None
 def test_a_message_that_failed_before_is_not_held_by_itself(world: World) -> None:
     text = samples.event_text(timestamp=None)
     world.deliveries.failures.plan("get_many", True)
-    assert dispatch(world, Message("first", text, world.now_ms)) == ["first"]
-    again = Message("again", text, world.now_ms, tries=1)
+    assert dispatch(world, QueueMessage("first", text, world.now_ms)) == ["first"]
+    again = QueueMessage("again", text, world.now_ms, tries=1)
     assert dispatch(world, again) == []
     assert len(world.sender.posts) == 1
     assert world.queue.sent == []
@@ -107,22 +109,22 @@ def test_a_message_that_failed_before_is_not_held_by_itself(world: World) -> Non
 def test_a_suspect_is_not_held_by_the_dispatcher_that_it_ended(world: World) -> None:
     text = samples.event_text(timestamp=None)
     world.deliveries.failures.plan("get_many", True)
-    dispatch(world, Message("first", text, world.now_ms))
-    assert dispatch(world, Message("suspect", text, world.now_ms, suspicions=2)) == []
+    dispatch(world, QueueMessage("first", text, world.now_ms))
+    assert dispatch(world, QueueMessage("suspect", text, world.now_ms, suspicions=2)) == []
     assert len(world.sender.posts) == 1
 
 
 def test_a_copy_that_comes_after_the_hold_is_found_recorded_at_once(world: World) -> None:
     text = samples.event_text(timestamp=None)
-    assert dispatch(world, Message("first", text, world.now_ms)) == []
+    assert dispatch(world, QueueMessage("first", text, world.now_ms)) == []
     world.now_ms += HOLD_SECONDS * 1000
-    assert dispatch(world, Message("copy", text, world.now_ms)) == []
+    assert dispatch(world, QueueMessage("copy", text, world.now_ms)) == []
     assert (len(world.sender.posts), world.queue.sent) == (1, [])
 
 
 def test_two_copies_in_one_batch_are_one(world: World) -> None:
     text = samples.event_text(timestamp=None)
-    messages = [Message(name, text, world.now_ms) for name in ("one", "two")]
+    messages = [QueueMessage(name, text, world.now_ms) for name in ("one", "two")]
     assert dispatch(world, *messages) == []
     assert (len(world.sender.posts), world.queue.sent) == (1, [])
 
@@ -130,8 +132,8 @@ def test_two_copies_in_one_batch_are_one(world: World) -> None:
 def test_of_an_array_only_the_event_that_is_held_waits(world: World) -> None:
     held = samples.event_text(id="held", transaction_id="txn_held")
     new = samples.event_text(id="new", transaction_id="txn_new")
-    copy = Message("copy", f"[{new},{held}]", world.now_ms)
-    with_a_copy(world, Message("first", held, world.now_ms), copy)
+    copy = QueueMessage("copy", f"[{new},{held}]", world.now_ms)
+    with_a_copy(world, QueueMessage("first", held, world.now_ms), copy)
     assert {headers["webhook-id"] for _, _, headers in world.sender.posts} == {"held", "new"}
     assert len(world.sender.posts) == 2
     [sent] = world.queue.sent
@@ -141,8 +143,8 @@ def test_of_an_array_only_the_event_that_is_held_waits(world: World) -> None:
 
 def test_a_first_attempt_that_fails_is_retried_by_its_schedule_alone(world: World) -> None:
     text = samples.event_text(timestamp=None)
-    copy = Message("copy", text, world.now_ms + 50)
-    with_a_copy(world, Message("first", text, world.now_ms), copy, outcome=REFUSED)
+    copy = QueueMessage("copy", text, world.now_ms + 50)
+    with_a_copy(world, QueueMessage("first", text, world.now_ms), copy, outcome=REFUSED)
     world.sender.answer = None
     assert dispatch(world, arrived(world.queue.sent[0])) == []
     assert len(world.sender.posts) == 1
@@ -155,7 +157,9 @@ def test_an_event_whose_id_fixes_its_time_costs_no_claim_and_may_be_sent_twice(
     """As each record of SES: a claim would be a write more for every plain delivery."""
     text = samples.event_text()
     with_a_copy(
-        world, Message("first", text, world.now_ms), Message("copy", text, world.now_ms + 50)
+        world,
+        QueueMessage("first", text, world.now_ms),
+        QueueMessage("copy", text, world.now_ms + 50),
     )
     assert len(world.sender.posts) == 2
     (_, one, first), (_, two, second) = world.sender.posts

@@ -22,9 +22,9 @@ from webhooks.domain.host_turns import (
     line_ms,
 )
 from webhooks.domain.resending import ASKED
-from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.services.dispatch.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.services.dispatch.messages import QueueMessage
 from webhooks.services.host_limits import PACED_ENDS_AFTER_MS, Turns
-from webhooks.services.reader import Message
 
 RATE = 20
 UNASKED = 10
@@ -39,14 +39,14 @@ def made(rate: int = RATE, webhooks: int = 1, host: str = "shop.example.com") ->
     return world
 
 
-def messages(count: int, first: int = 0, **changes: object) -> list[Message]:
+def messages(count: int, first: int = 0, **changes: object) -> list[QueueMessage]:
     return [
-        Message(f"m{one}", event(one, **changes), samples.NOW_MS, "acc_1")
+        QueueMessage(f"m{one}", event(one, **changes), samples.NOW_MS, "acc_1")
         for one in range(first, first + count)
     ]
 
 
-def dispatch(world: World, some: list[Message]) -> None:
+def dispatch(world: World, some: list[QueueMessage]) -> None:
     assert world.dispatcher.dispatch(some, lambda: 60.0) == []
 
 
@@ -102,7 +102,7 @@ def test_what_is_above_the_rate_comes_again_in_its_turn_and_only_that() -> None:
     world = made(webhooks=5)
     world.add(9, account_id="acc_2", url="https://shop.example.com/")
     some = messages(20)
-    other = Message("other", event(99, account_id="acc_2"), samples.NOW_MS, "acc_2")
+    other = QueueMessage("other", event(99, account_id="acc_2"), samples.NOW_MS, "acc_2")
     dispatch(world, [*some, other])
     # Ten are unasked, a second's turns are at once.
     assert len(world.sender.posts) == UNASKED + RATE + 1
@@ -123,7 +123,7 @@ def test_what_has_its_turn_is_not_counted_again() -> None:
     world = made(webhooks=5)
     dispatch(world, messages(20))
     again = [
-        Message(f"a{number}", one.body, samples.NOW_MS, one.group, paced=one.paced)
+        QueueMessage(f"a{number}", one.body, samples.NOW_MS, one.group, paced=one.paced)
         for number, one in enumerate(world.queue.sent)
     ]
     world.queue.sent.clear()
@@ -139,7 +139,7 @@ def test_an_account_of_its_own_has_a_line_of_its_own_and_so_has_a_host() -> None
     world.add(3, account_id="acc_2", url="https://shop.example.com/")
     mine = messages(60)
     theirs = [
-        Message(f"t{one}", event(one, account_id="acc_2"), samples.NOW_MS, "acc_2")
+        QueueMessage(f"t{one}", event(one, account_id="acc_2"), samples.NOW_MS, "acc_2")
         for one in range(12)
     ]
     dispatch(world, [*mine, *theirs])
@@ -180,7 +180,7 @@ def test_a_line_that_is_too_long_is_asked_again_later() -> None:
     # For no longer than a message may stay: then it is sent.
     arrived = now_ms - PACED_ENDS_AFTER_MS - 1
     part = json.loads(back.body) | {"arrived_at_ms": arrived}
-    dispatch(world, [Message("old", json.dumps(part), arrived, "acc_1", paced=back.paced)])
+    dispatch(world, [QueueMessage("old", json.dumps(part), arrived, "acc_1", paced=back.paced)])
     assert len(world.sender.posts) == UNASKED + 1
     # An old message that never asked is an operator's redrive.
     world.queue.sent.clear()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.intake import Message, read_message
+from webhooks.domain.ingest import ParsedMessage, read_message
 from webhooks.domain.ses import SesAccounts
 
 SES = Path(__file__).parents[1] / "data" / "ses"
@@ -32,7 +32,7 @@ REASONS = {
 }
 
 
-def read(text: str, account_id: str | None = None) -> Message:
+def read(text: str, account_id: str | None = None) -> ParsedMessage:
     return read_message(
         text,
         sent_at_ms=SENT_AT_MS,
@@ -42,7 +42,7 @@ def read(text: str, account_id: str | None = None) -> Message:
 
 
 def in_sns(text: str) -> str:
-    return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": text})
+    return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "ParsedMessage": text})
 
 
 def reason(text: str) -> str:
@@ -85,14 +85,14 @@ def test_an_api_key_gives_the_account_of_either_kind() -> None:
 
 @pytest.mark.parametrize("text", [VALIDATION, in_sns(VALIDATION)])
 def test_sess_notice_about_a_topic_is_dropped(text: str) -> None:
-    assert read(text) == Message((), ("topic_validation",))
+    assert read(text) == ParsedMessage((), ("topic_validation",))
 
 
 @pytest.mark.parametrize("detail", [{"state": "DISABLED"}, None])
 def test_what_else_ses_puts_on_the_bus_is_dropped(detail: dict[str, str] | None) -> None:
     text = json.dumps({"detail-type": "Sending Status Disabled", "source": "aws.ses"})
     record = json.loads(text) | {"detail": detail}
-    assert read(json.dumps(record)) == Message((), ("Sending Status Disabled",))
+    assert read(json.dumps(record)) == ParsedMessage((), ("Sending Status Disabled",))
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,21 @@ def test_what_else_ses_puts_on_the_bus_is_dropped(detail: dict[str, str] | None)
         ('{"eventType": "user.created"}', "invalid_field"),
         ('{"event": "email.sent", "eventType": "Send", "account_id": "a"}', "invalid_field"),
         ('{"event": "email.sent"}', "no_account"),
-        ('{"Type": "SubscriptionConfirmation", "Message": "You have chosen"}', "unknown_event"),
+        (
+            '{"Type": "SubscriptionConfirmation", "ParsedMessage": "You have chosen"}',
+            "unknown_event",
+        ),
         (in_sns("hello"), "not_json"),
         (in_sns(in_sns("hello")), "not_json"),
-        ('{"Type": "SubscriptionConfirmation", "Token": "a", "Message": "You"}', "confirmation"),
-        ('{"Type": ["SubscriptionConfirmation"], "Token": "a", "Message": "You"}', "unknown_event"),
-        ('{"Type": {}, "Message": []}', "unknown_event"),
+        (
+            '{"Type": "SubscriptionConfirmation", "Token": "a", "ParsedMessage": "You"}',
+            "confirmation",
+        ),
+        (
+            '{"Type": ["SubscriptionConfirmation"], "Token": "a", "ParsedMessage": "You"}',
+            "unknown_event",
+        ),
+        ('{"Type": {}, "ParsedMessage": []}', "unknown_event"),
         (json.dumps(NATIVE | {"data": {"to": "a" * 65_536}}), "too_large"),
     ],
     ids=lambda value: value[:40],

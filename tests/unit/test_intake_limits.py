@@ -10,7 +10,7 @@ import pytest
 from webhooks.domain import ses_record
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES
-from webhooks.domain.intake import (
+from webhooks.domain.ingest import (
     MAX_MESSAGE_BYTES,
     MAX_REFUSALS,
     MIN_COUNTED_BYTES,
@@ -21,13 +21,13 @@ from webhooks.domain.ses import SesAccounts
 from webhooks.domain.ses_record import MAX_RECIPIENTS
 
 if TYPE_CHECKING:
-    from webhooks.domain.intake import Message
+    from webhooks.domain.ingest import ParsedMessage
 
 SENT_AT_MS = 1766313000123
 TIME = "2025-12-21T10:30:00.000Z"
 
 
-def read(document: object) -> Message:
+def read(document: object) -> ParsedMessage:
     text = document if isinstance(document, str) else json.dumps(document)
     return read_message(text, sent_at_ms=SENT_AT_MS, ses_accounts=SesAccounts())
 

@@ -15,7 +15,7 @@ from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit, Health
 from webhooks.domain.shard import MAX_QUEUED_BYTES
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def test_a_postponed_delivery_is_all_that_goes_back_and_its_message_is_done(
 def test_it_keeps_its_arrival_its_group_and_its_tries(world: TimedWorld) -> None:
     world.add(*range(1, 41))
     world.slow(world.sender, "post", 1.0)
-    message = Message(
+    message = QueueMessage(
         "m0", event(1, timestamp=None), world.now_ms - 5_000, group="other", tries=3, suspicions=1
     )
     assert world.invoke([message]) == []

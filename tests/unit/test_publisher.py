@@ -16,7 +16,7 @@ from webhooks.adapters.sqs import MAX_BATCH_BYTES
 from webhooks.domain import payload
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
 from webhooks.domain.event import MAX_BODY_BYTES, accept
-from webhooks.domain.intake import read_message
+from webhooks.domain.ingest import read_message
 from webhooks.domain.ses import SesAccounts
 from webhooks.services.publisher import Publisher
 

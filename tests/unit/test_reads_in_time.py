@@ -11,7 +11,7 @@ from support import samples
 from support.dispatching import TimedWorld, assert_each_got_each_event_once, event
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ses import SesAccounts
-from webhooks.services.leftovers import UNREAD_DELAY_SECONDS
+from webhooks.services.dispatch.leftovers import UNREAD_DELAY_SECONDS
 
 if TYPE_CHECKING:
     from webhooks.domain.event import Event, EventClaim, Holder

@@ -23,7 +23,7 @@ from support.ses_records import (
     with_odd,
 )
 from webhooks.domain.event import EventType
-from webhooks.domain.intake import Message
+from webhooks.domain.ingest import ParsedMessage
 from webhooks.domain.ses import SesAccounts, to_events
 
 IDS: dict[str, dict[str, Any]] = json.loads((DATA / "ses_event_ids.json").read_text("utf-8"))
@@ -49,7 +49,7 @@ def test_a_record_becomes_what_is_expected_of_it(name: str) -> None:
     message = read(text_of(name))
     assert not message.refusals
     if "ignored" in expected:
-        assert message == Message(ignored_types=(expected["ignored"],))
+        assert message == ParsedMessage(ignored_types=(expected["ignored"],))
         return
     found = [told(event) for event in message.events]
     wanted = expected["events"]
@@ -249,7 +249,7 @@ def test_who_unsubscribes_is_told_and_who_subscribes_is_not(
     record["subscription"] |= {"newTopicPreferences": new, "oldTopicPreferences": old}
     message = read(json.dumps(record))
     if told_of is None:
-        assert message == Message(ignored_types=("Subscription",))
+        assert message == ParsedMessage(ignored_types=("Subscription",))
         return
     subscription = json.loads(message.events[0].body)["data"]["subscription"]
     assert subscription == {

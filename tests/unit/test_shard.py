@@ -17,7 +17,7 @@ from webhooks.adapters.sqs import MAX_BATCH_BYTES
 from webhooks.domain.arrays import array_texts, joined
 from webhooks.domain.errors import InvalidEventError
 from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, compose
-from webhooks.domain.intake import Message, read_message
+from webhooks.domain.ingest import ParsedMessage, read_message
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.ses import SesAccounts
 from webhooks.domain.shard import (
@@ -40,7 +40,7 @@ def event(**changes: Any) -> Event:
     return accept(parse(samples.event_text(**changes)), sent_at_ms=samples.NOW_MS)
 
 
-def read(text: str, account_id: str | None = None) -> Message:
+def read(text: str, account_id: str | None = None) -> ParsedMessage:
     return read_message(
         text, sent_at_ms=SENT_AT_MS, ses_accounts=SesAccounts(), account_id=account_id
     )
@@ -51,9 +51,9 @@ def document(**changes: Any) -> dict[str, Any]:
     return {**written, **changes}
 
 
-def of(*parts: Part) -> Message:
+def of(*parts: Part) -> ParsedMessage:
     events = tuple(part.event for part in parts)
-    return Message(events, parts=parts, places=tuple(range(len(parts))))
+    return ParsedMessage(events, parts=parts, places=tuple(range(len(parts))))
 
 
 def reason(text: str) -> str:
@@ -169,7 +169,7 @@ def test_bytes_that_are_not_in_the_contracts_form_are_refused(
 
 def test_a_shard_is_none_inside_another_envelope_or_with_the_account_of_a_key() -> None:
     text = json.dumps(document())
-    assert reason(json.dumps({"Type": "Notification", "Message": text})) == "unknown_event"
+    assert reason(json.dumps({"Type": "Notification", "ParsedMessage": text})) == "unknown_event"
     with pytest.raises(InvalidEventError, match="event: must be one of"):
         read(text, account_id="acc_1")
 
@@ -238,7 +238,7 @@ def test_of_several_parts_only_what_is_wrong_is_refused() -> None:
 
 def test_parts_among_events_through_sns_and_through_the_api_are_none() -> None:
     text = several(*[Part(event(), SHARD, samples.NOW_MS)] * 2)
-    envelope = json.dumps({"Type": "Notification", "MessageId": "1", "Message": text})
+    envelope = json.dumps({"Type": "Notification", "MessageId": "1", "ParsedMessage": text})
     among = json.dumps([*json.loads(text), samples.event_document()])
     assert (len(read(among).events), len(read(among).refusals)) == (1, 2)
     for message in (read(envelope), read(text, account_id="acc_1")):

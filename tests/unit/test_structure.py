@@ -167,7 +167,7 @@ def test_a_cycle_of_packages_is_seen_where_their_modules_have_none() -> None:
     edges = imports(
         {
             "webhooks.domain.event": "",
-            "webhooks.domain.intake": "import webhooks.ports.clock",
+            "webhooks.domain.ingest": "import webhooks.ports.clock",
             "webhooks.ports.clock": "import webhooks.domain.event",
         }
     )

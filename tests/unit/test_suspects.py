@@ -12,7 +12,7 @@ from support.batching import KilledError, Queue, broken, event, fail, handle, po
 from support.service_fixture import World
 from webhooks.domain.delivery import Outcome
 from webhooks.domain.resending import Outgoing
-from webhooks.services.batches import (
+from webhooks.services.dispatch.batches import (
     MOST_SUSPICIONS,
     SECONDS_FOR_ONE_MESSAGE,
 )
@@ -20,7 +20,7 @@ from webhooks.services.batches import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from webhooks.services.reader import Message
+    from webhooks.services.dispatch.messages import QueueMessage
 
 NOW_MS = samples.NOW_MS
 
@@ -159,7 +159,7 @@ def test_a_message_that_kills_its_dispatcher_takes_no_other_with_it(
     texts = [f"txn_{number}" for number in range(killers)]
     dispatch = world.dispatcher.dispatch
 
-    def doomed(messages: Sequence[Message], remaining_seconds: Any) -> list[str]:
+    def doomed(messages: Sequence[QueueMessage], remaining_seconds: Any) -> list[str]:
         if any(json.loads(one.body)["transaction_id"] in texts for one in messages):
             raise KilledError
         return dispatch(messages, remaining_seconds)

@@ -10,7 +10,7 @@ from support import samples
 from support.dispatching import World
 from webhooks.domain.event import accept
 from webhooks.domain.shard import ALL, Part, to_message
-from webhooks.services.unwanted import MAX_LINES
+from webhooks.services.dispatch.unwanted import MAX_LINES
 
 
 @pytest.fixture

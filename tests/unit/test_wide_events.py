@@ -13,7 +13,7 @@ from support.service_fixture import World
 from webhooks.domain import shard
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS, Part, to_message
-from webhooks.services.reader import Message
+from webhooks.services.dispatch.messages import QueueMessage
 
 WIDE = 3 * SHARD_WEBHOOKS + MOST_AT_ONCE + 1
 
@@ -213,7 +213,7 @@ def test_the_latency_of_a_shard_is_from_the_events_own_arrival(world: World) -> 
     world.send(samples.event_text())
     [first, *_] = shards(world)
     world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=40)
-    message = Message("m0", first, world.now_ms + 900)
+    message = QueueMessage("m0", first, world.now_ms + 900)
     world.now_ms += 1_000
     assert world.dispatcher.dispatch([message], lambda: 60.0) == []
     assert world.telemetry.times == {"DeliveryLatency": [1_040] * SHARD_WEBHOOKS}

@@ -22,7 +22,7 @@ from support.releases import Releases, both_releases
 from support.ses_records import ACCOUNTS
 from webhooks.adapters.sqs import SQSEventQueue
 from webhooks.domain.delivery import FailureReason, SignedWith, delivery_id
-from webhooks.domain.intake import read_message
+from webhooks.domain.ingest import read_message
 from webhooks.domain.resending import Outgoing
 from webhooks.domain.shard import Part, to_messages
 

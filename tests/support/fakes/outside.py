@@ -15,7 +15,7 @@ from webhooks.ports import KeptEventsPage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.ingest import RejectedMessage
     from webhooks.domain.operational_event import OperationalEvent
     from webhooks.domain.resending import Outgoing
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
-    from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.ingest import RejectedMessage
     from webhooks.domain.resending import Outgoing
 
 MAX_BATCH_ENTRIES = 10

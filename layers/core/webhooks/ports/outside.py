@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from webhooks.domain.delivery import Outcome
-    from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.ingest import RejectedMessage
     from webhooks.domain.operational_event import KeptEventKey, OperationalEvent
     from webhooks.domain.resending import Outgoing
 

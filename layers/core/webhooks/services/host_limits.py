@@ -17,7 +17,7 @@ from webhooks.domain.host_turns import AT_ONCE_SECONDS, Bucket, delays, line_ms,
 from webhooks.domain.resending import ASKED, HAS_TURN
 from webhooks.services.concurrency import submit_all
 from webhooks.services.deadline import NoTimeLeftError
-from webhooks.services.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.services.dispatch.event_limits import LONGEST_DELAY_SECONDS
 from webhooks.services.failures import log_failure
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import HostTurns, Telemetry
     from webhooks.services.deadline import Deadline
-    from webhooks.services.leftovers import Leftovers
-    from webhooks.services.reader import Read
-    from webhooks.services.work import Work
+    from webhooks.services.dispatch.leftovers import Leftovers
+    from webhooks.services.dispatch.messages import DeliveryTask, ReceivedEvent
 
 PACED_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
 """A delivery that asked for a turn before and whose event arrived so long ago is sent at once."""
@@ -81,11 +80,11 @@ class HostLimits:
 
     def paced(
         self,
-        works: Sequence[Work],
+        tasks: Sequence[DeliveryTask],
         threads: Executor,
         deadline: Deadline,
         leftovers: Leftovers,
-    ) -> list[Work]:
+    ) -> list[DeliveryTask]:
         """Return the deliveries to attempt now; the others come again in their turn.
 
         Only what will be attempted counts. Where the line cannot be had, or there is no time for
@@ -93,24 +92,24 @@ class HostLimits:
         more writes than DynamoDB takes of one item.
         """
         if not self._rate:
-            return list(works)
-        lines: defaultdict[Line, list[Work]] = defaultdict(list)
-        for work in works:
-            if self._counts(work):
-                lines[Line(work.account_id, host_of(work.destination.webhook.url))].append(work)
+            return list(tasks)
+        lines: defaultdict[Line, list[DeliveryTask]] = defaultdict(list)
+        for task in tasks:
+            if self._counts(task):
+                lines[Line(task.account_id, host_of(task.destination.webhook.url))].append(task)
         now = self._clock()
-        missing: dict[Line, list[Work]] = {}
+        missing: dict[Line, list[DeliveryTask]] = {}
         for line, some in lines.items():
             unasked = self._bucket(line, now).take(len(some), self._rate, now)
             if unasked < len(some):
                 missing[line] = some[unasked:]
         waiting = self._waiting(missing, threads, deadline, now)
-        for work, (seconds, paced) in waiting.values():
-            leftovers.add_in_turn(work, seconds, paced)
+        for task, (seconds, paced) in waiting.values():
+            leftovers.add_in_turn(task, seconds, paced)
         if waiting:
             self._telemetry.count("PacedDeliveries", len(waiting))
-            self._tell(work for work, _ in waiting.values())
-        return [work for work in works if id(work) not in waiting]
+            self._tell(task for task, _ in waiting.values())
+        return [task for task in tasks if id(task) not in waiting]
 
     def turns(self, account_id: str, url: str, count: int) -> Turns:
         """Take turns for a job's next step, which sends up to `count` requests to a url's host.
@@ -136,29 +135,29 @@ class HostLimits:
             return Turns(unasked + further)
         return Turns(unasked, 0.0 if unasked else 1.0 + self._random())
 
-    def _counts(self, work: Work) -> bool:
-        webhook = work.destination.webhook
-        if work.stored is not None or not webhook.active:
+    def _counts(self, task: DeliveryTask) -> bool:
+        webhook = task.destination.webhook
+        if task.stored is not None or not webhook.active:
             return False
         if webhook.health.paused_until_ms(int(self._clock() * _MILLISECONDS)) is not None:
             return False
-        return webhook.health.circuit is not Circuit.OPEN and not self._passes(work.read)
+        return webhook.health.circuit is not Circuit.OPEN and not self._passes(task.received)
 
-    def _passes(self, read: Read) -> bool:
+    def _passes(self, received: ReceivedEvent) -> bool:
         """Tell whether a delivery has its turn, or has asked for one for too long."""
-        if read.message.paced != ASKED:
-            return read.message.paced == HAS_TURN
-        age_ms = self._clock() * _MILLISECONDS - read.arrived_at_ms
+        if received.message.paced != ASKED:
+            return received.message.paced == HAS_TURN
+        age_ms = self._clock() * _MILLISECONDS - received.arrived_at_ms
         return age_ms > PACED_ENDS_AFTER_MS
 
     def _waiting(
         self,
-        missing: Mapping[Line, Sequence[Work]],
+        missing: Mapping[Line, Sequence[DeliveryTask]],
         threads: Executor,
         deadline: Deadline,
         now: float,
-    ) -> dict[int, tuple[Work, tuple[int, int]]]:
-        """Return the works that wait, each with its delay and with what it comes."""
+    ) -> dict[int, tuple[DeliveryTask, tuple[int, int]]]:
+        """Return the tasks that wait, each with its delay and with what it comes."""
         now_ms = int(now * _MILLISECONDS)
         # With a low rate one batch may be a longer line than a message may wait here.
         most = max(1, self._rate * LONGEST_DELAY_SECONDS // 2)
@@ -173,11 +172,11 @@ class HostLimits:
                 least_ms=line_ms(lot(self._rate), self._rate),
             )
 
-        waiting: dict[int, tuple[Work, tuple[int, int]]] = {}
+        waiting: dict[int, tuple[DeliveryTask, tuple[int, int]]] = {}
         lines = list(missing)
         reserved = submit_all(threads, deadline.in_time(reserve), lines)
         for line, one in zip(lines, reserved, strict=True):
-            works, error, bucket = missing[line], one.exception(), self._bucket(line, now)
+            tasks, error, bucket = missing[line], one.exception(), self._bucket(line, now)
             if isinstance(error, NoTimeLeftError):
                 continue
             if error is not None:
@@ -187,21 +186,21 @@ class HostLimits:
                 left_seconds = bucket.line_until - now
                 if left_seconds < AT_ONCE_SECONDS:
                     continue
-                found = [self._asks_again(left_seconds)] * len(works)
+                found = [self._asks_again(left_seconds)] * len(tasks)
             else:
-                found = self._delays(one.result(), len(works), most, now_ms)
+                found = self._delays(one.result(), len(tasks), most, now_ms)
                 bucket.line_until = now + max(seconds for seconds, _ in found)
                 if one.result() == now_ms:
-                    bucket.keep(max(0, lot(self._rate) - len(works)), now)
-            for work, (seconds, paced) in zip(works, found, strict=True):
+                    bucket.keep(max(0, lot(self._rate) - len(tasks)), now)
+            for task, (seconds, paced) in zip(tasks, found, strict=True):
                 if seconds:
-                    waiting[id(work)] = work, (seconds, paced)
+                    waiting[id(task)] = task, (seconds, paced)
         return waiting
 
     def _delays(
         self, first_ms: int | None, count: int, most: int, now_ms: int
     ) -> list[tuple[int, int]]:
-        """Return the delay of each work: up to `most` have turns, the others ask again."""
+        """Return the delay of each task: up to `most` have turns, the others ask again."""
         if first_ms is None:
             # The line is longer than a message may wait here.
             return [self._asks_again(LONGEST_DELAY_SECONDS)] * count
@@ -210,7 +209,7 @@ class HostLimits:
         return [(one, HAS_TURN) for one in turns] + further
 
     def _asks_again(self, seconds: float) -> tuple[int, int]:
-        """Return how works ask again within so many seconds, at different times."""
+        """Return how tasks ask again within so many seconds, at different times."""
         return max(1, int(seconds * (1 - self._random() / 2))), ASKED
 
     def _bucket(self, line: Line, now: float) -> Bucket:
@@ -220,10 +219,10 @@ class HostLimits:
             self._buckets.popitem(last=False)
         return bucket
 
-    def _tell(self, works: Iterable[Work]) -> None:
+    def _tell(self, tasks: Iterable[DeliveryTask]) -> None:
         """Log each account once a minute and process."""
         now = self._clock()
-        for account_id in dict.fromkeys(work.account_id for work in works):
+        for account_id in dict.fromkeys(task.account_id for task in tasks):
             if now - self._told.get(account_id, 0.0) >= _SAME_LOG_SECONDS:
                 self._told = {
                     name: at for name, at in self._told.items() if now - at < _SAME_LOG_SECONDS

@@ -11,10 +11,10 @@ from webhooks.wiring.base import Base
 
 if TYPE_CHECKING:
     from webhooks.ports import RejectedMessages, Sender
-    from webhooks.services.batches import Batches
     from webhooks.services.deliverer import Deliverer
-    from webhooks.services.dispatcher import Dispatcher
-    from webhooks.services.event_limits import EventLimits
+    from webhooks.services.dispatch.batches import Batches
+    from webhooks.services.dispatch.dispatcher import Dispatcher
+    from webhooks.services.dispatch.event_limits import EventLimits
     from webhooks.services.host_limits import HostLimits
     from webhooks.services.redriver import Redriver
     from webhooks.services.retrier import Retrier
@@ -30,7 +30,7 @@ class SendingServices(Base):
     def batches(self) -> Batches:
         """What handles the batches of the events queue."""
         from webhooks.adapters.sqs import SQSReceivedMessages
-        from webhooks.services.batches import Batches
+        from webhooks.services.dispatch.batches import Batches
 
         return Batches(
             dispatcher=self.dispatcher,
@@ -46,7 +46,7 @@ class SendingServices(Base):
     def dispatcher(self) -> Dispatcher:
         """What attempts the deliveries of event messages."""
         from webhooks.adapters.dynamodb.ses_accounts import DynamoDBSesAccountStore
-        from webhooks.services.dispatcher import Dispatcher
+        from webhooks.services.dispatch.dispatcher import Dispatcher
         from webhooks.services.ses_accounts import KeptSesAccounts
 
         settings = self.settings
@@ -75,7 +75,7 @@ class SendingServices(Base):
     @cached_property
     def _event_limits(self) -> EventLimits:
         from webhooks.adapters.dynamodb.rate_limits import DynamoDBRateLimitStore
-        from webhooks.services.event_limits import EventLimits
+        from webhooks.services.dispatch.event_limits import EventLimits
 
         return EventLimits(
             DynamoDBRateLimitStore(self._dynamodb, self.settings.deliveries_table),

@@ -41,7 +41,7 @@ class Refusal(NamedTuple):
     body: str | None = None
 
 
-class Message(NamedTuple):
+class ParsedMessage(NamedTuple):
     """What a message came to: its events, or the types of SES records that are dropped and counted.
 
     With `parts` each event is for some of its account's webhooks only, as its part says. An
@@ -123,9 +123,9 @@ class _Found:
             self._room = -1
             self.refusals = [Refusal(self.refusals[0].error)]
 
-    def message(self, parts: Sequence[Part] = ()) -> Message:
+    def message(self, parts: Sequence[Part] = ()) -> ParsedMessage:
         """Return all that was found, in order."""
-        return Message(
+        return ParsedMessage(
             tuple(self.events),
             tuple(self.ignored_types),
             tuple(parts),
@@ -144,7 +144,7 @@ class _Found:
 
 
 _KINDS = ses.DISCRIMINATORS | {"event", "Type"}
-_TOPIC_VALIDATION = Message(ignored_types=("topic_validation",))
+_TOPIC_VALIDATION = ParsedMessage(ignored_types=("topic_validation",))
 
 
 def read_message(
@@ -155,7 +155,7 @@ def read_message(
     account_id: str | None = None,
     ses_headers: Sequence[str] = (),
     first_times: Mapping[int, int] | None = None,
-) -> Message:
+) -> ParsedMessage:
     """Read a message: an event (contract 2.4), an SES record, or an array of these.
 
     Each bare or in SNS's envelope. Or parts of a message, as dispatchers send them to each other:
@@ -172,7 +172,7 @@ def read_message(
     found = _Found(text)
     if account_id is None and is_part(document):
         part = read_part(document, sent_at_ms=sent_at_ms)
-        return Message((part.event,), parts=(part,), places=(0,))
+        return ParsedMessage((part.event,), parts=(part,), places=(0,))
     if account_id is None and _is_array_of_parts(document):
         return _of_parts(document, found, sent_at_ms)
     document = ses.unwrap(document)
@@ -219,7 +219,9 @@ def _is_array_of_parts(document: object) -> TypeGuard[list[dict[str, object]]]:
     return isinstance(document, list) and bool(document) and all(map(is_part, document))
 
 
-def _of_parts(documents: Sequence[Mapping[str, object]], found: _Found, sent_at_ms: int) -> Message:
+def _of_parts(
+    documents: Sequence[Mapping[str, object]], found: _Found, sent_at_ms: int
+) -> ParsedMessage:
     """Read an array of parts, each of which is refused by itself.
 
     Their bodies are in the message as they are, so that they become no more than it has room for.

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.health import Circuit
-from webhooks.services.aftermath import Owner
 from webhooks.services.concurrency import run_inline, submit_all
+from webhooks.services.dispatch.aftermath import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.domain.webhook import Destination, Webhook
+    from webhooks.services.dispatch.messages import DeliveryTask
     from webhooks.services.health import WebhookHealthService
-    from webhooks.services.work import Work
 
 Handled = Future["Delivery | None"]
 
 
 class _Held(NamedTuple):
-    """A work, and the future of what it comes to."""
+    """A task, and the future of what it comes to."""
 
-    work: Work
+    task: DeliveryTask
     handled: Handled
 
 
 @dataclass(slots=True)
 class _Line:
-    """The works of one webhook on probation: those to come, and what the present wave came to."""
+    """The tasks of one webhook on probation: those to come, and what the present wave came to."""
 
     webhook: Webhook
     left: list[_Held] = field(default_factory=list)
@@ -49,7 +49,7 @@ class _Line:
 
 
 class Waves:
-    """Begins works; of a webhook on probation one, then twice as many each time.
+    """Begins tasks; of a webhook on probation one, then twice as many each time.
 
     Each wave is reported to the webhook's health before the next one. Where that finds the webhook
     down, what is left is handled as for any webhook that is down. No thread waits for another.
@@ -58,7 +58,7 @@ class Waves:
     def __init__(
         self,
         *,
-        handle: Callable[[Work], Delivery | None],
+        handle: Callable[[DeliveryTask], Delivery | None],
         health: WebhookHealthService,
         threads: Executor,
     ) -> None:
@@ -68,20 +68,20 @@ class Waves:
         self._threads = threads
         self._lines: dict[Owner, _Line] = {}
 
-    def begin(self, works: Sequence[Work]) -> dict[Handled, Work]:
-        """Begin works, in their order; returns the future of each. A cancelled one is not begun."""
-        held: defaultdict[Owner, list[Work]] = defaultdict(list)
-        at_once: list[Work] = []
-        for work in works:
-            if work.destination.webhook.health.on_probation:
-                held[Owner(work.account_id, work.webhook_id)].append(work)
+    def begin(self, tasks: Sequence[DeliveryTask]) -> dict[Handled, DeliveryTask]:
+        """Begin tasks, in their order; returns the future of each. A cancelled one is not begun."""
+        held: defaultdict[Owner, list[DeliveryTask]] = defaultdict(list)
+        at_once: list[DeliveryTask] = []
+        for task in tasks:
+            if task.destination.webhook.health.on_probation:
+                held[Owner(task.account_id, task.webhook_id)].append(task)
             else:
-                at_once.append(work)
-        running: dict[Handled, Work] = {}
-        for owner, its_works in held.items():
-            line = _Line(its_works[0].destination.webhook)
-            line.left = [_Held(work, Future()) for work in its_works]
-            running |= {one.handled: one.work for one in line.left}
+                at_once.append(task)
+        running: dict[Handled, DeliveryTask] = {}
+        for owner, its_tasks in held.items():
+            line = _Line(its_tasks[0].destination.webhook)
+            line.left = [_Held(task, Future()) for task in its_tasks]
+            running |= {one.handled: one.task for one in line.left}
             self._lines[owner] = line
             self._next(line)
         begun = submit_all(self._threads, self._handle, at_once)
@@ -100,13 +100,13 @@ class Waves:
         line.running = len(wave)
         for one in wave:
             if line.waits:
-                one.work.destination = _down(one.work)
+                one.task.destination = _down(one.task)
             self._threads.submit(self._work, line, one)
 
     def _work(self, line: _Line, one: _Held) -> None:
         came_to = None
         if one.handled.set_running_or_notify_cancel():
-            came_to = run_inline(self._handle, one.work)
+            came_to = run_inline(self._handle, one.task)
         with line.lock:
             if came_to is not None:
                 line.done.append((one, came_to))
@@ -146,8 +146,8 @@ def _hand_over(came_to: Future[Delivery | None], handled: Handled) -> None:
         handled.set_result(came_to.result())
 
 
-def _down(work: Work) -> Destination:
+def _down(task: DeliveryTask) -> Destination:
     """Return a work's destination as its health has become."""
-    webhook = work.destination.webhook
+    webhook = task.destination.webhook
     health = replace(webhook.health, circuit=Circuit.OPEN)
-    return replace(work.destination, webhook=replace(webhook, health=health))
+    return replace(task.destination, webhook=replace(webhook, health=health))

@@ -11,15 +11,15 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from webhooks.domain.shard import ALL, MOST_AT_ONCE, Part, to_messages
-from webhooks.services.requeue import empty_copy
+from webhooks.services.dispatch.requeue import empty_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from webhooks.domain.resending import Outgoing
     from webhooks.ports import Telemetry
-    from webhooks.services.reader import Read
-    from webhooks.services.requeue import Requeue
+    from webhooks.services.dispatch.messages import ReceivedEvent
+    from webhooks.services.dispatch.requeue import Requeue
 
 MOST_UNGROUPED = 30
 """Messages without a group that a process delivers of an account in a minute.
@@ -45,7 +45,7 @@ class FairQueueing:
         self._flooding: set[str] = set()
         self._told: set[str] = set()
 
-    def ungrouped(self, reads: Sequence[Read], requeue: Requeue) -> list[Read]:
+    def ungrouped(self, reads: Sequence[ReceivedEvent], requeue: Requeue) -> list[ReceivedEvent]:
         """Return the events to deliver now; the others are on the queue again, in a group.
 
         A message goes back once: it comes again as parts, which are never sent back here. What
@@ -56,7 +56,7 @@ class FairQueueing:
         if not floods:
             return list(reads)
         sent = self._send(floods, requeue)
-        return [read for read in reads if id(read) not in sent]
+        return [received for received in reads if id(received) not in sent]
 
     def _begin_minute(self) -> None:
         """Count anew in each minute. An account that flooded the last one is still flooding."""
@@ -72,22 +72,22 @@ class FairQueueing:
     def _is_over(self, account_id: str) -> bool:
         return self._counts[account_id] > MOST_UNGROUPED
 
-    def _floods(self, reads: Iterable[Read]) -> list[list[Read]]:
+    def _floods(self, reads: Iterable[ReceivedEvent]) -> list[list[ReceivedEvent]]:
         """Return the events to send back: each list has those of one message and account."""
-        messages: defaultdict[tuple[str, str], list[Read]] = defaultdict(list)
-        for read in reads:
-            if read.message.group is None and not read.is_of_part:
-                messages[read.message.id, read.event.account_id].append(read)
-        floods: list[list[Read]] = []
+        messages: defaultdict[tuple[str, str], list[ReceivedEvent]] = defaultdict(list)
+        for received in reads:
+            if received.message.group is None and not received.is_of_part:
+                messages[received.message.id, received.event.account_id].append(received)
+        floods: list[list[ReceivedEvent]] = []
         for (_, account_id), some in messages.items():
             self._counts[account_id] += 1
             if account_id in self._flooding or self._is_over(account_id):
                 floods.append(some)
         return floods
 
-    def _send(self, floods: Sequence[Sequence[Read]], requeue: Requeue) -> set[int]:
+    def _send(self, floods: Sequence[Sequence[ReceivedEvent]], requeue: Requeue) -> set[int]:
         """Put events on the queue; returns the ids of the objects that it took."""
-        chunks: list[Sequence[Read]] = []
+        chunks: list[Sequence[ReceivedEvent]] = []
 
         def messages() -> Iterator[Outgoing]:
             for reads in floods:
@@ -101,7 +101,7 @@ class FairQueueing:
                     yield again._replace(body=text)
 
         taken = requeue.put(messages())
-        sent = {id(read) for place in taken for read in chunks[place]}
+        sent = {id(received) for place in taken for received in chunks[place]}
         self._telemetry.count("GroupedMessages", len(taken))
         self._tell(reads[0].event.account_id for reads in floods)
         if len(sent) < sum(map(len, floods)):
@@ -118,6 +118,6 @@ class FairQueueing:
                 self._telemetry.log("info", "messages_grouped", account_id=account_id)
 
 
-def _counted(read: Read) -> tuple[Part, int]:
+def _counted(received: ReceivedEvent) -> tuple[Part, int]:
     """Return an event as a part for all webhooks, counted as one."""
-    return Part(read.event, ALL, read.arrived_at_ms), 1
+    return Part(received.event, ALL, received.arrived_at_ms), 1

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from webhooks.domain.arrays import array_texts, joined
 from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.domain.event import EventClaim, Holder
-from webhooks.domain.intake import RejectedMessage, read_message
+from webhooks.domain.ingest import RejectedMessage, read_message
 from webhooks.domain.ses_kinds import NO_COMPLAINTS
 from webhooks.domain.shard import ALL
 from webhooks.services.concurrency import submit_all
 from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.dispatch.messages import QueueMessage, ReceivedEvent
+from webhooks.services.dispatch.rejecting import tell_rejected
 from webhooks.services.failures import log_failure
-from webhooks.services.rejecting import tell_rejected
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from webhooks.domain.event import Event
-    from webhooks.domain.intake import Message as Content
+    from webhooks.domain.ingest import ParsedMessage
     from webhooks.domain.ses import AccountChooser
     from webhooks.domain.shard import Part, Shard
     from webhooks.ports import DeliveryStore, RejectedMessages, Telemetry
     from webhooks.services.deadline import Deadline
-    from webhooks.services.leftovers import Leftovers
-    from webhooks.services.requeue import Requeue
+    from webhooks.services.dispatch.leftovers import Leftovers
+    from webhooks.services.dispatch.requeue import Requeue
 
     _Claims = Mapping[int, EventClaim | BaseException | None]
     """What claiming events came to, by their indices; None where there was no time for it."""
@@ -39,55 +40,6 @@ _MILLISECONDS = 1000
 
 CLAIMS_AT_ONCE = 512
 """Events whose first times are asked for together: one that waits for its turn takes memory."""
-
-
-class Message(NamedTuple):
-    """A message of the events queue.
-
-    `arrived_at_ms` is when SQS took it, or the first of the messages that it comes of: `tries` of
-    those failed through a fault of ours, `suspicions` of them may have ended their dispatcher.
-    `receive_count` counts receives, also those whose batch no dispatcher ever saw. With `delays`
-    its parts are events that are still to be counted towards their account's limit, and with
-    `paced` deliveries that a host's line held back (see `domain.resending`).
-    """
-
-    id: str
-    body: str
-    arrived_at_ms: int
-    group: str | None = None
-    receive_count: int = 1
-    tries: int = 0
-    suspicions: int = 0
-    receipt_handle: str = ""
-    delays: int = 0
-    paced: int = 0
-
-    @property
-    def held_back(self) -> bool:
-        """Tell whether a limit delayed it: how old it is then says nothing of the stack."""
-        return bool(self.delays or self.paced)
-
-
-class Read(NamedTuple):
-    """An event, and the message that it came in: with a `shard`, for those webhooks only.
-
-    With `webhook_ids` for these of the shard alone. `arrived_at_ms` is when SQS took the event,
-    which for a part is before its own message. `place` is where in the message's array it was. One
-    that is `admitted` was counted towards its account's limit in an earlier message.
-    """
-
-    message: Message
-    event: Event
-    arrived_at_ms: int
-    shard: Shard | None = None
-    webhook_ids: tuple[str, ...] | None = None
-    place: int = 0
-    admitted: bool = False
-
-    @property
-    def is_of_part(self) -> bool:
-        """Tell whether a dispatcher put it on the queue: then it has its account's group."""
-        return self.admitted or self.message.delays > 0
 
 
 class _EventId(NamedTuple):
@@ -117,7 +69,7 @@ class Failures:
         log_failure(self._telemetry, "message_failed", error, message_ids=ids)
 
 
-class Reader:
+class MessageReader:
     """Reads batches of messages."""
 
     def __init__(
@@ -145,17 +97,17 @@ class Reader:
 
     def read(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[QueueMessage],
         failures: Failures,
         deadline: Deadline,
         leftovers: Leftovers,
         requeue: Requeue,
-    ) -> list[Read]:
+    ) -> list[ReceivedEvent]:
         """Read the messages' events; unreadable ones are dead-lettered with their reason.
 
         That goes on, in `requeue`, while the others are delivered.
         """
-        reads: list[Read] = []
+        reads: list[ReceivedEvent] = []
         rejected: list[RejectedMessage] = []
         for message in messages:
             # The account of an SES record may be read from a table.
@@ -169,12 +121,12 @@ class Reader:
             except UnavailableError as error:
                 failures.add([message.id], error)
             self._telemetry.annotate("message_ids", message.id)
-        for event_id in dict.fromkeys(read.event.id for read in reads):
+        for event_id in dict.fromkeys(received.event.id for received in reads):
             self._telemetry.annotate("event_ids", event_id)
         claims = self._claims(reads, deadline, _batch_name(messages))
         settled, unclaimed = self._with_first_times(reads, claims, failures, rejected)
         self._postpone(unclaimed, leftovers)
-        held = {(read.message.id, read.place) for read in _held(reads, claims)}
+        held = {(received.message.id, received.place) for received in _held(reads, claims)}
         if held:
             self._telemetry.count("HeldEvents", len(held))
             leftovers.add_held(one for one in settled if (one.message.id, one.place) in held)
@@ -189,7 +141,7 @@ class Reader:
             msg = "the events dead-letter queue did not take it"
             raise UnavailableError(msg)
 
-    def _reads(self, message: Message, rejected: list[RejectedMessage]) -> list[Read]:
+    def _reads(self, message: QueueMessage, rejected: list[RejectedMessage]) -> list[ReceivedEvent]:
         content = self._content(message)
         for name in content.ignored_types:
             self._telemetry.count("IgnoredEvents")
@@ -198,7 +150,7 @@ class Reader:
         rejected += _refused(message, content)
         if content.parts:
             return [
-                Read(
+                ReceivedEvent(
                     message,
                     part.event,
                     part.arrived_at_ms,
@@ -209,11 +161,13 @@ class Reader:
                 for part in content.parts
             ]
         return [
-            Read(message, event, message.arrived_at_ms, place=place)
+            ReceivedEvent(message, event, message.arrived_at_ms, place=place)
             for event, place in zip(content.events, content.places, strict=True)
         ]
 
-    def _content(self, message: Message, first_times: Mapping[int, int] | None = None) -> Content:
+    def _content(
+        self, message: QueueMessage, first_times: Mapping[int, int] | None = None
+    ) -> ParsedMessage:
         return read_message(
             message.body,
             sent_at_ms=message.arrived_at_ms,
@@ -224,47 +178,49 @@ class Reader:
 
     def _with_first_times(
         self,
-        reads: Sequence[Read],
+        reads: Sequence[ReceivedEvent],
         claims: _Claims,
         failures: Failures,
         rejected: list[RejectedMessage],
-    ) -> tuple[list[Read], list[Read]]:
+    ) -> tuple[list[ReceivedEvent], list[ReceivedEvent]]:
         """Give an event whose id does not fix its time the time of its first copy.
 
         With that it may be too large, by a digit or two of what is derived from its time. Returns
         the settled ones, and those that there was no time for.
         """
-        changed: defaultdict[Message, dict[int, int]] = defaultdict(dict)
-        unclaimed: list[Read] = []
+        changed: defaultdict[QueueMessage, dict[int, int]] = defaultdict(dict)
+        unclaimed: list[ReceivedEvent] = []
         for index, claim in claims.items():
-            read = reads[index]
+            received = reads[index]
             if claim is None:
-                unclaimed.append(read)
+                unclaimed.append(received)
             elif isinstance(claim, BaseException):
-                failures.add([read.message.id], claim)
-            elif claim.occurred_at_ms != read.event.occurred_at_ms and not read.event.ahead:
-                changed[read.message][read.place] = claim.occurred_at_ms
+                failures.add([received.message.id], claim)
+            elif claim.occurred_at_ms != received.event.occurred_at_ms and not received.event.ahead:
+                changed[received.message][received.place] = claim.occurred_at_ms
         again = {
             message: self._again(message, times, rejected) for message, times in changed.items()
         }
-        settled: list[Read] = []
-        for index, read in enumerate(reads):
-            event: Event | None = read.event
+        settled: list[ReceivedEvent] = []
+        for index, received in enumerate(reads):
+            event: Event | None = received.event
             claim = claims.get(index)
             if index in claims and not isinstance(claim, EventClaim):
                 continue
             if event is not None and event.ahead and isinstance(claim, EventClaim):
                 # Its body does not depend on when it was accepted: it need not be read again.
                 event = replace(event, occurred_at_ms=claim.occurred_at_ms)
-            if read.place in changed.get(read.message, ()):
-                event = again[read.message].get(read.place)
+            if received.place in changed.get(received.message, ()):
+                event = again[received.message].get(received.place)
             if event is not None:
-                settled.append(read._replace(event=event))
+                settled.append(received._replace(event=event))
         return settled, unclaimed
 
-    def _claims(self, reads: Sequence[Read], deadline: Deadline, batch: str) -> _Claims:
+    def _claims(self, reads: Sequence[ReceivedEvent], deadline: Deadline, batch: str) -> _Claims:
         """Claim each event whose id does not fix its time; the claims by the events' indices."""
-        indices = [index for index, read in enumerate(reads) if not read.event.id_fixes_time]
+        indices = [
+            index for index, received in enumerate(reads) if not received.event.id_fixes_time
+        ]
         turns = in_turns(indices, lambda index: reads[index].event.account_id)
         now_ms = int(self._clock() * _MILLISECONDS)
 
@@ -287,15 +243,15 @@ class Reader:
                     claims[index] = None if isinstance(error, NoTimeLeftError) else error
         return claims
 
-    def _postpone(self, reads: Iterable[Read], leftovers: Leftovers) -> None:
+    def _postpone(self, reads: Iterable[ReceivedEvent], leftovers: Leftovers) -> None:
         """Have events whose times are not settled come again as they came.
 
         In an envelope, all that it holds comes again: what arrives now is found recorded then. So
         does all of an array in which one of them is not found again.
         """
-        unclaimed: defaultdict[Message, set[_EventId]] = defaultdict(set)
-        for read in reads:
-            unclaimed[read.message].add(_EventId(read.event.account_id, read.event.id))
+        unclaimed: defaultdict[QueueMessage, set[_EventId]] = defaultdict(set)
+        for received in reads:
+            unclaimed[received.message].add(_EventId(received.event.account_id, received.event.id))
         for message, wanted in unclaimed.items():
             shares = self._shares(message, wanted)
             if set().union(*(share.events for share in shares.values())) != wanted:
@@ -306,7 +262,7 @@ class Reader:
                 texts = list(joined(share.documents))
                 leftovers.add_texts(message, texts, account_id, events=len(share.events))
 
-    def _shares(self, message: Message, wanted: Set[_EventId]) -> dict[str, _Share]:
+    def _shares(self, message: QueueMessage, wanted: Set[_EventId]) -> dict[str, _Share]:
         """Return the documents of an array that hold these events, by the account to come again.
 
         A document of several accounts is the first one's: if it were each one's, it would be more
@@ -321,7 +277,7 @@ class Reader:
                 share.events.update(held)
         return shares
 
-    def _event_ids(self, message: Message, text: str) -> Set[_EventId]:
+    def _event_ids(self, message: QueueMessage, text: str) -> Set[_EventId]:
         try:
             content = self._content(message._replace(body=text))
         except (InvalidEventError, UnavailableError):
@@ -330,7 +286,7 @@ class Reader:
 
     def _again(
         self,
-        message: Message,
+        message: QueueMessage,
         first_times: Mapping[int, int],
         rejected: list[RejectedMessage],
     ) -> dict[int, Event]:
@@ -351,12 +307,12 @@ class Reader:
         }
 
 
-def _batch_name(messages: Sequence[Message]) -> str:
+def _batch_name(messages: Sequence[QueueMessage]) -> str:
     """Return a name that no other batch has: no message is received twice under one count."""
     return f"{messages[0].id}.{messages[0].receive_count}" if messages else ""
 
 
-def _held(reads: Sequence[Read], claims: _Claims) -> Iterator[Read]:
+def _held(reads: Sequence[ReceivedEvent], claims: _Claims) -> Iterator[ReceivedEvent]:
     """Yield the events that another dispatcher may be delivering now."""
     for index, claim in claims.items():
         if isinstance(claim, EventClaim) and claim.held:
@@ -368,13 +324,13 @@ def _shard(part: Part) -> Shard | None:
     return None if part.shard == ALL else part.shard
 
 
-def _refused(message: Message, content: Content) -> list[RejectedMessage]:
+def _refused(message: QueueMessage, content: ParsedMessage) -> list[RejectedMessage]:
     """Return what a message has of documents that can never be processed; many as it came, once."""
     return [_rejected(message, error, body) for error, body in content.refusals]
 
 
 def _rejected(
-    message: Message, error: InvalidEventError, body: str | None = None
+    message: QueueMessage, error: InvalidEventError, body: str | None = None
 ) -> RejectedMessage:
     """Reject a message, or of an array the one document that `body` is."""
     body = message.body if body is None else body

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from webhooks.domain.shard import Part
     from webhooks.ports import EventQueue, Telemetry
     from webhooks.services.deadline import Deadline
-    from webhooks.services.reader import Failures, Message
+    from webhooks.services.dispatch.messages import QueueMessage
+    from webhooks.services.dispatch.read import Failures
 
 _MESSAGES_OF_A_REQUEST = 10
 _MOST_REQUESTS_AT_ONCE = 8
@@ -43,7 +44,7 @@ class Requeue:
 
     def send_parts(
         self,
-        source: Message,
+        source: QueueMessage,
         message_ids: Set[str],
         parts: Sequence[tuple[Part, int]],
         *,
@@ -77,7 +78,7 @@ class Requeue:
         self._begin(message_ids, (like._replace(body=text) for text in texts), metric, at_once)
 
     def send_texts(
-        self, source: Message, texts: Sequence[str], group: str | None, delay_seconds: int
+        self, source: QueueMessage, texts: Sequence[str], group: str | None, delay_seconds: int
     ) -> None:
         """Begin to send what a message says, or some of it, as it came."""
         like = empty_copy(source)._replace(
@@ -174,7 +175,7 @@ def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     yield request
 
 
-def empty_copy(source: Message) -> Outgoing:
+def empty_copy(source: QueueMessage) -> Outgoing:
     """Return a message that carries what another does, without its body."""
     return Outgoing(
         "",

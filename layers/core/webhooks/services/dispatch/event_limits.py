@@ -13,15 +13,15 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.intake import RejectedMessage
+from webhooks.domain.ingest import RejectedMessage
 from webhooks.domain.lots import Lot, share
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow, window_at
 from webhooks.domain.resending import FEWEST_TRIES
 from webhooks.domain.shard import ALL, Part, to_message
 from webhooks.services.concurrency import submit_all
 from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.dispatch.rejecting import tell_rejected
 from webhooks.services.failures import log_failure
-from webhooks.services.rejecting import tell_rejected
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from webhooks.ports import RateLimitStore, RejectedMessages, Telemetry
     from webhooks.services.deadline import Deadline
-    from webhooks.services.leftovers import Leftovers
-    from webhooks.services.reader import Read
-    from webhooks.services.requeue import Requeue
+    from webhooks.services.dispatch.leftovers import Leftovers
+    from webhooks.services.dispatch.messages import ReceivedEvent
+    from webhooks.services.dispatch.requeue import Requeue
 
 OVER_LIMIT = "over_limit"
 """The reason of an event that was above its account's limit for as long as SQS keeps a message."""
@@ -86,12 +86,12 @@ class EventLimits:
 
     def admitted(
         self,
-        reads: Sequence[Read],
+        reads: Sequence[ReceivedEvent],
         threads: Executor,
         deadline: Deadline,
         leftovers: Leftovers,
         requeue: Requeue,
-    ) -> list[Read]:
+    ) -> list[ReceivedEvent]:
         """Return the events that their accounts may have delivered now; the others are delayed.
 
         Where the count cannot be had, or there is no time for it, they are let through, but for an
@@ -100,21 +100,21 @@ class EventLimits:
         """
         if not self._limit:
             return list(reads)
-        counted: defaultdict[str, list[Read]] = defaultdict(list)
-        for read in reads:
-            if not read.admitted:
-                counted[read.event.account_id].append(read)
+        counted: defaultdict[str, list[ReceivedEvent]] = defaultdict(list)
+        for received in reads:
+            if not received.admitted:
+                counted[received.event.account_id].append(received)
         over: dict[int, int] = {}
         for account_id, (room, place) in self._rooms(counted, threads, deadline).items():
-            for further, read in enumerate(counted[account_id][room:]):
-                over[id(read)] = place + further
+            for further, received in enumerate(counted[account_id][room:]):
+                over[id(received)] = place + further
         if not over:
             return list(reads)
         self._hold_back([one for one in reads if id(one) in over], over, leftovers, requeue)
         return [one for one in reads if id(one) not in over]
 
     def _rooms(
-        self, counted: Mapping[str, Sequence[Read]], threads: Executor, deadline: Deadline
+        self, counted: Mapping[str, Sequence[ReceivedEvent]], threads: Executor, deadline: Deadline
     ) -> dict[str, tuple[int, int]]:
         """Return, for accounts above their limit, how many go on and the place of the next one.
 
@@ -179,7 +179,7 @@ class EventLimits:
 
     def _hold_back(
         self,
-        reads: Sequence[Read],
+        reads: Sequence[ReceivedEvent],
         places: Mapping[int, int],
         leftovers: Leftovers,
         requeue: Requeue,
@@ -189,14 +189,14 @@ class EventLimits:
         self._tell(reads)
         delays: dict[tuple[str, str], int] = {}
         ended: list[RejectedMessage] = []
-        for read in in_turns(reads, lambda read: read.event.account_id):
-            if self._ends(read):
-                ended.append(_rejected(read))
+        for received in in_turns(reads, lambda received: received.event.account_id):
+            if self._ends(received):
+                ended.append(_rejected(received))
                 continue
-            owner = read.message.id, read.event.account_id
+            owner = received.message.id, received.event.account_id
             if owner not in delays:
-                delays[owner] = self._delay_seconds(places[id(read)])
-            leftovers.add_over_limit(read, delays[owner])
+                delays[owner] = self._delay_seconds(places[id(received)])
+            leftovers.add_over_limit(received, delays[owner])
         tell_rejected(self._telemetry, ended)
         for one in ended:
             requeue.call({one.message_id}, partial(self._reject, one))
@@ -212,18 +212,18 @@ class EventLimits:
             seconds = LONGEST_DELAY_SECONDS * (1 - self._random() / 2)
         return int(seconds)
 
-    def _ends(self, read: Read) -> bool:
-        age_ms = self._clock() * 1000 - read.arrived_at_ms
-        return age_ms > OVER_LIMIT_ENDS_AFTER_MS and read.message.delays >= FEWEST_TRIES
+    def _ends(self, received: ReceivedEvent) -> bool:
+        age_ms = self._clock() * 1000 - received.arrived_at_ms
+        return age_ms > OVER_LIMIT_ENDS_AFTER_MS and received.message.delays >= FEWEST_TRIES
 
     def _reject(self, message: RejectedMessage) -> None:
         if self._rejected.put([message]):
             msg = "the events dead-letter queue did not take it"
             raise UnavailableError(msg)
 
-    def _tell(self, reads: Iterable[Read]) -> None:
+    def _tell(self, reads: Iterable[ReceivedEvent]) -> None:
         """Log each account once a minute and process."""
-        for account_id in dict.fromkeys(read.event.account_id for read in reads):
+        for account_id in dict.fromkeys(received.event.account_id for received in reads):
             if account_id not in self._told:
                 self._told.add(account_id)
                 self._telemetry.log(
@@ -231,15 +231,15 @@ class EventLimits:
                 )
 
 
-def _rejected(read: Read) -> RejectedMessage:
+def _rejected(received: ReceivedEvent) -> RejectedMessage:
     """Return an event for the events dead-letter queue, as a message that a redrive can send."""
-    event, message = read.event, read.message
-    part = Part(event, read.shard or ALL, read.arrived_at_ms, read.webhook_ids)
+    event, message = received.event, received.message
+    part = Part(event, received.shard or ALL, received.arrived_at_ms, received.webhook_ids)
     return RejectedMessage(
         message.id,
         to_message(part),
         OVER_LIMIT,
         "was above its account's limit of events a minute for 14 days",
         event.account_id,
-        read.arrived_at_ms,
+        received.arrived_at_ms,
     )

@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from webhooks.ports import Telemetry
-    from webhooks.services.reader import Message, Read
-    from webhooks.services.requeue import Requeue
-    from webhooks.services.work import Work
+    from webhooks.services.dispatch.messages import DeliveryTask, QueueMessage, ReceivedEvent
+    from webhooks.services.dispatch.requeue import Requeue
 
 UNREAD_DELAY_SECONDS = 5
 """How long the queue keeps what was not read: reads are slow, or too many at once."""
@@ -31,13 +30,13 @@ _UNCOUNTED = 1
 class _Left:
     """What is left of one message for one account, and the messages that wait for it."""
 
-    source: Message
+    source: QueueMessage
     delay_seconds: int
     delays: int = 0
     paced: int = 0
     message_ids: set[str] = field(default_factory=set)
-    reads: list[Read] = field(default_factory=list)
-    webhooks: dict[int, tuple[Read, list[str]]] = field(default_factory=dict)
+    reads: list[ReceivedEvent] = field(default_factory=list)
+    webhooks: dict[int, tuple[ReceivedEvent, list[str]]] = field(default_factory=dict)
 
 
 class Leftovers:
@@ -55,40 +54,40 @@ class Leftovers:
         self._events = 0
         self._messages: set[str] = set()
 
-    def add(self, work: Work, delay_seconds: int = 0) -> None:
+    def add(self, task: DeliveryTask, delay_seconds: int = 0) -> None:
         """Postpone a delivery that was not begun."""
-        left = self._of(work.read, delay_seconds)
-        left.message_ids |= work.message_ids
-        _, webhook_ids = left.webhooks.setdefault(id(work.read), (work.read, []))
-        webhook_ids.append(work.webhook_id)
-        self._messages.add(work.read.message.id)
+        left = self._of(task.received, delay_seconds)
+        left.message_ids |= task.message_ids
+        _, webhook_ids = left.webhooks.setdefault(id(task.received), (task.received, []))
+        webhook_ids.append(task.webhook_id)
+        self._messages.add(task.received.message.id)
         self._deliveries += 1
 
-    def add_unread(self, work: Work) -> None:
+    def add_unread(self, task: DeliveryTask) -> None:
         """Postpone a delivery whose record was not read."""
-        self.add(work, UNREAD_DELAY_SECONDS)
+        self.add(task, UNREAD_DELAY_SECONDS)
 
-    def add_in_turn(self, work: Work, delay_seconds: int, paced: int) -> None:
+    def add_in_turn(self, task: DeliveryTask, delay_seconds: int, paced: int) -> None:
         """Have a delivery come again after a delay, `HAS_TURN` at its host or `ASKED` for one.
 
         It is not counted as postponed, since no time was short.
         """
-        left = self._of(work.read, delay_seconds, paced=paced)
-        left.message_ids |= work.message_ids
-        _, webhook_ids = left.webhooks.setdefault(id(work.read), (work.read, []))
-        webhook_ids.append(work.webhook_id)
+        left = self._of(task.received, delay_seconds, paced=paced)
+        left.message_ids |= task.message_ids
+        _, webhook_ids = left.webhooks.setdefault(id(task.received), (task.received, []))
+        webhook_ids.append(task.webhook_id)
 
-    def add_over_limit(self, read: Read, delay_seconds: int) -> None:
+    def add_over_limit(self, received: ReceivedEvent, delay_seconds: int) -> None:
         """Have an event that is above its account's limit come again, to be counted then."""
-        left = self._of(read, delay_seconds, delays=read.message.delays + 1)
-        left.message_ids.add(read.message.id)
-        left.reads.append(read)
+        left = self._of(received, delay_seconds, delays=received.message.delays + 1)
+        left.message_ids.add(received.message.id)
+        left.reads.append(received)
 
-    def add_events(self, reads: Iterable[Read]) -> None:
+    def add_events(self, reads: Iterable[ReceivedEvent]) -> None:
         """Postpone events whose webhooks were not read."""
         self._add_events(reads, UNREAD_DELAY_SECONDS)
 
-    def add_held(self, reads: Iterable[Read]) -> None:
+    def add_held(self, reads: Iterable[ReceivedEvent]) -> None:
         """Postpone copies of events that another dispatcher may be delivering.
 
         They are not counted towards their account's limit yet, so they come as what a limit
@@ -96,16 +95,18 @@ class Leftovers:
         """
         self._add_events(reads, HELD_DELAY_SECONDS, delays=_UNCOUNTED)
 
-    def _add_events(self, reads: Iterable[Read], delay_seconds: int, delays: int = 0) -> None:
-        for read in reads:
-            left = self._of(read, delay_seconds, delays=delays)
-            left.message_ids.add(read.message.id)
-            left.reads.append(read)
-            self._messages.add(read.message.id)
+    def _add_events(
+        self, reads: Iterable[ReceivedEvent], delay_seconds: int, delays: int = 0
+    ) -> None:
+        for received in reads:
+            left = self._of(received, delay_seconds, delays=delays)
+            left.message_ids.add(received.message.id)
+            left.reads.append(received)
+            self._messages.add(received.message.id)
             self._events += 1
 
     def add_texts(
-        self, message: Message, texts: Sequence[str], group: str | None, *, events: int = 1
+        self, message: QueueMessage, texts: Sequence[str], group: str | None, *, events: int = 1
     ) -> None:
         """Postpone documents of a message of which nothing is settled, or all of it."""
         self._requeue.send_texts(message, texts, group, UNREAD_DELAY_SECONDS)
@@ -140,16 +141,23 @@ class Leftovers:
             messages=len(self._messages),
         )
 
-    def _of(self, read: Read, delay_seconds: int, *, delays: int = 0, paced: int = 0) -> _Left:
-        key = read.message.id, read.event.account_id, delay_seconds, delays, paced
-        return self._left.setdefault(key, _Left(read.message, delay_seconds, delays, paced))
+    def _of(
+        self, received: ReceivedEvent, delay_seconds: int, *, delays: int = 0, paced: int = 0
+    ) -> _Left:
+        key = received.message.id, received.event.account_id, delay_seconds, delays, paced
+        return self._left.setdefault(key, _Left(received.message, delay_seconds, delays, paced))
 
 
 def _parts(left: _Left) -> Iterator[tuple[Part, int]]:
-    for read in left.reads:
+    for received in left.reads:
         # Of how many deliveries is not known: the next dispatcher divides it where it has to.
-        yield Part(read.event, read.shard or ALL, read.arrived_at_ms, read.webhook_ids), 1
-    for read, webhook_ids in left.webhooks.values():
+        yield (
+            Part(
+                received.event, received.shard or ALL, received.arrived_at_ms, received.webhook_ids
+            ),
+            1,
+        )
+    for received, webhook_ids in left.webhooks.values():
         for start in range(0, len(webhook_ids), MOST_AT_ONCE):
             ids = webhook_ids[start : start + MOST_AT_ONCE]
-            yield Part.naming(read.event, ids, read.arrived_at_ms), len(ids)
+            yield Part.naming(received.event, ids, received.arrived_at_ms), len(ids)

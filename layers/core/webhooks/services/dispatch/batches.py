@@ -14,17 +14,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.intake import RejectedMessage
+from webhooks.domain.ingest import RejectedMessage
 from webhooks.domain.resending import Outgoing, delay_seconds, gives_up
+from webhooks.services.dispatch.rejecting import reject
 from webhooks.services.failures import log_failure
-from webhooks.services.rejecting import reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from webhooks.ports import EventQueue, ReceivedMessages, RejectedMessages, Telemetry
-    from webhooks.services.dispatcher import Dispatcher
-    from webhooks.services.reader import Message
+    from webhooks.services.dispatch.dispatcher import Dispatcher
+    from webhooks.services.dispatch.messages import QueueMessage
 
 OLDEST_EVENT_AGE = "OldestEventAge"
 """The metric of how long ago the oldest event of a batch arrived first, in milliseconds."""
@@ -51,17 +51,17 @@ _MILLISECONDS = 1000
 class _Batch:
     """What has become of a batch's messages."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[QueueMessage]) -> None:
         self._messages = messages
         self._deleted: set[str] = set()
         self.done: set[str] = set()
         self.failed_ids: set[str] = set()
 
-    def finish(self, messages: Iterable[Message]) -> None:
+    def finish(self, messages: Iterable[QueueMessage]) -> None:
         """Note that messages are done: SQS may delete them."""
         self.done.update(message.id for message in messages)
 
-    def receive_again(self, messages: Iterable[Message]) -> None:
+    def receive_again(self, messages: Iterable[QueueMessage]) -> None:
         """Note that SQS is to hand messages out again."""
         self.failed_ids.update(message.id for message in messages)
 
@@ -101,7 +101,7 @@ class Batches:
         self._random = random
 
     def handle(
-        self, messages: Sequence[Message], remaining_seconds: Callable[[], float]
+        self, messages: Sequence[QueueMessage], remaining_seconds: Callable[[], float]
     ) -> list[str]:
         """Handle a batch; returns the ids of the messages that SQS is to hand out again."""
         now_ms = self._now_ms()
@@ -128,7 +128,7 @@ class Batches:
             self._dispatch([suspects.pop(0)], left, remaining_seconds)
         return left.failed
 
-    def _told_apart(self, suspects: Sequence[Message], left: _Batch) -> list[Message]:
+    def _told_apart(self, suspects: Sequence[QueueMessage], left: _Batch) -> list[QueueMessage]:
         """Return the suspects to handle here, in their order; send the others again first.
 
         One suspicion is as a rule no fault of the message's: those are handled one after the other.
@@ -147,19 +147,21 @@ class Batches:
         self._put_back(repeated[1:], left)
         return firsts + repeated[:1] + stuck
 
-    def _raise_suspicions(self, suspects: Sequence[Message], left: _Batch) -> None:
+    def _raise_suspicions(self, suspects: Sequence[QueueMessage], left: _Batch) -> None:
         raised = [one._replace(suspicions=one.suspicions + 1) for one in suspects]
         killed = [one for one in raised if one.suspicions >= MOST_SUSPICIONS]
         self._dead_letter(killed, "killed", "ended its dispatcher each time", left)
         self._send([one for one in raised if one.suspicions < MOST_SUSPICIONS], left)
 
-    def _put_back(self, messages: Sequence[Message], left: _Batch, *, delay: bool = True) -> None:
+    def _put_back(
+        self, messages: Sequence[QueueMessage], left: _Batch, *, delay: bool = True
+    ) -> None:
         """Send messages again as they are. One that is not taken is received again."""
         self._send(messages, left, delay=delay)
         left.receive_again(one for one in messages if one.id not in left.done)
 
     def _dispatch(
-        self, messages: Sequence[Message], left: _Batch, remaining_seconds: Callable[[], float]
+        self, messages: Sequence[QueueMessage], left: _Batch, remaining_seconds: Callable[[], float]
     ) -> None:
         """Have messages handled; what fails is sent again, else it is received again."""
         if not messages:
@@ -184,7 +186,7 @@ class Batches:
             self._send([one for one in failed if one.id not in given_up_ids], left)
         left.receive_again(one for one in failed if one.id not in left.done)
 
-    def _send(self, messages: Sequence[Message], left: _Batch, *, delay: bool = True) -> None:
+    def _send(self, messages: Sequence[QueueMessage], left: _Batch, *, delay: bool = True) -> None:
         """Send messages again as new ones; those that the queue took are done."""
         if not messages:
             return
@@ -197,7 +199,7 @@ class Batches:
             self._telemetry.count("ResentMessages", len(taken))
         left.finish(taken)
 
-    def _again(self, message: Message) -> Outgoing:
+    def _again(self, message: QueueMessage) -> Outgoing:
         failures = max(message.tries, message.suspicions)
         return Outgoing(
             message.body,
@@ -211,7 +213,7 @@ class Batches:
         )
 
     def _dead_letter(
-        self, messages: Sequence[Message], reason: str, detail: str, left: _Batch
+        self, messages: Sequence[QueueMessage], reason: str, detail: str, left: _Batch
     ) -> None:
         rejects = [
             RejectedMessage(one.id, one.body, reason, detail, one.group, one.arrived_at_ms)

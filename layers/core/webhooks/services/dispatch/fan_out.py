@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from webhooks.domain.event import Event
     from webhooks.domain.webhook import Destination
     from webhooks.ports import Telemetry
-    from webhooks.services.reader import Message, Read
-    from webhooks.services.requeue import Requeue
+    from webhooks.services.dispatch.messages import QueueMessage, ReceivedEvent
+    from webhooks.services.dispatch.requeue import Requeue
 
-    Match = tuple[Read, Sequence[Destination]]
+    Match = tuple[ReceivedEvent, Sequence[Destination]]
 
 
 @dataclass(slots=True)
 class _Divided:
     """One account's parts of a message, and the messages that are done only when they are sent."""
 
-    source: Message
+    source: QueueMessage
     parts: list[tuple[Part, int]] = field(default_factory=list)
     message_ids: set[str] = field(default_factory=set)
 
@@ -50,14 +50,14 @@ class FanOut:
         `matches` are the batch's events, each with the webhooks that it is for.
         """
         deliveries: Counter[str] = Counter()
-        for read, matching in matches:
-            deliveries[read.message.id] += len(matching)
+        for received, matching in matches:
+            deliveries[received.message.id] += len(matching)
         others: list[Match] = []
-        for read, matching in matches:
-            if deliveries[read.message.id] <= MOST_AT_ONCE:
-                others.append((read, matching))
+        for received, matching in matches:
+            if deliveries[received.message.id] <= MOST_AT_ONCE:
+                others.append((received, matching))
             elif matching:
-                self._take(read, matching)
+                self._take(received, matching)
         for one in self._divided.values():
             self._requeue.send_parts(
                 one.source,
@@ -68,33 +68,33 @@ class FanOut:
             )
         return others
 
-    def _take(self, read: Read, matching: Sequence[Destination]) -> None:
+    def _take(self, received: ReceivedEvent, matching: Sequence[Destination]) -> None:
         """Divide an event; a second copy waits for the first one's parts."""
-        event = read.event
-        key = event.account_id, event.id, event.occurred_at_ms, read.shard, read.webhook_ids
+        event = received.event
+        key = event.account_id, event.id, event.occurred_at_ms, received.shard, received.webhook_ids
         first, divided = self._taken.get(key, (None, None))
         if first is None or divided is None:
-            owner = read.message.id, event.account_id
-            divided = self._divided.setdefault(owner, _Divided(read.message))
+            owner = received.message.id, event.account_id
+            divided = self._divided.setdefault(owner, _Divided(received.message))
             self._taken[key] = event, divided
-            divided.parts += _parts(read, [one.webhook.id for one in matching])
+            divided.parts += _parts(received, [one.webhook.id for one in matching])
         elif first.body != event.body:
             self._telemetry.count("Conflicts")
             self._telemetry.log(
                 "warning", "event_conflict", account_id=event.account_id, event_id=event.id
             )
-        divided.message_ids.add(read.message.id)
+        divided.message_ids.add(received.message.id)
 
 
-def _parts(read: Read, webhook_ids: Sequence[str]) -> Iterator[tuple[Part, int]]:
+def _parts(received: ReceivedEvent, webhook_ids: Sequence[str]) -> Iterator[tuple[Part, int]]:
     """Yield an event's parts, each with its number of webhooks."""
-    event, arrived_at_ms = read.event, read.arrived_at_ms
+    event, arrived_at_ms = received.event, received.arrived_at_ms
     chunks = [
         webhook_ids[start : start + SHARD_WEBHOOKS]
         for start in range(0, len(webhook_ids), SHARD_WEBHOOKS)
     ]
-    if read.webhook_ids is None:
-        shards = divide(webhook_ids, read.shard or ALL)
+    if received.webhook_ids is None:
+        shards = divide(webhook_ids, received.shard or ALL)
         for shard, chunk in zip(shards, chunks, strict=True):
             yield Part(event, shard, arrived_at_ms), len(chunk)
     else:

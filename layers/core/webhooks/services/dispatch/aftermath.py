@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Attempt, Delivery
     from webhooks.ports import DeliveryStore, Telemetry
+    from webhooks.services.dispatch.messages import DeliveryTask
+    from webhooks.services.dispatch.read import Failures
     from webhooks.services.health import WebhookHealthService
-    from webhooks.services.reader import Failures
-    from webhooks.services.work import Work
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,14 +36,14 @@ class Owner(NamedTuple):
 
 
 class Aftermath:
-    """Reports a webhook's attempts run_all, once all of its works in the batch are handled.
+    """Reports a webhook's attempts run_all, once all of its tasks in the batch are handled.
 
     A batch changes its health once, and no other webhook's slow receiver delays its retries.
     """
 
     def __init__(
         self,
-        works: Iterable[Work],
+        tasks: Iterable[DeliveryTask],
         *,
         health: WebhookHealthService,
         deliveries: DeliveryStore,
@@ -58,8 +58,8 @@ class Aftermath:
         `reported` tells whether the failures of a webhook wait whose attempts were reported
         already, None for any other webhook.
         """
-        self._left = Counter(_owner(work) for work in works)
-        self._finished: defaultdict[Owner, list[tuple[Work, Delivery]]] = defaultdict(list)
+        self._left = Counter(_owner(task) for task in tasks)
+        self._finished: defaultdict[Owner, list[tuple[DeliveryTask, Delivery]]] = defaultdict(list)
         self._health = health
         self._deliveries = deliveries
         self._telemetry = telemetry
@@ -67,32 +67,32 @@ class Aftermath:
         self._threads = threads
         self._failures = failures
         self._reported = reported
-        self._reports: list[tuple[list[tuple[Work, Delivery]], Future[bool]]] = []
-        self._starts: list[tuple[Work, Future[None]]] = []
+        self._reports: list[tuple[list[tuple[DeliveryTask, Delivery]], Future[bool]]] = []
+        self._starts: list[tuple[DeliveryTask, Future[None]]] = []
 
-    def add(self, work: Work, after: Delivery | None) -> None:
+    def add(self, task: DeliveryTask, after: Delivery | None) -> None:
         """Note that a work was handled, and what it came to: None where it was not attempted."""
-        owner = _owner(work)
+        owner = _owner(task)
         self._left[owner] -= 1
         if after is not None:
-            self._finished[owner].append((work, after))
+            self._finished[owner].append((task, after))
 
     def go_on(self) -> None:
-        """Go on with the webhooks all of whose works are handled, and wait for nothing.
+        """Go on with the webhooks all of whose tasks are handled, and wait for nothing.
 
         However long a report or a start takes, what other attempts come to is recorded meanwhile.
         """
         self._go_on(_submit)
 
     def finish(self) -> None:
-        """Go on to the end, where all works are handled; what fails fails its messages."""
+        """Go on to the end, where all tasks are handled; what fails fails its messages."""
         self._go_on(submit_all)
         wait([report for _, report in self._reports])
         self._go_on(submit_all)
-        for work, start in self._starts:
+        for task, start in self._starts:
             error = start.exception()
             if error is not None:
-                self._failures.add(work.message_ids, error)
+                self._failures.add(task.message_ids, error)
 
     def _go_on(self, begin_all: Callable[..., list[Future[Any]]]) -> None:
         ready = [owner for owner in self._finished if not self._left[owner]]
@@ -101,7 +101,7 @@ class Aftermath:
         news = [made for made in finished if _is_news(made)]
         self._reports += zip(news, begin_all(self._threads, self._report, news), strict=True)
         # One of many that fails may be no news of its webhook, and is retried all the same.
-        retries = [(work, after, False) for made in quiet for work, after in made if _failed(work)]
+        retries = [(task, after, False) for made in quiet for task, after in made if _failed(task)]
         reports, self._reports = self._reports, []
         for made, report in reports:
             if not report.done():
@@ -112,19 +112,19 @@ class Aftermath:
                 # The deliveries are recorded all the same; a bug is not to pass unseen.
                 self._failures.add((), error)
             waits = error is None and report.result()
-            retries += [(work, after, waits) for work, after in made if _failed(work)]
+            retries += [(task, after, waits) for task, after in made if _failed(task)]
         starts = begin_all(self._threads, lambda retry: self._retry(*retry), retries)
-        self._starts += zip((work for work, _, _ in retries), starts, strict=True)
+        self._starts += zip((task for task, _, _ in retries), starts, strict=True)
 
-    def _report(self, made: list[tuple[Work, Delivery]]) -> bool:
-        work = made[0][0]
-        waits = self._reported(_owner(work))
+    def _report(self, made: list[tuple[DeliveryTask, Delivery]]) -> bool:
+        task = made[0][0]
+        waits = self._reported(_owner(task))
         if waits is not None:
             return waits
-        return self._health.report(work.destination.webhook, _attempts(made))
+        return self._health.report(task.destination.webhook, _attempts(made))
 
-    def _retry(self, work: Work, after: Delivery, waits: bool) -> None:
-        stored = work.stored
+    def _retry(self, task: DeliveryTask, after: Delivery, waits: bool) -> None:
+        stored = task.stored
         if stored is None:
             return
         if waits and stored == after:
@@ -136,22 +136,22 @@ class Aftermath:
 
 
 def _submit(
-    threads: Executor, work: Callable[[Item], Result], items: Sequence[Item]
+    threads: Executor, task: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Future[Result]]:
-    return [threads.submit(work, item) for item in items]
+    return [threads.submit(task, item) for item in items]
 
 
-def _owner(work: Work) -> Owner:
-    return Owner(work.account_id, work.webhook_id)
+def _owner(task: DeliveryTask) -> Owner:
+    return Owner(task.account_id, task.webhook_id)
 
 
-def _attempts(made: list[tuple[Work, Delivery]]) -> list[Attempt]:
+def _attempts(made: list[tuple[DeliveryTask, Delivery]]) -> list[Attempt]:
     return [attempt for _, after in made for attempt in after.attempts]
 
 
-def _is_news(made: list[tuple[Work, Delivery]]) -> bool:
+def _is_news(made: list[tuple[DeliveryTask, Delivery]]) -> bool:
     return is_news(made[0][0].destination.webhook, _attempts(made))
 
 
-def _failed(work: Work) -> bool:
-    return work.stored is not None and work.stored.status is Status.RETRYING
+def _failed(task: DeliveryTask) -> bool:
+    return task.stored is not None and task.stored.status is Status.RETRYING

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from webhooks.domain.intake import RejectedMessage
+    from webhooks.domain.ingest import RejectedMessage
     from webhooks.ports import RejectedMessages, Telemetry
 
 

@@ -17,19 +17,19 @@ from webhooks.domain.delivery import Status
 from webhooks.domain.errors import UnavailableError, UnreadableRecordError
 from webhooks.domain.health import Circuit
 from webhooks.domain.pauses import RETRY_AFTER
-from webhooks.services.aftermath import Aftermath
 from webhooks.services.deadline import Deadline, NoTimeLeftError
 from webhooks.services.deliverer import LATENCY
-from webhooks.services.fair_queueing import FairQueueing
-from webhooks.services.fan_out import FanOut
-from webhooks.services.leftovers import Leftovers
+from webhooks.services.dispatch.aftermath import Aftermath
+from webhooks.services.dispatch.fair_queueing import FairQueueing
+from webhooks.services.dispatch.fan_out import FanOut
+from webhooks.services.dispatch.leftovers import Leftovers
+from webhooks.services.dispatch.messages import DeliveryTask
+from webhooks.services.dispatch.read import Failures, MessageReader
+from webhooks.services.dispatch.requeue import Requeue
+from webhooks.services.dispatch.unwanted import Cause, Unwanted
+from webhooks.services.dispatch.waves import Waves
 from webhooks.services.pauses import BatchPauses
-from webhooks.services.reader import Failures, Reader
-from webhooks.services.requeue import Requeue
 from webhooks.services.turns import in_turns
-from webhooks.services.unwanted import Cause, Unwanted
-from webhooks.services.waves import Waves
-from webhooks.services.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
         Telemetry,
     )
     from webhooks.services.deliverer import Deliverer
-    from webhooks.services.event_limits import EventLimits
-    from webhooks.services.fan_out import Match
+    from webhooks.services.dispatch.event_limits import EventLimits
+    from webhooks.services.dispatch.fan_out import Match
+    from webhooks.services.dispatch.messages import QueueMessage, ReceivedEvent
     from webhooks.services.health import WebhookHealthService
     from webhooks.services.host_limits import HostLimits
     from webhooks.services.pauses import Pauses
-    from webhooks.services.reader import Message, Read
     from webhooks.services.retries import Retries
 
 _FLUSH_SECONDS = 0.25
@@ -111,7 +111,7 @@ class Dispatcher:
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="deliver")
         self._sending = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="requeue")
         self._following = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="follow")
-        self._reader = Reader(
+        self._reader = MessageReader(
             deliveries=deliveries,
             rejected=rejected,
             telemetry=telemetry,
@@ -122,7 +122,7 @@ class Dispatcher:
         )
 
     def dispatch(
-        self, messages: Sequence[Message], remaining_seconds: Callable[[], float]
+        self, messages: Sequence[QueueMessage], remaining_seconds: Callable[[], float]
     ) -> list[str]:
         """Handle a batch; returns the ids of the messages to be received again.
 
@@ -140,11 +140,11 @@ class Dispatcher:
         unwanted = Unwanted(self._telemetry)
         matches = self._matches(reads, failures, deadline, leftovers, unwanted)
         unwanted.report()
-        works = self._works(FanOut(requeue, self._telemetry).undivided(matches))
-        works = self._with_records(works, failures, deadline, leftovers)
+        tasks = self._tasks(FanOut(requeue, self._telemetry).undivided(matches))
+        tasks = self._with_records(tasks, failures, deadline, leftovers)
         if self._host_limits is not None:
-            works = self._host_limits.paced(works, self._threads, deadline, leftovers)
-        self._handle_all(works, failures, deadline, leftovers)
+            tasks = self._host_limits.paced(tasks, self._threads, deadline, leftovers)
+        self._handle_all(tasks, failures, deadline, leftovers)
         leftovers.send()
         requeue.finish(failures)
         leftovers.report()
@@ -154,16 +154,16 @@ class Dispatcher:
 
     def _matches(
         self,
-        reads: Iterable[Read],
+        reads: Iterable[ReceivedEvent],
         failures: Failures,
         deadline: Deadline,
         leftovers: Leftovers,
         unwanted: Unwanted,
     ) -> list[Match]:
         """Match events with their accounts' webhooks."""
-        groups: defaultdict[tuple[str, Shard | None], list[Read]] = defaultdict(list)
-        for read in reads:
-            groups[read.event.account_id, read.shard].append(read)
+        groups: defaultdict[tuple[str, Shard | None], list[ReceivedEvent]] = defaultdict(list)
+        for received in reads:
+            groups[received.event.account_id, received.shard].append(received)
         turns = in_turns(groups, lambda group: group[0])
         queries = deadline.begin_reads(
             self._threads, lambda group: self._destinations.destinations(*group), turns
@@ -175,28 +175,28 @@ class Dispatcher:
                 leftovers.add_events(groups[group])
             elif error is not None:
                 # A bug too: a record that cannot be read is one account's trouble.
-                failures.add((read.message.id for read in groups[group]), error)
+                failures.add((received.message.id for received in groups[group]), error)
             else:
                 destinations = query.result()
-                for read in groups[group]:
-                    matching = _matching(read, destinations)
-                    matches.append((read, matching))
+                for received in groups[group]:
+                    matching = _matching(received, destinations)
+                    matches.append((received, matching))
                     # A part is for some of the webhooks only: others have the event.
-                    if not matching and read.shard is None and read.webhook_ids is None:
-                        unwanted.add(read.event, _cause(destinations))
+                    if not matching and received.shard is None and received.webhook_ids is None:
+                        unwanted.add(received.event, _cause(destinations))
         return matches
 
-    def _works(self, matches: Iterable[Match]) -> list[Work]:
+    def _tasks(self, matches: Iterable[Match]) -> list[DeliveryTask]:
         """Return the deliveries, each account's in its turn; the same one twice is one."""
-        works: dict[DeliveryKey, Work] = {}
+        tasks: dict[DeliveryKey, DeliveryTask] = {}
         now_ms = int(self._clock() * _MILLISECONDS)
-        for read, matching in matches:
+        for received, matching in matches:
             for destination in matching:
-                again = Work.of(read, destination, now_ms)
-                work = works.setdefault(again.delivery.key, again)
-                work.message_ids.add(read.message.id)
-                self._compare(work.delivery, again.delivery)
-        return in_turns(works.values(), attrgetter("account_id"), attrgetter("webhook_id"))
+                again = DeliveryTask.of(received, destination, now_ms)
+                task = tasks.setdefault(again.delivery.key, again)
+                task.message_ids.add(received.message.id)
+                self._compare(task.delivery, again.delivery)
+        return in_turns(tasks.values(), attrgetter("account_id"), attrgetter("webhook_id"))
 
     def _compare(self, first: Delivery, again: Delivery) -> None:
         """Report two bodies under one event's id: the first wins. An erased one tells nothing."""
@@ -207,46 +207,54 @@ class Dispatcher:
             )
 
     def _with_records(
-        self, works: list[Work], failures: Failures, deadline: Deadline, leftovers: Leftovers
-    ) -> list[Work]:
-        """Give the works the records that they have already, without those that cannot be read."""
+        self,
+        tasks: list[DeliveryTask],
+        failures: Failures,
+        deadline: Deadline,
+        leftovers: Leftovers,
+    ) -> list[DeliveryTask]:
+        """Give the tasks the records that they have already, without those that cannot be read."""
         chunks = [
-            works[start : start + _READ_AT_ONCE] for start in range(0, len(works), _READ_AT_ONCE)
+            tasks[start : start + _READ_AT_ONCE] for start in range(0, len(tasks), _READ_AT_ONCE)
         ]
         queries = deadline.begin_reads(
             self._threads,
-            lambda chunk: self._deliveries.get_many([work.delivery.key for work in chunk]),
+            lambda chunk: self._deliveries.get_many([task.delivery.key for task in chunk]),
             chunks,
         )
-        read: list[Work] = []
+        read: list[DeliveryTask] = []
         for chunk, query in zip(chunks, queries, strict=True):
             error = query.exception()
             existing = {} if error else query.result()
-            for work in chunk:
-                key = work.delivery.key
-                work.stored = existing.get(key)
+            for task in chunk:
+                key = task.delivery.key
+                task.stored = existing.get(key)
                 if isinstance(error, NoTimeLeftError):
-                    leftovers.add_unread(work)
+                    leftovers.add_unread(task)
                 elif error is not None:
-                    failures.add(work.message_ids, error)
-                elif key in existing and work.stored is None:
+                    failures.add(task.message_ids, error)
+                elif key in existing and task.stored is None:
                     # Nobody knows whether it arrived, so it is not sent; the others are.
-                    failures.add(work.message_ids, UnreadableRecordError(key))
+                    failures.add(task.message_ids, UnreadableRecordError(key))
                 else:
-                    read.append(work)
+                    read.append(task)
         return read
 
-    def _repeat(self, work: Work, stored: Delivery, deadline: Deadline) -> None:
+    def _repeat(self, task: DeliveryTask, stored: Delivery, deadline: Deadline) -> None:
         """See that a delivery which was recorded before has what it needs."""
         self._telemetry.count("Duplicates")
-        self._compare(stored, work.delivery)
+        self._compare(stored, task.delivery)
         # One that is marked is the sweep's. A short one may be started twice: its claim is not.
         if not stored.unstarted:
             self._schedule(deadline, stored)
-        self._health.ensure_recovery(work.destination.webhook)
+        self._health.ensure_recovery(task.destination.webhook)
 
     def _handle_all(
-        self, works: list[Work], failures: Failures, deadline: Deadline, leftovers: Leftovers
+        self,
+        tasks: list[DeliveryTask],
+        failures: Failures,
+        deadline: Deadline,
+        leftovers: Leftovers,
     ) -> None:
         """Attempt concurrently; record successes in batches while slower ones go on.
 
@@ -254,13 +262,13 @@ class Dispatcher:
         """
         pauses = BatchPauses(self._pauses)
         waves = Waves(
-            handle=lambda work: self._handle(work, deadline, pauses),
+            handle=lambda task: self._handle(task, deadline, pauses),
             health=self._health,
             threads=self._threads,
         )
-        running = waves.begin(works)
+        running = waves.begin(tasks)
         aftermath = Aftermath(
-            works,
+            tasks,
             health=self._health,
             deliveries=self._deliveries,
             telemetry=self._telemetry,
@@ -274,40 +282,42 @@ class Dispatcher:
             latest = {future: running.pop(future) for future in done}
             if running and not deadline.allows_attempt():
                 for future in [one for one in running if one.cancel()]:
-                    work = running.pop(future)
-                    leftovers.add(work)
-                    aftermath.add(work, None)
+                    task = running.pop(future)
+                    leftovers.add(task)
+                    aftermath.add(task, None)
             self._record_successes(latest, failures, leftovers)
-            for future, work in latest.items():
-                aftermath.add(work, None if future.exception() else future.result())
+            for future, task in latest.items():
+                aftermath.add(task, None if future.exception() else future.result())
             aftermath.go_on()
             leftovers.send()
         aftermath.finish()
 
-    def _handle(self, work: Work, deadline: Deadline, pauses: BatchPauses) -> Delivery | None:
+    def _handle(
+        self, task: DeliveryTask, deadline: Deadline, pauses: BatchPauses
+    ) -> Delivery | None:
         """Attempt one delivery; one that fails is recorded here, and scheduled by the aftermath.
 
         None where it was recorded before. Raises NoTimeLeftError where it was not begun.
         """
         if not deadline.allows_attempt():
             raise NoTimeLeftError
-        if work.stored is not None:
-            self._repeat(work, work.stored, deadline)
+        if task.stored is not None:
+            self._repeat(task, task.stored, deadline)
             return None
-        webhook = work.destination.webhook
+        webhook = task.destination.webhook
         if not webhook.active:
-            after = work.delivery.defer("webhook_disabled")
+            after = task.delivery.defer("webhook_disabled")
         elif webhook.health.circuit is Circuit.OPEN:
-            after = work.delivery.defer("webhook_down")
+            after = task.delivery.defer("webhook_down")
         elif pauses.defers(webhook):
-            after = work.delivery.defer(RETRY_AFTER)
+            after = task.delivery.defer(RETRY_AFTER)
         else:
-            after = self._deliverer.attempt(work.destination, work.delivery)
+            after = self._deliverer.attempt(task.destination, task.delivery)
         if after.status is Status.WAITING:
             self._telemetry.count("DeferredDeliveries")
         if after.status is not Status.SUCCEEDED:
-            work.stored = self._deliveries.create(after)
-            self._compare(work.stored, after)
+            task.stored = self._deliveries.create(after)
+            self._compare(task.stored, after)
         # Once it is recorded: what waits for that is only the next request.
         if after.attempts and deadline.allows_call():
             pauses.heard(webhook, after.attempts)
@@ -330,28 +340,28 @@ class Dispatcher:
 
     def _record_successes(
         self,
-        handled: Mapping[Future[Delivery | None], Work],
+        handled: Mapping[Future[Delivery | None], DeliveryTask],
         failures: Failures,
         leftovers: Leftovers,
     ) -> None:
         """Record what arrived."""
         successes: list[Delivery] = []
-        messages = {work.delivery.key: work.message_ids for work in handled.values()}
-        for future, work in handled.items():
+        messages = {task.delivery.key: task.message_ids for task in handled.values()}
+        for future, task in handled.items():
             error = future.exception()
             if isinstance(error, NoTimeLeftError):
-                leftovers.add(work)
+                leftovers.add(task)
                 continue
             if error is not None:
-                failures.add(work.message_ids, error)
+                failures.add(task.message_ids, error)
                 continue
             after = future.result()
             if after is not None and after.status is Status.SUCCEEDED:
                 successes.append(after)
                 last = after.attempts[-1]
-                if not work.read.message.held_back:
+                if not task.received.message.held_back:
                     self._telemetry.record_time(
-                        LATENCY, last.ended_after_ms(work.read.arrived_at_ms)
+                        LATENCY, last.ended_after_ms(task.received.arrived_at_ms)
                     )
         for key in self._deliveries.put_settled(successes) if successes else ():
             failures.ids.update(messages[key])
@@ -363,11 +373,11 @@ def _cause(destinations: Sequence[Destination]) -> Cause:
     return Cause.NO_MATCHING_WEBHOOK if destinations else Cause.NO_SUCH_ACCOUNT
 
 
-def _matching(read: Read, destinations: Sequence[Destination]) -> list[Destination]:
+def _matching(received: ReceivedEvent, destinations: Sequence[Destination]) -> list[Destination]:
     """Return the webhooks that an event is for."""
     return [
         one
         for one in destinations
-        if one.webhook.wants(read.event.type)
-        and (read.webhook_ids is None or one.webhook.id in read.webhook_ids)
+        if one.webhook.wants(received.event.type)
+        and (received.webhook_ids is None or one.webhook.id in received.webhook_ids)
     ]

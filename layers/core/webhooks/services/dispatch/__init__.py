@@ -1,0 +1,1 @@
+"""A batch of queue messages in three steps: read, deliver, record."""
