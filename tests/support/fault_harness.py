@@ -1,7 +1,6 @@
-"""The functions among faults: one AWS for many tests, an account of its own for each of them.
+"""The functions among faults: one AWS for many tests, and for each of them an account of its own.
 
-Every batch that a test has handled holds one message more, of an account that nothing is wrong
-with: it must arrive, whatever becomes of the others.
+Each batch of a test has a further message, of an account without faults, which must arrive.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def bare(name: str) -> dict[str, Any]:
     """Return a record out of its envelopes."""
     document = json.loads(text_of(name))
     while True:
-        if "ParsedMessage" in document:
-            document = json.loads(document["ParsedMessage"])
+        if "Message" in document:
+            document = json.loads(document["Message"])
         elif "detail" in document:
             document = document["detail"]
         else:

@@ -42,7 +42,7 @@ def read(text: str, account_id: str | None = None) -> ParsedMessage:
 
 
 def in_sns(text: str) -> str:
-    return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "ParsedMessage": text})
+    return json.dumps({"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": text})
 
 
 def reason(text: str) -> str:
@@ -114,20 +114,20 @@ def test_what_else_ses_puts_on_the_bus_is_dropped(detail: dict[str, str] | None)
         ('{"event": "email.sent", "eventType": "Send", "account_id": "a"}', "invalid_field"),
         ('{"event": "email.sent"}', "no_account"),
         (
-            '{"Type": "SubscriptionConfirmation", "ParsedMessage": "You have chosen"}',
+            '{"Type": "SubscriptionConfirmation", "Message": "You have chosen"}',
             "unknown_event",
         ),
         (in_sns("hello"), "not_json"),
         (in_sns(in_sns("hello")), "not_json"),
         (
-            '{"Type": "SubscriptionConfirmation", "Token": "a", "ParsedMessage": "You"}',
+            '{"Type": "SubscriptionConfirmation", "Token": "a", "Message": "You"}',
             "confirmation",
         ),
         (
-            '{"Type": ["SubscriptionConfirmation"], "Token": "a", "ParsedMessage": "You"}',
+            '{"Type": ["SubscriptionConfirmation"], "Token": "a", "Message": "You"}',
             "unknown_event",
         ),
-        ('{"Type": {}, "ParsedMessage": []}', "unknown_event"),
+        ('{"Type": {}, "Message": []}', "unknown_event"),
         (json.dumps(NATIVE | {"data": {"to": "a" * 65_536}}), "too_large"),
     ],
     ids=lambda value: value[:40],

@@ -169,7 +169,7 @@ def test_bytes_that_are_not_in_the_contracts_form_are_refused(
 
 def test_a_shard_is_none_inside_another_envelope_or_with_the_account_of_a_key() -> None:
     text = json.dumps(document())
-    assert reason(json.dumps({"Type": "Notification", "ParsedMessage": text})) == "unknown_event"
+    assert reason(json.dumps({"Type": "Notification", "Message": text})) == "unknown_event"
     with pytest.raises(InvalidEventError, match="event: must be one of"):
         read(text, account_id="acc_1")
 
@@ -238,7 +238,7 @@ def test_of_several_parts_only_what_is_wrong_is_refused() -> None:
 
 def test_parts_among_events_through_sns_and_through_the_api_are_none() -> None:
     text = several(*[Part(event(), SHARD, samples.NOW_MS)] * 2)
-    envelope = json.dumps({"Type": "Notification", "MessageId": "1", "ParsedMessage": text})
+    envelope = json.dumps({"Type": "Notification", "MessageId": "1", "Message": text})
     among = json.dumps([*json.loads(text), samples.event_document()])
     assert (len(read(among).events), len(read(among).refusals)) == (1, 2)
     for message in (read(envelope), read(text, account_id="acc_1")):
