@@ -18,7 +18,7 @@ from webhooks.adapters.http.sender import TIMEOUT_SECONDS
 from webhooks.domain.drain_rate import MAX_RATE
 from webhooks.domain.resending import GIVES_UP_AFTER_MS
 from webhooks.domain.retry import DEFAULT_SCHEDULE, parse_schedule
-from webhooks.services.deadline import SECONDS_FOR_ONE_ATTEMPT
+from webhooks.services.concurrency import SECONDS_FOR_ONE_ATTEMPT
 from webhooks.services.jobs.erasure import SECONDS_FOR_A_BATCH
 from webhooks.services.jobs.replay import SECONDS_FOR_A_STEP
 from webhooks.settings import Settings

@@ -60,9 +60,12 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.world = World(deliveries=self.store, schedule=schedule, recovery_rate=3)
         self.executions = self.world.scheduler = Executions(self.world.clock)
         self.recoveries = self.world.recoveries = Recoveries(self.world.clock)
-        for service in (self.world.dispatcher, self.world.recovery_job):
-            service._threads.shutdown()
-            service._threads = Inline()  # type: ignore[assignment]
+        for owner, name in (
+            (self.world.dispatcher.threads, "attempts"),
+            (self.world.recovery_job, "_threads"),
+        ):
+            getattr(owner, name).shutdown()
+            setattr(owner, name, Inline())
         for number in (1, 2):
             self.world.add(number, account_id=f"acc_{number}")
         self.webhook_service = WebhookService(

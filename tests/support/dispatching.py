@@ -42,12 +42,9 @@ class TimedWorld(World):
 
     def one_thread(self) -> Dispatcher:
         made = self.dispatcher
-        made._threads.shutdown()
-        made._threads = made._reader._threads = ThreadPoolExecutor(1)
-        made._sending.shutdown()
-        made._sending = ThreadPoolExecutor(1)
-        made._following.shutdown()
-        made._following = ThreadPoolExecutor(1)
+        for name in ("attempts", "senders", "followers"):
+            getattr(made.threads, name).shutdown()
+            setattr(made.threads, name, ThreadPoolExecutor(1))
         return made
 
     def slow(self, owner: Any, name: str, seconds: float) -> None:

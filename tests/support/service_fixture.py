@@ -206,7 +206,6 @@ class World:
             event_limits=EventLimits(
                 self.rate_limit_store,
                 limit=self.events_per_minute,
-                rejected=self.rejected,
                 telemetry=self.telemetry,
                 clock=self.clock,
                 random=lambda: self.random,

@@ -266,11 +266,11 @@ def test_an_erasure_that_somebody_else_carried_on_is_looked_at_again(
     erasure = world.start()
     original = world.walk.oldest_first
 
-    def batch(*arguments: Any) -> Any:
+    def oldest_first(*arguments: Any) -> Any:
         world.erasures.jobs[erasure.key] = replace(erasure, steps=5)
         return original(*arguments)
 
-    monkeypatch.setattr(world.walk, "batch", batch)
+    monkeypatch.setattr(world.walk, "oldest_first", oldest_first)
     assert world.step(erasure) == PAUSE_SECONDS
     assert world.erasures.jobs[erasure.key].steps == 5
 

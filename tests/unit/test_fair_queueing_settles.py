@@ -92,11 +92,10 @@ class Trial:
         return (self.world.now_ms - self.began_ms) / MINUTE_MS
 
     def _make_one_thread(self) -> None:
-        dispatcher: Any = self.world.dispatcher
-        for name in ("_threads", "_sending", "_following"):
-            getattr(dispatcher, name).shutdown()
-            setattr(dispatcher, name, Inline())
-        dispatcher._reader._threads = dispatcher._threads
+        threads: Any = self.world.dispatcher.threads
+        for name in ("attempts", "senders", "followers"):
+            getattr(threads, name).shutdown()
+            setattr(threads, name, Inline())
 
     def _let_fail(self) -> None:
         world: Any = self.world

@@ -129,9 +129,8 @@ def test_slow_reads_of_every_kind_leave_time_for_the_attempts_of_who_was_first(
     assert len(world.queue.sent) == 9
 
 
-def test_no_read_begins_where_no_attempt_could_follow(world: TimedWorld) -> None:
+def test_no_read_begins_where_no_attempt_could_follow() -> None:
     """As after messages whose accounts were slow to be found."""
-    world.add()
     calls: list[str] = []
 
     class Slow(SesAccounts):
@@ -140,7 +139,9 @@ def test_no_read_begins_where_no_attempt_could_follow(world: TimedWorld) -> None
             calls.append("read")
             return "acc_1"
 
-    world.dispatcher._reader._ses_accounts = Slow()
+    world = TimedWorld(ses_accounts=Slow())
+    world.one_thread()
+    world.add()
     texts = [ses_record(n) for n in range(4)]
     messages = world.messages(*texts)
     messages[2] = messages[2]._replace(group=None, arrived_at_ms=world.now_ms - 9)
@@ -189,11 +190,7 @@ def test_an_envelope_of_several_accounts_in_an_array_comes_again_once(world: Tim
     assert len(world.sender.posts) == 2
 
 
-def test_what_is_not_found_again_in_its_array_comes_again_with_all_of_it(
-    world: TimedWorld,
-) -> None:
-    world.add()
-    world.slow(world.deliveries, "claim", 6.0)
+def test_what_is_not_found_again_in_its_array_comes_again_with_all_of_it() -> None:
     answers = [True]
 
     class Accounts(SesAccounts):
@@ -203,7 +200,10 @@ def test_what_is_not_found_again_in_its_array_comes_again_with_all_of_it(
             answers.pop()
             return "acc_1"
 
-    world.dispatcher._reader._ses_accounts = Accounts()
+    world = TimedWorld(ses_accounts=Accounts())
+    world.one_thread()
+    world.add()
+    world.slow(world.deliveries, "claim", 6.0)
     held = [json.loads(ses_record(1)), json.loads(event(2, id="own-2"))]
     envelope = json.dumps({"Type": "Notification", "Message": json.dumps(held)})
     text = f"[{event(1, id='own-1')},{envelope}]"

@@ -351,7 +351,7 @@ def test_a_delivery_that_settles_meanwhile_is_passed_over(world: World) -> None:
 
 def test_a_replay_sends_what_its_host_may_get_and_waits_for_the_rest() -> None:
     world = World()
-    world.host_limits._rate = 2
+    world.host_limits.rate = 2
     ids = world.missed(6)
     replay = world.replays.start(world.webhook(), since=SINCE)
     sent: list[int] = []

@@ -9,7 +9,7 @@ from support import samples
 from support.dispatching import REFUSED, TimedWorld, World
 from webhooks.domain.delivery import Outcome, Status
 from webhooks.domain.errors import UnavailableError
-from webhooks.services.deadline import SECONDS_FOR_ONE_CALL
+from webhooks.services.concurrency import SECONDS_FOR_ONE_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

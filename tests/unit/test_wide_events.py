@@ -186,7 +186,7 @@ def test_messages_are_made_as_they_are_sent(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(shard, "to_message", counted)
     monkeypatch.setattr(world.queue, "put", put)
     with ThreadPoolExecutor(1) as one_by_one:
-        monkeypatch.setattr(world.dispatcher, "_sending", one_by_one)
+        monkeypatch.setattr(world.dispatcher.threads, "senders", one_by_one)
         assert world.send(samples.event_text()) == []
     # One message and one request ahead.
     assert made_by_then == [12, -(-WIDE // SHARD_WEBHOOKS)]

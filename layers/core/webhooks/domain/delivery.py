@@ -7,8 +7,11 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from webhooks.domain.event import Event
 
 MAX_RESPONSE_BODY_BYTES = 1024
 """How much of a response's body the delivery log keeps (contract 2.2)."""
@@ -166,6 +169,20 @@ class Delivery:
     unstarted: bool = False
     claim: Claim | None = None
     expiring: bool = False
+
+    @classmethod
+    def of(cls, event: Event, webhook_id: str, now_ms: int) -> Delivery:
+        """Return the delivery of an event to a webhook, before its first attempt."""
+        return cls(
+            account_id=event.account_id,
+            webhook_id=webhook_id,
+            id=delivery_id(event.id, event.occurred_at_ms, webhook_id),
+            event_id=event.id,
+            event_type=event.type,
+            body=event.body,
+            status=Status.PENDING,
+            created_at_ms=now_ms,
+        )
 
     @property
     def last_active_at_ms(self) -> int:

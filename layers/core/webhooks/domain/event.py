@@ -111,7 +111,13 @@ class EventClaim(NamedTuple):
     held: bool = False
 
 
-def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) -> Event:
+def accept(
+    document: object,
+    *,
+    sent_at_ms: int,
+    account_id: str | None = None,
+    may_be_large: bool = True,
+) -> Event:
     """Make an event of one message's document, as `payload.parse` gives it (contract 2.4).
 
     `sent_at_ms` is when SQS took the message, in Unix milliseconds; it fills in a missing
@@ -130,7 +136,7 @@ def accept(document: object, *, sent_at_ms: int, account_id: str | None = None) 
                 "invalid_field", _printable(name), "is not a field of an event; remove it"
             )
     data = checked_data(given.get("data"))
-    if is_longer(data, MAX_BODY_BYTES):
+    if may_be_large and is_longer(data, MAX_BODY_BYTES):
         # Before it is hashed and written, which may take many times its memory.
         message = f"is over {MAX_BODY_BYTES} bytes once serialised; at most that many are taken"
         raise InvalidEventError("too_large", "body", message)
@@ -209,10 +215,15 @@ def read_json(text: str) -> object:
     """Read a message's text as JSON; InvalidEventError says why it is none."""
     try:
         return parse(text)
-    except TooDeepError as error:
-        raise InvalidEventError("too_deep", "body", str(error)) from error
     except ValueError as error:
-        raise InvalidEventError("not_json", "body", "must be JSON") from error
+        raise not_json(error) from error
+
+
+def not_json(error: ValueError) -> InvalidEventError:
+    """Return the rejection of a text that `payload.parse` refused."""
+    if isinstance(error, TooDeepError):
+        return InvalidEventError("too_deep", "body", str(error))
+    return InvalidEventError("not_json", "body", "must be JSON")
 
 
 def parse_timestamp(value: object, field_name: str = "timestamp") -> int:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from webhooks.domain import ses
 from webhooks.domain.errors import InvalidEventError
-from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, read_json
-from webhooks.domain.filing import filed
+from webhooks.domain.event import MAX_BODY_BYTES, Event, accept, not_json
+from webhooks.domain.filing import MAX_AHEAD_MS, filed
+from webhooks.domain.payload import parse
 from webhooks.domain.ses_record import MAX_RECIPIENTS
 from webhooks.domain.shard import Part, is_part, read_part
 
@@ -20,6 +21,10 @@ MAX_MESSAGE_BYTES = MAX_RECIPIENTS * MAX_BODY_BYTES
 
 A batch is ten messages, whose events are in memory together.
 """
+
+MOST_GROWTH = 8
+"""A JSON text of n characters becomes a body of fewer than n times so many bytes: 4 bytes a
+character, 6 for an escape, and 21 digits for `1e20`; and the few bytes that are filled in."""
 
 MIN_COUNTED_BYTES = 4096
 """An event counts as so many bytes at least towards `MAX_MESSAGE_BYTES`: what it and its first
@@ -166,16 +171,51 @@ def read_message(
     each with the time in place of `sent_at_ms`. Raises InvalidEventError for a message that no
     number of tries will make processable, and nothing else, but what `ses_accounts` raises.
     """
-    if ses.is_topic_validation(text):
-        return _TOPIC_VALIDATION
-    document = read_json(text)
+    try:
+        document = parse(text)
+    except ValueError as error:
+        if ses.is_topic_validation(text):
+            return _TOPIC_VALIDATION
+        raise not_json(error) from error
+    if first_times is None and isinstance(document, dict) and "event" in document:
+        # By far the most messages: one event, in no envelope.
+        event = accept(
+            document,
+            sent_at_ms=sent_at_ms,
+            account_id=account_id,
+            may_be_large=len(text) > MAX_BODY_BYTES // MOST_GROWTH,
+        )
+        if event.occurred_at_ms > sent_at_ms + MAX_AHEAD_MS:
+            event = filed(event, sent_at_ms)
+        return ParsedMessage((event,), places=(0,))
     found = _Found(text)
     if account_id is None and is_part(document):
         part = read_part(document, sent_at_ms=sent_at_ms)
         return ParsedMessage((part.event,), parts=(part,), places=(0,))
     if account_id is None and _is_array_of_parts(document):
         return _of_parts(document, found, sent_at_ms)
-    document = ses.unwrap(document)
+    return _of_documents(
+        ses.unwrap(document),
+        found,
+        sent_at_ms=sent_at_ms,
+        ses_accounts=ses_accounts,
+        account_id=account_id,
+        ses_headers=ses_headers,
+        first_times=first_times,
+    )
+
+
+def _of_documents(
+    document: object,
+    found: _Found,
+    *,
+    sent_at_ms: int,
+    ses_accounts: ses.AccountChooser,
+    account_id: str | None,
+    ses_headers: Sequence[str],
+    first_times: Mapping[int, int] | None,
+) -> ParsedMessage:
+    """Read an event or a record, or an array of these, each of which is refused by itself."""
     is_array = isinstance(document, list) and bool(document)
 
     def read_one(place: int, one: object) -> Sequence[InvalidEventError]:

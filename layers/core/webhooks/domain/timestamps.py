@@ -16,3 +16,12 @@ def to_text(unix_ms: int) -> str:
     """Write Unix milliseconds as `2025-12-21T23:25:12.006Z`."""
     instant = _EPOCH + timedelta(milliseconds=unix_ms)
     return f"{instant:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+
+
+MILLISECONDS = 1000
+"""Milliseconds of a second."""
+
+
+def to_ms(unix_seconds: float) -> int:
+    """Return Unix seconds as whole Unix milliseconds, rounded down."""
+    return int(unix_seconds * MILLISECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -65,6 +65,17 @@ class Webhook(Settings):
     def takes(self, delivery: Delivery) -> bool:
         """Tell whether a delivery's type is still subscribed to; a test need not be."""
         return delivery.test or self.wants(delivery.event_type)
+
+
+def wanting(
+    destinations: Iterable[Destination], event_type: str, webhook_ids: Collection[str] | None = None
+) -> list[Destination]:
+    """Return the destinations that are subscribed to a type, of `webhook_ids` alone if given."""
+    return [
+        one
+        for one in destinations
+        if one.webhook.wants(event_type) and (webhook_ids is None or one.webhook.id in webhook_ids)
+    ]
 
 
 def subscribes(events: Sequence[str], event_type: str) -> bool:

@@ -104,11 +104,15 @@ class Deliverer:
             response_body=outcome.response_body,
             manual=manual,
             probe=probe,
-            not_before_ms=asked_until_ms(outcome, int(self._clock() * _MILLISECONDS)),
+            not_before_ms=(
+                None
+                if outcome.retry_after_seconds is None
+                else asked_until_ms(outcome, int(self._clock() * _MILLISECONDS))
+            ),
             requests=requests,
             signed_with=signed_with,
         )
-        if outcome.succeeded:
+        if outcome.error is None:
             self._telemetry.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
         self._report_failure(delivery, attempt)

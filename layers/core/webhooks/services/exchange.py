@@ -82,11 +82,15 @@ class Exchange:
                 sendcomms_secret=signing_secrets[-1],
             )
             webhook = destination.webhook
-            return self._sender.post(webhook.url, delivery.body, merged(webhook.headers, headers))
+            if webhook.headers:
+                headers = merged(webhook.headers, headers)
+            return self._sender.post(webhook.url, delivery.body, headers)
 
         first = post(secrets)
         overlaps = len(secrets) > 1
         old = SignedWith.OLD if overlaps else None
+        if first.error is None:
+            return Exchanged(first, signed_with=old)
         new = self._second_secret(destination, first, secrets, asked_for=asked_for)
         if new is None:
             return Exchanged(first, signed_with=old)

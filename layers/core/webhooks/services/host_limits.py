@@ -15,19 +15,16 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.host_turns import AT_ONCE_SECONDS, Bucket, delays, line_ms, lot
 from webhooks.domain.resending import ASKED, HAS_TURN
-from webhooks.services.concurrency import submit_all
-from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.concurrency import NoTimeLeftError, submit_all
 from webhooks.services.dispatch.event_limits import LONGEST_DELAY_SECONDS
 from webhooks.services.failures import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from concurrent.futures import Executor
 
     from webhooks.domain.webhook import Webhook
     from webhooks.ports import HostTurns, Telemetry
-    from webhooks.services.deadline import Deadline
-    from webhooks.services.dispatch.leftovers import Leftovers
+    from webhooks.services.dispatch.batch import Batch
     from webhooks.services.dispatch.messages import DeliveryTask, ReceivedEvent
 
 PACED_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
@@ -71,7 +68,7 @@ class HostLimits:
         `clock` gives Unix seconds, `random` a number from 0 to 1.
         """
         self._turns = turns
-        self._rate = rate
+        self.rate = rate
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
@@ -81,9 +78,7 @@ class HostLimits:
     def paced(
         self,
         tasks: Sequence[DeliveryTask],
-        threads: Executor,
-        deadline: Deadline,
-        leftovers: Leftovers,
+        batch: Batch,
     ) -> list[DeliveryTask]:
         """Return the deliveries to attempt now; the others come again in their turn.
 
@@ -91,21 +86,19 @@ class HostLimits:
         it, all are attempted, but where this process knows of a line that goes on: a flood may be
         more writes than DynamoDB takes of one item.
         """
-        if not self._rate:
-            return list(tasks)
         lines: defaultdict[Line, list[DeliveryTask]] = defaultdict(list)
         for task in tasks:
             if self._counts(task):
-                lines[Line(task.account_id, host_of(task.destination.webhook.url))].append(task)
+                lines[Line(task.key.account_id, host_of(task.destination.webhook.url))].append(task)
         now = self._clock()
         missing: dict[Line, list[DeliveryTask]] = {}
         for line, some in lines.items():
-            unasked = self._bucket(line, now).take(len(some), self._rate, now)
+            unasked = self._bucket(line, now).take(len(some), self.rate, now)
             if unasked < len(some):
                 missing[line] = some[unasked:]
-        waiting = self._waiting(missing, threads, deadline, now)
+        waiting = self._waiting(missing, batch, now)
         for task, (seconds, paced) in waiting.values():
-            leftovers.add_in_turn(task, seconds, paced)
+            batch.leftovers.add_in_turn(task, seconds, paced)
         if waiting:
             self._telemetry.count("PacedDeliveries", len(waiting))
             self._tell(task for task, _ in waiting.values())
@@ -117,15 +110,15 @@ class HostLimits:
         Where none may be used now nothing is reserved: the job asks again when it has waited.
         Where the line cannot be had, all may be sent.
         """
-        if not self._rate:
+        if not self.rate:
             return Turns(count)
         line, now = Line(account_id, host_of(url)), self._clock()
-        unasked = self._bucket(line, now).take(count, self._rate, now)
-        further = min(count - unasked, self._rate)
+        unasked = self._bucket(line, now).take(count, self.rate, now)
+        further = min(count - unasked, self.rate)
         if not further:
             return Turns(unasked)
         now_ms = int(now * _MILLISECONDS)
-        span_ms = line_ms(further, self._rate)
+        span_ms = line_ms(further, self.rate)
         try:
             begins_ms = self._turns.reserve(*line, span_ms=span_ms, now_ms=now_ms, latest_ms=now_ms)
         except UnavailableError as error:
@@ -153,28 +146,27 @@ class HostLimits:
     def _waiting(
         self,
         missing: Mapping[Line, Sequence[DeliveryTask]],
-        threads: Executor,
-        deadline: Deadline,
+        batch: Batch,
         now: float,
     ) -> dict[int, tuple[DeliveryTask, tuple[int, int]]]:
         """Return the tasks that wait, each with its delay and with what it comes."""
         now_ms = int(now * _MILLISECONDS)
         # With a low rate one batch may be a longer line than a message may wait here.
-        most = max(1, self._rate * LONGEST_DELAY_SECONDS // 2)
+        most = max(1, self.rate * LONGEST_DELAY_SECONDS // 2)
 
         def reserve(line: Line) -> int | None:
-            span_ms = line_ms(min(len(missing[line]), most), self._rate)
+            span_ms = line_ms(min(len(missing[line]), most), self.rate)
             return self._turns.reserve(
                 *line,
                 span_ms=span_ms,
                 now_ms=now_ms,
                 latest_ms=now_ms + LONGEST_DELAY_SECONDS * _MILLISECONDS - span_ms,
-                least_ms=line_ms(lot(self._rate), self._rate),
+                least_ms=line_ms(lot(self.rate), self.rate),
             )
 
         waiting: dict[int, tuple[DeliveryTask, tuple[int, int]]] = {}
         lines = list(missing)
-        reserved = submit_all(threads, deadline.in_time(reserve), lines)
+        reserved = submit_all(batch.threads.attempts, batch.deadline.in_time(reserve), lines)
         for line, one in zip(lines, reserved, strict=True):
             tasks, error, bucket = missing[line], one.exception(), self._bucket(line, now)
             if isinstance(error, NoTimeLeftError):
@@ -191,7 +183,7 @@ class HostLimits:
                 found = self._delays(one.result(), len(tasks), most, now_ms)
                 bucket.line_until = now + max(seconds for seconds, _ in found)
                 if one.result() == now_ms:
-                    bucket.keep(max(0, lot(self._rate) - len(tasks)), now)
+                    bucket.keep(max(0, lot(self.rate) - len(tasks)), now)
             for task, (seconds, paced) in zip(tasks, found, strict=True):
                 if seconds:
                     waiting[id(task)] = task, (seconds, paced)
@@ -204,7 +196,7 @@ class HostLimits:
         if first_ms is None:
             # The line is longer than a message may wait here.
             return [self._asks_again(LONGEST_DELAY_SECONDS)] * count
-        turns = delays(first_ms, min(count, most), self._rate, now_ms)
+        turns = delays(first_ms, min(count, most), self.rate, now_ms)
         further = [self._asks_again(LONGEST_DELAY_SECONDS)] * (count - len(turns))
         return [(one, HAS_TURN) for one in turns] + further
 
@@ -213,7 +205,7 @@ class HostLimits:
         return max(1, int(seconds * (1 - self._random() / 2))), ASKED
 
     def _bucket(self, line: Line, now: float) -> Bucket:
-        bucket = self._buckets.pop(line, None) or Bucket.full(self._rate, now)
+        bucket = self._buckets.pop(line, None) or Bucket.full(self.rate, now)
         self._buckets[line] = bucket
         if len(self._buckets) > _MOST_BUCKETS:
             self._buckets.popitem(last=False)
@@ -222,14 +214,14 @@ class HostLimits:
     def _tell(self, tasks: Iterable[DeliveryTask]) -> None:
         """Log each account once a minute and process."""
         now = self._clock()
-        for account_id in dict.fromkeys(task.account_id for task in tasks):
+        for account_id in dict.fromkeys(task.key.account_id for task in tasks):
             if now - self._told.get(account_id, 0.0) >= _SAME_LOG_SECONDS:
                 self._told = {
                     name: at for name, at in self._told.items() if now - at < _SAME_LOG_SECONDS
                 }
                 self._told[account_id] = now
                 self._telemetry.log(
-                    "warning", "deliveries_paced", account_id=account_id, rate=self._rate
+                    "warning", "deliveries_paced", account_id=account_id, rate=self.rate
                 )
 
 

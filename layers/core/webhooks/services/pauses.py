@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -151,19 +152,18 @@ class _Found(NamedTuple):
     holds: Future[bool]
 
 
+@dataclass
 class BatchPauses:
-    """The pauses of one batch: those of the webhooks as read, and those its own attempts find.
+    """The pauses of one batch: the webhooks' own, and `found`, which its own attempts find.
 
     Called from many threads. Of many responses that ask for a pause at once, one is written.
     """
 
-    def __init__(self, pauses: Pauses) -> None:
-        """Begin a batch, of which nothing is found yet."""
-        self._pauses = pauses
-        self._lock = Lock()
-        self._found: dict[tuple[str, str], _Found] = {}
-        self._recoveries: dict[tuple[str, str], Future[None]] = {}
-        self._cleared: set[tuple[str, str]] = set()
+    pauses: Pauses
+    found: dict[tuple[str, str], _Found] = field(default_factory=dict)
+    _recoveries: dict[tuple[str, str], Future[None]] = field(default_factory=dict)
+    _cleared: set[tuple[str, str]] = field(default_factory=set)
+    _lock: Lock = field(default_factory=Lock)
 
     def defers(self, webhook: Webhook) -> bool:
         """Tell whether a webhook's first attempts wait, and see to the recovery that sends them.
@@ -171,14 +171,14 @@ class BatchPauses:
         A recovery that the webhook was read with outlives the pause that it was read with, but
         perhaps not one that was found since. Raises UnavailableError.
         """
-        found = self._found.get(_owner(webhook))
+        found = self.found.get(_owner(webhook))
         if found is None and webhook.health.not_before_ms is None:
             return False
-        now_ms = self._pauses.now_ms()
+        now_ms = self.pauses.now_ms()
         if found is not None and found.until_ms > now_ms and found.holds.result():
             self._ensure_recovery(webhook, found.until_ms)
             return True
-        until_ms = self._pauses.until_ms(webhook)
+        until_ms = self.pauses.until_ms(webhook)
         if until_ms is None:
             return False
         if webhook.health.recovery_id is None:
@@ -194,15 +194,15 @@ class BatchPauses:
             known_ms = webhook.health.not_before_ms
             if taken and known_ms is not None and owner not in self._cleared:
                 self._cleared.add(owner)
-                self._pauses.heard(webhook, attempts)
+                self.pauses.heard(webhook, attempts)
             return
         with self._lock:
-            known = self._found.get(owner)
+            known = self.found.get(owner)
             if known is not None and until_ms - known.until_ms < LEAST_MOVE_MS:
                 return
             found = _Found(until_ms, Future())
-            self._found[owner] = found
-        _settle(found.holds, lambda: self._pauses.pause(webhook, until_ms))
+            self.found[owner] = found
+        _settle(found.holds, lambda: self.pauses.pause(webhook, until_ms))
 
     def _ensure_recovery(self, webhook: Webhook, until_ms: int) -> None:
         with self._lock:
@@ -211,7 +211,7 @@ class BatchPauses:
             if ensured is None:
                 ensured = mine = self._recoveries[_owner(webhook)] = Future()
         if mine is not None:
-            _settle(mine, lambda: self._pauses.ensure_recovery(webhook, until_ms))
+            _settle(mine, lambda: self.pauses.ensure_recovery(webhook, until_ms))
         ensured.result()
 
 

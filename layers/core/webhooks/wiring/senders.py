@@ -80,7 +80,6 @@ class SendingServices(Base):
         return EventLimits(
             DynamoDBRateLimitStore(self._dynamodb, self.settings.deliveries_table),
             limit=self.settings.max_events_per_minute,
-            rejected=self._rejected,
             telemetry=self.telemetry,
             clock=self._clock,
             random=random.random,

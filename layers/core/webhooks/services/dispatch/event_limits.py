@@ -8,31 +8,24 @@ again when they come. The other events of their batch are not affected.
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ingest import RejectedMessage
 from webhooks.domain.lots import Lot, share
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow, window_at
 from webhooks.domain.resending import FEWEST_TRIES
 from webhooks.domain.shard import ALL, Part, to_message
-from webhooks.services.concurrency import submit_all
-from webhooks.services.deadline import NoTimeLeftError
-from webhooks.services.dispatch.rejecting import tell_rejected
+from webhooks.services.concurrency import NoTimeLeftError, submit_all
 from webhooks.services.failures import log_failure
 from webhooks.services.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from concurrent.futures import Executor
 
-    from webhooks.ports import RateLimitStore, RejectedMessages, Telemetry
-    from webhooks.services.deadline import Deadline
-    from webhooks.services.dispatch.leftovers import Leftovers
+    from webhooks.ports import RateLimitStore, Telemetry
+    from webhooks.services.dispatch.batch import Batch
     from webhooks.services.dispatch.messages import ReceivedEvent
-    from webhooks.services.dispatch.requeue import Requeue
 
 OVER_LIMIT = "over_limit"
 """The reason of an event that was above its account's limit for as long as SQS keeps a message."""
@@ -64,7 +57,6 @@ class EventLimits:
         store: RateLimitStore,
         *,
         limit: int,
-        rejected: RejectedMessages,
         telemetry: Telemetry,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -74,8 +66,7 @@ class EventLimits:
         `clock` gives Unix seconds, `random` a number from 0 to 1.
         """
         self._store = store
-        self._limit = limit
-        self._rejected = rejected
+        self.limit = limit
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
@@ -87,10 +78,7 @@ class EventLimits:
     def admitted(
         self,
         reads: Sequence[ReceivedEvent],
-        threads: Executor,
-        deadline: Deadline,
-        leftovers: Leftovers,
-        requeue: Requeue,
+        batch: Batch,
     ) -> list[ReceivedEvent]:
         """Return the events that their accounts may have delivered now; the others are delayed.
 
@@ -98,23 +86,21 @@ class EventLimits:
         account that has reached its limit in this minute as far as this process knows: a flood may
         be more writes than DynamoDB takes of one item.
         """
-        if not self._limit:
-            return list(reads)
         counted: defaultdict[str, list[ReceivedEvent]] = defaultdict(list)
         for received in reads:
             if not received.admitted:
                 counted[received.event.account_id].append(received)
         over: dict[int, int] = {}
-        for account_id, (room, place) in self._rooms(counted, threads, deadline).items():
+        for account_id, (room, place) in self._rooms(counted, batch).items():
             for further, received in enumerate(counted[account_id][room:]):
                 over[id(received)] = place + further
         if not over:
             return list(reads)
-        self._hold_back([one for one in reads if id(one) in over], over, leftovers, requeue)
+        self._hold_back([one for one in reads if id(one) in over], over, batch)
         return [one for one in reads if id(one) not in over]
 
     def _rooms(
-        self, counted: Mapping[str, Sequence[ReceivedEvent]], threads: Executor, deadline: Deadline
+        self, counted: Mapping[str, Sequence[ReceivedEvent]], batch: Batch
     ) -> dict[str, tuple[int, int]]:
         """Return, for accounts above their limit, how many go on and the place of the next one.
 
@@ -129,15 +115,15 @@ class EventLimits:
                 self._lots.clear()
                 self._in_line.clear()
                 self._told.clear()
-            lot = self._lots.setdefault(account_id, Lot(share(self._limit)))
+            lot = self._lots.setdefault(account_id, Lot(share(self.limit)))
             missing = lot.use(len(reads))
             if missing:
                 # Once the limit is reached the sum past it is the events in line, so it is exact.
                 full = lot.refused < inf
-                amount = missing if full else max(missing, share(self._limit))
+                amount = missing if full else max(missing, share(self.limit))
                 wanted[account_id] = _Wanted(window, missing, amount)
         rooms: dict[str, tuple[int, int]] = {}
-        sums = self._counted(wanted, threads, deadline)
+        sums = self._counted(wanted, batch)
         for account_id, one in wanted.items():
             lot, used = self._lots[account_id], sums.get(account_id)
             further = len(counted[account_id]) - one.missing
@@ -147,18 +133,16 @@ class EventLimits:
                     self._in_line[account_id] += one.missing
                 continue
             before = used - one.amount
-            granted = min(max(0, self._limit - before), one.amount)
+            granted = min(max(0, self.limit - before), one.amount)
             if granted < one.amount:
                 lot.refused = one.amount - granted
-                self._in_line[account_id] = used - self._limit
+                self._in_line[account_id] = used - self.limit
             lot.left += max(0, granted - one.missing)
             if granted < one.missing:
-                rooms[account_id] = further + granted, max(0, before - self._limit)
+                rooms[account_id] = further + granted, max(0, before - self.limit)
         return rooms
 
-    def _counted(
-        self, wanted: Mapping[str, _Wanted], threads: Executor, deadline: Deadline
-    ) -> dict[str, int]:
+    def _counted(self, wanted: Mapping[str, _Wanted], batch: Batch) -> dict[str, int]:
         """Add to the common counts; returns the sums of those that could be had."""
 
         def add(account_id: str) -> int:
@@ -167,9 +151,8 @@ class EventLimits:
 
         sums: dict[str, int] = {}
         accounts = list(wanted)
-        for account_id, added in zip(
-            accounts, submit_all(threads, deadline.in_time(add), accounts), strict=True
-        ):
+        counted = submit_all(batch.threads.attempts, batch.deadline.in_time(add), accounts)
+        for account_id, added in zip(accounts, counted, strict=True):
             error = added.exception()
             if error is None:
                 sums[account_id] = added.result()
@@ -181,8 +164,7 @@ class EventLimits:
         self,
         reads: Sequence[ReceivedEvent],
         places: Mapping[int, int],
-        leftovers: Leftovers,
-        requeue: Requeue,
+        batch: Batch,
     ) -> None:
         """Delay events, those of one message together; dead-letter those that were for days."""
         self._telemetry.count("OverLimitEvents", len(reads))
@@ -196,17 +178,16 @@ class EventLimits:
             owner = received.message.id, received.event.account_id
             if owner not in delays:
                 delays[owner] = self._delay_seconds(places[id(received)])
-            leftovers.add_over_limit(received, delays[owner])
-        tell_rejected(self._telemetry, ended)
-        for one in ended:
-            requeue.call({one.message_id}, partial(self._reject, one))
+            batch.leftovers.add_over_limit(received, delays[owner])
+        if ended:
+            batch.reject(ended)
 
     def _delay_seconds(self, place: int) -> int:
         """Return until when an event is kept: a minute for each whole limit of events before it.
 
         Spread over that minute, so that they do not all come at its beginning.
         """
-        seconds = 60 - self._clock() % 60 + 60 * (place // self._limit) + 60 * self._random()
+        seconds = 60 - self._clock() % 60 + 60 * (place // self.limit) + 60 * self._random()
         if seconds > LONGEST_DELAY_SECONDS:
             # Its place is too far away: it comes before that and asks again.
             seconds = LONGEST_DELAY_SECONDS * (1 - self._random() / 2)
@@ -216,18 +197,13 @@ class EventLimits:
         age_ms = self._clock() * 1000 - received.arrived_at_ms
         return age_ms > OVER_LIMIT_ENDS_AFTER_MS and received.message.delays >= FEWEST_TRIES
 
-    def _reject(self, message: RejectedMessage) -> None:
-        if self._rejected.put([message]):
-            msg = "the events dead-letter queue did not take it"
-            raise UnavailableError(msg)
-
     def _tell(self, reads: Iterable[ReceivedEvent]) -> None:
         """Log each account once a minute and process."""
         for account_id in dict.fromkeys(received.event.account_id for received in reads):
             if account_id not in self._told:
                 self._told.add(account_id)
                 self._telemetry.log(
-                    "warning", "events_over_limit", account_id=account_id, limit=self._limit
+                    "warning", "events_over_limit", account_id=account_id, limit=self.limit
                 )
 
 

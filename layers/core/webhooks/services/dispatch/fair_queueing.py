@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from webhooks.domain.resending import Outgoing
     from webhooks.ports import Telemetry
+    from webhooks.services.dispatch.batch import Batch
     from webhooks.services.dispatch.messages import ReceivedEvent
-    from webhooks.services.dispatch.requeue import Requeue
 
 MOST_UNGROUPED = 30
 """Messages without a group that a process delivers of an account in a minute.
@@ -45,7 +45,7 @@ class FairQueueing:
         self._flooding: set[str] = set()
         self._told: set[str] = set()
 
-    def ungrouped(self, reads: Sequence[ReceivedEvent], requeue: Requeue) -> list[ReceivedEvent]:
+    def ungrouped(self, reads: Sequence[ReceivedEvent], batch: Batch) -> list[ReceivedEvent]:
         """Return the events to deliver now; the others are on the queue again, in a group.
 
         A message goes back once: it comes again as parts, which are never sent back here. What
@@ -55,7 +55,7 @@ class FairQueueing:
         floods = self._floods(reads)
         if not floods:
             return list(reads)
-        sent = self._send(floods, requeue)
+        sent = self._send(floods, batch)
         return [received for received in reads if id(received) not in sent]
 
     def _begin_minute(self) -> None:
@@ -76,7 +76,7 @@ class FairQueueing:
         """Return the events to send back: each list has those of one message and account."""
         messages: defaultdict[tuple[str, str], list[ReceivedEvent]] = defaultdict(list)
         for received in reads:
-            if received.message.group is None and not received.is_of_part:
+            if received.message.group is None and not _is_of_part(received):
                 messages[received.message.id, received.event.account_id].append(received)
         floods: list[list[ReceivedEvent]] = []
         for (_, account_id), some in messages.items():
@@ -85,7 +85,7 @@ class FairQueueing:
                 floods.append(some)
         return floods
 
-    def _send(self, floods: Sequence[Sequence[ReceivedEvent]], requeue: Requeue) -> set[int]:
+    def _send(self, floods: Sequence[Sequence[ReceivedEvent]], batch: Batch) -> set[int]:
         """Put events on the queue; returns the ids of the objects that it took."""
         chunks: list[Sequence[ReceivedEvent]] = []
 
@@ -100,7 +100,7 @@ class FairQueueing:
                     begin += count
                     yield again._replace(body=text)
 
-        taken = requeue.put(messages())
+        taken = batch.requeue.put(messages())
         sent = {id(received) for place in taken for received in chunks[place]}
         self._telemetry.count("GroupedMessages", len(taken))
         self._tell(reads[0].event.account_id for reads in floods)
@@ -121,3 +121,8 @@ class FairQueueing:
 def _counted(received: ReceivedEvent) -> tuple[Part, int]:
     """Return an event as a part for all webhooks, counted as one."""
     return Part(received.event, ALL, received.arrived_at_ms), 1
+
+
+def _is_of_part(received: ReceivedEvent) -> bool:
+    """True if a dispatcher put it on the queue: then it has its account's group."""
+    return received.admitted or received.message.delays > 0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from webhooks.domain.shard import ALL, MOST_AT_ONCE, SHARD_WEBHOOKS, Part, divide
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator, Sequence
 
     from webhooks.domain.event import Event
     from webhooks.domain.webhook import Destination
-    from webhooks.ports import Telemetry
+    from webhooks.services.dispatch.batch import Batch
     from webhooks.services.dispatch.messages import QueueMessage, ReceivedEvent
-    from webhooks.services.dispatch.requeue import Requeue
 
     Match = tuple[ReceivedEvent, Sequence[Destination]]
 
@@ -37,21 +36,17 @@ class FanOut:
     multiplies without end, since each part is less than the message that it is of.
     """
 
-    def __init__(self, requeue: Requeue, telemetry: Telemetry) -> None:
-        """Send through `requeue`."""
-        self._requeue = requeue
-        self._telemetry = telemetry
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
         self._divided: dict[tuple[str, str], _Divided] = {}
         self._taken: dict[object, tuple[Event, _Divided]] = {}
 
-    def undivided(self, matches: Sequence[Match]) -> list[Match]:
+    def undivided(self, matches: Sequence[Match], deliveries: Counter[str]) -> list[Match]:
         """Begin to send the parts of large messages; returns the events of all others.
 
-        `matches` are the batch's events, each with the webhooks that it is for.
+        `matches` are the batch's events, each with its webhooks; `deliveries` counts these for
+        each message.
         """
-        deliveries: Counter[str] = Counter()
-        for received, matching in matches:
-            deliveries[received.message.id] += len(matching)
         others: list[Match] = []
         for received, matching in matches:
             if deliveries[received.message.id] <= MOST_AT_ONCE:
@@ -59,7 +54,7 @@ class FanOut:
             elif matching:
                 self._take(received, matching)
         for one in self._divided.values():
-            self._requeue.send_parts(
+            self._batch.requeue.send_parts(
                 one.source,
                 one.message_ids,
                 one.parts,
@@ -79,8 +74,8 @@ class FanOut:
             self._taken[key] = event, divided
             divided.parts += _parts(received, [one.webhook.id for one in matching])
         elif first.body != event.body:
-            self._telemetry.count("Conflicts")
-            self._telemetry.log(
+            self._batch.telemetry.count("Conflicts")
+            self._batch.telemetry.log(
                 "warning", "event_conflict", account_id=event.account_id, event_id=event.id
             )
         divided.message_ids.add(received.message.id)

@@ -59,7 +59,7 @@ class Leftovers:
         left = self._of(task.received, delay_seconds)
         left.message_ids |= task.message_ids
         _, webhook_ids = left.webhooks.setdefault(id(task.received), (task.received, []))
-        webhook_ids.append(task.webhook_id)
+        webhook_ids.append(task.key.webhook_id)
         self._messages.add(task.received.message.id)
         self._deliveries += 1
 
@@ -75,7 +75,7 @@ class Leftovers:
         left = self._of(task.received, delay_seconds, paced=paced)
         left.message_ids |= task.message_ids
         _, webhook_ids = left.webhooks.setdefault(id(task.received), (task.received, []))
-        webhook_ids.append(task.webhook_id)
+        webhook_ids.append(task.key.webhook_id)
 
     def add_over_limit(self, received: ReceivedEvent, delay_seconds: int) -> None:
         """Have an event that is above its account's limit come again, to be counted then."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain.delivery import Delivery, Status, delivery_id
-
 if TYPE_CHECKING:
+    from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.domain.event import Event
     from webhooks.domain.shard import Shard
     from webhooks.domain.webhook import Destination
@@ -61,11 +60,6 @@ class ReceivedEvent(NamedTuple):
     place: int = 0
     admitted: bool = False
 
-    @property
-    def is_of_part(self) -> bool:
-        """True if a dispatcher put it on the queue: then it has its account's group."""
-        return self.admitted or self.message.delays > 0
-
 
 @dataclass(slots=True)
 class DeliveryTask:
@@ -77,31 +71,14 @@ class DeliveryTask:
     received: ReceivedEvent
     destination: Destination
     delivery: Delivery
+    key: DeliveryKey
     message_ids: set[str] = field(default_factory=set)
     stored: Delivery | None = None
 
-    @classmethod
-    def of(cls, received: ReceivedEvent, destination: Destination, now_ms: int) -> DeliveryTask:
-        """Return the task of an event for one webhook."""
-        event, webhook = received.event, destination.webhook
-        delivery = Delivery(
-            account_id=event.account_id,
-            webhook_id=webhook.id,
-            id=delivery_id(event.id, event.occurred_at_ms, webhook.id),
-            event_id=event.id,
-            event_type=event.type,
-            body=event.body,
-            status=Status.PENDING,
-            created_at_ms=now_ms,
-        )
-        return cls(received, destination, delivery)
 
-    @property
-    def account_id(self) -> str:
-        """The account of the delivery."""
-        return self.delivery.account_id
+class Delivered(NamedTuple):
+    """A task at its end: its delivery, None if it was recorded before or not begun, or an error."""
 
-    @property
-    def webhook_id(self) -> str:
-        """The webhook of the delivery."""
-        return self.delivery.webhook_id
+    task: DeliveryTask
+    delivery: Delivery | None = None
+    error: BaseException | None = None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from webhooks.domain.ingest import RejectedMessage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from webhooks.domain.ingest import RejectedMessage
+    from webhooks.domain.errors import InvalidEventError
+    from webhooks.domain.ingest import ParsedMessage
     from webhooks.ports import RejectedMessages, Telemetry
+    from webhooks.services.dispatch.messages import QueueMessage
 
 
 def reject(
@@ -27,3 +31,18 @@ def tell_rejected(telemetry: Telemetry, messages: Sequence[RejectedMessage]) -> 
         telemetry.log(
             "error", "message_rejected", message_id=message.message_id, reason=message.reason
         )
+
+
+def refused(message: QueueMessage, parsed: ParsedMessage) -> list[RejectedMessage]:
+    """Return the documents of a message that can never be processed; the message if too many."""
+    return [rejected_message(message, error, body) for error, body in parsed.refusals]
+
+
+def rejected_message(
+    message: QueueMessage, error: InvalidEventError, body: str | None = None
+) -> RejectedMessage:
+    """Return the rejection of a message, or of the one document `body` of its array."""
+    body = message.body if body is None else body
+    return RejectedMessage(
+        message.id, body, error.reason, str(error), message.group, message.arrived_at_ms
+    )

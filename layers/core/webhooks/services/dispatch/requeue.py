@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.resending import Outgoing
 from webhooks.domain.shard import MAX_QUEUED_BYTES, MOST_AT_ONCE, to_messages
-from webhooks.services.deadline import NoTimeLeftError
+from webhooks.services.concurrency import (
+    SECONDS_FOR_ONE_ATTEMPT,
+    SECONDS_FOR_ONE_CALL,
+    NoTimeLeftError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -16,9 +20,8 @@ if TYPE_CHECKING:
 
     from webhooks.domain.shard import Part
     from webhooks.ports import EventQueue, Telemetry
-    from webhooks.services.deadline import Deadline
+    from webhooks.services.concurrency import Deadline
     from webhooks.services.dispatch.messages import QueueMessage
-    from webhooks.services.dispatch.read import Failures
 
 _MESSAGES_OF_A_REQUEST = 10
 _MOST_REQUESTS_AT_ONCE = 8
@@ -63,7 +66,8 @@ class Requeue:
         """
 
         def most() -> int:
-            return most_deliveries if self._deadline.allows_attempt() else _UNLIMITED
+            seconds = self._deadline.remaining_seconds()
+            return most_deliveries if seconds >= SECONDS_FOR_ONE_ATTEMPT else _UNLIMITED
 
         account_id = parts[0][0].event.account_id
         texts = (text for text, _ in to_messages(parts, most))
@@ -115,15 +119,14 @@ class Requeue:
 
         self._sending.append((message_ids, self._threads.submit(call_in_time)))
 
-    def finish(self, failures: Failures) -> None:
-        """Wait for the queue; the messages of what it did not take fail."""
+    def finish(self) -> Iterable[tuple[Set[str], BaseException]]:
+        """Wait for the queue; return the messages that it did not take all of, each with why."""
         errors: dict[frozenset[str], BaseException] = {}
         for message_ids, sending in self._sending:
             error = sending.exception()
             if error is not None:
                 errors.setdefault(frozenset(message_ids), error)
-        for failed, error in errors.items():
-            failures.add(failed, error)
+        return errors.items()
 
     def _begin(
         self,
@@ -156,7 +159,7 @@ class Requeue:
             raise UnavailableError(msg)
 
     def _check_time(self) -> None:
-        if not self._deadline.allows_call():
+        if self._deadline.remaining_seconds() < SECONDS_FOR_ONE_CALL:
             msg = "no time left to send what a message is not done with"
             raise UnavailableError(msg)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from webhooks.domain.event import Event
     from webhooks.ports import Telemetry
 
@@ -22,31 +25,22 @@ class Cause(StrEnum):
     """None of the account's webhooks is subscribed to the event's type."""
 
 
-class Unwanted:
-    """The events of one batch that are sent to nobody."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        """Hold none yet."""
-        self._telemetry = telemetry
-        self._types: dict[tuple[str, Cause], list[str]] = {}
-
-    def add(self, event: Event, cause: Cause) -> None:
-        """Note an event; `report` tells of it."""
-        self._types.setdefault((event.account_id, cause), []).append(event.type.value)
-
-    def report(self) -> None:
-        """Count the events and log their accounts, up to `MAX_LINES`; nothing where all went."""
-        for line, ((account_id, cause), types) in enumerate(self._types.items()):
-            self._telemetry.count(cause.value, len(types))
-            if line < MAX_LINES:
-                self._telemetry.log(
-                    "warning" if cause is Cause.NO_SUCH_ACCOUNT else "info",
-                    "events_unwanted",
-                    account_id=account_id,
-                    cause=cause.value,
-                    events=len(types),
-                    event_types=sorted(set(types)),
-                )
-        left_out = len(self._types) - MAX_LINES
-        if left_out > 0:
-            self._telemetry.log("warning", "events_unwanted_left_out", lines=left_out)
+def report_unwanted(telemetry: Telemetry, events: Iterable[tuple[Event, Cause]]) -> None:
+    """Count events without a webhook by cause, and log their accounts, up to `MAX_LINES`."""
+    types: defaultdict[tuple[str, Cause], list[str]] = defaultdict(list)
+    for event, cause in events:
+        types[event.account_id, cause].append(event.type.value)
+    for line, ((account_id, cause), names) in enumerate(types.items()):
+        telemetry.count(cause.value, len(names))
+        if line < MAX_LINES:
+            telemetry.log(
+                "warning" if cause is Cause.NO_SUCH_ACCOUNT else "info",
+                "events_unwanted",
+                account_id=account_id,
+                cause=cause.value,
+                events=len(names),
+                event_types=sorted(set(names)),
+            )
+    left_out = len(types) - MAX_LINES
+    if left_out > 0:
+        telemetry.log("warning", "events_unwanted_left_out", lines=left_out)

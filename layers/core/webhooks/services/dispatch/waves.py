@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.health import Circuit
-from webhooks.services.concurrency import run_inline, submit_all
-from webhooks.services.dispatch.aftermath import Owner
+from webhooks.services.concurrency import run_inline
+from webhooks.services.dispatch.record import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
 
     from webhooks.domain.delivery import Attempt, Delivery
@@ -68,15 +68,14 @@ class Waves:
         self._threads = threads
         self._lines: dict[Owner, _Line] = {}
 
-    def begin(self, tasks: Sequence[DeliveryTask]) -> dict[Handled, DeliveryTask]:
-        """Begin tasks, in their order; returns the future of each. A cancelled one is not begun."""
+    def begin(self, tasks: Iterable[DeliveryTask]) -> dict[Handled, DeliveryTask]:
+        """Begin tasks of webhooks on probation, in their order; returns the future of each.
+
+        A cancelled one is not begun.
+        """
         held: defaultdict[Owner, list[DeliveryTask]] = defaultdict(list)
-        at_once: list[DeliveryTask] = []
         for task in tasks:
-            if task.destination.webhook.health.on_probation:
-                held[Owner(task.account_id, task.webhook_id)].append(task)
-            else:
-                at_once.append(task)
+            held[Owner(task.key.account_id, task.key.webhook_id)].append(task)
         running: dict[Handled, DeliveryTask] = {}
         for owner, its_tasks in held.items():
             line = _Line(its_tasks[0].destination.webhook)
@@ -84,8 +83,7 @@ class Waves:
             running |= {one.handled: one.task for one in line.left}
             self._lines[owner] = line
             self._next(line)
-        begun = submit_all(self._threads, self._handle, at_once)
-        return running | dict(zip(begun, at_once, strict=True))
+        return running
 
     def waits(self, owner: Owner) -> bool | None:
         """Tell whether a webhook's failures wait for its recovery; None for one in no waves."""
