@@ -131,6 +131,7 @@ def test_slow_reads_of_every_kind_leave_time_for_the_attempts_of_who_was_first(
 
 def test_no_read_begins_where_no_attempt_could_follow() -> None:
     """As after messages whose accounts were slow to be found."""
+    world: TimedWorld
     calls: list[str] = []
 
     class Slow(SesAccounts):

@@ -262,7 +262,7 @@ def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: 
     if broken == "record":
         world.deliveries.failures.plan("update", True, True)
     else:
-        world.walk.failures.plan("batch", True)
+        world.walk.failures.plan("oldest_first", True)
     with pytest.raises(UnavailableError):
         world.step()
     assert world.step() == DRAINING

@@ -213,7 +213,7 @@ class FakeDeliveryReader:
         limit: int,
         after: str | None = None,
     ) -> Page[Delivery]:
-        self.failures.check("batch")
+        self.failures.check("oldest_first")
         first, last = delivery_id_range(selection.since_ms, selection.until_ms)
         matching = sorted(
             (
