@@ -252,7 +252,7 @@ def test_a_check_tells_what_the_receiver_accepted(
             ["Passed", "Information", "Passed", "Passed", "Failed", "Passed", "Failed"]
             + ["Passed"] * 2
         )
-        expect(rows.nth(4)).to_contain_text("refuse what comes without one")
+        expect(rows.nth(4)).to_contain_text("refuse requests without one")
         expect(rows.nth(6)).to_contain_text("No response within 5 seconds")
         expect(guest.said).to_have_text("The check is done: not verified.")
         expect(guest.page.get_by_role("button", name="Check receiver")).to_be_focused()

@@ -122,7 +122,7 @@ def test_what_is_no_address_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         parse_address(text)
     assert refused.value.field == "address"
-    assert refused.value.message == "Use one email address, as recipient@example.com."
+    assert refused.value.message == "Use one email address, such as recipient@example.com."
 
 
 def test_the_longest_address_is_found_in_a_longer_text() -> None:

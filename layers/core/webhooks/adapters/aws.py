@@ -1,4 +1,4 @@
-"""AWS clients, and AWS's errors as ours."""
+"""AWS clients, and the translation of AWS's errors into ours."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKS_PARAMETERS = False
-"""Whether each request is held against AWS's model of it, which takes 0.3 ms for ten items. Our own
-code makes them, and the tests' runs of it are checked."""
+"""Whether botocore validates each request against AWS's model, which takes 0.3 ms for ten items.
+Only our own code makes requests, and the tests run it with validation."""
 
 _USER_AGENT = "sendcomms-webhooks/1.0"
-"""One text: botocore puts together its own for each request, which takes 0.1 ms."""
+"""A constant: botocore would compose its own user agent for each request, which takes 0.1 ms."""
 
 READ_TIMEOUT_SECONDS = 2
-"""How long an answer is waited for. Where units are counted, and not time, it is longer."""
+"""How long to wait for a response. Budgets that count units instead of time may take longer."""
 
 CALL_SECONDS = 9.0
 """A call at its slowest: three tries, a second to connect and `READ_TIMEOUT_SECONDS` each."""
 
 QUICK_CALL_SECONDS = 2.0
-"""A call of a quick client at its slowest: one try, a second to connect and one to answer."""
+"""A call of a quick client at its slowest: one try, a second to connect and one to respond."""
 
 _TRIES = 3
-"""How often a request is made."""
+"""Tries of a request, the first included."""
 
 _CONFLICT = "TransactionConflictException"
 _CONFLICT_PAUSE_SECONDS = 0.03
@@ -47,9 +47,9 @@ _CONNECTIONS = 64
 def client(service: str, endpoint_url: str | None = None, *, quick: bool = False) -> Any:
     """Build a client that gives up soon enough for a Lambda function to react.
 
-    One request takes at most 1 + 2 seconds and is tried three times by the SDK: nine seconds, and
-    the functions' timeouts in the template are sums of these. A `quick` one is for what may as well
-    be left out: `QUICK_CALL_SECONDS`.
+    One request takes at most 1 + 2 seconds and is tried three times by the SDK: nine seconds; the
+    functions' timeouts in the template are sums of these. A `quick` client is for optional work,
+    which is skipped after `QUICK_CALL_SECONDS`.
     """
     config = Config(
         connect_timeout=1,
@@ -59,9 +59,9 @@ def client(service: str, endpoint_url: str | None = None, *, quick: bool = False
         parameter_validation=CHECKS_PARAMETERS,
         user_agent=_USER_AGENT,
     )
-    # It says where it found credentials, at INFO, in each new function.
+    # botocore logs the source of its credentials at INFO on every cold start.
     logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
-    # botocore's own, since boto3 would load its transfers to S3 into each new function.
+    # A session of botocore: boto3 would also load its transfers to S3 on every cold start.
     session: Any = botocore.session.get_session()
     session.register_component("data_loader", _loader())
     built = session.create_client(service, endpoint_url=endpoint_url, config=config)
@@ -71,10 +71,10 @@ def client(service: str, endpoint_url: str | None = None, *, quick: bool = False
 
 
 def _pause_after_conflict(attempts: int, response: Any = None, **_: Any) -> float | None:
-    """Return the seconds until a write is made again that met a transaction on its item.
+    """Return the seconds before a retry of a write that conflicted with a transaction.
 
-    A plain write is refused while a transaction on the same item is under way, for some
-    milliseconds. The SDK makes it again in none of its modes (`botocore.retries`).
+    A plain write is refused while a transaction on the same item is in progress, for some
+    milliseconds. The SDK retries it in none of its modes (`botocore.retries`).
     """
     if response is None or attempts >= _TRIES:
         return None
@@ -84,17 +84,16 @@ def _pause_after_conflict(attempts: int, response: Any = None, **_: Any) -> floa
 
 @functools.cache
 def _loader() -> Any:
-    """Return one reader of botocore's data for all clients: each would list and read it anew."""
+    """Return one loader of botocore's data for all clients: each would list and read it again."""
     return botocore.loaders.create_loader()
 
 
 class LazyClient:
-    """A client that is built when it is first used: a new function builds only what it needs."""
+    """A client that is built at its first use: a cold start builds only the clients it needs."""
 
     def __init__(
         self, service: str, endpoint_url: str | None = None, *, quick: bool = False
     ) -> None:
-        """Stand for the client of `service`."""
         self._service = service
         self._endpoint_url = endpoint_url
         self._quick = quick
@@ -102,7 +101,7 @@ class LazyClient:
         self._built: Any = None
 
     def __getattr__(self, name: str) -> Any:
-        """Return the client's own."""
+        """Return the client's own attribute."""
         with self._lock:
             if self._built is None:
                 self._built = client(self._service, self._endpoint_url, quick=self._quick)
@@ -114,18 +113,18 @@ class LazyClient:
 
 
 def quick(client: Any) -> Any:
-    """Return the quick client beside a lazy one; another client, which a test gave, as it is."""
+    """Return a quick client for a lazy one; any other client, such as a test's, stays as it is."""
     return client.quick() if isinstance(client, LazyClient) else client
 
 
 def error_code(error: ClientError) -> str:
-    """Return AWS's code of an error, as `ConditionalCheckFailedException`."""
+    """Return AWS's code of an error, such as `ConditionalCheckFailedException`."""
     return str(error.response.get("Error", {}).get("Code", "Unknown"))
 
 
 @contextmanager
 def unavailable_on_failure(operation: str) -> Iterator[None]:
-    """Turn what AWS raises within into `UnavailableError`, which carries the code and no message.
+    """Turn AWS errors raised within into `UnavailableError` with their code and no message.
 
     AWS's messages can hold keys and values of the request; codes cannot.
     """

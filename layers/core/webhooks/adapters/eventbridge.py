@@ -18,32 +18,34 @@ if TYPE_CHECKING:
 SOURCE = "sendcomms.webhooks"
 
 MOST_AT_ONCE = 10
-"""Entries that PutEvents takes in one request ("PutEvents" in its API reference)."""
+"""Most entries of a PutEvents request ("PutEvents" in its API reference)."""
 
 
 class EventBridgeOperationalEvents:
-    """Puts operational events on the AWS account's default bus, for rules to take from there."""
+    """Publishes operational events on the AWS account's default bus, where rules match them.
+
+    Each event names `stack`, because an AWS account may have several.
+    """
 
     def __init__(self, client: Any, stack: str) -> None:
-        """Name `stack` in every event: an AWS account may have several."""
         self._client = client
         self._stack = stack
 
     def publish(self, event: OperationalEvent) -> None:
-        """Put one event on the bus."""
+        """Publish one event; UnavailableError if the bus rejects it."""
         refused = self._put([event])
         if refused:
             msg = f"publishing an operational event: {refused[0]}"
             raise UnavailableError(msg)
 
     def publish_all(self, events: Sequence[OperationalEvent]) -> Sequence[int]:
-        """Put up to `MOST_AT_ONCE` events on the bus; returns the places of those not taken."""
+        """Publish up to `MOST_AT_ONCE` events; returns the indexes of rejected ones."""
         return sorted(self._put(events))
 
     def _put(self, events: Sequence[OperationalEvent]) -> dict[int, str]:
-        """Return the error codes of the events that the bus did not take, by their places.
+        """Return the error codes of rejected events, by index.
 
-        A request that is answered may be refused in part.
+        A successful request may still reject some of its events.
         """
         with unavailable_on_failure("publishing an operational event"):
             answer = self._client.put_events(Entries=[self._entry(event) for event in events])

@@ -1,7 +1,7 @@
-"""Texts that the version before AES-GCM sealed: they are opened here, and no more of them are made.
+"""Opens texts that the version before AES-GCM sealed; no new ones are made.
 
-None is kept for more than a day (`adapters.dynamodb.idempotency.KEPT_SECONDS`). Therefore the
-version after this one needs the module no more.
+Each is kept for at most a day (`adapters.dynamodb.idempotency.KEPT_SECONDS`). Therefore the next
+version no longer needs this module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PURPOSE = b"webhooks: sealed text"
 
 
 def unseal(secret: str, sealed: str) -> str:
-    """Return the text of a sealed one; ValueError where it was not sealed with this secret."""
+    """Return the text of a sealed one; ValueError if it was not sealed with this secret."""
     try:
         raw = base64.b64decode(sealed, validate=True)
     except ValueError as error:

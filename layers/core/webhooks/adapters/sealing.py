@@ -1,7 +1,7 @@
 """Sealed texts and derived bytes, by `cryptography`: AES-256-GCM and HKDF-SHA256.
 
-Only the wiring of the api imports this module, when a call first seals something. `cryptography` is
-in a layer that no other function has.
+Only the API's wiring imports this module, when a call first seals something. `cryptography` is in a
+layer that no other function has.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FORM = "aes256gcm."
-"""The beginning of a sealed text. Base64 has no full stop, so that no former text begins so."""
+"""The prefix of a sealed text. Base64 has no full stop, so no former text begins with it."""
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
-"""96 bits, at random for each text. That is safe for 2**32 texts of one key (NIST SP 800-38D,
-section 8.3)."""
+"""96 bits, random for each text. That is safe for 2**32 texts of one key (NIST SP 800-38D, section
+8.3)."""
 
 _TAG_BYTES = 16
 
@@ -36,14 +36,14 @@ class AesGcmSealer:
     """Seals texts with a key for each secret and purpose; the nonce comes before the text."""
 
     def seal(self, secret: str, purpose: str, about: Sequence[str], text: str) -> str:
-        """Return a text as ASCII that only `unseal` with the same arguments reads."""
+        """Return a text as ASCII that only `unseal` with the same arguments can read."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         packed = zlib.compress(text.encode())
         hidden = _cipher(secret, purpose).encrypt(nonce, packed, _bound(purpose, about))
         return _FORM + base64.b64encode(nonce + hidden).decode()
 
     def unseal(self, secret: str, purpose: str, about: Sequence[str], sealed: str) -> str:
-        """Return the text of a sealed one; ValueError where anything of it is another."""
+        """Return the text of a sealed one; ValueError if any argument differs from `seal`."""
         if not sealed.startswith(_FORM):
             return former_sealing.unseal(secret, sealed)
         try:
@@ -60,12 +60,12 @@ class AesGcmSealer:
         return zlib.decompress(packed).decode()
 
     def derive(self, key: bytes, purpose: str, length: int) -> bytes:
-        """Return bytes that follow from a key of high entropy and a purpose, and from no other."""
+        """Return bytes that depend only on a key of high entropy and a purpose."""
         return _hkdf(key, f"derived: {purpose}", length)
 
 
 def _cipher(secret: str, purpose: str) -> AESGCM:
-    # Not the secret's plain SHA-256: that is what an API key is stored as.
+    # Not the secret's plain SHA-256, under which an API key is stored.
     return AESGCM(_hkdf(secret.encode(), f"sealed: {purpose}", _KEY_BYTES))
 
 

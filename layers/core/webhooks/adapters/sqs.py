@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 MAX_BATCH_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
-"""SQS takes no more in one request ("SendMessageBatch" in its API reference), which may be one
-message, its attributes included."""
+"""Limits of one request ("SendMessageBatch" in its API reference). A single message may be as
+large, its attributes included."""
 
 _REFUSED = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-"""The characters that SQS takes in no text ("SendMessage" in its API reference)."""
+"""The characters that SQS refuses in any text ("SendMessage" in its API reference)."""
 
 _TRIES = 3
 _PAUSE_SECONDS = 0.1
@@ -37,16 +37,15 @@ class SQSEventQueue:
     def __init__(
         self, client: SQSClient, queue_url: str, *, sleep: Callable[[float], object] = time.sleep
     ) -> None:
-        """Send to `queue_url`."""
         self._client = client
         self._queue_url = queue_url
         self._sleep = sleep
 
     def put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
-        """Put messages on the queue; returns the places of those that could not be.
+        """Send messages to the queue; returns the indexes of failed ones.
 
-        Once the queue does not answer at all, the rest are not tried: the SDK has tried three times
-        by then, and a caller waits. A message that SQS would refuse for its size is not sent.
+        After a call without a response, the rest are not tried: the SDK has tried three times by
+        then, and a caller waits. A message that is too large for SQS is not sent.
         """
         sizes = [message.size_bytes for message in messages]
         too_large = [place for place, size in enumerate(sizes) if size > MAX_BATCH_BYTES]
@@ -64,7 +63,7 @@ class SQSEventQueue:
         return sorted(pending + too_large)
 
     def _send(self, batch: Sequence[int], messages: Sequence[Outgoing]) -> set[int]:
-        """Send one batch; returns the places of those that the queue took."""
+        """Send one batch; returns the indexes of the accepted messages."""
         entries: list[Any] = [{"Id": str(place), **_entry(messages[place])} for place in batch]
         with unavailable_on_failure("publishing events"):
             answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
@@ -84,7 +83,7 @@ def _entry(message: Outgoing) -> dict[str, object]:
 
 
 def _batches(places: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Divide messages of these sizes, in bytes, into batches that SQS takes."""
+    """Divide messages of these sizes, in bytes, into batches within SQS's limits."""
     batch: list[int] = []
     size = 0
     for place in places:
@@ -102,12 +101,11 @@ class SQSReceivedMessages:
     """The events queue, from which messages are deleted before their batch is done."""
 
     def __init__(self, client: SQSClient, queue_url: str) -> None:
-        """Delete from `queue_url`."""
         self._client = client
         self._queue_url = queue_url
 
     def delete(self, receipt_handles: Sequence[str]) -> None:
-        """Delete messages, ten at most. Raises UnavailableError where one may be left."""
+        """Delete messages, ten at most. Raises UnavailableError if any may be left."""
         entries: list[Any] = [
             {"Id": str(place), "ReceiptHandle": handle}
             for place, handle in enumerate(receipt_handles)
@@ -123,14 +121,13 @@ class SQSRejectedMessages:
     """The events dead-letter queue: each message as it came, the reason in its attributes."""
 
     def __init__(self, client: SQSClient, queue_url: str) -> None:
-        """Send to `queue_url`."""
         self._client = client
         self._queue_url = queue_url
 
     def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
-        """Put messages by one at a time, since two may be too large for one batch.
+        """Send messages one at a time, since two may be too large for one batch.
 
-        Returns the ids of those that could not be.
+        Returns the ids of failed ones.
         """
         return [message.message_id for message in messages if not self._put(message)]
 
@@ -149,7 +146,7 @@ class SQSRejectedMessages:
             for name, one in attributes.items()
         )
         if size > MAX_BATCH_BYTES:
-            # As large as a message may be: there is no room for the reason, which is in the log.
+            # The message has the maximum size: there is no room for the reason, which is logged.
             attributes = {}
         group: Any = {} if message.group is None else {"MessageGroupId": message.group}
         try:
@@ -166,8 +163,8 @@ class SQSRejectedMessages:
 
 
 def _clean(text: str) -> str:
-    """Return a text with an escape, as JSON has it, for what SQS would refuse the message for."""
-    # Compiled (and kept, by `re`) when the first is rejected: it takes 6 ms.
+    """Return a text with JSON escapes for the characters that SQS refuses."""
+    # Compiled (and cached by `re`) when the first message is rejected: it takes 6 ms.
     return re.sub(_REFUSED, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

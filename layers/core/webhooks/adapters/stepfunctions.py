@@ -1,4 +1,4 @@
-"""Executions of the state machines: of retries, of short ones, and of jobs."""
+"""Executions of the state machines: of retries, of short retries, and of jobs."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ INPUT_VERSION = 1
 
 
 class StepFunctionsRetryScheduler:
-    """One execution a delivery, named after it, and one for each time that it is sent by hand.
+    """One execution for each delivery, named after it, and one for each manual attempt.
 
-    A short delay has an execution of its own, of an Express machine.
+    A short delay has an execution of its own, of the Express state machine.
     """
 
     def __init__(
         self, client: SFNClient, state_machine_arn: str, short_state_machine_arn: str = ""
     ) -> None:
-        """Start executions of `state_machine_arn`, of short delays of the other."""
         self._client = client
         self._state_machine_arn = state_machine_arn
         self._short_state_machine_arn = short_state_machine_arn
 
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
-        """See that the delivery's generation has its execution.
+        """Ensure that the delivery's generation has its execution.
 
         It is named after the delivery, the time when that was made, and the generation. A name
         stays taken for 90 days after its execution ended (StartExecution in AWS's API reference),
-        so a repeat starts nothing. Where the delivery is `short`, its name has the attempt's number
-        too, and a repeat may start another: the attempt's claim makes up for that.
+        so a repeat starts nothing. If the delivery is `short`, its name has the attempt's number
+        too, and a repeat may start another; only one of them can claim the attempt.
 
-        The delay is rounded up, since it is what is left of whole seconds.
+        The delay is rounded up, since it is the rest of a delay in whole seconds.
         """
         seconds = math.ceil(max(delay_seconds, 0))
         state: dict[str, str | int] = {"attempt": delivery.next_attempt, "seconds": seconds}
@@ -61,7 +60,7 @@ class StepFunctionsRetryScheduler:
             _start(self._client, self._state_machine_arn, _name(delivery), {**key, **state})
 
     def running(self, delivery: Delivery) -> bool:
-        """Tell whether the execution of the delivery's generation goes on."""
+        """Whether the execution of the delivery's generation is running."""
         machine = self._state_machine_arn.replace(":stateMachine:", ":execution:")
         with unavailable_on_failure("looking at an execution"):
             try:
@@ -77,9 +76,9 @@ class StepFunctionsRetryScheduler:
     def resend(
         self, key: DeliveryKey, *, attempt: int, request_id: str, delay_seconds: float = 0
     ) -> None:
-        """Start an execution of its own, beside the schedule's, for one attempt after a delay.
+        """Start a separate execution, outside the schedule, for one attempt after a delay.
 
-        `request_id` makes its name: 36 characters at most, since a name has 80.
+        `request_id` is part of its name: 36 characters at most, since a name has 80.
         """
         name = f"{key.delivery_id}-resend-{request_id}"
         state: dict[str, str | int] = {
@@ -91,15 +90,14 @@ class StepFunctionsRetryScheduler:
 
 
 class StepFunctionsJobScheduler:
-    """One execution a job, named after it, until that one goes on in the next."""
+    """One execution for each job, named after it; when its history is long, another continues."""
 
     def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
-        """Start executions of `state_machine_arn`."""
         self._client = client
         self._state_machine_arn = state_machine_arn
 
     def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
-        """See that the job's run has its execution."""
+        """Ensure that the job's run has its execution."""
         ids = key._asdict()
         [*_, job_id] = ids.values()
         seconds = math.ceil(max(delay_seconds, 0))
@@ -113,7 +111,7 @@ def _name(delivery: Delivery) -> str:
     """Return the name of a generation's execution: within Step Functions' 80 characters.
 
     An exhausted delivery whose dead letter is sent again stays in its generation, whose name is
-    taken: there the number of the sweep's restart is in the name.
+    taken: its name includes the number of the sweep's restart.
     """
     name = f"{delivery.id}-{delivery.created_at_ms}"
     if delivery.generation:

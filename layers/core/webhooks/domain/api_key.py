@@ -1,4 +1,4 @@
-"""API keys: what they look like, and what is kept of them."""
+"""API keys: their format, their scopes, and the stored record of a key."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SHAPE = re.compile(
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """The calls that a key may make."""
 
     READ = "read"
     """Every call that changes nothing."""
 
     WRITE = "write"
-    """Every call that changes something, but publishing events."""
+    """Every call that changes something, except publishing events."""
 
     PUBLISH = "publish"
     """Publishing events."""
@@ -38,7 +38,7 @@ ALL_SCOPES = frozenset(Scope)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key: its SHA-256, and what its owner sees of it.
+    """The stored record of a key: its SHA-256 and the fields that its owner can see.
 
     `last_used_at_ms` is at most about an hour behind, and None for a key that was never used.
     """
@@ -54,20 +54,20 @@ class ApiKey:
     last_used_at_ms: int | None = None
 
     def may_all_of(self, other: ApiKey) -> bool:
-        """Whether it is valid and may do all that `other` may."""
+        """Whether the key is valid and its scopes include all scopes of `other`."""
         return self.revoked_at_ms is None and self.scopes >= other.scopes
 
     @property
     def manages(self) -> bool:
-        """Whether it is valid and may write: an account without such a key is locked out."""
+        """Whether the key is valid and may write: an account without such a key is locked out."""
         return self.revoked_at_ms is None and Scope.WRITE in self.scopes
 
 
 def compose(random_bytes: bytes) -> str:
     """Make a key's text of 40 random bytes: `sc_live_`, its id, its secret, a checksum.
 
-    The checksum lets clients and secret scanners tell a typing error from a revoked key; it adds
-    no strength. Raises ValueError unless there are 40 bytes.
+    With the checksum, clients and secret scanners can distinguish a typing error from a revoked
+    key; it adds no strength. Raises ValueError unless there are 40 bytes.
     """
     if len(random_bytes) * 2 != _KEY_ID_DIGITS + _SECRET_DIGITS:
         msg = "a key is made of exactly 40 random bytes"
@@ -77,7 +77,7 @@ def compose(random_bytes: bytes) -> str:
 
 
 def is_well_formed(text: str) -> bool:
-    """Tell whether a text has a key's shape and checksum; says nothing of whether it is valid."""
+    """Check a text's shape and checksum. A well-formed key may still be unknown or revoked."""
     if not _SHAPE.fullmatch(text):
         return False
     digits = text[len(PREFIX) : -_CHECKSUM_DIGITS]
@@ -85,7 +85,7 @@ def is_well_formed(text: str) -> bool:
 
 
 def key_hash(text: str) -> str:
-    """Return what a key is stored and found by: the SHA-256 of its text, in hex.
+    """Return the SHA-256 of a key's text in hex: keys are stored and looked up by it.
 
     A key holds 256 random bits, so a slow password hash would add nothing but latency.
     """
@@ -98,7 +98,7 @@ def key_id(text: str) -> str:
 
 
 def parse_scopes(names: Sequence[str]) -> frozenset[Scope]:
-    """Return the scopes of these names; InvalidInputError for none, unknown or repeated ones."""
+    """Return the scopes of these names; InvalidInputError for none, unknown or repeated names."""
     if not names:
         raise InvalidInputError("scopes", f"Name at least one of {', '.join(Scope)}.")
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""The documents of a message that is an array, as texts: they go back to the queue as they came."""
+"""Splits a message that is an array into its documents, kept as the texts that arrived."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def array_texts(text: str) -> list[str] | None:
-    """Return the documents of a message that is an array, each as it came; None of another."""
-    # Numbers stay texts: of an integer, Python reads no more than 4,300 digits.
+    """Return the text of each document if a message is an array, unchanged; otherwise None."""
+    # Numbers stay texts: Python refuses to read integers of over 4,300 digits.
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)
     place = _past_space(text, 0)
     if text[place : place + 1] != "[":
@@ -36,7 +36,7 @@ def _past_space(text: str, place: int) -> int:
 
 
 def joined(documents: Iterable[str]) -> Iterator[str]:
-    """Yield arrays of documents, none of them larger than a message for the queue may be."""
+    """Yield arrays of documents, each array within the size limit of a queue message."""
     array: list[str] = []
     size = 0
     for document in documents:

@@ -1,6 +1,6 @@
-"""The event types as their receivers meet them: a description, a schema and a sample of each.
+"""The public catalog of event types: a description, a schema and a sample payload of each.
 
-The samples go the way of every event, through `event.accept`, so that they are what really arrives.
+Samples are made by `event.accept`, as all events are; therefore they match real deliveries.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ _PARTICULARS: dict[EventType, dict[str, dict[str, Any]]] = {
         "subscription": {"contact_list": "customers", "all": False, "topics": ["news"]}
     },
 }
-"""What an event of a type tells besides what all do, where it is known: a sample's fields."""
+"""The fields that an event of each type adds to the common ones, with a sample's values."""
 
 TIMESTAMPS: list[dict[str, Any]] = [
     {"type": "string", "format": "date-time"},
     {"type": "string", "pattern": "^[0-9-]{10}[Tt][0-9:]{6}60", "description": "A leap second."},
 ]
-"""The schemas of a time, either of which holds. Validators of `date-time` refuse most of the leap
-seconds that are accepted: RFC 3339 has them at the ends of some months only."""
+"""The schemas of a time, either of which holds. Validators of `date-time` refuse most leap seconds
+that we accept: RFC 3339 has leap seconds at the ends of some months only."""
 
 _TEXT = {"type": "string"}
-_GIVEN = {"description": "Any other value: the one that its producer gave."}
+_GIVEN = {"description": "Any other value, as its producer gave it."}
 _ADDRESS = {"type": "string", "minLength": 1}
 _BOOLEAN = {"type": "boolean"}
 _SUPPRESSED = {
     **_BOOLEAN,
-    "description": "true where nothing was sent, because of what is known of the address.",
+    "description": "true if nothing was sent, because the address is suppressed.",
 }
 _MORE_FIELDS: dict[EventType, dict[str, dict[str, Any]]] = {
     EventType.BOUNCED: {
@@ -79,22 +79,22 @@ _MORE_FIELDS: dict[EventType, dict[str, dict[str, Any]]] = {
         "suppressed": _SUPPRESSED,
         "auto_reply": {
             **_BOOLEAN,
-            "description": "true where it looks like an out-of-office reply: the mail arrived.",
+            "description": "true if it looks like an out-of-office reply: the mail arrived.",
         },
         "original_recipient": {
             **_TEXT,
-            "description": "The address that was mailed, where another one, which it was "
-            "forwarded to, bounced.",
+            "description": "The address that was mailed, if it forwarded the mail to another "
+            "address, which bounced.",
         },
     },
     EventType.COMPLAINED: {"suppressed": _SUPPRESSED},
 }
-"""What such an event may tell besides its sample's fields."""
+"""Optional fields of each type that its sample does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """An event type: what it means, the JSON Schema of its payload, and one such payload."""
+    """An event type: its description, the JSON Schema of its payload, and a sample payload."""
 
     type: EventType
     description: str
@@ -116,7 +116,7 @@ def catalog() -> list[CatalogEntry]:
 
 
 def sample_document(event_type: EventType) -> dict[str, Any]:
-    """Return a producer's message of this type, as `event.accept` takes it (contract 2.4)."""
+    """Return a producer's message of this type, valid input for `event.accept` (contract 2.4)."""
     return {
         "account_id": "acc_1",
         "event": event_type.value,
@@ -141,12 +141,12 @@ def sample_event(
     subject: str | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Event:
-    """Return a sample event of an account's own, which happens at this moment.
+    """Return a sample event for an account, which happens at this moment.
 
-    It has a transaction id of its own too, so that a receiver that goes by those does not take it
-    for a duplicate of the sample before. `subject` is the email's, where it is to tell what the
-    sample is for, and `more` are fields that `data` has besides. Raises InvalidInputError for an
-    unknown type.
+    Each sample has a new transaction id; otherwise a receiver that deduplicates by that id would
+    drop it as a repeat of the sample before. `subject` replaces the email's subject, to state the
+    purpose of the sample; `more` is merged into `data`. Raises InvalidInputError for an unknown
+    type.
     """
     if event_type not in set(EventType):
         raise InvalidInputError("event", f"Use one of {', '.join(EventType)}.")
@@ -167,27 +167,27 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the payload that receivers of this type are sent.
 
     It holds for every event that is accepted. Producers may give any field of `data`, and any JSON
-    value but for `to` (contract 2.4). So each named field has its usual shape, the one that Amazon
-    SES's records have, and beside it any other value.
+    value except for `to` (contract 2.4). Therefore each named field allows its usual shape, as in
+    Amazon SES's records, or any other value.
     """
     data: dict[str, Any] = {
         "id": _filled_in(
             _TEXT,
-            "The producer's own id, or the same for all that happens to one email sent through "
-            "Amazon SES, or else the transaction's.",
+            "The producer's own id; the same id for all events of one email sent through Amazon "
+            "SES; otherwise the transaction's.",
         ),
         "email_id": _usually(_TEXT, "The email's id."),
-        "type": _filled_in({**_TEXT, "examples": ["email"]}, "Of what kind the message is."),
+        "type": _filled_in({**_TEXT, "examples": ["email"]}, "The kind of message."),
         "status": _filled_in(
             {**_TEXT, "examples": [event_type.status]}, "What happened to the email, in one word."
         ),
         "to": {
-            "description": "The recipient, or all of them where it is not known which it was.",
+            "description": "The recipient, or all recipients if it is not known which one it was.",
             "anyOf": [_ADDRESS, {"type": "array", "items": _ADDRESS, "minItems": 1}],
         },
         "subject": _usually(_TEXT, "The email's subject."),
         "from": _usually(_TEXT, "The email's sender."),
-        "message_id": _usually(_TEXT, "The email's header Message-ID, where known."),
+        "message_id": _usually(_TEXT, "The email's header Message-ID, if known."),
     }
     for name, fields in _PARTICULARS.get(event_type, {}).items():
         facts = {
@@ -197,7 +197,7 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
                 **_MORE_FIELDS.get(event_type, {}),
             },
         }
-        data[name] = _usually(facts, "Further facts; each field only where it is known.")
+        data[name] = _usually(facts, "Further facts; each field only if it is known.")
     return {
         "$schema": SCHEMA_DIALECT,
         "title": event_type.value,
@@ -209,8 +209,8 @@ def schema_of(event_type: EventType) -> dict[str, Any]:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 256,
-                "description": "This event's own, the same in every attempt, unless its producer "
-                "chose one.",
+                "description": "The event's own id, the same in every attempt, or the id that its "
+                "producer chose.",
             },
             "timestamp": {
                 "anyOf": TIMESTAMPS,
@@ -233,7 +233,7 @@ def _usually(shape: dict[str, Any], description: str) -> dict[str, Any]:
 
 
 def _filled_in(shape: dict[str, Any], description: str) -> dict[str, Any]:
-    """Return the schema of a field that is filled in where a producer gives none, or null."""
+    """Return the schema of a field that is filled in if a producer gives none, or null."""
     return {
         "description": description,
         "anyOf": [shape, {**_GIVEN, "not": {"type": "null"}}],

@@ -11,10 +11,9 @@ class CpuLimitReachedError(Exception):
 
 
 class CpuLimit:
-    """The CPU time that one piece of work may use. `clock` gives the CPU seconds used so far."""
+    """The CPU time that one piece of work may use. `clock` returns the CPU seconds used so far."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        """Begin now."""
         self._clock = clock
         self._until = clock() + seconds
 
@@ -25,4 +24,4 @@ class CpuLimit:
 
 
 NO_CPU_LIMIT = CpuLimit(math.inf, lambda: 0.0)
-"""For texts that are short."""
+"""For short texts, which need no limit."""

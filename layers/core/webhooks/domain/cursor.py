@@ -1,9 +1,9 @@
-"""Cursors: where a list goes on, sealed so that only this API makes them.
+"""Cursors: positions in lists, sealed so that only this API can make them.
 
 A cursor is the position, in clear, behind a MAC over the position and a scope. The scope names the
-account and everything of the query that the position depends on, so a cursor is of no use to
-another account or with another filter. What a position finds is always looked up inside the
-caller's own partition, so that the seal is the second lock, not the only one.
+account and everything of the query that the position depends on; therefore a cursor is of no use to
+another account or with another filter. A position is always looked up inside the caller's own
+partition: the seal is the second lock, not the only one.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def seal(key: bytes, scope: Sequence[str], position: str | None) -> str | None: 
 
 
 def seal(key: bytes, scope: Sequence[str], position: str | None) -> str | None:
-    """Return the cursor for a position: url-safe text without meaning for its reader.
+    """Return the cursor for a position: url-safe text that clients treat as opaque.
 
-    The end of a list has no position, None, and so no cursor.
+    At the end of a list the position is None, and the cursor is None.
     """
     if position is None:
         return None
@@ -58,7 +58,7 @@ def unseal(key: bytes, scope: Sequence[str], cursor: str | None) -> str | None:
         mac, position = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:].decode()
     except (binascii.Error, ValueError):
         raise problem from None
-    # base64 has several spellings of some bytes; only the one that was given out counts.
+    # base64 has several spellings of some bytes; only the spelling that `seal` made is valid.
     genuine = hmac.compare_digest(mac, _mac(key, scope, position))
     if not (genuine and hmac.compare_digest(_encode(sealed).encode(), cursor.encode())):
         raise problem

@@ -1,4 +1,4 @@
-"""A delivery (one event for one webhook), its attempts, and what one attempt came to."""
+"""A delivery (one event for one webhook), its attempts, and the outcome of one attempt."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from webhooks.domain.event import Event
 
 MAX_RESPONSE_BODY_BYTES = 1024
-"""How much of a response's body the delivery log keeps (contract 2.2)."""
+"""How much of a response body the delivery log keeps (contract 2.2)."""
 
 
 MAX_ATTEMPTS = 100
-"""With as many in its log, a delivery gets none by hand: an item of the table holds 400 KB."""
+"""A delivery with this many in its log gets no manual attempt: a table item holds 400 KB."""
 
 
 EXPIRY_NOTICE_MS = 86_400_000
@@ -26,7 +26,7 @@ EXPIRY_NOTICE_MS = 86_400_000
 
 
 class Status(StrEnum):
-    """Where a delivery stands (contract 2.5)."""
+    """The state of a delivery (contract 2.5)."""
 
     PENDING = "pending"
     RETRYING = "retrying"
@@ -37,7 +37,7 @@ class Status(StrEnum):
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more happens to the delivery unless a person asks for it."""
+        """Whether the delivery is final: only a person's request can change it."""
         return self in {Status.SUCCEEDED, Status.EXHAUSTED, Status.CANCELLED}
 
 
@@ -54,7 +54,7 @@ class FailureReason(StrEnum):
 
 
 class SignedWith(StrEnum):
-    """Which of two secrets made `X-SendComms-Signature` during a rotation's overlap."""
+    """Which of the two secrets signed `X-SendComms-Signature` during a rotation's overlap."""
 
     OLD = "old"
     NEW = "new"
@@ -62,11 +62,11 @@ class SignedWith(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one HTTP request came to. A success has no `error`.
+    """The result of one HTTP request. A success has no `error`.
 
-    `retry_after_seconds` is the receiver's `Retry-After`, already turned from a date into seconds,
-    absent where it was garbage or in the past. `response_body` is the beginning of the response's
-    body, printable, at most 1,024 bytes.
+    `retry_after_seconds` is the receiver's `Retry-After`, with a date already turned into seconds;
+    it is None if the header was garbage or in the past. `response_body` is the beginning of the
+    response's body, printable, at most 1,024 bytes.
     """
 
     error: FailureReason | None = None
@@ -77,7 +77,7 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the receiver took the delivery."""
+        """Whether the receiver accepted the delivery."""
         return self.error is None
 
 
@@ -85,12 +85,12 @@ class Outcome:
 class Attempt:
     """One HTTP request of a delivery, numbered from 1, as the log keeps it.
 
-    A `manual` one was asked for by the webhook's owner, a `probe` tried whether a webhook that was
-    down is back: neither is part of the schedule. During a rotation's overlap there may be two
-    `requests`, each signed with another secret; `signed_with` is the secret of the one whose
-    response is kept, None outside of an overlap. `duration_ms` is that of both. `not_before_ms` is
-    until when its response asks for a pause, in Unix milliseconds; it is kept on the webhook and
-    not in the log.
+    Neither `manual` attempts (asked for by the webhook's owner) nor `probe` attempts (which try
+    whether a webhook that was down is back) are part of the schedule. During a rotation's overlap
+    an attempt may make two `requests`, each signed with another secret; `signed_with` is the secret
+    of the request whose response is kept, None outside of an overlap. `duration_ms` covers both
+    requests. `not_before_ms` is the end of the pause that the response asked for, in Unix
+    milliseconds; it is stored on the webhook and not in the log.
     """
 
     number: int
@@ -111,7 +111,7 @@ class Attempt:
         return not (self.manual or self.probe)
 
     def ended_after_ms(self, since_ms: int) -> int:
-        """How long after a time the response had come: never below 0, since clocks differ."""
+        """Return the milliseconds from a time to the response; at least 0, since clocks differ."""
         return max(0, self.started_at_ms + self.duration_ms - since_ms)
 
 
@@ -119,7 +119,7 @@ class Attempt:
 class Claim:
     """The invocation that makes a delivery's next attempt, alone until its lease ends.
 
-    `count` is how many claims in a row ended without a result, this one among them.
+    `count` is how many claims in a row ended without a result, this one included.
     """
 
     invocation: str
@@ -128,7 +128,7 @@ class Claim:
 
 
 class DeliveryKey(NamedTuple):
-    """What finds a delivery: whose it is, for which webhook, and its id."""
+    """Primary key of a delivery."""
 
     account_id: str
     webhook_id: str
@@ -139,14 +139,15 @@ class DeliveryKey(NamedTuple):
 class Delivery:
     """One event for one webhook. `body` is the exact bytes that every attempt sends and signs.
 
-    A `test` was asked for by the webhook's owner and is of no real event. `next_attempt_at_ms` is
-    when an execution is to work on it. Its `generation` grows each time that it is given a new
-    execution, so that an older one knows to end; `earlier_attempts` are scheduled ones from before
-    an operator had its schedule begin anew. One that is `erased` has only the names of its event
-    for a body, and is never sent again. `restarts` is how often the sweep has given it a new
-    execution since its last attempt. The next attempt of one that is `short` belongs to the machine
-    of short delays; one that is `unstarted` could not be given its execution. One that is waiting
-    and `expiring` is near the end of its retention, and its owner was notified.
+    - A `test` was asked for by the webhook's owner and belongs to no real event.
+    - `next_attempt_at_ms` is when an execution is to work on the delivery.
+    - `generation` grows with each new execution, so that an older execution knows to end.
+    - `earlier_attempts` counts scheduled attempts from before an operator restarted the schedule.
+    - The body of an `erased` delivery holds only its event's type and transaction; never sent.
+    - `restarts` is how often the sweep has started a new execution since the last attempt.
+    - `short`: the next attempt belongs to the state machine of short delays.
+    - `unstarted`: starting the execution failed.
+    - `expiring`: the delivery waits near the end of its retention, and its owner was notified.
     """
 
     account_id: str
@@ -186,11 +187,11 @@ class Delivery:
 
     @property
     def last_active_at_ms(self) -> int:
-        """The latest time that the delivery has to do with: it is kept from then on.
+        """The latest time in the delivery's life; its retention is counted from here.
 
-        Therefore one that waits for its next attempt is there then, and an exhausted one outlives
-        the dead-letter message that names it. What the sweep starts again and again is no activity,
-        or it would never end.
+        The next attempt counts: a delivery still exists when it is due, and an exhausted one
+        outlives the dead-letter message that names it. Restarts by the sweep do not count, or the
+        retention would never end.
         """
         times_ms = [self.created_at_ms]
         times_ms += [attempt.started_at_ms for attempt in self.attempts[-1:]]
@@ -199,9 +200,9 @@ class Delivery:
         return max(times_ms)
 
     def expiry_notice_at_ms(self, retention_seconds: int) -> int | None:
-        """When the owner of a waiting delivery is notified that its retention ends, a day before.
+        """When a waiting delivery's owner is notified, a day before its retention ends.
 
-        None for one that is not waiting, or whose owner was notified.
+        None if the delivery is not waiting, or if its owner was already notified.
         """
         if self.status is not Status.WAITING or self.expiring:
             return None
@@ -209,7 +210,7 @@ class Delivery:
 
     @property
     def scheduled_attempts(self) -> int:
-        """How many of the schedule's attempts were made."""
+        """How many attempts of the schedule were made since it last began."""
         return sum(attempt.scheduled for attempt in self.attempts) - self.earlier_attempts
 
     @property
@@ -219,22 +220,22 @@ class Delivery:
 
     @property
     def transaction_id(self) -> str | None:
-        """The event's transaction, read off the body's beginning, where every event has it."""
+        """The event's transaction, read from the body's beginning, where every event has it."""
         match = _TRANSACTION_ID.match(self.body)
         return str(json.loads(match[1])) if match else None
 
     @property
     def key(self) -> DeliveryKey:
-        """What finds this delivery."""
+        """The delivery's primary key."""
         return DeliveryKey(self.account_id, self.webhook_id, self.id)
 
     def is_claimed(self, now_ms: int) -> bool:
-        """Tell whether an invocation is making the next attempt at a time, as far as is known."""
+        """Whether an invocation holds a claim on the next attempt at a time (Unix milliseconds)."""
         return self.claim is not None and self.claim.until_ms > now_ms
 
     @property
     def next_attempt(self) -> int:
-        """The number of the schedule's next attempt, as the schedule counts."""
+        """The number of the schedule's next attempt, from 1; other attempts do not count."""
         return self.scheduled_attempts + 1
 
     def after(
@@ -245,9 +246,9 @@ class Delivery:
         *,
         short: bool = False,
     ) -> Delivery:
-        """Return the delivery with one more attempt and what follows from it.
+        """Return the delivery with one more attempt and its new state.
 
-        An attempt besides the schedule leaves the schedule's next one, and who has claimed it.
+        An attempt outside the schedule keeps the scheduled next attempt and its claim.
         """
         after = replace(
             self,
@@ -262,15 +263,15 @@ class Delivery:
         return after
 
     def unclaimed(self, *, short: bool = False) -> Delivery:
-        """Return the delivery with nothing under way for its next attempt."""
+        """Return the delivery with no claim and no unfinished start of its next attempt."""
         return replace(self, short=short, unstarted=False, claim=None)
 
     def defer(self, reason: str) -> Delivery:
-        """Return the delivery as one that waits until its webhook can take it, and why."""
+        """Return the delivery as waiting until its webhook can take it, with the reason."""
         return self._set_aside(Status.WAITING, reason)
 
     def cancel(self, reason: str) -> Delivery:
-        """Return the delivery as one that is never sent, and why."""
+        """Return the delivery as cancelled, never to be sent, with the reason."""
         return self._set_aside(Status.CANCELLED, reason)
 
     def _set_aside(self, status: Status, reason: str) -> Delivery:
@@ -283,14 +284,14 @@ class Delivery:
         )
 
     def postponed(self, due_ms: int) -> Delivery:
-        """Return the delivery with its next attempt at a later time, of the same number.
+        """Return the delivery with its next attempt, of the same number, at a later time.
 
-        The last claim stays, so that those without a result are counted.
+        The last claim stays, so that claims without a result are counted.
         """
         return replace(self.unclaimed(), next_attempt_at_ms=due_ms, claim=self.claim)
 
     def resumed(self, now_ms: int) -> Delivery:
-        """Return the delivery as its next execution finds it, due at once."""
+        """Return the delivery for a new execution, due at once."""
         return replace(
             self.unclaimed(),
             generation=self.generation + 1,
@@ -300,10 +301,10 @@ class Delivery:
         )
 
     def restarted(self, due_ms: int, *, short: bool = False) -> Delivery:
-        """Return the delivery as the execution finds it that the sweep gives it, due at a time.
+        """Return the delivery for the new execution that the sweep starts, due at a time.
 
-        It is unstarted until the attempt's result, or until its start is seen to. The last claim
-        stays, so that those without a result are counted.
+        It stays `unstarted` until the start is confirmed or the attempt has a result. The last
+        claim stays, so that claims without a result are counted.
         """
         return replace(
             self.resumed(due_ms),
@@ -314,11 +315,11 @@ class Delivery:
         )
 
     def reminded(self, due_ms: int) -> Delivery:
-        """Return an exhausted delivery whose dead letter is sent again, due at a time."""
+        """Return an exhausted delivery whose dead-letter message is sent again at a time."""
         return replace(self, next_attempt_at_ms=due_ms, restarts=self.restarts + 1, unstarted=True)
 
     def started(self) -> Delivery:
-        """Return the delivery as one whose execution was started."""
+        """Return the delivery with the start of its execution confirmed."""
         return replace(self, unstarted=False)
 
 
@@ -328,7 +329,7 @@ _REST_BITS = 80
 
 
 def delivery_id_range(since_ms: int | None, until_ms: int | None) -> tuple[str, str]:
-    """Return the lowest and the highest id of deliveries from and to a time, both inclusive."""
+    """Return the lowest and the highest id of deliveries between two times, both inclusive."""
     latest = (1 << _TIME_BITS) - 1
     first = min(max(since_ms or 0, 0), latest) << _REST_BITS
     last = min(max(latest if until_ms is None else until_ms, 0), latest) << _REST_BITS
@@ -340,7 +341,7 @@ def delivery_id(event_id: str, occurred_at_ms: int, webhook_id: str) -> str:
 
     A UUIDv7 (RFC 9562, section 5.7) whose time is the event's and whose random bits are a hash of
     the event's id and the webhook's: ordered by time, and a repeat collides with the first.
-    `occurred_at_ms` must lie in 0 to 2**48 - 1, which `event` sees to.
+    `occurred_at_ms` must lie in 0 to 2**48 - 1, which `event` ensures.
     """
     digest = hashlib.sha256(f"{event_id}\n{webhook_id}".encode()).digest()
     random_bits = int.from_bytes(digest[:10])

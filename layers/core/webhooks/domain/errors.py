@@ -1,23 +1,23 @@
-"""What can go wrong, by whose fault it is.
+"""The package's exceptions, by cause.
 
 ::
 
     WebhooksError
-    ├── InvalidInputError               the input breaks a rule; says which field and what to do
+    ├── InvalidInputError               the input breaks a rule; names the field and the way out
     │   ├── InvalidTargetError          a url that no webhook may have
     │   ├── InvalidWebhookError         a registration that breaks rules, every one of them listed
     │   └── InvalidEventError           an event message that is never processable; has a reason
-    ├── LimitReachedError               the account has as many as it may have
-    │   └── HostLimitReachedError       as many of its webhooks lead to one host
+    ├── LimitReachedError               the account is at its limit
+    │   └── HostLimitReachedError       the account is at its limit of webhooks for one host
     ├── ExternalIdTakenError            another of its webhooks has this external id
     ├── TooManyAttemptsError            the delivery's log is full
-    ├── DeliveryErasedError             the delivery has no payload any more
+    ├── DeliveryErasedError             the delivery's payload was erased
     ├── WebhookDisabledError            nothing is sent to it until its owner enables it
     ├── OverlapRunningError             a rotation would end a secret that a receiver may have
     ├── RotationConflictError           another rotation was made at the same moment
-    ├── ReplayRunningError              the webhook has a replay that goes on
-    ├── TooManyReplaysError             the webhook has had as many replays as a day allows
-    ├── RateLimitExceededError          too much was asked for at a time; says when to go on
+    ├── ReplayRunningError              the webhook has a replay in progress
+    ├── TooManyReplaysError             the webhook is at its limit of replays in a day
+    ├── RateLimitExceededError          a rate limit; says when the next request is allowed
     │   ├── TooManyCallsError           calls of an account in a minute
     │   ├── TooManyEventsError          events that an account publishes in a minute
     │   ├── TooManyTestsError           test events of a webhook in an hour
@@ -25,8 +25,8 @@
     │   ├── TooManyEnablesError         enablings of a webhook in an hour
     │   └── TooManyErasuresError        erasures of an account in a day
     ├── LastApiKeyError                 revoking this key would lock its account out
-    ├── ScopeExceededError              a key would pass on more than it may do itself
-    ├── IdempotencyConflictError        an idempotency key comes again with another request
+    ├── ScopeExceededError              a key would create a key with more scopes than its own
+    ├── IdempotencyConflictError        an idempotency key was reused for another request
     ├── IdempotencyInProgressError      the first request with this key is still in progress
     ├── UnreadableRecordError           this version cannot read a delivery's or a job's record
     ├── DeliveryInterruptedError        a delivery's attempts end without a result, again and again
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class RecordKey(Protocol):
-    """A named tuple of the ids that find a record, its own id last."""
+    """A named tuple that identifies a record, the record's own id last."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
@@ -57,31 +57,29 @@ class WebhooksError(Exception):
 class InvalidInputError(WebhooksError):
     """A value breaks a rule of the contract.
 
-    `field` is the path of the value, as `events[1]`; `message` is one sentence for a person that
-    says what to do. Neither ever holds a secret or the refused value itself.
+    `field` is the path of the value, such as `events[1]`; `message` is one sentence for a person
+    that says what to do. Neither ever holds a secret or the refused value itself.
     """
 
     def __init__(self, field: str, message: str) -> None:
-        """Name the field and say what to do."""
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
 
 
 class InvalidTargetError(InvalidInputError):
-    """A url, or an address that it leads to, that no delivery may go to."""
+    """A url, or an address that it resolves to, that no delivery may go to."""
 
     def __init__(self, message: str, field: str = "url") -> None:
-        """Say what is wrong with the url, without repeating it."""
         super().__init__(field, message)
 
 
 InvalidTarget = InvalidTargetError
-"""The former name, which checks outside the project catch."""
+"""The former name, for code outside the project that catches it."""
 
 
 class InvalidEventError(InvalidInputError):
-    """An event message that no number of tries will make processable.
+    """An event message that no number of retries will make processable.
 
     `reason` is a stable code for metrics and for the events dead-letter queue: `not_json`,
     `too_deep`, `not_an_object`, `unknown_event`, `no_account`, `invalid_field`, `too_large`,
@@ -89,21 +87,20 @@ class InvalidEventError(InvalidInputError):
     """
 
     def __init__(self, reason: str, field: str, message: str) -> None:
-        """Give the stable reason next to the field and the sentence."""
         super().__init__(field, message)
         self.reason = reason
 
 
 class LimitReachedError(WebhooksError):
-    """The account already has as many as it may have; the message says of what, and the limit."""
+    """The account is at its limit; the message names the resource and the limit."""
 
 
 class HostLimitReachedError(LimitReachedError):
-    """As many of the account's webhooks lead to this host as may."""
+    """The account already has the maximum number of webhooks for this host."""
 
 
 class ExternalIdTakenError(WebhooksError):
-    """Another webhook of the account has this external id."""
+    """Another webhook of the account already has this external id."""
 
 
 class WebhookDisabledError(WebhooksError):
@@ -111,7 +108,7 @@ class WebhookDisabledError(WebhooksError):
 
 
 class TooManyAttemptsError(WebhooksError):
-    """The delivery's log is full: it gets no more attempts by hand."""
+    """The delivery's log is full: it gets no more manual attempts."""
 
 
 class DeliveryErasedError(WebhooksError):
@@ -119,10 +116,12 @@ class DeliveryErasedError(WebhooksError):
 
 
 class OverlapRunningError(WebhooksError):
-    """The overlap of the webhook's last rotation is running, so its secret is not rotated again."""
+    """The overlap of the last rotation is running, so the secret is not rotated again.
+
+    `until_ms` is its end in Unix milliseconds, None if that is not known.
+    """
 
     def __init__(self, until_ms: int | None = None) -> None:
-        """Say when the overlap ends, in Unix milliseconds; None where that is not known."""
         super().__init__("the overlap of the last rotation is running")
         self.until_ms = until_ms
 
@@ -132,44 +131,43 @@ class RotationConflictError(WebhooksError):
 
 
 class ReplayRunningError(WebhooksError):
-    """The webhook has a replay already that has not come to its end."""
+    """The webhook has a replay that has not ended."""
 
 
 class TooManyReplaysError(WebhooksError):
-    """The webhook has had as many replays within a day as it may have."""
+    """The webhook is at its limit of replays in a day."""
 
 
 class RateLimitExceededError(WebhooksError):
-    """As much was asked for in this stretch of time as may be."""
+    """A rate limit is used up; the next period begins in `retry_after_seconds`."""
 
     def __init__(self, retry_after_seconds: int = 1) -> None:
-        """Say in how many seconds the next one begins."""
-        super().__init__(f"the next begins in {retry_after_seconds} seconds")
+        super().__init__(f"the next period begins in {retry_after_seconds} seconds")
         self.retry_after_seconds = retry_after_seconds
 
 
 class TooManyCallsError(RateLimitExceededError):
-    """The account has made as many calls within a minute as it may."""
+    """The account is at its limit of calls in a minute."""
 
 
 class TooManyEventsError(RateLimitExceededError):
-    """The account has published as many events within a minute as it may."""
+    """The account is at its limit of published events in a minute."""
 
 
 class TooManyTestsError(RateLimitExceededError):
-    """The webhook has had as many test events within an hour as it may have."""
+    """The webhook is at its limit of test events in an hour."""
 
 
 class TooManyResendsError(RateLimitExceededError):
-    """The webhook has had as many resends within an hour as it may have."""
+    """The webhook is at its limit of resends in an hour."""
 
 
 class TooManyEnablesError(RateLimitExceededError):
-    """The webhook was enabled, or asked to be probed, as often within an hour as it may be."""
+    """The webhook is at its limit of enablings and requested probes in an hour."""
 
 
 class TooManyErasuresError(RateLimitExceededError):
-    """The account has begun as many erasures within a day as it may."""
+    """The account is at its limit of erasures in a day."""
 
 
 class LastApiKeyError(WebhooksError):
@@ -177,7 +175,7 @@ class LastApiKeyError(WebhooksError):
 
 
 class ScopeExceededError(WebhooksError):
-    """A key may not make one that may do more than itself."""
+    """A key may not create another key with more scopes than its own."""
 
 
 class IdempotencyConflictError(WebhooksError):
@@ -189,14 +187,13 @@ class IdempotencyInProgressError(WebhooksError):
 
 
 class UnreadableRecordError(WebhooksError):
-    """A delivery's or a job's record is broken, or of a newer version: another try is of no use.
+    """A delivery's or a job's record is broken or of a newer version; a retry does not help.
 
-    It concerns that record alone. The text names it and the kind of trouble, nothing of what the
-    record holds.
+    It concerns that record alone. The text names the record and the kind of fault, but nothing of
+    the record's content.
     """
 
     def __init__(self, key: RecordKey, trouble: str = "") -> None:
-        """Name the record by the last id of its key, and the error of reading it where known."""
         [*_, (id_name, record_id)] = key._asdict().items()
         kind = id_name.removesuffix("_id")
         told = f": {trouble}" if trouble else ""
@@ -205,16 +202,15 @@ class UnreadableRecordError(WebhooksError):
 
 
 class DeliveryInterruptedError(WebhooksError):
-    """A delivery's attempts were claimed again and again and none had a result: no more are made.
+    """A delivery was claimed again and again without a result; no more attempts are made.
 
-    The state machine knows it by its name: it is the delivery's dead letter, at once.
+    The state machine catches it by this name and sends the delivery's dead letter at once.
     """
 
     def __init__(self, key: DeliveryKey, claims: int) -> None:
-        """Name the delivery and how often an attempt of it was claimed."""
         super().__init__(f"delivery {key.delivery_id}: {claims} claims had no result")
         self.key = key
 
 
 class UnavailableError(WebhooksError):
-    """Something of ours was throttled, timed out or refused us; the work is to be tried again."""
+    """A resource of ours was throttled, timed out or refused the request; the caller retries."""

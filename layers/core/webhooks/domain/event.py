@@ -1,4 +1,4 @@
-"""An event (what happened to an email, once), and how one is read from a queue's message."""
+"""An event (something that happened to an email, once), and how to read one from a message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class EventType(StrEnum):
-    """What can happen to an email: the six of the contract's part 1, then those of part 2."""
+    """The kinds of event: the six of the contract's part 1, then those added by part 2."""
 
     SENT = "email.sent"
     DELIVERED = "email.delivered"
@@ -54,7 +54,7 @@ class EventType(StrEnum):
 
     @property
     def status(self) -> str:
-        """What the event says of the email: the word after `email.`."""
+        """The email's status after the event: the word after `email.`."""
         return self.value.removeprefix("email.")
 
 
@@ -63,13 +63,13 @@ _TYPES = {event_type.value: event_type for event_type in EventType}
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, once, ready to be delivered.
+    """One occurrence, ready to be delivered.
 
     `body` is the exact bytes that every attempt of every delivery sends and signs; `timestamp` is
-    the text inside it and `occurred_at_ms` the same instant in Unix milliseconds. Of one that is
-    `ahead` it is when the event was accepted (see `filing`). `id_fixes_time` is false where two
-    copies of the event, of one id, may carry two times: the producer chose the id itself, left the
-    timestamp to us, or set it ahead.
+    the text inside it and `occurred_at_ms` the same instant in Unix milliseconds. If the event is
+    `ahead`, `occurred_at_ms` is the time of its acceptance instead (see `filing`). `id_fixes_time`
+    is false if two copies of the event, with one id, may carry two times: the producer chose the id
+    itself, left the timestamp to us, or set it ahead.
     """
 
     account_id: str
@@ -84,14 +84,14 @@ class Event:
 
 
 HOLD_SECONDS = 60
-"""How long an event is held for the dispatcher that claimed it: as long as a dispatcher runs."""
+"""How long a dispatcher holds an event that it claimed: as long as a dispatcher runs."""
 
 
 class Holder(NamedTuple):
     """The batch that claims an event, at a time in Unix milliseconds.
 
-    With `take_over` no other batch holds the event from it: its message may be one that the other
-    failed with.
+    With `take_over` the claim succeeds although another batch holds the event: that batch may have
+    failed with this very message.
     """
 
     batch: str
@@ -100,11 +100,11 @@ class Holder(NamedTuple):
 
 
 class EventClaim(NamedTuple):
-    """What claiming an event returns.
+    """The result of claiming an event.
 
     `occurred_at_ms` is the time of the event's first copy, which holds for all copies, in Unix
-    milliseconds. `held` tells that another dispatcher claimed the event less than `HOLD_SECONDS`
-    ago, and may be delivering it.
+    milliseconds. `held` is true if another dispatcher claimed the event less than `HOLD_SECONDS`
+    ago and may be delivering it.
     """
 
     occurred_at_ms: int
@@ -118,12 +118,13 @@ def accept(
     account_id: str | None = None,
     may_be_large: bool = True,
 ) -> Event:
-    """Make an event of one message's document, as `payload.parse` gives it (contract 2.4).
+    """Make an event from one message's parsed document (see `payload.parse`; contract 2.4).
 
     `sent_at_ms` is when SQS took the message, in Unix milliseconds; it fills in a missing
-    timestamp. `account_id` is the account that the key of an HTTP request gives: the document then
-    need not name one, and may not name another. An optional field that is null counts as absent.
-    Raises InvalidEventError, whose reason tells why no number of tries will help.
+    timestamp. `account_id` is the account of an HTTP request's API key: the document then need not
+    name an account, and may not name another. An optional field that is null counts as absent.
+    `may_be_large` is false for a document whose body cannot be over the limit.
+    Raises InvalidEventError; its reason is why no number of retries will help.
     """
     if not isinstance(document, dict):
         raise InvalidEventError("not_an_object", "body", "must be a JSON object")
@@ -137,8 +138,8 @@ def accept(
             )
     data = checked_data(given.get("data"))
     if may_be_large and is_longer(data, MAX_BODY_BYTES):
-        # Before it is hashed and written, which may take many times its memory.
-        message = f"is over {MAX_BODY_BYTES} bytes once serialised; at most that many are taken"
+        # Check before hashing and serialising, which may take many times the data's memory.
+        message = f"is over {MAX_BODY_BYTES} bytes once serialised; send at most that many"
         raise InvalidEventError("too_large", "body", message)
 
     timestamp = given.get("timestamp")
@@ -170,10 +171,10 @@ def compose(
     data: Mapping[str, object],
     id_fixes_time: bool = True,
 ) -> Event:
-    """Make an event of checked values: fill in its data, and write its body once and for all.
+    """Make an event of checked values: fill in its data, and serialise its body once and for all.
 
-    Raises InvalidEventError where the body is over 64 KiB, holds what is not JSON, or nests too
-    deep to be read again: a record of SES becomes a level deeper here and there.
+    Raises InvalidEventError if the body is over 64 KiB, holds a value that is not JSON, or nests
+    too deep to be parsed again: some fields of an SES record become a level deeper here.
     """
     filled: dict[str, object] = {"id": transaction_id, "type": "email", "status": event_type.status}
     filled |= {
@@ -197,7 +198,7 @@ def compose(
             "invalid_field", "data", "holds a value that is not JSON"
         ) from error
     if len(body) > MAX_BODY_BYTES:
-        message = f"is {len(body)} bytes once serialised; at most {MAX_BODY_BYTES} are taken"
+        message = f"is {len(body)} bytes once serialised; send at most {MAX_BODY_BYTES}"
         raise InvalidEventError("too_large", "body", message)
     return Event(
         account_id=account_id,
@@ -212,7 +213,7 @@ def compose(
 
 
 def read_json(text: str) -> object:
-    """Read a message's text as JSON; InvalidEventError says why it is none."""
+    """Parse a message's text as JSON; InvalidEventError if it is not JSON or nests too deep."""
     try:
         return parse(text)
     except ValueError as error:
@@ -229,8 +230,8 @@ def not_json(error: ValueError) -> InvalidEventError:
 def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
     """Return the Unix milliseconds of an RFC 3339 text from 1970 to 9999.
 
-    Digits past the millisecond are dropped; a leap second counts as the one before it. Raises
-    InvalidEventError, naming the field.
+    Digits past the millisecond are dropped; a leap second counts as the second before it. Raises
+    InvalidEventError, which names the field.
     """
     match = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
@@ -242,10 +243,10 @@ def parse_timestamp(value: object, field_name: str = "timestamp") -> int:
         offset_ms = (int(hours) * 60 + int(minutes)) * 60_000 if sign else 0
         unix_ms = (instant - _EPOCH) // _MILLISECOND + int((fraction or "0").ljust(3, "0")[:3])
         unix_ms += offset_ms if sign == "-" else -offset_ms
-        # In UTC too: `9999-12-31T23:59:59-01:00` is of a year that nothing here could write.
+        # In UTC too: `9999-12-31T23:59:59-01:00` is in the year 10000, which cannot be written.
         if 0 <= unix_ms <= LATEST_MS:
             return unix_ms
-    message = "must be an RFC 3339 time from 1970 to 9999, as 2025-12-21T10:30:00Z"
+    message = "must be an RFC 3339 time from 1970 to 9999, such as 2025-12-21T10:30:00Z"
     raise InvalidEventError("invalid_field", field_name, message)
 
 
@@ -262,14 +263,14 @@ def checked_transaction_id(value: object, field_name: str) -> str:
 
 
 def checked_account_id(value: object, field_name: str = "account_id") -> str:
-    """Return an account's id; InvalidEventError unless it has the form of one."""
+    """Return an account's id; InvalidEventError unless it follows `ACCOUNT_ID_RULE`."""
     if isinstance(value, str) and is_account_id(value):
         return value
     raise InvalidEventError("invalid_field", field_name, ACCOUNT_ID_RULE)
 
 
 def checked_event_type(value: object) -> EventType:
-    """Return a type by its name; InvalidEventError unless there is one."""
+    """Return the type with this name; InvalidEventError if there is none."""
     event_type = _TYPES.get(value) if isinstance(value, str) else None
     if event_type is None:
         raise InvalidEventError("unknown_event", "event", f"must be one of {', '.join(_TYPES)}")
@@ -277,7 +278,7 @@ def checked_event_type(value: object) -> EventType:
 
 
 def checked_event_id(value: object) -> str:
-    """Return an event's id; InvalidEventError unless it has the form of one."""
+    """Return an event's id; InvalidEventError unless it is 1 to 128 visible ASCII characters."""
     if isinstance(value, str) and _EVENT_ID.fullmatch(value):
         return value
     message = "must be 1 to 128 visible ASCII characters, without spaces"
@@ -310,7 +311,7 @@ def checked_data(value: object) -> dict[str, object]:
 
 
 def _digest(given: Mapping[str, object]) -> str:
-    """Hash what the producer gave, whatever the order of its keys; 64 hex digits."""
+    """Hash the producer's fields, independent of the order of their keys; 64 hex digits."""
     try:
         content = _CANONICAL.encode(given)
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,6 +1,6 @@
-"""Leaves out of an event's data the parts that no event can have: wrong, too deep or too large.
+"""Removes the parts of an event's data that no event can have: invalid, too deep or too large.
 
-A wrong part of a record costs that part, not the event.
+An invalid part of a record costs that part, not the whole event.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ _SMALL_BYTES = 1024
 def fitting(
     data: Mapping[str, object], required: Iterable[str], max_bytes: int
 ) -> dict[str, object]:
-    """Return data without the parts that are no JSON or too deep, and of at most `max_bytes`.
+    """Return data of at most `max_bytes`, without parts that are not JSON or are too deep.
 
-    A part is a value, or one in an object. Where there is not room for all, the largest is left
-    out first, and of small ones the last. Those that are `required` stay, whatever they are.
+    A part is a top-level value, or a member of a top-level object. If there is not room for all,
+    the largest parts are removed first, and of the small ones the last. `required` parts always
+    stay.
     """
     kept = {name: data[name] for name in required if name in data}
     room = max_bytes - len(serialize(kept))
@@ -44,7 +45,7 @@ def fitting(
 def _without(
     data: Mapping[str, object], kept: Mapping[str, object], taken: set[tuple[str, str | None]]
 ) -> dict[str, object]:
-    """Return what is kept or taken, in the order of `data`."""
+    """Return the kept and taken parts, in the order of `data`."""
     found: dict[str, object] = {}
     for name, value in data.items():
         if name in kept or (name, None) in taken:
@@ -57,13 +58,13 @@ def _without(
 
 
 def _size(member: dict[str, object], max_bytes: int) -> int:
-    """Return the bytes of a member; more than `max_bytes` for what no event can hold."""
+    """Return the bytes of a member; more than `max_bytes` if no event can hold it."""
     if is_longer(member, max_bytes):
         return max_bytes + 1
     try:
         written = serialize(member)
         if written.count(b"[") + written.count(b"{") > MAX_DEPTH - 2:
-            # As deep as it is in an event: in its data, in the event.
+            # Two levels deeper in an event: inside `data`, which is inside the event.
             check_depth([[member]])
     except (TypeError, ValueError):
         return max_bytes + 1

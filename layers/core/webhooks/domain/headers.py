@@ -1,4 +1,4 @@
-"""The headers that a customer adds to a webhook's deliveries: which may be, and how they travel.
+"""A customer's own headers for a webhook's deliveries: their rules, and how they are sent.
 
 Their values may be a receiver's credentials: they are sent, and neither shown nor logged.
 """
@@ -15,7 +15,7 @@ MAX_HEADERS = 20
 MAX_HEADER_NAME_LENGTH = 128
 MAX_HEADER_VALUE_LENGTH = 1024
 MAX_HEADERS_LENGTH = 8192
-"""Names and values together: more than about this in a request's head, servers refuse."""
+"""Names and values together: servers refuse requests with much more than this."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, section 5.6.2)."""
@@ -24,7 +24,7 @@ _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a webhook's headers; nothing repeats a value."""
+    """Yield the problems of a webhook's headers; no problem's text repeats a value."""
     if len(headers) > MAX_HEADERS:
         yield InvalidInputError("headers", f"Give at most {MAX_HEADERS} headers.")
         return
@@ -43,10 +43,10 @@ def header_problems(headers: Mapping[str, str]) -> Iterator[InvalidInputError]:
 
 
 def merged(custom: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    """Return a delivery's headers with a customer's added, of which ours always win.
+    """Return a delivery's headers plus a customer's; ours always win.
 
-    What breaks a rule is left out: a record may be older than the rule, or edited by hand, and a
-    delivery is not to fail for it.
+    Headers that break a rule are left out: a record may be older than the rule, or edited by hand,
+    and a delivery must not fail for it.
     """
     taken = {name.lower() for name in ours}
     added = {
@@ -64,7 +64,7 @@ def _problem(name: str, value: str) -> str | None:
             "underscores."
         )
     if is_reserved(name):
-        return "Use another name: this header is not yours to set."
+        return "Use another name: this header is reserved."
     if len(value) > MAX_HEADER_VALUE_LENGTH:
         return f"Use a value of at most {MAX_HEADER_VALUE_LENGTH:,} characters."
     if not _VALUE.fullmatch(value):

@@ -1,4 +1,4 @@
-"""The health of a webhook: its failures in a row, its circuit, and when it is given up."""
+"""The health of a webhook: its failures in a row, its circuit, and when it is disabled."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 from webhooks.domain.jobs import Action
 
 FAILURES_TO_OPEN = 10
-"""As many failures in a row open a webhook's circuit."""
+"""This many failures in a row open a webhook's circuit."""
 
 ATTEMPTS_TO_OPEN = 20
-"""As many attempts in a window open it too, if more than half of them failed."""
+"""This many attempts in a window also open it, if more than half of them failed."""
 
 WINDOW_MS = 60_000
 """How long a window lasts."""
@@ -20,18 +20,18 @@ WINDOW_MS = 60_000
 _FAILURE_WEIGHT = 3
 _SUCCESS_WEIGHT = 4
 _VERDICT = 12
-"""A probation's balance: four failures more than successes would have it end in a trial, three
-successes in a row end it well. Of receivers that refuse a third of all requests 3 % fail it, of
-those that take a fifth 1 % pass."""
+"""A probation ends when its balance reaches this, up or down: four failures more than successes end
+it in a trial, three successes in a row end it well. Of receivers that refuse a third of all
+requests 3 % fail it; of receivers that accept a fifth 1 % pass."""
 
 _FAILURES_TO_COUNT = 2
-"""As many failures in a row begin a window. Of attempts of which most fail, two always follow each
-other; of those of a receiver that fails now and then, hardly ever."""
+"""This many failures in a row begin a window. If most attempts fail, two in a row always occur; if
+a receiver fails now and then, hardly ever."""
 
 _DAY_MS = 86_400_000
 
 WARN_AFTER_MS = 4 * _DAY_MS
-"""A webhook that failed for this long is disabled in a day, and its owner is notified."""
+"""When a webhook has failed for this long, its owner is notified that it is disabled in a day."""
 
 NOTICE_MS = _DAY_MS
 """Minimum warning before a webhook is disabled, even if its failure was noticed late."""
@@ -41,15 +41,15 @@ DISABLE_AFTER_MS = WARN_AFTER_MS + NOTICE_MS
 
 
 SETTLE_SECONDS = 90.0
-"""For so long after a circuit ceased to be open may a function that still saw it open put a
-delivery by: the dispatcher's 60 seconds, and some for an index's delay."""
+"""For this long after a circuit ceased to be open, a function that still saw it open may defer a
+delivery: the dispatcher's 60 seconds, plus an allowance for the index's delay."""
 
 
 class Circuit(StrEnum):
     """Whether events are sent to a webhook.
 
-    `closed`: at once. `open`: none, they wait. `draining`: at once again, while those that waited
-    are sent too.
+    `closed`: at once. `open`: no, they wait. `draining`: at once again, while the events that
+    waited are sent too.
     """
 
     CLOSED = "closed"
@@ -69,10 +69,11 @@ class HealthState(StrEnum):
 class Comeback(StrEnum):
     """How a webhook whose circuit is open comes back.
 
-    `full`: the first success has new events sent at once, and what waits at the full rate.
-    `slow`: the same, but what waits is sent slowly at first; its owner enabled it. `trial`: it took
-    a part of what it was sent, so a single success says little. Only its recovery sends, one
-    delivery at a time, until most are taken.
+    - `full`: after the first success, new events are sent at once and waiting ones at the full
+      rate.
+    - `slow`: the same, but waiting events are sent slowly at first; its owner enabled the webhook.
+    - `trial`: the webhook accepted a part of its deliveries, so a single success says little. Only
+      its recovery sends, one delivery at a time, until most are accepted.
     """
 
     FULL = "full"
@@ -81,16 +82,16 @@ class Comeback(StrEnum):
 
 
 class Tally(NamedTuple):
-    """How many attempts failed, and how many were taken."""
+    """How many attempts failed, and how many were accepted."""
 
     failed: int
     taken: int
 
 
 class Window(NamedTuple):
-    """All attempts of a webhook in the minute from `since_ms` on, which begins with failures.
+    """All attempts of a webhook in the minute from `since_ms` on; it begins with failures.
 
-    Of a probation it begins with a success, and all attempts until the verdict.
+    A probation's window begins with a success, and holds all attempts until the verdict.
     """
 
     since_ms: int
@@ -98,7 +99,7 @@ class Window(NamedTuple):
     taken: int
 
     def is_live(self, now_ms: int) -> bool:
-        """Tell whether attempts of now belong to it."""
+        """Whether an attempt at `now_ms` belongs to the window."""
         return now_ms - self.since_ms < WINDOW_MS
 
     @property
@@ -113,7 +114,7 @@ class Window(NamedTuple):
 
     @property
     def passes_probation(self) -> bool:
-        """Whether enough of its attempts were taken."""
+        """Whether enough of its attempts were accepted."""
         return self._balance >= _VERDICT
 
     @property
@@ -122,7 +123,7 @@ class Window(NamedTuple):
 
 
 class RecoveryKey(NamedTuple):
-    """What finds a recovery: whose it is, for which webhook, and its id."""
+    """Primary key of a recovery."""
 
     account_id: str
     webhook_id: str
@@ -130,21 +131,24 @@ class RecoveryKey(NamedTuple):
 
     @property
     def action(self) -> Action:
-        """The action of its steps."""
+        """The worker's action for each step of a recovery."""
         return Action.RECOVER
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a webhook's latest attempts came to. Times are Unix milliseconds.
+    """The state that a webhook's latest attempts led to. Times are Unix milliseconds.
 
-    `failures` are those since the last success, the first of them at `failing_since_ms`. A webhook
-    whose circuit is not closed has a recovery, whose next step is due at `recovery_due_at_ms`.
-    `down_since_ms` is when the failures began that it was told to be down for: until a success,
-    whatever its owner does meanwhile, since that is to be told too. `warned_at_ms` is when its
-    owner was notified that it will be disabled. `window` counts attempts while most of them fail,
-    and on `probation`, which is over where the circuit or the window is another one by now.
-    `not_before_ms` is when the pause ends that the receiver asked for; it may be in the past.
+    - `failures` counts attempts since the last success; the first failed at `failing_since_ms`.
+    - A webhook whose circuit is not closed has a recovery, whose next step is due at
+      `recovery_due_at_ms`.
+    - `down_since_ms`: the owner was notified that the webhook is down; the failures began then. It
+      stays until a success, even if the owner acts meanwhile, since the owner is notified of the
+      success too.
+    - `warned_at_ms` is when the owner was notified that the webhook will be disabled.
+    - `window` counts attempts while most of them fail, and during a probation.
+    - `probation` is over as soon as the circuit or the window has changed.
+    - `not_before_ms` is the end of the pause that the receiver asked for; it may be in the past.
     """
 
     failures: int = 0
@@ -161,13 +165,13 @@ class Health:
     probation: bool = False
 
     def paused_until_ms(self, now_ms: int) -> int | None:
-        """Return when the pause that the receiver asked for ends; None where there is none now."""
+        """Return the end of the pause that the receiver asked for; None if there is none now."""
         until_ms = self.not_before_ms
         return until_ms if until_ms is not None and until_ms > now_ms else None
 
     @property
     def deferring_since_ms(self) -> int:
-        """The latest time, past or to come, that had events wait for a webhook that drains.
+        """The latest time, past or to come, at which a draining webhook's events had to wait.
 
         Functions that read the webhook before it may defer events for `SETTLE_SECONDS` after it.
         """
@@ -175,7 +179,7 @@ class Health:
 
     @property
     def on_trial(self) -> bool:
-        """Whether only the recovery's attempts are made."""
+        """Whether only the recovery makes attempts."""
         return self.circuit is Circuit.OPEN and self.comeback is Comeback.TRIAL
 
     @property
@@ -192,7 +196,7 @@ class Health:
 
     @property
     def on_probation(self) -> bool:
-        """Whether one success had it sent new events again, and the next attempts judge it.
+        """Whether it receives new events again after one success, and the next attempts judge it.
 
         The window of a probation begins with that success, and lasts until the verdict.
         """
@@ -201,11 +205,11 @@ class Health:
         return self.window.since_ms == self.draining_since_ms
 
     def counts(self, tally: Tally, now_ms: int) -> bool:
-        """Tell whether attempts are counted in a window, which they may begin.
+        """Whether attempts are counted in a window, which they may begin.
 
-        A window begins with two failures in a row, or with a report most of which failed, and
-        counts everything for a minute. So a webhook that fails now and then has none, and costs
-        nothing; and of one of which most attempts fail, some report begins one.
+        A window begins with two failures in a row, or with a report of mostly failures, and counts
+        everything for a minute. Therefore a webhook that fails now and then has no window and costs
+        no write; if most attempts fail, some report begins a window.
         """
         if self.circuit is Circuit.OPEN:
             return False
@@ -218,7 +222,7 @@ class Health:
 
     @property
     def changed_by_success(self) -> bool:
-        """Whether a success is news: most are not, and so cost no write."""
+        """Whether a success changes the record; most successes do not, and so cost no write."""
         return self.failures > 0 or self.circuit is Circuit.OPEN or self.down_since_ms is not None
 
     @property
@@ -232,4 +236,4 @@ class Health:
 
 
 CLEAN = Health()
-"""The health of a webhook that nothing is known against."""
+"""The health of a webhook without a failure on record."""

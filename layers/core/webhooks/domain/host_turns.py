@@ -1,7 +1,8 @@
-"""Turns of requests to a host: what a process may send unasked, and when its further turns are.
+"""Rate limit for requests to one host: each process's free share, and its turns past that share.
 
-A process has a small bucket for each account and host, and asks for nothing while that has enough.
-Past it a process takes turns of the common line, in which one turn follows the other at the rate.
+A process has a small bucket for each account and host, and asks the table for nothing while the
+bucket has enough. After that it reserves turns in a common line, in which turns follow each other
+at the rate.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ import math
 from dataclasses import dataclass
 
 UNASKED_AT_ONCE = 10
-"""Requests to a host that one invocation makes unasked: a batch of ten events for one webhook. An
-event for many webhooks of a host is past it at once."""
+"""Requests to a host that one invocation makes without a reservation: a batch of ten events for one
+webhook. An event for many webhooks of one host exceeds it immediately."""
 
 UNASKED_SECONDS = 0.5
-"""A process's bucket for a host holds so many seconds' requests: 100 at 200 a second."""
+"""A bucket's capacity, in seconds at the rate: 100 requests at 200 a second."""
 
 UNASKED_SHARE = 0.02
-"""It fills at this share of the rate: fifty processes together send as much as the rate unasked."""
+"""The refill as a share of the rate: fifty processes reach the rate without reservations."""
 
 LOT_SECONDS = 0.25
-"""A process takes so many seconds' turns at least where nobody is in line, for what it sends in the
-next second: a busy process asks about four times a second."""
+"""If the line is empty, a process reserves at least this many seconds' turns, for requests of the
+next second; therefore a busy process reserves about four times a second."""
 
 AT_ONCE_SECONDS = 1.0
 """Turns of the next second are sent at once: a rate of 200 a second allows 200 in one moment."""
@@ -31,9 +32,9 @@ _MILLISECONDS = 1000
 
 @dataclass(slots=True)
 class Bucket:
-    """What one process may send to one host: unasked, and turns of a lot that it has left.
+    """Requests that one process may send to one host: unreserved ones, and turns left of a lot.
 
-    `line_until` is until when the common line goes on, as this process knows it.
+    `line_until` is the end of the common line, in Unix seconds, as far as this process knows.
     """
 
     tokens: float
@@ -44,11 +45,11 @@ class Bucket:
 
     @classmethod
     def full(cls, rate: int, now: float) -> Bucket:
-        """Return a bucket that nothing was taken of; `now` in Unix seconds."""
+        """Return a full bucket; `now` in Unix seconds."""
         return cls(_capacity(rate), now)
 
     def take(self, count: int, rate: int, now: float) -> int:
-        """Take as many of `count` as it has; returns how many that were."""
+        """Take up to `count` requests; returns how many were available. `now` in Unix seconds."""
         grown = self.tokens + max(0.0, now - self.filled_at) * rate * UNASKED_SHARE
         self.tokens = min(grown, _capacity(rate))
         self.filled_at = now
@@ -59,7 +60,7 @@ class Bucket:
         return turns + unasked
 
     def keep(self, turns: int, now: float) -> None:
-        """Keep turns of a lot for the next second."""
+        """Keep reserved turns for the next second."""
         self.turns, self.turns_until = turns, now + AT_ONCE_SECONDS
 
 
@@ -68,19 +69,20 @@ def _capacity(rate: int) -> float:
 
 
 def lot(rate: int) -> int:
-    """Return the turns that a process takes at least where nobody is in line."""
+    """Return the smallest number of turns that a process reserves if the line is empty."""
     return max(1, int(rate * LOT_SECONDS))
 
 
 def line_ms(count: int, rate: int) -> int:
-    """Return the milliseconds that so many turns take in the line."""
+    """Return how many milliseconds of the line `count` turns occupy."""
     return math.ceil(count * _MILLISECONDS / rate)
 
 
 def delays(first_ms: int, count: int, rate: int, now_ms: int) -> list[int]:
     """Return the delay in whole seconds of each of `count` turns, the first of them at `first_ms`.
 
-    0 for those that are sent at once. A turn's message is kept until its second at the earliest.
+    A delay of 0 means that the turn is sent at once. Delays are rounded down: a delayed message
+    appears at the start of its turn's second.
     """
     seconds = [
         (first_ms - now_ms + turn * _MILLISECONDS / rate) / _MILLISECONDS for turn in range(count)

@@ -1,4 +1,4 @@
-"""The form that ids have in the API's paths."""
+"""The format of ids in the API's paths."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether a text is a UUID as this API writes them; what is none, no table has."""
+    """Whether a text is a UUID as this API writes them. Anything else cannot be a key in tables."""
     return _UUID.fullmatch(text) is not None
 
 
 def time_of_id(text: str) -> int:
     """Return the time of a UUIDv7 (RFC 9562, section 5.7) in Unix milliseconds.
 
-    A webhook's is that of its registration, a delivery's that of its event.
+    A webhook's id carries the time of its registration, a delivery's that of its event.
     """
     return UUID(text).int >> _TIME_SHIFT

@@ -1,4 +1,4 @@
-"""The one way in for a message: our events, a part of one, or records of SES."""
+"""Reads any queue message: events, parts of a wide event, or records of SES."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MAX_MESSAGE_BYTES = MAX_RECIPIENTS * MAX_BODY_BYTES
-"""What the bodies of a message's events may take together: as much as its largest one record.
+"""Limit for the bodies of all events of a message: as much as its largest single record may have.
 
 A batch is ten messages, whose events are in memory together.
 """
@@ -27,17 +27,17 @@ MOST_GROWTH = 8
 character, 6 for an escape, and 21 digits for `1e20`; and the few bytes that are filled in."""
 
 MIN_COUNTED_BYTES = 4096
-"""An event counts as so many bytes at least towards `MAX_MESSAGE_BYTES`: what it and its first
-delivery take in memory besides the body. A message is 1,600 events at most, and one of our parts as
-many as it holds, 2,800 at most: their bodies are no more than the message."""
+"""The smallest size that an event counts as towards `MAX_MESSAGE_BYTES`: the memory for it and its
+first delivery, without the body. Therefore a message is at most 1,600 events. A message of our own
+parts is limited by its size alone, 2,800 at most: their bodies are no more than the message."""
 
 MAX_REFUSALS = 10
-"""Documents of an array that are rejected one by one: each is a request, and a message has room for
-so many that the others of its batch would wait for them until the invocation ends."""
+"""Documents of an array that are rejected one by one. Each rejection is a request; a message has
+room for so many that the rest of its batch would wait for them until the invocation ends."""
 
 
 class Refusal(NamedTuple):
-    """Why a message, or one of its documents, can never be processed.
+    """The reason why a message, or one of its documents, can never be processed.
 
     `body` is that document as a message of its own, None for the message as it came.
     """
@@ -47,12 +47,12 @@ class Refusal(NamedTuple):
 
 
 class ParsedMessage(NamedTuple):
-    """What a message came to: its events, or the types of SES records that are dropped and counted.
+    """The content of a message: its events, or the types of SES records that are only counted.
 
-    With `parts` each event is for some of its account's webhooks only, as its part says. An
-    array's documents may come to some of each, and `refusals` are those that can never be
-    processed: each of them, or one of the message as it came where they are many. `places` are
-    where in the array each of the events was.
+    With `parts` each event is for some of its account's webhooks only, as its part says. An array
+    may yield events, ignored types and `refusals`: each document that can never be processed, or
+    one refusal of the whole message if there are many. `places` are the events' indexes in the
+    array.
     """
 
     events: tuple[Event, ...] = ()
@@ -63,14 +63,14 @@ class ParsedMessage(NamedTuple):
 
     @property
     def ignored_type(self) -> str | None:
-        """The first of the types that are dropped."""
+        """The first of the ignored types."""
         return self.ignored_types[0] if self.ignored_types else None
 
 
 class RejectedMessage(NamedTuple):
     """A queue message for the events dead-letter queue, with its reason.
 
-    It keeps its group and its first arrival, so that a redrive makes the same event of it.
+    It keeps its group and its first arrival, so that a redrive makes the same event from it.
     """
 
     message_id: str
@@ -82,7 +82,7 @@ class RejectedMessage(NamedTuple):
 
 
 class _Found:
-    """What was found so far in a message."""
+    """The events, ignored types and refusals found so far in a message."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -95,7 +95,7 @@ class _Found:
         self.refusals: list[Refusal] = []
 
     def check_room(self, counted_bytes: int = MIN_COUNTED_BYTES) -> None:
-        """Raise InvalidEventError where there is no room for so much, or for any event."""
+        """Raise InvalidEventError unless there is room for so many bytes; by default, one event."""
         if self._counted_bytes + counted_bytes > MAX_MESSAGE_BYTES:
             message = (
                 f"becomes events of over {MAX_MESSAGE_BYTES} bytes in all, each counted as at "
@@ -104,7 +104,7 @@ class _Found:
             raise InvalidEventError("too_many_bytes", "body", message)
 
     def take(self, place: int, made: Sequence[Event]) -> None:
-        """Take a document's events; InvalidEventError where they are too much for one message."""
+        """Add a document's events; InvalidEventError if they are too much for one message."""
         counted = sum(max(len(event.body), MIN_COUNTED_BYTES) for event in made)
         self.check_room(counted)
         self._counted_bytes += counted
@@ -112,11 +112,11 @@ class _Found:
         self.places += [place] * len(made)
 
     def refuse(self, document: object, error: InvalidEventError) -> None:
-        """Keep a refusal with its document, or the first alone for all where they are many."""
+        """Add a refusal with its document; if there are many, keep the first for all."""
         self._refused += 1
         if self._room < 0:
             return
-        # Another error: this one holds on to all that was being read.
+            # A new error: the caught one's traceback keeps the whole parse in memory.
         error = InvalidEventError(error.reason, error.field, error.message)
         if self._refused == 1:
             self._room = len(self._text.encode(errors="surrogatepass"))
@@ -124,12 +124,12 @@ class _Found:
         self._room -= len(body.encode(errors="surrogatepass"))
         self.refusals.append(Refusal(error, body))
         if self._refused > MAX_REFUSALS or self._room < 0:
-            # Or more than SQS takes: a number may be longer than it came.
+            # The second condition is SQS's limit: a number may be written longer than it came.
             self._room = -1
             self.refusals = [Refusal(self.refusals[0].error)]
 
     def message(self, parts: Sequence[Part] = ()) -> ParsedMessage:
-        """Return all that was found, in order."""
+        """Return everything found, in order."""
         return ParsedMessage(
             tuple(self.events),
             tuple(self.ignored_types),
@@ -139,9 +139,9 @@ class _Found:
         )
 
     def is_surely_wrong(self, document: object) -> bool:
-        """Tell where the refusals need no further one, and a document is of no kind that there is.
+        """Whether a document is of no known kind, and its refusal need not be kept.
 
-        An array of hundreds of thousands of them is not to take the time of its batch's others.
+        An array with hundreds of thousands of them must not use up the time of its batch.
         """
         if self._room >= 0 or isinstance(document, str):
             return False
@@ -163,13 +163,17 @@ def read_message(
 ) -> ParsedMessage:
     """Read a message: an event (contract 2.4), an SES record, or an array of these.
 
-    Each bare or in SNS's envelope. Or parts of a message, as dispatchers send them to each other:
-    bare, one or an array, the account inside. `sent_at_ms` is when SQS took the message, in Unix
-    milliseconds. `account_id`, where given, is the account of the API key that published it, and no
-    other may be named. `ses_headers` are the names of the headers that an SES record's events tell.
-    `first_times`, where given, are the places in an array that are to be read again, and no others,
-    each with the time in place of `sent_at_ms`. Raises InvalidEventError for a message that no
-    number of tries will make processable, and nothing else, but what `ses_accounts` raises.
+    Each may be bare or in SNS's envelope. Parts of an event, which dispatchers send to each other,
+    are bare, one or an array, with the account inside.
+
+    `sent_at_ms` is when SQS took the message, in Unix milliseconds. `account_id`, if given, is the
+    account of the API key that published it, and the message may name no other. `ses_headers` are
+    the names of the email headers that an SES record's events include. `first_times`, if given,
+    maps the places in an array that are to be read again, and no others, to a time that replaces
+    `sent_at_ms`.
+
+    Raises InvalidEventError for a message that no number of retries will make processable; errors
+    of `ses_accounts` pass through.
     """
     try:
         document = parse(text)
@@ -241,7 +245,7 @@ def _of_documents(
         if found.is_surely_wrong(one.given):
             continue
         try:
-            # Before it is read: what is left of a large array may become as much again.
+            # Check before reading: the rest of a large array may take as much memory again.
             found.check_room()
             refused = read_one(place, one.bare())
         except InvalidEventError as error:
@@ -264,7 +268,7 @@ def _of_parts(
 ) -> ParsedMessage:
     """Read an array of parts, each of which is refused by itself.
 
-    Their bodies are in the message as they are, so that they become no more than it has room for.
+    The message contains their bodies unchanged, so its own size limits them.
     """
     parts: list[Part] = []
     for place, one in enumerate(documents):

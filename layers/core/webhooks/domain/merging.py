@@ -1,4 +1,4 @@
-"""How the result of an attempt is merged with what others recorded of its delivery meanwhile."""
+"""Merges the result of an attempt with changes that others recorded on its delivery meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
-    """Return what came of an attempt of `before`, put behind what `stored` has become since."""
+    """Merge the result of an attempt of `before` into `stored`, the delivery's present state."""
     if len(after.attempts) == len(before.attempts):
         return _unattempted_behind(stored, after)
     attempt = replace(after.attempts[-1], number=len(stored.attempts) + 1)
@@ -21,8 +21,8 @@ def behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
         attempt = replace(attempt, response_body="")
     made_twice = attempt.scheduled and stored.scheduled_attempts > before.scheduled_attempts
     if made_twice and (attempt.error is not None or stored.status is Status.SUCCEEDED):
-        # The same attempt of the schedule: the first to record it decides, but for a success, or
-        # what the receiver has would be sent to it again.
+        # Both are the same attempt of the schedule. The first recorded one decides, except that
+        # a success always counts: otherwise the receiver would get the delivery again.
         return stored
     if attempt.error is not None and attempt.scheduled and _claimed_by_another(stored, before):
         return stored
@@ -30,22 +30,22 @@ def behind(stored: Delivery, before: Delivery, after: Delivery) -> Delivery:
         return replace(stored.after(attempt, Status.SUCCEEDED), reason=None)
     if not attempt.scheduled or not stored.retrying:
         return stored.after(attempt, stored.status, stored.next_attempt_at_ms)
-    # Another generation's execution goes on after its own kind.
+    # If another generation's execution has taken over, keep that execution's kind.
     short = after.short if stored.generation == before.generation else stored.short
     recorded = stored.after(attempt, after.status, after.next_attempt_at_ms, short=short)
     return replace(recorded, reason=after.reason)
 
 
 def _claimed_by_another(stored: Delivery, before: Delivery) -> bool:
-    """Tell whether the attempt's claim has become another's, who makes the attempt by now."""
+    """Whether another invocation has claimed the attempt since, and makes it now."""
     mine = before.claim and before.claim.invocation
     return stored.claim is not None and stored.claim.invocation != mine
 
 
 def _unattempted_behind(stored: Delivery, after: Delivery) -> Delivery:
-    """Return a delivery deferred or cancelled without an attempt, as `stored` has become since.
+    """Return `stored`, deferred or cancelled without an attempt as `after` is.
 
-    Nothing to do where others settled it, did the same, or gave it another execution.
+    It stays unchanged if others settled it, did the same, or gave it another execution.
     """
     if stored.generation != after.generation:
         return stored

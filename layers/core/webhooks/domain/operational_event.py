@@ -11,10 +11,10 @@ VERSION = 1
 """Version of an event's detail; grows when its shape changes."""
 
 KEPT_SECONDS = 4 * 86_400
-"""How long an event that is not taken is tried again: as long as a message of the events queue."""
+"""How long a rejected event is retried: as long as the events queue keeps a message."""
 
 LATE_SECONDS = 600
-"""How long a kept event may wait before a person is to look."""
+"""A kept event that waits longer than this needs a person's attention."""
 
 
 class OperationalEventType(StrEnum):
@@ -41,6 +41,6 @@ class OperationalEvent:
 
 
 class KeptEventKey(NamedTuple):
-    """The key of a kept operational event among the others."""
+    """Primary key of a kept operational event."""
 
     kept_event_id: str

@@ -1,4 +1,4 @@
-"""What the sweep does about a delivery that the index of what is due names."""
+"""The sweep's decision about a delivery found in the index of due deliveries."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
 
 GRACE_SECONDS = 600.0
-"""How late an attempt on Standard is overdue: as long as its execution's tries usually take."""
+"""An attempt on Standard is overdue after this: its execution's retries usually take as long."""
 
 SHORT_GRACE_SECONDS = 60.0
-"""How late an attempt is overdue whose delay was short: there is no execution to look at."""
+"""An attempt after a short delay is overdue after this: there is no execution to look at."""
 
 MAX_CLAIMS = 3
-"""Claims in a row without a result, after which a delivery goes on alone, on Standard."""
+"""After this many claims in a row without a result, a short delivery goes on alone, on Standard."""
 
 MOST_CLAIMS = 6
-"""Claims in a row without a result, after which a delivery is a dead letter. Each time that the
-sweep starts it again it gets one more, so that it arrives once the fault is over."""
+"""After this many claims in a row without a result, a delivery becomes a dead letter. Each restart
+by the sweep allows one more claim, so that the delivery arrives once the fault is over."""
 
 _MILLISECONDS = 1000
 
 
 class Overdue(StrEnum):
-    """Why a delivery is the sweep's, and what follows."""
+    """The sweep's finding about a delivery, and the action that follows."""
 
     NOT = "not"
-    """It is not overdue, or is worked on."""
+    """It is not overdue, or an invocation works on it: nothing to do."""
     UNSTARTED = "unstarted"
-    """Its execution could not be started: that is made up for."""
+    """Its execution could not be started: the sweep starts it."""
     SHORT = "short"
-    """Its execution is lost: it gets another one."""
+    """Its execution is lost: the sweep gives it another."""
     LONG = "long"
-    """Its execution, which may be looked at, may have ended: then it gets another one."""
+    """Its execution may have ended: the sweep looks, and gives it another if so."""
     EXPIRING = "expiring"
     """It waits, and its retention ends within a day: its owner is notified."""
 
 
 def overdue(delivery: Delivery, now_ms: int, retention_seconds: int) -> Overdue:
-    """Tell whether a delivery, as the table has it, is the sweep's at a time.
+    """Return the finding for a delivery as stored, at a time in Unix milliseconds.
 
-    One that is claimed is left to its invocation until the claim's lease is over.
+    A claimed delivery is left to its invocation until the claim's lease is over.
     """
     if delivery.status is Status.WAITING:
         notice_at_ms = delivery.expiry_notice_at_ms(retention_seconds)
@@ -64,13 +64,14 @@ def overdue(delivery: Delivery, now_ms: int, retention_seconds: int) -> Overdue:
 
 
 def given_another_execution(delivery: Delivery, now_ms: int, delay_seconds: float) -> Delivery:
-    """Return an overdue delivery as it is recorded before its new execution is started.
+    """Return an overdue delivery in the state to record before its new execution is started.
 
-    It is unstarted until an attempt has a result, or the sweep has seen to its start: a sweep that
-    is cut off between the two leaves it to the next one. Its generation is a new one, except where
-    it is exhausted: both of its messages to the dead-letter queue then name the same. A delivery
-    that was claimed often enough without a result is not short any more, and one that is a dead
-    letter for it may be claimed once more.
+    - It stays `unstarted` until an attempt has a result or the sweep has confirmed the start: if a
+      sweep is cut off between the two, the next sweep continues.
+    - It gets a new generation. An exhausted delivery does not, so that both of its messages to the
+      dead-letter queue name the same generation.
+    - After `MAX_CLAIMS` claims without a result it is no longer `short`; a dead letter for that
+      reason may be claimed once more.
     """
     due_ms = now_ms + int(delay_seconds * _MILLISECONDS)
     if delivery.status is Status.EXHAUSTED:
@@ -83,6 +84,6 @@ def given_another_execution(delivery: Delivery, now_ms: int, delay_seconds: floa
 
 
 def _given_up(delivery: Delivery) -> bool:
-    """Tell whether Express has had enough of a delivery's claims, without a result of any."""
+    """Whether a short delivery has used up its claims on Express without a result."""
     claims = delivery.claim.count if delivery.claim else 0
     return delivery.short and claims >= MAX_CLAIMS

@@ -1,4 +1,4 @@
-"""Pauses: until when a receiver asks to be sent nothing (`Retry-After`, contract 2.5)."""
+"""Pauses: the time that a receiver asks to be left alone (`Retry-After`, contract 2.5)."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt, Outcome
 
 RETRY_AFTER = "retry_after"
-"""Why a first attempt waits during a pause."""
+"""The reason why a first attempt waits during a pause."""
 
 UNSUBSCRIBED = "unsubscribed"
-"""Why a delivery is cancelled whose type its webhook's owner took off the webhook."""
+"""The reason why a delivery is cancelled: the owner removed its type from the webhook."""
 
 LEAST_MOVE_MS = 1000
-"""A pause is written only where it ends so much later than the known one."""
+"""A pause is written only if it ends at least this much later than the known pause."""
 
 NOTICE_MS = 15 * 60_000
 """A webhook's owner is notified of a pause longer than this."""
 
 _MOST_SPREAD_SECONDS = 60.0
-"""The longest time over which the retries that a pause held up are spread after its end."""
+"""Retries delayed by a pause are spread over at most this time after its end."""
 
 _MILLISECONDS = 1000
 
 
 def asked_until_ms(outcome: Outcome, now_ms: int) -> int | None:
-    """Return until when a response asks for a pause, in Unix milliseconds; None where it does not.
+    """Return the end of the pause that a response asks for, in Unix milliseconds, or None.
 
-    Whole seconds after `now_ms`, a part of one counted as one, and 24 hours at most.
+    The pause is in whole seconds from `now_ms`, rounded up, and 24 hours at most.
     """
     seconds = math.ceil(asked_seconds(outcome))
     return now_ms + seconds * _MILLISECONDS if seconds > 0 else None
 
 
 def asks(attempt: Attempt | None) -> bool:
-    """Tell whether an attempt's response asks for a pause."""
+    """Whether an attempt's response asks for a pause."""
     return attempt is not None and attempt.not_before_ms is not None
 
 
 def asked(attempts: Iterable[Attempt]) -> int | None:
-    """Return until when attempts' responses ask for a pause; None where none does.
+    """Return the latest end of the pauses that attempts' responses ask for; None without any.
 
-    A request that was taken ends the pauses asked for before it was sent. One that was on its way
-    while the receiver asked for a pause says nothing about it.
+    An accepted request ends the pauses that were asked for before it was sent. A request that was
+    on its way when the receiver asked for a pause says nothing about it.
     """
     made = [*attempts]
     taken_ms = max((each.started_at_ms for each in made if each.error is None), default=-1)
@@ -63,24 +63,24 @@ def asked(attempts: Iterable[Attempt]) -> int | None:
 
 
 def moves(known_ms: int | None, until_ms: int, now_ms: int) -> bool:
-    """Tell whether a pause until `until_ms` is to be written, beside the one that is known.
+    """Whether a pause until `until_ms` is written, given the end of the known pause.
 
-    One that goes on is, however soon it ends: of one second a part is over when it is written, and
-    nothing may wait for a pause that is not.
+    A pause that has not ended is written only if it moves the end by `LEAST_MOVE_MS`. A pause of
+    one second is partly over when it is written; no delivery may wait for an unwritten pause.
     """
     return until_ms > now_ms and until_ms - (known_ms or 0) >= LEAST_MOVE_MS
 
 
 def is_notified(before_ms: int | None, until_ms: int, now_ms: int) -> bool:
-    """Tell whether the owner is to be notified of a pause that took the place of `before_ms`'s.
+    """Whether the owner is notified of a pause that replaces the one until `before_ms`.
 
-    One that is moved while it is longer than `NOTICE_MS` was notified already.
+    A pause longer than `NOTICE_MS` was already notified; moving it causes no further notice.
     """
     return until_ms - now_ms > NOTICE_MS >= (before_ms or 0) - now_ms
 
 
 def retry_seconds(until_ms: int, now_ms: int, random: float) -> float:
-    """Return the seconds to a retry that a pause holds up: never before its end.
+    """Return the seconds to a retry that a pause delays: never before the pause's end.
 
     `random` is from 0 to 1. It spreads such retries over a tenth of the wait, a minute at most.
     """

@@ -1,7 +1,7 @@
 """JSON as a JavaScript receiver sees it: read strictly, written byte for byte as Node.js does.
 
-The contract's receiver recomputes the signature over `JSON.stringify(JSON.parse(body))`, so these
-must be the very bytes that are sent. ECMA-262 rules where Python's `json` differs: numbers are
+The contract's receiver recomputes the signature over `JSON.stringify(JSON.parse(body))`, so the
+body must consist of exactly those bytes. ECMA-262 rules where Python's `json` differs: numbers are
 doubles (Number::toString), integer-like keys come first, lone surrogates are escaped.
 """
 
@@ -31,10 +31,10 @@ class TooDeepError(ValueError):
 def parse(text: str | bytes) -> object:
     """Return the value of a JSON text as JavaScript's JSON.parse reads it; bytes must be UTF-8.
 
-    Numbers are what a double makes of them: an int where that is whole and exact, else a float, and
+    Numbers are read as doubles: an int if the double is whole and exact, otherwise a float, and
     None past the largest double (JSON.parse gives Infinity there, which JSON.stringify writes as
-    null). Of a repeated key the last value counts, at the first one's place. Raises ValueError for
-    what is not JSON (RFC 8259), a byte order mark and NaN included, TooDeepError past `MAX_DEPTH`.
+    null). If a key repeats, the last value counts, at the first one's place. Raises ValueError if
+    the text is not JSON (RFC 8259), or has a byte order mark or NaN; TooDeepError past `MAX_DEPTH`.
     """
     if isinstance(text, bytes):
         text = text.decode()
@@ -48,15 +48,15 @@ def parse(text: str | bytes) -> object:
 
 
 def check_depth(value: object) -> None:
-    """Raise TooDeepError for a value that `parse` would not read again, once it is written."""
+    """Raise TooDeepError if `parse` would refuse the value once it is written."""
     if _is_too_deep(value):
         raise _too_deep()
 
 
 def is_longer(value: object, most_bytes: int) -> bool:
-    """Tell whether a value certainly takes more than this many bytes once it is serialised.
+    """Whether a value certainly takes more than this many bytes once it is serialised.
 
-    It is a look at the parts' number and texts' length, made before memory is spent on the bytes.
+    It adds up the number of parts and the lengths of texts, before memory is spent on the bytes.
     """
     least = 0
     pending = [value]
@@ -65,7 +65,7 @@ def is_longer(value: object, most_bytes: int) -> bool:
         if isinstance(item, str):
             least += len(item) + 2
         elif isinstance(item, dict | list):
-            # A comma for each, and of a member the quotes and the colon.
+            # A comma for each item; for each member also the quotes and the colon.
             least += len(item) if isinstance(item, list) else 4 * len(item)
             if least + len(item) > most_bytes:
                 return True
@@ -82,10 +82,10 @@ def is_longer(value: object, most_bytes: int) -> bool:
 
 
 def serialize(value: object) -> bytes:
-    """Return what `JSON.stringify(JSON.parse(text))` yields in Node.js for this JSON value.
+    """Return the bytes of `JSON.stringify(JSON.parse(text))` in Node.js for this JSON value.
 
-    `value` is made of dict (keys are str), list, tuple, str, int, float, bool and None, however
-    deep. Raises ValueError for NaN and infinities, TypeError for anything that is not JSON.
+    `value` is made of dict (keys are str), list, tuple, str, int, float, bool and None, at any
+    depth. Raises ValueError for NaN and infinities, TypeError for anything that is not JSON.
     """
     if _is_plain(value):
         try:
@@ -96,9 +96,9 @@ def serialize(value: object) -> bytes:
 
 
 def _is_plain(value: object) -> bool:
-    """Tell whether Python's own encoder, which is written in C, writes this value as Node.js does.
+    """Whether Python's own encoder, which is written in C, writes this value as Node.js does.
 
-    False for some values that it would write alike: those only take the longer way.
+    False for some values that it would write alike; these only take the slower way.
     """
     pending = [value]
     for item in pending:
@@ -186,7 +186,7 @@ def _scalar(item: object) -> str:
 
 
 def _whole_number(value: int) -> str:
-    """Write an integer as the double that JavaScript makes of it: null past the largest one."""
+    """Write an integer as the double that JavaScript reads: null past the largest one."""
     if -_MAX_EXACT <= value <= _MAX_EXACT:
         return int.__repr__(value)
     try:
@@ -198,8 +198,8 @@ def _whole_number(value: int) -> str:
 def _number(value: float) -> str:
     """Write a double as JavaScript does (ECMA-262, Number::toString).
 
-    Python finds the same shortest digits; only the point at which the two go over to an exponent,
-    and how that is written, differ.
+    Python finds the same shortest digits; the two differ only in when they switch to an exponent
+    and in how they write it.
     """
     if not math.isfinite(value):
         msg = "NaN and infinities are not JSON"
@@ -236,7 +236,7 @@ def _double(text: str) -> float | None:
 
 
 def _integer(text: str) -> float | None:
-    """Read an integer; a long one as a double, which no limit on digits applies to."""
+    """Read an integer; a long one as a double, to which Python's limit on digits does not apply."""
     return int(text) if len(text) < 16 else _double(text)
 
 

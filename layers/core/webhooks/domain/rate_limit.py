@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 ACCOUNT = "account"
-"""Stands for a webhook's id where a limit is the account's; no webhook has this id."""
+"""Used in place of a webhook's id for limits of a whole account; no webhook has this id."""
 
 
 class RateLimit(StrEnum):
-    """What is counted."""
+    """The requests that a limit counts."""
 
     CALLS = "calls"
     PUBLISHED = "published"
@@ -22,7 +22,7 @@ class RateLimit(StrEnum):
 
     @property
     def seconds(self) -> int:
-        """How long a count lasts; it begins anew at a multiple of that, in Unix time."""
+        """Length of a window; windows begin at multiples of it in Unix time."""
         return _SECONDS[self]
 
 
@@ -38,7 +38,7 @@ _SECONDS = {
 
 
 class RateLimitWindow(NamedTuple):
-    """One count: whose it is, of what, and of which stretch of time since 1970."""
+    """One count: its account, its scope, the kind of limit, and the window's number since 1970."""
 
     account_id: str
     scope: str
@@ -47,10 +47,10 @@ class RateLimitWindow(NamedTuple):
 
     @property
     def ends_at(self) -> int:
-        """When the next count begins, in Unix seconds."""
+        """When the next window begins, in Unix seconds."""
         return (self.number + 1) * self.kind.seconds
 
 
 def window_at(account_id: str, scope: str, kind: RateLimit, now_seconds: float) -> RateLimitWindow:
-    """Return the count that a moment belongs to; `scope` is a webhook's id, or `ACCOUNT`."""
+    """Return the window that a time belongs to; `scope` is a webhook's id, or `ACCOUNT`."""
     return RateLimitWindow(account_id, scope, kind, int(now_seconds // kind.seconds))

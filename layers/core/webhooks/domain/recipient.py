@@ -1,4 +1,4 @@
-"""Email addresses as they occur in texts: what an address is, and which ones a text mentions."""
+"""Email addresses in texts: the format of an address, and the search for those in a text."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from webhooks.domain.cpu import NO_CPU_LIMIT, CpuLimit
 from webhooks.domain.errors import InvalidInputError
 
 MAX_ADDRESS_CHARACTERS = 254
-"""The longest that a mail server takes (RFC 5321, section 4.5.3.1.3, without its brackets)."""
+"""The longest address that mail servers accept (RFC 5321, 4.5.3.1.3, without its brackets)."""
 
 _MAX_DECODINGS = 3
-"""As often as a link was put into another link, and no more: each time costs reading it all."""
+"""How many times a link nested in other links is decoded. Each decoding reads the whole text."""
 
 MAX_HOST_CHARACTERS = 2048
-"""More than the ASCII form of any host of an address that `parse_address` takes."""
+"""More than the ASCII form of any host that `parse_address` accepts."""
 
-# What an address may be made of without quotes (RFC 5322, section 3.2.3; RFC 6531 adds letters).
+# Characters allowed without quotes (RFC 5322, section 3.2.3; RFC 6531 adds letters).
 _LOCAL = r"\w.!#$%&'*+/=?^`{|}~-"
 _DOMAIN = re.compile(r"\w(?:[\w.-]*\w)?")
 _RUNS = re.compile(rf"[@{_LOCAL}]+")
@@ -30,40 +30,40 @@ _AROUND = ".'`*"
 _DELIMITERS = re.compile(r"[/=?&#{}|]")
 
 _PIECES = re.compile(r"""[^\x00- "(),;<>\[\\\]\x7f]+""")
-"""Texts without the ASCII characters that no address has, and that neither normalisation nor lower
-case looks across: an address is in one of them. A colon is not among these, since lower case of a
-final sigma looks past it."""
+"""Texts without the ASCII characters that no address has, across which neither normalisation nor
+lower case has an effect: each address is in one of them. A colon is not among these characters,
+because the lower case of a final sigma depends on the text after it."""
 
 _DECODED_AT_ONCE = 4096
 _BEHIND_ESCAPES = re.compile(r"[^\x00-\x7f]|[^%]{3}|%(?![0-9A-Fa-f]{2})")
 """A place with no percent-encoded character on both of its sides."""
 
 _MARKS = re.compile(r"[^\w\x00-\x7f]{32,}")
-"""Long runs of what may be combining marks, none of which is alphanumeric."""
+"""Long runs of characters that may be combining marks, none of which is alphanumeric."""
 
 _DECOMPOSED_AT_ONCE = 4096
 
 _LONGEST_LABEL = 256
-"""A label is 63 ASCII characters at most (RFC 1035, section 2.3.4), and its preparation makes at
-most three letters one."""
+"""A label is at most 63 ASCII characters (RFC 1035, section 2.3.4), and IDNA preparation makes one
+letter out of three at most."""
 
 
 def parse_address(text: str) -> str:
-    """Return an address in the form that `addresses_in` finds it in, or raise InvalidInputError.
+    """Return an address in the form that `addresses_in` yields, or raise InvalidInputError.
 
-    A quoted local part and an address literal, which hardly anybody has, are refused.
+    Quoted local parts and address literals, which are very rare, are refused.
     """
     if len(text) > MAX_ADDRESS_CHARACTERS or not _WHOLE.fullmatch(_composed(text)):
-        raise InvalidInputError("address", "Use one email address, as recipient@example.com.")
+        raise InvalidInputError("address", "Use one email address, such as recipient@example.com.")
     return next(addresses_in(text))
 
 
 def addresses_in(text: str, limit: CpuLimit = NO_CPU_LIMIT) -> Iterator[str]:
-    """Find what may be addresses in a text: in lower case, hosts in their ASCII form.
+    """Yield possible addresses in a text: in lower case, hosts in their ASCII form.
 
-    Of `Name <a@b.c>`, `mailto:a@b.c` and `https://d.e/f?to=a@b.c` that is a@b.c, and of the last
-    one the longer texts before it too, since an address may hold these characters. `xa@b.c` is
-    another address. Takes time in proportion to the text's length, whatever is in it. Raises
+    `Name <a@b.c>`, `mailto:a@b.c` and `https://d.e/f?to=a@b.c` all yield a@b.c. The last one also
+    yields the longer texts before it, since an address may contain these characters. `xa@b.c` is
+    another address. The time is proportional to the text's length for any content. Raises
     CpuLimitReachedError at the limit.
     """
     for piece in _PIECES.findall(text):
@@ -81,16 +81,16 @@ def addresses_in(text: str, limit: CpuLimit = NO_CPU_LIMIT) -> Iterator[str]:
 
 
 def addresses_of(value: object) -> set[str]:
-    """Return what may be addresses in a JSON value (see `find_addresses`)."""
+    """Return the possible addresses in a JSON value (see `find_addresses`)."""
     return set(find_addresses(value))
 
 
 def find_addresses(value: object, limit: CpuLimit = NO_CPU_LIMIT) -> Iterator[str]:
-    """Find what may be addresses in a JSON value: in each of its strings and its objects' keys.
+    """Yield possible addresses in a JSON value: in each of its strings and its objects' keys.
 
-    Percent-encoded ones count, as in the link of a click, wholly or in part (`anna%2Bnews@...`),
-    and in a link that is itself a parameter of another's. An address may be found more than once.
-    Raises CpuLimitReachedError at the limit.
+    Percent-encoded addresses count, wholly or partly encoded (`anna%2Bnews@...`), as in a click's
+    link, and also in a link that is a parameter of another link. An address may be yielded more
+    than once. Raises CpuLimitReachedError at the limit.
     """
     for text in _strings(value):
         for piece in _PIECES.findall(text):
@@ -103,7 +103,7 @@ def find_addresses(value: object, limit: CpuLimit = NO_CPU_LIMIT) -> Iterator[st
 
 
 def _readings(text: str, limit: CpuLimit) -> Iterator[str]:
-    """Return a text as it is, and decoded once, twice and so on while that changes it."""
+    """Yield a text as it is, then decoded once, twice and so on while decoding changes it."""
     yield text
     for _ in range(_MAX_DECODINGS):
         if "%" not in text:
@@ -116,7 +116,7 @@ def _readings(text: str, limit: CpuLimit) -> Iterator[str]:
 
 
 def _windows(text: str, limit: CpuLimit) -> Iterator[str]:
-    """Divide a text where no percent-encoded character is divided."""
+    """Divide a text into windows, never inside a percent-encoded character."""
     start = 0
     while True:
         limit.check()
@@ -131,8 +131,9 @@ def _windows(text: str, limit: CpuLimit) -> Iterator[str]:
 def _composed(text: str, limit: CpuLimit = NO_CPU_LIMIT) -> str:
     """Return a text in Unicode's form NFC.
 
-    Normalisation sorts each run of combining marks by insertion: the time for a long one grows
-    with the square of its length, unless it is sorted already.
+    Python's normalisation sorts each run of combining marks by insertion. The time for a long run
+    grows with the square of its length, unless the run is already sorted; therefore runs are sorted
+    first.
     """
     if text.isascii():
         return text
@@ -140,7 +141,7 @@ def _composed(text: str, limit: CpuLimit = NO_CPU_LIMIT) -> str:
 
 
 def _sorted_marks(match: re.Match[str], limit: CpuLimit) -> str:
-    """Return a run of marks decomposed, and in the order in which Unicode has them."""
+    """Return a run of marks decomposed and in Unicode's canonical order."""
     decomposed: list[str] = []
     for start in range(match.start(), match.end(), _DECOMPOSED_AT_ONCE):
         limit.check()
@@ -155,7 +156,7 @@ def _sorted_marks(match: re.Match[str], limit: CpuLimit) -> str:
 
 
 def _locals(left: str) -> Iterator[str]:
-    """Return what may be the local part at the end of a run of its characters, the whole first."""
+    """Yield possible local parts at the end of a run of such characters, the whole run first."""
     starts = [0, len(left) - len(left.lstrip(_AROUND))]
     starts += [match.end() for match in _DELIMITERS.finditer(left)]
     starts += _changes_of_script(left)[-1:]
@@ -163,9 +164,9 @@ def _locals(left: str) -> Iterator[str]:
 
 
 def _hosts(right: str) -> Iterator[str]:
-    """Return what may be the host at the beginning of a run, the whole first.
+    """Yield possible hosts at the beginning of a run, the whole run first.
 
-    One that is longer than any host of an address is none.
+    A host longer than that of any address is left out.
     """
     match = _DOMAIN.match(right)
     if match is None:
@@ -179,9 +180,9 @@ def _hosts(right: str) -> Iterator[str]:
 
 
 def _changes_of_script(text: str) -> list[int]:
-    """Return the places behind letters of scripts that put no space between words and an address.
+    """Return the places after letters of scripts that put no space between words and an address.
 
-    Those of Chinese and Japanese, for instance, which know no upper and lower case.
+    Chinese and Japanese, for instance: their letters have no upper and lower case.
     """
     if text.isascii():
         return []

@@ -1,7 +1,7 @@
-"""Messages that the events queue gets from us, and what they carry of the ones they come of.
+"""Messages that we send to the events queue ourselves, and the history that they carry.
 
-A message that is sent again is a new one to SQS, with another id and another time. The attributes
-here keep its first arrival, from which the contract's time and the derived ids come.
+A message that is sent again is a new message to SQS, with another id and another time. The
+attributes here keep its first arrival, which the contract's time and the derived ids depend on.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ SUSPICIONS = "sendcomms_suspicions"
 """The attribute with the number of times that the event may have ended its dispatcher."""
 
 DELAYS = "sendcomms_delays"
-"""The attribute with the number of times that its events were above their account's limit: with it
-they are counted when they come. A copy that was held has 1, since it was not counted."""
+"""The attribute with the number of times that its events exceeded their account's limit: events of
+such a message are counted on arrival. A held copy has 1, since it was not counted."""
 
 PACED = "sendcomms_paced"
-"""The attribute of deliveries that a host's line held back: `HAS_TURN` or `ASKED`."""
+"""The attribute of deliveries delayed by a host's rate limit: `HAS_TURN` or `ASKED`."""
 
 HAS_TURN = 1
-"""They come in their turn at their host, and are not counted again."""
+"""The message arrives in its turn at the host, and its deliveries are not counted again."""
 
 ASKED = 2
-"""The line was too long for a turn: they ask again."""
+"""The line was too long to reserve a turn: the message asks again on arrival."""
 
 GIVES_UP_AFTER_MS = 4 * 24 * 60 * 60 * 1000
 """How long after its first arrival a message that fails through a fault of ours is sent again."""
 
 FEWEST_TRIES = 10
-"""A message older than that is tried so often all the same: one that is redriven after days, or
-that waited for days, must outlast a short fault too."""
+"""An older message still gets this many tries: a message that waited for days, or that is redriven
+after days, must survive a short fault too."""
 
 _FIRST_DELAY_SECONDS = 5.0
 _LONGEST_DELAY_SECONDS = 720.0
 _JITTER = 0.25
-"""With it the longest delay is SQS's longest, 900 seconds ("SendMessage" in its API reference)."""
+"""With it the longest delay is SQS's maximum, 900 seconds ("SendMessage" in its API reference)."""
 
 _NUMBER = re.compile("[0-9]{1,15}")
 
 
 class Outgoing(NamedTuple):
-    """A message for the events queue, and the group of fair queueing that it belongs to.
+    """A message for the events queue, with its group for fair queueing.
 
-    `arrived_at_ms` is the first arrival of a message that comes of an earlier one; without it SQS's
-    own time of this one is the first.
+    `arrived_at_ms` is the first arrival of the original message, in Unix milliseconds. It is None
+    for a new message, whose first arrival is SQS's own time.
     """
 
     body: str
@@ -67,7 +67,7 @@ class Outgoing(NamedTuple):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The message attributes, numbers all of them; one that says nothing is left out."""
+        """The message attributes, all of them numbers; zero and None are left out."""
         numbers = {
             ARRIVED_AT: self.arrived_at_ms,
             TRIES: self.tries or None,
@@ -86,7 +86,7 @@ class Outgoing(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What a message carries of the ones that it comes of."""
+    """The history that a message carries from the messages before it."""
 
     arrived_at_ms: int
     tries: int = 0
@@ -96,10 +96,10 @@ class Carried(NamedTuple):
 
 
 def carried(attributes: Mapping[str, str | None], *, sent_at_ms: int) -> Carried:
-    """Read a message's attributes, by their names; one that is no number of ours is ignored.
+    """Read a message's attributes by name; invalid numbers are ignored.
 
-    `sent_at_ms` is when SQS took the message. No attribute can move an event into the future, since
-    every producer can set them.
+    `sent_at_ms` is when SQS took the message, in Unix milliseconds. Producers can set attributes
+    too; therefore no attribute can move an event into the future.
     """
     numbers = {
         name: int(value)
@@ -116,14 +116,14 @@ def carried(attributes: Mapping[str, str | None], *, sent_at_ms: int) -> Carried
 
 
 def delay_seconds(failures: int, random: float) -> int:
-    """Return the delay of a message after so many failures: 5 seconds, doubled up to 15 minutes.
+    """Return the delay of a message after `failures`: 5 seconds, doubled up to 12 minutes.
 
-    `random` is from 0 to 1: up to a quarter of the delay comes on top as jitter.
+    `random` is from 0 to 1 and adds up to a quarter of the delay as jitter: 15 minutes at most.
     """
     doubled = _FIRST_DELAY_SECONDS * 2.0 ** min(max(failures, 1) - 1, 16)
     return int(min(doubled, _LONGEST_DELAY_SECONDS) * (1 + _JITTER * random))
 
 
 def gives_up(*, arrived_at_ms: int, tries: int, now_ms: int) -> bool:
-    """Tell whether a message that has failed `tries` times is sent again no more."""
+    """Whether a message that has failed `tries` times is not sent again."""
     return now_ms - arrived_at_ms > GIVES_UP_AFTER_MS and tries >= FEWEST_TRIES

@@ -1,9 +1,9 @@
-"""The names of headers that are not a customer's to set, as families.
+"""The names of headers that a customer may not set, as families.
 
-A header of a delivery is believed by whatever stands before a receiver or in it. The families are
-rules on the words of a name rather than lists, since each proxy, network and tracer has names of
-its own for the same things. Names that begin with a vendor's letters are no family: Cloudflare's
-`CF-Access-Client-Id` and Vercel's `x-vercel-protection-bypass` let a delivery in.
+Receivers, and the proxies before them, trust the headers of a delivery. The families are rules on
+the words of a name rather than lists, since each proxy, network and tracer has its own names for
+the same things. Vendor prefixes are not reserved: Cloudflare's `CF-Access-Client-Id` and Vercel's
+`x-vercel-protection-bypass` let a delivery in.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _OURS = r"accept|date|user-agent|(?:webhook|x-sendcomms)-.*"
 """The sender's own (contract 2.3). `Content-*` is under `_FRAMING`."""
 
 _FRAMING = r"accept-encoding|content-.*|expect|host|http2-settings|keep-alive|upgrade"
-"""What frames the request or its response, or decides where it goes."""
+"""Headers that frame the request or its response, or decide where it goes."""
 
 _NEXT_HOP = (
     r"connection|te|trailers?|transfer-encoding|(?:x-)?(?:bluecoat-)?via|proxy(?:-.*)?"
     r"|max-forwards|cdn-loop"
 )
-"""For the next hop only (RFC 9110, section 7.6.1; RFC 2616, section 13.5.1). CGI makes of `Proxy`
-the environment variable `HTTP_PROXY`. `CDN-Loop` (RFC 8586) is how networks
-know a request that goes round."""
+"""For the next hop only (RFC 9110, section 7.6.1; RFC 2616, section 13.5.1). CGI turns `Proxy` into
+the environment variable `HTTP_PROXY`. `CDN-Loop` (RFC 8586) is how networks detect a request that
+goes round."""
 
 _SENDER = r"authorization|cookie2?|(?:.*-)?remote-?(?:user|groups?|name|email)"
-"""Who a request is from; a delivery proves that by its signature."""
+"""The sender of a request; a delivery proves it by its signature."""
 
 _CERTIFICATE = r".*client-?(?:cert|verify|dn|s-dn)(?:-.*|ificate.*)?|(?:.*-)?(?:ssl|mtls)-.*"
-"""The certificate of a client, as what ends TLS passes it on (RFC 9440)."""
+"""The certificate of a client, as a TLS terminator passes it on (RFC 9440)."""
 
 _WHOSE = (
     r"client|remote|real|source|src|socket|peer|user|viewer|visitor|connecting|connection|external"
@@ -40,7 +40,7 @@ _PLACE = (
     r"country(?:-?(?:code|name|region))?|region(?:-?(?:code|name))?|city|continent|location"
     r"|latitude|longitude|citylatlong|lat-?long|postal-?code|time-?zone|metro-?code|asn"
 )
-"""What a network says of where an address is."""
+"""A network's report of where an address is located."""
 
 _CLIENT_ADDRESS = (
     r"(?:.*-)?forward(?:ed|ing)?(?:-.*)?"
@@ -49,8 +49,8 @@ _CLIENT_ADDRESS = (
     r"|.*pseudo-?ip-?v[46]|(?:.*-)?coming-from|(?:.*-)?(?:real|original|connecting)-client"
     rf"|(?:.*-)?(?:ip-?|geo-?(?:ip-?)?|viewer-|client-geo-|appengine-)(?:{_PLACE})"
 )
-"""Where a request comes from: `X-Forwarded-For`, `X-Real-IP`, `X-Azure-ClientIP`, `CF-IPCountry`
-and their like. Limits by address, allow-lists and logs go by it."""
+"""The origin of a request: `X-Forwarded-For`, `X-Real-IP`, `X-Azure-ClientIP`, `CF-IPCountry` and
+similar. Limits by address, allow-lists and logs use it."""
 
 _PARTS = r"ur[il]|uris?|urls?|path|path-info|query|query-?string|host|method|scheme|proto(?:col)?"
 _ORIGINAL_URL = (
@@ -60,14 +60,14 @@ _ORIGINAL_URL = (
     r"|(?:.*-)?original-(?:dst-.*|args|to)|front-end-https|destination|(?:.*-)?https?"
     r"|(?:x-)?middleware-(?:rewrite|subrequest)|(?:.*-)?auth-request-redirect|cf-visitor"
 )
-"""What was asked for before a proxy changed it: `X-Original-URL`, `X-Rewrite-URL`, `X-Host`. Some
+"""The request before a proxy changed it: `X-Original-URL`, `X-Rewrite-URL`, `X-Host`. Some
 frameworks route by it."""
 
 _METHOD_OVERRIDE = r".*override|-?(?:x-)?(?:http-?)?(?:method|verb)(?:-.*)?"
-"""`X-HTTP-Method-Override` and its like make another request of a POST."""
+"""`X-HTTP-Method-Override` and similar turn a POST into another request."""
 
 _EARLY_DATA = r"early-data"
-"""Says that a request may be a replay (RFC 8470, section 5.1): a receiver may answer 425."""
+"""Marks a request as a possible replay (RFC 8470, section 5.1): a receiver may respond with 425."""
 
 _TRACING = (
     r"(?:.*-)?(?:traces?|tracing|tracer|span)(?:-.*)?|.*trace(?:-?id)?|(?:.*-)?span-?id"
@@ -77,12 +77,12 @@ _TRACING = (
     r"|(?:.*-)?(?:request|correlation)-?id|(?:.*-)?(?:request|correlation)-context"
     r"|(?:x-)?(?:amz-cf-id|cf-ray|azure-ref|arr-log-id|varnish|vercel-id)"
 )
-"""The trace that a request belongs to, and its id: one value for all deliveries would join them
-all in one trace, or be taken for one request."""
+"""A request's trace and id: one value for all deliveries would join them all in one trace, or make
+them look like one request."""
 
 _CONDITION = r"if(?:-.*)?|unless-modified-since|(?:request-)?range|accept-ranges"
-"""Conditions and ranges (RFC 9110, sections 13.1 and 14.2): a server may skip the request, as with
-412, or answer with a part."""
+"""Conditions and ranges (RFC 9110, sections 13.1 and 14.2): a server may skip the request, with
+status 412 for instance, or respond with a part."""
 
 _RESERVED = re.compile(
     "|".join(
@@ -97,9 +97,9 @@ _RESERVED = re.compile(
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether a header, its name in any case, is not a customer's to set.
+    """Whether a customer may not set this header; the name may be in any case.
 
-    CGI and what came after it (WSGI, PHP, Rack) know no difference between `X-A`, `X_A` and `X.A`:
-    there a header of another spelling would stand in the place of ours.
+    CGI and its successors (WSGI, PHP, Rack) do not distinguish `X-A`, `X_A` and `X.A`; with them a
+    header of another spelling would replace ours.
     """
     return _RESERVED.fullmatch(_PUNCTUATION.sub("-", name.lower())) is not None

@@ -1,4 +1,4 @@
-"""When to try again: what decides timing is here, and in `pace`."""
+"""Retry delays. All timing of attempts is decided here and in `pace`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ DEFAULT_RECOVERY_SCHEDULE = (30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 """Seconds before probe 1, 2, 3 ... of a webhook that is down; the last repeats."""
 
 JITTER = 0.1
-"""The largest part of a delay that is added to it, so that failures spread out. Never early."""
+"""The largest share of a delay that is added at random, to spread failures. Never subtracted."""
 
 MAX_RETRY_AFTER_SECONDS = 86400.0
-"""The furthest that a receiver's `Retry-After` moves the next attempt (contract 2.5)."""
+"""The most by which a receiver's `Retry-After` moves the next attempt (contract 2.5)."""
 
 SHORT_DELAY_SECONDS = 60.0
-"""The longest delay, jitter and `Retry-After` included, of the machine of short delays.
+"""The longest delay, jitter and `Retry-After` included, of the state machine of short delays.
 
-An Express execution lasts five minutes at most and is paid by its duration: at 95 seconds it costs
-what a Standard one does.
+An Express execution lasts five minutes at most and is billed by its duration: at 95 seconds it
+costs as much as a Standard one.
 """
 
 RESTART_SECONDS = 600.0
-"""How long the sweep's second restart of a delivery in a row waits; the next ones twice as long."""
+"""Delay of the sweep's second restart of a delivery in a row; it doubles with each further one."""
 
 MAX_RESTART_SECONDS = 86400.0
-"""The longest that a restart waits."""
+"""The longest delay of a restart."""
 
 _ASKING_STATUS_CODES = frozenset({429, 503})
 
@@ -46,7 +46,7 @@ def next_delay(
     """Return the seconds from failed attempt `attempt_number` to the next, or None: exhausted.
 
     `schedule[n - 1]` is the wait after attempt n. `random` is a number from 0 to 1, or a function
-    that gives one; it spreads the delay over the 10 % behind the scheduled time. A `Retry-After`
+    that returns one; it spreads the delay over the 10 % after the scheduled time. A `Retry-After`
     on 429 or 503 moves the attempt later, never earlier, and by no more than 24 hours.
     """
     if attempt_number > len(schedule):
@@ -62,7 +62,7 @@ def next_wait(
     outcome: Outcome | None,
     random: float | Callable[[], float],
 ) -> int | None:
-    """Return `next_delay` in whole seconds, which is what Step Functions waits.
+    """Return `next_delay` in whole seconds, the unit in which Step Functions waits.
 
     The schedule's delay is rounded down: its own seconds are whole, so it is never early. A
     `Retry-After` is rounded up, never earlier than the receiver asks for.
@@ -74,7 +74,7 @@ def next_wait(
 
 
 def asked_seconds(outcome: Outcome | None) -> float:
-    """Return the seconds of a `Retry-After` that counts, 0 where there is none."""
+    """Return the seconds of a `Retry-After` on 429 or 503, 24 hours at most; otherwise 0."""
     if outcome is None or outcome.retry_after_seconds is None:
         return 0.0
     if outcome.status_code not in _ASKING_STATUS_CODES:
@@ -94,26 +94,26 @@ def probe_delay(
 
 
 def restart_delay(restarts: int) -> float:
-    """Return the seconds before a delivery that the sweep starts again is attempted.
+    """Return the seconds between a restart by the sweep and the delivery's attempt.
 
-    `restarts` are those before this one since its last attempt. At the first it was most likely
-    forgotten, which is made up for at once; what keeps it from an attempt each time is a fault of
-    ours that stays, and goes by no sooner for being met every half an hour.
+    `restarts` counts earlier ones since its last attempt. The first restart most likely makes up
+    for a lost execution, at once. Repeated restarts mean a lasting fault of ours; retrying every
+    half an hour would not end it sooner.
     """
     if restarts == 0:
         return 0.0
-    # Doubled ten times it is over the longest by far, and yet a number.
+    # Ten doublings exceed the maximum by far, and avoid a float overflow.
     return min(RESTART_SECONDS * 2.0 ** min(restarts - 1, 10), MAX_RESTART_SECONDS)
 
 
 def parse_schedule(text: str) -> tuple[float, ...]:
-    """Read a schedule written as whole seconds with commas between, as `5,300,1800`.
+    """Read a schedule of whole seconds with commas between, such as `5,300,1800`.
 
     Raises ValueError, saying what is wrong, unless it has 1 to 50 numbers from 0 to 9,999,999
     (Step Functions waits whole seconds, and an execution lives a year).
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > 50 or not all(part.isdecimal() and len(part) <= 7 for part in parts):
-        msg = "the schedule must be 1 to 50 delays in whole seconds with commas, as 5,300,1800"
+        msg = "the schedule must be 1 to 50 delays in whole seconds with commas, such as 5,300,1800"
         raise ValueError(msg)
     return tuple(float(part) for part in parts)

@@ -1,4 +1,4 @@
-"""A secret's rotation: its result, and which of two live secrets a receiver is offered when."""
+"""Rotation of a secret: its result, and the choice between two live secrets during an overlap."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Outcome
 
 SIGNATURE_STATUSES = frozenset({401, 403})
-"""Responses to a wrong signature by HTTP's own words. The second secret always follows them."""
+"""Responses to a wrong signature as HTTP defines them. The second secret is always tried."""
 
 OTHER_CAUSES = frozenset({408, 410, 413, 429})
-"""Responses 4xx whose cause is never a signature: a time-out, the end, a size, a rate."""
+"""4xx responses that a signature never causes: a time-out, a removed endpoint, a size, a rate."""
 
 SERVER_ERROR = 500
-"""The response of a receiver whose verification raises an error that nothing catches."""
+"""The response of a receiver whose verification raises an error that its code does not catch."""
 
 MAX_PAUSE_SECONDS = 300
 """The longest time for which the second secret is left out after a receiver refused both. It is
@@ -22,10 +22,10 @@ no longer than the wait before a delivery's second retry."""
 
 
 class Rotation(NamedTuple):
-    """A rotation that was made.
+    """The result of a rotation.
 
-    `previous_until_ms` is when the secret before it ends, Unix milliseconds, None where it ended at
-    once. `ended_overlap`: an overlap was running, and its older secret ended.
+    `previous_until_ms` is when the former secret ends, in Unix milliseconds, or None if it ended at
+    once. `ended_overlap` is true if an overlap was running, whose older secret ended.
     """
 
     previous_until_ms: int | None
@@ -33,7 +33,7 @@ class Rotation(NamedTuple):
 
 
 class Refusals(NamedTuple):
-    """How often in an overlap a receiver refused both secrets, and when it last did.
+    """How often a receiver refused both secrets during an overlap, and when it last did.
 
     `at_ms` is Unix milliseconds. Responses 401 and 403 are not counted.
     """
@@ -42,20 +42,21 @@ class Refusals(NamedTuple):
     at_ms: int
 
     def pause(self, now_ms: int) -> bool:
-        """Tell whether the second secret is left out at this moment.
+        """Whether the second secret is left out at this moment.
 
         One second after the first refusal, then twice as long each time, up to
-        `MAX_PAUSE_SECONDS`. A receiver with refusals of its own therefore costs few more requests,
-        however many deliveries it gets, and one that moves meanwhile is found at a retry.
+        `MAX_PAUSE_SECONDS`. Therefore a receiver that refuses for its own reasons costs few more
+        requests, however many deliveries it gets, and a receiver that switches to the new secret
+        meanwhile is reached at a retry.
         """
         seconds = min(1 << min(self.times - 1, 16), MAX_PAUSE_SECONDS)
         return self.at_ms <= now_ms < self.at_ms + seconds * 1000
 
 
 def may_refuse_signature(status_code: int | None, *, failing: bool = False) -> bool:
-    """Tell whether a response may be the refusal of a signature (contract 2.3).
+    """Whether a response may be the refusal of a signature (contract 2.3).
 
-    Any 4xx but `OTHER_CAUSES`, and 500 unless the webhook is `failing`: then it says little.
+    Any 4xx except `OTHER_CAUSES`, and 500 unless the webhook is `failing`: then 500 says little.
     """
     if status_code == SERVER_ERROR:
         return not failing
@@ -63,9 +64,9 @@ def may_refuse_signature(status_code: int | None, *, failing: bool = False) -> b
 
 
 def telling(first: Outcome, second: Outcome) -> bool:
-    """Tell whether the second of two requests of an attempt says how the attempt ended.
+    """Whether the second of an attempt's two requests decides how the attempt ended.
 
-    The first does where both may be refusals of a signature, and it was no 401 or 403: the receiver
-    then refused the delivery itself at first, and the other secret only afterwards.
+    The first decides if both may be refusals of a signature and the first was not 401 or 403: then
+    the receiver first refused the delivery itself, and only afterwards the other secret.
     """
     return first.status_code in SIGNATURE_STATUSES or not may_refuse_signature(second.status_code)

@@ -1,4 +1,4 @@
-"""The source of a call's ids, secrets and times: fresh, or the same each time it is repeated."""
+"""The source of a call's ids, secrets and times: random, or the same at each repetition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 KEY_BYTES = 32
-"""The random bytes that a seed is made of."""
+"""Random bytes in a seed."""
 
 _SEPARATOR = ":"
 
@@ -15,9 +15,9 @@ _SEPARATOR = ":"
 class Seed:
     """The time and the random bytes of one call.
 
-    `now_ns` is Unix nanoseconds, of the first time that the call was made. `draw` takes a purpose
-    and a number, and returns as many random bytes: of one seed always the same for a purpose.
-    `repeated` says that an earlier try may have done all of the call, or a part.
+    `now_ns` is when the call was first made, in Unix nanoseconds. `draw` takes a purpose and a
+    number, and returns that many random bytes: one seed always returns the same for a purpose.
+    `repeated` is true if an earlier try may have done all or a part of the call.
     """
 
     now_ns: int
@@ -31,7 +31,7 @@ class Seed:
 
 
 def fresh(now_ns: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Seed:
-    """Return the seed of a call that nobody can repeat."""
+    """Return the seed of a call that cannot be repeated."""
     return Seed(now_ns(), lambda _, number: random_bytes(number))
 
 
@@ -44,7 +44,7 @@ def new_text(now_ns: int, key: bytes) -> str:
 
 
 def of_text(text: str, derive: Callable[[bytes, str, int], bytes], *, repeated: bool) -> Seed:
-    """Return the seed of a text; `derive` makes bytes of a key, a purpose and their number."""
+    """Return the seed of a text; `derive` makes bytes from a key, a purpose and their number."""
     now_ns, _, key = text.partition(_SEPARATOR)
     key_bytes = bytes.fromhex(key)
     return Seed(

@@ -1,4 +1,4 @@
-"""A selection of a webhook's deliveries, from which they are worked on oldest first."""
+"""A selection of a webhook's deliveries, which jobs process oldest first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Status
 
 _LATEST_MS = (1 << 48) - 1
-"""The last time that a delivery's id has room for."""
+"""The last time that fits into a delivery's id."""
 
 
 class Selection(NamedTuple):

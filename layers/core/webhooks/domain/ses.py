@@ -1,4 +1,4 @@
-"""Amazon SES's records, as SNS or EventBridge bring them, turned into events (contract 2.4).
+"""Turns Amazon SES's records, which SNS or EventBridge deliver, into events (contract 2.4).
 
 The records' fields: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
@@ -26,28 +26,28 @@ _CONFIRMATIONS = frozenset({"SubscriptionConfirmation", "UnsubscribeConfirmation
 
 
 class SourceKind(StrEnum):
-    """What of SES's may say whose a mail is."""
+    """A thing in SES that can assign a mail to an account."""
 
     CONFIGURATION_SET = "set"
     TENANT = "tenant"
 
 
 class AccountChooser(Protocol):
-    """What says whose an SES record is where no message tag `account_id` does."""
+    """Finds the account of an SES record without a message tag `account_id`."""
 
     def choose(self, tenants: Sequence[str], configuration_sets: Sequence[str]) -> str:
         """Return the account of mail of these tenants, sent through these configuration sets.
 
-        Raises UnavailableError where that cannot be looked up now.
+        Raises UnavailableError if that cannot be looked up now.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class SesAccounts:
-    """Whose an SES record is where no message tag `account_id` says so.
+    """The accounts of SES records without a message tag `account_id`.
 
-    `configuration_sets` gives the account of a configuration set, `tenants` that of an SES tenant,
-    which goes before it, `default` that of all others.
+    `tenants` maps an SES tenant to its account and goes first; `configuration_sets` maps a
+    configuration set; `default` is the account of all other records.
     """
 
     configuration_sets: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class SesAccounts:
     tenants: Mapping[str, str] = field(default_factory=dict)
 
     def choose(self, tenants: Sequence[str], configuration_sets: Sequence[str]) -> str:
-        """Return the account of the first tenant that has one, else of the first set, else all."""
+        """Return the account of the first tenant that has one, else the first set, or default."""
         for names, accounts in (
             (tenants, self.tenants),
             (configuration_sets, self.configuration_sets),
@@ -67,22 +67,22 @@ class SesAccounts:
 
 
 def is_topic_validation(text: object) -> bool:
-    """Tell whether a text is SES's notice that it may publish to a topic, which tells no event."""
+    """Whether a text is SES's notice that it may publish to a topic; it contains no event."""
     return isinstance(text, str) and text.strip() == _TOPIC_VALIDATION
 
 
 def is_record(document: Mapping[str, object]) -> bool:
-    """Tell whether a document claims to be a record of SES, bare or in EventBridge's envelope."""
+    """Whether a document claims to be a record of SES, bare or in EventBridge's envelope."""
     return "event" not in document and not DISCRIMINATORS.isdisjoint(document)
 
 
 def unwrap(document: object) -> object:
-    """Return what SNS's envelopes hold, however many there are; any other document as it is.
+    """Return the content of SNS's envelopes, however many there are, or any other document as is.
 
-    That is a JSON value, or the text of which `is_topic_validation` is true. A text that is itself
-    the JSON of an object or an array counts as an envelope. Raises InvalidEventError for an
-    envelope around a text that is no JSON, and for a message in which SNS asks for a confirmation:
-    the reason says what a person does with it.
+    The content is a JSON value, or the text of which `is_topic_validation` is true. A text that is
+    itself the JSON of an object or an array counts as an envelope. Raises InvalidEventError for an
+    envelope around a text that is not JSON, and for a message in which SNS asks for a confirmation;
+    its message then says how an operator confirms it.
     """
     while True:
         if isinstance(document, str) and document.lstrip()[:1] in _OPENING:
@@ -106,10 +106,10 @@ def unwrap(document: object) -> object:
 
 
 def type_of(record: Mapping[str, object]) -> str:
-    """Return SES's word for what a record tells, as `Bounce` or `DeliveryDelay`.
+    """Return SES's word for a record's type, such as `Bounce` or `DeliveryDelay`.
 
-    EventBridge's bus also carries what SES says of the sending account, which has no such word:
-    then it is the `detail-type`. Raises InvalidEventError for a record that is not of SES.
+    EventBridge also delivers SES's notices about the sending account, which have no such word; then
+    it is the `detail-type`. Raises InvalidEventError for a record that is not from SES.
     """
     bare, fallback = record, None
     if "detail-type" in record:
@@ -127,9 +127,9 @@ def type_of(record: Mapping[str, object]) -> str:
 
 
 def ignored_type(record: Mapping[str, object]) -> str:
-    """Return the name under which a record of which `to_events` makes none is counted.
+    """Return the name under which a record without events (see `to_events`) is counted.
 
-    That is SES's word for it, or for a complaint its type, as `not-spam`.
+    It is SES's word for it; for a complaint its feedback type, such as `not-spam`.
     """
     name = type_of(record)
     kind = KINDS.get(name)
@@ -145,12 +145,15 @@ def to_events(
 ) -> list[Event]:
     """Return the events of a record, in any of its envelopes, or of an array of records.
 
-    One event a recipient where SES tells them apart. An open or a click does not say who it was:
-    it is one event, whose `to` is the list of recipients where the email had several. The same
-    record twice, in whatever envelopes, gives events of the same ids. None for types that tell
-    nothing of an email of ours, or nothing that is an event. `account_id`, where given, owns the
-    events whatever the record says. `headers` are the names of the email's headers that go into
-    `data`. Raises InvalidEventError for what only looks like SES; in an array, where that is all.
+    - One event for each recipient if SES names them. An open or a click does not say who it was: it
+      is one event, whose `to` is the list of recipients if the email had several.
+    - The same record twice, even in different envelopes, gives events with the same ids.
+    - The list is empty for types that concern no email of ours, or that are no event.
+    - `account_id`, if given, owns the events, even if the record names another.
+    - `headers` are the names of the email's headers that go into `data`.
+
+    Raises InvalidEventError for a document that only looks like SES; for an array, only if no
+    record in it has an event.
     """
     record = unwrap(record)
     if record == []:
@@ -171,7 +174,7 @@ def to_events(
 
 
 class Document(NamedTuple):
-    """A document of a message: as it was given, and what its envelopes hold or why they do not."""
+    """A document of a message: as it came, and either its content or why that cannot be read."""
 
     given: object
     inner: object
@@ -185,10 +188,10 @@ class Document(NamedTuple):
 
 
 def documents(document: object) -> Iterator[Document]:
-    """Yield each document of an array out of its envelopes; else the one.
+    """Yield each document of an array out of its envelopes, or the single document.
 
-    An envelope in an array may hold another array. A bare array in an array is a document, and a
-    wrong one. Raises InvalidEventError as `unwrap` does, for the outermost envelopes only.
+    An envelope in an array may hold another array. A bare array in an array is a document, and an
+    invalid one. Raises InvalidEventError as `unwrap` does, for the outermost envelopes only.
     """
     inner = unwrap(document)
     if isinstance(inner, list) and inner:
@@ -223,7 +226,7 @@ def of_record(
 ) -> Made:
     """Return the events of one record out of SNS's envelopes, as `to_events` does.
 
-    A recipient who cannot have an event does not cost the others theirs: the refusals say why.
+    If one recipient cannot have an event, the others still have theirs; the refusals say why.
     """
     if is_topic_validation(record):
         return Made([])
@@ -231,7 +234,7 @@ def of_record(
     name = type_of(record)
     kind = KINDS.get(name)
     if kind is None:
-        # Dropping is for what SES says; anything else without an email is somebody's mistake.
+        # Only SES's own notices are ignored; any other record without an email is an error.
         if "detail-type" not in record and name != _TOPIC_SUBSCRIBED:
             _object(record.get("mail"), "mail")
         return Made([])
@@ -259,7 +262,7 @@ def _account(record: Mapping[str, object], resources: object, accounts: AccountC
 
 
 def _configuration_sets(resources: object) -> list[str]:
-    """Read names off EventBridge's resources, as `arn:aws:ses:…:configuration-set/NAME`."""
+    """Read names from EventBridge's resources, such as `arn:aws:ses:…:configuration-set/NAME`."""
     listed = resources if isinstance(resources, list) else [resources]
     parted = [str(resource).partition(":configuration-set/") for resource in listed]
     return [name for _, separator, name in parted if separator]

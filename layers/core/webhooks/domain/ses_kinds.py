@@ -1,4 +1,4 @@
-"""The kinds of SES's records: which event each becomes, and what is told of it in `data`."""
+"""The kinds of SES's records: the event type of each, and the fields copied into `data`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 class Kind(NamedTuple):
-    """Where a record of one type tells what happened, and to whom.
+    """The places in a record of one type that hold the occurrence and its recipients.
 
-    `detail` is the part of the record that does, `name` that of the event's data. `recipients` is
-    the list in it of those whom it happened to, None where SES does not tell the email's recipients
-    apart; `to_all` says that it happened to each of them. Without `timed` the part has no time.
+    `detail` is the record's part about the occurrence; `name` is that part's name in the event's
+    data. `recipients` is the field in `detail` that lists the affected recipients, None if SES does
+    not name them; `to_all` means that all of the email's recipients are affected. Without `timed`
+    the part has no time.
     """
 
     event_type: EventType
@@ -43,7 +44,7 @@ KINDS = {
 """The kinds that become events, by SES's word for them."""
 
 NO_COMPLAINTS = frozenset({"not-spam", "auth-failure"})
-"""Types of feedback by which nobody complains: a recipient took the mail out of spam, a provider
+"""Types of feedback that are no complaint: a recipient took the mail out of spam, a provider
 reports on the mail's authentication."""
 
 _SUPPRESSED = frozenset(
@@ -55,7 +56,7 @@ _SUPPRESSED = frozenset(
         "UnsubscribedRecipient",
     }
 )
-"""Subtypes by which SES sent nothing at all."""
+"""Subtypes of records about mail that SES did not send at all."""
 
 _NUMBER = (int, float)
 _PASSED_ON: dict[str, tuple[str, type | tuple[type, ...]]] = {
@@ -84,9 +85,9 @@ _PASSED_ON: dict[str, tuple[str, type | tuple[type, ...]]] = {
     "contactList": ("contact_list", str),
     "source": ("source", str),
 }
-"""What is passed on of a record's detail and of its recipients: our name for it, and its type.
+"""The fields of a record's detail and recipients that are copied: our name, and the type.
 
-What is of another type is left out, for a receiver goes by the schema.
+A value of another type is left out, because receivers rely on the schema.
 """
 
 _OF_A_REPORT = ("status", "action", "diagnosticCode")
@@ -94,9 +95,9 @@ _OF_THE_SERVER = ("reportingMTA", "remoteMtaIp")
 
 
 def dropped_as(kind: Kind, record: Mapping[str, object]) -> str | None:
-    """Return the name under which a record is counted that is no event, None where it is one.
+    """Return the name under which a record without an event is counted; None if it is an event.
 
-    A complaint by which nobody complains, a change of preferences by which nobody unsubscribes.
+    Complaints with feedback in `NO_COMPLAINTS`, and changes of preferences without an opt-out.
     """
     detail = record.get(kind.detail)
     if not isinstance(detail, dict):
@@ -113,7 +114,7 @@ def dropped_as(kind: Kind, record: Mapping[str, object]) -> str | None:
 def particulars(
     kind: Kind, detail: Mapping[str, object], entry: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return what a record says besides: in general, and of one recipient alone in `entry`."""
+    """Return a record's specific fields: its general ones, and one recipient's from `entry`."""
     found = {**_picked(detail), **_picked(entry)}
     match kind.event_type:
         case EventType.BOUNCED:
@@ -134,12 +135,12 @@ def particulars(
 def _bounce(
     found: dict[str, object], detail: Mapping[str, object], entry: Mapping[str, object]
 ) -> dict[str, object]:
-    # Permanent is what SES will not try again; it is as sure of nothing else.
+    # SES uses Permanent only if it will not try again; all other types are less certain.
     hard = found.get("ses_type") == "Permanent"
     bounce: dict[str, object] = {"type": "hard" if hard else "soft", **found}
     if found.get("ses_subtype") in _SUPPRESSED:
         bounce["suppressed"] = True
-    # Somebody's reply, not a server's report: neither status nor server is told.
+    # An automatic reply, not a server's report: both status and server are missing.
     if (
         found.get("ses_type") == "Transient"
         and found.get("ses_subtype") == "General"
@@ -156,7 +157,7 @@ def _bot(said: object) -> dict[str, object]:
 
 
 def _unsubscribes(detail: Mapping[str, object]) -> bool:
-    """Tell whether somebody unsubscribed: True too where the preferences cannot be read.
+    """Whether a contact opted out; True also if the preferences cannot be read.
 
     A recipient may also subscribe on the page that SES's link leads to.
     """
@@ -175,7 +176,7 @@ def _preferences(detail: Mapping[str, object], name: str) -> Mapping[str, object
 
 
 def _opted_out(preferences: Mapping[str, object]) -> list[str]:
-    """Return the topics that a contact does not want."""
+    """Return the topics that a contact has opted out of."""
     listed = preferences.get("topicSubscriptionStatus")
     topics = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     names = [one.get("topicName") for one in topics if one.get("subscriptionStatus") == "OptOut"]

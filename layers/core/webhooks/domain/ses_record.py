@@ -1,4 +1,4 @@
-"""One record of SES: its email, its recipients, and the event that it is for each of them."""
+"""One SES record: its email, its recipients, and the event for each of them."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ MAX_RECIPIENTS = 100
 """Recipients of a record, each of whom gets an event with all of its tags: SES mails 50 at most."""
 
 _LONG_TEXT = 65_536
-"""Characters of recipients in one text that are parted at each comma, not by the rules for names
-in quotes: reading by these takes seconds, and a hundred recipients take half."""
+"""A text of recipients with more characters than this is split at each comma, not by the rules for
+quoted names: parsing by these rules takes seconds, and half a second for a hundred recipients."""
 
 _ROOM_FOR_ONE = 8192
-"""What tags and headers that are cut leave, of an event's bytes, for what is of its recipient."""
+"""Bytes that shortened tags and headers leave in an event for its recipient's own fields."""
 
 _ROUTING_TAGS = frozenset({"account_id", "transaction_id"})
 _PASSED_TAGS = ("ses:tenant-name", "ses:feedback-id")
-"""The beginnings of those of SES's own tags that go through."""
+"""The prefixes of SES's own tags that are copied."""
 
-# Of a text without spaces around it. Each takes a time that grows with the text, not its square.
+# For text without spaces around it. Matching time grows with the text, not with its square.
 _IN_BRACKETS = re.compile(r"<([^<>]*)>(?:\s*\([^()]*\))?\Z")
 _COMMENT = re.compile(r"\([^()]*\)\Z")
 
 
 class _Recipient(NamedTuple):
-    """Whom an event is about: as receivers are told, as the record has it, and its entry there.
+    """An event's recipient: the address sent to receivers, the record's text, and its entry.
 
-    Lists are of those whom SES does not tell apart.
+    Both are lists if SES does not say which of several recipients it was.
     """
 
     to: str | list[str]
@@ -58,7 +58,7 @@ class _Recipient(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A record's events, and why some of its recipients have none."""
+    """A record's events, and the reasons why some of its recipients have none."""
 
     events: list[Event]
     refusals: Sequence[InvalidEventError] = ()
@@ -80,7 +80,7 @@ class Reading:
 
     @classmethod
     def of(cls, record: Mapping[str, object], kind: Kind, headers: Sequence[str]) -> Reading:
-        """Check a record out of its envelopes; InvalidEventError says what it lacks."""
+        """Check a record out of its envelopes; InvalidEventError names the missing field."""
         mail = _object(record.get("mail"), "mail")
         tags = tags_of(record)
         message_id = _text(mail.get("messageId"), "mail.messageId")
@@ -95,7 +95,7 @@ class Reading:
             tag = tags["transaction_id"][0]
             email_transaction_id = checked_transaction_id(tag, "mail.tags.transaction_id")
         else:
-            # The email's own time, not the event's: what happens to one email shares its `data.id`.
+            # From the email's time, not the event's: all events of one email share `data.id`.
             email_transaction_id = derived_transaction_id(sent_at_ms, _hash(message_id)[:12])
         return cls(
             kind=kind,
@@ -110,14 +110,14 @@ class Reading:
         )
 
     def events(self, account_id: str) -> Made:
-        """Return an account's events of this record, at least one, and why others are none.
+        """Return an account's events of this record, at least one, and the refusals of others.
 
-        Raises InvalidEventError where it names no recipient, or too many, or where none of them
+        Raises InvalidEventError if the record names no recipient, or too many, or if none of them
         can have an event.
         """
         recipients = self._recipients()
         mailed = list(islice(_distinct(_listed(self.mail.get("destination"))), 2))
-        # With several, it might be any of them that forwards.
+        # With several recipients, any of them might be the forwarding one.
         forwarding = str(mailed[0].to) if len(mailed) == 1 else None
         shared = self._shared_data()
         made: list[Event] = []
@@ -132,7 +132,7 @@ class Reading:
         return Made(made, refusals)
 
     def _recipients(self) -> list[_Recipient]:
-        """Return each recipient once, with what the record says of that one alone."""
+        """Return each recipient once, with its own entry in the record."""
         list_name = self.kind.recipients
         path = f"{self.kind.detail}.{list_name}" if list_name else "mail.destination"
         if list_name is not None:
@@ -149,7 +149,7 @@ class Reading:
         return [_Recipient(addresses, [str(one.as_given) for one in mailed], {})]
 
     def _mailed(self) -> list[_Recipient]:
-        """Return whom the email went to: by its envelope, else by its headers."""
+        """Return the email's recipients: from its envelope, else from its headers."""
         found = _limited(_distinct(_listed(self.mail.get("destination"))), "mail.destination")
         if found:
             return found
@@ -208,7 +208,7 @@ class Reading:
         return composed(fitting(data, required, MAX_BODY_BYTES - around))
 
     def _shared_data(self) -> dict[str, object]:
-        """Return what the data of each recipient's event has of the email, as far as it fits."""
+        """Return the email's fields, the same in each recipient's event, as far as they fit."""
         common = _object_or_empty(self.mail.get("commonHeaders"))
         senders = [*_texts(common.get("from")), *_texts(self.mail.get("source"))]
         sent = _headers(self.mail.get("headers"))
@@ -223,7 +223,7 @@ class Reading:
             name: value for name, value in optional.items() if value not in (None, {})
         }
         if is_longer(found, MAX_BODY_BYTES):
-            # Once, and not for each recipient.
+            # Shorten once, rather than for each recipient.
             return fitting(found, (), MAX_BODY_BYTES - _ROOM_FOR_ONE)
         return found
 
@@ -248,7 +248,7 @@ class Reading:
 
 
 def tags_of(record: Mapping[str, object]) -> dict[str, list[str]]:
-    """Return the tags of a record's email, without those of no use as text."""
+    """Return the tags of a record's email, without values that are not text or are empty."""
     tags = _object_or_empty(_object_or_empty(record.get("mail")).get("tags"))
     texts = {name: [one for one in _texts(values) if one] for name, values in tags.items()}
     return {name: values for name, values in texts.items() if values}
@@ -257,7 +257,7 @@ def tags_of(record: Mapping[str, object]) -> dict[str, list[str]]:
 def bare_address(text: object) -> str | None:
     """Return the address in a recipient as SES gives it, without its display name.
 
-    None for what holds no address. `Ada <a@example.com> (home)` is a@example.com.
+    `Ada <a@example.com> (home)` is a@example.com. None if the text holds no address.
     """
     if not isinstance(text, str):
         return None
@@ -270,9 +270,9 @@ def bare_address(text: object) -> str | None:
 
 
 def _each(text: str) -> list[str]:
-    """Return the recipients in a text, as they are given: several only where commas part them.
+    """Return the recipients in a text, as written; several only if commas separate them.
 
-    One text at a time, for `getaddresses` gives nothing of a list in which one is malformed.
+    Each text is parsed by itself: `getaddresses` returns nothing for a list with a malformed one.
     """
     if len(text) > _LONG_TEXT:
         return text.split(",", MAX_RECIPIENTS + 1)
@@ -281,13 +281,13 @@ def _each(text: str) -> list[str]:
         return [text]
     try:
         found = [address for _, address in getaddresses([text]) if bare_address(address)]
-    except RecursionError:  # of parentheses in parentheses, which no address has
+    except RecursionError:  # nested parentheses, which no address has
         return [text]
     return found if len(found) > 1 or is_group else [text]
 
 
 def _distinct(listed: Iterable[object]) -> Iterator[_Recipient]:
-    """Yield each address of a list once, the first entry of each; those without are left out."""
+    """Yield each address of a list once, with its first entry; items without one are left out."""
     seen: set[str] = set()
     for listed_one in listed:
         for item in _each(listed_one) if isinstance(listed_one, str) else (listed_one,):
@@ -300,7 +300,7 @@ def _distinct(listed: Iterable[object]) -> Iterator[_Recipient]:
 
 
 def _limited(recipients: Iterator[_Recipient], path: str) -> list[_Recipient]:
-    """Return recipients; InvalidEventError for too many, before the rest of them is read."""
+    """Return recipients; InvalidEventError if there are too many, before the rest is read."""
     found = list(islice(recipients, MAX_RECIPIENTS + 1))
     if len(found) > MAX_RECIPIENTS:
         message = (
@@ -311,7 +311,7 @@ def _limited(recipients: Iterator[_Recipient], path: str) -> list[_Recipient]:
 
 
 def _listed(value: object) -> list[object]:
-    """Return a list; what stands alone where one is usual is a list of it."""
+    """Return a list; a single value becomes a list of it, and None an empty list."""
     if isinstance(value, list):
         return value
     return [] if value is None else [value]
@@ -322,7 +322,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _headers(listed: object) -> dict[str, str]:
-    """Return the email's headers by their names in small letters, the first one of each."""
+    """Return the email's headers by their lower-case names, the first value of each."""
     found: dict[str, str] = {}
     for header in _listed(listed):
         if isinstance(header, dict):
@@ -333,7 +333,7 @@ def _headers(listed: object) -> dict[str, str]:
 
 
 def _message_id(*values: object) -> str | None:
-    """Return the first that is a Message-ID; SES's own id, which may stand there, is none."""
+    """Return the first value that is a Message-ID; SES's own id, which may occur there, is not."""
     return next((one for one in values if isinstance(one, str) and "@" in one), None)
 
 

@@ -1,7 +1,7 @@
-"""The message tag of a mail of SES's that names its account.
+"""The message tag of an SES mail that names its account.
 
-A tag that is there and cannot be read is refused. It never counts as absent: the default account
-would get a mail of another one.
+A tag that exists but cannot be read is refused. It never counts as absent: otherwise the default
+account would receive another account's mail.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _PATH = f"mail.tags.{ACCOUNT_TAG}"
 
 
 def tagged_account_id(record: Mapping[str, object]) -> str | None:
-    """Return the account that the tag of a bare record names, None where there is no such tag.
+    """Return the account that the tag of a bare record names, None if there is no such tag.
 
-    A tag is a list of one text, or that text. The same text several times is one. Raises
+    A tag is a list of one text, or that text. The same text several times counts once. Raises
     InvalidEventError, reason `invalid_field`, for a tag of any other form: an empty one, null,
-    several accounts, or a name in tags that are no object.
+    several accounts, or a name in tags that are not an object.
     """
     mail = record.get("mail")
     tags = mail.get("tags") if isinstance(mail, dict) else None
@@ -47,7 +47,7 @@ def tagged_account_id(record: Mapping[str, object]) -> str | None:
 
 
 def _texts_in(tags: object) -> Iterator[str]:
-    """Yield what may be a tag's name in tags that are no object, as `[{"Name": "account_id"}]`."""
+    """Yield possible tag names in tags that are not an object: `[{"Name": "account_id"}]`."""
     for one in tags if isinstance(tags, list) else [tags]:
         if isinstance(one, str):
             yield from (pair.partition("=")[0].strip() for pair in one.split(","))

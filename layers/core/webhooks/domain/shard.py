@@ -1,7 +1,7 @@
-"""Parts of a message: an event, and which of its account's webhooks the part is for.
+"""Parts of a message: an event, with the webhooks of its account that the part is for.
 
 A message of many deliveries goes back on the events queue in parts, so that several dispatchers
-make them at once. A part of a divided message is for a shard, which is a range of webhook ids:
+work on it at once. A part of a divided message is for a shard, a range of webhook ids. Therefore
 webhooks that come or go meanwhile are in one shard or in none, however often the event is divided.
 A part for deliveries that an invocation had no time for names their webhooks.
 """
@@ -42,7 +42,7 @@ SHARD_WEBHOOKS = 10
 A batch is ten messages, which may all be such parts: `MOST_AT_ONCE` again."""
 
 MAX_QUEUED_BYTES = 1_048_576 - 4_096
-"""The largest message for the queue: what SQS takes, less the room for attributes."""
+"""The largest message for the queue: SQS's limit, less the room for attributes."""
 
 _FIELDS = frozenset({"shard", "account_id", "id", "occurred_at_ms", "arrived_at_ms", "body"})
 _BODY_FIELDS = frozenset({"event", "transaction_id", "timestamp", "data"})
@@ -58,13 +58,13 @@ class Shard(NamedTuple):
 
 
 ALL = Shard(str(UUID(int=0)), str(UUID(int=_LAST_ID)))
-"""Every webhook that there can be."""
+"""Every possible webhook."""
 
 
 class Part(NamedTuple):
-    """An event, for a shard of its account's webhooks or, of those, for `webhook_ids` alone.
+    """An event for the webhooks of a shard, or only for those of them in `webhook_ids`.
 
-    `arrived_at_ms` is when SQS took the message that the part is of.
+    `arrived_at_ms` is when SQS took the original message, in Unix milliseconds.
     """
 
     event: Event
@@ -82,8 +82,8 @@ class Part(NamedTuple):
 def divide(webhook_ids: Sequence[str], within: Shard = ALL) -> list[Shard]:
     """Return the shards of an event for these webhooks, in the order of their ids.
 
-    Together they hold every id that there can be within a shard, each once, those of webhooks to
-    come included.
+    Together they cover every possible id within a shard, each once, including ids of webhooks that
+    do not exist yet.
     """
     starts = webhook_ids[SHARD_WEBHOOKS::SHARD_WEBHOOKS]
     firsts = [UUID(within.first).int, *(UUID(one).int for one in starts)]
@@ -95,9 +95,9 @@ def divide(webhook_ids: Sequence[str], within: Shard = ALL) -> list[Shard]:
 
 
 def to_message(part: Part) -> str:
-    """Return the queue's message for a part: the event's very bytes, and its time as settled.
+    """Return the queue's message for a part: the event's very bytes, and its settled time.
 
-    ASCII, since SQS refuses some characters that JSON may hold; at most six times the body, and
+    ASCII, since SQS refuses some characters that JSON may hold; at most six times the body, plus
     the ids of the webhooks that it names.
     """
     event = part.event
@@ -119,9 +119,9 @@ def to_messages(
 ) -> Iterator[tuple[str, int]]:
     """Yield the queue's messages for parts, each with its number of deliveries.
 
-    Each part comes with its own number. A message holds as many parts as `most_deliveries`, asked
-    each time, and `MAX_QUEUED_BYTES` allow, and at least one. Made as they are asked for: all of
-    a large message's parts would not fit in a function's memory.
+    Each part comes with its own number. A message holds at least one part, and otherwise as many as
+    `most_deliveries`, called for each part, and `MAX_QUEUED_BYTES` allow. Messages are made one at
+    a time: all of a large message's parts would not fit in a function's memory.
     """
     texts: list[str] = []
     deliveries = size = 0
@@ -139,20 +139,20 @@ def to_messages(
 
 
 def _together(texts: Sequence[str]) -> str:
-    """Return one message of several; a single one is as it was before there were arrays."""
+    """Return one message of several parts; a single part stays an object, as in older versions."""
     return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]"
 
 
 def is_part(document: object) -> TypeGuard[dict[str, object]]:
-    """Tell whether a document claims to be one of our parts; no event has such a field."""
+    """Whether a document claims to be one of our parts; no event has the field `shard`."""
     return isinstance(document, dict) and "shard" in document and "event" not in document
 
 
 def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
-    """Read a part. Raises InvalidEventError for what `to_message` never makes.
+    """Read a part; InvalidEventError for a document that `to_message` never makes.
 
-    Whoever may send to the queue can write one, so that it can do nothing which an event could
-    not: its bytes are those that an event of what they say would have.
+    Any queue producer can forge a part; therefore it is validated as strictly as an event. Its body
+    must be the exact bytes of the event that its fields describe.
     """
     if document.keys() - {_WEBHOOKS} != _FIELDS:
         raise InvalidEventError("invalid_field", "shard", "must come with the fields of a shard")
@@ -170,14 +170,14 @@ def read_part(document: Mapping[str, object], *, sent_at_ms: int) -> Part:
     if event.body != body:
         raise InvalidEventError("invalid_field", "body", "must be an event's")
     arrived_at_ms = min(_milliseconds(document, "arrived_at_ms"), sent_at_ms)
-    # One of ours was filed before it was divided, so that its time is settled.
+    # Our own parts were filed before the event was divided, so their time is settled.
     event = replace(filed(event, arrived_at_ms), id_fixes_time=True, ahead=False)
     shard = _shard(document["shard"])
     return Part(event, shard, arrived_at_ms, _webhook_ids(document, shard))
 
 
 def _body(text: object) -> tuple[bytes, dict[str, object]]:
-    """Return an event's bytes and what they hold."""
+    """Return an event's bytes and their parsed content."""
     try:
         body = text.encode() if isinstance(text, str) else b""
         if len(body) > MAX_BODY_BYTES:

@@ -1,4 +1,4 @@
-"""How a delivery is signed, and all the headers that it carries (contract 2.3)."""
+"""Signatures of a delivery, and all the headers that it carries (contract 2.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = "SendComms-Webhooks/1.0"
 GENERATED_PREFIX = "whsec_"
-"""What a generated secret begins with; the Standard Webhooks libraries take it off."""
+"""The prefix of generated secrets; the Standard Webhooks libraries remove it."""
 
 _BASE64 = re.compile(r"(?P<digits>[A-Za-z0-9+/]{2,})={0,2}")
 
@@ -36,12 +36,12 @@ def standard_signature(secret: str, event_id: str, timestamp: int, body: bytes) 
 
 
 def standard_key(secret: str) -> bytes:
-    """Return the key that the Standard Webhooks libraries make of a secret's text.
+    """Return the key that the Standard Webhooks libraries derive from a secret's text.
 
-    They take `whsec_` off and read the rest as base64 of the standard alphabet, padded or not; a
-    user's secret without the prefix is read the same way. Where PyPI's and npm's library do not
-    both read it (another character, or a length that no base64 has) the key is the whole text in
-    UTF-8, prefix included, which the receiver then hands to its library as bytes.
+    They remove `whsec_` and decode the rest as base64 of the standard alphabet, padded or not; a
+    user's secret without the prefix is read the same way. If PyPI's and npm's library cannot both
+    decode it (another character, or a length that no base64 has), the key is the whole text in
+    UTF-8, prefix included, which the receiver then passes to its library as bytes.
     """
     text = secret.removeprefix(GENERATED_PREFIX)
     match = _BASE64.fullmatch(text)
@@ -51,10 +51,10 @@ def standard_key(secret: str) -> bytes:
 
 
 def secret_warnings(secret: str) -> list[str]:
-    """Return what to do about a secret that Standard Webhooks libraries read in different ways.
+    """Return advice on a secret that Standard Webhooks libraries read in different ways.
 
-    Nothing where all read it alike, which is base64 written in full. No sentence repeats any of
-    the secret.
+    The list is empty if all read it alike, which they do for base64 with its padding. No sentence
+    repeats any of the secret.
     """
     key = standard_key(secret)
     if key == secret.encode():
@@ -66,7 +66,7 @@ def secret_warnings(secret: str) -> list[str]:
 
 _NOT_BASE64 = (
     "This secret is not base64, which Standard Webhooks libraries expect: some refuse it and some "
-    "read another key from it. Hand it to the library as bytes, as the page on verifying shows, or "
+    "read another key from it. Pass it to the library as bytes, as the page on verifying shows, or "
     "leave the secret out to have one generated. X-SendComms-Signature is not affected."
 )
 _NOT_IN_FULL = (
@@ -84,11 +84,12 @@ def delivery_headers(
     secrets: Sequence[str],
     sendcomms_secret: str,
 ) -> dict[str, str]:
-    """Return every header of one attempt, as the contract's table has them.
+    """Return every header of one attempt (the table in contract 2.3).
 
-    `secrets` are the live ones, new first: each signs `webhook-signature`. `sendcomms_secret` is
-    the one that `X-SendComms-Signature` has room for: the old one during a rotation's overlap,
-    until the receiver has moved. Raises ValueError without a secret: nothing is sent unsigned.
+    `secrets` are the live ones, new first: each signs `webhook-signature`. `sendcomms_secret` signs
+    `X-SendComms-Signature`, which has room for one signature: the old secret's during a rotation's
+    overlap, until the receiver has moved. Raises ValueError without a secret: nothing is sent
+    unsigned.
     """
     if not secrets or not sendcomms_secret:
         msg = "a delivery is never sent unsigned"
@@ -100,7 +101,7 @@ def delivery_headers(
     return {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
-        # Rule sets of firewalls count its absence against a request.
+        # Web application firewalls count a missing Accept against a request.
         "Accept": "*/*",
         "X-SendComms-Signature": sendcomms_signature(sendcomms_secret, delivery.body),
         "X-SendComms-Event": delivery.event_type,

@@ -1,8 +1,8 @@
-"""Where a delivery may go: the url rule and the address rule.
+"""The allowed targets of deliveries: the url rule and the address rule.
 
 The url rule judges the text alone and the address rule one resolved address. Both are needed: a
-harmless name may resolve to a private address, and a harmless address may hide behind a text that
-two parsers read in two ways. There is one parser, this one; the sender connects to what it found.
+harmless name may resolve to a private address, and a harmless address may hide in a text that two
+parsers read in two ways. Therefore only this module parses urls; the sender connects to its result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_PORT = 443
 
 
 class Target(NamedTuple):
-    """A url taken apart: `host` in lower case, `path_and_query` as the request line says it."""
+    """A parsed url: `host` in lower case, `path_and_query` as in the request line."""
 
     scheme: str
     host: str
@@ -53,13 +53,13 @@ _FAULTS = (
     ),
     (r"%(?![0-9a-f]{2})", "Follow each % with two hexadecimal digits."),
 )
-"""Compiled (and kept, by `re`) when the first url is refused: a sender hardly ever needs them."""
+"""Compiled (and cached by `re`) when the first url is refused: a sender hardly ever needs them."""
 
 _FAULT_FLAGS = re.ASCII | re.IGNORECASE | re.DOTALL
 
 _PUNYCODE = "xn--"
 _UNFOLDED = "\u00df\u03c2"
-"""Sharp s and final sigma, which IDNA has kept apart from what they fold to since 2008."""
+"""Sharp s and final sigma, which IDNA 2008 distinguishes from the letters that they fold to."""
 
 _INVISIBLE = (
     # letters and marks that Unicode calls default ignorable
@@ -68,10 +68,10 @@ _INVISIBLE = (
     ("\U000e0000", "\U000e0fff"),
 )
 _JOINERS = frozenset("\u200c\u200d")
-"""Invisible, and a letter's form in scripts such as Persian and Sinhala (CONTEXTJ of RFC 5892)."""
+"""Invisible, but part of a letter's form in some scripts: Persian, Sinhala (RFC 5892, CONTEXTJ)."""
 
 _DOTS = frozenset("\u00b7\u0375\u05f3\u05f4\u30fb")
-"""As the middle dot of Catalan and of Katakana: no letters, but part of words (CONTEXTO)."""
+"""The middle dots of Catalan, Katakana and others: no letters, but parts of words (CONTEXTO)."""
 
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 _NEUTRAL = frozenset({"ES", "CS", "ET", "ON", "BN", "NSM"})
@@ -80,13 +80,13 @@ _MAX_HOST_CHARACTERS = 253
 _PRIVATE_SUFFIXES = (
     # RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476
     *("localhost", "local", "test", "invalid", "example", "onion", "home.arpa", "alt"),
-    # withheld or reserved by ICANN for private networks, and what such networks use anyway
+    # withheld or reserved by ICANN for private networks, and other names that such networks use
     *("internal", "home", "corp", "mail", "lan", "intranet", "private", "localdomain"),
     # reverse zones, and names that AWS resolves to private addresses
     *("in-addr.arpa", "ip6.arpa", "vpce.amazonaws.com", "vpce.amazonaws.com.cn"),
 )
 API_GATEWAY = ".execute-api."
-"""What follows an API's id in its default names, of which it has one for IPv4 and one for both."""
+"""The text after an API's id in its default names; an API has an IPv4 name and a dual-stack one."""
 
 _LOW_PORTS = frozenset({443})
 _SERVICE_PORTS = frozenset(
@@ -101,8 +101,8 @@ _SERVICE_PORTS = frozenset(
 def check_url(url: str, own_hosts: Collection[str] = ()) -> None:
     """Raise InvalidTargetError, saying what to change, unless a webhook may have this url.
 
-    Judges the text only; what its name resolves to is judged at every attempt. `own_hosts` are the
-    names of the service's own API, in lower case.
+    It judges the text only; the addresses that the name resolves to are judged at every attempt.
+    `own_hosts` are the names of the service's own API, in lower case.
     """
     refuse_own(parse_url(url), own_hosts)
 
@@ -110,20 +110,20 @@ def check_url(url: str, own_hosts: Collection[str] = ()) -> None:
 def refuse_own(target: Target, own_hosts: Collection[str]) -> None:
     """Raise InvalidTargetError for the service's own API: a webhook must not call the service.
 
-    `own_hosts` are its names in lower case. A default name of API Gateway stands for all of its
-    API's; what comes after `API_GATEWAY` may be left out.
+    `own_hosts` are its names in lower case. A default name of API Gateway covers all default names
+    of that API; the text from `API_GATEWAY` on may be left out.
     """
     if _named(target.host) in map(_named, own_hosts):
         raise InvalidTargetError("Use your own server's url: this host is this API itself.")
 
 
 def _named(host: str) -> str:
-    """Return an API's id where a host is one of its default names, else the host."""
+    """Return an API's id if a host is one of its default names, else the host."""
     return host.partition(API_GATEWAY)[0]
 
 
 def parse_url(url: str) -> Target:
-    """Take apart a url that a webhook may have; raise InvalidTargetError if none may have it."""
+    """Parse a url that a webhook may have; InvalidTargetError if no webhook may have it."""
     if len(url) > MAX_URL_CHARACTERS:
         raise InvalidTargetError(f"Use at most {MAX_URL_CHARACTERS:,} characters.")
     match = _URL.fullmatch(url)
@@ -134,13 +134,14 @@ def parse_url(url: str) -> Target:
     port = int(match["port"] or DEFAULT_PORT)
     if port > 65535 or port in _SERVICE_PORTS or (port < 1024 and port not in _LOW_PORTS):
         raise InvalidTargetError(
-            "Use port 443, 8443 or another from 1024 to 65535 that no database or the like uses."
+            "Use port 443, or a port from 1024 to 65535, such as 8443, that databases and similar "
+            "services do not use."
         )
     return Target("https", host, port, match["rest"] or "/")
 
 
 def _what_is_wrong(url: str) -> str:
-    """Find the sentence that helps most; the url is refused whatever this finds."""
+    """Return the most helpful sentence on a url that is already refused."""
     found = (sentence for pattern, sentence in _FAULTS if re.search(pattern, url, _FAULT_FLAGS))
     return next(found, "Use only letters, digits, dots and dashes in the host, and digits as port.")
 
@@ -164,10 +165,10 @@ def _check_host(host: str) -> None:
 
 
 def _decoded(label: str) -> str:
-    """Return what a label stands for; nothing for an A-label that breaks the rules.
+    """Return a label decoded; an empty text if it is an A-label that breaks the rules.
 
-    It must be of letters, digits and marks in their one canonical form, and of joiners and dots
-    where they belong. An approximation of RFC 5892 and UTS 46 that errs by refusing; resolvers
+    It must consist of letters, digits and marks in their one canonical form, and of joiners and
+    dots where they belong. An approximation of RFC 5892 and UTS 46 that errs by refusing; resolvers
     and certificates see the ASCII in any case.
     """
     if not label.startswith(_PUNYCODE):
@@ -192,8 +193,8 @@ def _decoded(label: str) -> str:
 
 
 def _is_in_context(text: str, at: int) -> bool:
-    """Tell whether a character stands where alone a name may have it (RFC 5892, appendix A)."""
-    import idna  # for few names, and for its tables of scripts and of how letters join
+    """Whether a joiner or dot is at a place where a name may have it (RFC 5892, appendix A)."""
+    import idna  # few names need its tables of scripts and joining letters
 
     try:
         if text[at] in _JOINERS:
@@ -213,7 +214,7 @@ def _is_in_a_name(character: str) -> bool:
 
 
 def _reads_in_order(texts: list[str]) -> bool:
-    """Tell whether a name keeps the Bidi rule (RFC 5893, section 2): each label reads one way."""
+    """Whether a name follows the Bidi rule (RFC 5893, section 2): each label reads one way."""
     directions = [[unicodedata.bidirectional(c) for c in text] for text in texts]
     if not any(_RIGHT_TO_LEFT.intersection(found) for found in directions):
         return True
@@ -238,18 +239,18 @@ _CLOSED_IPV4 = tuple(
     for network in map(
         IPv4Network,
         (
-            # IANA's special-purpose registry (RFC 6890 and later), whatever it says of "global"
+            # IANA's special-purpose registry (RFC 6890 and later), "global" entries included
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
             *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24"),
             *("192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
             *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-            # Azure's wire server, which answers on a public number
+            # Azure's wire server, which responds on a public address
             "168.63.129.16/32",
         ),
     )
 )
 _OPEN_IPV6 = IPv6Network("2000::/3")
-"""The only part that IANA hands out. Mapped, compatible, translated, NAT64 lie outside of it."""
+"""The only part that IANA allocates. Mapped, compatible, translated and NAT64 lie outside of it."""
 
 _CLOSED_IPV6 = tuple(
     map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
@@ -257,7 +258,7 @@ _CLOSED_IPV6 = tuple(
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is one that a receiver on the internet can have.
+    """Whether a receiver on the internet can have this address.
 
     The prefixes are listed here because `ipaddress.is_global` changes between patch releases and
     calls multicast, NAT64, 6to4 and more global. A text that is not one address is not public.

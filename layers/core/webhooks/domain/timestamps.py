@@ -9,7 +9,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_MS = (datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC) - _EPOCH) // timedelta(
     milliseconds=1
 )
-"""The last instant that can be written with four digits of a year, in UTC."""
+"""The last instant whose year in UTC has four digits."""
 
 
 def to_text(unix_ms: int) -> str:

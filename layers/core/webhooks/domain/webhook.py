@@ -1,4 +1,4 @@
-"""A webhook (a customer's registration): its values and the rules that they keep."""
+"""A webhook (a customer's registration): its values and their rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from webhooks.domain.seed import Seed
 
 _MAIL = "email."
-"""The beginning of the types of mail."""
+"""The prefix of the types of mail."""
 
 _SECRET_BYTES = 32
 
@@ -38,10 +38,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook(Settings):
-    """A registration, without its secrets: what its owner may see again.
+    """A registration without its secrets: the part that its owner may read.
 
-    Times are Unix milliseconds. `disabled_reason` is set only while `active` is false and it was
-    not its owner who disabled it: `gone` (a 410 response), `failing`.
+    Times are Unix milliseconds. `disabled_reason` is set only while the webhook is disabled, and
+    only if it was disabled by us: `gone` (a 410 response) or `failing`.
     """
 
     account_id: str
@@ -59,11 +59,11 @@ class Webhook(Settings):
             raise WebhookDisabledError(msg)
 
     def wants(self, event_type: str) -> bool:
-        """Tell whether the webhook is subscribed to this type of event."""
+        """Whether the webhook is subscribed to this type of event."""
         return subscribes(self.events, event_type)
 
     def takes(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery's type is still subscribed to; a test need not be."""
+        """Whether the webhook is still subscribed to a delivery's type; tests always pass."""
         return delivery.test or self.wants(delivery.event_type)
 
 
@@ -79,16 +79,17 @@ def wanting(
 
 
 def subscribes(events: Sequence[str], event_type: str) -> bool:
-    """Tell whether these subscriptions of a webhook have events of this type sent to it."""
+    """Whether these subscriptions include events of this type; `*` includes all types of mail."""
     return event_type in events or (ALL_EVENTS in events and event_type.startswith(_MAIL))
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The signing secrets of a webhook: the current one and, while a rotation overlaps, the old.
+    """The signing secrets of a webhook: the current one and, during a rotation's overlap, the old.
 
-    Read by the dispatcher and the worker only. `current` is None where the record has none, which
-    never happens unless somebody edits the table: such a webhook is never sent an unsigned request.
+    Only the dispatcher and the worker read them. `current` is None if the record has no secret,
+    which happens only if the table was edited by hand; such a webhook is sent nothing, since no
+    request is sent unsigned.
     """
 
     current: str | None = field(repr=False)
@@ -108,30 +109,32 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A webhook with its secrets: all that a sender needs."""
+    """A webhook with its secrets, the sender's whole input apart from the delivery."""
 
     webhook: Webhook
     secrets: Secrets
 
 
 class InvalidWebhookError(InvalidInputError):
-    """A registration breaks rules; `problems` has an `InvalidInputError` for each, by field."""
+    """A registration breaks rules; `problems` has an `InvalidInputError` for each, by field.
+
+    There is at least one problem; the first is also this error's own field and message.
+    """
 
     def __init__(self, problems: Sequence[InvalidInputError]) -> None:
-        """Take every broken rule, at least one; the first also stands for all of them."""
         super().__init__(problems[0].field, problems[0].message)
         self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration(Settings):
-    """What a customer asks for when registering a webhook, not yet checked."""
+    """A customer's request to register a webhook, not yet checked."""
 
     url: str = field(repr=False)
     secret: str | None = field(default=None, repr=False)
 
     def settings(self) -> dict[str, Any]:
-        """Return the new webhook's values: all but the secret."""
+        """Return the new webhook's values: all except the secret."""
         return {each.name: getattr(self, each.name) for each in fields(Settings)}
 
     def check(self, check_url: CheckUrl) -> None:
@@ -152,7 +155,7 @@ def refuse(broken: Iterable[InvalidInputError]) -> None:
 def generated_secret(random_bytes: bytes) -> str:
     """Return `whsec_` and the 64 hex digits of 32 random bytes; ValueError for another number.
 
-    Text and digits are what receivers key their check with, see contract 2.3.
+    Receivers use this whole text as the key of `X-SendComms-Signature` (contract 2.3).
     """
     if len(random_bytes) != _SECRET_BYTES:
         msg = f"a secret is made of exactly {_SECRET_BYTES} random bytes"
@@ -169,8 +172,8 @@ def webhook_id(now_ns: int, random_bytes: bytes) -> str:
     """Return the UUIDv7 of a webhook registered at this moment, in Unix nanoseconds.
 
     After the milliseconds come 12 bits of the fraction of a millisecond (RFC 9562, section 6.2,
-    method 3), so that ids made one after the other sort in that order; then 62 of the 8 random
-    bytes' bits.
+    method 3), so that ids sort in the order in which they were made; then 62 of the 8 random bytes'
+    bits.
     """
     milliseconds, rest_ns = divmod(now_ns, 1_000_000)
     fraction = (rest_ns << 12) // 1_000_000

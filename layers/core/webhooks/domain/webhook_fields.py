@@ -1,8 +1,8 @@
 """The one description of a webhook: its fields, their rules, and who reads and writes them.
 
-From this table follow the items of the table of webhooks, the API's shapes, the options and columns
-of the command line and of the dashboard; the lists of attributes in the template are held against
-it by a test. docs/architecture.md says how to add a field.
+The items of the table of webhooks, the API's schemas, and the options and columns of the command
+line and the dashboard derive from this table; a test compares the lists of attributes in the
+template with it. docs/architecture.md says how to add a field.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What a field's value is; a codec for each is in `adapters.dynamodb.webhook_items`."""
+    """The type of a field's value; `adapters.dynamodb.webhook_items` has a codec for each."""
 
     URL = "url"
     TEXT = "text"
@@ -41,19 +41,19 @@ class Kind(Enum):
     """Unix milliseconds; the `Webhook`'s attribute ends in `_ms`."""
 
     HEADERS = "headers"
-    """Texts by name, of which an owner sees the names again and not the values."""
+    """Texts by name; owners can read the names again, but not the values."""
 
     PAIRS = "pairs"
     """Texts by name, shown as they were given and in that order."""
 
     SECRET = "secret"  # noqa: S105  a kind
-    """It is written and never read: no part of a `Webhook`."""
+    """Written and never read: not part of a `Webhook`."""
 
     HEALTH = "health"
 
 
 class May(Flag):
-    """What a webhook's owner may do with a field."""
+    """The operations that a webhook's owner may use on a field."""
 
     READ = auto()
     REGISTER = auto()
@@ -65,7 +65,7 @@ class May(Flag):
 
 
 class Written(Flag):
-    """When the api writes a field whose value its owner does not give."""
+    """When the API writes a field whose value its owner does not give."""
 
     NEVER = 0
     AT_CREATION = auto()
@@ -79,11 +79,14 @@ _OWNERS = May.READ | May.REGISTER | May.CHANGE
 class Field:
     """One field of a webhook.
 
-    `name` is the API's. `filled`: a text that is given is not empty, and only null clears it.
-    `rule` yields what is wrong with a value; without one, a text keeps to
-    `max_length` on one line. `meaning` is a sentence for owners. `required`: every webhook has it;
-    any other field is left out of items and answers where it is empty. `listed`: it has a column
-    where webhooks are listed. `stored_as` names its attributes in the table, else `name` does.
+    - `name` is the API's.
+    - `filled`: if a text is given, it is not empty; only null clears it.
+    - `rule` yields the problems of a value; without a rule, a text must be one line of at most
+      `max_length` characters.
+    - `meaning` is a sentence for owners.
+    - `required`: every webhook has it; any other field is left out of items and responses if empty.
+    - `listed`: it has a column in lists of webhooks.
+    - `stored_as` names its attributes in the table; without it, the attribute is `name`.
     """
 
     name: str
@@ -110,7 +113,7 @@ class Field:
 
     @property
     def shown_as(self) -> str:
-        """The API's name for what its owner sees again."""
+        """The API's name of the field in responses."""
         return "header_names" if self.kind is Kind.HEADERS else self.name
 
     @property
@@ -120,7 +123,7 @@ class Field:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the update that makes an owner's change may name it."""
+        """Whether the update for an owner's change may include it."""
         return May.CHANGE in self.may or Written.AT_CHANGE in self.written
 
     @property
@@ -129,7 +132,7 @@ class Field:
         return {} if self.kind in {Kind.HEADERS, Kind.PAIRS} else ""
 
     def problems(self, value: Any, check_url: CheckUrl) -> Iterable[InvalidInputError]:
-        """Return what is wrong with a value that an owner gave."""
+        """Return the problems of a value that an owner gave."""
         if self.kind is Kind.URL:
             return url_problems(value, check_url)
         if self.rule is not None:
@@ -150,14 +153,14 @@ FIELDS = (
         "url",
         Kind.URL,
         _OWNERS,
-        "Where events are sent: https, a public host, no user information or fragment.",
+        "The target of events: https, a public host, no user information or fragment.",
         required=True,
     ),
     Field(
         "events",
         Kind.NAMES,
         _OWNERS,
-        'The event types to send, or ["*"] for all of mail, those to come included.',
+        'The event types to send, or ["*"] for all of mail, future types included.',
         rule=event_problems,
         required=True,
     ),
@@ -165,7 +168,7 @@ FIELDS = (
         "secret",
         Kind.SECRET,
         May.REGISTER,
-        "What signs the deliveries; generated where it is left out. Never shown again.",
+        "The key that signs the deliveries; generated if it is left out. Never shown again.",
         rule=secret_problems,
         required=True,
     ),
@@ -197,8 +200,8 @@ FIELDS = (
         Kind.HEADERS,
         _OWNERS | May.CLEAR,
         "Headers to add to each delivery, by name. Values are sent, and never shown again. Refused "
-        "are the delivery's own, HTTP's, and those that say who or what address a request is from, "
-        "its original url or method, early data, a trace, a condition or a range.",
+        "are the delivery's own headers, HTTP's, and headers for a request's sender or client "
+        "address, its original url or method, early data, a trace, a condition or a range.",
         rule=header_problems,
     ),
     Field(
@@ -214,7 +217,7 @@ FIELDS = (
         "metadata",
         Kind.PAIRS,
         _OWNERS | May.CLEAR,
-        "Texts by keys of your own, for your own use. They are shown to you and never sent.",
+        "Your own texts by key, for your own use. They are shown to you and never sent.",
         rule=metadata_problems,
     ),
     Field("disabled_reason", Kind.TEXT, May.READ, written=Written.AT_CHANGE),
@@ -234,7 +237,7 @@ READABLE = tuple(field for field in FIELDS if May.READ in field.may)
 
 
 def problems(values: Mapping[str, Any], check_url: CheckUrl) -> Iterator[InvalidInputError]:
-    """Yield every rule that values of fields break, by name; None and a cleared field break none.
+    """Yield the problems of fields' values, by name; None and a cleared field have none.
 
     `check_url` raises InvalidTargetError for a url that no webhook may have.
     """

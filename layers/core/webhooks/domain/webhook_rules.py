@@ -1,4 +1,4 @@
-"""The rules that the values of a webhook keep (contract 2.2), but for its headers (`headers`)."""
+"""The rules for the values of a webhook (contract 2.2), except for its headers (see `headers`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webhooks.domain.ids import is_uuid
 from webhooks.domain.texts import is_line
 
 ALL_EVENTS = "*"
-"""The subscription to every type of mail, those to come included; others are named."""
+"""The subscription to every type of mail, future ones included; other types are named."""
 
 MIN_SECRET_LENGTH = 16
 MAX_SECRET_LENGTH = 256
@@ -21,10 +21,10 @@ MAX_METADATA_PAIRS = 20
 MAX_METADATA_KEY_LENGTH = 40
 MAX_METADATA_VALUE_LENGTH = 256
 MAX_METADATA_BYTES = 4096
-"""All keys and values of a webhook together, in UTF-8."""
+"""Limit for all keys and values of a webhook together, in UTF-8."""
 
 _EXTERNAL_ID = re.compile(r"(?=.*[0-9A-Za-z])[0-9A-Za-z_.:@-]+")
-"""With a letter or digit, so that none is `.` or `..`, which clients take out of a path."""
+"""At least one letter or digit, so that none is `.` or `..`, which clients remove from a path."""
 
 NO_LINE = "Use one line of text, without control characters or overrides of its direction."
 
@@ -33,7 +33,7 @@ CheckUrl = Callable[[str], object]
 
 
 def url_problems(url: str, check_url: CheckUrl) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a url, going by the rule that is handed in."""
+    """Yield the problems of a url, as the given rule finds them."""
     try:
         check_url(url)
     except InvalidInputError as error:
@@ -41,7 +41,7 @@ def url_problems(url: str, check_url: CheckUrl) -> Iterator[InvalidInputError]:
 
 
 def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a subscription: known types without repeats, or `*` alone."""
+    """Yield the problems of a subscription: known types without repeats, or `*` alone."""
     if not events:
         yield InvalidInputError("events", 'Name at least one event type, or ["*"] for all of mail.')
     seen: set[str] = set()
@@ -59,7 +59,7 @@ def event_problems(events: Sequence[str]) -> Iterator[InvalidInputError]:
 
 
 def secret_problems(secret: str) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a secret that a customer brought along."""
+    """Yield the problems of a secret that a customer chose."""
     if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH:
         yield InvalidInputError(
             "secret",
@@ -71,7 +71,7 @@ def secret_problems(secret: str) -> Iterator[InvalidInputError]:
 
 
 def text_problems(field: str, text: str, max_length: int) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a plain text: one line, in any script, of so many characters."""
+    """Yield the problems of a text, which must be one line of at most `max_length` characters."""
     if len(text) > max_length:
         yield InvalidInputError(field, f"Use at most {max_length} characters.")
     elif not is_line(text):
@@ -79,7 +79,7 @@ def text_problems(field: str, text: str, max_length: int) -> Iterator[InvalidInp
 
 
 def external_id_problems(external_id: str) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with an owner's own id of a webhook: no UUID, as our ids are."""
+    """Yield the problems of an owner's own id; it must not be a UUID, as our ids are."""
     if len(external_id) > MAX_EXTERNAL_ID_LENGTH or not _EXTERNAL_ID.fullmatch(external_id):
         yield InvalidInputError(
             "external_id",
@@ -93,7 +93,7 @@ def external_id_problems(external_id: str) -> Iterator[InvalidInputError]:
 
 
 def metadata_problems(metadata: Mapping[str, str]) -> Iterator[InvalidInputError]:
-    """Yield what is wrong with a webhook's metadata; nothing repeats a value."""
+    """Yield the problems of a webhook's metadata; no problem's text repeats a value."""
     if len(metadata) > MAX_METADATA_PAIRS:
         yield InvalidInputError("metadata", f"Give at most {MAX_METADATA_PAIRS} pairs.")
         return
@@ -107,7 +107,7 @@ def metadata_problems(metadata: Mapping[str, str]) -> Iterator[InvalidInputError
         else:
             continue
         yield InvalidInputError(f"metadata.{key}", message)
-    # Half a surrogate pair, which is refused, has no UTF-8.
+    # Half a surrogate pair, which is refused above, has no UTF-8.
     size = sum(len(text.encode(errors="replace")) for pair in metadata.items() for text in pair)
     if size > MAX_METADATA_BYTES:
         yield InvalidInputError(

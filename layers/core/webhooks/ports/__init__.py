@@ -1,4 +1,4 @@
-"""What the services need from outside, as protocols; adapters and the tests' fakes have them."""
+"""The services' outside dependencies as protocols, implemented by adapters and the tests' fakes."""
 
 from webhooks.ports.accounts import (
     ApiKeyStore,

@@ -1,7 +1,7 @@
-"""API keys, rate limits and kept answers, as the services need them.
+"""Protocols for API keys, rate limits and stored responses to idempotent requests.
 
-Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
-again. No method raises anything else of its backend's.
+Every method may raise `UnavailableError`: a resource of ours failed, and the caller should retry.
+No method raises any other error of its backend.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ class RateLimitStore(Protocol):
     """The counts of rate limits, one for each window."""
 
     def consume(self, window: RateLimitWindow, *, limit: int, count: int = 1) -> bool:
-        """Add `count` to a window; False, with nothing added, where that exceeds the limit.
+        """Add `count` to a window; False, with nothing added, if that would exceed the limit.
 
-        Holds for parallel calls too; where a response is lost, some are counted twice.
+        Holds for parallel calls too. If a response is lost, `count` may be added twice.
         """
 
     def add(self, window: RateLimitWindow, count: int) -> int:
-        """Add `count` to a window, past any limit; returns its sum with it.
+        """Add `count` to a window even past its limit; returns the new sum.
 
-        Where a response is lost, `count` may be added twice.
+        If a response is lost, `count` may be added twice.
         """
 
 
 class HostTurns(Protocol):
-    """An account's lines of turns at hosts, which all processes stand in."""
+    """An account's line of turns for each host, shared by all processes."""
 
     def reserve(
         self,
@@ -48,9 +48,9 @@ class HostTurns(Protocol):
     ) -> int | None:
         """Reserve the line's next `span_ms`; returns when they begin, in Unix milliseconds.
 
-        Where they begin now, `least_ms` are reserved at least. None, with nothing reserved, where
-        they would begin after `latest_ms`. Where a response is
-        lost, a stretch of the line may be reserved that nobody uses.
+        If they begin now, at least `least_ms` are reserved. If they would begin after `latest_ms`,
+        nothing is reserved and None is returned. If a response is lost, a part of the line may stay
+        reserved without use.
         """
 
 
@@ -58,34 +58,34 @@ class ApiKeyStore(Protocol):
     """API keys, by hash."""
 
     def create(self, key: ApiKey) -> None:
-        """Add a key. One of its hash that is there already is left as it is: an earlier try's."""
+        """Add a key. If its hash exists already, an earlier try added it, and it stays as it is."""
 
     def get(self, key_hash: str) -> ApiKey | None:
-        """Return the key of that hash, None where there is none."""
+        """Return the key with that hash, None if there is none."""
 
     def find(self, account_id: str, key_id: str) -> ApiKey | None:
-        """Return one key of an account by its id; one just made may not be found for a second."""
+        """Return one key of an account by its id; a new key may not be found for a second."""
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> Page[ApiKey]:
-        """Return up to `limit` keys, revoked ones too, newest first, from those before an id.
+        """Return up to `limit` keys older than an id, revoked ones too, newest first.
 
-        The newest, or how they last changed, may be missing for a second.
+        The newest keys and the latest changes may be missing for a second.
         """
 
     def revoke(self, key_hash: str, now_ms: int, *, while_active: str | None = None) -> bool:
-        """Revoke a key if it is active and so is the one of hash `while_active`, where given.
+        """Revoke an active key, but only if the key with hash `while_active`, if given, is active.
 
-        False, with nothing changed, where either is not, at that very moment.
+        Both are checked atomically. False, with nothing changed, if either is not active.
         """
 
     def touch(self, key_hash: str, now_ms: int) -> None:
-        """Note when a key was last used."""
+        """Record when a key was last used, in Unix milliseconds."""
 
 
 class StoredResponse(NamedTuple):
-    """An answer to an idempotent request: made just now, or kept from the first time.
+    """A response to an idempotent request: new, or stored from the first time (`replayed`).
 
-    One that is not `final` asks for another try of a part, so it is not kept.
+    A response that is not `final` asks the client to repeat a part, so it is not stored.
     """
 
     status: int
@@ -95,7 +95,7 @@ class StoredResponse(NamedTuple):
 
 
 class IdempotencyStore(Protocol):
-    """The answers to requests that carry an idempotency key, for 24 hours."""
+    """The responses to requests with an idempotency key, stored for 24 hours."""
 
     def get_or_create(
         self,
@@ -107,21 +107,20 @@ class IdempotencyStore(Protocol):
         undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
     ) -> StoredResponse:
-        """Return the answer kept under `key`, else make one with `answer` and keep it.
+        """Return the response stored under `key`; otherwise make one with `answer` and store it.
 
-        `seed` is written before `answer` is called with it. Where an earlier try under `key` ended
-        without an answer, that one's seed is given to `answer` instead: the try may have been
-        killed, or have raised an error that is `undecided`. Any other error of a first try leaves
-        nothing.
+        `seed` is written before `answer` is called with it. If an earlier try under `key` ended
+        without a response, `answer` gets that try's seed instead: the try may have been killed, or
+        have raised an error that is `undecided`. Any other error of a first try leaves nothing.
 
-        `fingerprint` stands for what was asked: another one raises IdempotencyConflictError where
-        an answer is kept or being made. A key whose answer is being made raises
-        IdempotencyInProgressError, for as long as the milliseconds that its maker had left.
+        `fingerprint` identifies the request: a different one raises IdempotencyConflictError if a
+        response is stored or being made. While a response is being made, its key raises
+        IdempotencyInProgressError, for as long as its maker had milliseconds left.
         """
 
 
 class SesAccountStore(Protocol):
-    """The table of whose the mail of SES's configuration sets and tenants is."""
+    """The table that assigns SES's configuration sets and tenants to accounts."""
 
     def read(self, default: str) -> SesAccounts:
         """Return the whole table, with `default` for all other mail."""

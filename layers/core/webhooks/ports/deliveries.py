@@ -1,7 +1,7 @@
-"""The deliveries, as the services need them.
+"""Protocols for deliveries and their executions.
 
-Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
-again. No method raises anything else of its backend's.
+Every method may raise `UnavailableError`: a resource of ours failed, and the caller should retry.
+No method raises any other error of its backend.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class DeliveryQuery(NamedTuple):
-    """Which of a webhook's deliveries; times are the events', in Unix milliseconds, inclusive."""
+    """A selection of a webhook's deliveries.
+
+    Times are the events', in Unix milliseconds, inclusive.
+    """
 
     account_id: str
     webhook_id: str
@@ -29,43 +32,43 @@ class DeliveryQuery(NamedTuple):
 
 
 class DeliveryStore(Protocol):
-    """The deliveries.
+    """The table of deliveries.
 
-    A method that reads a single one raises UnreadableRecordError where its record is broken, or of
-    a newer version of ours.
+    A method that reads a single delivery raises UnreadableRecordError if its record is broken, or
+    of a newer version of ours.
     """
 
     def claim(self, event: Event, holder: Holder) -> EventClaim:
         """Settle the time of an event whose id does not fix it, and hold the event for a while.
 
-        Returns the `occurred_at_ms` of the first copy of the event that was ever claimed: this
-        one's own where it is the first, or is read again.
+        Returns the `occurred_at_ms` of the first copy of the event that was ever claimed; that is
+        this copy's own time if it is the first, or is read again.
         """
 
     def get(self, key: DeliveryKey) -> Delivery | None:
         """Return one delivery, read consistently; None also past its time to live."""
 
     def get_many(self, keys: Iterable[DeliveryKey]) -> Mapping[DeliveryKey, Delivery | None]:
-        """Return those of the deliveries that exist, read consistently.
+        """Return the deliveries that exist, read consistently.
 
-        None stands for one that is there and cannot be read: no other is to suffer from it.
+        A delivery that exists but cannot be read is None; the others are returned all the same.
         """
 
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
-        """Write deliveries that succeeded, over whatever is there, in batches.
+        """Write succeeded deliveries in batches, over any earlier records of them.
 
         Returns the keys that could not be written after several tries, instead of raising.
         """
 
     def create(self, delivery: Delivery) -> Delivery:
-        """Write a delivery that did not succeed, unless one is there; returns the one stored."""
+        """Write a delivery that did not succeed, unless it exists; returns the stored one."""
 
     def update(self, delivery: Delivery, *, before: Delivery) -> bool:
-        """Write an attempt's result or a new status over what `before` was read as.
+        """Write an attempt's result or a new status over the state `before`.
 
-        False, with nothing written, where the stored one has another status, generation, claim or
-        number of attempts by now: another writer was faster. The body changes only where the
-        delivery is erased with this.
+        False, with nothing written, if the stored delivery now has another status, generation,
+        claim or number of attempts: another writer was faster. The body changes only if the
+        delivery becomes erased.
         """
 
     def claim_attempt(
@@ -73,28 +76,28 @@ class DeliveryStore(Protocol):
     ) -> Delivery | None:
         """Claim attempt `attempt_number` of the schedule for one invocation.
 
-        Only where the delivery is retrying, of the generation that `delivery` was read with, its
-        next attempt has this number, and no claim's lease goes on at `now_ms`. Returns the delivery
-        as it is then stored, None where it is absent: the claim is taken where it is there. One
-        whose answer was lost is recognised by its invocation.
+        The claim succeeds only if the delivery is retrying, has the same generation as `delivery`,
+        its next attempt has this number, and no other claim's lease is running at `now_ms`. Returns
+        the delivery as it is then stored, None if it is absent; the claim succeeded if the result
+        has it. After a lost response, a claim is recognised by its invocation.
         """
 
     def mark_unstarted(self, delivery: Delivery) -> bool:
-        """Note that no execution could be started for the delivery, so that the sweep takes it.
+        """Record that no execution could be started for the delivery; the sweep will start one.
 
-        False, with nothing written, where its generation or the time of its next attempt is another
-        by now: an execution works on it.
+        False, with nothing written, if its generation or the time of its next attempt has changed:
+        an execution works on it.
         """
 
     def note_expiring(self, delivery: Delivery) -> bool:
-        """Note that the owner of a waiting delivery is notified of the end of its retention.
+        """Record that a waiting delivery's owner is notified of the end of its retention.
 
-        True only for the one call that did it, and only while the delivery is as it was read.
+        True only for the one call that wrote it, and only if the delivery has not changed since.
         """
 
 
 class OverdueDelivery(NamedTuple):
-    """A delivery that is overdue, and since when: a partition is in the order of time."""
+    """An overdue delivery and its due time, by which its partition is sorted."""
 
     due_ms: int
     key: DeliveryKey
@@ -105,7 +108,7 @@ class OverdueDeliveries(Protocol):
 
     @property
     def partitions(self) -> Sequence[str]:
-        """Every partition."""
+        """All partitions: each overdue delivery is in one of them."""
 
     def page(
         self,
@@ -115,26 +118,26 @@ class OverdueDeliveries(Protocol):
         limit: int,
         after: OverdueDelivery | None = None,
     ) -> Page[OverdueDelivery]:
-        """Return up to `limit` that were due from a time on and before another.
+        """Return up to `limit` deliveries due from `since_ms` and before `before_ms`.
 
-        The longest overdue first, of those behind `after`, which lies in that time too: the last
-        one of the page before.
+        The longest overdue come first. `after` is the last one of the page before; it was due
+        within this time too.
         """
 
 
 class DeliveryLog(Protocol):
-    """The deliveries, for their owners to look through."""
+    """The deliveries of a webhook, for their owners to browse."""
 
     def page(self, query: DeliveryQuery, limit: int, before: str | None = None) -> Page[Delivery]:
         """Return up to `limit` deliveries that match, newest first, older than id `before`.
 
-        A page may be short, even empty, and still have a next one: what a filter passes over is
-        bounded, so that a page's cost is.
+        A page may be short, even empty, and still have a next one: the number of deliveries that a
+        filter skips is bounded, and with it a page's cost.
         """
 
 
 class DeliveryReader(Protocol):
-    """The deliveries of a webhook from the oldest on, for what sends them again."""
+    """The deliveries of a webhook from the oldest on, for the jobs that send them again."""
 
     def oldest_first(
         self,
@@ -146,7 +149,7 @@ class DeliveryReader(Protocol):
     ) -> Page[Delivery]:
         """Return up to `limit` selected deliveries, oldest first, newer than id `after`.
 
-        A batch may be short, even empty, and still have a next one: what it costs is bounded.
+        A batch may be short, even empty, and still have a next one: its cost is bounded.
         """
 
 
@@ -154,23 +157,24 @@ class RetryScheduler(Protocol):
     """Starts the state machines that make a delivery's later attempts."""
 
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
-        """See that the delivery's generation has its one execution; having it already is success.
+        """Ensure that the delivery's generation has one execution; it may already have it.
 
-        The time of its creation counts too: one made anew after its retention is another. So do the
-        restarts of an exhausted one, whose dead letter is sent again. Where the delivery is
-        `short`, its next attempt has an execution of its own, at least one.
+        An execution's name includes the delivery's time of creation, because a delivery made again
+        after its retention is another one; and the restarts of an exhausted delivery, whose dead
+        letter is sent again. The next attempt of a `short` delivery has at least one execution of
+        its own.
         """
 
     def running(self, delivery: Delivery) -> bool:
-        """Tell whether the execution of the delivery's generation goes on.
+        """Whether the execution of the delivery's generation is running.
 
-        Not for a `short` one: nothing tells of its executions.
+        Not for a `short` delivery, because its executions cannot be looked up.
         """
 
     def resend(
         self, key: DeliveryKey, *, attempt: int, request_id: str, delay_seconds: float = 0
     ) -> None:
-        """Have one attempt made besides the schedule; the same `request_id` again is success.
+        """Start one attempt outside the schedule; a repeat with the same `request_id` succeeds.
 
         `attempt` is the number that it is expected to have.
         """

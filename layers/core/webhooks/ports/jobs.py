@@ -1,7 +1,7 @@
-"""Jobs' records and executions, as the services need them.
+"""Protocols for jobs' records and executions.
 
-Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
-again. No method raises anything else of its backend's.
+Every method may raise `UnavailableError`: a resource of ours failed, and the caller should retry.
+No method raises any other error of its backend.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ if TYPE_CHECKING:
 
 
 class JobKey(Protocol):
-    """A named tuple of the ids that find a job: whose it is first, its own id last."""
+    """Primary key of a job: a named tuple, the account's id first and the job's own id last."""
 
     @property
     def account_id(self) -> str:
-        """The account whose job it is."""
+        """The account that owns the job."""
 
     @property
     def action(self) -> Action:
-        """The action of the job's steps."""
+        """The worker's action for each step of the job."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
 
 class JobOwner(NamedTuple):
-    """Whose jobs: a webhook's, or an account's own where there is no webhook."""
+    """The owner of jobs: a webhook, or an account if `webhook_id` is None."""
 
     account_id: str
     webhook_id: str | None = None
 
 
 class JobRecord(Protocol):
-    """The record of a job: how far it is, or how it ended. Times are Unix milliseconds.
+    """The record of a job: its progress or its end. Times are Unix milliseconds.
 
-    A dataclass, of which `replace` makes another.
+    A dataclass, so that `dataclasses.replace` works on it.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def key(self) -> JobKey:
-        """The job's ids."""
+        """The job's primary key."""
 
     @property
     def status(self) -> StrEnum:
-        """Where the job stands."""
+        """The job's status; each kind of job has its own enumeration."""
 
     @property
     def reason(self) -> str | None:
-        """Why it failed."""
+        """Why the job failed, None without a reason."""
 
     @property
     def running(self) -> bool:
-        """Whether the job goes on."""
+        """Whether the job has not ended."""
 
     @property
     def run(self) -> Run:
-        """Which execution makes the job's steps."""
+        """The execution that makes the job's steps."""
 
     @property
     def created_at_ms(self) -> int:
-        """When it was asked for."""
+        """When the job was requested."""
 
     @property
     def updated_at_ms(self) -> int:
@@ -82,26 +82,26 @@ class JobStore(Protocol[Record]):
     """The records of one kind of job."""
 
     def create(self, job: Record) -> bool:
-        """Add a running job; adding it again, after a lost answer, is success.
+        """Add a running job; adding it again, after a lost response, is success.
 
-        False, with nothing written, where its owner may have one running job of the kind at a time
-        and has one already.
+        False, with nothing written, if its owner may have only one running job of the kind and
+        already has one.
         """
 
     def get(self, key: JobKey) -> Record | None:
-        """Return one job, read consistently, None where there is none.
+        """Return one job, read consistently, None if there is none.
 
-        Raises UnreadableRecordError where its record is broken, or of a newer version of ours.
+        Raises UnreadableRecordError if its record is broken, or of a newer version of ours.
         """
 
     def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
-        """Return up to `limit` of an owner's jobs, newest first, from those older than an id."""
+        """Return up to `limit` of an owner's jobs older than an id, newest first."""
 
     def running_one(self, owner: JobOwner) -> Record | None:
-        """Return an owner's running job, of a kind that runs one at a time; None without one."""
+        """Return an owner's running job, of a kind limited to one at a time; None without one."""
 
     def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
-        """Return an owner's jobs that run and were created at a time or later, oldest first."""
+        """Return an owner's running jobs created at a time or later, oldest first."""
 
     def count_since(self, owner: JobOwner, since_ms: int) -> int:
         """Return how many of an owner's jobs were created at a time or later."""
@@ -109,8 +109,8 @@ class JobStore(Protocol[Record]):
     def save(self, before: Record, after: Record) -> bool:
         """Write a job's progress or end over `before`.
 
-        False, with nothing written, where the stored one does not run any more, has made other
-        steps or has another run: another writer was faster.
+        False, with nothing written, if the stored job has ended, has other steps or another run:
+        another writer was faster.
         """
 
 
@@ -118,7 +118,7 @@ class JobScheduler(Protocol):
     """Starts the state machine that makes a job's steps."""
 
     def start(self, key: JobKey, *, delay_seconds: float = 0, run: int = 0) -> None:
-        """See that a job's run has its one execution; having one already is success.
+        """Ensure that a job's run has one execution; it may already have it.
 
         `run` is the number of the job's run: the executions of two runs have different names.
         """

@@ -1,7 +1,7 @@
-"""Receivers, queues, logs and operational events, as the services need them.
+"""Protocols for receivers, queues, logs and operational events.
 
-Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
-again. No method raises anything else of its backend's.
+Every method may raise `UnavailableError`: a resource of ours failed, and the caller should retry.
+No method raises any other error of its backend.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ class Sender(Protocol):
     """The HTTP client with the address guard inside: no caller can forget it."""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Send one request and return what it came to, within 5 seconds, never an exception.
+        """Send one request and return its outcome, within 5 seconds.
 
-        UnavailableError is raised only where our own side failed before a byte was sent.
+        Raises UnavailableError only if our own side failed before a byte was sent, and nothing
+        else: a receiver's failure is an outcome.
         """
 
 
 class Telemetry(Protocol):
-    """Where the services say what happened. Safe to call from many threads.
+    """Logs, counters and times. Safe to call from many threads.
 
     Fields hold ids, counts, codes and times: never a secret, a payload, a url or an address.
     """
@@ -40,33 +41,33 @@ class Telemetry(Protocol):
         """Add to one of the invocation's counters."""
 
     def record_time(self, metric: str, milliseconds: int) -> None:
-        """Add a time to those of one of the invocation's metrics."""
+        """Add a time to one of the invocation's metrics."""
 
     def annotate(self, field: str, name: str) -> None:
-        """Have the invocation's one line name what it was about, as `event_ids` and an id."""
+        """Add an id to a field of the invocation's summary line: an event's to `event_ids`."""
 
     def flush(self, **ids: str) -> None:
-        """Write what was counted and measured, with `ids`, at an invocation's end."""
+        """Write the counters and times, with `ids`, at an invocation's end."""
 
 
 class OperationalEvents(Protocol):
-    """Where operational events go."""
+    """The destination of operational events."""
 
     def publish(self, event: OperationalEvent) -> None:
         """Publish an event. Raises UnavailableError."""
 
 
 class OperationalEventBus(OperationalEvents, Protocol):
-    """Where operational events are published, several at once too."""
+    """The bus of operational events, which also takes several at once."""
 
     def publish_all(self, events: Sequence[OperationalEvent]) -> Sequence[int]:
-        """Publish up to ten events; returns the places of those that were not taken."""
+        """Publish up to ten events; returns the indexes of rejected ones."""
 
 
 class KeptEventsPage(NamedTuple):
-    """Kept operational events; `next` is None where there are no more.
+    """Kept operational events; `next` is None if there are no more.
 
-    `unreadable` are the keys of those that are left out because they cannot be read.
+    `unreadable` are the keys of events that are left out because they cannot be read.
     """
 
     items: Sequence[OperationalEvent]
@@ -78,34 +79,34 @@ class KeptOperationalEvents(Protocol):
     """The operational events that could not be published, until the sweep has published them."""
 
     def keep(self, event: OperationalEvent) -> None:
-        """Keep an event; one that is kept already is the same."""
+        """Keep an event; keeping it again changes nothing."""
 
     def page(self, limit: int, after: str | None = None) -> KeptEventsPage:
-        """Return up to `limit` kept events, the oldest first, behind those of the page before."""
+        """Return up to `limit` kept events after the page before, the oldest first."""
 
     def forget(self, event: OperationalEvent) -> None:
-        """Remove an event; one that is not there is no failure."""
+        """Remove an event; if it is absent, nothing happens."""
 
 
 class RejectedMessages(Protocol):
     """The events dead-letter queue."""
 
     def put(self, messages: Sequence[RejectedMessage]) -> Sequence[str]:
-        """Put messages by; returns the ids of those that could not be."""
+        """Send messages to the queue; returns the ids of failed ones."""
 
 
 class EventQueue(Protocol):
-    """The events queue, as a producer uses it."""
+    """The events queue, for producers."""
 
     def put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
-        """Put messages on the queue; returns the places of those that could not be.
+        """Send messages to the queue; returns the indexes of failed ones.
 
-        What failed was tried several times, and nothing is raised for it.
+        Each failed message was tried several times; failures raise nothing.
         """
 
 
 class ReceivedMessages(Protocol):
-    """The events queue, as a consumer uses it."""
+    """The events queue, for consumers."""
 
     def delete(self, receipt_handles: Sequence[str]) -> None:
-        """Delete messages, ten at most. Raises UnavailableError where one may be left."""
+        """Delete messages, ten at most. Raises UnavailableError if any may be left."""

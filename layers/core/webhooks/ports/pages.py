@@ -1,4 +1,4 @@
-"""Part of a list, and where the list goes on."""
+"""A page of a list, and the position of the next page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Item = TypeVar("Item")
 class Page(NamedTuple, Generic[Item]):
     """Part of a list; `next` is None at the list's end.
 
-    Between a store and a service `next` is the id that the next page goes on from. Between a
-    service and its caller it is a sealed cursor. `unreadable` are the deliveries
-    that a page leaves out because their records cannot be read.
+    Between a store and a service `next` is the id that the next page starts after. Between a
+    service and its caller it is a sealed cursor. `unreadable` are the deliveries that a page leaves
+    out because their records cannot be read.
     """
 
     items: Sequence[Item]

@@ -1,7 +1,7 @@
-"""The pauses that receivers ask for, as the services need them.
+"""Protocol for the pauses that receivers ask for.
 
-Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
-again. No method raises anything else of its backend's.
+Every method may raise `UnavailableError`: a resource of ours failed, and the caller should retry.
+No method raises any other error of its backend.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
 
 class Paused(NamedTuple):
-    """A webhook's health before a call that was to pause it, and whether the call wrote."""
+    """A webhook's health before a call to pause it, and whether the call wrote the pause."""
 
     before: Health
     written: bool
 
 
 class PauseStore(Protocol):
-    """When the pause of a webhook ends, in Unix milliseconds."""
+    """The end of each webhook's pause, in Unix milliseconds."""
 
     def pause(
         self, account_id: str, webhook_id: str, until_ms: int, *, updated_at_ms: int
     ) -> Paused | None:
-        """Have a webhook's pause end at a time, unless it ends then or later, or not much earlier.
+        """Extend a webhook's pause to a time, unless that is at most slightly later than its end.
 
-        Not much is less than `domain.pauses.LEAST_MOVE_MS`. None where the webhook is absent, or
-        where what a request depends on was changed since it was read with `updated_at_ms`.
+        Slightly is less than `domain.pauses.LEAST_MOVE_MS`. None if the webhook is absent, or if a
+        field that requests depend on was changed after it was read with `updated_at_ms`.
         """
 
     def clear(self, account_id: str, webhook_id: str, known_ms: int) -> None:
-        """End a pause, unless it ends later than `known_ms` by now."""
+        """End a pause, unless it now ends later than `known_ms`."""
 
     def begin(self, key: RecoveryKey, due_ms: int, now_ms: int) -> bool:
         """Give an enabled webhook without a recovery one, whose first step is due at a time.
 
-        It drains: what waits is sent, slowly at first. True for the one call that did it, also
-        where it is repeated since its answer was lost.
+        The webhook drains: waiting deliveries are sent, slowly at first. True for the one call that
+        wrote it, also if that call is repeated after a lost response.
         """

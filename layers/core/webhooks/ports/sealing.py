@@ -1,4 +1,4 @@
-"""Sealing texts under a secret that is kept nowhere, and deriving bytes from a key."""
+"""Protocol for sealing texts under a secret that is not stored, and deriving bytes from a key."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
 
 class Sealer(Protocol):
-    """Seals a text under a secret of high entropy, for one purpose, bound to what it is about.
+    """Seals a text under a secret of high entropy, for one purpose and one place.
 
-    The purpose separates keys. `about` names the text's place, so that it opens in no other place.
+    Each purpose has its own key. `about` names the text's place, so that it opens in no other
+    place.
     """
 
     def seal(self, secret: str, purpose: str, about: Sequence[str], text: str) -> str:
-        """Return a text as ASCII that only `unseal` with the same arguments reads.
+        """Return a text as ASCII that only `unseal` with the same arguments can read.
 
         The same text looks different each time.
         """
@@ -23,9 +24,9 @@ class Sealer(Protocol):
     def unseal(self, secret: str, purpose: str, about: Sequence[str], sealed: str) -> str:
         """Return the text of a sealed one.
 
-        Raises ValueError where it was changed, or sealed with another secret, purpose or place. A
-        text that the version before this one sealed is opened by its secret alone.
+        Raises ValueError if it was changed, or sealed with another secret, purpose or place. A text
+        that the previous version of this software sealed is opened by its secret alone.
         """
 
     def derive(self, key: bytes, purpose: str, length: int) -> bytes:
-        """Return bytes that are the same for the same key, of high entropy, and purpose."""
+        """Return bytes that are always the same for the same purpose and key of high entropy."""

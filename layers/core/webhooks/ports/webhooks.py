@@ -1,7 +1,7 @@
-"""The webhooks and their health, as the services need them.
+"""Protocols for webhooks, their secrets and their health.
 
-Every method may raise `UnavailableError`: our own side did not answer, and the work is to be tried
-again. No method raises anything else of its backend's.
+Every method may raise `UnavailableError`: a resource of ours failed, and the caller should retry.
+No method raises any other error of its backend.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 
 class WebhookChanges(Mapping[str, Any]):
-    """The values that an owner changes of a webhook, by their fields' names.
+    """The values of a webhook that an owner changes, given by name.
 
-    None leaves a value as it is, as if it were not given. An empty value clears its field.
+    None leaves a value as it is, as if it were not given. An empty value clears its field. Raises
+    TypeError for a field that no owner may change.
     """
 
     __slots__ = ("_values",)
     _fields = tuple(field.name for field in CHANGEABLE)
 
     def __init__(self, **values: Any) -> None:
-        """Take values by name; TypeError for a field that no owner may change."""
         unknown = values.keys() - {*self._fields}
         if unknown:
-            msg = f"no owner may change {', '.join(sorted(unknown))} of a webhook"
+            msg = f"an owner may not change {', '.join(sorted(unknown))} of a webhook"
             raise TypeError(msg)
         given = {name: values.get(name) for name in self._fields}
         self._values = {name: value for name, value in given.items() if value is not None}
 
     def __getitem__(self, name: str) -> Any:
-        """Return a value; KeyError where it is left as it is."""
+        """Return a value; KeyError if it stays as it is."""
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Return the names of what changes, in the order of `FIELDS`."""
+        """Return the names of changed fields, in the order of `FIELDS`."""
         return iter(self._values)
 
     def __len__(self) -> int:
@@ -63,25 +63,25 @@ class WebhookStore(Protocol):
     """The webhooks, for their owners: no method of it reads a secret."""
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
-        """Add a webhook; LimitReachedError if its account has `limit`, however parallel.
+        """Add a webhook; LimitReachedError if its account already has `limit`.
 
-        ExternalIdTakenError where another webhook has its external id, however parallel. One that
-        is there already is left as it is: an earlier try has made it.
+        ExternalIdTakenError if another webhook has its external id. Both hold for parallel calls.
+        If the webhook exists, an earlier try made it, and it stays as it is.
         """
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
-        """Return one webhook, None where this account has none of that id."""
+        """Return one webhook, None if this account has none with that id."""
 
     def find(self, account_id: str, external_id: str) -> Webhook | None:
-        """Return the account's webhook with this external id, None where none has it."""
+        """Return the account's webhook with this external id, None if there is none."""
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
-        """Return up to `limit` webhooks, newest first, from those older than id `before`."""
+        """Return up to `limit` webhooks, newest first, older than id `before`."""
 
     def newest_urls(self, account_id: str, *, consistent: bool = True) -> Mapping[str, str]:
-        """Return the urls of an account's webhooks by their ids: the newest that take a megabyte.
+        """Return the urls of an account's newest webhooks by id, from one megabyte of records.
 
-        That is 80 of the largest, and over a thousand of the usual ones.
+        That is 80 of the largest webhooks, or over a thousand of the usual ones.
         """
 
     def update(
@@ -92,20 +92,21 @@ class WebhookStore(Protocol):
         now_ms: int,
         recovery_id: str | None = None,
     ) -> Webhook | None:
-        """Change what `changes` names; returns the webhook as it then is, None where absent.
+        """Apply `changes`; returns the webhook as it then is, None if absent.
 
-        With a `recovery_id` its health begins anew, and events wait: that recovery is to probe it,
-        and to send what waits. ExternalIdTakenError where another webhook has the external id,
-        however parallel.
+        With a `recovery_id` its health begins anew, and events wait: that recovery probes it, and
+        sends the waiting deliveries. ExternalIdTakenError if another webhook has the external id,
+        also with parallel calls.
         """
 
     def ask(
         self, account_id: str, webhook_id: str, recovery_id: str, now_ms: int, *, before_ms: int
     ) -> bool:
-        """Have another recovery probe an active webhook that is down; its failures begin anew.
+        """Give an active webhook that is down a new recovery, which probes it.
 
-        Or one that has a pause, which ends. False where it is neither, or was asked for or enabled
-        after `before_ms`.
+        Its failures begin anew. A paused webhook is probed too, and its pause ends. False if the
+        webhook is neither down nor paused, or if it was enabled, or a probe was requested, after
+        `before_ms`.
         """
 
     def rotate_secret(
@@ -119,55 +120,56 @@ class WebhookStore(Protocol):
         force: bool = False,
         since_ms: int | None = None,
     ) -> Rotation | None:
-        """Make `secret` the current one and keep the old one to the time given.
+        """Make `secret` the current one and keep the old one until `previous_until_ms`.
 
-        A `previous_until_ms` that is not after `now_ms` keeps nothing. Made again with the same
-        secret it changes nothing and returns the same, by whichever process. None where the webhook
-        is absent, or has no secret that could be rotated. Raises OverlapRunningError while the
-        overlap of an earlier rotation runs, RotationConflictError where another rotation came
-        first; with `force` neither: then the older of two secrets ends.
+        If `previous_until_ms` is not after `now_ms`, the old one ends at once. A repeat with the
+        same secret changes nothing and returns the same, in any process. None if the webhook is
+        absent, or has no secret to rotate. Raises OverlapRunningError while the overlap of an
+        earlier rotation runs, and RotationConflictError if another rotation came first; with
+        `force` neither: then the older of two secrets ends.
 
-        `since_ms` is given where the call is made again: the Unix milliseconds of its first try.
-        Where the webhook's last rotation is not earlier, it is that try's, and is returned as it is
-        by now, or another's, and RotationConflictError is raised, with `force` too.
+        `since_ms` is given if the call is repeated: when it was first made, in Unix milliseconds.
+        If the webhook's last rotation is not earlier, it is either that first try's, and its
+        present state is returned; or another's, and RotationConflictError is raised, with `force`
+        too.
         """
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
-        """Give a webhook without a secret this one; False where it is absent, or has one."""
+        """Give a webhook without a secret this one; False if it is absent, or has one."""
 
     def delete(
         self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None
     ) -> bool:
-        """Remove a webhook; False where there was none.
+        """Remove a webhook; False if there was none.
 
-        An `unstarted` recovery, which cancels what waits for it, is overdue at its time.
+        The sweep starts an `unstarted` recovery, which cancels waiting deliveries, at its due time.
         """
 
 
 class DestinationStore(Protocol):
-    """The webhooks, for the senders: with their secrets."""
+    """The webhooks with their secrets, for senders."""
 
     def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
-        """Return every webhook of an account, read consistently, disabled ones too.
+        """Return every webhook of an account, or of a `shard` of it, disabled ones too.
 
-        In the order of their ids; of a `shard`, where given, and no others.
+        They are read consistently and come in the order of their ids.
         """
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:
-        """Return one webhook, None where it was deleted."""
+        """Return one webhook, None if it was deleted."""
 
     def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
-        """Forget the previous secret, if `secret` is still the current one."""
+        """Remove the previous secret, if `secret` is still the current one."""
 
     def refused_both(self, account_id: str, webhook_id: str, secrets: Secrets, now_ms: int) -> None:
-        """Count one more refusal of both secrets, unless they or the count changed since."""
+        """Count one more refusal of both secrets, unless they or the count have changed since."""
 
 
 class HealthStore(Protocol):
-    """The webhooks' health. Of any number of calls at once, one is told that it made a change.
+    """The webhooks' health. Of parallel calls, only one reports that it made a change.
 
-    It is told so also where the answer to its write was lost, and the write was sent again. Then,
-    and only then, another call of the same millisecond may be told so too.
+    That call also reports it if the response to its write was lost and the write was sent again.
+    Only in this case may another call of the same millisecond report it too.
     """
 
     def failed(
@@ -180,12 +182,12 @@ class HealthStore(Protocol):
         updated_at_ms: int | None = None,
         window: bool = False,
     ) -> Health | None:
-        """Count failures in a row; returns the health as it then is, None where absent.
+        """Count failures in a row; returns the health as it then is, None if absent.
 
-        With `window` in the webhook's window too, which begins now where none is live. With
-        `updated_at_ms` only where nobody has changed what a request depends on since the webhook
-        was read with this time, else None too: its url, its headers, or whether it is
-        enabled.
+        With `window` they also count in the webhook's window, which begins now if none is live.
+        With `updated_at_ms` nothing is counted, and None returned, if a field that requests depend
+        on was changed after the webhook was read with this time: its url, its headers, or whether
+        it is enabled.
         """
 
     def count(
@@ -197,38 +199,38 @@ class HealthStore(Protocol):
         *,
         updated_at_ms: int | None = None,
     ) -> Health | None:
-        """Count attempts in the webhook's window alone, as `failed` does."""
+        """Count attempts in the webhook's window alone; otherwise as `failed`."""
 
     def succeeded(
         self, account_id: str, webhook_id: str, now_ms: int, *, told_down: bool = False
     ) -> bool:
-        """Begin to count failures anew, and take the circuit from open, but not from a trial.
+        """Reset the count of failures, and start draining an open circuit that is not on trial.
 
-        A webhook that was open is on probation from then on: its window begins, with nothing in it.
+        A webhook that was open is on probation from then on: its window begins empty.
 
-        True only for the first call since the webhook was opened, whatever its owner did meanwhile.
-        `told_down` is whether the caller read that its owner was notified that it is down: that
-        decides where the answer to the write that clears this was lost.
+        True only for the first call since the circuit opened, even if the owner acted meanwhile.
+        `told_down` is whether the caller read that the owner was notified of the webhook being
+        down; it decides the result if the response to the write that clears this was lost.
         """
 
     def count_on_probation(
         self, account_id: str, webhook_id: str, tally: Tally, since_ms: int
     ) -> Health | None:
-        """Count attempts in the window of the probation that began at a time, while it goes on.
+        """Count attempts in the window of the probation that began at `since_ms`, if it still runs.
 
-        Returns the health as it then is, None where that probation is over.
+        Returns the health as it then is, None if that probation is over.
         """
 
     def end_probation(self, account_id: str, webhook_id: str, since_ms: int) -> None:
-        """Remove the window of the probation that began at a time, unless that is over."""
+        """Remove the window of the probation that began at `since_ms`, unless that is over."""
 
     def passed(
         self, key: RecoveryKey, now_ms: int, *, proven: bool, told_down: bool = False
     ) -> bool:
-        """Have a webhook that is down drain, by its recovery's judgement.
+        """Start draining a webhook that is down, by its recovery's decision.
 
-        True where it is the first success to notify of since the webhook was opened: only where
-        it is `proven` by one. `told_down` as in `succeeded`.
+        True for the first success to notify of since the webhook was opened; `proven` means that
+        there was a success. `told_down` as in `succeeded`.
         """
 
     def open(
@@ -240,25 +242,25 @@ class HealthStore(Protocol):
         window: Window | None = None,
         trial: bool = False,
     ) -> str | None:
-        """Open the circuit of an active webhook that failed often enough in a row.
+        """Open the circuit of an active webhook after enough failures in a row.
 
-        Or, with a `window`, of one of whose attempts in that window more than half failed. A
-        `trial` is how it comes back; otherwise that stays as it is.
+        With a `window`, open it because more than half of the attempts in that window failed. With
+        `trial` it will come back by a trial; otherwise its comeback stays as it is.
 
-        Returns the id of its recovery where this call opened it: the given one, unless the webhook
-        was draining and so has one already.
+        If this call opened the circuit, returns the id of its recovery: the given one, or the
+        present one if the webhook was draining.
         """
 
     def put_on_trial(self, key: RecoveryKey) -> None:
-        """Have a webhook that is down by this recovery come back by a trial.
+        """Make a webhook that is down by this recovery come back by a trial.
 
-        Not where its owner asked for a probe, or enabled it.
+        Nothing changes if its owner asked for a probe, or enabled it.
         """
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
-        """Note that the owner is warned; True only for the one call that did it.
+        """Record that the owner is warned; True only for the one call that wrote it.
 
-        `failing_since_ms` is the latest time from which on it must have failed.
+        The webhook must have failed since `failing_since_ms` or earlier.
         """
 
     def disable(
@@ -273,39 +275,39 @@ class HealthStore(Protocol):
     ) -> bool:
         """Disable a webhook; True only for the one call that did it.
 
-        With `failing_since_ms` only where it has failed from that time on, or an earlier one. With
-        `updated_at_ms` only where nobody has changed what a request depends on since, as `failed`.
+        With `failing_since_ms`, only if it has failed since that time or earlier. With
+        `updated_at_ms`, only if no field that requests depend on has changed, as in `failed`.
         """
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:
-        """Note when the next step of a recovery is due, unless another has taken its place."""
+        """Record when the next step of a recovery is due, unless another has replaced it."""
 
     def end(
         self, key: RecoveryKey, draining_since_ms: int, *, not_before_ms: int | None = None
     ) -> bool:
-        """End a recovery that drains since this very time, or whose webhook is disabled.
+        """End a recovery that has drained since exactly this time, or whose webhook is disabled.
 
-        False where it is not so: one that was open again in between has others deferred again. So
-        has a pause that ends later than `not_before_ms`, the one that the recovery knows.
+        False otherwise: a webhook that was open again in between has more deferred deliveries. So
+        does a pause that ends later than `not_before_ms`, the end that the recovery knows.
         """
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
-        """Have another recovery take a recovery's place; True only for the one call that did it."""
+        """Replace a recovery by another; True only for the one call that did it."""
 
     def forget(self, key: RecoveryKey) -> None:
-        """Note that the recovery of a deleted webhook is over, where it was noted at all."""
+        """Remove the record of a deleted webhook's recovery, which is over, if there is one."""
 
     def overdue(self, before_ms: int, limit: int) -> Sequence[RecoveryKey]:
         """Return recoveries whose next step was due before a time, the longest overdue first."""
 
 
 class WebhookIds(Protocol):
-    """The webhooks that an account may have deliveries of, deleted ones too."""
+    """The ids of webhooks that an account may have deliveries of, deleted ones included."""
 
     def next(self, account_id: str, after: str | None) -> str | None:
-        """Return the first webhook's id after another, None at the end; one at a time.
+        """Return the id of the next webhook after another, None at the end.
 
-        One that is deleted meanwhile is found all the same.
+        Webhooks that are deleted meanwhile are still found.
         """
 
 
@@ -315,5 +317,5 @@ class Subscriptions(Protocol):
     def subscriptions(self, account_id: str) -> Sequence[Sequence[str]] | None:
         """Return the types of each webhook of an account, disabled ones too, read consistently.
 
-        None where the account has so many webhooks that reading them costs too much.
+        None if the account has so many webhooks that reading them costs too much.
         """

@@ -22,15 +22,14 @@ _ACTIVE = "attribute_exists(key_hash) AND attribute_not_exists(revoked_at)"
 
 
 class DynamoDBApiKeyStore:
-    """API keys by their hash; an account's keys by the index, which is about a second behind."""
+    """API keys by their hash; an account's keys by an index, which is about a second behind."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
     def create(self, key: ApiKey) -> None:
-        """Add a key, once: written again, one that was revoked meanwhile would be valid."""
+        """Add a key, once: a second write would make a key valid that was revoked meanwhile."""
         with unavailable_on_failure("storing an API key"):
             try:
                 self._client.put_item(
@@ -43,7 +42,7 @@ class DynamoDBApiKeyStore:
                     raise
 
     def get(self, key_hash: str) -> ApiKey | None:
-        """Return the key of that hash; consistent, so that a revoked key stops at once."""
+        """Return the key with that hash, read consistently: a revoked key stops working at once."""
         with unavailable_on_failure("checking an API key"):
             answer = self._client.get_item(
                 TableName=self._table, Key=item_keys.api_key_key(key_hash), ConsistentRead=True
@@ -52,7 +51,7 @@ class DynamoDBApiKeyStore:
         return read_api_key(item) if item else None
 
     def find(self, account_id: str, key_id: str) -> ApiKey | None:
-        """Return one key of an account by its id, read consistently once the index knows it."""
+        """Return one key of an account by its id, read consistently once the index has it."""
         found = self._query("account_id = :account_id AND key_id = :key_id", account_id, key_id, 1)
         return self.get(found[0].key_hash) if found else None
 
@@ -106,13 +105,13 @@ class DynamoDBApiKeyStore:
         return not transact(self._client, writes, "revoking an API key")
 
     def touch(self, key_hash: str, now_ms: int) -> None:
-        """Note when a key was last used."""
-        with unavailable_on_failure("noting an API key's use"):
+        """Record when a key was last used, in Unix milliseconds."""
+        with unavailable_on_failure("recording an API key's use"):
             self._client.update_item(
                 TableName=self._table,
                 Key=item_keys.api_key_key(key_hash),
                 UpdateExpression="SET last_used_at = :now",
-                # A key is never made of a note about it.
+                # Otherwise the update would create an item without a key.
                 ConditionExpression="attribute_exists(key_hash)",
                 ExpressionAttributeValues={":now": {"N": str(now_ms)}},
             )
@@ -137,7 +136,7 @@ def api_key_item(key: ApiKey) -> item_keys.Item:
 
 
 def read_api_key(item: Mapping[str, Any]) -> ApiKey:
-    """Return the API key of an item; one that names no scopes is of the time before there were."""
+    """Return the API key of an item; items older than scopes have none, and get all of them."""
     scopes = item.get("scopes")
     revoked_at = item.get("revoked_at")
     last_used_at = item.get("last_used_at")

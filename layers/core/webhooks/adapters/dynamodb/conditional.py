@@ -1,4 +1,4 @@
-"""A conditional update, whose condition may be a question."""
+"""Conditional updates whose condition may fail in normal operation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def update_if(client: DynamoDBClient, update: Mapping[str, Any], operation: str) -> bool:
-    """Make an update; False where its condition does not hold.
+    """Make an update; False if its condition does not hold.
 
-    `operation` names it in the UnavailableError of a failure.
+    `operation` names the update in the UnavailableError of a failure.
     """
     with unavailable_on_failure(operation):
         try:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READ_BATCH = 100
-"""Keys a BatchGetItem takes at most (AWS's API reference)."""
+"""Most keys of a BatchGetItem (AWS's API reference)."""
 
 _WRITE_BATCH = 25
-"""Items a BatchWriteItem takes at most (AWS's API reference)."""
+"""Most items of a BatchWriteItem (AWS's API reference)."""
 
 _BATCH_TRIES = 6
 _FIRST_PAUSE_SECONDS = 0.05
@@ -58,20 +58,23 @@ _CHANGING = (
     "signed",
     _EXPIRY,
 )
-"""The attributes that change in a delivery's life; those that find it and its body never do."""
+"""The attributes that change in a delivery's life; its key attributes and its body never do."""
 
 _NAME = re.compile("#([a-z_]+)")
 """A placeholder of an attribute's name in an expression."""
 
 _ERASING = ("body", "event_id", "erased")
-"""What changes besides when a delivery is erased."""
+"""Further attributes that change when a delivery is erased."""
 
 _CLAIM_SECONDS = 15 * _DAY_SECONDS
 """A day longer than any message can stay in SQS."""
 
 
 class DynamoDBDeliveryStore:
-    """Deliveries, each one item, found by webhook and time without an index."""
+    """Deliveries, one item each, found by webhook and time without an index.
+
+    `clock` returns Unix seconds.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,6 @@ class DynamoDBDeliveryStore:
         retention_days: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use `table` through a low-level client; `clock` gives Unix seconds."""
         self._client = client
         self._table = table
         self._retention_seconds = retention_days * _DAY_SECONDS
@@ -90,7 +92,7 @@ class DynamoDBDeliveryStore:
     def claim(self, event: Event, holder: Holder) -> EventClaim:
         """Settle the time of an event without one of its own, and hold it: one write unit.
 
-        The first copy's time holds for all.
+        The first copy's time holds for all copies.
         """
         put = event_claims.put(event, holder, expires_at=int(self._clock()) + _CLAIM_SECONDS)
         with unavailable_on_failure("claiming an event"):
@@ -116,9 +118,9 @@ class DynamoDBDeliveryStore:
     def get_many(
         self, keys: Iterable[DeliveryKey], *, units: ReadUnits | None = None
     ) -> Mapping[DeliveryKey, Delivery | None]:
-        """Return those of the deliveries that exist, a hundred to a request.
+        """Return the deliveries that exist, a hundred to a request.
 
-        With `units`, which counts them, they are read eventually consistently: at half the price.
+        With `units`, which counts them, reads are eventually consistent: at half the price.
         """
         found: dict[DeliveryKey, Delivery | None] = {}
         counted: Any = {} if units is None else {"ReturnConsumedCapacity": "TOTAL"}
@@ -139,7 +141,7 @@ class DynamoDBDeliveryStore:
         return found
 
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
-        """Write deliveries that succeeded, over whatever is there, 25 to a request.
+        """Write succeeded deliveries over any earlier records of them, 25 to a request.
 
         Returns the keys that were still not written after several tries.
         """
@@ -162,9 +164,9 @@ class DynamoDBDeliveryStore:
         return unwritten
 
     def create(self, delivery: Delivery) -> Delivery:
-        """Write a delivery that did not succeed, unless one is there; returns the one stored.
+        """Write a delivery that did not succeed, unless it exists; returns the stored one.
 
-        Where the answer of a first try was lost, the one stored is this very one.
+        If the response to a first try was lost, the stored one is this very delivery.
         """
         with unavailable_on_failure("recording a delivery"):
             try:
@@ -181,17 +183,17 @@ class DynamoDBDeliveryStore:
         return delivery
 
     def update(self, delivery: Delivery, *, before: Delivery) -> bool:
-        """Write an attempt's result or a new status over what `before` was read as.
+        """Write an attempt's result or a new status over the state `before`.
 
-        True also where the answer of a first try was lost and the write had been made.
+        True also if the response to a first try was lost and the write had been made.
         """
         item = self._item(delivery)
         changing: Sequence[str] = _CHANGING
         if delivery.erased and not before.erased:
             changing = (*changing, *_ERASING)
         if delivery.restarts:
-            # It is kept for as long as before the sweep started it again: no longer, or it would
-            # never end, and no less, where a schedule's delays are longer than the retention.
+            # Keep the expiry from before the sweep's restart. A later one would never end; an
+            # earlier one is wrong if a schedule's delays are longer than the retention.
             changing = tuple(name for name in changing if name != _EXPIRY)
         present = [name for name in changing if name in item]
         absent = [name for name in changing if name not in item]
@@ -208,7 +210,7 @@ class DynamoDBDeliveryStore:
         }
         known: dict[str, int | None] = {"generation": before.generation or None}
         if before.status is not Status.WAITING:
-            # Of one that waits it is the time in the index, which no other writer goes by.
+            # For a waiting delivery it is the time in the index, which other writers do not check.
             known["next_attempt_at"] = before.next_attempt_at_ms
         for name, value in known.items():
             if value is None:
@@ -244,9 +246,9 @@ class DynamoDBDeliveryStore:
     ) -> Delivery | None:
         """Claim the schedule's next attempt, which changes `claim` alone: one write unit.
 
-        The version before writes no number of the next attempt, and leaves an old one as it is, as
-        after a rollback. So one that was read as the next may also be claimed while the record has
-        as many attempts as read.
+        The previous version writes no number of the next attempt, and leaves an old one unchanged,
+        for instance after a rollback. Therefore an attempt that was read as the next may also be
+        claimed while the record has as many attempts as read.
         """
         condition = (
             "#status IN (:pending, :retrying) AND "
@@ -268,7 +270,7 @@ class DynamoDBDeliveryStore:
         return self._change_one(delivery, "SET #claim = :claim", condition, values)
 
     def mark_unstarted(self, delivery: Delivery) -> bool:
-        """Note that no execution could be started for a delivery: one write unit."""
+        """Record that no execution could be started for a delivery: one write unit."""
         condition = "#next_attempt_at = :due AND "
         values: dict[str, Any] = {
             ":due": {"N": str(delivery.next_attempt_at_ms)},
@@ -279,7 +281,7 @@ class DynamoDBDeliveryStore:
         return marked is not None and marked.unstarted
 
     def note_expiring(self, delivery: Delivery) -> bool:
-        """Note that the owner of a waiting delivery is notified; it leaves the index of the due."""
+        """Record that a waiting delivery's owner is notified; it leaves the index of due ones."""
         condition = (
             "#status = :waiting AND attribute_not_exists(#expiring) "
             "AND size(#attempts) = :attempts AND "
@@ -346,7 +348,7 @@ def _generation_condition(delivery: Delivery, values: dict[str, Any]) -> str:
 
 
 def _stored(error: ClientError, absent_is: Any = None) -> Any:
-    """Return the item that failed a write's condition; raises the error if it is another."""
+    """Return the item that failed a write's condition; any other error is raised again."""
     if error_code(error) != "ConditionalCheckFailedException":
         raise error
     item = error.response.get("Item", absent_is)
@@ -360,10 +362,10 @@ def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _tries() -> Iterator[int]:
-    """Number the tries of a batch with a jittered pause between, longer each time.
+    """Number the tries of a batch, with a jittered pause between them that grows.
 
-    What a batch leaves unprocessed was throttled. Raises UnavailableError after the last try, and
-    where the tries took longer than a call may: the invocation's time is for others too.
+    DynamoDB leaves throttled items of a batch unprocessed. Raises UnavailableError after the last
+    try, or when the tries took longer than `CALL_SECONDS`: the invocation has other work too.
     """
     until = time.time() + CALL_SECONDS
     for number in range(_BATCH_TRIES):

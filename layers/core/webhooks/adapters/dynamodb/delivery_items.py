@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import DeliveryKey
 
 DUE_KEYS = "0123456789abcdef"
-"""The partitions of the sparse index of deliveries that are due some time."""
+"""The partitions of the sparse index of deliveries that have a due time."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 _STORED_REASONS = {FailureReason.RESPONSE_TOO_LARGE: "answer_too_large"}
-"""Stored words that differ from the API's: the release before reads these and no others."""
+"""Stored words that differ from the API's: the previous release reads only these."""
 
 WRITE_UNIT_BYTES = 1024
 
 _MILLISECONDS = 1000
 
 _ATTEMPT_FIELDS = 8
-"""The release before reads no attempt of more fields, so further ones are beside the attempts."""
+"""The previous release reads attempts of up to this many fields; others are stored apart."""
 
 ATTENTION = frozenset({Status.RETRYING, Status.WAITING, Status.EXHAUSTED})
-"""The statuses that the sparse index holds."""
+"""The statuses in the sparse index of deliveries that need attention."""
 
 
 def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
     """Return a delivery as an item.
 
-    The body is stored as the text it is. Where compressing it saves a write unit (one is worth
-    27 ms of a small function's time), it is stored deflated, as a binary.
+    The body is stored as text. If compression saves a write unit (worth 27 ms of a small function's
+    time), it is stored deflated, as a binary.
     """
     item: Item = {
         **delivery_key(delivery.key),
@@ -92,7 +92,7 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
 
 
 def _next_attempt_values(delivery: Delivery) -> Item:
-    """Return what concerns the next attempt: in no index, so that it changes for one write unit."""
+    """Return the fields of the next attempt: in no index, so changing them costs one write unit."""
     values: Item = {}
     if delivery.retrying:
         values["next"] = number(delivery.next_attempt)
@@ -108,7 +108,7 @@ def _next_attempt_values(delivery: Delivery) -> Item:
 def _signed_values(delivery: Delivery) -> Item:
     """Return how the attempts in a rotation's overlap were signed, by their numbers.
 
-    The release before ignores the attribute and leaves it as it is.
+    The previous release ignores the attribute and leaves it unchanged.
     """
     signed = {
         attempt.number: [attempt.requests, attempt.signed_with]
@@ -119,7 +119,7 @@ def _signed_values(delivery: Delivery) -> Item:
 
 
 def claim_value(claim: Claim) -> dict[str, Any]:
-    """Return a claim as a map, whose lease a condition can compare: short, to save a write unit."""
+    """Return a claim as a map whose lease a condition can compare; short, to save a write unit."""
     value = {"by": invocation_value(claim.invocation), "to": number(claim.until_ms)}
     return {"M": value | ({"n": number(claim.count)} if claim.count > 1 else {})}
 
@@ -134,10 +134,10 @@ def invocation_value(invocation: str) -> dict[str, Any]:
 
 
 def due_at_ms(delivery: Delivery, retention_seconds: int) -> int | None:
-    """Return the time of a delivery in the sparse index of what is due; None: it is not in it.
+    """Return a delivery's time in the sparse index of due deliveries; None if it is not in it.
 
-    One that waits for its webhook is due a day before its retention ends. That time is in the
-    attribute `next_attempt_at` too, which is the index's sort key.
+    A delivery that waits for its webhook is due a day before its retention ends. That time is
+    stored in `next_attempt_at` too, which is the index's sort key.
     """
     if delivery.next_attempt_at_ms is not None:
         return delivery.next_attempt_at_ms
@@ -145,7 +145,7 @@ def due_at_ms(delivery: Delivery, retention_seconds: int) -> int | None:
 
 
 def attention_value(delivery: Delivery) -> str | None:
-    """Return the key of the sparse index, None for a delivery that needs nobody's attention."""
+    """Return the key of the sparse index, None for a delivery that needs no attention."""
     if delivery.status not in ATTENTION:
         return None
     return attention_key(owner(delivery.account_id, delivery.webhook_id), delivery.status)
@@ -157,9 +157,9 @@ def attention_key(owner: str, status: Status) -> str:
 
 
 def due_key(delivery_id: str) -> str:
-    """Return the sparse index's partition of a delivery that is due some time.
+    """Return the sparse index's partition of a delivery with a due time.
 
-    One of `DUE_KEYS`: an id's last digit is of a hash, so that they fill alike.
+    One of `DUE_KEYS`: an id's last digit belongs to a hash, so that partitions fill evenly.
     """
     return delivery_id[-1]
 
@@ -182,9 +182,9 @@ def attempt_value(attempt: Attempt) -> dict[str, Any]:
 
 
 def lives(item: Mapping[str, Any], now: float) -> bool:
-    """Tell whether an item is within its time to live, which DynamoDB enforces days late.
+    """Whether an item is within its time to live, which DynamoDB enforces days late.
 
-    One without such a time is never removed, so it is there.
+    An item without such a time is never removed, so it lives.
     """
     expires_at = item.get("expires_at", {}).get("N")
     return expires_at is None or float(expires_at) > now
@@ -193,7 +193,7 @@ def lives(item: Mapping[str, Any], now: float) -> bool:
 def read_living(
     found: Iterable[Mapping[str, Any]], now: float
 ) -> dict[DeliveryKey, Delivery | None]:
-    """Return the deliveries of those items that live, None for one that cannot be read."""
+    """Return the deliveries of the living items; an unreadable delivery is None."""
     read: dict[DeliveryKey, Delivery | None] = {}
     for item in found:
         if lives(item, now):
@@ -209,8 +209,8 @@ def read_living(
 def read_delivery(item: Mapping[str, Any]) -> Delivery:
     """Return the delivery of an item. Raises UnreadableRecordError.
 
-    What an item lacks, or what this version does not know, as a status after a rollback, is known
-    here by the errors that reading it comes to.
+    Missing attributes, and values of a newer version, such as a status after a rollback, are
+    detected by the errors that reading them raises.
     """
     key = read_delivery_key(item)
     try:
@@ -222,7 +222,7 @@ def read_delivery(item: Mapping[str, Any]) -> Delivery:
 
 def _read_delivery(key: DeliveryKey, item: Mapping[str, Any]) -> Delivery:
     status = Status(item["status"]["S"])
-    # Of one that waits it is no attempt's time (see `due_at_ms`).
+    # For a waiting delivery it is not an attempt's time (see `due_at_ms`).
     next_attempt_at = None if status is Status.WAITING else item.get("next_attempt_at")
     return Delivery(
         account_id=key.account_id,
@@ -274,12 +274,12 @@ def _read_body(value: Mapping[str, Any]) -> bytes:
 
 
 def stored_reason(reason: FailureReason | None) -> str | None:
-    """Return the word for why an attempt failed, as it is stored."""
+    """Return the stored word for why an attempt failed."""
     return _STORED_REASONS.get(reason, reason.value) if reason else None
 
 
 def read_reason(text: str | None) -> FailureReason | None:
-    """Return why a stored attempt failed, None where it did not; ValueError for an unknown word."""
+    """Return why a stored attempt failed, None if it succeeded; ValueError for an unknown word."""
     if not text:
         return None
     for reason, word in _STORED_REASONS.items():
@@ -295,7 +295,7 @@ def _read_attempts(item: Mapping[str, Any]) -> tuple[Attempt, ...]:
 
 def _read_attempt(text: str, signed: Mapping[str, Any]) -> Attempt:
     fields = json.loads(text)
-    # Builds between the releases wrote how it was signed as two further fields.
+    # Builds between two releases wrote how an attempt was signed as two further fields.
     fields += [None] * (_ATTEMPT_FIELDS + 2 - len(fields))
     number, started_at_ms, duration_ms, status_code, error, response_body, *more = fields
     manual, probe, requests, signed_with = more

@@ -1,4 +1,4 @@
-"""The log of deliveries on DynamoDB: what their owner looks through."""
+"""The log of deliveries on DynamoDB, for their owners."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from webhooks.ports import DeliveryQuery
 
 _MAX_EXAMINED = 1000
-"""Deliveries that one page examines for a filter at most, so that its cost is bounded."""
+"""Most deliveries that one page examines for a filter, so that its cost is bounded."""
 
 _LEAST_KEYS = 48
-"""Keys that a query of the index reads at least where a filter may leave some of them out: one by
-one, a thousand would take a thousand requests."""
+"""Fewest keys that a query of the index reads if a filter may skip some of them: one by one, a
+thousand would take a thousand requests."""
 
 
 class DynamoDBDeliveryLog:
-    """Pages of a webhook's deliveries, newest first.
+    """Pages of a webhook's deliveries, newest first. `clock` returns Unix seconds.
 
-    The table's own order is that of time, so a page without a filter reads what it returns and one
-    more. The statuses that need attention have the sparse index; other filters apply as the
-    deliveries are read. A page ends early where its read units do: bodies are part of the items.
+    The table is sorted by time, so a page without a filter reads its own deliveries and one more.
+    Statuses that need attention have the sparse index, whose keys `store` reads; other filters
+    apply while the deliveries are read. A page ends early when its read units are used up: bodies
+    are part of the items.
     """
 
     def __init__(
@@ -44,7 +45,6 @@ class DynamoDBDeliveryLog:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use `table` through a low-level client; `store` reads what the index points to."""
         self._client = client
         self._table = table
         self._store = store
@@ -82,10 +82,10 @@ class DynamoDBDeliveryLog:
             request["ExclusiveStartKey"] = last_key
 
     def _indexed(self, query: DeliveryQuery, limit: int, before: str | None) -> Page[Delivery]:
-        """Return a page of a status that has the index, whose deliveries are read by their keys.
+        """Return a page of a status with an index; its deliveries are read by their keys.
 
-        Their sizes are not known before, so that only as many are read at once as there are units
-        for the largest ones.
+        Their sizes are not known in advance; therefore each request reads only as many as the
+        remaining units allow if all are of the largest size.
         """
         request = self._request(query, before)
         units = ReadUnits()
@@ -148,8 +148,8 @@ def _sort_out(
     found: list[Delivery],
     unreadable: list[DeliveryKey],
 ) -> None:
-    """Add the deliveries that match, newest first, and the keys of those that cannot be read."""
-    # The keys differ in nothing but their ids.
+    """Add the deliveries that match, newest first, and the keys of unreadable ones."""
+    # The keys differ only in their ids.
     for key in sorted(living, reverse=True):
         delivery = living[key]
         if delivery is None:
@@ -159,7 +159,7 @@ def _sort_out(
 
 
 def _matches(delivery: Delivery, query: DeliveryQuery) -> bool:
-    """Tell whether a delivery is as a query asks: an index may be behind."""
+    """Whether a delivery matches a query: an index may be behind."""
     return query.status in {None, delivery.status} and query.event_type in {
         None,
         delivery.event_type,

@@ -1,4 +1,4 @@
-"""How a webhook's deliveries are asked for in the order of time, by their log and by their walk."""
+"""Queries of a webhook's deliveries in the order of time, shared by their log and their walk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def range_query(
     start_id: str | None,
     indexed: Status | None = None,
 ) -> dict[str, Any]:
-    """Return a `Query` of an owner's deliveries in a range of time, beginning behind `start_id`.
+    """Return a `Query` of an owner's deliveries in a range of time, starting after `start_id`.
 
-    With `indexed` it goes through the sparse index, of that status alone. The response says how
-    many read units it used.
+    With `indexed` it uses the sparse index, for that status alone. The response includes the number
+    of read units used.
     """
     key: item_keys.Item = {"owner": {"S": owner}}
     if indexed is not None:

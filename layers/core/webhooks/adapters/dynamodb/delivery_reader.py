@@ -1,4 +1,4 @@
-"""The walk through a webhook's deliveries on DynamoDB: what sends them again goes this way."""
+"""Reads a webhook's deliveries on DynamoDB, oldest first, for the jobs that send them again."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from webhooks.ports import DeliveryStore
 
 _MAX_EXAMINED = 1000
-"""Deliveries that one batch examines for a status at most, so that its cost is bounded."""
+"""Most deliveries that one batch examines for a status, so that its cost is bounded."""
 
 _LIFE = tuple(Status)
 """The statuses in the order in which a delivery goes through them."""
 
 
 class DynamoDBDeliveryReader:
-    """Batches of a webhook's deliveries, oldest first.
+    """Batches of a webhook's deliveries, oldest first. `clock` returns Unix seconds.
 
-    Statuses that need attention are found in the sparse index, others by reading past the rest.
+    Statuses that need attention are found in the sparse index, whose keys `store` reads; others by
+    filtering all deliveries.
     """
 
     def __init__(
@@ -42,7 +43,6 @@ class DynamoDBDeliveryReader:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use `table` through a low-level client; `store` reads what the index points to."""
         self._client = client
         self._table = table
         self._store = store
@@ -67,8 +67,8 @@ class DynamoDBDeliveryReader:
     ) -> Page[Delivery]:
         found: dict[str, DeliveryKey] = {}
         more = False
-        # In the order of a delivery's life: one that changes its status meanwhile is found twice
-        # rather than not at all.
+        # In the order of a delivery's life: a delivery that changes its status meanwhile is found
+        # twice rather than not at all.
         for status in sorted(selection.statuses, key=_LIFE.index):
             request = self._request(owner, selection, after, status)
             with unavailable_on_failure("finding deliveries"):
@@ -80,7 +80,7 @@ class DynamoDBDeliveryReader:
         stored = self._store.get_many([found[delivery_id] for delivery_id in taken])
         more = more or len(found) > len(taken)
         selected = {
-            # The keys differ in nothing but their ids.
+            # The keys differ only in their ids.
             key: delivery
             for key, delivery in sorted(stored.items(), key=lambda each: each[0])
             if delivery is None or delivery.status in selection.statuses
@@ -91,7 +91,7 @@ class DynamoDBDeliveryReader:
         self, owner: str, selection: Selection, limit: int, after: str | None
     ) -> Page[Delivery]:
         request = self._request(owner, selection, after)
-        # Of all statuses there are those too that this version does not know.
+        # A selection of all statuses includes statuses unknown to this version.
         if set(selection.statuses) != set(Status):
             statuses = {f":{status}": {"S": status.value} for status in selection.statuses}
             request["FilterExpression"] = f"#status IN ({', '.join(statuses)})"
@@ -100,7 +100,7 @@ class DynamoDBDeliveryReader:
         found: dict[DeliveryKey, Delivery | None] = {}
         examined = 0
         units = ReadUnits()
-        # Where most match, the first query has just what is wanted; where few do, go on faster.
+        # The first query reads just enough if most deliveries match; if few do, the next read more.
         page_size = limit + 1
         if "FilterExpression" in request:
             page_size = min(page_size, _filtered_items(units))

@@ -1,4 +1,4 @@
-"""The store of webhooks on DynamoDB, as the functions that sign see them."""
+"""The store of webhooks on DynamoDB, for the functions that sign."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DynamoDBDestinationStore:
-    """Webhooks with their secrets, for the functions that sign."""
+    """Webhooks with their secrets, for the functions that sign. `monotonic` returns seconds."""
 
     def __init__(
         self,
@@ -31,7 +31,6 @@ class DynamoDBDestinationStore:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use `table` through a low-level client; `monotonic` gives seconds."""
         self._client = client
         self._table = table
         self._monotonic = monotonic
@@ -39,7 +38,7 @@ class DynamoDBDestinationStore:
     def destinations(self, account_id: str, shard: Shard | None = None) -> Sequence[Destination]:
         """Return every webhook of an account or a shard; all of its pages, or UnavailableError.
 
-        No further page is read after `CALL_SECONDS`: the invocation's time is for others too.
+        No further page is read after `CALL_SECONDS`: the invocation has other work too.
         """
         until = self._monotonic() + CALL_SECONDS
         if shard is None:
@@ -67,7 +66,7 @@ class DynamoDBDestinationStore:
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def destination(self, account_id: str, webhook_id: str) -> Destination | None:
-        """Return one webhook, None where it was deleted."""
+        """Return one webhook, None if it was deleted."""
         with unavailable_on_failure("reading a webhook"):
             answer = self._client.get_item(
                 TableName=self._table,
@@ -78,7 +77,7 @@ class DynamoDBDestinationStore:
         return _destination(item) if item else None
 
     def end_overlap(self, account_id: str, webhook_id: str, secret: str) -> None:
-        """Forget the previous secret, if `secret` is still the current one."""
+        """Remove the previous secret, if `secret` is still the current one."""
         self._update(
             account_id,
             webhook_id,
@@ -90,9 +89,9 @@ class DynamoDBDestinationStore:
         )
 
     def refused_both(self, account_id: str, webhook_id: str, secrets: Secrets, now_ms: int) -> None:
-        """Count one more refusal of both secrets, unless they or the count changed since.
+        """Count one more refusal of both secrets, unless they or the count have changed since.
 
-        Of refusals at once one is counted. What is left of an earlier overlap counts for nothing.
+        Of parallel refusals only one is counted. A count from an earlier overlap is replaced.
         """
         before = secrets.refusals
         values = {
@@ -119,7 +118,7 @@ class DynamoDBDestinationStore:
         )
 
     def _update(self, account_id: str, webhook_id: str, operation: str, **update: Any) -> None:
-        """Make an update; nothing where its condition does not hold."""
+        """Make an update; nothing happens if its condition does not hold."""
         with unavailable_on_failure(operation):
             try:
                 self._client.update_item(

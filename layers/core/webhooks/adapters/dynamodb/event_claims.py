@@ -1,4 +1,4 @@
-"""The record of an event whose id does not fix its time: that time, and who delivers the event."""
+"""The record of an event whose id does not fix its time: that time, and the batch that holds it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NOT_HELD = "(attribute_not_exists(#to) OR #to <= :now OR #by = :by)"
 def put(event: Event, holder: Holder, *, expires_at: int) -> dict[str, Any]:
     """Return the parameters of the conditional write; `expires_at` in Unix seconds.
 
-    The hold is in the write that settles the event's time, so that it costs nothing: one write
-    unit, whether the event is new or not. A record of the version before holds nothing.
+    The write that settles the event's time also holds the event, so the hold costs nothing extra:
+    one write unit, whether the event is new or not. Records of the previous version hold nothing.
     """
     held_until_ms = holder.now_ms + HOLD_SECONDS * _MILLISECONDS
     values = {":mine": item_keys.number(event.occurred_at_ms)}
@@ -46,7 +46,7 @@ def put(event: Event, holder: Holder, *, expires_at: int) -> dict[str, Any]:
 
 
 def read(stored: Mapping[str, Any], holder: Holder) -> EventClaim:
-    """Return what the record that failed the condition says."""
+    """Return the claim from the record that failed the condition."""
     until_ms = int(stored.get("to", {}).get("N", 0))
     another = stored.get("by", {}).get("S") != holder.batch
     held = another and until_ms > holder.now_ms and not holder.take_over

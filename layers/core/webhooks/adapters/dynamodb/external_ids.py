@@ -1,7 +1,7 @@
-"""Items that hold an owner's own ids for its webhooks, so that each is unique in its account.
+"""Items that reserve an owner's own ids for its webhooks, so that each is unique in its account.
 
-They live beside the webhooks, out of the reach of every query for webhooks. An item is written and
-deleted in the transaction that writes or deletes its webhook.
+They are stored in the webhooks' table, outside the range of every query for webhooks. The
+transaction that writes or deletes a webhook also writes or deletes its item.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 HELD_BY = "held_by"
 """The attribute with the id of the webhook that has the external id."""
 
-# The SDK repeats a write whose answer was lost. So one that the same webhook made already is fine.
+# The SDK repeats a write whose response was lost: an id that the same webhook has already is fine.
 _FREE_OR_OURS = f"attribute_not_exists({HELD_BY}) OR {HELD_BY} = :webhook_id"
 
 
 def hold(table: str, account_id: str, external_id: str, webhook_id: str) -> dict[str, Any]:
-    """Return the write that makes an id a webhook's; its condition fails where another has it."""
+    """Return the write that gives an id to a webhook; its condition fails if another has it."""
     return {
         "Put": {
             "TableName": table,
@@ -50,7 +50,7 @@ def release(table: str, account_id: str, external_id: str, webhook_id: str) -> d
 
 
 def find(client: DynamoDBClient, table: str, account_id: str, external_id: str) -> str | None:
-    """Return the id of the webhook that has an external id, None where none has it."""
+    """Return the id of the webhook that has an external id, None if there is none."""
     with unavailable_on_failure("finding a webhook by its external id"):
         answer = client.get_item(
             TableName=table,
@@ -63,10 +63,11 @@ def find(client: DynamoDBClient, table: str, account_id: str, external_id: str) 
 
 
 def free(client: DynamoDBClient, table: str, account_id: str, external_id: str) -> bool:
-    """Free an external id whose webhook is gone; False where a webhook has it.
+    """Free an external id whose webhook is gone; False if a webhook has it.
 
-    The version before deletes a webhook and leaves the item, as after a rollback. A webhook's id is
-    never used again, so the item is no other's by the time it is deleted.
+    The previous version deletes a webhook and leaves this item, for instance after a rollback. A
+    webhook's id is never used again, so the item cannot belong to another webhook when it is
+    deleted.
     """
     webhook_id = find(client, table, account_id, external_id)
     if webhook_id is None:

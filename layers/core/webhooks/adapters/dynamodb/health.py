@@ -34,7 +34,7 @@ _NO_WINDOW_IS_LIVE = "(attribute_not_exists(window_since) OR window_since <= :en
 
 
 class _Counting(NamedTuple):
-    """A write that counts in a window too: its condition, its values and its expression."""
+    """A write that also counts in a window: its condition, its values and its expression."""
 
     condition: str
     values: item_keys.Item
@@ -43,14 +43,14 @@ class _Counting(NamedTuple):
 
 
 class DynamoDBHealthStore(Probations, Recoveries):
-    """Health, in conditional updates: of a thousand calls at once, one is told that it was the one.
+    """Health, in conditional updates: of a thousand parallel calls, one reports that it changed it.
 
-    So is one whose answer was lost and that the SDK sends again: it recognises what it wrote. Then,
-    and only then, two may be told so: what comes of it, as a notice, comes at least once.
+    If the SDK sends a write again after its response was lost, the call recognises its own write
+    and reports it too. Only then may two calls report one change; therefore a notice about it is
+    sent at least once.
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
@@ -64,7 +64,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
         updated_at_ms: int | None = None,
         window: bool = False,
     ) -> Health | None:
-        """Count failures in a row; returns the health as it then is, None where absent."""
+        """Count failures in a row; returns the health as it then is, None if absent."""
         condition, values = _unchanged(updated_at_ms)
         counting = _Counting(
             condition,
@@ -87,16 +87,17 @@ class DynamoDBHealthStore(Probations, Recoveries):
         *,
         updated_at_ms: int | None = None,
     ) -> Health | None:
-        """Count attempts in the webhook's window; returns the health, None where absent."""
+        """Count attempts in the webhook's window; returns the health, None if absent."""
         counting = _Counting(*_unchanged(updated_at_ms))
         return self._count((account_id, webhook_id), tally, now_ms, counting)
 
     def _count(
         self, owner: tuple[str, str], tally: Tally, now_ms: int, counting: _Counting
     ) -> Health | None:
-        """Count in the live window, or begin one: whichever of the two there is to do.
+        """Count in the live window, or begin one.
 
-        Another call may begin one between the tries, or its minute end, but not both.
+        Between the tries another call may begin a window, or a window's minute may end, but not
+        both: three tries are enough.
         """
         assigned, added = counting.assigned, counting.added
         goes_on = f"ADD {_list(added, 'window_failed :failed', 'window_taken :taken')}"
@@ -127,7 +128,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
     def succeeded(
         self, account_id: str, webhook_id: str, now_ms: int, *, told_down: bool = False
     ) -> bool:
-        """Begin to count anew; True only for the first call since the webhook went down."""
+        """Reset the count; True only for the first call since the webhook went down."""
         cleared = f"REMOVE {', '.join([*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN])}"
         is_open = {":open": {"S": Circuit.OPEN.value}}
         on_trial = {":trial": {"S": Comeback.TRIAL.value}}
@@ -155,7 +156,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
         )
         if taken_from_open is not None:
             return webhook_items.was_down(taken_from_open)
-        # Or its owner enabled it, or moved it, while it was down.
+        # Otherwise its owner may have enabled it, or changed its url, while it was down.
         before = self._update(
             account_id,
             webhook_id,
@@ -168,7 +169,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
         )
         if before is not None:
             return webhook_items.DOWN in before
-        # Or it is on trial, and its recovery judges.
+        # Otherwise it may be on trial, where its recovery decides.
         self._update(
             account_id,
             webhook_id,
@@ -187,10 +188,10 @@ class DynamoDBHealthStore(Probations, Recoveries):
         window: Window | None = None,
         trial: bool = False,
     ) -> str | None:
-        """Open the circuit of an active webhook that failed often enough in a row, or by share.
+        """Open the circuit of an active webhook after failures in a row, or by their share.
 
-        Returns the id of its recovery where this call opened it: the given one, unless the webhook
-        was draining and so has one already.
+        If this call opened the circuit, returns the id of its recovery: the given one, or the
+        present one if the webhook was draining.
         """
         recovering = webhook_items.recovering(key.recovery_id, due_ms)
         values: item_keys.Item = {
@@ -205,7 +206,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
             since = "if_not_exists(failing_since, :since)"
             values[":enough"] = item_keys.number(FAILURES_TO_OPEN)
         else:
-            # Counts only grow, so that there are enough attempts. But some may have been taken.
+            # Counts only grow, so there are enough attempts. But more may have been accepted since.
             enough = "window_since = :since AND window_failed > window_taken"
             since = ":since"
         comeback = ""
@@ -228,7 +229,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
         return None if opened is None else webhook_items.read_health(opened).recovery_id
 
     def warn(self, account_id: str, webhook_id: str, failing_since_ms: int, now_ms: int) -> bool:
-        """Note that the owner is warned; True only for the one call that did it."""
+        """Record that the owner is warned; True only for the one call that wrote it."""
         warned = self._update(
             account_id,
             webhook_id,
@@ -254,7 +255,7 @@ class DynamoDBHealthStore(Probations, Recoveries):
         updated_at_ms: int | None = None,
     ) -> bool:
         """Disable a webhook; True only for the one call that did it."""
-        # An absent webhook has no `active`, so that nothing is made of a deleted one.
+        # An absent webhook has no `active`, so a deleted webhook is not created again.
         condition = "active = :enabled"
         values: item_keys.Item = {
             ":disabled": {"BOOL": False},
@@ -297,9 +298,9 @@ class DynamoDBHealthStore(Probations, Recoveries):
         returns: Literal["ALL_NEW", "ALL_OLD"] = "ALL_NEW",
         recognise: Recognise | None = None,
     ) -> Any:
-        """Return the webhook's item as it then is, or was; None where the condition failed.
+        """Return the webhook's item as it then is, or was; None if the condition failed.
 
-        What `recognise` knows for this very write is answered with as if the first was.
+        If `recognise` finds that an earlier try made this very write, returns as that try would.
         """
         with unavailable_on_failure("recording a webhook's health"):
             try:
@@ -326,7 +327,7 @@ def _cleared(item: item_keys.Item, taken: item_keys.Item) -> item_keys.Item | No
 
 
 def _opened(item: item_keys.Item, values: item_keys.Item) -> bool:
-    """Tell whether an opening is what an item shows: its recovery, or what it was opened for."""
+    """Whether an item shows this opening: by its recovery, or by the failures that caused it."""
     if item.get("recovery_id") == values[":recovery_id"]:
         return True
     since = values[":since"]
@@ -340,7 +341,7 @@ def _list(*parts: str) -> str:
 
 
 def _unchanged(updated_at_ms: int | None) -> tuple[str, item_keys.Item]:
-    """Return the condition that a webhook leads where it did, or only that it is there."""
+    """Return the condition that a webhook's target is unchanged, or only that it exists."""
     if updated_at_ms is None:
         return _EXISTS, {}
     return _UNCHANGED, {":updated_at": item_keys.number(updated_at_ms)}

@@ -17,17 +17,16 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _KEPT_SECONDS = 3600
-"""A line that nobody stands in is removed by the time to live, some time after its end."""
+"""The time to live removes an unused line this long after its end."""
 
 _TRIES = 4
 _MILLISECONDS = 1000
 
 
 class DynamoDBHostTurns:
-    """For each account and host an item beside the deliveries: when the next turn is free."""
+    """One item for each account and host, in the deliveries' table: when the next turn is free."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
@@ -43,9 +42,8 @@ class DynamoDBHostTurns:
     ) -> int | None:
         """Reserve the line's next `span_ms`; returns when they begin, in Unix milliseconds.
 
-        Where they begin now, `least_ms` are reserved at least. None, with nothing reserved, where
-        they would begin after `latest_ms`. One write where nobody
-        stands in line, two else.
+        If they begin now, at least `least_ms` are reserved. If they would begin after `latest_ms`,
+        nothing is reserved and None is returned. One write if the line is empty, otherwise two.
         """
         for _ in range(_TRIES):
             begins_ms = self._begin(account_id, host, max(span_ms, least_ms), now_ms)
@@ -60,7 +58,7 @@ class DynamoDBHostTurns:
         raise UnavailableError(msg)
 
     def _begin(self, account_id: str, host: str, span_ms: int, now_ms: int) -> int:
-        """Begin a line where there is none; returns when its next turn is free, now or later."""
+        """Begin a line unless there is one; returns when its next turn is free, now or later."""
         changed, next_ms = self._update(
             item_keys.host_turns_key(account_id, host),
             "SET next_at = :next, expires_at = :end",
@@ -73,7 +71,7 @@ class DynamoDBHostTurns:
     def _queue(
         self, account_id: str, host: str, span_ms: int, now_ms: int, latest_ms: int
     ) -> int | None:
-        """Lengthen a line; returns the first turn's time, None where the line is another by now."""
+        """Extend a line; returns the first turn's time, None if the line has changed meanwhile."""
         changed, next_ms = self._update(
             item_keys.host_turns_key(account_id, host),
             "SET next_at = next_at + :span, expires_at = :end",
@@ -108,7 +106,7 @@ class DynamoDBHostTurns:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                # An item that was removed meanwhile has no turn taken.
+                # If the item was removed meanwhile, no turn is reserved.
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
                 stored: Any = error.response.get("Item", {"next_at": {"N": "0"}})
@@ -117,6 +115,6 @@ class DynamoDBHostTurns:
 
 
 def _is_begun(error: ClientError, stored: item_keys.Item, values: Mapping[str, int]) -> bool:
-    """Tell whether what stopped the beginning of a line is that very beginning."""
+    """Whether the beginning of a line failed because an earlier try of it succeeded."""
     begins = ":next" in values and stored["next_at"] == item_keys.number(values[":next"])
     return begins and sent_again(error.response)

@@ -1,4 +1,4 @@
-"""Answers to idempotent requests, kept in DynamoDB by Powertools' idempotency."""
+"""Responses to idempotent requests, stored in DynamoDB by Powertools' idempotency."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ _KEY_PREFIX = "api"
 
 
 class _NotStoredError(Exception):
-    """The answer is not one to give again."""
+    """The response is not final, so it is not stored."""
 
 
 class PowertoolsIdempotencyStore:
-    """Answers under a hash of their key, with a hash of what was asked."""
+    """Responses under a hash of their key, with a hash of the request."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._records = SeededRecords(client, table)
 
     def get_or_create(
@@ -51,7 +50,7 @@ class PowertoolsIdempotencyStore:
         undecided: Callable[[Exception], bool],
         remaining_ms: Callable[[], int],
     ) -> StoredResponse:
-        """Return the answer kept under `key`, else make one with `answer` and keep it."""
+        """Return the response stored under `key`; otherwise make one with `answer` and store it."""
         made: list[StoredResponse] = []
         raised: list[Exception] = []
         records = self._records.of_call(
@@ -84,13 +83,13 @@ class PowertoolsIdempotencyStore:
         except IdempotencyAlreadyInProgressError as error:
             raise IdempotencyInProgressError from error
         except (IdempotencyPersistenceLayerError, IdempotencyInconsistentStateError) as error:
-            # What was done cannot be undone, and the caller must not lose its answer because it
-            # could not be kept.
+            # The work cannot be undone, and the caller must still get its response although that
+            # could not be stored.
             if made:
                 return made[0]
             if raised:
                 raise raised[0] from error
-            msg = f"keeping an answer: {type(error).__name__}"
+            msg = f"storing a response: {type(error).__name__}"
             raise UnavailableError(msg) from error
         return made[0] if made else StoredResponse(kept["status"], kept["body"], replayed=True)
 
@@ -102,6 +101,6 @@ def _config(remaining_ms: Callable[[], int]) -> IdempotencyConfig:
         raise_on_no_idempotency_key=True,
         expires_after_seconds=KEPT_SECONDS,
         hash_function="sha256",
-        # A process that is ended while it answers must not hold its key for a day.
+        # A process that is killed during a request must not lock its key for a day.
         lambda_context=cast("Any", SimpleNamespace(get_remaining_time_in_millis=remaining_ms)),
     )

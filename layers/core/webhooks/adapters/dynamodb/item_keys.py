@@ -1,8 +1,8 @@
-"""What the tables' items have in common: their keys, and numbers and sizes as DynamoDB has them.
+"""Common parts of the tables' items: their keys, and numbers and sizes as DynamoDB counts them.
 
-The one module that makes keys. Attributes are marshalled by hand, here, in `webhook_items` and in
-`delivery_items`: the low-level form costs a fraction of boto3's resource layer, and nothing turns
-numbers into `Decimal` on the way.
+Only this module makes keys. Attributes are marshalled here, in `webhook_items` and in
+`delivery_items`: the low-level form costs a fraction of boto3's resource layer, and does not turn
+numbers into `Decimal`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Item = dict[str, dict[str, Any]]
 
 DELETED_WEBHOOKS = "gone#"
-"""The beginning of the sort keys of recoveries of deleted webhooks that could not be started. No
-query for webhooks finds them: after every id and `AFTER_ALL_WEBHOOKS`."""
+"""The prefix of the sort keys of recoveries of deleted webhooks that could not be started. It sorts
+after every id and `AFTER_ALL_WEBHOOKS`, so no query for webhooks finds them."""
 
 QUOTA = "quota"
 """The sort key of the item that counts an account's webhooks. Ids are hex, so it sorts last."""
@@ -30,12 +30,12 @@ AFTER_ALL_WEBHOOKS = "g"
 """Sorts after every webhook's id and before `QUOTA`."""
 
 EXTERNAL_IDS = "id#"
-"""The beginning of the sort keys of the items that hold external ids: after every webhook's id and
-`AFTER_ALL_WEBHOOKS`, so that no query for webhooks finds them, and before `QUOTA`."""
+"""The prefix of the sort keys of the items that reserve external ids. It sorts after every
+webhook's id and `AFTER_ALL_WEBHOOKS`, so no query for webhooks finds them, and before `QUOTA`."""
 
 RATE_LIMITS = "#rate_limit"
-"""The end of the partitions of what an account and its webhooks may still ask for; the api's role
-may update no other."""
+"""The suffix of the partitions that count the rate limits of an account and its webhooks; the API's
+role may update no other partition."""
 
 RUNNING = "running"
 """The sort key of the item that names a webhook's running job. It sorts after every id."""
@@ -48,7 +48,7 @@ AFTER_ALL_KEYS = "l"
 """Sorts after every API key's id, which begins with `key_`."""
 
 SES_ACCOUNTS = "#ses"
-"""The partition of whose the mail of SES's configuration sets and tenants is, in the webhooks'
+"""The partition that assigns SES's configuration sets and tenants to accounts, in the webhooks'
 table. No account's id holds a `#`."""
 
 
@@ -58,7 +58,7 @@ def webhook_key(account_id: str, webhook_id: str) -> Item:
 
 
 def external_id_key(account_id: str, external_id: str) -> Item:
-    """Return the key of the item that says which webhook has an external id."""
+    """Return the key of the item that maps an external id to its webhook."""
     return webhook_key(account_id, f"{EXTERNAL_IDS}{external_id}")
 
 
@@ -78,7 +78,7 @@ def delivery_key(key: DeliveryKey) -> Item:
 def claim_key(account_id: str, event_id: str) -> Item:
     """Return the key of the record that settles the time of an event published without one.
 
-    It lives beside the deliveries; no webhook's id is `event`.
+    It is in the deliveries' table; no webhook's id is `event`.
     """
     return {"owner": {"S": owner(account_id, "event")}, "delivery_id": {"S": event_id}}
 
@@ -86,8 +86,8 @@ def claim_key(account_id: str, event_id: str) -> Item:
 def job_key(kind: str, *ids: str | None) -> Item:
     """Return the key of a job of this kind: its account, its webhook unless it has none, its id.
 
-    Jobs live beside the deliveries, in partitions that none of them has: no id holds a `#`. The
-    roles' grants go by the partitions' ends.
+    Jobs are in the deliveries' table, in partitions without deliveries: no id holds a `#`. The
+    roles' grants depend on the suffixes of partitions.
     """
     *owner_ids, job_id = [each for each in ids if each is not None]
     return {"owner": {"S": "#".join([*owner_ids, kind])}, "delivery_id": {"S": job_id}}
@@ -106,7 +106,7 @@ def read_job_ids(item: Mapping[str, Any]) -> list[str]:
 
 
 def rate_limit_key(window: RateLimitWindow) -> Item:
-    """Return the key of a rate limit's count, which lives beside the deliveries too."""
+    """Return the key of a rate limit's count, which is in the deliveries' table too."""
     return {
         "owner": {"S": f"{owner(window.account_id, window.scope)}{RATE_LIMITS}"},
         "delivery_id": {"S": f"{window.kind.value}#{window.number}"},
@@ -122,9 +122,9 @@ def host_turns_key(account_id: str, host: str) -> Item:
 
 
 def deleted_webhook_key(account_id: str, webhook_id: str) -> Item:
-    """Return the key of what is left of a webhook that was deleted: that there was one.
+    """Return the key of the record that a deleted webhook existed.
 
-    It lives beside the deliveries; no webhook's id is `deleted`.
+    It is in the deliveries' table; no webhook's id is `deleted`.
     """
     return {"owner": {"S": owner(account_id, "deleted")}, "delivery_id": {"S": webhook_id}}
 
@@ -132,7 +132,7 @@ def deleted_webhook_key(account_id: str, webhook_id: str) -> Item:
 def rotation_key(account_id: str, webhook_id: str) -> Item:
     """Return the key of the record of a webhook's last rotation.
 
-    It lives beside the deliveries; no webhook's id is `rotation`.
+    It is in the deliveries' table; no webhook's id is `rotation`.
     """
     return {"owner": {"S": owner(account_id, "rotation")}, "delivery_id": {"S": webhook_id}}
 
@@ -140,7 +140,7 @@ def rotation_key(account_id: str, webhook_id: str) -> Item:
 def kept_event_key(event: OperationalEvent) -> Item:
     """Return the key of a kept operational event, which sorts by the event's time.
 
-    Of one type, webhook and delivery there is one event at a time.
+    There is one event at a time for each type, webhook and delivery.
     """
     named = (event.type.value, event.account_id, event.webhook_id)
     parts = (f"{event.at_ms:015d}", *named, str(event.facts.get("delivery_id") or ""))
@@ -148,7 +148,7 @@ def kept_event_key(event: OperationalEvent) -> Item:
 
 
 def read_delivery_key(item: Mapping[str, Any]) -> DeliveryKey:
-    """Return whose delivery an item is."""
+    """Return the primary key of an item's delivery."""
     account_id, _, webhook_id = item["owner"]["S"].rpartition("#")
     return DeliveryKey(account_id, webhook_id, item["delivery_id"]["S"])
 
@@ -164,7 +164,7 @@ def ses_account_key(kind: str, name: str) -> Item:
 
 
 def item_size(item: Item) -> int:
-    """Return the bytes that DynamoDB bills an item for, to within a few.
+    """Return the bytes that DynamoDB bills for an item, to within a few.
 
     Names and strings count as UTF-8; a number about half its digits and one; a list or map three
     and one an element ("DynamoDB item sizes and formats" in AWS's developer guide).

@@ -1,4 +1,4 @@
-"""The items of replays, erasures and checks: one codec a kind, for the one store of jobs."""
+"""The items of replays, erasures and checks: one codec for each kind, for the one store of jobs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 DUE_JOBS = "job"
-"""The partition of running jobs in the sparse index of what is due some time."""
+"""The partition of running jobs in the sparse index of items with a due time."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobCodec(Generic[Record]):
-    """How one kind of job is stored.
+    """The format in which one kind of job is stored.
 
-    `kind` ends the partitions of its records. `key` makes a job's key of its ids. `attributes`
-    returns what a record has besides its key and the attributes of every job; `read` makes a job of
-    the ids of its key and its item. With `one_at_a_time` a webhook has at most one running job of
-    the kind.
+    `kind` is the suffix of its records' partitions. `key` makes a job's key from its ids.
+    `attributes` returns a record's own attributes, without its key and the attributes of every job;
+    `read` makes a job from the ids of its key and its item. With `one_at_a_time` a webhook has at
+    most one running job of the kind.
     """
 
     kind: str
@@ -88,7 +88,7 @@ def _erasure_attributes(erasure: Erasure) -> Item:
         "erased_count": number(erasure.erased),
         "steps": number(erasure.steps),
         **_flags(unreadable=erasure.unreadable, include_unsearched=erasure.include_unsearched),
-        # Not `position`: that is of the version before, which goes from the oldest on.
+        # Not `position`, which the previous version uses, and which it reads oldest first.
         **_texts(walked_webhook_id=erasure.webhook_id, past=erasure.position),
         **_numbers(began_at=erasure.began_at_ms, floor=erasure.floor_ms),
         **_unsearched_attributes(erasure),
@@ -97,7 +97,7 @@ def _erasure_attributes(erasure: Erasure) -> Item:
 
 
 def _unsearched_attributes(erasure: Erasure) -> Item:
-    """Return each of an erasure's deliveries that were not searched as the 32 bytes of its ids."""
+    """Return an erasure's unsearched deliveries, each as the 32 bytes of its ids."""
     if not erasure.unsearched_count:
         return {}
     pairs = [b"".join(UUID(each).bytes for each in pair) for pair in erasure.unsearched]
@@ -151,7 +151,7 @@ def _read_check(ids: Sequence[str], item: Mapping[str, Any]) -> Check:
 
 
 def _value(probe: Probe, outcome: Outcome) -> dict[str, Any]:
-    """Return a request's outcome as a short JSON list; nothing of what was answered but these."""
+    """Return a request's outcome as a short JSON list, without anything else of the response."""
     fields = [probe.value, outcome.status_code, stored_reason(outcome.error), outcome.duration_ms]
     return {"S": json.dumps(fields)}
 
@@ -167,7 +167,7 @@ def _read_outcome(text: str) -> tuple[Probe, Outcome]:
 
 
 def _of_every_job(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the store writes of every job, by the names of the records' fields."""
+    """Return the attributes that the store writes for every job, by the records' field names."""
     return {
         "created_at_ms": int(item["created_at"]["N"]),
         "updated_at_ms": int(item["updated_at"]["N"]),
@@ -181,7 +181,7 @@ def _of_every_job(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_attributes(run: Run, *, running: bool) -> Item:
-    """Return the attributes of a job's run. A running job stands in the index of what is due."""
+    """Return the attributes of a job's run. A running job is in the index of due items."""
     counts = {"run": run.number, "restarts": run.restarts}
     attributes = {name: number(count) for name, count in counts.items() if count}
     if running and run.due_at_ms:

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 _DAY_SECONDS = 86_400
 _MILLISECONDS = 1000
 _RUNNING = "running"
-"""The status of every kind of job that goes on."""
+"""The status of a running job of any kind."""
 
 
 class DynamoDBJobStore(Generic[Record]):
-    """Jobs of one kind beside the deliveries, each owner's in a partition of their own.
+    """Jobs of one kind in the deliveries' table, a partition for each owner.
 
-    Of a kind that runs one at a time, one more item there names the running job. It comes and goes
-    in one transaction with the job's own item. Therefore a webhook never has two running jobs and
-    never waits for one that ended.
+    For a kind that is limited to one at a time, another item there names the running job. It is
+    written and removed in one transaction with the job's own item. Therefore a webhook never has
+    two running jobs and is never blocked by a job that ended. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class DynamoDBJobStore(Generic[Record]):
         retention_days: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use `table` through a low-level client; `clock` gives Unix seconds."""
         self._client = client
         self._table = table
         self._codec = codec
@@ -55,7 +54,7 @@ class DynamoDBJobStore(Generic[Record]):
         self._clock = clock
 
     def create(self, job: Record) -> bool:
-        """Add a running job; False where it runs one at a time and another one is running."""
+        """Add a running job; False if the kind is limited to one at a time and one is running."""
         put: Any = {"TableName": self._table, "Item": self._item(job)}
         if not self._codec.one_at_a_time:
             return self._put(put)
@@ -72,7 +71,7 @@ class DynamoDBJobStore(Generic[Record]):
             "ExpressionAttributeValues": {":now": number(int(self._clock()))},
         }
         refused = transact(self._client, [{"Put": running}, {"Put": put}], "recording a job")
-        # The answer of a first try may have been lost.
+        # The response to a first try may have been lost.
         return not refused or self.get(job.key) == job
 
     def get(self, key: JobKey) -> Record | None:
@@ -90,7 +89,7 @@ class DynamoDBJobStore(Generic[Record]):
             raise UnreadableRecordError(key, type(error).__name__) from None
 
     def page(self, owner: JobOwner, limit: int, before: str | None = None) -> Page[Record]:
-        """Return up to `limit` of an owner's jobs, newest first, from those older than an id."""
+        """Return up to `limit` of an owner's jobs older than an id, newest first."""
         request = self._query(owner, None)
         if before is not None:
             request["ExclusiveStartKey"] = item_keys.job_key(self._codec.kind, *owner, before)
@@ -101,7 +100,7 @@ class DynamoDBJobStore(Generic[Record]):
         return Page(found[:limit], last)
 
     def running_one(self, owner: JobOwner) -> Record | None:
-        """Return an owner's running job, of a kind that runs one at a time; None without one."""
+        """Return an owner's running job, of a kind limited to one at a time; None without one."""
         with unavailable_on_failure("reading a job"):
             answer = self._client.get_item(
                 TableName=self._table,
@@ -111,14 +110,14 @@ class DynamoDBJobStore(Generic[Record]):
         mark = answer.get("Item")
         if mark is None:
             return None
-        # Apart from its key and its time to live it has the job's id alone.
+        # Apart from its key and its time to live, it has only the job's id.
         [id_name] = mark.keys() - {"owner", "delivery_id", "expires_at"}
         job_id = mark[id_name]["S"]
         job = self.get(self._codec.key([each for each in (*owner, job_id) if each is not None]))
         return job if job is not None and job.running else None
 
     def running_since(self, owner: JobOwner, since_ms: int) -> Sequence[Record]:
-        """Return an owner's jobs that run and were created at a time or later, oldest first."""
+        """Return an owner's running jobs created at a time or later, oldest first."""
         request = self._query(owner, since_ms)
         request["FilterExpression"] = "#status = :running"
         request["ExpressionAttributeNames"]["#status"] = "status"
@@ -133,7 +132,7 @@ class DynamoDBJobStore(Generic[Record]):
     def save(self, before: Record, after: Record) -> bool:
         """Write a job's progress or end over `before`.
 
-        True also where the answer of a first try was lost and the write had been made.
+        True also if the response to a first try was lost and the write had been made.
         """
         condition = "#status = :running"
         values: Any = {":running": {"S": _RUNNING}}
@@ -169,7 +168,7 @@ class DynamoDBJobStore(Generic[Record]):
         return True
 
     def _release(self, job: Record) -> Any:
-        """Return the write that lets the job's owner have another one."""
+        """Return the write that allows the job's owner another one."""
         *_, (id_name, job_id) = job.key._asdict().items()
         return {
             "Delete": {
@@ -181,7 +180,7 @@ class DynamoDBJobStore(Generic[Record]):
         }
 
     def _query(self, owner: JobOwner, since_ms: int | None) -> dict[str, Any]:
-        # Every id lies in the range; the item that names the running one does not.
+        # Every id is in the range; the item that names the running job is not.
         first, last = delivery_id_range(since_ms, None)
         return {
             "TableName": self._table,

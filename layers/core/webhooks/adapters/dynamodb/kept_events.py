@@ -26,21 +26,20 @@ _TYPES = frozenset(OperationalEventType)
 
 
 class DynamoDBKeptOperationalEvents:
-    """One partition beside the deliveries, in the order of the events' times.
+    """One partition in the deliveries' table, in the order of the events' times.
 
-    Looking costs half a read unit where nothing is kept.
+    A read costs half a read unit if nothing is kept. `clock` returns Unix seconds.
     """
 
     def __init__(
         self, client: DynamoDBClient, table: str, *, clock: Callable[[], float] = time.time
     ) -> None:
-        """Use the deliveries' table through a low-level client; `clock` gives Unix seconds."""
         self._client = client
         self._table = table
         self._clock = clock
 
     def keep(self, event: OperationalEvent) -> None:
-        """Keep an event. Its key is made of what it says, so that a second write is the same."""
+        """Keep an event. Its key is derived from its content, so a second write is the same."""
         item = {
             **item_keys.kept_event_key(event),
             "type": {"S": event.type.value},
@@ -48,7 +47,7 @@ class DynamoDBKeptOperationalEvents:
             "webhook_id": {"S": event.webhook_id},
             "at": item_keys.number(event.at_ms),
             "facts": {"S": json.dumps(event.facts)},
-            # A day later than it is given up, in case no sweep runs for so long.
+            # A day after it is given up, in case no sweep runs for so long.
             "expires_at": item_keys.number(int(self._clock() + KEPT_SECONDS) + _DAY_SECONDS),
         }
         with unavailable_on_failure("keeping an operational event"):
@@ -57,8 +56,8 @@ class DynamoDBKeptOperationalEvents:
     def page(self, limit: int, after: str | None = None) -> KeptEventsPage:
         """Return up to `limit` kept events, the oldest first.
 
-        A type of a later version's is left to that, after a rollback. One that cannot be read keeps
-        no other from being published.
+        After a rollback, events of types that only a later version knows are left for it. An
+        unreadable event does not prevent others from being published.
         """
         query: dict[str, Any] = {
             "TableName": self._table,
@@ -86,7 +85,7 @@ class DynamoDBKeptOperationalEvents:
         return KeptEventsPage(events, last["delivery_id"]["S"] if last else None, tuple(unreadable))
 
     def forget(self, event: OperationalEvent) -> None:
-        """Remove an event; one that is not there is no failure."""
+        """Remove an event; if it is absent, nothing happens."""
         with unavailable_on_failure("removing an operational event"):
             self._client.delete_item(TableName=self._table, Key=item_keys.kept_event_key(event))
 

@@ -1,4 +1,4 @@
-"""The deliveries and the jobs that are overdue, on DynamoDB."""
+"""Overdue deliveries and jobs on DynamoDB."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ _DUE_INDEX = "due"
 
 
 class DynamoDBOverdueDeliveries:
-    """The sparse index of the deliveries that are due some time, by that time.
+    """The sparse index of the deliveries with a due time, by that time.
 
-    Looking costs as much as what is found: with nothing overdue, a half read unit a partition.
+    A read costs only its results: with nothing overdue, half a read unit for each partition.
     """
 
     partitions = tuple(delivery_items.DUE_KEYS)
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
@@ -41,7 +40,7 @@ class DynamoDBOverdueDeliveries:
         limit: int,
         after: OverdueDelivery | None = None,
     ) -> Page[OverdueDelivery]:
-        """Return up to `limit` that were due from a time on and before another."""
+        """Return up to `limit` deliveries due from `since_ms` and before `before_ms`."""
         query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": _DUE_INDEX,
@@ -68,10 +67,12 @@ class DynamoDBOverdueDeliveries:
 
 
 class DynamoDBOverdueJobs:
-    """The running jobs, by the time when their next step is due: one partition of that index."""
+    """The running jobs by the due time of their next step: one partition of that index.
+
+    `codecs` are the kinds of job that it finds.
+    """
 
     def __init__(self, client: DynamoDBClient, table: str, codecs: Iterable[JobCodec[Any]]) -> None:
-        """Use `table` through a low-level client, and find the kinds of `codecs`."""
         self._client = client
         self._table = table
         self._codecs = {codec.kind: codec for codec in codecs}
@@ -92,7 +93,7 @@ class DynamoDBOverdueJobs:
         found = [
             (item_keys.job_kind(item), item_keys.read_job_ids(item)) for item in answer["Items"]
         ]
-        # A kind of a later version's is left to that, after a rollback.
+        # After a rollback, jobs of kinds that only a later version knows are left for it.
         return [self._codecs[kind].key(ids) for kind, ids in found if kind in self._codecs]
 
 

@@ -1,7 +1,7 @@
 """Conditional writes that recognise themselves.
 
-The SDK sends a request again whose answer was lost. The second is stopped by what the first has
-written. Its caller is to have the answer of the first.
+The SDK sends a request again if its response was lost. The second one fails its condition, because
+the first was applied. Then the caller must get the result of the first.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
     from webhooks.adapters.dynamodb.item_keys import Item
 
 Recognise = Callable[["Item"], "Item | None"]
-"""Given the item that stopped a write: the item to answer with where that write was made before,
-None where it was another's."""
+"""Takes the item that failed a write's condition. Returns the item to use as the write's result if
+an earlier try made that write, None if another writer did."""
 
 
 def sent_again(response: Mapping[str, Any]) -> bool:
-    """Tell whether the SDK had sent a request before the one that this is the response to.
+    """Whether the SDK sent this response's request more than once.
 
-    What was sent before may have been done: its answer was lost, or it was refused.
+    An earlier try may have been applied with its response lost, or it may have been refused.
     """
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
     return bool(metadata.get("RetryAttempts"))
 
 
 def made_before(error: ClientError, recognise: Recognise) -> Item | None:
-    """Return the item to answer with where a write was stopped by itself, else None.
+    """Return the result of an earlier try of a write that failed its condition, else None.
 
-    The write asks for the item that stops it (`ReturnValuesOnConditionCheckFailure`), which costs
-    nothing more. Where the request was sent once it was another's, however alike: of any number of
-    calls in one millisecond one made the change. Sent again, one of two such calls may take the
-    other's for its own. Then both have made it: a notice comes twice rather than never.
+    The write requests the item that fails it (`ReturnValuesOnConditionCheckFailure`) at no extra
+    cost. If the request was sent only once, another call made the change, even if it looks the
+    same: of any number of calls in one millisecond one made it. If it was sent again, one of two
+    such calls may take the other's write for its own. Then both report it: a notice is sent twice
+    rather than never.
     """
     found: Any = error.response.get("Item")
     return recognise(found) if found and sent_again(error.response) else None
@@ -48,9 +49,9 @@ def left(
     absent: Collection[str] = (),
     taken: Mapping[str, Any] | None = None,
 ) -> Recognise:
-    """Recognise a write by the values that it left in its item, and the attributes `absent` since.
+    """Recognise a write by the values that it left in its item, and by attributes now `absent`.
 
-    `taken` are attributes that the write removed, to be answered with as they were.
+    `taken` are attributes that the write removed; the result contains their former values.
     """
 
     def recognise(item: Item) -> Item | None:

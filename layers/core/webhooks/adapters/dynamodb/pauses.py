@@ -27,24 +27,23 @@ _HAS_NO_RECOVERY = "attribute_not_exists(circuit) AND attribute_not_exists(recov
 
 
 class _Update(NamedTuple):
-    """The item that an update found, empty where there was none, and whether it was made."""
+    """The item that an update found, empty if there was none, and whether the update was made."""
 
     item: Any
     made: bool
 
 
 class DynamoDBPauseStore:
-    """Pauses, in conditional updates: of any number of calls at once, one makes each change."""
+    """Pauses, in conditional updates: of any number of parallel calls, one makes each change."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
     def pause(
         self, account_id: str, webhook_id: str, until_ms: int, *, updated_at_ms: int
     ) -> Paused | None:
-        """Write when a pause ends, if it moves later; None where the webhook leads elsewhere."""
+        """Write the end of a pause, if it moves later; None if the webhook's target has changed."""
         update = self._update(
             (account_id, webhook_id),
             f"SET {_NOT_BEFORE} = :until",
@@ -63,7 +62,7 @@ class DynamoDBPauseStore:
         return Paused(webhook_items.read_health(update.item), update.made)
 
     def clear(self, account_id: str, webhook_id: str, known_ms: int) -> None:
-        """Remove a pause that ends no later than the one that the caller knew."""
+        """Remove a pause that ends no later than the pause that the caller knew."""
         self._update(
             (account_id, webhook_id),
             f"REMOVE {_NOT_BEFORE}",
@@ -87,7 +86,7 @@ class DynamoDBPauseStore:
                 **{f":{name}": value for name, value in recovering.items()},
             },
         )
-        # This very call may have written it, where the answer to its first try was lost.
+        # This very call may have written it, if the response to its first try was lost.
         return update.made or update.item.get("recovery_id") == {"S": key.recovery_id}
 
     def _update(
@@ -122,7 +121,7 @@ class DynamoDBPauseStore:
 
 
 def _unpaused(item: item_keys.Item, until_ms: int) -> item_keys.Item | None:
-    """Recognise the write of a pause; the one before it is not known any more, so there is none."""
+    """Recognise the write of a pause; the former pause is lost, so the result has none."""
     if item.get(_NOT_BEFORE) != item_keys.number(until_ms):
         return None
     return {name: value for name, value in item.items() if name != _NOT_BEFORE}

@@ -1,4 +1,4 @@
-"""Probations and trials on DynamoDB: how a webhook that was down is watched on its way back."""
+"""Probations and trials on DynamoDB: how a webhook that was down is judged as it comes back."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _ON_PROBATION = (
 
 
 def taken_down(now_ms: int, *, told_down: bool) -> item_keys.Item:
-    """Return what a success took of a webhook that was told to be down, as far as its caller knew.
+    """Return the attributes that a success removes from a webhook whose owner knows it is down.
 
-    The time stands for the one that is gone.
+    `told_down` is the caller's knowledge; `now_ms` replaces the former time, which is lost.
     """
     return {webhook_items.DOWN: item_keys.number(now_ms)} if told_down else {}
 
 
 class Probations:
-    """The part of the store of health that is about probations."""
+    """The part of the health store for probations and trials."""
 
     _update: Callable[..., Any]
-    """Makes a conditional update; returns the item, None where the condition failed."""
+    """Makes a conditional update; returns the item, None if the condition failed."""
 
     def count_on_probation(
         self, account_id: str, webhook_id: str, tally: Tally, since_ms: int
     ) -> Health | None:
-        """Count attempts in the window of a probation that began at a time, while it goes on."""
+        """Count attempts in the window of the probation that began at `since_ms`, if it runs."""
         counted = self._update(
             account_id,
             webhook_id,
@@ -51,12 +51,12 @@ class Probations:
         return None if counted is None else webhook_items.read_health(counted)
 
     def end_probation(self, account_id: str, webhook_id: str, since_ms: int) -> None:
-        """End the probation that began at a time, unless it has ended."""
+        """End the probation that began at `since_ms`, unless it has ended."""
         values = {":since": item_keys.number(since_ms)}
         self._update(account_id, webhook_id, f"REMOVE {CLEARED_PROBATION}", _ON_PROBATION, values)
 
     def put_on_trial(self, key: RecoveryKey) -> None:
-        """Have a webhook that is down come back by a trial, unless its owner asked for a probe."""
+        """Make a webhook that is down come back by a trial, unless its owner asked for a probe."""
         values = {
             ":id": {"S": key.recovery_id},
             ":open": {"S": Circuit.OPEN.value},
@@ -73,7 +73,7 @@ class Probations:
     def passed(
         self, key: RecoveryKey, now_ms: int, *, proven: bool, told_down: bool = False
     ) -> bool:
-        """Have a webhook that is down drain, by its recovery's judgement."""
+        """Start draining a webhook that is down, by its recovery's decision."""
         cleared = [webhook_items.PROBATION, *webhook_items.WINDOW_ATTRIBUTES]
         if proven:
             cleared += [*webhook_items.FAILURE_ATTRIBUTES, webhook_items.DOWN]

@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 
 
 class DynamoDBRateLimitStore:
-    """A counter for each window beside the deliveries, removed by the time to live."""
+    """A counter for each window in the deliveries' table, removed by the time to live."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
     def consume(self, window: RateLimitWindow, *, limit: int, count: int = 1) -> bool:
-        """Add `count` to a window, in one conditional write; False where that exceeds the limit."""
+        """Add `count` to a window in one conditional write; False if that exceeds the limit."""
         if count > limit:
             return False
-        with unavailable_on_failure("counting what was asked for"):
+        with unavailable_on_failure("counting towards a rate limit"):
             try:
                 self._client.update_item(
                     TableName=self._table,
@@ -48,7 +47,7 @@ class DynamoDBRateLimitStore:
         return True
 
     def add(self, window: RateLimitWindow, count: int) -> int:
-        """Add `count` to a window, in one write; returns its sum with it."""
+        """Add `count` to a window in one write; returns the new sum."""
         with unavailable_on_failure("counting events"):
             answer = self._client.update_item(
                 TableName=self._table,

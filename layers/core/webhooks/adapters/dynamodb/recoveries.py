@@ -1,4 +1,4 @@
-"""Recoveries on DynamoDB: when the next step of each is due, and which ones are overdue."""
+"""Recoveries on DynamoDB: the due time of each one's next step, and the overdue ones."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _RECOVERING_INDEX = "recovering"
 
 
 class Recoveries:
-    """The part of the store of health that is about recoveries."""
+    """The part of the health store for recoveries."""
 
     _client: DynamoDBClient
     _table: str
     _update: Callable[..., Any]
-    """Makes a conditional update; returns the item, None where the condition failed."""
+    """Makes a conditional update; returns the item, None if the condition failed."""
 
     def keep(self, key: RecoveryKey, due_ms: int) -> None:
-        """Note when the next step of a recovery is due, unless another has taken its place."""
+        """Record when the next step of a recovery is due, unless another has replaced it."""
         values = {":due": item_keys.number(due_ms), ":id": {"S": key.recovery_id}}
         self._update_recovery(key, "SET recovery_due_at = :due", values)
 
     def end(
         self, key: RecoveryKey, draining_since_ms: int, *, not_before_ms: int | None = None
     ) -> bool:
-        """End a recovery that drains since this very time, or whose webhook is disabled."""
+        """End a recovery that has drained since exactly this time, or of a disabled webhook."""
         ended = self._update(
             key.account_id,
             key.webhook_id,
@@ -56,7 +56,7 @@ class Recoveries:
         return ended is not None
 
     def replace(self, key: RecoveryKey, new_id: str, due_ms: int) -> bool:
-        """Have another recovery take a recovery's place; True only for the one call that did it."""
+        """Replace a recovery by another; True only for the one call that did it."""
         change = "SET recovery_id = :new, recovery_due_at = :due"
         values = {
             ":id": {"S": key.recovery_id},
@@ -72,7 +72,7 @@ class Recoveries:
         values: item_keys.Item,
         recognise: Recognise | None = None,
     ) -> bool:
-        """Change a recovery, of a deleted webhook too; False where another took its place."""
+        """Change a recovery, also of a deleted webhook; False if another has replaced it."""
         update = (change, "recovery_id = :id", values)
         return any(
             self._update(key.account_id, webhook_id, *update, recognise=recognise) is not None
@@ -80,7 +80,7 @@ class Recoveries:
         )
 
     def forget(self, key: RecoveryKey) -> None:
-        """Take the recovery of a deleted webhook out of the index."""
+        """Remove the recovery of a deleted webhook from the index."""
         self._update(
             key.account_id,
             f"{item_keys.DELETED_WEBHOOKS}{key.webhook_id}",

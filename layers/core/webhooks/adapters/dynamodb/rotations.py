@@ -1,9 +1,9 @@
-"""Rotations of secrets on DynamoDB, none of which reads a secret.
+"""Rotations of secrets on DynamoDB, which never read a secret.
 
-A rotation is one transaction: the webhook's secrets, and the record of its last rotation beside the
-deliveries. The api's role may name a secret only in an expression that names nothing it may read,
-so that no secret can be copied to where it is shown. Therefore what it may read of a rotation, its
-number, its time and the end of its overlap, is in that record.
+A rotation is one transaction: on the webhook's secrets, and on the record of its last rotation in
+the deliveries' table. The API's role may name a secret only in an expression without any readable
+attribute, so that no secret can be copied to an attribute that is shown. Therefore the facts of a
+rotation that the role may read (its number, its time, the end of its overlap) are in that record.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _REMOVE_PREVIOUS = "REMOVE previous_secret, previous_secret_expires_at"
 class _Record(NamedTuple):
     """The last rotation of a webhook: its number, the end of its overlap, its time.
 
-    With `ended_overlap` it ended the overlap of the one before it.
+    `ended_overlap` is true if it ended the overlap of the rotation before it. Times are Unix
+    milliseconds.
     """
 
     number: int
@@ -54,7 +55,11 @@ _NEVER = _Record(0, 0)
 
 
 class SecretRotation:
-    """One rotation of one webhook's secret."""
+    """One rotation of the secret of an account's webhook.
+
+    `tables` are those of webhooks and of deliveries; `owner` is the ids of the account and the
+    webhook. Times are Unix milliseconds.
+    """
 
     def __init__(
         self,
@@ -66,10 +71,6 @@ class SecretRotation:
         previous_until_ms: int,
         now_ms: int,
     ) -> None:
-        """Rotate, in the tables of webhooks and of deliveries, the secret of an account's webhook.
-
-        Times are Unix milliseconds.
-        """
         self._client = client
         self._webhooks_table, self._deliveries_table = tables
         self._key = item_keys.webhook_key(*owner)
@@ -80,7 +81,7 @@ class SecretRotation:
         self._overlaps = previous_until_ms > now_ms
 
     def make(self, *, force: bool, since_ms: int | None = None) -> Rotation | None:
-        """Rotate; None where there is no secret to rotate (see the port)."""
+        """Rotate; None if there is no secret to rotate (see the port)."""
         seen = self._read()
         if since_ms is not None and seen.at_ms >= since_ms:
             return self._made_since(seen)
@@ -100,17 +101,17 @@ class SecretRotation:
         raise OverlapRunningError(until_ms if until_ms > self._now_ms else None)
 
     def _forced(self, seen: _Record) -> Rotation | None:
-        """Rotate whatever there is to end."""
+        """Rotate, and end a running overlap if there is one."""
         if not self._write(seen, force=True):
             return self._made(Rotation(self._until_ms if self._overlaps else None, True))
-        # An earlier send of this write was taken, and its answer lost.
+        # An earlier send of this write was applied, and its response lost.
         made = self._made_before(force=True)
         return made and self._made(made._replace(ended_overlap=True))
 
     def _made_since(self, seen: _Record) -> Rotation | None:
-        """Return the rotation of an earlier try of the call, as it is by now.
+        """Return the rotation of an earlier try of the call, in its present state.
 
-        Another one that was made since the first try is not undone: its secret is in use.
+        If another rotation was made since the first try, it is not undone: its secret is in use.
         """
         if self._holds(_IS_CURRENT):
             until_ms = seen.until_ms if self._lives(seen.until_ms) else None
@@ -120,12 +121,12 @@ class SecretRotation:
         return None
 
     def _write(self, seen: _Record, *, force: bool) -> list[str]:
-        """Rotate in one transaction; returns the reasons where a condition stopped it.
+        """Rotate in one transaction; returns the reasons if a condition stopped it.
 
-        The secret must be another than the new one: an answer may be lost and the write made again,
-        which would take the new secret for the old. Unless forced, no overlap may be running, and
-        no other rotation may have been made since `seen` was read: of rotations at once without an
-        overlap each would end the secret that the one before has answered with.
+        The stored secret must differ from the new one: if a response is lost and the write sent
+        again, the new secret would be taken for the old. Unless forced, no overlap may be running,
+        and no other rotation may have been made since `seen` was read: of parallel rotations
+        without an overlap, each would end the secret that the one before has returned.
         """
         values = {":secret": self._secret}
         expression = f"SET secret = :secret {_REMOVE_PREVIOUS}"
@@ -150,7 +151,7 @@ class SecretRotation:
                 **self._record_key,
                 "rotation": item_keys.number(seen.number + 1),
                 "until": item_keys.number(self._until_ms if self._overlaps else 0),
-                # No two processes' clocks are quite the same.
+                # Two processes' clocks always differ a little.
                 "at": item_keys.number(max(self._now_ms, seen.at_ms)),
                 "ended_overlap": {"BOOL": force},
                 "expires_at": item_keys.number(end_ms // 1000 + _DAY_SECONDS),
@@ -163,9 +164,9 @@ class SecretRotation:
         )
 
     def _made_before(self, *, force: bool) -> Rotation | None:
-        """Return the rotation to this very secret where an earlier try has made it."""
+        """Return the rotation to this very secret if an earlier try has made it."""
         if not self._overlaps:
-            # Where the owner gives the current secret, this is what ends the one before it.
+            # If the owner gives the current secret, this update ends the one before it.
             ends = _IS_CURRENT if force else f"{_IS_CURRENT} AND {_NO_OVERLAP}"
             return Rotation(None) if self._holds(ends, _REMOVE_PREVIOUS) else None
         if not self._holds(_IS_CURRENT):
@@ -174,14 +175,14 @@ class SecretRotation:
         return Rotation(until_ms if self._lives(until_ms) else None)
 
     def _lives(self, until_ms: int) -> bool:
-        """Tell whether the overlap that ends at a time is running: a receiver may have ended it."""
+        """Whether the overlap with this end is running: a receiver's response may have ended it."""
         overlap = f"{_IS_CURRENT} AND previous_secret_expires_at = :until"
         return until_ms > self._now_ms and self._holds(overlap, until_ms=until_ms)
 
     def _holds(self, condition: str, expression: str = _NOTHING, *, until_ms: int = 0) -> bool:
-        """Tell whether a condition on the secrets holds, by an update under it.
+        """Whether a condition on the secrets holds, found out by a conditional update.
 
-        The secret must be among them: an update of an item that is absent makes one.
+        The condition must name the secret: otherwise an update would create an absent item.
         """
         values = {
             ":secret": self._secret,
@@ -218,7 +219,7 @@ class SecretRotation:
         )
 
     def _made(self, rotation: Rotation) -> Rotation:
-        """Note when the webhook was changed, which is no reason to withhold the new secret."""
+        """Record when the webhook was changed; a failure must not withhold the new secret."""
         with suppress(UnavailableError):
             self._update(
                 {
@@ -233,7 +234,7 @@ class SecretRotation:
 
 
 def _unchanged(seen: _Record) -> dict[str, Any]:
-    """Return the condition that the record of the last rotation is the one that was read."""
+    """Return the condition that no rotation was recorded since `seen` was read."""
     if seen is _NEVER:
         return {"ConditionExpression": "attribute_not_exists(delivery_id)"}
     return {

@@ -1,9 +1,9 @@
-"""Powertools' idempotency records, each with the seed of its call from before the call's first act.
+"""Powertools' idempotency records, with the seed of each call, written before the call acts.
 
-Powertools begins anew where a call was killed: it writes over the record, and what the call made is
-forgotten. Here the call that finds such a record goes on with its seed. A record has a holder, the
-try that makes the answer: an SDK's repeat of a write recognises its own, and a try that was slower
-than its time changes no record that another one holds.
+After a call was killed, Powertools starts over: it replaces the record, and the results of the call
+are forgotten. Here the next call that finds such a record continues with its seed. A record has a
+holder, the try that makes the response: an SDK's repeat of a write recognises its own, and a try
+that outlives its time changes no record with another holder.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ _MILLISECONDS = 1000
 
 
 class SeededRecords(DynamoDBPersistenceLayer):
-    """The records of one try of a call, which `of_call` begins."""
+    """The records of one try of a call; `of_call` begins a try."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         super().__init__(table, boto3_client=client)
         self.seed = ""
         self._holder = ""
@@ -52,7 +51,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
     def of_call(self, seed: str, undecided: Callable[[Exception], bool]) -> SeededRecords:
         """Return the records of a call with this seed, unless an earlier try has left another.
 
-        `undecided` tells whether an error leaves it open whether the call was done.
+        `undecided` returns whether the call may have been done despite an error.
         """
         records = copy.copy(self)
         records.seed = seed
@@ -61,7 +60,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
         return records
 
     def _put_record(self, data_record: DataRecord) -> None:
-        """Write a new record, or go on with one whose try has ended without an answer."""
+        """Write a new record, or continue one whose try has ended without a response."""
         item: dict[str, Any] = {
             **self._get_key(data_record.idempotency_key),
             self.expiry_attr: {"N": str(data_record.expiry_timestamp)},
@@ -74,7 +73,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
         found = self._refused(
             self.client.put_item,
             Item=item,
-            # DynamoDB removes what has expired within some days.
+            # DynamoDB removes expired items within some days.
             ConditionExpression="attribute_not_exists(#id) OR #expiry < :now",
             ExpressionAttributeNames={"#id": self.key_attr, "#expiry": self.expiry_attr},
             ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
@@ -82,7 +81,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
         if found is None:
             return
         stored = self._read(found)
-        # Of a call that was left too: it may have made what its own body says.
+        # Also for an abandoned call: it may have created what its own body requested.
         self._validate_payload(data_payload=data_record, stored_data_record=stored)
         if self._left(stored):
             self._take_over(data_record, found)
@@ -91,18 +90,18 @@ class SeededRecords(DynamoDBPersistenceLayer):
 
     def _read(self, item: Mapping[str, Any]) -> DataRecord:
         if not item:
-            raise IdempotencyInconsistentStateError("the record went as it was looked at")
+            raise IdempotencyInconsistentStateError("the record was removed while it was read")
         return self._item_to_data_record(dict(item))
 
     def _left(self, stored: DataRecord) -> bool:
-        """Tell whether a record's try has ended without an answer."""
+        """Whether a record's try has ended without a response."""
         until_ms = stored.in_progress_expiry_timestamp
         ended = until_ms is not None and until_ms < time.time() * _MILLISECONDS
         return stored.status == _IN_PROGRESS and ended
 
     def _take_over(self, data_record: DataRecord, found: Mapping[str, Any]) -> None:
-        """Become the holder of a record that was left, and go on with its seed."""
-        # One that the version before this one has left has neither seed nor holder.
+        """Become the holder of an abandoned record, and continue with its seed."""
+        # A record of the previous version has neither seed nor holder.
         before = found.get(HOLDER)
         values: dict[str, Any] = {
             ":mine": {"S": self._holder},
@@ -125,7 +124,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
             ExpressionAttributeValues=values,
         )
         if changed is not None:
-            # Another call was faster: it makes the answer, or has made it.
+            # Another call was faster: it makes the response, or has made it.
             stored = self._read(changed)
             self._validate_payload(data_payload=data_record, stored_data_record=stored)
             raise IdempotencyItemAlreadyExistsError(old_data_record=stored)
@@ -133,7 +132,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
         self.seed = values[":seed"]["S"]
 
     def _update_record(self, data_record: DataRecord) -> None:
-        """Keep the answer. The seed goes: what it was for is in the answer, or in its place."""
+        """Store the response, and remove the seed, which is no longer needed."""
         self.client.update_item(
             TableName=self.table_name,
             Key=self._get_key(data_record.idempotency_key),
@@ -156,9 +155,9 @@ class SeededRecords(DynamoDBPersistenceLayer):
         )
 
     def delete_record(self, data: dict[str, Any], exception: Exception) -> None:
-        """Forget a call that was refused; leave one that may have been done to its next try.
+        """Delete the record of a refused call; keep an undecided one for its next try.
 
-        What an earlier try may have done stays undecided though this one was refused.
+        If an earlier try may have done the call, it stays undecided although this try was refused.
         """
         key = self._get_key(str(self._get_hashed_idempotency_key(data=data)))
         mine: dict[str, Any] = {":mine": {"S": self._holder}}
@@ -180,10 +179,10 @@ class SeededRecords(DynamoDBPersistenceLayer):
         )
 
     def _refused(self, write: Callable[..., Any], **request: Any) -> Mapping[str, Any] | None:
-        """Make a write; return the item as it is where its condition stopped it, else None.
+        """Make a write; return the present item if its condition failed, else None.
 
-        None also where that item is held by this try: an earlier send of the write was taken, and
-        its answer was lost.
+        None also if this try holds that item: an earlier send of the write was applied, and its
+        response was lost.
         """
         try:
             write(

@@ -1,4 +1,4 @@
-"""The table of whose the mail of SES's configuration sets and tenants is, on DynamoDB."""
+"""The assignment of SES's configuration sets and tenants to accounts, on DynamoDB."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class DynamoDBSesAccountStore:
     """
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use `table` through a low-level client."""
         self._client = client
         self._table = table
 
@@ -35,7 +34,7 @@ class DynamoDBSesAccountStore:
         }
         found: dict[str, dict[str, str]] = {kind: {} for kind in SourceKind}
         while True:
-            with unavailable_on_failure("reading whose the mail of SES is"):
+            with unavailable_on_failure("reading the accounts of SES mail"):
                 answer = self._client.query(**query)
             for item in answer["Items"]:
                 kind, _, name = item["webhook_id"]["S"].partition("#")
@@ -46,18 +45,18 @@ class DynamoDBSesAccountStore:
         return SesAccounts(found[SourceKind.CONFIGURATION_SET], default, found[SourceKind.TENANT])
 
     def put(self, kind: SourceKind, name: str, account_id: str) -> None:
-        """Give the mail of a configuration set or of a tenant to an account."""
+        """Assign the mail of a configuration set or of a tenant to an account."""
         item = {**item_keys.ses_account_key(kind, name), _ACCOUNT: {"S": account_id}}
-        with unavailable_on_failure("storing whose the mail of SES is"):
+        with unavailable_on_failure("storing an account of SES mail"):
             self._client.put_item(TableName=self._table, Item=item)
 
     def delete(self, kind: SourceKind, name: str) -> bool:
-        """Take an entry away; False where there was none."""
-        with unavailable_on_failure("removing whose the mail of SES is"):
+        """Remove an assignment; False if there was none."""
+        with unavailable_on_failure("removing an account of SES mail"):
             answer = self._client.delete_item(
                 TableName=self._table,
                 Key=item_keys.ses_account_key(kind, name),
                 ReturnValues="ALL_OLD",
             )
-        # Sent again it finds none, and says so though this very call removed it.
+        # A repeated request finds no item although its first send removed it.
         return bool(answer.get("Attributes")) or sent_again(answer)

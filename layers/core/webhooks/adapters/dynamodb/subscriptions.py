@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MOST_PAGES = 2
-"""Pages of 1 MB: 260 read units and, eventually consistent, 130. No account of fewer than 120
-webhooks takes more, and none of the usual ones of fewer than 3,000."""
+"""Pages of 1 MB: 260 read units for the first and, eventually consistent, 130 for the second. An
+account exceeds them with 120 of the largest webhooks, or 3,000 of the usual ones."""
 
 
 class DynamoDBSubscriptions:
-    """What is read of webhooks to tell which of them an event goes to: nothing secret."""
+    """The subscriptions of webhooks, to find an event's webhooks without reading any secret."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        """Use the webhooks' table through a low-level client."""
         self._client = client
         self._table = table
 
@@ -50,5 +49,5 @@ class DynamoDBSubscriptions:
 
 
 def _types(item: Any) -> list[str]:
-    """Read what can be read: by now the events are accepted."""
+    """Return the readable types; the events are accepted by now, so others are skipped."""
     return [each["S"] for each in item.get("events", {}).get("L", ()) if "S" in each]

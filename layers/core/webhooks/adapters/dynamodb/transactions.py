@@ -21,9 +21,9 @@ _CONFLICT_PAUSE_SECONDS = 0.02
 
 
 def transact(client: DynamoDBClient, writes: list[Any], operation: str) -> list[str]:
-    """Write all or nothing; returns each write's reason where a condition stopped them.
+    """Write all or nothing; returns each write's reason if a condition stopped them.
 
-    Another transaction on the same item is a conflict, which the SDK does not try again for us.
+    Another transaction on the same item is a conflict, which the SDK does not retry for us.
     """
     for attempt in range(1, _TRIES + 1):
         with unavailable_on_failure(operation):

@@ -1,4 +1,4 @@
-"""The way through all of an account's webhooks, deleted ones too, on DynamoDB."""
+"""Lists all of an account's webhooks on DynamoDB, deleted ones too."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _NEXT = " "
-"""An id with this behind it sorts after that id, and before every other: all are equally long."""
+"""An id with this suffix sorts after that id, and before every other: all have the same length."""
 
 _DELETED_AT_ONCE = 1000
 _DELETED_PAGES = 10
-"""Ids of deleted webhooks past their time to live are passed over in so many queries at most."""
+"""At most this many queries skip ids of deleted webhooks past their time to live."""
 
 
 class DynamoDBWebhookIds:
-    """An account's webhooks, and those that were deleted within the retention, by id."""
+    """An account's webhooks, and those deleted within the retention, by id.
+
+    `clock` returns Unix seconds.
+    """
 
     def __init__(
         self,
@@ -32,16 +35,15 @@ class DynamoDBWebhookIds:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use the tables through a low-level client; `clock` gives Unix seconds."""
         self._client = client
         self._table = table
         self._deliveries_table = deliveries_table
         self._clock = clock
 
     def next(self, account_id: str, after: str | None) -> str | None:
-        """Return the first webhook's id after another, None at the end."""
+        """Return the id of the next webhook after another, None at the end."""
         first = _NEXT if after is None else after + _NEXT
-        # In this order: one that is deleted in between has left its id by then.
+        # In this order: a webhook that is deleted in between has left its id by then.
         living = self._living(account_id, first)
         return min(filter(None, (living, self._deleted(account_id, first))), default=None)
 
@@ -53,7 +55,8 @@ class DynamoDBWebhookIds:
     def _deleted(self, account_id: str, first: str) -> str | None:
         """Return the first deleted webhook within its time to live, which DynamoDB enforces late.
 
-        Its deliveries are past theirs too. After too many of these the last one is returned.
+        Deliveries of a webhook past it are expired too. After too many of these, the last one is
+        returned.
         """
         owner = item_keys.deleted_webhook_key(account_id, first)["owner"]["S"]
         request = _range(self._deliveries_table, "owner", owner, "delivery_id", first)

@@ -1,4 +1,4 @@
-"""A webhook as an item of its table, its secrets and its health with it."""
+"""A webhook as an item of its table, with its secrets and its health."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ RECOVERING = "yes"
 """The one partition of the sparse index of webhooks that have a recovery: they are few."""
 
 FAILURE_ATTRIBUTES = ("failures", "failing_since", "warned_at")
-"""What a success clears of a webhook's health, and so does an owner who enables it."""
+"""The attributes of a webhook's health that a success clears, as does its owner by enabling it."""
 
 DOWN = "down_since"
-"""What only a success clears: the failures that a webhook was told to be down for."""
+"""When the failures began that the owner was notified of; only a success clears it."""
 
 WINDOW_ATTRIBUTES = ("window_since", "window_failed", "window_taken")
-"""The attempts of a minute most of which fail."""
+"""The attempts of a minute in which most of them fail."""
 
 PROBATION = "probation"
-"""Whether one success had new events sent again, and the attempts after it are to tell more."""
+"""Present while a webhook gets new events after one success, and further attempts judge it."""
 
 TARGET_CHANGED = "target_changed_at"
-"""When what a request depends on last changed: the url, headers, or whether it is
-enabled. What failed before says nothing about the webhook as it is; a new description does not
+"""When a field that requests depend on last changed: the url, the headers, or whether the webhook
+is enabled. Failures from before that say nothing about the webhook; a new description does not
 matter."""
 
 UNCHANGED = (
     f"attribute_exists(webhook_id) AND (attribute_not_exists({TARGET_CHANGED})"
     f" OR {TARGET_CHANGED} <= :updated_at)"
 )
-"""Condition that a webhook leads where it did when it was read with `:updated_at`: whoever read it
-saw every change up to that."""
+"""The condition that a webhook's target is unchanged since it was read with `:updated_at`; that
+reading included every change up to that time."""
 
 NOT_BEFORE = "not_before"
-"""When the pause ends that the receiver asked for (`Retry-After`)."""
+"""The end of the pause that the receiver asked for (`Retry-After`)."""
 
 ASKED = "asked_at"
 """When its owner last enabled a webhook, or asked for a probe."""
@@ -61,7 +61,7 @@ RECOVERY_ATTRIBUTES = (
     "recovery_due_at",
     "recovering",
 )
-"""What the end of a recovery clears."""
+"""The attributes that the end of a recovery clears."""
 
 REFUSALS = "secret_refusals"
 """How often in an overlap a receiver refused both secrets."""
@@ -79,7 +79,7 @@ _ENCODERS: dict[Kind, Callable[[Any], dict[str, Any]]] = {
     Kind.FLAG: lambda flag: {"BOOL": flag},
     Kind.TIME: number,
     Kind.HEADERS: lambda texts: {"M": {name: {"S": text} for name, text in texts.items()}},
-    # As one text, since a map's parts come back in any order.
+    # As one text, since DynamoDB does not keep the order of a map.
     Kind.PAIRS: lambda texts: {"S": json.dumps(texts, ensure_ascii=False, separators=(",", ":"))},
 }
 _DECODERS: dict[Kind, Callable[[Any], Any]] = {
@@ -94,7 +94,7 @@ _DECODERS: dict[Kind, Callable[[Any], Any]] = {
 
 
 class _Codec(NamedTuple):
-    """How a field goes into its attribute and comes back."""
+    """The conversion of a field to its attribute and back."""
 
     field: Field
     name: str
@@ -103,7 +103,7 @@ class _Codec(NamedTuple):
     decode: Callable[[Any], Any]
 
 
-# A secret is read by `read_secrets`, the health by `read_health`.
+# `read_secrets` reads secrets, and `read_health` the health.
 _CODECS = [
     _Codec(
         field, field.python_name, field.attributes[0], _ENCODERS[field.kind], _DECODERS[field.kind]
@@ -111,7 +111,7 @@ _CODECS = [
     for field in FIELDS
     if field.kind in _DECODERS
 ]
-# Taken apart once: items are read for every event.
+# Prepared once: items are read for every event.
 _ALWAYS = [(each.name, each.attribute, each.decode) for each in _CODECS if each.field.required]
 _SOMETIMES = [
     (each.name, each.attribute, each.decode) for each in _CODECS if not each.field.required
@@ -119,7 +119,7 @@ _SOMETIMES = [
 
 
 def webhook_item(webhook: Webhook, secret: str) -> Item:
-    """Return a new webhook as an item; a field that is empty is left out."""
+    """Return a new webhook as an item, without its empty optional fields."""
     item: Item = webhook_key(webhook.account_id, webhook.id) | {"secret": {"S": secret}}
     for codec in _CODECS:
         value = getattr(webhook, codec.name)
@@ -138,7 +138,7 @@ def read_webhook(item: Mapping[str, Any]) -> Webhook:
 
 
 def read_health(item: Mapping[str, Any]) -> Health:
-    """Return the health of a webhook's item; one without a line of it is healthy."""
+    """Return the health of a webhook's item; an item without health attributes is healthy."""
     if _HEALTH_ATTRIBUTES.isdisjoint(item):
         return CLEAN
     return Health(
@@ -158,14 +158,14 @@ def read_health(item: Mapping[str, Any]) -> Health:
 
 
 def _window(item: Mapping[str, Any]) -> Window | None:
-    # The role of the api reads none of these.
+    # The API's role reads none of these.
     if "window_since" not in item:
         return None
     return Window(*[int(item[name]["N"]) for name in WINDOW_ATTRIBUTES])
 
 
 def asked(recovery_id: str, now_ms: int) -> Item:
-    """Return the attributes of a webhook whose owner has a recovery begin now, with a probe."""
+    """Return the attributes of a webhook whose owner starts a recovery now, with a probe."""
     return {
         "circuit": {"S": Circuit.OPEN.value},
         "comeback": {"S": Comeback.SLOW.value},
@@ -175,7 +175,7 @@ def asked(recovery_id: str, now_ms: int) -> Item:
 
 
 def recovering(recovery_id: str, due_ms: int) -> Item:
-    """Return the attributes of a webhook that has a recovery: those of the sparse index too."""
+    """Return the attributes of a webhook with a recovery, including those of the sparse index."""
     return {
         "recovery_id": {"S": recovery_id},
         "recovery_due_at": number(due_ms),
@@ -184,7 +184,7 @@ def recovering(recovery_id: str, due_ms: int) -> Item:
 
 
 def read_secrets(item: Mapping[str, Any]) -> Secrets:
-    """Return the secrets of a webhook's item."""
+    """Return the secrets of a webhook's item, as far as the item shows them."""
     return Secrets(
         current=item.get("secret", {}).get("S"),
         previous=item.get("previous_secret", {}).get("S"),
@@ -194,7 +194,7 @@ def read_secrets(item: Mapping[str, Any]) -> Secrets:
 
 
 def _refusals(item: Mapping[str, Any]) -> Refusals | None:
-    """Return the refusals of both secrets, None where they are of another overlap than this."""
+    """Return the refusals of both secrets, None if they belong to another overlap."""
     value = item[REFUSALS]["M"]
     if value["until"] != item.get("previous_secret_expires_at"):
         return None
@@ -202,14 +202,14 @@ def _refusals(item: Mapping[str, Any]) -> Refusals | None:
 
 
 def refusals_value(secrets: Secrets, now_ms: int) -> dict[str, Any]:
-    """Return one refusal more than `secrets` has; it names its overlap by the end of that."""
+    """Return one refusal more than `secrets` has; the end of its overlap identifies the overlap."""
     count = secrets.refusals.times + 1 if secrets.refusals else 1
     until = number(secrets.previous_expires_at_ms)
     return {"M": {"until": until, "count": number(count), "at": number(now_ms)}}
 
 
 def changed_attributes(changes: WebhookChanges) -> Item:
-    """Return the attributes to which an owner gives another value."""
+    """Return the attributes that an owner sets to another value."""
     return {
         codec.attribute: codec.encode(changes[codec.name])
         for codec in _CODECS
@@ -227,7 +227,7 @@ def cleared_attributes(changes: WebhookChanges) -> list[str]:
 
 
 def changes_target(changes: WebhookChanges) -> bool:
-    """Tell whether what failed before says nothing about the webhook as it then is."""
+    """Whether earlier failures say nothing about the webhook after these changes."""
     return not {"url", "headers", "active"}.isdisjoint(changes)
 
 
@@ -240,6 +240,6 @@ def _time(item: Mapping[str, Any], name: str) -> int | None:
 
 
 def was_down(item: Mapping[str, Any]) -> bool:
-    """Tell whether an open circuit was told of: not one that waits for its owner's first probe."""
+    """Whether the owner was notified of an open circuit: not if it awaits the owner's probe."""
     enabled = item.get("comeback", {}).get("S") == Comeback.SLOW
     return DOWN in item or not enabled

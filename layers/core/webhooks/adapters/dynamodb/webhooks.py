@@ -1,4 +1,4 @@
-"""The store of webhooks on DynamoDB, as their owners see them."""
+"""The store of webhooks on DynamoDB, for their owners."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN_ATTRIBUTES = (
     "account_id",
     *(attribute for field in READABLE for attribute in field.attributes),
 )
-"""What the api's role may read of a webhook: every attribute but the secrets."""
+"""The attributes of a webhook that the API's role may read: all except the secrets."""
 
 _NAMES = {f"#{name}": name for name in SHOWN_ATTRIBUTES}
 _PROJECTION = ", ".join(_NAMES)
@@ -35,21 +35,21 @@ _PROJECTION = ", ".join(_NAMES)
 _EXISTS = "attribute_exists(webhook_id)"
 
 _TRIES = 5
-"""How often a webhook is read again whose external id another call has changed meanwhile."""
+"""Times that a webhook is read again if another call changed its external id meanwhile."""
 
 _OVERLAP_ATTRIBUTES = "previous_secret, previous_secret_expires_at"
 
 _DAY_SECONDS = 86_400
 _UNDER_WAY_DAYS = 15
-"""How much later than its webhook's deletion a delivery may be heard of last, and be kept from then
-on: a message may be on the queue for 14 days, and an attempt be due in one."""
+"""How long after its webhook's deletion a delivery's last activity may be, from which its retention
+counts: a message may be on the queue for 14 days, and an attempt be due in one."""
 
 
 class DynamoDBWebhookStore:
-    """Webhooks as their owners see them. Every read names its attributes, never a secret.
+    """Webhooks for their owners. Every read names its attributes, never a secret.
 
-    One that is deleted leaves its id beside its deliveries, for as long as there may be any: so
-    that an erasure finds them.
+    A deleted webhook leaves its id in the table of deliveries for as long as it may have any, so
+    that an erasure finds them. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -61,7 +61,6 @@ class DynamoDBWebhookStore:
         retention_days: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use the tables through a low-level client; `clock` gives Unix seconds."""
         self._client = client
         self._table = table
         self._deliveries_table = deliveries_table
@@ -69,9 +68,9 @@ class DynamoDBWebhookStore:
         self._clock = clock
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
-        """Add a webhook, count it and hold its external id, in one transaction.
+        """Add a webhook, count it and reserve its external id, in one transaction.
 
-        So the limit is exact, and so is that no two webhooks have one external id.
+        Therefore the limit is exact, and no two webhooks have one external id.
         """
         absent = "attribute_not_exists(webhook_id)"
         below_limit = "attribute_not_exists(webhook_count) OR webhook_count < :limit"
@@ -96,11 +95,11 @@ class DynamoDBWebhookStore:
                 self.create(webhook, secret, limit=limit)
                 return
             raise ExternalIdTakenError
-        msg = f"the account has {limit} webhooks, as many as it may: delete one first"
+        msg = f"the account has its maximum of {limit} webhooks: delete one first"
         raise LimitReachedError(msg)
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
-        """Return one webhook, None where this account has none of that id."""
+        """Return one webhook, None if this account has none with that id."""
         with unavailable_on_failure("reading a webhook"):
             answer = self._client.get_item(
                 TableName=self._table,
@@ -113,10 +112,10 @@ class DynamoDBWebhookStore:
         return webhook_items.read_webhook(item) if item else None
 
     def find(self, account_id: str, external_id: str) -> Webhook | None:
-        """Return the webhook of the account that has this external id, None where none has it."""
+        """Return the account's webhook with this external id, None if there is none."""
         webhook_id = external_ids.find(self._client, self._table, account_id, external_id)
         webhook = self.get(account_id, webhook_id) if webhook_id else None
-        # It may have been given another in between.
+        # The webhook may have been given another external id in between.
         return webhook if webhook is not None and webhook.external_id == external_id else None
 
     def page(self, account_id: str, limit: int, before: str | None = None) -> Page[Webhook]:
@@ -137,12 +136,12 @@ class DynamoDBWebhookStore:
             )
         webhooks = [webhook_items.read_webhook(item) for item in answer["Items"]]
         page = webhooks[:limit]
-        # A query stops at a megabyte too, before the page is full.
+        # A query also stops at a megabyte, before the page is full.
         more = len(webhooks) > limit or "LastEvaluatedKey" in answer
         return Page(page, page[-1].id if more else None)
 
     def newest_urls(self, account_id: str, *, consistent: bool = True) -> Mapping[str, str]:
-        """Return urls by webhook id: one query, 260 read units at most, eventually half of that."""
+        """Return urls by id with one query: at most 260 read units, half if not `consistent`."""
         with unavailable_on_failure("reading the webhooks' urls"):
             answer = self._client.query(
                 TableName=self._table,
@@ -166,7 +165,7 @@ class DynamoDBWebhookStore:
         now_ms: int,
         recovery_id: str | None = None,
     ) -> Webhook | None:
-        """Change what `changes` names, and read the webhook again; None where it is absent.
+        """Apply `changes`, and read the webhook again; None if it is absent.
 
         Enabling a webhook clears `disabled_reason`. With a `recovery_id` its health begins anew.
         Raises ExternalIdTakenError.
@@ -196,9 +195,9 @@ class DynamoDBWebhookStore:
     def _move(
         self, account_id: str, webhook_id: str, external_id: str, update: dict[str, Any]
     ) -> bool:
-        """Make an update that gives a webhook another external id; False where it is absent.
+        """Make an update that gives a webhook another external id; False if it is absent.
 
-        The new one is held and the old one freed in the same transaction.
+        The same transaction reserves the new id and frees the old one.
         """
         for _ in range(_TRIES):
             webhook = self.get(account_id, webhook_id)
@@ -223,14 +222,15 @@ class DynamoDBWebhookStore:
     def ask(
         self, account_id: str, webhook_id: str, recovery_id: str, now_ms: int, *, before_ms: int
     ) -> bool:
-        """Have another recovery probe a webhook that is down or has a pause, which ends.
+        """Give a webhook that is down or paused a new recovery, which probes it.
 
-        In one conditional write, whose own recovery is no reason not to make it again.
+        One conditional write ends the pause too. A repeat succeeds if the webhook already has this
+        recovery.
         """
         cleared = (*webhook_items.FAILURE_ATTRIBUTES, *webhook_items.WINDOW_ATTRIBUTES)
         forgotten = (*cleared, "draining_since", webhook_items.NOT_BEFORE)
         values = webhook_items.asked(recovery_id, now_ms)
-        # One on trial stays so.
+        # A webhook on trial stays on trial.
         assigned = [f"#{name} = :{name}" for name in values if name != "comeback"]
         assigned.append("#comeback = if_not_exists(#comeback, :comeback)")
         expression = f"SET {', '.join(assigned)} REMOVE #{', #'.join(forgotten)}"
@@ -259,7 +259,7 @@ class DynamoDBWebhookStore:
         force: bool = False,
         since_ms: int | None = None,
     ) -> Rotation | None:
-        """Move the secret aside and write the new one, inside one expression that reads neither."""
+        """Store the new secret and keep the old one, in one expression that reads neither."""
         rotation = SecretRotation(
             self._client,
             (self._table, self._deliveries_table),
@@ -271,9 +271,9 @@ class DynamoDBWebhookStore:
         return rotation.make(force=force, since_ms=since_ms)
 
     def restore_secret(self, account_id: str, webhook_id: str, secret: str) -> bool:
-        """Give a webhook whose secret went missing a new one."""
+        """Give a webhook whose record has no secret a new one."""
         expression = f"SET #secret = :secret REMOVE {_OVERLAP_ATTRIBUTES}"
-        # Or this very one: the answer to the first may have been lost.
+        # Or exactly this secret: the response to the first try may have been lost.
         is_none = "attribute_not_exists(#secret)"
         is_made = "#secret = :secret AND attribute_not_exists(previous_secret)"
         has_none = f"attribute_exists(webhook_id) AND ({is_none} OR {is_made})"
@@ -302,16 +302,16 @@ class DynamoDBWebhookStore:
         }
 
     def _update(self, update: dict[str, Any]) -> bool:
-        """Make an update; False where its condition does not hold."""
+        """Make an update; False if its condition does not hold."""
         return update_if(self._client, update, "changing a webhook")
 
     def delete(
         self, account_id: str, webhook_id: str, *, unstarted: UnstartedRecovery | None = None
     ) -> bool:
-        """Remove a webhook, count it off, free its external id and keep its own.
+        """Remove a webhook, lower its account's count, free its external id and keep its own.
 
-        All in one transaction, and with it the recovery that could not be started, where the sweep
-        looks for what is overdue.
+        One transaction does all of it. It also adds a recovery that could not be started to the
+        index of overdue ones, for the sweep.
         """
         for _ in range(_TRIES):
             webhook = self.get(account_id, webhook_id)
@@ -383,7 +383,7 @@ class DynamoDBWebhookStore:
 
 
 def _still_named(write: Mapping[str, Any], external_id: str) -> dict[str, Any]:
-    """Return the condition of a write with one more: the webhook has this external id, or none."""
+    """Extend a write's condition: the webhook must have this external id, or none."""
     condition = write["ConditionExpression"]
     if not external_id:
         return {"ConditionExpression": f"{condition} AND attribute_not_exists(external_id)"}

@@ -1,7 +1,7 @@
-"""The HTTP client's inside: connections that only a `Dialer` opens, and when they are used again.
+"""The HTTP client's connections: opened only by a `Dialer`, and reused only if clean.
 
-`requests` and `urllib3` do the HTTP; what is changed here is where connections lead and which of
-them are pooled.
+`requests` and `urllib3` do the HTTP; this module changes where connections lead and which of them
+are pooled.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 MAX_POOLS = 32
 MAX_IDLE_CONNECTIONS_PER_POOL = 10
 MAX_CONNECTION_AGE_SECONDS = 60.0
-"""After this long the name is looked up again: a receiver that moved is followed."""
+"""After this long the name is looked up again, to follow a receiver that moved."""
 
 SECONDS_TO_READ = 0.2
-"""Left of an attempt when a receiver takes no more of the request: its response may be there."""
+"""Time kept for the response when a receiver stops reading the request: it may have responded."""
 
 _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-"""How TLS says that the connection below it ended, which is no failure of TLS."""
+"""TLS errors for the end of the connection below, which is no failure of TLS."""
 
 
 def new_ssl_context() -> ssl.SSLContext:
-    """Return a context that trusts certifi's authorities and heeds no environment variable.
+    """Return a context that trusts certifi's authorities and ignores environment variables.
 
     `ssl.create_default_context` would write keys to the file that SSLKEYLOGFILE names.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # As browsers do (RFC 9525, section 6.3): a common name may be anybody's label.
+    # As in browsers (RFC 9525, section 6.3): a common name may be any label.
     context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
     context.load_verify_locations(certifi.where())
@@ -59,17 +59,19 @@ def new_ssl_context() -> ssl.SSLContext:
 
 
 class ConnectionContext:
-    """What the connections of one sender share: dialer, TLS context, each thread's request."""
+    """The state shared by one sender's connections: dialer, TLS context, each thread's request.
+
+    If `ssl_context` is None, the first connection that needs one makes it.
+    """
 
     def __init__(self, dialer: Dialer, ssl_context: ssl.SSLContext | None) -> None:
-        """Without a context, one is made when the first connection needs it."""
         self._dialer = dialer
         self._ssl_context = ssl_context
         self._lock = threading.Lock()
         self._current = threading.local()
 
     def begin(self, target: Target, watch: Watch) -> None:
-        """Take these as those of the request that this thread is about to make."""
+        """Set the target and the watch of the request that this thread is about to make."""
         self._current.target = target
         self._current.watch = watch
 
@@ -99,19 +101,19 @@ class ConnectionContext:
 
 
 def _acknowledge(connection: socket.socket) -> None:
-    """Tell the receiver at once what has come from it, rather than after 40 milliseconds.
+    """Acknowledge the receiver's data at once, rather than after 40 milliseconds.
 
-    TLS 1.3 sends tickets first. Where Nagle's algorithm is on, an early response waits until they
-    are acknowledged, and is lost when the receiver closes before that.
+    TLS 1.3 sends tickets first. With Nagle's algorithm, an early response waits until they are
+    acknowledged, and is lost if the receiver closes before that.
     """
     if sys.platform == "linux":
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 class GuardedConnection(HTTPConnection):
-    """A connection that its guard's dialer opens. `clean` lets it be used again.
+    """A connection that its guard's dialer opens. It is reused only if it is `clean`.
 
-    `cut_short` tells that the receiver did not take the whole request.
+    `cut_short` is true if the receiver did not read the whole request.
     """
 
     guard: ConnectionContext
@@ -121,14 +123,13 @@ class GuardedConnection(HTTPConnection):
     opened_at = 0.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Open nothing yet."""
         super().__init__(*args, **options)
         self._pieces: list[bytes] = []
 
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, method: str | None = None
     ) -> BoundedResponse:
-        """Make http.client read a bounded response, and keep hold of it."""
+        """Make http.client read a bounded response, and keep a reference to it."""
         self.response = BoundedResponse(sock, method)
         return self.response
 
@@ -137,7 +138,7 @@ class GuardedConnection(HTTPConnection):
         return self.guard.dial(self.host, self.port)
 
     def forget_response(self) -> None:
-        """Get ready for the next request."""
+        """Reset the state for the next request."""
         self.response = None
         self.clean = False
         self.cut_short = False
@@ -145,10 +146,10 @@ class GuardedConnection(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request, head and body in one piece: fewer packets, fewer calls.
 
-        Raises BrokenPipeError where the receiver does not take all of it. It may have responded
-        before it closed, and urllib3 goes on to read after that error alone: of a connection that
-        was closed with something unread, each version of Python and OpenSSL tells in a way of its
-        own.
+        Raises BrokenPipeError if the receiver does not read all of it. It may have responded before
+        it closed, and BrokenPipeError is the only error after which urllib3 still reads the
+        response. Different versions of Python and OpenSSL raise different errors for a connection
+        that was closed with unread data.
         """
         self._pieces.clear()
         super().request(*args, **options)
@@ -165,10 +166,10 @@ class GuardedConnection(HTTPConnection):
         _acknowledge(self.sock)
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        """Begin the request with its target's very path and query.
+        """Begin the request with its target's exact path and query.
 
-        What comes this way has been through urllib3, which normalises it: `%2f` becomes `%2F`, and
-        a receiver may sign, route or compare what was registered (RFC 3986, section 6.2.2.1).
+        urllib3 has normalised the `url` given here: `%2f` became `%2F`. A receiver may sign, route
+        or compare the registered text (RFC 3986, section 6.2.2.1).
         """
         super().putrequest(method, self.guard.target.path_and_query, *args, **options)
 
@@ -177,14 +178,14 @@ class GuardedConnection(HTTPConnection):
         self._pieces.append(data)
 
     def getresponse(self) -> Any:
-        """Read the response's head; raises ConnectionError where the connection ends before it."""
+        """Read the response's head; ConnectionError if the connection ends before it."""
         try:
             return super().getresponse()
         except _ENDED as error:
             raise ConnectionResetError from error
 
     def take_body(self, max_bytes: int) -> bytes:
-        """Read the body's beginning, close the response, and settle whether another may follow."""
+        """Read the body's beginning, close the response, and decide if the connection is clean."""
         response = self.response
         if response is None:
             return b""
@@ -198,7 +199,7 @@ class GuardedConnection(HTTPConnection):
 
 class _GuardedTlsConnection(GuardedConnection, HTTPSConnection):
     def connect(self) -> None:
-        # The name, not the number, is what the certificate is checked against.
+        # The certificate is checked against the name, not the address.
         connection = self._new_conn()
         try:
             self.sock = self.guard.ssl_context.wrap_socket(connection, server_hostname=self.host)
@@ -227,7 +228,7 @@ class _GuardedPool(HTTPConnectionPool):
         return connection
 
     def _put_conn(self, conn: Any) -> None:
-        # urllib3 would pool whatever is not closed: a 101, a half-read body, two responses at once.
+        # urllib3 would pool any open connection: after a 101, a half-read body, two responses.
         if conn is not None and not conn.clean:
             conn.close()
         super()._put_conn(conn)
@@ -239,14 +240,14 @@ class _GuardedPool(HTTPConnectionPool):
         try:
             self._guard.watch.hold(conn.sock)
         except OSError as error:
-            raise UnavailableError("no descriptor is left to watch a request with") from error
+            raise UnavailableError("this process has no descriptor left for a request") from error
         try:
             return super()._make_request(conn, *args, **options)
         except (OSError, HTTPException) as error:
             began = conn.response is not None and conn.response.began
             if began or isinstance(error, TimeoutError):
                 raise
-        # The receiver closed its end while the connection lay idle: once more, on a new one.
+        # The receiver closed its end while the connection was idle: try once on a new connection.
         conn.close()
         conn.forget_response()
         return super()._make_request(conn, *args, **options)
@@ -257,10 +258,12 @@ class _GuardedTlsPool(_GuardedPool, HTTPSConnectionPool):
 
 
 class Post(PreparedRequest):
-    """A POST to a target, prepared by hand: these very bytes, and no header but these."""
+    """A POST to a target, prepared here: exactly these bytes, and no header but these.
+
+    `Accept-Encoding` keeps the response readable; `Content-Length` frames the body.
+    """
 
     def __init__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> None:
-        """Add to the headers only what frames the body and keeps the response readable."""
         super().__init__()
         self.method = "POST"
         self.target = target
@@ -272,14 +275,13 @@ class Post(PreparedRequest):
 
 
 class GuardedAdapter(HTTPAdapter):
-    """The transport, to be used without a `Session`.
+    """The transport, used without a `Session`.
 
-    A session is what follows redirects, keeps cookies, and takes proxies, credentials and
-    authorities from the environment: without one, none of that can happen.
+    A session follows redirects, keeps cookies, and takes proxies, credentials and authorities from
+    the environment: without one, none of that can happen.
     """
 
     def __init__(self, guard: ConnectionContext) -> None:
-        """Make the pools, empty."""
         self._guard = guard
         super().__init__(
             MAX_POOLS,
@@ -290,7 +292,7 @@ class GuardedAdapter(HTTPAdapter):
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any
     ) -> None:
-        """Make pools whose connections are guarded, whatever the scheme."""
+        """Make pools whose connections are guarded, for every scheme."""
         self.poolmanager = PoolManager(connections, maxsize=maxsize, block=block, **pool_kwargs)
         self.poolmanager.pool_classes_by_scheme = {
             "http": partial(_GuardedPool, guard=self._guard),
@@ -298,19 +300,19 @@ class GuardedAdapter(HTTPAdapter):
         }
 
     def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
-        """Find the pool by the target that the url rule found: there is no second parser."""
+        """Find the pool by the target that the url rule parsed: there is no second parser."""
         target: Target = request.target
         return self.poolmanager.connection_from_host(target.host, target.port, target.scheme)
 
     def cert_verify(self, *_: Any) -> None:
-        """Do nothing: the guard's context verifies, always."""
+        """Do nothing: the guard's context always verifies certificates."""
 
     def request_url(self, request: Any, *_: Any) -> str:
         """Return the path and query; there are no proxies. The connection sends the target's."""
         return str(request.target.path_and_query)
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """Wrap the response without looking for cookies or an encoding in it."""
+        """Wrap the response without reading cookies or an encoding from it."""
         response = Response()
         response.status_code = resp.status
         response.headers = CaseInsensitiveDict(resp.headers)

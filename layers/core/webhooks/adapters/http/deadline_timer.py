@@ -1,7 +1,7 @@
 """One thread that ends every request at its deadline, however the receiver spreads its bytes.
 
-A socket's own timeout starts anew with each byte, so a receiver that drips holds a request for as
-long as it likes; only somebody outside the request can keep a total.
+A socket's own timeout starts anew with each byte, so a receiver that drips could hold a request
+without limit; only another thread can enforce a total.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from webhooks.domain.errors import UnavailableError
 class Watch:
     """One request's deadline. Use it in a `with` block, in the one thread that makes the request.
 
-    `deadline` is a time of `time.monotonic`. Once `expired` is true the request's socket is shut:
-    test it before believing what was read.
+    Only a `DeadlineTimer` makes one. `deadline` is a time of `time.monotonic`. Once `expired` is true,
+    the request's socket is shut down: check it before trusting received data.
     """
 
     def __init__(self, deadline: float, lock: threading.Condition) -> None:
-        """Only a `DeadlineTimer` makes one."""
         self.deadline = deadline
         self.expired = False
         self.over = False
@@ -34,14 +33,14 @@ class Watch:
         self._copy: socket.socket | None = None
 
     def remaining(self) -> float:
-        """Return the seconds left; zero or less when there are none."""
+        """Return the seconds left; zero or less after the deadline."""
         return self.deadline - time.monotonic()
 
     def hold(self, connection: socket.socket) -> None:
-        """Take this socket as the request's; raises OSError where no descriptor is left.
+        """Take this socket as the request's; OSError if the process has no descriptor left.
 
-        A copy of its descriptor is kept: wrapping a socket in TLS detaches it, and closing one
-        while another thread shuts it could hit a descriptor that is somebody else's by then.
+        A copy of its descriptor is kept: wrapping a socket in TLS detaches it, and if one thread
+        closed it while another shuts it down, the descriptor could already belong to another file.
         """
         copy = socket.socket(
             connection.family,
@@ -62,11 +61,11 @@ class Watch:
         self._shut()
 
     def __enter__(self) -> Self:
-        """Start."""
+        """Return the deadline itself, which runs already."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the socket; the request is over."""
+        """Release the socket; the request is over."""
         with self._lock:
             self.over = True
             copy, self._copy = self._copy, None
@@ -75,7 +74,7 @@ class Watch:
 
     def _shut(self) -> None:
         if self._copy is not None:
-            with contextlib.suppress(OSError):  # it is shut already
+            with contextlib.suppress(OSError):  # it is shut down already
                 self._copy.shutdown(socket.SHUT_RDWR)
 
 
@@ -83,7 +82,6 @@ class DeadlineTimer:
     """Watches any number of requests from one thread, which starts with the first of them."""
 
     def __init__(self) -> None:
-        """Start nothing yet."""
         self._changed = threading.Condition()
         self._watches: list[tuple[float, int, Watch]] = []
         self._numbers = itertools.count()
@@ -93,7 +91,7 @@ class DeadlineTimer:
     def watch(self, deadline: float) -> Watch:
         """Watch a request until `deadline`, a time of `time.monotonic`.
 
-        Raises UnavailableError where no thread is left for watching.
+        Raises UnavailableError if no thread can be started.
         """
         watch = Watch(deadline, self._changed)
         with self._changed:
@@ -119,7 +117,7 @@ class DeadlineTimer:
         try:
             thread.start()
         except RuntimeError as error:
-            raise UnavailableError("no thread is left to watch requests in") from error
+            raise UnavailableError("this process has no thread left to watch requests") from error
         return thread
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""From a receiver's name to a connected socket, past the address rule."""
+"""Connects to a receiver by name, after the address rule."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MAX_LOOK_UPS = 512
 MAX_TRIES = 2
 
 _OUR_RESOLVER_ERRORS = frozenset({socket.EAI_MEMORY, socket.EAI_SYSTEM})
-"""Nothing that a receiver's zone can cause. EAI_AGAIN is not among them: a zone that always
-answers SERVFAIL or not at all looks the same, and must use up its schedule, not our queue."""
+"""Errors that no receiver's zone can cause. EAI_AGAIN is not among them: a zone that always
+responds with SERVFAIL, or never, looks the same, and must use up its schedule, not our queue."""
 
 _OUR_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
@@ -32,31 +32,29 @@ _Answers: TypeAlias = "Sequence[tuple[Any, ...]]"
 
 
 class AttemptFailedError(Exception):
-    """The receiver failed, in a way that only the one who noticed can name."""
+    """The receiver failed; `error` is the reason, and nothing of the receiver's is included."""
 
     def __init__(self, error: FailureReason) -> None:
-        """Carry the attempt's error and nothing of the receiver's."""
         super().__init__(error.value)
         self.error = error
 
 
 class Dialer:
-    """Opens connections to receivers, to addresses that `allowed` lets pass and no others."""
+    """Opens connections to receivers, only to addresses for which `allowed` returns True."""
 
     def __init__(self, allowed: Callable[[str], bool]) -> None:
-        """Take the address rule."""
         self._allowed = allowed
         self._look_ups = threading.BoundedSemaphore(MAX_LOOK_UPS)
 
     def dial(self, host: str, port: int, watch: Watch) -> socket.socket:
-        """Look the name up once and connect to a number that it gave, within the watch.
+        """Look the name up once and connect to an address that it resolved to, within the watch.
 
         Raises AttemptFailedError for `dns`, `blocked_address`, `connection` and `timeout`, and
-        UnavailableError where this process ran out of something.
+        UnavailableError if this process ran out of a resource.
         """
         addresses = self._vetted_addresses(host, port, watch)
         for tries_left in range(len(addresses), 0, -1):
-            # An address that swallows packets must leave time for the next.
+            # An address that drops packets must leave time for the next one.
             seconds = watch.remaining() / tries_left
             if seconds <= 0:
                 raise AttemptFailedError(FailureReason.TIMEOUT)
@@ -64,12 +62,14 @@ class Dialer:
                 return _connect(addresses[-tries_left], port, seconds, watch)
             except OSError as error:
                 if error.errno in _OUR_ERRNOS:
-                    raise UnavailableError("no socket is left to reach a receiver with") from error
+                    raise UnavailableError(
+                        "this process has no socket left to reach a receiver"
+                    ) from error
                 timed_out = isinstance(error, TimeoutError)
         raise AttemptFailedError(FailureReason.TIMEOUT if timed_out else FailureReason.CONNECTION)
 
     def _vetted_addresses(self, host: str, port: int, watch: Watch) -> list[str]:
-        """Return one or two IPv4 addresses, or raise: one closed address spoils the answer."""
+        """Return one or two IPv4 addresses; a single blocked address fails the whole look-up."""
         if watch.remaining() <= 0:
             raise AttemptFailedError(FailureReason.TIMEOUT)
         answers = self._look_up(host, port, min(LOOK_UP_SECONDS, max(watch.remaining(), 0)))
@@ -82,12 +82,12 @@ class Dialer:
         return addresses
 
     def _look_up(self, host: str, port: int, seconds: float) -> _Answers:
-        """Ask the resolver from another thread, since nothing can interrupt a look-up."""
+        """Ask the resolver from another thread, since a look-up cannot be interrupted."""
         box: queue.SimpleQueue[_Answers | OSError | UnicodeError] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                # As bytes: a text would go through the IDNA codec, and the rule wants ASCII.
+                # As bytes: a text would go through the IDNA codec, and the url rule requires ASCII.
                 box.put(
                     socket.getaddrinfo(
                         host.encode(), port, socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
@@ -99,12 +99,14 @@ class Dialer:
                 self._look_ups.release()
 
         if not self._look_ups.acquire(blocking=False):
-            raise UnavailableError("too many look-ups of receivers' names are under way")
+            raise UnavailableError("too many look-ups of receivers' names are in progress")
         try:
             threading.Thread(target=work, name="look-up", daemon=True).start()
         except RuntimeError as error:
             self._look_ups.release()
-            raise UnavailableError("no thread is left to look up a receiver's name in") from error
+            raise UnavailableError(
+                "this process has no thread left to look up a receiver"
+            ) from error
         try:
             answers = box.get(timeout=seconds)
         except queue.Empty:
@@ -121,7 +123,7 @@ def _named(error: OSError | UnicodeError) -> AttemptFailedError | UnavailableErr
         else isinstance(error, OSError)
     )
     if ours:
-        return UnavailableError("our resolver could not be asked for a receiver's address")
+        return UnavailableError("our resolver failed to look up a receiver's address")
     return AttemptFailedError(FailureReason.DNS)
 
 

@@ -1,4 +1,4 @@
-"""A second reading of a url when it is registered: international names, as a browser takes them."""
+"""A second check of a url at registration: international names, as browsers accept them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _urls() -> TypeAdapter[HttpUrl]:
 def check_international_name(target: Target) -> None:
     """Raise InvalidTargetError unless pydantic finds the same host in a url that the rule accepts.
 
-    The url rule judges an A-label (`xn--...`) by the interpreter's edition of Unicode and strictly;
-    pydantic judges it by UTS 46 with tables of its own, as browsers do, which would be too much to
-    load wherever a url is sent to.
+    The url rule judges an A-label (`xn--...`) strictly, by the interpreter's edition of Unicode.
+    Pydantic judges it by UTS 46 with its own tables, as browsers do; these are too large to load in
+    every function that sends.
     """
     try:
         host = _urls().validate_python(f"https://{target.host}/").host

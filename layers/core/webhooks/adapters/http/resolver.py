@@ -1,4 +1,4 @@
-"""Name look-ups for the early word at registration; the sender makes its own at every attempt."""
+"""Name look-ups for the early check at registration; the sender looks names up at every attempt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOK_UP_SECONDS = 2.0
 
 
 def resolve(host: str) -> Sequence[str]:
-    """Return the addresses of a host name, IPv4 and IPv6; none where it has none within 2 seconds.
+    """Return the addresses of a host name, IPv4 and IPv6; none if there are none in 2 seconds.
 
     Never raises: a name that cannot be looked up now may be looked up at the first attempt.
     """
@@ -22,13 +22,13 @@ def resolve(host: str) -> Sequence[str]:
 
     def look_up() -> None:
         try:
-            # As bytes: a text would go through the IDNA codec, and the url rule wants ASCII.
+            # As bytes: a text would go through the IDNA codec, and the url rule requires ASCII.
             answers = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             answers = []
         box.put([str(address[0]) for *_, address in answers])
 
-    # From another thread, since nothing can interrupt a look-up.
+    # From another thread, since a look-up cannot be interrupted.
     threading.Thread(target=look_up, name="look-up", daemon=True).start()
     try:
         return box.get(timeout=LOOK_UP_SECONDS)

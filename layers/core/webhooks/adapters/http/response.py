@@ -1,4 +1,4 @@
-"""A receiver's response, read with care: a whole head of bounded size, the beginning of a body."""
+"""A receiver's response, read within limits: a complete head, and the beginning of a body."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEAD_LINES = 101
-"""Of one head. Interim responses (100 to 199), of which there may be any number, have one each."""
+"""Limits for one head. Each interim response (100 to 199), of any number, has its own head."""
 
 MAX_BODY_SECONDS = 0.5
-"""How long the beginning of a body is waited for, once the head is there, in all."""
+"""Total wait for the beginning of a body after the head."""
 
 _BLANK = frozenset({b"\r\n", b"\n"})
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 
 class _Source(io.RawIOBase):
-    """A socket's bytes, of which none is waited for past a deadline once there is one.
+    """A socket's bytes, read with an optional deadline.
 
     A socket's timeout begins anew with each read, and http.client reads a chunk's size, its
-    extension and the trailers until their lines end, however slowly their bytes come.
+    extension and the trailers until their lines end, however slowly their bytes arrive.
     """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
@@ -41,7 +41,7 @@ class _Source(io.RawIOBase):
         self._deadline: float | None = None
 
     def wait_until(self, deadline: float | None) -> None:
-        """Set the deadline, a time of `time.monotonic`; None: the socket's own timeout."""
+        """Set the deadline, a time of `time.monotonic`; with None, the socket's own timeout."""
         self._deadline = deadline
 
     def readable(self) -> bool:
@@ -61,14 +61,14 @@ class _Source(io.RawIOBase):
 
 
 class _Stream(io.BufferedReader):
-    """A response's bytes. Each line must be whole, and all lines of a head of bounded size."""
+    """A response's bytes. Each line must be complete, and each head of limited size."""
 
     _bytes_left = MAX_HEAD_BYTES
     _lines_left = MAX_HEAD_LINES
     finished = False
 
     def begin_head(self) -> None:
-        """Allow another head its size."""
+        """Reset the limits for another head."""
         self._bytes_left = MAX_HEAD_BYTES
         self._lines_left = MAX_HEAD_LINES
 
@@ -79,21 +79,20 @@ class _Stream(io.BufferedReader):
         if self._bytes_left < 0 or self._lines_left < 0:
             raise AttemptFailedError(FailureReason.RESPONSE_TOO_LARGE)
         if not line.endswith(b"\n"):
-            # http.client takes a head that breaks off, also by the watchdog's hand, for a whole.
+            # http.client accepts an incomplete head, also if the watchdog closed the connection.
             raise RemoteDisconnected("the response's head broke off")
         return line
 
     def close(self) -> None:
-        # http.client closes at the end of a body; what follows that is still to be looked at.
+        # http.client closes at the end of a body; `leaves_clean` still has to check what follows.
         if self.finished:
             super().close()
 
 
 class BoundedResponse(HTTPResponse):
-    """A receiver's response. `began` tells whether a byte of it has come."""
+    """A receiver's response. `began` is true once a byte of it has arrived."""
 
     def __init__(self, sock: socket.socket, method: str | None = None) -> None:
-        """Read nothing yet."""
         super().__init__(sock, method=method)
         self._source = _Source(self.fp.detach(), sock)
         self._stream = _Stream(self._source, 4096)
@@ -101,16 +100,16 @@ class BoundedResponse(HTTPResponse):
         self.began = False
 
     def begin(self) -> None:
-        """Read the head; what breaks off before its last line is no response."""
+        """Read the head; a connection that ends before its last line gave no response."""
         if not self._stream.peek(1):
             raise RemoteDisconnected("the connection ended without a response")
         self.began = True
         super().begin()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Read past interim responses: they end no attempt, only its deadline does.
+        """Skip interim responses: only the attempt's deadline limits their number.
 
-        A 101 is no interim one: what follows it would be of another protocol.
+        A 101 is final: the bytes after it belong to another protocol.
         """
         while True:
             self._stream.begin_head()
@@ -124,10 +123,10 @@ class BoundedResponse(HTTPResponse):
                 pass
 
     def take(self, max_bytes: int) -> bytes:
-        """Return the beginning of the body as it came, as much of it as comes in time.
+        """Return the beginning of the body as it came, as much of it as arrives in time.
 
-        The head has decided already, so a body is not waited for as the head is: half a second in
-        all, chunk sizes and trailers included.
+        The head has already decided the outcome; therefore the wait for the body is short: half a
+        second in all, chunk sizes and trailers included.
         """
         taken = bytearray()
         self._source.wait_until(time.monotonic() + MAX_BODY_SECONDS)
@@ -135,12 +134,12 @@ class BoundedResponse(HTTPResponse):
             while len(taken) < max_bytes and (part := self.read1(max_bytes - len(taken))):
                 taken += part
         except (OSError, HTTPException, ValueError, AttemptFailedError):
-            self.will_close = True  # the head is what counts; the rest broke off
+            self.will_close = True  # only the head counts; the rest broke off
         self._source.wait_until(None)
         return bytes(taken)
 
     def leaves_clean(self, connection: socket.socket) -> bool:
-        """Tell whether the next response on this connection cannot be mistaken for part of this."""
+        """Whether the next response on this connection cannot be mistaken for part of this one."""
         read_to_the_end = self.fp is None if self.chunked else self.length == 0
         lengths = self.msg.get_all("content-length", [])
         framed_once = len(lengths) + len(self.msg.get_all("transfer-encoding", [])) <= 1
@@ -161,7 +160,7 @@ class BoundedResponse(HTTPResponse):
             return False
 
     def close(self) -> None:
-        """Let go of the socket too."""
+        """Close the response and release its socket."""
         self._stream.finished = True
         super().close()
         self._stream.close()

@@ -1,6 +1,6 @@
 """The sender: one signed POST to one receiver, with the address guard inside.
 
-Whatever a receiver does is an `Outcome`. Nothing here logs, and no exception carries a url.
+Any behaviour of a receiver is an `Outcome`. Nothing here logs, and no exception carries a url.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ MAX_BODY_BYTES = 4096
 
 _YEAR_SECONDS = 31_536_000.0
 _FIRST_TIME = 1e9
-"""A larger number of seconds than this is no wait but a time, which was passed in 2001."""
+"""A larger number of seconds is not a wait but a Unix time, after 2001."""
 
 _FIRST_TIME_IN_MILLISECONDS = 1e11
-"""And one larger than this is in milliseconds: as those it was passed in 1973, as seconds it is a
-time in the year 5138."""
+"""A larger number is a Unix time in milliseconds, after 1973; in seconds it would be in the year
+5138."""
 
 
 class GuardedSender:
     """Implements `ports.Sender` on requests. One is shared by all threads and kept for long.
 
-    `allowed` is the address rule and `check` the url rule, which also takes the url apart; only
-    tests and the local stack pass others, from code. `ssl_context` replaces the trusted
-    authorities. Plain http is spoken only to a target that `check` returned with that scheme.
+    `allowed` is the address rule; `check` is the url rule, which also parses the url. Only tests
+    and the local stack pass others, in code. `ssl_context` replaces the trusted authorities. Plain
+    http is used only for a target that `check` returned with that scheme.
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class GuardedSender:
         ssl_context: ssl.SSLContext | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """Open nothing and start nothing yet."""
         self._check = check
         self._timeout_seconds = timeout_seconds
         self._guard = ConnectionContext(Dialer(allowed), ssl_context)
@@ -73,12 +72,12 @@ class GuardedSender:
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Send one request and return what it came to, within the timeout.
+        """Send one request and return its outcome, within the timeout.
 
-        The name's look-up counts towards it. What is recorded is the whole time that the request
-        took, from the look-up to the last byte of the body that was waited for. Raises
-        UnavailableError where this process ran out of sockets, threads or memory before a byte was
-        sent, and ValueError for a header that HTTP does not allow.
+        The name's look-up counts towards the timeout. The recorded duration is that of the whole
+        request, from the look-up to the last byte read of the body. Raises UnavailableError if this
+        process ran out of sockets, threads or memory before a byte was sent, and ValueError for a
+        header that HTTP does not allow.
         """
         started = time.monotonic()
         try:
@@ -101,13 +100,13 @@ class GuardedSender:
         return Outcome(error=error, duration_ms=_milliseconds_since(started))
 
     def close(self) -> None:
-        """Close the idle connections and stop the watchdog. No request may be under way."""
+        """Close the idle connections and stop the watchdog. No request may be in progress."""
         self._adapter.close()
         self._watchdog.close()
 
 
 def _beginning_of_body(response: requests.Response) -> bytes:
-    """Return what is read of the body, and give the connection back."""
+    """Return the part of the body that is read, and release the connection."""
     connection = cast("GuardedConnection", response.raw.connection)
     taken = connection.take_body(MAX_BODY_BYTES)
     response.raw.release_conn()
@@ -142,9 +141,9 @@ def _milliseconds_since(started: float) -> int:
 def retry_after_seconds(text: str, now: float) -> float | None:
     """Return the whole seconds that a `Retry-After` asks for, rounded up, at most a year's.
 
-    `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds. A
-    fraction, a number over 10^9 that is itself Unix seconds, and one over 10^11 that is Unix
-    milliseconds, are no HTTP and yet common. None where it is garbage or in the past.
+    `text` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), `now` Unix seconds.
+    Fractions, numbers over 10^9 (Unix seconds) and over 10^11 (Unix milliseconds) are outside HTTP,
+    yet common. None if the text is garbage or the time is in the past.
     """
     text = text.strip(" \t")
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
@@ -164,7 +163,7 @@ def retry_after_seconds(text: str, now: float) -> float | None:
 def printable(body: bytes) -> str:
     """Return the beginning of a receiver's body as text that can be stored and shown anywhere.
 
-    At most 1,024 bytes once encoded; what is not printable UTF-8 is written as an escape.
+    At most 1,024 bytes once encoded; bytes that are not printable UTF-8 are written as escapes.
     """
     text = body.decode(errors="backslashreplace")
     if not text.isprintable():

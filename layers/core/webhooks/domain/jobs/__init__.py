@@ -1,4 +1,4 @@
-"""Jobs: work that takes long, done step by step for an owner or for a webhook that was down."""
+"""Jobs: long work, done step by step, for an owner or for a webhook that was down."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """The `action` of a state machine's state or of a schedule's event: which work a step is of.
+    """The `action` in a state machine's state or a schedule's event: the kind of work of a step.
 
-    Executions that are open at an update have these very strings in their states.
+    Executions that are open during an update have these very strings in their states.
     """
 
     RECOVER = "recover"
@@ -16,13 +16,13 @@ class Action(StrEnum):
     ERASE = "erase"
     CHECK = "check"
     ABANDON = "abandon"
-    """Given up by the state machine: a job's record is to say so."""
+    """The state machine gave up: the job's record is marked as failed."""
     RESEND = "resend"
-    """One attempt of a delivery besides its schedule."""
+    """One attempt of a delivery outside its schedule."""
     ATTEMPT = "attempt"
-    """A scheduled attempt. One without an action is of an execution from before there was this."""
+    """A scheduled attempt. Executions older than this action have a state without one."""
     SHORT_ATTEMPT = "short_attempt"
-    """A scheduled attempt after a short delay, which an Express machine asks for."""
+    """A scheduled attempt after a short delay, from an Express state machine."""
     NOTE_DEAD_LETTER = "note_dead_letter"
-    """The dead-letter queue has a delivery's message: its record is to say so."""
+    """The dead-letter queue has a delivery's message: the delivery's record is marked."""
     SWEEP = "sweep"

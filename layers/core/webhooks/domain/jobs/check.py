@@ -1,4 +1,4 @@
-"""A check of a receiver: what is sent to it, genuine and forged, and what its responses prove."""
+"""A check of a receiver: genuine and forged requests, and the conclusions from its responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webhooks.domain.webhook import webhook_id
 
 
 class Probe(StrEnum):
-    """A request of a check, named after what is wrong with it."""
+    """A request of a check, named after its fault."""
 
     VALID = "valid"
     DUPLICATE = "duplicate"
@@ -28,22 +28,22 @@ class Probe(StrEnum):
 
     @property
     def genuine(self) -> bool:
-        """Whether a receiver is to accept it."""
+        """Whether a receiver is expected to accept it."""
         return self in {Probe.VALID, Probe.DUPLICATE}
 
 
 AFTER_VALID = tuple(probe for probe in Probe if probe is not Probe.VALID)
-"""What is sent once the valid request was accepted: before that, no refusal would prove a thing."""
+"""Requests sent after the valid one was accepted: before that, a refusal would prove nothing."""
 
 _OF_TIME = frozenset({Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP, Probe.TAMPERED_TIMESTAMP})
-"""What `X-SendComms-Signature` cannot tell from a genuine request: it has no time in it."""
+"""Forgeries that `X-SendComms-Signature` cannot reveal, because it does not cover the time."""
 
 _NO_VERDICT = frozenset({408, 429, 502, 503, 504})
 """Responses of a receiver, or of a proxy in front of it, that has not read the request."""
 
 
 class Verdict(StrEnum):
-    """What a response says of the receiver."""
+    """The conclusion from one response."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -51,7 +51,7 @@ class Verdict(StrEnum):
 
 
 class CheckStatus(StrEnum):
-    """Where a check stands."""
+    """The state of a check."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -59,7 +59,7 @@ class CheckStatus(StrEnum):
 
 
 class CheckKey(NamedTuple):
-    """What finds a check: whose it is, of which webhook, and its id."""
+    """Primary key of a check."""
 
     account_id: str
     webhook_id: str
@@ -67,7 +67,7 @@ class CheckKey(NamedTuple):
 
     @property
     def action(self) -> Action:
-        """The action of its steps."""
+        """The worker's action for each step of a check."""
         return Action.CHECK
 
 
@@ -75,7 +75,7 @@ class CheckKey(NamedTuple):
 class Check:
     """The record of a check: the responses, from which `judge` draws the conclusions.
 
-    Times are Unix milliseconds. `reason` is why one failed, which says nothing of the receiver.
+    Times are Unix milliseconds. `reason` is why a check failed, which says nothing of the receiver.
     """
 
     account_id: str
@@ -90,12 +90,12 @@ class Check:
 
     @property
     def key(self) -> CheckKey:
-        """What finds this check."""
+        """The check's primary key."""
         return CheckKey(self.account_id, self.webhook_id, self.id)
 
     @property
     def running(self) -> bool:
-        """Whether its requests are yet to be sent, or being sent."""
+        """Whether its requests are not all sent yet."""
         return self.status is CheckStatus.RUNNING
 
     def completed(self, outcomes: Mapping[Probe, Outcome], now_ms: int) -> Check:
@@ -105,12 +105,12 @@ class Check:
         )
 
     def failed(self, reason: str, now_ms: int) -> Check:
-        """Return the check as one that was not made, and why."""
+        """Return the check as failed before its requests were all sent, with the reason."""
         return replace(self, status=CheckStatus.FAILED, reason=reason, updated_at_ms=now_ms)
 
 
 class Finding(NamedTuple):
-    """One request of a check, and what its response says."""
+    """One request of a check, and the conclusion from its response."""
 
     probe: Probe
     outcome: Outcome
@@ -119,7 +119,7 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a check found: whether the receiver is verified, and what its owner is to do."""
+    """The result of a check: whether the receiver is verified, and advice for its owner."""
 
     verified: bool
     message: str
@@ -127,12 +127,12 @@ class Report(NamedTuple):
 
 
 def judge(outcomes: Mapping[Probe, Outcome]) -> Report:
-    """Draw the conclusions from a check's responses, which hold `VALID` at least.
+    """Draw the conclusions from a check's responses, which include at least `VALID`.
 
-    A receiver is verified where it accepts what is genuine and refuses what is not. What only the
-    time gives away it need not refuse if it goes by `X-SendComms-Signature`, as the contract's own
-    receiver does: that it does is known where it refuses a changed body, and accepts a request
-    whose `webhook-signature` is of another time.
+    A receiver is verified if it accepts genuine requests and refuses forged ones. It may accept
+    forgeries that only the time reveals if it verifies `X-SendComms-Signature` instead, as the
+    contract's own receiver does. It does if it refuses a changed body, and accepts a request whose
+    `webhook-signature` is of another time.
     """
     tells_the_body = not _accepted(outcomes, Probe.TAMPERED_BODY)
     goes_by_time = not _accepted(outcomes, Probe.TAMPERED_TIMESTAMP)
@@ -148,7 +148,7 @@ def judge(outcomes: Mapping[Probe, Outcome]) -> Report:
 
 
 def check_id(now_ns: int, random_bytes: bytes) -> str:
-    """Return the id of a check asked for at this moment: a UUIDv7, made as a webhook's is."""
+    """Return the id of a check requested at this moment: a UUIDv7, made as a webhook's is."""
     return webhook_id(now_ns, random_bytes)
 
 
@@ -209,7 +209,7 @@ def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> s
 
 
 def _left(findings: Sequence[Finding]) -> list[str]:
-    """Return what the owner of a receiver that is verified had better do all the same."""
+    """Return further advice for the owner of a verified receiver."""
     refused = {f.probe: f.outcome.status_code for f in findings if not f.outcome.succeeded}
     left = []
     if Probe.DUPLICATE in refused:
@@ -224,21 +224,21 @@ _OF_SIGNATURES = frozenset({401, 403})
 """Responses that blame the signature: during a rotation the other secret is tried next."""
 
 _OF_PARSERS = frozenset({400, 406, 415, 422})
-"""Responses that come from in front of the receiver's own code: from a parser, or a firewall."""
+"""Responses from a parser or a firewall in front of the receiver's own code."""
 
-_VERIFIED = "Your receiver accepts what we sign and refuses everything else."
+_VERIFIED = "Your receiver accepts requests that we sign and refuses everything else."
 _NOTHING_LEFT = f"{_VERIFIED[:-1]}: nothing is left to do."
 _LEFT_DUPLICATE = (
-    "But it does not take a duplicate: return 2xx for what you have already, or it is retried."
+    "But it refuses a duplicate: return 2xx for events that you already have, or they are retried."
 )
 _LEFT_STATUS = (
-    "But return 401 for what does not verify: during a rotation that is how we learn which secret "
+    "But return 401 for requests that do not verify: during a rotation it shows us which secret "
     "you have, and without it deliveries fail."
 )
 _VERIFIED_WITHOUT_TIME = (
-    "Your receiver accepts what we sign and refuses what we did not. X-SendComms-Signature has no "
-    "time in it: remember each webhook-id for some days, or verify webhook-signature, so that a "
-    "recorded delivery cannot be sent to you again."
+    "Your receiver accepts requests that we sign and refuses others. X-SendComms-Signature does "
+    "not cover the time: remember each webhook-id for some days, or verify webhook-signature, so "
+    "that a recorded delivery cannot be sent to you again."
 )
 _NOT_REACHED = (
     "Your receiver did not accept a genuine request. Nothing else was sent, since a refusal would "
@@ -249,66 +249,71 @@ _UNPROVEN = (
     "when it is less busy."
 )
 _UNVERIFIED = (
-    "Your receiver takes anybody's requests for ours: verify the signature before you read the "
-    "body, return 401 for what does not match, and check again."
+    "Your receiver accepts requests that we did not send: verify the signature before you read "
+    "the body, return 401 if it does not match, and check again."
 )
-_INCOMPLETE = "Your receiver accepts what it should refuse: correct what failed, and check again."
+_INCOMPLETE = "Your receiver accepts forged requests: correct the failed points, and check again."
 
 _VALID_REFUSED = (
-    "Refused, though it is genuine: look whether your receiver has this webhook's secret, all of "
-    "it, and verifies the body's bytes as they came. AdonisJS trims texts and makes null of empty "
-    "ones before you see them, xss-clean and express-mongo-sanitize rewrite others, and a firewall "
-    "may return 403: the page on verifying has the way around each."
+    "Refused, though it is genuine: check that your receiver has this webhook's secret, all of "
+    "it, and verifies the body's bytes as they came. AdonisJS trims texts and turns empty ones "
+    "into null before you see them, xss-clean and express-mongo-sanitize rewrite others, and a "
+    "firewall may return 403: the page on verifying has the way around each."
 )
 _VALID_UNPARSED = (
     "Refused with {}, though it is genuine: a parser in front of your code refuses keys such as "
-    "constructor or __proto__, as those of Nuxt and h3 1, Fastify, Hapi, Koa and middy do, or a "
-    "firewall refuses its text. Take the body's bytes as they came: the page on verifying has the "
+    "constructor or __proto__ (those of Nuxt and h3 1, Fastify, Hapi, Koa and middy do), or a "
+    "firewall refuses its text. Use the body's bytes as they came: the page on verifying has the "
     "way for each."
 )
-_VALID_FAILED = "Refused with {}, though it is genuine: return any 2xx for what you take."
+_VALID_FAILED = (
+    "Refused with {}, though it is genuine: return any 2xx for a request that you accept."
+)
 _UNREACHED: Mapping[FailureReason, str] = {
-    FailureReason.HTTP_STATUS: "Not accepted: return any 2xx for what you take.",
+    FailureReason.HTTP_STATUS: "Not accepted: return any 2xx for a request that you accept.",
     FailureReason.TIMEOUT: "No response within 5 seconds: respond first, and do the work later.",
     FailureReason.CONNECTION: "The connection failed: check that your server runs and can be "
     "reached from outside.",
-    FailureReason.TLS: "The TLS handshake failed: look at your server's certificate and its chain.",
-    FailureReason.DNS: "The url's host has no address: look at its DNS records.",
-    FailureReason.BLOCKED_ADDRESS: "The url leads to an address that is not public: use one that "
-    "is.",
+    FailureReason.TLS: "The TLS handshake failed: check your server's certificate and its chain.",
+    FailureReason.DNS: "The url's host has no address: check its DNS records.",
+    FailureReason.BLOCKED_ADDRESS: "The url leads to an address that is not public: use a public "
+    "one.",
     FailureReason.RESPONSE_TOO_LARGE: "The response's headers are too large: send fewer of them.",
 }
 _DUPLICATE_ACCEPTED = (
-    "Accepted, as it should be. Only you can see whether it was worked on once: remember each "
+    "Accepted, as it should be. Only you can see whether it was processed once: remember each "
     "webhook-id."
 )
-_DUPLICATE_REFUSED = "Not accepted. Return 2xx for what you have already, or it is retried."
+_DUPLICATE_REFUSED = (
+    "Not accepted. Return 2xx for events that you already have, or they are retried."
+)
 _EXCUSED = (
-    "Accepted, since your receiver goes by X-SendComms-Signature, which has no time in it: "
+    "Accepted, since your receiver verifies X-SendComms-Signature, which does not cover the time: "
     "remember each webhook-id, or verify webhook-signature."
 )
 _UNCLEAR = (
-    "No response that tells whether it was refused: check again when your receiver is less busy."
+    "The response does not show whether it was refused: check again when your receiver is less "
+    "busy."
 )
 _REFUSED_AS_FAULT = (
-    "Refused, but as a fault of yours, with {}: return 401, which tells us that it was the "
-    "signature."
+    "Refused, but as an error of your server, with {}: return 401, which shows us that the "
+    "signature was the reason."
 )
 _REFUSED_OTHERWISE = (
-    "Refused, with {}: return 401, by which we learn during a rotation which secret you have."
+    "Refused, with {}: return 401, which shows us during a rotation which secret you have."
 )
 _ADVICE: Mapping[Probe, str] = {
     Probe.TAMPERED_BODY: "Accepted, though its body was changed after it was signed: compare the "
-    "signature with one that you make of the body's bytes.",
-    Probe.OLD_SECRET: "Accepted, though it was signed with a secret that does not count: keep only "
-    "the webhook's live secrets.",
-    Probe.UNSIGNED: "Accepted, though it has no signature: refuse what comes without one.",
+    "signature with your own of the body's bytes.",
+    Probe.OLD_SECRET: "Accepted, though it was signed with a secret that is no longer valid: keep "
+    "only the webhook's live secrets.",
+    Probe.UNSIGNED: "Accepted, though it has no signature: refuse requests without one.",
     Probe.TRUNCATED_SIGNATURE: "Accepted, though the end of its signature is missing: compare "
     "all of it, in constant time.",
-    Probe.STALE_TIMESTAMP: "Accepted, though it was signed ten minutes ago: refuse what has a "
-    "webhook-timestamp over five minutes old.",
-    Probe.FUTURE_TIMESTAMP: "Accepted, though its time is ten minutes ahead: refuse what has a "
-    "webhook-timestamp over five minutes in the future.",
+    Probe.STALE_TIMESTAMP: "Accepted, though it was signed ten minutes ago: refuse requests "
+    "with a webhook-timestamp over five minutes old.",
+    Probe.FUTURE_TIMESTAMP: "Accepted, though its time is ten minutes ahead: refuse requests "
+    "with a webhook-timestamp over five minutes in the future.",
     Probe.TAMPERED_TIMESTAMP: "Accepted, though its webhook-timestamp was changed after it was "
     "signed: verify a signature.",
 }

@@ -1,4 +1,4 @@
-"""The requests of a check, made of a sample event each: genuine ones, and ones that are forged."""
+"""The requests of a check, genuine and forged, each made from a sample event."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _TRYING = {
         "__proto__": "another one",
     }
 }
-"""What any event may have in `data`, and parsers of some frameworks change or refuse. It is in the
-genuine request alone, so that a forged one is refused for what is forged."""
+"""Fields that any event may have in `data`, but that parsers of some frameworks change or refuse.
+Only the genuine request has them, so that a forged request is refused for its forgery alone."""
 
 _OFF_SECONDS = {
     Probe.STALE_TIMESTAMP: -600,
     Probe.FUTURE_TIMESTAMP: 600,
-    # An old copy, whose time somebody has then brought up to date.
+    # An old copy whose time was then updated.
     Probe.TAMPERED_TIMESTAMP: -600,
 }
-"""How far off a request's time is signed: twice what the Standard Webhooks libraries allow."""
+"""Offset of a request's signed time: twice the tolerance of the Standard Webhooks libraries."""
 
 
 class Request(NamedTuple):
-    """A request, but for the headers that the webhook's owner adds."""
+    """A request, without the headers that the webhook's owner adds."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -50,8 +50,8 @@ class Request(NamedTuple):
 class Signers(NamedTuple):
     """The secrets that sign a genuine request.
 
-    `standard` are those of `webhook-signature`, new first, and `sendcomms` the one that
-    `X-SendComms-Signature` has room for (contract 2.3).
+    `standard` are for `webhook-signature`, new first, and `sendcomms` for `X-SendComms-Signature`,
+    which has room for one (contract 2.3).
     """
 
     standard: Sequence[str]
@@ -59,16 +59,16 @@ class Signers(NamedTuple):
 
     @classmethod
     def of(cls, live: Sequence[str]) -> Signers:
-        """Return what live secrets sign with, new first: at least one."""
+        """Return the signers of live secrets, given new first: at least one."""
         return cls(live, live[-1])
 
 
 def sample(webhook: Webhook, probe: Probe, event_id: str, now_ms: int) -> Delivery:
-    """Return what a probe is made of: a delivery of a sample event, which no log ever has.
+    """Return a probe's delivery of a sample event, which is never logged.
 
-    The event is of a type that the webhook wants, and its subject tells whoever finds it what it
-    is. The valid one is of the odd sort that a receiver must take as well. Each probe has an event
-    of its own, but for a duplicate: a receiver that goes by ids alone would otherwise take a
+    The event is of a type that the webhook wants, and its subject explains its purpose to anyone
+    who finds it. The valid one has unusual content that a receiver must accept as well. Each probe
+    has its own event, except a duplicate: otherwise a receiver that checks ids alone would take a
     forgery for a repeat, and accept it.
     """
     wanted = webhook.events[0]
@@ -78,7 +78,7 @@ def sample(webhook: Webhook, probe: Probe, event_id: str, now_ms: int) -> Delive
         account_id=webhook.account_id,
         event_id=event_id,
         now_ms=now_ms,
-        # The spaces are to be there when its receiver computes the signature, too.
+        # Double spaces, which must still be there when the receiver computes the signature.
         subject=f"A check of your receiver: {probe}{'  ' * is_valid}",
         more=_TRYING if is_valid else None,
     )
@@ -98,7 +98,7 @@ def sample(webhook: Webhook, probe: Probe, event_id: str, now_ms: int) -> Delive
 def genuine(
     delivery: Delivery, signers: Signers, unix_seconds: int, attempt_number: int = 1
 ) -> Request:
-    """Return a request as every delivery's are, signed at this moment."""
+    """Return a request signed at this moment, the same as for any delivery."""
     headers = delivery_headers(
         delivery,
         attempt_number=attempt_number,
@@ -112,9 +112,9 @@ def genuine(
 def forged(
     probe: Probe, delivery: Delivery, signers: Signers, unix_seconds: int, old_secret: str
 ) -> Request:
-    """Return the request of a probe that is not genuine; ValueError for one that is.
+    """Return the request of a forged probe; ValueError for a genuine one.
 
-    `old_secret` is one that does not count. What is not wrong with the request is as it should be.
+    `old_secret` is no longer valid. Except for the probe's fault, the request is correct.
     """
     if probe.genuine:
         msg = f"{probe} is genuine"
@@ -136,9 +136,9 @@ def forged(
 
 
 def unlive_secret(secrets: Secrets, now_ms: int, random_bytes: bytes) -> str:
-    """Return a secret that does not count: the one before the last rotation where that is over.
+    """Return an invalid secret: the one before the last rotation, if its overlap has ended.
 
-    Where there is none, or it still counts, one is made of 32 random bytes that never was one.
+    If there is none, or it is still valid, a new one is made from 32 random bytes and used nowhere.
     """
     previous = secrets.previous
     if previous is not None and previous not in secrets.live(now_ms):

@@ -1,7 +1,7 @@
-"""An erasure: every payload of an account that mentions one address redacted, and how far it is.
+"""An erasure: redacts every payload of an account that mentions one address; with its progress.
 
-The address is nowhere in it: only a salted hash, with which each address of a payload is compared,
-and not even that once it has ended.
+It does not contain the address: only a salted hash, to compare with each address of a payload, and
+not even that after it has ended.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from webhooks.domain.recipient import find_addresses
 from webhooks.domain.webhook import webhook_id
 
 PASSES = 2
-"""A delivery that was under way during the first pass has been recorded by the second."""
+"""The second pass finds deliveries that were in progress during the first."""
 
 REASON = "recipient_erased"
-"""Why a delivery that had not arrived never will."""
+"""The reason of a delivery that was erased before it arrived."""
 
 MAX_UNSEARCHED = 100
-"""Deliveries that an erasure lists as not searched; more are counted."""
+"""Deliveries that an erasure lists as not searched; further ones are only counted."""
 
 SEARCH_CPU_SECONDS = 0.08
-"""CPU time after which no more of a delivery is searched. The longest piece of the work between two
-looks at the clock takes 14 ms, so that a delivery costs at most 100."""
+"""CPU time after which the search of a delivery stops. The longest piece of work between two looks
+at the clock takes 14 ms, so that a delivery costs at most 100."""
 
 CLOCKS_DIFFER_MS = 300_000
-"""Webhooks are registered, and deliveries recorded, by other processes than the erasure's."""
+"""Other processes, with other clocks, register webhooks and record deliveries."""
 
 SALT_BYTES = 32
 _ERASED_EVENT = "erased"
 
 
 class ErasureStatus(StrEnum):
-    """Where an erasure stands."""
+    """The state of an erasure."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -49,7 +49,7 @@ class ErasureStatus(StrEnum):
 
 
 class Mention(StrEnum):
-    """Where a delivery mentions an address."""
+    """The part of a delivery that mentions an address."""
 
     NOWHERE = "nowhere"
     RESPONSES = "responses"
@@ -66,14 +66,14 @@ class Unsearched(NamedTuple):
 
 
 class ErasureKey(NamedTuple):
-    """What finds an erasure: whose it is, and its id."""
+    """Primary key of an erasure."""
 
     account_id: str
     erasure_id: str
 
     @property
     def action(self) -> Action:
-        """The action of its steps."""
+        """The worker's action for each step of an erasure."""
         return Action.ERASE
 
 
@@ -81,19 +81,18 @@ class ErasureKey(NamedTuple):
 class Erasure:
     """The record of an erasure.
 
-    A pass goes through each webhook's deliveries from the newest on, and so away from those that
-    are added meanwhile. It covers the webhooks and deliveries that there were at its beginning,
-    `began_at_ms`. It ends at `floor_ms`: the event's time of the oldest delivery when the pass came
-    to the webhook.
+    A pass goes through each webhook's deliveries from the newest to the oldest, and so away from
+    new ones. It covers the webhooks and deliveries that existed at its beginning, `began_at_ms`. It
+    ends at `floor_ms`: the event's time of the oldest delivery when the pass reached the webhook.
 
-    `webhook_id` is whose deliveries are being looked at, None at the beginning of a pass, and
-    `position` the id of the last one that it is past. `steps` counts the times that progress was
-    recorded, so that of two writers one is too late. `salt` and `digest` are empty at the end. With
-    `unreadable` there was a delivery whose record could not be read, and so may still have the
-    address: the rest is erased, and then this has failed.
+    `webhook_id` is the webhook in progress, None at the beginning of a pass; `position` is the id
+    of its last finished delivery. `steps` counts recorded steps, so that of two concurrent writers
+    one is refused. `salt` and `digest` are empty at the end. `unreadable` means that a delivery's
+    record could not be read and may still have the address: the rest is erased, and then the
+    erasure fails.
 
     `unsearched` are the first deliveries that could not be searched in their CPU time, of
-    `unsearched_count`: in this pass, or in both where they are erased with `include_unsearched`.
+    `unsearched_count`: in this pass, or in both if they are erased with `include_unsearched`.
     """
 
     account_id: str
@@ -120,27 +119,27 @@ class Erasure:
 
     @property
     def key(self) -> ErasureKey:
-        """What finds this erasure."""
+        """The erasure's primary key."""
         return ErasureKey(self.account_id, self.id)
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether the erasure has not ended."""
         return self.status is ErasureStatus.RUNNING
 
     @property
     def between_passes(self) -> bool:
-        """Whether the next pass is yet to begin."""
+        """Whether the next pass has not begun yet."""
         return self.passes > 0 and self.webhook_id is None
 
     def seeks(self, addresses: Iterable[str]) -> bool:
-        """Tell whether the address is among these, which `domain.recipient` found."""
+        """Whether the address is among these, which `domain.recipient` found."""
         return any(
             hmac.compare_digest(digest(self.salt, address), self.digest) for address in addresses
         )
 
     def search(self, delivery: Delivery, limit: CpuLimit) -> Mention:
-        """Find where a delivery mentions the address and still has it, within a limit of time."""
+        """Find where a delivery still mentions the address, within a limit of CPU time."""
         if delivery.erased:
             return Mention.NOWHERE
         responses = [attempt.response_body for attempt in delivery.attempts]
@@ -150,12 +149,12 @@ class Erasure:
             if self.seeks(find_addresses(responses, limit)):
                 return Mention.RESPONSES
         except (CpuLimitReachedError, ValueError):
-            # A body that is no JSON was edited by hand.
+            # Only a body that was edited by hand is not JSON.
             return Mention.UNKNOWN
         return Mention.NOWHERE
 
     def concerns(self, mention: Mention) -> bool:
-        """Tell whether something of a delivery with such a mention is to be erased."""
+        """Whether a delivery with such a mention has something to erase."""
         if mention is Mention.UNKNOWN:
             return self.include_unsearched
         return mention is not Mention.NOWHERE
@@ -166,11 +165,11 @@ class Erasure:
         mention: Mention = Mention.PAYLOAD,
         limit: CpuLimit = NO_CPU_LIMIT,
     ) -> Delivery:
-        """Return a delivery as it stays: without the payload and the responses to it.
+        """Return a delivery without its payload and the responses to it.
 
-        Its generation grows, so that what still works with the payload comes to its end. Where only
-        a response mentions the address, the response bodies go and the delivery goes on. An id of
-        the event's that cannot be searched within the limit goes too.
+        Its generation grows, so that executions that still use the payload end. If only a response
+        mentions the address, the response bodies are removed and the delivery continues. An event's
+        id that cannot be searched within the limit is removed too.
         """
         silent = tuple(replace(attempt, response_body="") for attempt in delivery.attempts)
         if mention is Mention.RESPONSES:
@@ -201,16 +200,16 @@ class Erasure:
             return False
 
     def begun(self, now_ms: int) -> Erasure:
-        """Return the erasure at the beginning of a pass; one that has begun stays as it is."""
+        """Return the erasure at the beginning of a pass; unchanged if the pass has begun."""
         if self.began_at_ms is not None:
             return self
-        # What the pass before erased unsearched it does not find again.
+        # Deliveries that the last pass erased unsearched are not found again: keep them listed.
         if self.include_unsearched:
             return replace(self, began_at_ms=now_ms)
         return replace(self, began_at_ms=now_ms, unsearched=(), unsearched_count=0)
 
     def covers(self, created_at_ms: int, clocks_differ_ms: int = CLOCKS_DIFFER_MS) -> bool:
-        """Tell whether a webhook or a delivery of this time was there when the pass began."""
+        """Whether a webhook or delivery created at this time existed when the pass began."""
         return created_at_ms <= (self.began_at_ms or 0) + clocks_differ_ms
 
     def past(self, delivery: Delivery, mention: Mention, *, erased: bool) -> Erasure:
@@ -228,7 +227,7 @@ class Erasure:
         )
 
     def turned_to(self, webhook_id: str | None) -> Erasure:
-        """Return the erasure at the beginning of a webhook; None: at the end of the pass."""
+        """Return the erasure at the beginning of a webhook; with None, at the end of the pass."""
         if webhook_id is not None:
             return replace(self, webhook_id=webhook_id, position=None, floor_ms=None)
         return replace(
@@ -241,7 +240,7 @@ class Erasure:
         )
 
     def recorded(self, now_ms: int) -> Erasure:
-        """Return the erasure as a step leaves it: ended after its last pass."""
+        """Return the erasure to record after a step; after its last pass it has ended."""
         after = replace(self, steps=self.steps + 1, updated_at_ms=now_ms)
         if self.passes < PASSES:
             return after
@@ -250,9 +249,9 @@ class Erasure:
         return after.ended(ErasureStatus.COMPLETED, now_ms)
 
     def ended(self, status: ErasureStatus, now_ms: int, reason: str | None = None) -> Erasure:
-        """Return the erasure as it is when it does not go on: nothing tells the address any more.
+        """Return the erasure as ended, without the address's hash and salt.
 
-        The hash of something as guessable as an address could be found by trying.
+        An address can be guessed, and a guess confirmed with the hash.
         """
         return replace(
             self, status=status, reason=reason, updated_at_ms=now_ms, salt=b"", digest=b""
@@ -260,10 +259,10 @@ class Erasure:
 
 
 def digest(salt: bytes, address: str) -> bytes:
-    """Return what stands for an address: HMAC-SHA256, keyed with the erasure's own salt."""
+    """Return the hash of an address: HMAC-SHA256, keyed with the erasure's own salt."""
     return hmac.digest(salt, address.encode(), "sha256")
 
 
 def erasure_id(now_ns: int, random_bytes: bytes) -> str:
-    """Return the id of an erasure asked for at this moment: a UUIDv7, made as a webhook's is."""
+    """Return the id of an erasure requested at this moment: a UUIDv7, made as a webhook's is."""
     return webhook_id(now_ns, random_bytes)

@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 
 
 class RecoveryState(NamedTuple):
-    """What follows a step: when the next one is due, which probe it is, and after which delivery.
+    """The state after a step: `seconds` until the next step, and its input.
 
-    While it drains that is probe 0, so that a webhook which goes down again, whoever found out, is
-    left alone before its first. `after` is the id of the delivery that the last probe was made
-    with. `past` is the id up to which draining found nothing that waits, where that took more than
-    a step. `settled` says of which draining, by the time since when, no function can hold the old
-    state any more: it was waited for by the state machine's clock, so that nobody else's need be
-    right. `pace` is the deliveries a second to drain with, None for as many as are allowed: also
-    kept from probe to probe, or each draining would begin with too much.
+    - `probe` is the number of the next probe. It is 0 while the webhook drains; if it goes down
+      again, whichever process notices, there is a wait before probe 1.
+    - `after` is the id of the delivery that the last probe sent.
+    - `past` is the id up to which draining found nothing waiting, if that took more than a step.
+    - `settled` names the draining, by its start time, for which no function can still hold the old
+      state. The state machine's clock waited for that, so it depends on no other clock.
+    - `pace` is the deliveries a second to drain with, None for the maximum. It is also kept from
+      probe to probe; otherwise each draining would begin too fast.
     """
 
     seconds: float
@@ -27,7 +28,7 @@ class RecoveryState(NamedTuple):
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> RecoveryState:
-        """Return what a state machine's state holds of it; the pause is over by then."""
+        """Return the recovery's part of a state machine's state; its pause is over by then."""
         return cls(
             seconds=0,
             probe=int(state.get("probe", 1)),
@@ -38,7 +39,7 @@ class RecoveryState(NamedTuple):
         )
 
     def written(self) -> dict[str, float | str]:
-        """Return what the state machine's state is to hold of it for the next step."""
+        """Return the fields to keep in the state machine's state for the next step."""
         told = {
             "after": self.after,
             "past": self.past,

@@ -1,6 +1,6 @@
-"""A replay's deliveries that their receiver wants later: they are sent again.
+"""Retries of a replay's deliveries that their receiver refused for the moment.
 
-It refused them for their number (429), or asks for a pause (429 or 503 with `Retry-After`).
+It refused them for their rate (429), or asked for a pause (429 or 503 with `Retry-After`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Refusals(NamedTuple):
-    """What a step leaves to the next one.
+    """The refusals that a step passes on to the next one.
 
-    `steps` in a row ended with a refusal of the same delivery. `passed` are the ids of deliveries
-    behind it that were attempted all the same, and need no other attempt.
+    `steps` in a row ended with a refusal of the same delivery. `passed` are the ids of later
+    deliveries that were attempted all the same and need no further attempt.
     """
 
     steps: int = 0
@@ -27,22 +27,22 @@ class Refusals(NamedTuple):
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Refusals:
-        """Return what a state machine's state holds of them."""
+        """Return the refusals in a state machine's state."""
         passed = filter(None, str(state.get("passed", "")).split(","))
         return cls(int(state.get("refusals", 0)), frozenset(passed))
 
     def written(self) -> dict[str, float | str]:
-        """Return what the state machine's state is to hold of them for the next step."""
+        """Return the fields to keep in the state machine's state for the next step."""
         if not self.steps and not self.passed:
             return {}
         return {"refusals": self.steps, "passed": ",".join(sorted(self.passed))}
 
 
 class Settled(NamedTuple):
-    """What a step's attempts came to.
+    """The result of a step's attempts.
 
-    `results` say of each that counts whether it succeeded. Where the deliveries are not done as a
-    `whole`, `up_to` is the id of the last one before the first that is left, None where there is
+    `results` has the success of each attempt that counts. Unless the deliveries are done as a
+    `whole`, `up_to` is the id of the last one before the first unfinished one, None if there is
     none before it.
     """
 
@@ -58,10 +58,10 @@ def settle(
     attempts: Sequence[Attempt | None],
     before: Refusals,
 ) -> Settled:
-    """Return what attempts of the first of the `wanted` deliveries came to, None for one not made.
+    """Return the result of attempts of the first `wanted` deliveries; None for one not made.
 
-    `found` are the ids of all deliveries that the step went through, in their order. A delivery
-    that is refused in 16 steps in a row, at the slowest pace by then, has failed.
+    `found` are the ids of all deliveries that the step went through, in order. A delivery that is
+    refused in 16 steps in a row, the last ones at the slowest pace, has failed.
     """
     refused = [_is_refused(made) for made in attempts]
     if refused and refused[0] and before.steps + 1 >= PATIENCE:

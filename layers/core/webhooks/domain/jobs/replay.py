@@ -1,4 +1,4 @@
-"""A replay: a webhook's deliveries of some time sent again, and how far that has come."""
+"""A replay: sends a webhook's deliveries of a period again; with its progress."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from webhooks.domain.selection import Selection
 from webhooks.domain.webhook import webhook_id
 
 NOT_ARRIVED = (Status.RETRYING, Status.WAITING, Status.EXHAUSTED)
-"""What a replay without a status sends: all that the receiver has missed."""
+"""The statuses that a replay sends if none is given: everything that the receiver has missed."""
 
 REPLAYABLE = (*NOT_ARRIVED, Status.SUCCEEDED)
-"""The statuses that may be asked for. A cancelled delivery has no webhook any more, and a pending
+"""The statuses that may be requested. A cancelled delivery may not be sent again, and a pending
 one is about to be sent."""
 
 
 class ReplayStatus(StrEnum):
-    """Where a replay stands."""
+    """The state of a replay."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -34,7 +34,7 @@ class ReplayStatus(StrEnum):
 
 
 class ReplayKey(NamedTuple):
-    """What finds a replay: whose it is, for which webhook, and its id."""
+    """Primary key of a replay."""
 
     account_id: str
     webhook_id: str
@@ -42,17 +42,16 @@ class ReplayKey(NamedTuple):
 
     @property
     def action(self) -> Action:
-        """The action of its steps."""
+        """The worker's action for each step of a replay."""
         return Action.REPLAY
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The record of a replay. `position` is the id of the last delivery that it is past.
+    """The record of a replay. `position` is the id of the last finished delivery.
 
-    `steps` counts the times that progress was recorded, so that of two writers one is too late.
-    `pace` is the deliveries a second where those are fewer than the stack allows, since more were
-    too much for the receiver.
+    `steps` counts recorded steps, so that of two concurrent writers one is refused. `pace` is the
+    deliveries a second if that is below the stack's limit, because the receiver was overloaded.
     """
 
     account_id: str
@@ -72,7 +71,7 @@ class Replay:
 
     @property
     def key(self) -> ReplayKey:
-        """What finds this replay."""
+        """The replay's primary key."""
         return ReplayKey(self.account_id, self.webhook_id, self.id)
 
     @property
@@ -82,12 +81,12 @@ class Replay:
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether the replay has not ended."""
         return self.status is ReplayStatus.RUNNING
 
     @property
     def replayed_until_ms(self) -> int:
-        """The events' time up to which everything was sent again."""
+        """The event time up to which everything was sent again, in Unix milliseconds."""
         if self.status is ReplayStatus.COMPLETED:
             return self.selection.until_ms
         if self.position is None:
@@ -96,14 +95,14 @@ class Replay:
 
     @property
     def reach(self) -> Selection:
-        """Where to look for what the selection says: see `filing`."""
+        """The selection extended to the times that its events may be filed under (see `filing`)."""
         until_ms = reach_ms(self.selection.until_ms, self.created_at_ms)
         return self.selection._replace(until_ms=until_ms)
 
     def takes(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery that was found is one to send again.
+        """Whether a found delivery is sent again.
 
-        A test is of no real event, and of an erased one there is nothing left to send.
+        A test belongs to no real event, and an erased delivery has nothing left to send.
         """
         known = not (delivery.test or delivery.erased)
         return known and is_until(delivery, self.selection.until_ms)
@@ -115,7 +114,7 @@ class Replay:
         now_ms: int,
         pace: float | None = None,
     ) -> Replay:
-        """Return the replay after more attempts; `results` says of each whether it succeeded."""
+        """Return the replay after more attempts; `results` has the success of each."""
         return replace(
             self,
             position=position,
@@ -127,14 +126,14 @@ class Replay:
         )
 
     def ended(self, status: ReplayStatus, now_ms: int, reason: str | None = None) -> Replay:
-        """Return the replay as it is when it does not go on."""
+        """Return the replay as ended, in this status."""
         return replace(self, status=status, reason=reason, updated_at_ms=now_ms)
 
 
 def select(since: str, until: str | None, status: str | None, now_ms: int) -> Selection:
-    """Return what a replay is asked for; InvalidInputError names the value that breaks a rule.
+    """Return a replay's selection; InvalidInputError names the value that breaks a rule.
 
-    Times are RFC 3339. What happens from now on is never part of it: a replay comes to an end.
+    Times are RFC 3339. The selection ends now at the latest, so every replay ends.
     """
     since_ms = parse_timestamp(since, "since")
     until_ms = now_ms if until is None else min(parse_timestamp(until, "until"), now_ms)
@@ -150,5 +149,5 @@ def select(since: str, until: str | None, status: str | None, now_ms: int) -> Se
 
 
 def replay_id(now_ns: int, random_bytes: bytes) -> str:
-    """Return the id of a replay asked for at this moment: a UUIDv7, made as a webhook's is."""
+    """Return the id of a replay requested at this moment: a UUIDv7, made as a webhook's is."""
     return webhook_id(now_ns, random_bytes)

@@ -1,4 +1,4 @@
-"""A job's run: which execution makes its steps, and when that one is taken for dead."""
+"""A job's run: the execution that makes its steps, and when it is considered dead."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from webhooks.domain.retry import restart_delay
 
 MAX_RESTARTS = 6
-"""Restarts in a row without a step, after which a job has failed: more than five hours of them."""
+"""Restarts in a row without a step, after which a job has failed: they take over five hours."""
 
 START_SECONDS = 90.0
-"""How soon after its start an execution has recorded its first step: past the worker's time."""
+"""Time in which a started execution records its first step: more than the worker's time-out."""
 
 _MARGIN_SECONDS = 120.0
 _KEEP_SECONDS = 300.0
-"""The due time is written so far ahead that most steps leave it, and so the index, as it is."""
+"""The due time is written this far ahead, so that most steps leave it and its index unchanged."""
 
 _MILLISECONDS = 1000
 
@@ -23,8 +23,9 @@ _MILLISECONDS = 1000
 class Run:
     """The execution that makes a job's steps.
 
-    `number` is part of its name, since the name of one that died stays taken. `restarts` counts
-    those since the job's last step. At `due_at_ms` its next step has been recorded, or it is dead.
+    `number` is part of its name, since the name of a dead execution stays taken. `restarts` counts
+    restarts since the job's last step. If the next step is not recorded by `due_at_ms`, the
+    execution is dead.
     """
 
     number: int = 0
@@ -38,7 +39,7 @@ class Run:
 
     @property
     def in_vain(self) -> bool:
-        """Whether it was restarted so often that another restart would be no better."""
+        """Whether it was restarted so often that another restart would not help."""
         return self.restarts >= MAX_RESTARTS
 
     @property
@@ -47,23 +48,23 @@ class Run:
         return restart_delay(self.restarts)
 
     def kept(self, now_ms: int, next_seconds: float) -> Run:
-        """Return the run after a step, of which the next is due in `next_seconds`."""
+        """Return the run after a step; the next step is due in `next_seconds`."""
         if self.due_at_ms >= now_ms + _ms(next_seconds + _MARGIN_SECONDS):
             return replace(self, restarts=0)
         return replace(self, restarts=0, due_at_ms=now_ms + _ms(next_seconds + _KEEP_SECONDS))
 
     def restarted(self, now_ms: int) -> Run:
-        """Return the run of the execution that takes the place of a dead one."""
+        """Return the run of the execution that replaces a dead one."""
         due_at_ms = now_ms + _ms(self.restart_delay + START_SECONDS)
         return Run(self.number + 1, self.restarts + 1, due_at_ms)
 
     def unstarted(self, now_ms: int) -> Run:
-        """Return a run whose execution could not be started: soon due, and not in vain."""
+        """Return a run whose execution could not be started: due now, the restart not counted."""
         return Run(self.number, max(0, self.restarts - 1), now_ms)
 
 
 def run_name(job_id: str, number: int) -> str:
-    """Return the name of the first execution of a job's run: of its first run the job's id."""
+    """Return the name of an execution; a job's first run is named after the job's id."""
     return f"{job_id}-run{number}" if number else job_id
 
 
