@@ -21,8 +21,8 @@ from webhooks.domain.errors import UnavailableError
 class Watch:
     """One request's deadline. Use it in a `with` block, in the one thread that makes the request.
 
-    Only a `DeadlineTimer` makes one. `deadline` is a time of `time.monotonic`. Once `expired` is true,
-    the request's socket is shut down: check it before trusting received data.
+    Only a `DeadlineTimer` makes one. `deadline` is a time of `time.monotonic`. Once `expired` is
+    true, the request's socket is shut down: check it before trusting received data.
     """
 
     def __init__(self, deadline: float, lock: threading.Condition) -> None:
