@@ -1,4 +1,4 @@
-"""SECURITY.md names tests that exist, and the page on verifying shows code that works."""
+"""The threat model names tests that exist, and the page on verifying shows code that works."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from webhooks.domain.signing import sendcomms_signature, standard_signature
 
 ROOT = Path(__file__).parents[2]
 SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+THREATS = (
+    (ROOT / "docs" / "security.md")
+    .read_text(encoding="utf-8")
+    .partition("\n## Threat model\n")[2]
+    .partition("\n## ")[0]
+)
 VERIFYING = (ROOT / "docs" / "verifying.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in SECURITY.splitlines()
+    for line in THREATS.splitlines()
     if line.startswith("| ") and not line.startswith("| Who |")
 ]
-NAMED = sorted(set(re.findall(r"`([a-z0-9_/]+\.py)::(\w+)`", SECURITY)))
+NAMED = sorted(set(re.findall(r"`([a-z0-9_/]+\.py)::(\w+)`", THREATS)))
 
 
 ODD_TEXTS = ("", "é" * 71, "v1,é", "v1", ",", "sha256=", "\udce9", "\x00", "1e400", "nan", "soon")
@@ -40,6 +46,13 @@ def functions_of(path: str) -> set[str]:
     file = ROOT / "tests" / path
     tree = ast.parse(file.read_text(encoding="utf-8")) if file.exists() else ast.Module([], [])
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_policy_is_one_page_that_leads_to_the_threat_model() -> None:
+    assert len(SECURITY.encode()) <= 4096
+    assert re.search(r"^## Report a weakness$", SECURITY, re.MULTILINE)
+    assert re.search(r"^## Supported versions$", SECURITY, re.MULTILINE)
+    assert "(docs/security.md#threat-model)" in SECURITY
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
