@@ -13,8 +13,8 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-# The lock is complete, so nothing is to be resolved: pip would take an extra's newest version for
-# unpinned (`coverage[toml]`), and refuse the lock as soon as that one is published.
+# `--no-deps` because the lock is complete. With resolution, pip would take the newest version of a
+# package with an extra (`coverage[toml]`) as unpinned, and refuse the lock once that is published.
 .venv/.ready: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make run PYTHON=python3.13")'
 	@echo "Setting up .venv: a minute, this once"
@@ -28,14 +28,14 @@ help: ## List the commands
 	@$(BIN)/uv pip install --quiet --python .venv-sam/bin/python --require-hashes -r requirements-sam.lock
 	@touch $@
 
-# Of its own, because checkov pins a boto3 of years ago.
+# A venv of its own, because checkov pins a boto3 of years ago.
 .venv-checkov/.ready: requirements-checkov.lock | .venv/.ready
 	@echo "Setting up .venv-checkov: a minute, this once"
 	@$(PYTHON) -m venv .venv-checkov
 	@$(BIN)/uv pip install --quiet --python .venv-checkov/bin/python --require-hashes -r requirements-checkov.lock
 	@touch $@
 
-# An emulator of AWS, whose Python is that of the functions, which it runs. The lock's boto3 is theirs.
+# An emulator of AWS, which runs the functions in its own Python. The lock's boto3 is for them too.
 .venv-ministack/.ready: requirements-ministack.lock | .venv/.ready
 	@test -n "$(PYTHON313)" || { echo "ministack needs Python 3.13: put python3.13 on the PATH"; exit 1; }
 	@echo "Setting up .venv-ministack: a minute, this once"
@@ -60,16 +60,16 @@ run: .venv/.ready ## Run the whole stack on this machine (PORT, AWS_PORT, RECEIV
 	@exec $(BIN)/python -m local.run
 
 .PHONY: demo
-demo: .venv/.ready ## Show it all at work in under a minute
+demo: .venv/.ready ## See the whole product work, in under a minute
 	@exec $(BIN)/python -m local.demo
 
 .PHONY: api-key
 api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
-	@test -n "$(ACCOUNT)" || { echo "No account is given: say whose key it is with make api-key ACCOUNT=acme" >&2; exit 2; }
+	@test -n "$(ACCOUNT)" || { echo "No account is given. Name the key's account: make api-key ACCOUNT=acme" >&2; exit 2; }
 	@exec $(BIN)/python -m ops.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 .PHONY: ses-account
-ses-account: .venv/.ready ## Say whose SES's mail is: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
+ses-account: .venv/.ready ## Assign SES mail to an account: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
 	@exec $(BIN)/python -m ops.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 # By file and in the order of SUITES, whose last files are short, so that the processes end together.
@@ -93,45 +93,45 @@ coverage: .venv/.ready ## Measure the tests' coverage, 90 % at least
 BESIDE = $(BIN)/python tests/engines/run.py
 STORES = tests/integration tests/soak
 ON_SECOND_ENGINES = $(IN_THREE) -k "dynamodb-local or elasticmq" $(STORES)
-# All of its rows; what the page says of them is no engine's.
+# All rows of the fault matrix. The page's own test is left out: it uses no engine.
 FAULTS = tests/faults --deselect tests/faults/test_matrix.py
 
 .PHONY: test-dynamodb
-test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Hold the stores against AWS's own engine (needs Java and Maven)
+test-dynamodb: .venv/.ready .cache/dynamodb-local/.ready ## Test the stores on AWS's own engine (needs Java and Maven)
 	@$(BESIDE) dynamodb-local -- $(BIN)/python -m pytest -q -k dynamodb-local $(STORES) tests/faults/test_lost_answers.py
 
 .PHONY: test-elasticmq
-test-elasticmq: .venv/.ready .cache/elasticmq/.ready ## Hold the queues' adapters against ElasticMQ (needs Java and Maven)
+test-elasticmq: .venv/.ready .cache/elasticmq/.ready ## Test the queues' adapters on ElasticMQ (needs Java and Maven)
 	@$(BESIDE) elasticmq -- $(BIN)/python -m pytest -q -k elasticmq tests/integration
 
-# Both of the above, and the fault matrix with no moto in it: the engines are started once.
+# Both of the above, and the fault matrix without moto; the engines start only once.
 .PHONY: test-engines
-test-engines: .venv/.ready .cache/dynamodb-local/.ready .cache/elasticmq/.ready .venv-ministack/.ready ## Hold stores, queues and every row of the fault matrix against second engines (needs Java, Maven and Python 3.13)
+test-engines: .venv/.ready .cache/dynamodb-local/.ready .cache/elasticmq/.ready .venv-ministack/.ready ## Test stores, queues and every row of the fault matrix on second engines (needs Java, Maven and Python 3.13)
 	@$(BESIDE) dynamodb-local elasticmq ministack -- sh -c '$(ON_SECOND_ENGINES) && $(IN_THREE) $(FAULTS)'
 
-# Writes down what each row of the fault matrix is seen on, in tests/data/engines.json and on the page.
+# Records the engines of each row of the fault matrix, in tests/data/engines.json and on the page.
 .PHONY: engines
-engines: .venv/.ready .cache/dynamodb-local/.ready .cache/elasticmq/.ready .venv-ministack/.ready ## Renew the column of engines in docs/faults.md (needs Java, Maven and Python 3.13)
+engines: .venv/.ready .cache/dynamodb-local/.ready .cache/elasticmq/.ready .venv-ministack/.ready ## Update the column of engines in docs/faults.md (needs Java, Maven and Python 3.13)
 	@RECORD_ENGINES=1 $(IN_THREE) $(FAULTS)
 	@RECORD_ENGINES=1 $(BESIDE) dynamodb-local elasticmq ministack -- $(IN_THREE) $(FAULTS)
 	@PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m support.seen
 
-# On AWS's own engine where it can be had: moto's slows down as its tables fill.
+# On AWS's own engine if it is available: moto slows down as its tables fill.
 ENGINE := $(shell $(JAVA_AND_MAVEN) && echo .cache/dynamodb-local/.ready)
 
 .PHONY: soak
 soak: export PYTHONPATH = functions:layers/core:tests:.
-soak: .venv/.ready $(ENGINE) ## Let receivers, dispatchers and AWS fail, and account for every delivery (EVENTS, SEED, JSON=1)
+soak: .venv/.ready $(ENGINE) ## Make receivers, dispatchers and AWS fail, and account for every delivery (EVENTS, SEED, JSON=1)
 	@$(if $(ENGINE),$(BESIDE) dynamodb-local --) \
 	  $(BIN)/python -m soak $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 
 .PHONY: fuzz
-fuzz: .venv/.ready ## Try the parsers and the bytes against Node.js: CASES=1000000, SEED=1
+fuzz: .venv/.ready ## Compare the parsers and the bytes with Node.js: CASES=1000000, SEED=1
 	@FUZZ_CASES="$(or $(CASES),100000)" FUZZ_SEED="$(or $(SEED),20251221)" \
 	  $(BIN)/python -m pytest -q -s --timeout=0 tests/fuzz
 
 .PHONY: conformance
-conformance: .venv/.ready ## Try the running stack against its OpenAPI document, for a minute
+conformance: .venv/.ready ## Test the running stack against its OpenAPI document, for a minute
 	@$(BIN)/python -m pytest -q -s tests/conformance
 
 .PHONY: check
@@ -141,18 +141,18 @@ check: test test-stack check-rest coverage test-engines e2e-ministack soak ## Th
 check-rest: lint validate scan build sam-local frameworks gate-engines gate-ministack
 
 .PHONY: frameworks
-frameworks: .venv/.ready ## Try the guide's receivers in the frameworks of Node.js (needs Node.js and npm)
+frameworks: .venv/.ready ## Test the guide's receivers in the frameworks of Node.js (needs Node.js and npm)
 	@if command -v node >/dev/null && command -v npm >/dev/null; then $(BIN)/python -m pytest -q -rs tests/frameworks; \
-	else echo "Skipped: the receivers in the frameworks of Node.js, for want of Node.js or npm (make frameworks)"; fi
+	else echo "Skipped: the receivers in the frameworks of Node.js: Node.js or npm is missing (make frameworks)"; fi
 
-# A command that needs an engine that cannot be had here is left out, and says so. The fault matrix on
-# these engines is a part of `make check`.
+# A command whose engine is not available here is skipped with a message. The fault matrix on these
+# engines is a part of `make check`.
 .PHONY: gate-engines
 gate-engines:
 	@if ! { $(JAVA_AND_MAVEN); }; then \
 	  echo "Skipped: stores and queues on second engines: Java or Maven is missing (make test-engines)"; \
 	elif ! $(MAKE) --no-print-directory .cache/dynamodb-local/.ready .cache/elasticmq/.ready; then \
-	  echo "Skipped: stores and queues on second engines, which Maven could not fetch (make test-engines)"; \
+	  echo "Skipped: stores and queues on second engines: Maven could not fetch them (make test-engines)"; \
 	else $(BESIDE) dynamodb-local elasticmq -- $(ON_SECOND_ENGINES); fi
 
 ON_MINISTACK = PATH="$(PYTHON313)/bin:$$PATH" $(BIN)/python -m pytest -q -n0 --durations=10 --durations-min=5
@@ -161,10 +161,10 @@ ON_MINISTACK = PATH="$(PYTHON313)/bin:$$PATH" $(BIN)/python -m pytest -q -n0 --d
 gate-ministack: build
 	@if $(MAKE) --no-print-directory .venv-ministack/.ready; then \
 	  $(ON_MINISTACK) tests/ministack/test_deliveries.py; \
-	else echo "Skipped: the stack on ministack, which could not be installed (make e2e-ministack)"; fi
+	else echo "Skipped: the stack on ministack: it could not be installed (make e2e-ministack)"; fi
 
 .PHONY: e2e-ministack
-e2e-ministack: build .venv-ministack/.ready ## Deploy to ministack, an emulator with IAM, and try all there: twenty minutes
+e2e-ministack: build .venv-ministack/.ready ## Deploy to ministack, an emulator with IAM, and test the stack there: twenty minutes
 	@$(ON_MINISTACK) tests/ministack
 
 .PHONY: lint
@@ -179,7 +179,7 @@ format: .venv/.ready ## Format the code
 	@$(BIN)/ruff check --fix .
 
 .PHONY: validate
-validate: .venv/.ready .venv-sam/.ready ## Check the template and what SAM makes of it
+validate: .venv/.ready .venv-sam/.ready ## Check the template and its form after SAM's transform
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 	@$(BIN)/cfn-lint template.yaml deploying-role.yaml
 	@mkdir -p .cache
@@ -187,15 +187,15 @@ validate: .venv/.ready .venv-sam/.ready ## Check the template and what SAM makes
 	@$(BIN)/cfn-lint .cache/transformed.json
 
 .PHONY: scan
-scan: .venv/.ready .venv-checkov/.ready ## Scan code, template, locks and licences for what is unsafe
+scan: .venv/.ready .venv-checkov/.ready ## Scan code, template, locks and licences for known risks
 	@$(BIN)/python -m pytest -q -rs tests/scans
 
-# The functions' own version of Python, from the PATH or from pyenv: it compiles what is deployed.
+# Python in the functions' version, from the PATH or from pyenv. It compiles the deployed files.
 PYTHON313 = $(shell python3.13 -c 'import sys; print(sys.base_prefix)' 2>/dev/null || \
   pyenv prefix "$$(pyenv versions --bare 2>/dev/null | grep '^3\.13\.' | tail -1)" 2>/dev/null)
 
 .PHONY: build
-build: .venv/.ready .venv-sam/.ready ## Build what is deployed, into .aws-sam
+build: .venv/.ready .venv-sam/.ready ## Build the deployment packages into .aws-sam
 	@test -n "$(PYTHON313)" || { echo "Building needs Python 3.13, the functions' version: put python3.13 on the PATH"; exit 1; }
 	@AWS_DEFAULT_REGION=us-east-1 PATH="$(PYTHON313)/bin:$$PATH" $(SAM) build
 	@$(BIN)/python -m pytest -q tests/build
@@ -203,13 +203,13 @@ build: .venv/.ready .venv-sam/.ready ## Build what is deployed, into .aws-sam
 .PHONY: sam-local
 sam-local: build ## Run every sample of events/ with `sam local invoke` (needs Docker)
 	@if docker info >/dev/null 2>&1; then $(BIN)/python -m pytest -q -rs tests/sam_local; \
-	else echo "Skipped: sam local invoke, for want of a running Docker engine (make sam-local)"; fi
+	else echo "Skipped: sam local invoke: no Docker engine is running (make sam-local)"; fi
 
-# Asks the first time, and before a change set is executed; with YES=1 it asks nothing.
+# Asks for confirmation the first time, and before it executes a change set; never with YES=1.
 DEPLOYMENT = $(BIN)/python -m ops.deployment
 OF_STAGE = --stage "$(STAGE)" --sam "$(CURDIR)/$(SAM)" $(if $(YES),--yes)
 
-# Before the build: credentials, the stack's name and quotas need no minute to be looked at.
+# Runs before the build, because credentials, the stack's name and quotas take no minute to check.
 PREFLIGHT = $(BIN)/python -m ops.preflight $@ --stage "$(STAGE)" --parameters "$(PARAMETERS)" $(if $(YES),--yes)
 
 .PHONY: deploy
@@ -224,18 +224,18 @@ preview: .venv/.ready ## Show what a deployment would change, as a change set: S
 	@$(MAKE) --no-print-directory build
 	@exec $(DEPLOYMENT) preview $(OF_STAGE) --parameters "$(PARAMETERS)"
 
-# The former release compiles its functions for itself, with this release's SAM CLI.
+# SAM CLI is this release's; the former release compiles its functions itself.
 .PHONY: rollback
-rollback: .venv/.ready .venv-sam/.ready ## Go back to a release: STAGE=dev, REF=tag, PARAMETERS="Name=value ..."; without REF out of a failed update; PARTS=1 afterwards
+rollback: .venv/.ready .venv-sam/.ready ## Return to a release: STAGE=dev, REF=tag, PARAMETERS="Name=value ..."; without REF leave a failed update; PARTS=1 afterwards
 	@test -z "$(REF)" || test -n "$(PYTHON313)" || { echo "Building needs Python 3.13, the functions' version: put python3.13 on the PATH"; exit 1; }
 	@PATH="$(PYTHON313)/bin:$$PATH" exec $(BIN)/python -m ops.rollback $(OF_STAGE) $(if $(REF),--ref "$(REF)") $(if $(PARTS),--parts) --parameters "$(PARAMETERS)"
 
 .PHONY: destroy
-destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack, all but what its customers own: STAGE=dev, YES=1, UNDO=1
+destroy: .venv/.ready .venv-sam/.ready ## Delete a stage's stack except its customers' data: STAGE=dev, YES=1, UNDO=1
 	@exec $(DEPLOYMENT) destroy $(OF_STAGE) $(if $(UNDO),--undo)
 
 .PHONY: e2e
-e2e: .venv/.ready ## Try a deployed stack, or the running one: STACK=name, RECEIVER=https://..., RECEIVER_PORT=9000
+e2e: .venv/.ready ## Test a deployed stack, or the running one: STACK=name, RECEIVER=https://..., RECEIVER_PORT=9000
 	@E2E_STACK="$(or $(STACK),local)" E2E_RECEIVER="$(RECEIVER)" E2E_RECEIVER_PORT="$(RECEIVER_PORT)" \
 	  $(BIN)/python -m pytest -q tests/e2e
 
@@ -251,7 +251,7 @@ redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, 
 rejected: .venv/.ready ## List event messages that were rejected, or SAVE=directory, or SEND=directory once corrected: REASON=..., STACK=name, JSON=1
 	@exec $(BIN)/python -m ops.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
-# Lambda's runtime, for what a new function takes: its Python and the botocore that it brings.
+# Lambda's runtime, to measure a new function's start: its Python and its botocore.
 .venv-lambda/.ready: requirements-dev.lock | .venv/.ready
 	@"$(PYTHON313)/bin/python3.13" -m venv .venv-lambda
 	@$(BIN)/uv pip install --quiet --python .venv-lambda/bin/python --compile-bytecode --constraints $< botocore
@@ -260,27 +260,27 @@ rejected: .venv/.ready ## List event messages that were rejected, or SAVE=direct
 BENCHMARK = PYTHONPATH=functions:layers/core:tests:. $(BIN)/python -m
 
 .PHONY: bench
-bench: .venv/.ready $(if $(wildcard .aws-sam/build),$(if $(PYTHON313),.venv-lambda/.ready)) ## Measure cost, speed and isolation: a table (JSON=1: JSON), and benchmarks/results.json
+bench: .venv/.ready $(if $(wildcard .aws-sam/build),$(if $(PYTHON313),.venv-lambda/.ready)) ## Measure cost, speed and isolation: prints a table (JSON=1: JSON), writes benchmarks/results.json
 	@$(BENCHMARK) benchmarks.run $(if $(JSON),--json)
 
 .PHONY: bench-memory
-bench-memory: .venv/.ready ## Measure each memory and batch size under its share of a CPU: takes root
+bench-memory: .venv/.ready ## Measure each memory and batch size under its share of a CPU (needs root)
 	@$(BENCHMARK) benchmarks.memory $(if $(JSON),--json)
 
 .PHONY: bench-fairness
-bench-fairness: .venv/.ready ## Simulate a quiet account beside a flood, on a model of SQS's fair queue
+bench-fairness: .venv/.ready ## Simulate a quiet account next to a flood, on a model of SQS's fair queue
 	@$(BENCHMARK) benchmarks.fairness
 
 .PHONY: units
-units: .venv/.ready ## Renew the golden file of what deliveries cost in AWS's units
+units: .venv/.ready ## Update the golden file of the deliveries' cost in AWS's units
 	@$(BENCHMARK) benchmarks.scenarios --write
 
 .PHONY: figures
-figures: .venv/.ready ## Put the figures of benchmarks/ into the README, docs/budgets.md and docs/scaling.md
+figures: .venv/.ready ## Write the figures of benchmarks/ into the README, docs/budgets.md and docs/scaling.md
 	@$(BENCHMARK) benchmarks.readme
 
 .PHONY: lock
-lock: .venv/.ready ## Renew the locks of pyproject.toml's dependencies
+lock: .venv/.ready ## Update the locks of pyproject.toml's dependencies
 	@$(BIN)/$(LOCK) pyproject.toml --group dev --python-version 3.11 -o requirements-dev.lock
 	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
 	@printf '%s\n' 'ministack>=1.5.33' boto3 aws-sam-translator | $(BIN)/$(LOCK) - --python-version 3.13 -o requirements-ministack.lock

@@ -1,1 +1,1 @@
-"""What a delivery costs, in units, dollars and milliseconds, and how that is measured."""
+"""The cost of a delivery in units, dollars and milliseconds, and its measurement."""

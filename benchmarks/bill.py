@@ -1,4 +1,4 @@
-"""The bill of a million deliveries, from the golden file's units and the CPU that was measured."""
+"""The bill of a million deliveries, from the golden file's units and the measured CPU time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 MILLION = 1_000_000
 MEMORY_MB = 1024
-"""The dispatcher's in the template, which a test compares."""
+"""The dispatcher's memory in the template; a test compares them."""
 
 AWS_CALL_MS = 5.0
 RECEIVER_MS = 100.0
-"""What a function waits for AWS and for a receiver where they are not on this machine: assumed."""
+"""Assumed waits for AWS and for a receiver in another place than this machine."""
 
 STORED_BYTES = 1124
-"""An item of a kilobyte, and the 100 bytes that DynamoDB adds to each it stores."""
+"""An item of a kilobyte, plus the 100 bytes that DynamoDB adds to each stored item."""
 
 SENT_BYTES = 2700
-"""Of a delivery to the internet: body, headers, and the sender's side of a TLS handshake."""
+"""Bytes of a delivery to the internet: body, headers, and our side of a TLS handshake."""
 
 BUDGETS = {
     Scenario(1, 10, 0): 1.60,
@@ -34,7 +34,7 @@ BUDGETS = {
 
 
 def golden() -> dict[str, dict[str, Any]]:
-    """Return the golden file's units."""
+    """Return the golden file's units by scenario."""
     units: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
     return units
 
@@ -42,8 +42,8 @@ def golden() -> dict[str, dict[str, Any]]:
 def lines(units: Mapping[str, Any], *, sends: float, cpu_ms: float) -> dict[str, float]:
     """Return the dollars of a million deliveries, given the units of a hundred.
 
-    `sends` are the events that a hundred deliveries come of, each published in a request of its
-    own; `cpu_ms` is what one delivery takes of a whole virtual CPU.
+    `sends` is the number of events behind a hundred deliveries, each published in a request of its
+    own. `cpu_ms` is a delivery's time on a whole virtual CPU.
     """
     scale = MILLION / DELIVERIES
     work_ms = billed_milliseconds(cpu_ms, MEMORY_MB) * MILLION
@@ -61,8 +61,10 @@ def lines(units: Mapping[str, Any], *, sends: float, cpu_ms: float) -> dict[str,
 
 
 def waiting(units: Mapping[str, Any], memory_mb: int = MEMORY_MB) -> float:
-    """Return the dollars of a million deliveries' waiting: each invocation once for its receivers,
-    which are attempted at once, and for its calls of AWS.
+    """Return the dollars of a million deliveries' waits.
+
+    Each invocation waits once for its receivers, which are called in parallel, and for its calls of
+    AWS.
     """
     calls = sum(units["requests"].values())
     milliseconds = calls * AWS_CALL_MS + units["invocations"] * RECEIVER_MS
@@ -70,9 +72,10 @@ def waiting(units: Mapping[str, Any], memory_mb: int = MEMORY_MB) -> float:
 
 
 def of_scenarios(cpu_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return each scenario's bill; `cpu_ms` is a delivery's, by `1` and `10` messages a batch.
+    """Return each scenario's bill; `cpu_ms` is a delivery's, for `1` and `10` messages per batch.
 
-    With every delivery failing the million is one outage: deferred, and drained when it is over.
+    The bill for 100 % failing is that of one outage: all deliveries are deferred, and drained after
+    it.
     """
     measured = golden()
     bills: dict[str, dict[str, float]] = {}
@@ -94,7 +97,7 @@ def of_scenarios(cpu_ms: Mapping[str, float]) -> dict[str, dict[str, float]]:
 def monthly(
     bills: Mapping[str, Mapping[str, float]], scenario: Scenario, deliveries: float
 ) -> dict[str, float]:
-    """Return the dollars of a month with so many deliveries, which are kept for 30 days."""
+    """Return the dollars of a month with this many deliveries, which are kept for 30 days."""
     millions = deliveries / MILLION
     of_a_million = bills[str(scenario)]
     stored_gb = deliveries * STORED_BYTES / 2**30

@@ -1,9 +1,9 @@
-"""What it costs to claim an event before its first attempt: `python -m benchmarks.claims`.
+"""The cost of claiming an event before its first attempt: `python -m benchmarks.claims`.
 
-Two kinds of events are the same but for their ids. The id of one fixes its time, so that nothing
-is claimed, as for every record of SES. The other has an id of its producer's, and is claimed. The
-difference is what a claim of every event would cost. Collisions are two copies of an event, the
-second of which comes while the first is attempted.
+Two kinds of events differ only in their ids. The id of the first kind contains its time, so no
+claim is needed, as for every record of SES. The second kind has a producer's id and is claimed. The
+difference is the cost of a claim for every event. Collisions are two copies of an event, of which
+the second arrives while the first is being attempted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CLAIMS = "dynamodb.PutItem"
 
 
 class Cost(NamedTuple):
-    """What one event took: units and calls of AWS, POSTs, milliseconds of its batch's handling."""
+    """One event's cost: units and calls of AWS, POSTs, milliseconds of its batch's handling."""
 
     write_units: float
     read_units: float
@@ -48,7 +48,7 @@ class Cost(NamedTuple):
 
 
 def main() -> int:
-    """Measure and print one line for each kind of event and each batch; returns 0."""
+    """Measure and print one line for each kind of event and each batch size; return 0."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     screen, logs = sys.stdout, LogMeter()
     sys.stdout = logs
@@ -73,7 +73,7 @@ def _costs(logs: LogMeter, *, claimed: bool) -> dict[str, Cost]:
 
 
 def plain(logs: LogMeter, size: int, *, claimed: bool) -> Cost:
-    """Measure events that come once, in batches of a size."""
+    """Measure events without copies, in batches of this size."""
     with stand(logs) as metered, Receiver(OK) as receiver:
         metered.register(receiver, 1)
         metered.handle([_event(-1, claimed=claimed)])
@@ -89,7 +89,7 @@ def plain(logs: LogMeter, size: int, *, claimed: bool) -> Cost:
 
 
 def collisions(logs: LogMeter, *, claimed: bool) -> Cost:
-    """Measure pairs of copies, and what the queue is given again of them."""
+    """Measure pairs of copies, and the messages that go back to the queue."""
     with stand(logs) as metered:
         others = metered.backend.services("dispatcher")
         pairs = [_event(number, claimed=claimed) for number in range(COLLISIONS)]
@@ -119,13 +119,13 @@ def collisions(logs: LogMeter, *, claimed: bool) -> Cost:
                 metered.handle([text])
                 coming[-1].join()
                 times.append((time.perf_counter() - began) * 1000)
-                # Later, as the queue delays it.
+                # The queue would deliver it later, after its delay.
                 _handle_queued(metered)
             return _cost(metered.take(), COLLISIONS, len(receiver.requests), times)
 
 
 def _handle_queued(metered: Stand) -> None:
-    """Have what was postponed handled, without the delay that the queue keeps it for."""
+    """Handle the postponed messages, without the queue's delay."""
     bodies = metered.backend.queued()
     if bodies:
         metered.handle(bodies)

@@ -1,4 +1,4 @@
-"""CPU and rate of a POST: the dispatcher and its sender against the bare clients beneath them."""
+"""CPU and rate of a POST: the dispatcher and its sender compared with the bare clients below."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ HEADERS = signing.delivery_headers(
     secrets=[samples.SECRET],
     sendcomms_secret=samples.SECRET,
 )
-"""A delivery's: every client sends the same request."""
+"""A delivery's headers: every client sends the same request."""
 
 POSTS = {"fresh": 150, "kept": 500}
 ROUNDS = 3
 FLOOR = "urllib3 and botocore"
-"""What is left where the dispatcher itself takes nothing: a bare POST, and the calls of AWS."""
+"""The cost if the dispatcher's own work were free: a bare POST, and the calls of AWS."""
 
 _BATCH = 10
 _C_SECONDS = 2
 
 
 def measure(stand: Stand, kind: str) -> dict[str, dict[str, float]]:
-    """Return each client's CPU in milliseconds and posts a second, at the same receiver.
+    """Return each client's CPU in milliseconds and POSTs per second, at the same receiver.
 
-    They take turns, so that what else runs on the machine disturbs them alike, and each has the
-    round in which it took the least CPU.
+    The clients take turns, so that other work on the machine disturbs them equally. Each result is
+    from the round with the least CPU.
     """
     url, posts = stand.urls[kind], POSTS[kind]
     with ExitStack() as stack:
@@ -91,7 +91,7 @@ def measure(stand: Stand, kind: str) -> dict[str, dict[str, float]]:
 def serve_clients(
     connection: Connection, authority: str, url: str, endpoint: str | None = None
 ) -> None:
-    """Make posts with the client asked for; says which there are, then what a post took."""
+    """Make POSTs with the requested client; send the clients' names, then each client's cost."""
     posts = {name: make(authority, url) for name, make in CLIENTS.items()}
     if endpoint is not None:
         posts[FLOOR] = _floor(posts["urllib3"], endpoint)
@@ -110,7 +110,7 @@ def serve_clients(
 
 
 def serve_dispatcher(connection: Connection, endpoint: str, authority: str, webhooks: int) -> None:
-    """Handle batches of ten messages, warm; says what one of their deliveries took."""
+    """Handle batches of ten messages, warm; send the cost of one delivery."""
     function = Function(endpoint, authority)
     for _ in range(3):
         function.invoke(_BATCH)
@@ -124,7 +124,7 @@ def serve_dispatcher(connection: Connection, endpoint: str, authority: str, webh
 
 
 def _floor(post: Callable[[], object], endpoint: str) -> Callable[[], object]:
-    """Return a bare post that each tenth time makes the three calls of a batch of ten."""
+    """Return a bare POST that every tenth time makes the three calls of a batch of ten."""
     prepare_environment()
     client = aws.client("dynamodb", endpoint)
     deliveries = [samples.delivery(number, body=BODY) for number in range(1, _BATCH + 1)]
@@ -199,7 +199,7 @@ CLIENTS: dict[str, Callable[[str, str], Callable[[], Any]]] = {
 
 
 def _in_c(url: str, posts: int, keep: bool) -> Iterator[tuple[str, float]]:
-    """Give the posts a second of the load generators that there are, one at a time as above."""
+    """Yield the POSTs per second of the installed load generators, one at a time as above."""
     with tempfile.TemporaryDirectory() as directory:
         body, script = Path(directory) / "body", Path(directory) / "post.lua"
         body.write_bytes(BODY)

@@ -1,7 +1,7 @@
-"""What a new function loads: CPU and modules of its import, against a bare botocore client.
+"""The load of a new function: CPU and modules of its import, compared with a bare botocore client.
 
-Of the built artifacts under Lambda's version of Python, where both are there and the build is of
-these sources (`make build`, `make bench`); else of the sources, compiled before they are measured.
+The built artifacts are measured under Lambda's version of Python if both exist and the build is of
+these sources (`make build`, `make bench`). Otherwise the sources are measured, compiled beforehand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FUNCTIONS = ("dispatcher", "worker", "api")
 FLOOR = "bare client, requests and Powertools"
 ROUNDS = 6
 LAMBDA_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
-"""Lambda's version of Python with botocore, as its runtime has it."""
+"""Lambda's version of Python, with the botocore of its runtime."""
 
 _COMPILING = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
@@ -35,7 +35,7 @@ _LIBRARIES = (
     "from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit\n"
     "Logger(service='x', location=None)\n"
 )
-"""What the dispatcher is built on, and none of its own code: the floor of its import."""
+"""The dispatcher's libraries without its own code: the floor of its import."""
 
 _FUNCTION = (
     "import {name}.handler\n"
@@ -57,7 +57,7 @@ _TELL = (
 
 
 class Code(NamedTuple):
-    """Where a function's code comes from, in words, and how Python finds it."""
+    """The origin of a function's code in words, and its Python and import path."""
 
     origin: str
     python: str
@@ -65,7 +65,7 @@ class Code(NamedTuple):
 
 
 def code() -> Code:
-    """Return what is measured."""
+    """Return the code to measure."""
     layer = BUILD / "CoreLayer" / "python"
     built = [BUILD / f"{name.title()}Function" for name in FUNCTIONS]
     originals = [
@@ -83,7 +83,7 @@ def code() -> Code:
 
 
 def _same(source: Path, built: Path) -> bool:
-    """Tell whether a package was built of these very sources."""
+    """Return whether a package was built from exactly these sources."""
     files = {path.relative_to(source) for path in source.rglob("*.py")}
     return files == {path.relative_to(built) for path in built.rglob("*.py")} and all(
         (source / file).read_bytes() == (built / file).read_bytes() for file in files
@@ -91,7 +91,7 @@ def _same(source: Path, built: Path) -> bool:
 
 
 def measure() -> dict[str, Any]:
-    """Return each function's import and first client, and the bare client's, the best of six.
+    """Return import and first client of each function and of the bare client, the best of six.
 
     The interpreter's own start is part of every figure.
     """
@@ -125,11 +125,11 @@ def measure() -> dict[str, Any]:
 
 
 def wall_ms(name: str, group: Path) -> float:
-    """Return how long a new function takes to be ready with a group's share of a CPU."""
+    """Return the milliseconds until a new function is ready with a group's share of a CPU."""
     join = f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')\n"
     program = f"{join}import time\nbegan = time.time()\n{_program(name)}"
     with TemporaryDirectory() as cache:
-        # Compiled before it is measured, outside of the group.
+        # Compile beforehand, outside of the group.
         _told(f"began = 0\n{_program(name)}", code(), cache)
         return _told(program, code(), cache)[2]
 
@@ -139,9 +139,9 @@ def _program(name: str) -> str:
 
 
 def _told(program: str, found: Code, cache: str) -> list[float]:
-    """Return what `_TELL` prints after a program that says when it `began`.
+    """Return the output of `_TELL` after a program that sets `began`.
 
-    Built artifacts bring their compiled files; those of sources are kept in `cache`.
+    Built artifacts contain their compiled files; those of sources are kept in `cache`.
     """
     environment = {name: text for name, text in os.environ.items() if name not in _COMPILING}
     if found.python != str(LAMBDA_PYTHON):

@@ -1,4 +1,4 @@
-"""How long receivers wait: among others that hang, in wide events, and for the first byte."""
+"""Delays of receivers: among others that hang, in wide events, and until the first byte."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from benchmarks.dispatching import Stand, Used
 
 WEBHOOKS = 60
-"""Of an event: as many deliveries in flight as the dispatcher has threads, nearly."""
+"""Webhooks of an event: nearly as many deliveries in flight as the dispatcher has threads."""
 
 BAD_SHARES = (0, 10, 30, 50)
 FAN_OUTS = (1, 10, 100)
-"""A thousand is divided among several dispatchers: see `fleet`."""
+"""A thousand webhooks are divided among several dispatchers: see `fleet`."""
 
 EVENTS = 2
 LATENCIES = 200
@@ -36,17 +36,17 @@ def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
 
 
 def isolation(stand: Stand, bad_percent: int) -> dict[str, float]:
-    """Return when the healthy receivers of an event get it, beside others that hang or drip."""
+    """Return the delay of an event's healthy receivers, among others that hang or drip."""
     bad = WEBHOOKS * bad_percent // 100
     urls = [stand.urls["hanging" if number % 2 else "dripping"] for number in range(bad)]
-    # Mixed, so that the healthy ones are not simply the first.
+    # Mixed, so that the healthy ones are not always the first.
     healthy = [stand.urls["fresh"]] * (WEBHOOKS - bad)
     mixed = [urls.pop() if urls and place % 2 else healthy.pop() for place in range(2 * bad)]
     return percentiles(_delays(stand, [*mixed, *healthy], EVENTS))
 
 
 def fan_out(stand: Stand, webhooks: int) -> dict[str, float]:
-    """Return when the last of an event's receivers gets it, each over a connection of its own."""
+    """Return the delay of an event's last receiver, each on a connection of its own."""
     stand.arrivals()
     used = stand.dispatch([stand.urls["fresh"]] * webhooks, 1, 1)
     arrived = [at for _, at in stand.arrivals()["fresh"] if at >= used[0].entered_at]
@@ -58,9 +58,9 @@ def fan_out(stand: Stand, webhooks: int) -> dict[str, float]:
 
 
 def first_byte(stand: Stand, kind: str) -> dict[str, float]:
-    """Return when a warm dispatcher's only receiver has the whole request, after it was called.
+    """Return the time from a warm dispatcher's call until its only receiver has the whole request.
 
-    A little more than until the first byte is out: it takes in the way there and the reading.
+    It is slightly longer than the time to the first byte: it includes the transfer and the reading.
     """
     stand.arrivals()
     used = stand.dispatch([stand.urls[kind]], 1, LATENCIES)
@@ -75,7 +75,7 @@ def _calls_before(stand: Stand) -> list[float]:
 
 
 def calls_before(endpoint: str) -> list[float]:
-    """Return what the two calls of AWS before a first byte take, with botocore and nothing else."""
+    """Return the duration of the two calls of AWS before a first byte, with botocore alone."""
     prepare_environment()
     client = aws.client("dynamodb", endpoint)
     keys = [item_keys.delivery_key(samples.delivery().key)]
@@ -100,12 +100,12 @@ def _delays(stand: Stand, urls: list[str], events: int) -> list[float]:
 
 
 def _since(used: Sequence[Used], at: float) -> float:
-    """Return the milliseconds since the invocation that a request belongs to began."""
+    """Return the milliseconds from the beginning of a request's invocation to the request."""
     return (at - max(one.entered_at for one in used if one.entered_at <= at)) * 1000
 
 
 def measure(stand: Stand) -> dict[str, Any]:
-    """Return all of them, by what was varied."""
+    """Return all delays, by the varied quantity."""
     return {
         "isolation": {str(share): isolation(stand, share) for share in BAD_SHARES},
         "fan_out": {str(webhooks): fan_out(stand, webhooks) for webhooks in FAN_OUTS},

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class Used(NamedTuple):
-    """What invocations took: this process's CPU and the clock's time, in milliseconds each.
+    """The cost of invocations: this process's CPU and the elapsed time, in milliseconds each.
 
-    `failures` are the attempts that failed.
+    `failures` is the number of failed attempts.
     """
 
     cpu_ms: float
@@ -40,14 +40,14 @@ class Used(NamedTuple):
 
 
 def trusting(authority: str) -> ssl.SSLContext:
-    """Return the sender's own TLS context, which trusts the receivers' authority too."""
+    """Return the sender's own TLS context, which also trusts the receivers' authority."""
     context = new_ssl_context()
     context.load_verify_locations(cadata=authority)
     return context
 
 
 def prepare_environment() -> None:
-    """Say what a client of AWS asks the environment for."""
+    """Set the environment variables that a client of AWS needs."""
     os.environ |= {
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
@@ -59,7 +59,6 @@ class Function:
     """A warm dispatcher."""
 
     def __init__(self, endpoint: str, authority: str) -> None:
-        """Build its services, as a new process does."""
         prepare_environment()
         settings = Settings(
             webhooks_table="WebhooksTable",
@@ -71,16 +70,17 @@ class Function:
             aws_endpoint_url=endpoint,
         )
         self._services = Services("dispatcher", settings, rules=LOOPBACK)
-        # A cached property, set before its first use: the receivers' authority is nobody else's.
+        # A cached property, set before its first use: only this sender trusts the receivers'
+        # authority.
         vars(self._services)["_sender"] = local_sender(ssl_context=trusting(authority))
         self._numbers = count(time.time_ns())
 
     def invoke(self, messages: int) -> Used:
-        """Have it handle a batch of new events."""
+        """Handle a batch of new events."""
         return self.handle([event_text(next(self._numbers)) for _ in range(messages)])
 
     def handle(self, bodies: Sequence[str]) -> Used:
-        """Have it handle a batch of messages."""
+        """Handle a batch of messages."""
         event = sqs_event(*bodies, group="acc_1")
         entered_at, cpu, wall = time.time(), time.process_time(), time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()) as log:
@@ -91,32 +91,31 @@ class Function:
 
 
 def invocations(endpoint: str, authority: str, messages: int, number: int) -> list[Used]:
-    """Return what so many invocations took, after one that warms up."""
+    """Return the cost of this many invocations, after a first one as warm-up."""
     function = Function(endpoint, authority)
     return [function.invoke(messages) for _ in range(number + 1)][1:]
 
 
 class Stand:
-    """Receivers in a process, and functions in others."""
+    """Receivers in one process, and functions in others."""
 
     def __init__(self, receivers: Served) -> None:
-        """Take the receivers' urls and authority."""
         self._receivers = receivers
         self.urls: dict[str, str] = receivers.first["urls"]
         self.authority: str = receivers.first["authority"]
 
     def arrivals(self) -> dict[str, list[tuple[str, float]]]:
-        """Return when each request came since the last time, by kind of receiver."""
+        """Return the arrivals of requests since the last call, by kind of receiver."""
         arrivals: dict[str, list[tuple[str, float]]] = self._receivers.ask("arrivals")
         return arrivals
 
     def dispatch(self, urls: Sequence[str], messages: int, number: int) -> list[Used]:
-        """Return what invocations took whose events go to these urls each."""
+        """Return the cost of invocations whose events go to all of these urls."""
         with serving(serve_aws, urls) as aws:
             return in_process(invocations, aws.first, self.authority, messages, number)
 
     def loop(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `work(authority, *arguments)` returns in a process of its own."""
+        """Return the result of `work(authority, *arguments)` in a process of its own."""
         return in_process(work, self.authority, *arguments)
 
 

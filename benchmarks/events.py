@@ -1,4 +1,4 @@
-"""Events to measure with: each another, with a body of about a kilobyte as it is delivered."""
+"""Distinct events for measurements, each with a body of about a kilobyte when delivered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BODY_BYTES = 1024
 
 
 def event_text(number: int, account_id: str = "acc_1") -> str:
-    """Return a message of the events queue; the number makes its ids."""
+    """Return a message of the events queue; the number determines its ids."""
     digest = hashlib.sha256(str(number).encode()).hexdigest()
     data = {
         "id": f"txn_mjgc0ejr_{digest[:12]}",
@@ -30,7 +30,7 @@ def event_text(number: int, account_id: str = "acc_1") -> str:
         "timestamp": "2025-12-21T10:30:00Z",
         "data": data,
     }
-    # What a producer knows of the order: opaque text, which deflates to three quarters.
+    # A producer's details of the order: opaque text, which deflates to three quarters.
     delivered = {name: value for name, value in document.items() if name != "account_id"}
     missing = BODY_BYTES - len(json.dumps(delivered, separators=(",", ":"))) - len(',"ref":""')
     data["ref"] = _opaque(digest, missing)

@@ -1,6 +1,6 @@
-"""How long a quiet account waits beside a flood of another's mail, on a model of SQS's fair queue.
+"""Waits of a quiet account next to another's flood of mail, on a model of SQS's fair queue.
 
-The real dispatchers run on fakes, each with a memory of its own, at the times of a simulated clock.
+The real dispatchers run on fakes, each with memory of its own, on a simulated clock.
 `make bench-fairness` writes the figures. It takes a minute.
 """
 
@@ -37,18 +37,18 @@ RESULTS = Path(__file__).with_suffix(".json")
 
 FLOOD = 10_000
 FLOOD_AT = 30
-"""The second in which the flood comes."""
+"""The second in which the flood arrives."""
 
 LOUD, QUIET = "acc_loud", "acc_quiet"
 
 PUT_BACK_SECONDS = 0.02
-"""What an invocation takes that puts its whole batch back: one call of AWS, and its work."""
+"""The time of an invocation that puts its whole batch back: one call of AWS, and its work."""
 
 _NEVER = 1 << 62
 
 
 class Case(NamedTuple):
-    """Dispatchers at once, how long receivers take, and whether floods are given a group."""
+    """The number of dispatchers, the receivers' response time, and whether floods get a group."""
 
     dispatchers: int
     receiver_seconds: float
@@ -93,7 +93,7 @@ class Simulation:
         self._record = json.loads(text_of("delivery"))
 
     def run(self) -> Waited:
-        """Let time pass until the flood is delivered."""
+        """Run the simulation until the flood is delivered."""
         most = fair_queueing.MOST_UNGROUPED if self.case.grouped else _NEVER
         usual, fair_queueing.MOST_UNGROUPED = fair_queueing.MOST_UNGROUPED, most
         try:
@@ -128,7 +128,7 @@ class Simulation:
                 self._send(LOUD, second)
 
     def _send(self, account_id: str, second: int) -> None:
-        """Have a record of SES arrive, which has no group."""
+        """Send a record of SES, which has no group."""
         self._numbers += 1
         record = copy.deepcopy(self._record)
         record["mail"]["messageId"] = f"ses-{self._numbers}"
@@ -137,7 +137,7 @@ class Simulation:
         self.queue.send(QueueMessage(f"m{self._numbers}", json.dumps(record), self._ms(second)))
 
     def _handle(self, number: int, batch: Sequence[Received[QueueMessage]], now: float) -> float:
-        """Have a dispatcher handle a batch; returns how long it took."""
+        """Handle a batch in one dispatcher; return the seconds that it took."""
         world, posts = self._worlds[number], self._world.sender.posts
         world.now_ms = self._ms(now)
         assert world.batches.handle([one.content for one in batch], lambda: 60.0) == []
@@ -153,7 +153,7 @@ class Simulation:
         return OWN_SECONDS + self.case.receiver_seconds
 
     def _again(self, sent: Outgoing, now: float) -> QueueMessage:
-        """Return a message that a dispatcher sent, as the mapping hands it over."""
+        """Return a message sent by a dispatcher, in the form in which the mapping delivers it."""
         assert not sent.delay_seconds
         self._numbers += 1
         values = carried(sent.attributes, sent_at_ms=self._ms(now))
@@ -164,7 +164,7 @@ class Simulation:
 
 
 def measure() -> list[tuple[Case, Waited]]:
-    """Return what each case came to."""
+    """Return each case's result."""
     return [(case, Simulation(case).run()) for case in CASES]
 
 
@@ -190,7 +190,7 @@ def table(results: Sequence[Mapping[str, Mapping[str, float]]]) -> str:
 
 
 def dollars_of_a_million() -> float:
-    """Return what a million messages cost that are put back: sent, received and deleted again.
+    """Return the dollars for putting a million messages back: sent, received and deleted again.
 
     Each request is counted as one with a group, which is the most that SQS can charge.
     """
@@ -208,7 +208,7 @@ def dollars_of_a_million() -> float:
 
 
 def main() -> None:
-    """Write the figures, and print them as the page has them."""
+    """Write the figures, and print them as in the docs."""
     found = [{"case": case._asdict(), "waited": waited._asdict()} for case, waited in measure()]
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(table(found))

@@ -1,6 +1,6 @@
-"""Several dispatchers on one queue, as Lambda runs them, and when a wide event is out.
+"""Several dispatchers on one queue, as Lambda runs them, and the time to send a wide event.
 
-Lambda begins with five batches of a queue at a time, and each is a function of its own.
+Lambda begins with five batches of a queue in parallel, each in a function of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DISPATCHERS = 5
 WEBHOOKS = 1000
 FLOOR = "bare urllib3"
 WARM_ACCOUNT = "acc_warm"
-"""An account with one webhook, for what a function does before it is measured."""
+"""An account with one webhook, for a function's work before the measurement."""
 
 _NEVER = 10**9
 _SECONDS = 60
@@ -39,7 +39,7 @@ _SECONDS = 60
 def poll(
     connection: Connection, endpoint: str, authority: str, divides: bool, group: Path | None
 ) -> None:
-    """Handle the queue's batches, warm, until told to stop; says what each took of CPU."""
+    """Handle the queue's batches, warm, until `stop`; send the CPU of each batch."""
     if group is not None:
         shares.join(group)
     if not divides:
@@ -55,7 +55,7 @@ def poll(
 
 
 def _received(host: str) -> list[str]:
-    """Take a batch off the queue, which the mapping does for a function."""
+    """Receive a batch from the queue, as the mapping does for a function."""
     polling = HTTPConnection(host)
     polling.request("POST", "/", b"{}", {"X-Amz-Target": "AmazonSQS.ReceiveMessage"})
     messages: list[dict[str, str]] = json.loads(polling.getresponse().read())["Messages"]
@@ -72,10 +72,10 @@ def _publish(endpoint: str, text: str) -> None:
 
 
 def measure(stand: Stand) -> dict[str, dict[str, float]]:
-    """Return it for a thousand webhooks: divided, in one function, and both with shares of a CPU.
+    """Return the figures for a thousand webhooks: divided, in one function, both with CPU limits.
 
-    Without the right to make the kernel's quotas the last two are left out. `FLOOR` is what as many
-    processes take that do nothing but post.
+    Without the right to set the kernel's quotas, the last two are left out. `FLOOR` is the cost of
+    the same number of processes that only post.
     """
     measured = {
         FLOOR: bare_posts(stand, WEBHOOKS),
@@ -93,7 +93,7 @@ def measure(stand: Stand) -> dict[str, dict[str, float]]:
 
 
 def bare_posts(stand: Stand, posts: int) -> dict[str, float]:
-    """Return when the last of a fleet's posts arrives, each over a connection of its own."""
+    """Return the time until the last of a fleet's POSTs arrives, each on its own connection."""
     with ExitStack() as stack:
         clients = serve_clients, stand.authority, stand.urls["fresh"]
         fleet = [stack.enter_context(serving(*clients)) for _ in range(DISPATCHERS)]
@@ -106,7 +106,7 @@ def bare_posts(stand: Stand, posts: int) -> dict[str, float]:
 
 
 def _arrivals(stand: Stand, expected: int, since: float) -> list[float]:
-    """Return when each of the expected requests arrived, or those that did in a minute."""
+    """Return the arrival times of the expected requests, or of those within a minute."""
     arrived: list[float] = []
     while len(arrived) < expected and time.time() < since + _SECONDS:
         time.sleep(0.25)
@@ -117,11 +117,10 @@ def _arrivals(stand: Stand, expected: int, since: float) -> list[float]:
 def wide_event(
     stand: Stand, webhooks: int, *, divides: bool = True, limited: bool = False
 ) -> dict[str, float]:
-    """Return when the last of an event's receivers gets it, after the queue took the event.
+    """Return the time from an event's queueing to the last of its receivers.
 
-    Each receiver is reached over a connection of its own. What it is without division is what one
-    dispatcher takes for all. With `limited`, which takes root, each dispatcher has its memory's
-    share of a CPU.
+    Each receiver is reached on a connection of its own. Without division, one dispatcher sends to
+    all of them. With `limited`, which needs root, each dispatcher has its memory's share of a CPU.
     """
     urls = [stand.urls["fresh"]] * webhooks
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What an event costs as the tables grow: with other accounts' webhooks, and with its own."""
+"""The cost of an event as the tables grow: with other accounts' webhooks, and with its own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OF_THE_ACCOUNT = (1, 10, 50, 1_000)
 
 
 def webhook_item(number: int, account_id: str) -> Item:
-    """Return a webhook's item."""
+    """Return a webhook's item in the table."""
     webhook = samples.webhook(number, account_id=account_id)
     return webhook_items.webhook_item(webhook, samples.SECRET)
 
 
 def in_the_table(webhooks: int) -> dict[str, float]:
-    """Return an event's units with so many webhooks in the table, one of them its own."""
-    # moto's own table, in this process, because its API would take minutes to fill.
+    """Return an event's units with this many webhooks in the table, one of them its own."""
+    # moto's own table, in this process: filling it through its API would take minutes.
     from moto.dynamodb.models import dynamodb_backends
 
     logs = LogMeter()
@@ -49,7 +49,7 @@ def of_the_account(webhooks: int) -> dict[str, float]:
 
 
 def measure() -> dict[str, Any]:
-    """Return both, by the number of webhooks."""
+    """Return both costs, by the number of webhooks."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     tables()
     return {

@@ -1,6 +1,6 @@
-"""The bill of a stack in which nothing happens, counted from the template.
+"""The bill of an idle stack, computed from the template.
 
-The table of `docs/scaling.md`. Stored logs and empty tables are left out: less than a cent.
+It is the table of `docs/scaling.md`. Stored logs and empty tables are left out: less than a cent.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOURS = 730
-"""Of a month, as AWS's own price calculator counts them."""
+"""Hours of a month, as in AWS's own price calculator."""
 
 SWEEPS = 60 * HOURS
 SWEEP_MILLISECONDS = 300
-"""Nineteen queries of ten milliseconds, and what a small share of a CPU takes beside them."""
+"""Nineteen queries of ten milliseconds, and the CPU time on a small share of a CPU."""
 
 SWEEP_METRICS = ("OverdueDeliveries", "OverdueJobs", "OverdueRecoveries")
-"""Counted by a sweep that finds nothing. CloudWatch bills a metric for the hours that have data."""
+"""Metrics of a sweep that finds nothing. CloudWatch bills a metric for its hours with data."""
 
 POLLERS = 5
-"""Long polls at once that Lambda keeps up on an empty queue ("Using Lambda with Amazon SQS")."""
+"""Lambda's parallel long polls of an empty queue ("Using Lambda with Amazon SQS")."""
 
 SWEPT_TABLES = 2
 KEY_USES_AN_HOUR = 12
-"""DynamoDB asks KMS again after five minutes, for each table and caller ("DynamoDB encryption at
-rest: usage notes")."""
+"""DynamoDB calls KMS again after five minutes, for each table and caller ("DynamoDB encryption at
+rest: usage notes").
+"""
 
 
 class Item(NamedTuple):
-    """A part of the bill: dollars a month, and those beyond what an AWS account has free."""
+    """A part of the bill: dollars per month, and dollars above an AWS account's free share."""
 
     name: str
     listed: float
@@ -44,7 +45,7 @@ class Item(NamedTuple):
 
 
 def alarm_metrics(resources: Mapping[str, Any]) -> int:
-    """Return the metrics of the alarms, by which they are billed: an expression's each."""
+    """Return the number of the alarms' metrics, which are billed; an expression has several."""
     alarms = template.of_type({"Resources": resources}, "AWS::CloudWatch::Alarm").values()
     return sum(
         sum("MetricStat" in part for part in alarm["Properties"].get("Metrics", [])) or 1
@@ -53,7 +54,7 @@ def alarm_metrics(resources: Mapping[str, Any]) -> int:
 
 
 def items() -> list[Item]:
-    """Return the parts of the bill of a stack with the parameters' defaults, the dearest first."""
+    """Return the parts of the bill with the parameters' defaults, the most expensive first."""
     resources = template.existing(template.read())["Resources"]
     dashboards = len(template.of_type({"Resources": resources}, "AWS::CloudWatch::Dashboard"))
     alarms = alarm_metrics(resources)
@@ -83,7 +84,7 @@ def _priced(name: str, unit: str, count: float, *, free: float = 0) -> Item:
 
 
 def _sweeps(memory_mb: int) -> Item:
-    """Return what the sweeps cost; invocations, their time and logs have a free share."""
+    """Return the cost of the sweeps; invocations, their time and logs have a free share."""
     sweep = json.loads(GOLDEN.read_text(encoding="utf-8"))["a sweep that finds nothing"]
     units = dollars("read unit", sweep["read_units"]) + dollars("write unit", sweep["write_units"])
     work = (
@@ -95,7 +96,7 @@ def _sweeps(memory_mb: int) -> Item:
 
 
 class Totals(NamedTuple):
-    """Dollars a month: at list prices, beyond the free share, and that without alarms."""
+    """Dollars per month: list prices, above the free share, and the latter without alarms."""
 
     listed: float
     beyond_free: float

@@ -1,6 +1,6 @@
-"""Each limit of AWS that a stack meets, the events a day that it allows, and the bill.
+"""The limits of AWS that a stack meets, the events per day that each allows, and the bill.
 
-The tables of `docs/scaling.md`, the first limit to bite first.
+They are the tables of `docs/scaling.md`, in the order in which the limits are reached.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 FAILING = 0.01
-"""The share of first attempts that fails, of which a retry succeeds."""
+"""The share of first attempts that fail and whose retry succeeds."""
 
 AGAIN = 0.1
-"""The share of those whose retry fails too, which go on in a standard execution."""
+"""The share of those whose retry also fails; they continue in a Standard execution."""
 
 READ_UNITS = 1.1
-"""Of a delivery, one webhook an event and ten messages a batch: the golden file's."""
+"""Read units of a delivery, one webhook per event and ten messages per batch; golden file."""
 
 THREE_REGIONS = "us-east-1, us-west-2, eu-west-1"
-"""The regions in which Step Functions has higher quotas than elsewhere ("Step Functions service
-quotas" in its guide)."""
+"""The regions in which Step Functions has higher quotas ("Step Functions service quotas" in its
+guide).
+"""
 
 INVOCATION_SECONDS = simulate.OWN_SECONDS + bill.RECEIVER_MS / 1000
 SLOW_SECONDS = simulate.OWN_SECONDS + 4.0
@@ -45,7 +46,7 @@ _BILL_HEAD = """\
 
 
 class Limit(NamedTuple):
-    """A limit, the events a second that it allows, and what is done when it is reached."""
+    """A limit, the events per second that it allows, and the remedy when it is reached."""
 
     name: str
     events_per_second: float
@@ -54,7 +55,7 @@ class Limit(NamedTuple):
 
     @property
     def row(self) -> str:
-        """The row of the page's table."""
+        """The limit as a row of the docs' table."""
         a_day = self.events_per_second * DAY / 1e6
         return (
             f"| {self.name} | {self.events_per_second:,.0f} | {a_day:,.0f} million "
@@ -70,11 +71,11 @@ class Quota(NamedTuple):
     elsewhere: int
     bounds: str
     events_per_one: float = 0.0
-    """How many events a second one a second allows; 0 where it bounds none."""
+    """Events per second that each unit of the quota allows; 0 if it limits none."""
 
     @property
     def row(self) -> str:
-        """The row of the page's table."""
+        """The quota as a row of the docs' table."""
         numbers = [f"{number:,}" for number in (self.in_three, self.elsewhere)]
         events = "no bound"
         if self.events_per_one:
@@ -86,7 +87,7 @@ class Quota(NamedTuple):
 
 
 TRANSITIONS = len(machines.states_entered(machines.definition("retry"), ["done"]))
-"""Of a delivery that succeeds at its third attempt, the second of those that are retried."""
+"""Transitions of a delivery that succeeds at its third attempt, its second retry."""
 
 STARTS = Quota(
     "StartExecution, Standard",
@@ -110,7 +111,7 @@ LOOKS = Quota("DescribeExecution", 15, 10, "the sweep's looks at executions")
 
 
 def limits() -> list[Limit]:
-    """Return the limits in the order in which they bite."""
+    """Return the limits in the order in which they are reached."""
     batches = simulate.DISPATCHERS * simulate.BATCH
     found = [
         Limit(
@@ -189,7 +190,7 @@ def quotas_table() -> str:
 
 
 def bill_table(bills: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the bill of ever more deliveries as Markdown."""
+    """Return the bills of growing numbers of deliveries as Markdown."""
     quiet, busy = Scenario(1, 1, 1), Scenario(1, 10, 1)
     made = [_BILL_HEAD]
     for deliveries, named, queue, scenario in (

@@ -1,4 +1,4 @@
-"""How many states an execution enters: what Step Functions bills, retries of a state included."""
+"""The states that an execution enters: Step Functions bills them, retries of a state included."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 STATE_MACHINES = TEMPLATE.parent / "statemachines"
 _WORKER = "${WorkerFunctionArn}"
 _NOTE = "note_dead_letter"
-"""The worker's task that decides nothing."""
+"""The worker's task without a decision."""
 
 
 def definition(name: str) -> dict[str, Any]:
-    """Return a state machine's definition, as `retry`."""
+    """Return a state machine's definition by its name, for example `retry`."""
     text = (STATE_MACHINES / f"{name}.asl.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
 
 def states_entered(machine: dict[str, Any], decisions: Iterable[str]) -> list[str]:
-    """Return the states of an execution whose task decides this, one decision an attempt.
+    """Return the states that an execution enters, given the task's decision at each attempt.
 
-    ValueError where it does not end with the last of the decisions.
+    ValueError if the execution does not end with the last decision.
     """
     left = list(decisions)
     decision = ""

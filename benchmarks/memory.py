@@ -1,7 +1,7 @@
-"""`make bench-memory`: what memory and batch size a function needs, under the CPU they bring.
+"""`make bench-memory`: the memory and batch size that a function needs, under its share of a CPU.
 
 Each function runs with the share of a CPU that Lambda gives to its memory; AWS and the receivers
-run without a limit. It takes root, for the kernel's quotas, and seven minutes.
+run without a limit. It needs root, for the kernel's quotas, and takes seven minutes.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def _invoke(group: Path, endpoint: str, authority: str, messages: int, number: i
 
 
 def dispatching(stand: Stand, memory_mb: int, messages: int, webhooks: int) -> dict[str, float]:
-    """Return what invocations take with this memory, and the Lambda dollars of a million.
+    """Return the cost of invocations with this memory, and the Lambda dollars of a million.
 
-    `false_failures` are the attempts that failed although every receiver answers with 200.
+    `false_failures` counts attempts that failed although every receiver responds with 200.
     """
     urls = [stand.urls["slow"]] * webhooks
     with shares.group(memory_mb) as group, serving(serve_aws, urls) as aws:
@@ -64,7 +64,7 @@ def dispatching(stand: Stand, memory_mb: int, messages: int, webhooks: int) -> d
 
 
 def measure(progress: Callable[[str], None]) -> dict[str, Any]:
-    """Return every figure by memory."""
+    """Return all figures by memory."""
     found: dict[str, Any] = {"machine": machine(), "receivers_ms": SLOW_SECONDS * 1000}
     with receivers() as stand:
         for memory_mb in MEMORIES_MB:
@@ -84,7 +84,7 @@ def measure(progress: Callable[[str], None]) -> dict[str, Any]:
 
 
 def printed(found: dict[str, Any]) -> str:
-    """Return the figures as rows of Markdown: milliseconds, slowest, dollars a million."""
+    """Return the figures as rows of Markdown: milliseconds, maximum, dollars per million."""
     names = list(found[str(MEMORIES_MB[0])])
     rows = [["", *(f"{memory_mb} MB" for memory_mb in MEMORIES_MB)]]
     rows += [[name, *(_cell(found[str(memory)][name]) for memory in MEMORIES_MB)] for name in names]
@@ -102,7 +102,7 @@ def _cell(values: dict[str, float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, tell how far it is, write `benchmarks/memory.json` and print the table."""
+    """Measure with progress, write `benchmarks/memory.json` and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     as_json = parser.parse_args(arguments).json

@@ -1,7 +1,7 @@
-"""What the worst messages of the events queue take in memory: `python -m benchmarks.peaks`.
+"""The memory that the worst messages of the events queue need: `python -m benchmarks.peaks`.
 
-The real dispatcher runs on fakes. Each measurement is of a new process, which is a fork of one that
-has loaded everything: the greatest resident size that the kernel has seen, over the idle one.
+The real dispatcher runs on fakes. Each measurement is of a new process, forked from a process with
+everything loaded: its peak resident size according to the kernel, minus that of an idle process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_MIB_OF_ONE = 128
 MAX_MIB_OF_TEN = 512
-"""Over idle. The function has 1,024 MB, of which an idle one takes about 100."""
+"""MiB above idle. The function has 1,024 MB, of which an idle one uses about 100."""
 
 WORST_OF_ALL = (
     *(
@@ -33,10 +33,10 @@ WORST_OF_ALL = (
     *("empty objects", "records with a large tag", "different events", "texts of JSON"),
     *("mail to many", "mail to many in one text", "wide characters in an event"),
 )
-"""The kinds of which one takes the most, now or before there were limits."""
+"""The kinds that need the most memory for one message, now or before there were limits."""
 
 TEN_OF = ("different events", "records with a large tag")
-"""Kinds of which ten take more than of those: their events are in memory together."""
+"""The kinds that need even more for ten messages: their events are in memory together."""
 
 
 def _of_kind(kind: str, messages: int) -> float:
@@ -44,7 +44,7 @@ def _of_kind(kind: str, messages: int) -> float:
 
 
 def peak_mib(texts: Callable[[], Sequence[str]]) -> float:
-    """Return what a batch takes at most over an idle process, the texts included."""
+    """Return a batch's peak MiB above an idle process, the texts included."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -70,7 +70,7 @@ def peak_mib(texts: Callable[[], Sequence[str]]) -> float:
 
 
 def measure(kinds: Iterable[str] = WORST) -> dict[str, dict[str, float]]:
-    """Return MiB over idle: of one message of each kind, of ten of some, of the ten worst."""
+    """Return MiB above idle: for one message of each kind, ten of some, and the ten worst."""
     ten = {kind: _of_kind(kind, 10) for kind in TEN_OF}
     ten["the ten worst"] = peak_mib(lambda: [WORST[kind](0) for kind in WORST_OF_ALL])
     return {"one": {kind: _of_kind(kind, 1) for kind in kinds}, "ten": ten}
@@ -80,11 +80,11 @@ def _greatest_mib() -> float:
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    sys.exit("this kernel does not tell the greatest resident size")
+    sys.exit("this kernel does not report the peak resident size")
 
 
 def main() -> None:
-    """Print the figures as JSON; with `--worst`, of the worst kinds alone."""
+    """Print the figures as JSON; with `--worst`, for the worst kinds only."""
     kinds = WORST_OF_ALL if "--worst" in sys.argv else WORST
     sys.stdout.write(json.dumps(measure(kinds), indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""What AWS charges: list prices of us-east-1 on arm64, the first tier, without any free one."""
+"""AWS's list prices for us-east-1 on arm64: the first tier, without any free share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 REGION = "us-east-1"
 AS_OF = "2025"
-"""The year of these prices. They fall now and then: look at the pages before quoting a bill."""
+"""The year of these prices. They change now and then: check the pages before quoting a bill."""
 
 
 class Price(NamedTuple):
-    """Dollars for one unit, and the page that says so."""
+    """Dollars for one unit, and the page with the price."""
 
     dollars: float
     page: str
@@ -44,20 +44,21 @@ PRICES = {
 }
 
 CPU_MEMORY_MB = 1769
-"""The memory at which a function has one whole virtual CPU; less gives its share
-("Configure Lambda function memory" in AWS's developer guide)."""
+"""The memory at which a function has one whole virtual CPU; less memory gives a share of it
+("Configure Lambda function memory" in AWS's developer guide).
+"""
 
 
 def dollars(unit: str, count: float) -> float:
-    """Return what so many units cost."""
+    """Return the dollars of this many units."""
     return PRICES[unit].dollars * count
 
 
 def lambda_dollars(memory_mb: int, milliseconds: float) -> float:
-    """Return what a function of this memory costs for so long, its invocations apart."""
+    """Return the dollars of a function's time with this memory, without its invocations."""
     return dollars("GB-millisecond", milliseconds * memory_mb / 1024)
 
 
 def billed_milliseconds(cpu_milliseconds: float, memory_mb: int) -> float:
-    """Return how long so much work of a whole CPU takes with the share that the memory brings."""
+    """Return the milliseconds that this work on a whole CPU takes with the memory's share."""
     return cpu_milliseconds * max(1.0, CPU_MEMORY_MB / memory_mb)

@@ -1,4 +1,4 @@
-"""Processes of their own for what must not share a CPU clock with what is measured."""
+"""Separate processes for servers and work that would disturb the measured CPU times."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 class Served:
-    """A server in another process. It answers questions until its `with` block ends."""
+    """A server in another process. It responds to questions until its `with` block ends."""
 
     def __init__(self, connection: Connection) -> None:
-        """Take what it says first: where it is."""
         self._connection = connection
         self.first: Any = connection.recv()
 
     def ask(self, question: object) -> Any:
-        """Return its answer to a question that it knows."""
+        """Return the server's response to a question."""
         self.tell(question)
         return self._connection.recv()
 
     def tell(self, question: object) -> None:
-        """Ask, without waiting for the answer."""
+        """Send a question or a command without waiting for a response."""
         self._connection.send(question)
 
     def told(self) -> list[Any]:
-        """Return what it has said since, unasked."""
+        """Return the messages that the server has sent by itself."""
         said = []
         while self._connection.poll():
             said.append(self._connection.recv())
@@ -42,7 +41,7 @@ class Served:
 
 @contextmanager
 def serving(serve: Callable[..., None], *arguments: Any) -> Iterator[Served]:
-    """Run `serve(connection, *arguments)` in a process, which ends when it is told `stop`."""
+    """Run `serve(connection, *arguments)` in a process, which ends on the message `stop`."""
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=serve, args=(theirs, *arguments), daemon=True)
     process.start()
@@ -56,7 +55,7 @@ def serving(serve: Callable[..., None], *arguments: Any) -> Iterator[Served]:
 
 
 def in_process(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Return what `work(*arguments)` returns in a new process, with nothing else loaded there."""
+    """Return the result of `work(*arguments)` in a new process, with nothing else loaded."""
     with serving(_answer, work, arguments) as served:
         result: Result = served.first
         return result

@@ -1,6 +1,6 @@
-"""Puts the figures of `benchmarks/*.json` between the markers of the README and of pages of docs.
+"""Writes the figures of `benchmarks/*.json` between markers in the README and in pages of docs.
 
-`python -m benchmarks.readme` writes them, with `--check` it only tells whether they match.
+`python -m benchmarks.readme` writes them; with `--check` it only compares them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def figures(results: Mapping[str, Any]) -> str:
 
 
 def budgets(results: Mapping[str, Any]) -> str:
-    """Return what has a budget, what was measured and whether it is kept, as Markdown."""
+    """Return each budget, the measured value and the verdict, as Markdown."""
     lines = ["| | Measured | Budget | |", "|---|---|---|---|"]
     for values in results["table"]:
         row = Row(**values)
@@ -79,7 +79,7 @@ def budgets(results: Mapping[str, Any]) -> str:
 
 
 class Block(NamedTuple):
-    """A part of a page that is made here, and the markers around it."""
+    """A generated part of a page, and the markers around it."""
 
     page: Path
     begin: str
@@ -88,7 +88,7 @@ class Block(NamedTuple):
 
 
 def blocks() -> list[Block]:
-    """Return every block as it should be."""
+    """Return every block with its current content."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     of_fairness = json.loads(fairness.RESULTS.read_text(encoding="utf-8"))
     of_memory = json.loads(memory.RESULTS.read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ def markers(name: str, source: Path) -> tuple[str, str]:
 
 
 def with_figures(text: str, made: str, begin: str = BEGIN, end: str = END) -> str:
-    """Return a page with these figures. ValueError where it has no markers."""
+    """Return a page with these figures. ValueError if it has no markers."""
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
     if not (found_begin and found_end):
@@ -122,7 +122,7 @@ def with_figures(text: str, made: str, begin: str = BEGIN, end: str = END) -> st
 
 
 def main() -> None:
-    """Write the figures, or tell that they do not match."""
+    """Write the figures, or fail if they differ."""
     for block in blocks():
         text = block.page.read_text(encoding="utf-8")
         renewed = with_figures(text, block.made, block.begin, block.end)

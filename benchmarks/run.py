@@ -1,7 +1,7 @@
 """`make bench`: measures everything, prints one table, and writes `benchmarks/results.json`.
 
-Milliseconds are this machine's and change with what else it does; ratios to bare clients in the
-same run, and units, are what travels.
+Milliseconds depend on this machine and its load. Ratios to bare clients in the same run, and units,
+apply to other machines too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 class Row(NamedTuple):
-    """A line of the table. A budget is the most that the value may be."""
+    """A line of the table. A budget is the maximum of the value."""
 
     name: str
     value: float
@@ -36,12 +36,12 @@ class Row(NamedTuple):
 
     @property
     def kept(self) -> bool | None:
-        """Whether the budget is kept, None without one."""
+        """Whether the value is within the budget; None without a budget."""
         return None if self.budget is None else self.value <= self.budget
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on, and how busy it was."""
+    """Return the machine of the measurements, and its load."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
@@ -57,7 +57,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(progress: Callable[[str], None]) -> dict[str, Any]:
-    """Return every figure, and the table made of them."""
+    """Return every figure, and the table built from them."""
     results: dict[str, Any] = {
         "measured_at": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
@@ -91,7 +91,7 @@ def measure(progress: Callable[[str], None]) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> list[Row]:
-    """Return the figures that have budgets, and their like."""
+    """Return the figures with budgets, and similar ones."""
     rows = [
         Row(f"a million deliveries: {name}", parts["total"], "$", _bill_budgets().get(name))
         for name, parts in results["bill"].items()
@@ -138,12 +138,12 @@ def _bill_budgets() -> dict[str, float]:
 
 
 def coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether a stream is a terminal whose user has not set NO_COLOR."""
+    """Whether a stream is a terminal and NO_COLOR is not set."""
     return stream.isatty() and not environment.get("NO_COLOR")
 
 
 def printed(rows: list[Row], *, colours: bool) -> str:
-    """Return the table as text, with what is over its budget marked."""
+    """Return the table as text; values over their budget are marked."""
     width = max(len(row.name) for row in rows)
     lines = []
     for row in rows:
@@ -157,7 +157,7 @@ def printed(rows: list[Row], *, colours: bool) -> str:
 
 
 def main() -> None:
-    """Measure, tell how far it is, and print the table, or with --json all of the figures."""
+    """Measure with progress, and print the table, or with --json all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     as_json = parser.parse_args().json

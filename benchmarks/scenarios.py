@@ -1,7 +1,7 @@
-"""What is metered, and the golden file of its units: `python -m benchmarks.scenarios --write`.
+"""The metered scenarios, and the golden file of their units.
 
-The real handlers run against moto as a server and a real receiver, in a process of their own, so
-that nothing else writes where the log lines are counted.
+`python -m benchmarks.scenarios --write` writes the file. The real handlers run against moto as a
+server and a real receiver, in a process of their own: other output would be counted as log lines.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parents[1] / "tests" / "data" / "units.json"
 
 DELIVERIES = 100
-"""What each scenario makes, so that one failing is 1 %."""
+"""Deliveries of each scenario, so that one failing delivery is 1 %."""
 
 DEFERRED = "a hundred deferred deliveries, 10 messages a batch"
 DRAINED = "a hundred deliveries drained"
@@ -51,20 +51,20 @@ WIDE_WEBHOOKS = 1000
 UNGROUPED = "a hundred messages of a flood without a group, put back with one"
 
 ACCOUNT = "acc_1"
-"""Whose events they are, and the group that their producer sets."""
+"""The events' account, and the group that their producer sets."""
 
 OK, FAILING = Answer(200), Answer(500)
 
 
 class Scenario(NamedTuple):
-    """A hundred deliveries: webhooks that each event goes to, messages a batch, how many fail."""
+    """A hundred deliveries: webhooks per event, messages per batch, percentage that fails."""
 
     webhooks: int
     messages: int
     failing_percent: int
 
     def __str__(self) -> str:
-        """Name the scenario in the golden file."""
+        """Return the scenario's name in the golden file."""
         return (
             f"{self.webhooks} webhooks an event, {self.messages} messages a batch, "
             f"{self.failing_percent} % failing"
@@ -80,10 +80,10 @@ SCENARIOS = [
 
 
 class LogMeter(io.StringIO):
-    """Stands for standard output, and counts what a function writes there."""
+    """Replaces standard output, and counts a function's log lines."""
 
     def take(self) -> tuple[int, int]:
-        """Return the lines and the bytes since the last time."""
+        """Return the lines and the bytes since the last call."""
         text = self.getvalue()
         self.seek(0)
         self.truncate()
@@ -91,10 +91,9 @@ class LogMeter(io.StringIO):
 
 
 class Stand:
-    """The functions on moto, with every request and line of theirs metered."""
+    """The functions on moto, built once, as in a process; requests and log lines are metered."""
 
     def __init__(self, stand: Backend, meter: Meter, logs: LogMeter) -> None:
-        """Build the functions' services, once, as a process does."""
         self.backend = stand
         self.meter = meter
         self._logs = logs
@@ -102,7 +101,7 @@ class Stand:
         self._numbers = count()
 
     def register(self, receiver: Receiver, webhooks: int) -> None:
-        """Register webhooks that take everything."""
+        """Register webhooks for all event types."""
         for number in range(1, webhooks + 1):
             webhook = samples.webhook(number, url=receiver.url, events=("*",))
             self.backend.clients["dynamodb"].put_item(
@@ -110,11 +109,11 @@ class Stand:
             )
 
     def dispatch(self, messages: int, group: str | None = ACCOUNT) -> None:
-        """Have the dispatcher handle a batch of new events."""
+        """Dispatch a batch of new events."""
         self.handle([event_text(next(self._numbers)) for _ in range(messages)], group)
 
     def handle(self, bodies: Sequence[str], group: str | None = ACCOUNT) -> None:
-        """Have the dispatcher handle a batch of messages of a group."""
+        """Dispatch a batch of messages of one group."""
         services = self._services["dispatcher"]
         batch = sqs_event(*bodies, group=group)
         answer = dispatcher.handler.handle(batch, lambda_context(), services)
@@ -124,13 +123,13 @@ class Stand:
         self.meter.units.sqs_requests += 2
 
     def retry(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Have the worker do what a state asks for; returns the next state."""
+        """Run the worker on a state; return the next state."""
         answer = worker.handler.handle(state, lambda_context(), self._services["worker"])
         self.meter.units.invocations += 1
         return answer
 
     def short_attempt(self, state: dict[str, Any]) -> None:
-        """Make the attempt of an Express execution, which has no transitions to pay."""
+        """Make the attempt of an Express execution, whose transitions are not billed."""
         self.retry({"action": Action.SHORT_ATTEMPT, "state": state})
         self.meter.units.short_executions += 1
 
@@ -144,11 +143,11 @@ class Stand:
         self.meter.units.transitions += len(entered)
         if "NoteDeadLetter" in entered:
             self.retry({"action": Action.NOTE_DEAD_LETTER, "state": state})
-        # Step Functions sends the message about an exhausted delivery itself.
+        # Step Functions itself sends the message about an exhausted delivery.
         self.meter.units.sqs_requests += entered.count("DeadLetter")
 
     def take(self) -> Units:
-        """Return what was used since the last time."""
+        """Return the units used since the last call."""
         units = self.meter.take()
         units.log_lines, units.log_bytes = self._logs.take()
         return units
@@ -165,14 +164,14 @@ def tables() -> dict[str, Table]:
 
 @contextmanager
 def stand(logs: LogMeter, **settings: Any) -> Iterator[Stand]:
-    """Stand the functions up on an empty moto; `logs` is standard output by now.
+    """Run the functions on an empty moto; `logs` must be standard output already.
 
-    `settings` are those that differ from the defaults.
+    `settings` replace the defaults.
     """
     with pytest.MonkeyPatch.context() as patches, backend(patches) as made:
         unheard = boto3.client("dynamodb")
         meter = Meter(unheard, tables())
-        # A full table of moto's takes its time, and what is tried twice would be counted twice.
+        # moto is slow with a full table, and a request after a time-out would be counted twice.
         patches.setattr(aws, "READ_TIMEOUT_SECONDS", 60)
         build = aws.client
         patches.setattr(aws, "client", lambda *args, **kw: meter.listen(build(*args, **kw)))
@@ -181,7 +180,7 @@ def stand(logs: LogMeter, **settings: Any) -> Iterator[Stand]:
 
 
 def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
-    """Meter a scenario; the one delivery of a hundred that fails succeeds when it is retried."""
+    """Meter a scenario; if one delivery of a hundred fails, its retry succeeds."""
     answers = {0: [OK], 1: [FAILING, OK], 100: [FAILING]}[scenario.failing_percent]
     with stand(logs) as metered, Receiver(*answers) as receiver:
         metered.register(receiver, scenario.webhooks)
@@ -195,8 +194,8 @@ def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
 
 
 def wide(logs: LogMeter) -> Units:
-    """Meter an event that is queued again in shards, ten of which are a batch."""
-    # The one receiver stands for a thousand of as many hosts, each of which has a line of its own.
+    """Meter an event that is queued again in shards, ten of them per batch."""
+    # The one receiver stands for a thousand receivers on as many hosts, each with its own limit.
     with stand(logs, max_requests_per_host=0) as metered, Receiver(OK) as receiver:
         metered.register(receiver, WIDE_WEBHOOKS)
         metered.take()
@@ -209,7 +208,7 @@ def wide(logs: LogMeter) -> Units:
 
 
 def ungrouped(logs: LogMeter) -> Units:
-    """Meter what a flood without a group costs before it is delivered as any other messages."""
+    """Meter a flood without a group until its messages are delivered like any others."""
     with stand(logs) as metered, Receiver(OK) as receiver:
         metered.register(receiver, 1)
         while not metered.backend.queued():
@@ -223,7 +222,7 @@ def ungrouped(logs: LogMeter) -> Units:
 
 
 def exhausted(logs: LogMeter) -> Units:
-    """Meter one delivery's later attempts, all nine, and the message that they end with."""
+    """Meter all nine later attempts of one delivery, and its final message."""
     with stand(logs) as metered, Receiver(FAILING) as receiver:
         metered.register(receiver, 1)
         metered.dispatch(1)
@@ -250,7 +249,7 @@ def recovery(logs: LogMeter) -> dict[str, Units]:
         metered.meter.units.transitions += 3
         probed = metered.take()
         receiver.answer_with(OK)
-        # The probe that succeeds sends one of them; each step after it 50, which is a second's.
+        # The successful probe sends one of them; each later step sends 50, a second's share.
         while len(receiver.requests) < 10 + 1 + DELIVERIES:
             state = metered.retry(state)
             metered.meter.units.transitions += 3
@@ -267,7 +266,7 @@ def sweep(logs: LogMeter) -> Units:
 
 
 def measure(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return every scenario's units, or those of the scenarios named."""
+    """Return the units of every scenario, or of the named ones."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's line for each request
     logs = LogMeter()
     original, sys.stdout = sys.stdout, logs
@@ -300,7 +299,7 @@ def _recovery_key(metered: Stand) -> dict[str, str]:
 def main() -> None:
     """Print the units, or write them to the golden file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"renew {GOLDEN.name}")
+    parser.add_argument("--write", action="store_true", help=f"update {GOLDEN.name}")
     text = json.dumps(measure(), indent=2) + "\n"
     if parser.parse_args().write:
         GOLDEN.write_text(text, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""CPU that the sender takes for a POST over TLS, against bare urllib3's in the same run.
+"""The sender's CPU for a POST over TLS, compared with bare urllib3's in the same run.
 
 Run it with `PYTHONPATH=layers/core:tests python benchmarks/sender.py`; the receiver runs in a
-process of its own. The budgets are 1.6 times bare urllib3 with a fresh connection for each
-request, 2 times with one that is kept.
+process of its own. The budgets are 1.6 times bare urllib3 with a new connection for each request,
+and 2 times with a kept one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ HEADERS = {
 
 
 def receive(urls: Queue[str], headers: dict[str, str]) -> None:
-    """Answer 200 until this process is ended; its url goes to the queue."""
+    """Respond with 200 until this process is ended; put its url on the queue."""
     with Receiver(Answer(headers=headers), tls=True) as receiver:
         urls.put(receiver.url)
         time.sleep(3600)
 
 
 def cpu_microseconds(post: Callable[[], object], count: int) -> float:
-    """Return this process's CPU time for one post, the mean of `count`."""
+    """Return this process's CPU time for one POST, the mean of `count`."""
     post()
     started = time.process_time()
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""What the dispatcher talks to while it is measured: AWS that answers at once, and receivers."""
+"""The dispatcher's partners in measurements: a fast imitation of AWS, and receivers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from support.receiver import Request, Script
 
 SLOW_SECONDS = 0.1
-"""What a receiver takes that is not on this machine: assumed."""
+"""The assumed response time of a receiver in another place than this machine."""
 
 
 def _slowly(_: Request) -> Answer:
@@ -35,7 +35,7 @@ def _slowly(_: Request) -> Answer:
 
 KINDS: dict[str, Script] = {
     "fresh": Answer(headers={"Connection": "close"}),
-    # Said aloud, since ab speaks HTTP/1.0 and waits for the end of the connection otherwise.
+    # Explicit, because ab speaks HTTP/1.0 and otherwise waits for the connection's end.
     "kept": Answer(headers={"Connection": "keep-alive"}),
     "slow": _slowly,
     "hanging": Raw(silent()),
@@ -44,14 +44,14 @@ KINDS: dict[str, Script] = {
 
 
 def _at_once(connection: socket.socket, _: threading.Event) -> None:
-    """Send each part as it comes; waiting for more would add 40 ms to a handshake's answer."""
+    """Send each part at once: delayed sending would add 40 ms to a handshake's response."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def serve_receivers(connection: Connection) -> None:
-    """Serve a receiver of each kind over TLS; says their urls and the authority to trust.
+    """Serve a receiver of each kind over TLS; send their urls and the authority to trust.
 
-    Asked for `arrivals`, it says when each request came, by kind and path, and forgets them.
+    The question `arrivals` returns the time of each request, by kind and path, and clears them.
     """
     with ExitStack() as stack:
         receivers = {
@@ -69,9 +69,9 @@ def serve_receivers(connection: Connection) -> None:
 
 
 class _Aws:
-    """The few operations of the dispatcher, and a queue of messages.
+    """The dispatcher's few operations of AWS, and a queue of messages.
 
-    moto takes several milliseconds for a request, which would hide what the dispatcher takes.
+    moto takes several milliseconds for a request, which would hide the dispatcher's own time.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ class _Aws:
         self._answers = {name: json.dumps(answer).encode() for name, answer in answers.items()}
 
     def answer(self, operation: str, body: bytes) -> bytes:
-        """Return what a request comes to."""
+        """Return the response to a request."""
         if operation == "SendMessageBatch":
             return self._send(json.loads(body)["Entries"])
         if operation == "ReceiveMessage":
@@ -109,7 +109,7 @@ class _Aws:
         return json.dumps({"Successful": taken}).encode()
 
     def _receive(self) -> bytes:
-        """Answer with up to ten messages, as soon as there is one; with none after a second."""
+        """Return up to ten messages, as soon as there is one; none after a second."""
         bodies = []
         with contextlib.suppress(queue.Empty):
             bodies.append(self._messages.get(timeout=1.0))
@@ -118,7 +118,7 @@ class _Aws:
         return json.dumps({"Messages": [{"Body": body} for body in bodies]}).encode()
 
     def _some(self, values: dict[str, dict[str, str]]) -> bytes:
-        """Answer with a shard's webhooks; the account for warming up has a single one."""
+        """Return a shard's webhooks; the account for warming up has only one."""
         found = self._items[:1]
         if ":first" in values:
             first, last = values[":first"]["S"], values[":last"]["S"]
@@ -127,7 +127,7 @@ class _Aws:
 
 
 def serve_aws(connection: Connection, urls: Sequence[str]) -> None:
-    """Serve AWS with a webhook for each url; says the endpoint."""
+    """Serve AWS with a webhook for each url; send the endpoint."""
     aws = _Aws(urls)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         threading.Thread(target=_accept, args=(listener, aws), daemon=True).start()

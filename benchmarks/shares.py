@@ -1,4 +1,4 @@
-"""The share of a CPU that a function's memory brings, as a quota of the kernel's (cgroup)."""
+"""The share of a CPU that comes with a function's memory, as a kernel quota (cgroup)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _GROUPS = Path("/sys/fs/cgroup")
 _PERIOD_US = 20_000
-"""How often the quota begins anew. Lambda's own is 20 ms, as its users have measured it."""
+"""The quota's period in microseconds. Lambda's own is 20 ms, according to its users."""
 
 
 def quota_us(memory_mb: int) -> int:
@@ -24,10 +24,10 @@ def quota_us(memory_mb: int) -> int:
 
 @contextmanager
 def group(memory_mb: int, name: str = "0") -> Iterator[Path]:
-    """Make a group with this memory's share of one CPU, and remove it when its processes ended.
+    """Create a group with this memory's share of one CPU; remove it when its processes have ended.
 
-    Groups of one process at the same time have a `name` each. Raises PermissionError where this
-    user may not make groups: it takes root on Linux.
+    Simultaneous groups of one process need a `name` each. Raises PermissionError if this user may
+    not create groups: that needs root on Linux.
     """
     unified = (_GROUPS / "cgroup.controllers").exists()
     path = (_GROUPS if unified else _GROUPS / "cpu") / f"webhooks-{os.getpid()}-{memory_mb}-{name}"
@@ -48,5 +48,5 @@ def group(memory_mb: int, name: str = "0") -> Iterator[Path]:
 
 
 def join(path: Path) -> None:
-    """Move this process, with all of its threads, into a group."""
+    """Move this process, with all its threads, into a group."""
     (path / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")

@@ -1,7 +1,7 @@
-"""What short retries cost: a million deliveries, of which 1 % fail once and succeed when retried.
+"""The cost of short retries: a million deliveries; 1 % fail once and succeed when retried.
 
-Computed from the list prices of Express workflows, waiting included, for attempts that are answered
-in 0.3 seconds and for those that time out. The tiers are those of a month at a steady rate.
+Computed from the list prices of Express workflows, waiting included, for attempts with a response
+after 0.3 seconds and for attempts that time out. The tiers are those of a month at a steady rate.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ WAIT_MS = 5_000
 ATTEMPTS_MS = (300, 5_200)
 EVENTS_A_SECOND = (1, 40, 400)
 MEMORY_GB = 64 / 1024
-"""A step of memory: 50 MB, the definition and the state are less."""
+"""One step of billed memory is 50 MB; the definition and the state are smaller."""
 STEP_MS = 100
-"""A duration is rounded up to it."""
+"""Durations are rounded up to a multiple of it."""
 BUDGET_DOLLARS = 0.12
 CLAIM_WRITE_UNITS = 1
-"""The claim changes an attribute that is in no index: a unit for a record of up to a kilobyte. The
-event of `tests/data/units.json` is just over it with its claim, and pays three units more."""
+"""The claim changes an attribute that is in no index: one unit for a record of up to a kilobyte.
+With its claim, the event of `tests/data/units.json` is slightly larger and costs three units more.
+"""
 STANDARD_STATES = 4
 
 _MONTH_SECONDS = 730 * 3600
@@ -31,7 +32,7 @@ _HOUR_MS = 3_600_000
 
 
 class Tier(NamedTuple):
-    """GB-hours of a month up to a number, and what each costs: Step Functions' pricing page."""
+    """GB-hours of a month up to a number, and the price of each: Step Functions' pricing page."""
 
     gb_hours: float
     unit: str
@@ -45,17 +46,17 @@ TIERS = (
 
 
 def billed_ms(milliseconds: float) -> int:
-    """Return a duration as it is billed."""
+    """Return a duration rounded up as it is billed."""
     return math.ceil(milliseconds / STEP_MS) * STEP_MS
 
 
 def gb_hours(executions: float, milliseconds: float) -> float:
-    """Return the memory and time of executions that last so long each."""
+    """Return the GB-hours of executions of this duration."""
     return executions * billed_ms(milliseconds) * MEMORY_GB / _HOUR_MS
 
 
 def express_dollars(executions: float, milliseconds: float) -> float:
-    """Return what a month's executions cost, its starts and its GB-hours."""
+    """Return the dollars of a month's executions: their starts and their GB-hours."""
     left = gb_hours(executions, milliseconds)
     total = dollars("Express execution", executions)
     for tier in TIERS:
@@ -78,7 +79,7 @@ def claims_of_a_million() -> float:
 
 
 def standard_of_a_million() -> float:
-    """Return the dollars where each failing delivery has a standard execution."""
+    """Return the dollars if each failing delivery had a Standard execution."""
     return dollars("state transition", MILLION * FAILING * STANDARD_STATES)
 
 

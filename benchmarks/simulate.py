@@ -1,8 +1,8 @@
-"""Slow tenants, outages and recoveries, with the real schedule, circuit and recovery.
+"""Simulates slow tenants, outages and recoveries, with the real schedule, circuit and recovery.
 
 Run it with `PYTHONPATH=functions:layers/core:tests:. python -m benchmarks.simulate`. A tenant's
-events are sampled: one batch of ten each ten seconds stands for all of them, since nothing that
-is decided about a webhook depends on how many events come, only on what its attempts come to.
+events are sampled: one batch of ten every ten seconds represents all of them, because decisions
+about a webhook depend on the results of its attempts only, not on their number.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ BATCH = 10
 BATCH_EVERY_SECONDS = 10
 TIMEOUT_SECONDS = 5.0
 OWN_SECONDS = 0.03
-"""What an invocation takes besides waiting for receivers: its calls of AWS, and its work."""
+"""An invocation's time without its wait for receivers: its calls of AWS, and its work."""
 
 RECOVERY_RATE = 50
 DISPATCHERS = 50
-"""The template's RecoveryRate and DispatcherConcurrency, which a test compares."""
+"""The template's RecoveryRate and DispatcherConcurrency; a test compares them."""
 
 HOUR = 3600
 
 _RETRY = machines.definition("retry")
 _STATES_A_STEP = 3
-"""Wait, Step, Decide: of a recovery's step, and of a later attempt."""
+"""Wait, Step, Decide: the states of a recovery's step, and of a later attempt."""
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """An account with one webhook: its events, how fast it answers, and when it is down."""
+    """An account with one webhook: its events, its response time, and its outage."""
 
     events_per_second: float
     answer_seconds: float = 0.1
@@ -67,7 +67,7 @@ class Simulation:
     deferred: float = 0.0
     peak_dispatchers: float = 0.0
     drained: dict[int, float] = field(default_factory=dict)
-    """By tenant, the seconds that a recovery sent its backlog for, at its bounded rate."""
+    """By tenant, the seconds in which a recovery sent its backlog, at its limited rate."""
 
     def __post_init__(self) -> None:
         """Register the tenants' webhooks."""
@@ -87,7 +87,7 @@ class Simulation:
         self._backlog: dict[int, float] = {}
 
     def run(self, seconds: int) -> dict[str, Any]:
-        """Let so many seconds pass; returns what they took, scaled to all events."""
+        """Run this many seconds; return the counts, scaled to all events."""
         start_ms = self.world.now_ms
         for second in range(seconds):
             self._at(start_ms, second)
@@ -126,7 +126,7 @@ class Simulation:
         return Outcome(status_code=200, duration_ms=int(tenant.answer_seconds * 1000))
 
     def _dispatch(self) -> None:
-        """Dispatch each tenant's sample, and add up the dispatchers that all its events keep."""
+        """Dispatch each tenant's sample, and add up the dispatchers that all its events occupy."""
         dispatchers = 0.0
         for number, tenant in enumerate(self.tenants):
             posts = self.posts
@@ -150,7 +150,7 @@ class Simulation:
         )
 
     def _follow(self) -> None:
-        """Find the executions that were started, and when their first step is due."""
+        """Find the executions that were started, and the time of their first step."""
         for name in [name for name in self.world.scheduler.generations if name not in self._known]:
             self._known.add(name)
             self.executions += 1
@@ -159,7 +159,8 @@ class Simulation:
             self._later(delay, _bound(self._retry, key, attempt, generation))
         while self.world.recoveries.started:
             recovery, delay = self.world.recoveries.started.pop()
-            # Started again when it is due, by whoever cannot know that it was: the name is taken.
+            # A recovery that is due may be started again by a caller unaware of the first start:
+            # the name is taken.
             if recovery in self._known:
                 continue
             self._known.add(recovery)
@@ -186,7 +187,7 @@ class Simulation:
             self._later(following.seconds, _bound(self._recover, key, following))
 
     def waiting(self) -> int:
-        """Return how many of the sampled deliveries still wait."""
+        """Return the number of sampled deliveries that still wait."""
         found = self.world.deliveries.deliveries.values()
         return sum(delivery.status is Status.WAITING for delivery in found)
 
@@ -205,7 +206,7 @@ def outage(events_per_second: float = 1000.0) -> dict[str, Any]:
 
 
 def recovered(events_per_second: float = 1000.0) -> dict[str, Any]:
-    """Simulate a webhook that is down for half an hour, and an hour after it."""
+    """Simulate a webhook that is down for half an hour, and the hour after that."""
     simulation = Simulation([Tenant(events_per_second, down=(0, HOUR // 2))])
     return {**simulation.run(HOUR + HOUR // 2), "sampled and waiting": simulation.waiting()}
 
@@ -219,7 +220,7 @@ def busy_stack(events_per_second: float = 10_000.0) -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    """Return what every simulation came to."""
+    """Return the results of all simulations."""
     return {
         "a dead webhook, 1,000 events a second, an hour": outage(),
         "down for half an hour, then back": recovered(),

@@ -1,8 +1,8 @@
-"""The units that AWS bills, of every request that a botocore client makes.
+"""The units that AWS bills for the requests of a botocore client.
 
-Reads and writes are counted from the items themselves, before and after, since moto's own count
-is a constant. The rules are those of "Read and write capacity unit consumption" in DynamoDB's
-developer guide.
+Reads and writes are computed from the items before and after, because moto's own count is a
+constant. The rules are those of "Read and write capacity unit consumption" in DynamoDB's developer
+guide.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 READ_UNIT_BYTES = 4096
 SQS_CHUNK_BYTES = 65_536
-"""SQS bills a request for each 64 KB of its payload."""
+"""SQS bills one request for every 64 KB of payload."""
 
 _PARTIAL = ("ProjectionExpression", "FilterExpression", "Select")
 _FREE = frozenset({"sfn.StartExecution", "sfn.DescribeExecution"})
@@ -31,7 +31,7 @@ _FREE = frozenset({"sfn.StartExecution", "sfn.DescribeExecution"})
 
 @dataclass
 class Units:
-    """What was used. `requests` are HTTP requests by service and operation, repeats included."""
+    """The units used. `requests` counts HTTP requests by service and operation with repeats."""
 
     requests: Counter[str] = field(default_factory=Counter)
     read_units: float = 0.0
@@ -46,13 +46,13 @@ class Units:
     log_bytes: int = 0
 
     def as_document(self) -> dict[str, Any]:
-        """Return the units in JSON's types, requests in the order of their names."""
+        """Return the units in JSON's types, requests sorted by name."""
         return {**vars(self), "requests": dict(sorted(self.requests.items()))}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's key, and which attributes each of its indexes holds: None for all."""
+    """A table's key, and the attributes in each of its indexes: None means all."""
 
     key: tuple[str, ...]
     indexes: Mapping[str, tuple[tuple[str, ...], frozenset[str] | None]]
@@ -70,7 +70,7 @@ class Table:
         return cls(key, indexes)
 
     def entries(self, item: Item | None) -> Iterator[tuple[tuple[str, ...], Item | None]]:
-        """Return each index's key names, and its entry of an item: None where it has none."""
+        """Yield each index's key names and its entry for an item; None without an entry."""
         for own, held in self.indexes.values():
             if item is None or not all(name in item for name in own):
                 yield own, None
@@ -79,12 +79,12 @@ class Table:
 
 
 def write_units(item: Item | None) -> int:
-    """Return the units of writing an item, or of trying to where there is none."""
+    """Return the units of writing an item, or of an attempt to write without an item."""
     return max(1, -(-item_size(item or {}) // WRITE_UNIT_BYTES))
 
 
 def read_units(size: int, *, consistent: bool) -> float:
-    """Return the units of reading so many bytes at once."""
+    """Return the units of reading this many bytes at once."""
     return max(1, -(-size // READ_UNIT_BYTES)) * (1.0 if consistent else 0.5)
 
 
@@ -102,10 +102,12 @@ def units_of_change(table: Table, before: Item | None, after: Item | None) -> in
 
 
 class Meter:
-    """Listens to clients, and adds up what their requests cost."""
+    """Adds up the cost of the requests of the clients that it listens to.
+
+    It looks at items through `dynamodb`, a client that is not listened to itself.
+    """
 
     def __init__(self, dynamodb: Any, tables: Mapping[str, Table]) -> None:
-        """Look at items through `dynamodb`, a client that is not listened to itself."""
         self._dynamodb = dynamodb
         self._tables = tables
         self._lock = threading.Lock()
@@ -113,14 +115,14 @@ class Meter:
         self.units = Units()
 
     def listen(self, client: Any) -> Any:
-        """Return the client, listened to from now on."""
+        """Listen to the client from now on, and return it."""
         client.meta.events.register("before-parameter-build", self._remember)
         client.meta.events.register("before-send", self._sent)
         client.meta.events.register("after-call", self._add)
         return client
 
     def take(self) -> Units:
-        """Return what was used since the last time. ValueError for a request it has no rule for."""
+        """Return the units used since the last call. ValueError for a request without a rule."""
         if self._unknown:
             msg = f"the meter has no rule for {', '.join(sorted(self._unknown))}"
             raise ValueError(msg)
@@ -139,7 +141,7 @@ class Meter:
         ]
 
     def _written(self, model: Any, params: Any) -> Iterator[tuple[str, Item, Item | None]]:
-        """Return where an operation writes, a table and a key of it, and what, if it is known."""
+        """Yield the table, the key and, if known, the item of each write of an operation."""
         if model.name == "PutItem":
             table, item = params["TableName"], params["Item"]
             yield table, self._key(table, item), item

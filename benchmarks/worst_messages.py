@@ -1,4 +1,4 @@
-"""The messages of the events queue that take the most memory, each as large as SQS takes."""
+"""The messages of the events queue that need the most memory, each as large as SQS allows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_BYTES = 1_048_576
-"""SQS takes no larger message."""
+"""SQS's largest message."""
 
 _TIME = "2025-12-21T10:30:00.000Z"
 _IDS = "00000000-0000-7000-8000-000000000000", "ffffffff-0000-7000-8000-ffffffffffff"
@@ -20,12 +20,12 @@ _NATIVE = '{"event":"email.sent","data":{"to":"a"},"account_id":"acc_1"}'
 
 
 def _array_of(unit: str) -> str:
-    """Repeat a JSON text in an array for as long as there is room."""
+    """Repeat a JSON text in an array of the largest size."""
     return f"[{','.join([unit] * ((MAX_BYTES - 2) // (len(unit.encode()) + 1)))}]"
 
 
 def _numbered(unit: Callable[[int], str]) -> str:
-    """Fill an array with texts that differ."""
+    """Fill an array with distinct texts."""
     units: list[str] = []
     room = MAX_BYTES - 2
     while (room := room - len(unit(len(units)).encode()) - 1) >= 0:
@@ -39,7 +39,7 @@ def _event(to: str, **fields: Any) -> str:
 
 
 def _filled(value: str) -> str:
-    """Return an event whose data holds a value that is about as long as a message may be."""
+    """Return an event whose data holds a value that is nearly as long as a message may be."""
     text = _NATIVE.replace('"to":"a"', f'"to":"a","x":{value}')
     assert len(text.encode()) <= MAX_BYTES, len(text.encode())
     return text
@@ -132,4 +132,4 @@ WORST: dict[str, Callable[[int], str]] = {
     "no JSON": lambda _: "\u00e9" * (MAX_BYTES // 2),
     "brackets": lambda _: "[" * MAX_BYTES,
 }
-"""How to make each message, by what it is: of several of a kind, each by its number."""
+"""Functions that create each message, by its name; several of a kind differ by their number."""

@@ -1,4 +1,4 @@
-"""`webhooks`: the command line of an account that owns webhooks, over the public API.
+"""`webhooks`: the command line for an account's webhooks, over the public API.
 
 The rules of webhooks' fields are the functions' own, so the core layer is on the path of every
 module of this package.

@@ -1,4 +1,4 @@
-"""The public API over HTTP, and where its address and key come from."""
+"""A client of the public API, and the settings for its address and key."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ URL_VARIABLE = "SENDCOMMS_API_URL"
 KEY_VARIABLE = "SENDCOMMS_API_KEY"
 OUTPUTS = Path(__file__).parents[2] / ".local" / "outputs.json"
 PAGE_SIZE = 100
-"""The most that one page of a list brings."""
+"""The API's largest page size."""
 
 _TIMEOUT_SECONDS = 30.0
 
 
 class NotConfiguredError(Exception):
-    """There is no API to talk to; the message says what to set."""
+    """The API's address or key is missing; the message names the variable to set."""
 
 
 class ApiError(Exception):
-    """The API refused a call, or did not respond; the message is for a person.
+    """The API refused a call or did not respond; the message is for people.
 
-    `status` is None where there was no response. `retry_after_seconds` is what the API asks for.
+    `status` is None if there was no response. `retry_after_seconds` is the wait that the API asks
+    for.
     """
 
     def __init__(
@@ -42,7 +43,6 @@ class ApiError(Exception):
         details: list[dict[str, str]] | None = None,
         retry_after_seconds: float = 0.0,
     ) -> None:
-        """Take what the response says."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -63,21 +63,21 @@ class Access(NamedTuple):
 
 
 def find_access(environment: Mapping[str, str], outputs_file: Path = OUTPUTS) -> Access:
-    """Return what the environment says, else the stack that runs on this machine.
+    """Return the address and the key in the environment, or those of the stack on this machine.
 
-    Raises NotConfiguredError for neither, and for half of it: a key goes only where it was meant
-    to.
+    Raises NotConfiguredError if there is neither, or only one of the two variables: a key must not
+    be sent to another API than its own.
     """
     url, key = environment.get(URL_VARIABLE, ""), environment.get(KEY_VARIABLE, "")
     if url and key:
         address = urlsplit(url)
         if address.scheme not in {"http", "https"} or not address.netloc:
-            msg = f"{URL_VARIABLE} must be an address as https://api.sendcomms.com"
+            msg = f"{URL_VARIABLE} must be an address like https://api.sendcomms.com"
             raise NotConfiguredError(msg)
         return Access(url.rstrip("/"), key)
     if url or key:
         missing = KEY_VARIABLE if url else URL_VARIABLE
-        msg = f"set {missing} too, or neither of the two to use the stack of `make run`"
+        msg = f"set {missing} too, or unset both to use the stack of `make run`"
         raise NotConfiguredError(msg)
     try:
         outputs = json.loads(outputs_file.read_text(encoding="utf-8"))
@@ -88,9 +88,9 @@ def find_access(environment: Mapping[str, str], outputs_file: Path = OUTPUTS) ->
 
 
 class Page(NamedTuple):
-    """What one call returned; `next_cursor` is None for what has no more.
+    """The result of a call; `next_cursor` is None on the last page.
 
-    `warnings` are sentences on what the caller should change.
+    `warnings` are sentences with advice to the caller.
     """
 
     data: Any
@@ -102,22 +102,21 @@ class Api:
     """The calls of an account's API."""
 
     def __init__(self, access: Access) -> None:
-        """Make calls with this access."""
         self.url = access.url
         self._key = access.key
         self._session = requests.Session()
         self._clock_offset = 0.0
 
     def now(self) -> float:
-        """Return the API's time in Unix seconds, as its last response had it, to about a second."""
+        """Return the API's time in Unix seconds, from its last response, to about a second."""
         return time.time() + self._clock_offset
 
     def get(self, path: str) -> Any:
-        """Return the data of one thing. Raises ApiError, as every call."""
+        """Return the data of one resource. Raises ApiError, like every call."""
         return self.call("GET", path).data
 
     def pages(self, path: str, **query: str) -> Iterator[Page]:
-        """Go through a list page by page, following its cursors."""
+        """Yield a list page by page."""
         cursor: str | None = None
         while True:
             page = self.page(path, cursor, **query)
@@ -127,7 +126,7 @@ class Api:
             cursor = page.next_cursor
 
     def page(self, path: str, cursor: str | None, **query: str) -> Page:
-        """Return one page of a list, the first one without a cursor."""
+        """Return one page of a list; without a cursor the first one."""
         more = {} if cursor is None else {"cursor": cursor}
         return self.call("GET", path, query={"limit": str(PAGE_SIZE), **query, **more})
 
@@ -171,7 +170,7 @@ class Api:
                 retry_after_seconds=_seconds(response.headers.get("Retry-After")),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # API Gateway's own responses, such as those of its throttle, have another shape.
+            # API Gateway's own responses, such as those of its rate limit, have another form.
             raise ApiError(
                 f"{self.url} returned {response.status_code}, not in the API's form.",
                 status=response.status_code,
@@ -180,7 +179,7 @@ class Api:
             ) from error
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # A callable, since a header alone would lose to an entry in the user's .netrc.
+        # A callable, because an entry in the user's .netrc would override a plain header.
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
@@ -193,7 +192,7 @@ class Api:
 
 
 def _reason(error: Exception) -> str:
-    """Return the innermost cause, which says the most in the fewest words."""
+    """Return the text of the innermost cause, which is the shortest and most specific."""
     cause: BaseException = error
     while inner := (cause.__cause__ or cause.__context__):
         cause = inner

@@ -1,4 +1,4 @@
-"""The command line: what there is to say, and what each command does."""
+"""The command line's parser and its commands."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SECRET_VARIABLE = "SENDCOMMS_WEBHOOK_SECRET"  # noqa: S105  where to look for one
-_HINTS = {"overlap_running": "Add --force to rotate all the same."}
-"""How the command line has it, by the code of a refusal whose message names a field of the API."""
+_HINTS = {"overlap_running": "Add --force to rotate anyway."}
+"""Advice in command-line words, by the code of an error whose message names an API field."""
 
 _REPLAYABLE = ("exhausted", "waiting", "retrying", "succeeded")
 _STATUSES = ("pending", "retrying", "waiting", "succeeded", "exhausted", "cancelled")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns 0, 1 where it failed, or 2 for wrong usage.
+    """Run a command; return 0, 1 for a failure, or 2 for wrong usage.
 
-    A check fails too where the receiver is not verified, a replay where not everything arrived.
+    A check also fails if the receiver is not verified, a replay if a delivery did not arrive.
     """
     options = parser().parse_args(words)
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
@@ -54,13 +54,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has enough, as `| head` has; nothing may be written any more, at exit neither.
+        # The reader has stopped, for example `| head`: nothing more may be written, even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return all that the command line understands."""
+    """Return the parser of all commands."""
     root = argparse.ArgumentParser(
         prog="webhooks",
         description="Manage an account's webhooks and their deliveries.",
@@ -77,35 +77,42 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     command("list", _list, "List the webhooks, newest first.")
-    create = command("create", _create, "Register a webhook; its secret is shown this once.")
+    create = command("create", _create, "Register a webhook; its secret is shown only this once.")
     create.add_argument("url", metavar="URL")
     webhook_options.add_to_create(create)
-    edit = command("edit", _edit, "Change a webhook; what is not given stays as it is.")
+    edit = command("edit", _edit, "Change a webhook; omitted options keep their values.")
     _add_ids(edit)
     webhook_options.add_to_edit(edit)
     show = command("show", _show, "Show a webhook, or one of its deliveries with its attempts.")
     _add_ids(show)
     show.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier, nargs="?")
     _add_ids(command("delete", _delete, "Delete a webhook."))
-    _add_ids(command("enable", _enable, "Enable a webhook: what waited for it is sent."))
-    _add_ids(command("disable", _disable, "Disable a webhook: its events wait."))
-    rotate = command("rotate", _rotate, "Rotate a secret; the new one is shown this once.")
+    _add_ids(command("enable", _enable, "Enable a webhook; its waiting deliveries are sent."))
+    _add_ids(command("disable", _disable, "Disable a webhook; its events wait."))
+    rotate = command("rotate", _rotate, "Rotate a secret; the new one is shown only this once.")
     _add_ids(rotate)
     rotate.add_argument(
-        "--overlap", type=arguments.whole, metavar="SECONDS", help="how long the old one lives"
+        "--overlap",
+        type=arguments.whole,
+        metavar="SECONDS",
+        help="how long the old secret stays valid",
     )
     rotate.add_argument(
-        "--force", action="store_true", help="also while the last rotation's old secret lives"
+        "--force",
+        action="store_true",
+        help="rotate even while the last rotation's old secret is valid",
     )
-    test = command("test", _test, "Have a sample event delivered.")
+    test = command("test", _test, "Send a sample event to a webhook.")
     _add_ids(test)
-    test.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
-    check = command("check", jobs.check, "Try a receiver with genuine and forged requests.")
+    test.add_argument("event", metavar="EVENT", help="an event type, for example email.bounced")
+    check = command("check", jobs.check, "Test a receiver with genuine and forged requests.")
     _add_ids(check)
     _add_replays(command)
     erase = command("erase", jobs.erase, "Erase every stored payload that mentions an address.")
-    erase.add_argument("address", metavar="ADDRESS", help="a recipient's, as anna@example.com")
-    erase.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
+    erase.add_argument(
+        "address", metavar="ADDRESS", help="a recipient's address, for example anna@example.com"
+    )
+    erase.add_argument("--no-wait", action="store_true", help="return without waiting for the end")
     erase.add_argument(
         "--include-unsearched",
         action="store_true",
@@ -116,13 +123,18 @@ def parser() -> argparse.ArgumentParser:
     log = command("deliveries", _deliveries, "List a webhook's deliveries, newest first.")
     _add_ids(log)
     log.add_argument("--status", choices=_STATUSES)
-    log.add_argument("--event", help="only this type")
-    log.add_argument("--since", metavar="TIME", help="as 2025-12-21T10:30:00Z")
+    log.add_argument("--event", help="only events of this type")
+    log.add_argument(
+        "--since", metavar="TIME", help="events from this time on, for example 2025-12-21T10:30:00Z"
+    )
     log.add_argument("--until", metavar="TIME")
     log.add_argument(
-        "--limit", type=arguments.positive, default=50, help="how many at most; else 50"
+        "--limit",
+        type=arguments.positive,
+        default=50,
+        help="maximum number of deliveries; default: 50",
     )
-    resend = command("resend", _resend, "Have one more attempt of a delivery made.")
+    resend = command("resend", _resend, "Make one more attempt of a delivery.")
     _add_ids(resend)
     resend.add_argument("delivery", metavar="DELIVERY", type=arguments.identifier)
     _add_listen(command)
@@ -130,26 +142,30 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_publish(command: Callable[..., argparse.ArgumentParser]) -> None:
-    publish = command(
-        "publish", _publish, "Publish an event, and tell to how many webhooks it goes."
-    )
-    publish.add_argument("event", metavar="EVENT", help="a type, as email.bounced")
+    publish = command("publish", _publish, "Publish an event, and show how many webhooks get it.")
+    publish.add_argument("event", metavar="EVENT", help="an event type, for example email.bounced")
     publish.add_argument("--to", metavar="ADDRESS", required=True, help="the email's recipient")
     publish.add_argument("--subject", help="the email's subject")
 
 
 def _add_listen(command: Callable[..., argparse.ArgumentParser]) -> None:
-    listen = command("listen", _listen, "Print deliveries as they come; forward them to a port.")
+    listen = command(
+        "listen", _listen, "Print deliveries as they arrive; forward them to a local port."
+    )
     listen.add_argument(
-        "webhook", metavar="WEBHOOK", type=arguments.identifier, nargs="?", help="else all"
+        "webhook",
+        metavar="WEBHOOK",
+        type=arguments.identifier,
+        nargs="?",
+        help="the webhook's id; default: all",
     )
     listen.add_argument(
         "--forward",
         metavar="PORT[/PATH]",
         type=arguments.local_url,
-        help="send each to http://127.0.0.1:PORT/PATH",
+        help="forward each delivery to http://127.0.0.1:PORT/PATH",
     )
-    listen.add_argument("--secret", help=f"sign with it; else with {SECRET_VARIABLE}")
+    listen.add_argument("--secret", help=f"the secret to sign with; default: {SECRET_VARIABLE}")
     listen.add_argument(
         "--header",
         dest="headers",
@@ -157,18 +173,29 @@ def _add_listen(command: Callable[..., argparse.ArgumentParser]) -> None:
         default=[],
         metavar="NAME=VALUE",
         type=arguments.header,
-        help="a header of the webhook's own; may be given several times",
+        help="one of the webhook's own headers; may be repeated",
     )
     listen.add_argument("--interval", type=arguments.interval, default=1.0, metavar="SECONDS")
 
 
 def _add_replays(command: Callable[..., argparse.ArgumentParser]) -> None:
-    replay = command("replay", jobs.replay, "Send deliveries of a time again, and follow it.")
+    replay = command(
+        "replay", jobs.replay, "Send the deliveries of a period again, and show progress."
+    )
     _add_ids(replay)
-    replay.add_argument("--since", metavar="TIME", required=True, help="as 2025-12-21T10:30:00Z")
-    replay.add_argument("--until", metavar="TIME", help="else up to now")
-    replay.add_argument("--status", choices=_REPLAYABLE, help="else all that has not arrived")
-    replay.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
+    replay.add_argument(
+        "--since",
+        metavar="TIME",
+        required=True,
+        help="events from this time on, for example 2025-12-21T10:30:00Z",
+    )
+    replay.add_argument("--until", metavar="TIME", help="events up to this time; default: now")
+    replay.add_argument(
+        "--status",
+        choices=_REPLAYABLE,
+        help="only deliveries with this status; default: all that have not arrived",
+    )
+    replay.add_argument("--no-wait", action="store_true", help="return without waiting for the end")
     _add_ids(command("replays", _replays, "List a webhook's replays, newest first."))
     cancel = command("cancel", _cancel, "Cancel a replay that is running.")
     _add_ids(cancel)
@@ -249,7 +276,9 @@ def _deliveries(api: Api, screen: Screen, options: argparse.Namespace) -> None:
             break
     tables.deliveries(screen, found[: options.limit])
     if more:
-        print(f"There may be more than these: see --limit, now {options.limit}.", file=sys.stderr)
+        print(
+            f"There may be more. Raise --limit, now {options.limit}, to list them.", file=sys.stderr
+        )
 
 
 def _resend(api: Api, screen: Screen, options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What takes a while: started, followed to its end, and told how far it is."""
+"""The commands for long jobs: start one, show its progress, report its end."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _TRIES = 5
 
 
 def check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
-    """Try a receiver; returns 1 where it is not verified."""
+    """Check a receiver; return 1 if it is not verified."""
     path = f"/webhooks/{options.webhook}/check"
     progress = Progress(sys.stderr)
-    progress.tell("Genuine and forged requests are being sent ...")
+    progress.tell("Sending genuine and forged requests ...")
     made = api.call("POST", path).data
     patient_until = time.monotonic() + _CHECK_PATIENCE_SECONDS
     if "not_before" in made:
         progress.end()
         print(
-            f"The receiver asked for a pause until {made['not_before']}. The check is made then, "
+            f"The receiver asked for a pause until {made['not_before']}. The check starts then, "
             f"and its report is at GET /api/v1{path}s/{made['id']}.",
             file=sys.stderr,
         )
@@ -50,7 +50,7 @@ def check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
 
 
 def replay(api: Api, screen: Screen, options: argparse.Namespace) -> int:
-    """Send deliveries of a time again; returns 1 where not all of them arrived."""
+    """Send the deliveries of a period again; return 1 if a delivery did not arrive."""
     given = {"since": options.since, "until": options.until, "status": options.status}
     body = {name: value for name, value in given.items() if value is not None}
     path = f"/webhooks/{options.webhook}/replay"
@@ -65,7 +65,7 @@ def replay(api: Api, screen: Screen, options: argparse.Namespace) -> int:
 
 
 def erase(api: Api, screen: Screen, options: argparse.Namespace) -> int:
-    """Erase a recipient; returns 1 where it failed."""
+    """Erase a recipient; return 1 if the erasure failed."""
     path = f"/recipients/{quote(options.address, safe='')}"
     query = {"include_unsearched": "true"} if options.include_unsearched else {}
     started = api.call("DELETE", path, query=query).data
@@ -86,7 +86,7 @@ def _status(job: Job, options: argparse.Namespace) -> int:
 
 
 def _follow(api: Api, path: str, job: Job, words: Callable[[Job], str]) -> Job:
-    """Tell how far a job is until it has ended; Ctrl-C ends the telling, and not the job."""
+    """Show a job's progress until it ends; Ctrl-C stops the display, not the job."""
     progress = Progress(sys.stderr)
     failures = 0
     try:
@@ -103,7 +103,7 @@ def _follow(api: Api, path: str, job: Job, words: Callable[[Job], str]) -> Job:
                 time.sleep(error.retry_after_seconds)
     except KeyboardInterrupt:
         progress.end()
-        print(f"It goes on: {job['id']}.", file=sys.stderr)
+        print(f"The job continues: {job['id']}.", file=sys.stderr)
         raise
     finally:
         progress.end()
@@ -119,6 +119,6 @@ def _replayed(job: Job) -> str:
 
 def _erased(job: Job) -> str:
     return (
-        f"{job['examined']} deliveries looked at, {job['erased']} erased; "
-        "every log is gone through again 90 seconds later"
+        f"{job['examined']} deliveries examined, {job['erased']} erased; "
+        "a second pass follows after 90 seconds"
     )

@@ -1,4 +1,4 @@
-"""`webhooks listen`: polls, forwards, and says so, until Ctrl-C."""
+"""`webhooks listen`: polls for deliveries, prints and forwards them, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def listen(
     headers: Mapping[str, str],
     interval_seconds: float,
 ) -> None:
-    """Show what comes until Ctrl-C or SIGTERM. `notes` takes what is not a delivery.
+    """Show deliveries until Ctrl-C or SIGTERM. `notes` receives all other messages.
 
-    Raises ApiError where listening cannot begin, or cannot go on however long one waits.
+    Raises ApiError if the API refuses to let it begin, or fails for good later.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     forwarder = Forwarder(url, secret, headers) if url else None
@@ -41,7 +41,7 @@ def listen(
         listener = Listener(api, webhook_id)
         _note(notes, _beginning(api, webhook_id, url))
         if url and secret is None:
-            _note(notes, "Forwarding without signatures: give the secret to have them (--secret).")
+            _note(notes, "Forwarding without signatures: to sign, give the secret (--secret).")
         _follow(listener, screen, notes, forwarder, interval_seconds)
     except KeyboardInterrupt:
         return
@@ -68,7 +68,7 @@ def _follow(
             if not error.passing:
                 raise
             if not troubled:
-                _note(notes, f"{error} Trying again; nothing is missed.")
+                _note(notes, f"{error} Trying again; no delivery is missed.")
             troubled += 1
             backoff = interval_seconds * 2 ** min(troubled, 5)
             pause = min(max(backoff, error.retry_after_seconds), _LONGEST_PAUSE_SECONDS)

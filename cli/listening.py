@@ -1,8 +1,9 @@
-"""Deliveries as they come, and the same on this machine: what `webhooks listen` does.
+"""The work of `webhooks listen`: new deliveries from the log, forwarded to this machine.
 
-A deployed stack cannot reach this machine, so the log is polled. Its order is that of the events'
-own times, so what is new is not always at its top: each poll reads the recent part again, and one
-page more of a walk over the whole log, in which an event that is old when it comes is found.
+A deployed stack cannot reach this machine, so the log is polled. The log is in the order of the
+events' own times, so a new delivery is not always at its top. Each poll therefore reads the recent
+part again, and one more page of an endless pass over the whole log, which finds events that are old
+when they arrive.
 """
 
 from __future__ import annotations
@@ -25,28 +26,31 @@ if TYPE_CHECKING:
     from cli.client import Api
 
 OVERLAP_SECONDS = 60.0
-"""How far back of the last poll an event's time may lie to be found by the very next one."""
+"""How much older than the last poll an event may be and still be found by the next one."""
 
 _SIGNATURES = ("X-SendComms-Signature", "webhook-signature")
 _PROBLEMS = {
     FailureReason.TIMEOUT: f"no response within {TIMEOUT_SECONDS:.0f} seconds",
-    FailureReason.CONNECTION: "nothing listens there, or it hung up",
-    FailureReason.BLOCKED_ADDRESS: "it is not on this machine",
+    FailureReason.CONNECTION: "no program listens there, or it closed the connection",
+    FailureReason.BLOCKED_ADDRESS: "the address is not on this machine",
 }
 
 
 class Arrived(NamedTuple):
-    """A delivery that is new, as the log shows it in full, and its webhook."""
+    """A new delivery, in full, and its webhook."""
 
     webhook_id: str
     delivery: dict[str, Any]
 
 
 class Watch:
-    """What is new in the log of one webhook."""
+    """The new deliveries in one webhook's log.
+
+    `started` is the beginning in the API's Unix seconds. Deliveries that are recent by then count
+    as new.
+    """
 
     def __init__(self, api: Api, webhook_id: str, started: float) -> None:
-        """Watch from `started` on, in the API's Unix seconds; what is recent by then is new too."""
         self._api = api
         self._path = f"/webhooks/{webhook_id}/deliveries"
         self._webhook_id = webhook_id
@@ -55,15 +59,15 @@ class Watch:
         self._seen: set[str] = set()
 
     def skip_present(self) -> None:
-        """Take what is in the log by now as known. Raises ApiError."""
+        """Treat all deliveries in the log as known. Raises ApiError."""
         top = self._api.page(self._path, None).data
         self._seen.update(found["id"] for found in (*self._recent(), *top))
 
     def arrivals(self) -> Iterator[Arrived]:
-        """Yield each delivery that is new, oldest first, each one once in the watch's life.
+        """Yield each new delivery once, oldest first.
 
-        One counts as seen when the next is asked for. Raises ApiError, after which the rest comes
-        with the next call.
+        A delivery counts as seen when the next one is requested. After ApiError, the next call
+        yields the rest.
         """
         polled_at = self._api.now()
         found = {delivery["id"] for delivery in (*self._recent(), *self._next_walked())}
@@ -79,7 +83,7 @@ class Watch:
         ]
 
     def _next_walked(self) -> list[dict[str, Any]]:
-        """Return what came since the start from the next page of the walk, which never ends."""
+        """Return the new deliveries on the next page of the endless pass."""
         cursor, self._walked_to = self._walked_to, None
         page = self._api.page(self._path, cursor)
         self._walked_to = page.next_cursor
@@ -88,10 +92,12 @@ class Watch:
 
 
 class Listener:
-    """What is new at one webhook, or at all of an account."""
+    """The new deliveries of one webhook, or of all webhooks of an account.
+
+    Deliveries that exist at the beginning are not new. The constructor raises ApiError.
+    """
 
     def __init__(self, api: Api, webhook_id: str | None = None) -> None:
-        """Begin to listen: what is there by now is not new. Raises ApiError."""
         self._api = api
         self._webhook_id = webhook_id
         self._watches: dict[str, Watch] = {}
@@ -102,7 +108,7 @@ class Listener:
             self._watches[found].skip_present()
 
     def arrivals(self) -> Iterator[Arrived]:
-        """Yield what came since the last call; a webhook that is registered later joins in."""
+        """Yield the deliveries since the last call; webhooks registered later are included."""
         for webhook_id in self._webhook_ids():
             if webhook_id not in self._watches:
                 self._watches[webhook_id] = Watch(self._api, webhook_id, self._started)
@@ -121,7 +127,7 @@ class Listener:
 
 
 class Forwarded(NamedTuple):
-    """The response of the program on this machine: a status, or why there is none."""
+    """The response of the program on this machine: a status, or the reason why there is none."""
 
     status: int | None
     problem: str | None
@@ -129,32 +135,29 @@ class Forwarded(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        """Whether it took the delivery."""
+        """Whether the program accepted the delivery."""
         return self.status is not None and 200 <= self.status < 300
 
 
 class Forwarder:
-    """Sends deliveries to a program on this machine with the sender that the stack has.
+    """Sends deliveries to a program on this machine, with the stack's own sender.
 
-    So a request is made as a delivery's is: the same headers in the same order and spelling, no
-    others, the same path, the same five seconds. Signed anew where there is a secret, which the
-    API does not tell; else without signatures.
+    The requests are like real deliveries: the same headers in the same order and spelling, no
+    others, the same path, the same five seconds. They are signed anew with `secret`, or not signed
+    without it, because the API does not return secrets. Nor does it return the values of a
+    webhook's own headers, so `headers` gives them.
     """
 
     def __init__(
         self, url: str, secret: str | None, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send to `url` of this machine, signed with `secret`, with a webhook's own `headers`.
-
-        Those have to be given, since the API does not tell their values.
-        """
         self.url = url
         self._secret = secret
         self._headers = headers or {}
         self._sender = GuardedSender(allowed=loopback.is_loopback, check=loopback.parse_url)
 
     def forward(self, arrived: Arrived) -> Forwarded:
-        """Send one delivery, its body byte for byte, and wait as long as a delivery does."""
+        """Send one delivery, its body byte for byte, and wait as long as a real delivery does."""
         body = arrived.delivery.get("body")
         if body is None:
             return Forwarded(None, "its payload was erased", 0)

@@ -1,4 +1,4 @@
-"""How far something long has come, for whoever waits for it."""
+"""The progress of a long operation, for the person who waits for it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ _LINE_SECONDS = 10.0
 
 
 class Progress:
-    """Tells how far something is, on one line of a terminal, or in a line now and then elsewhere.
+    """Shows progress on one line of a terminal, or in a line now and then elsewhere.
 
-    Nothing of it goes to standard output, which is for what came of it.
+    `stream` is standard error as a rule; standard output is for results only.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write to a stream, which is standard error as a rule."""
         self._stream = stream
         self._clock = clock
         self._on_terminal = stream.isatty()
         self._told_at: float | None = None
 
     def tell(self, text: str) -> None:
-        """Say how far it is; elsewhere than on a terminal not more often than each ten seconds."""
+        """Show progress; outside a terminal at most once every ten seconds."""
         if self._on_terminal:
-            # Back to the line's beginning, and what was longer before is wiped away.
+            # Back to the line's beginning, and erase a longer text.
             self._stream.write(f"\r\033[K{cell(text)}")
         elif self._told_at is None or self._clock() - self._told_at >= _LINE_SECONDS:
             self._told_at = self._clock()
@@ -38,7 +37,7 @@ class Progress:
         self._stream.flush()
 
     def end(self) -> None:
-        """Leave the line to what comes next."""
+        """Clear the line for the next output."""
         if self._on_terminal:
             self._stream.write("\r\033[K")
             self._stream.flush()

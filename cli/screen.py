@@ -1,4 +1,4 @@
-"""What a person sees: tables, lines and colours; or JSON for a script."""
+"""Output for people: tables, lines and colours; or JSON for scripts."""
 
 from __future__ import annotations
 
@@ -33,36 +33,38 @@ _COLOURS = {
 
 
 class Screen:
-    """Writes to a stream, in colour where that is a terminal whose user has not set NO_COLOR."""
+    """Writes to a stream; in colour if that is a terminal and NO_COLOR is not set.
+
+    With `as_json` the output is for a script.
+    """
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str], *, as_json: bool) -> None:
-        """Take the stream, and whether a script reads it."""
         self._stream = stream
         self.as_json = as_json
         self._coloured = stream.isatty() and not environment.get("NO_COLOR") and not as_json
 
     def json(self, value: Any) -> None:
-        """Write a value for a script."""
+        """Write a value as JSON."""
         self.line(json.dumps(value, indent=2, ensure_ascii=False))
 
     def json_line(self, value: Any) -> None:
-        """Write a value as one line of many."""
+        """Write a value as one line of JSON."""
         self.line(json.dumps(value, ensure_ascii=False))
 
     def line(self, text: str = "") -> None:
-        """Write a line at once, so that a pipe sees it as it happens."""
+        """Write a line and flush, so that a pipe gets it at once."""
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def fields(self, values: Mapping[str, Any]) -> None:
-        """Write names and values, one a line; those that are None are left out."""
+        """Write names and values, one per line; None is left out."""
         shown = {cell(name): value for name, value in _flat(values) if value is not None}
         width = max(map(len, shown), default=0)
         for name, value in shown.items():
             self.line(f"{name:<{width}}  {self.paint(cell(value))}")
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write rows below their headings; a note where there are none."""
+        """Write rows below their headings; `none` without rows."""
         if not rows:
             self.line("none")
             return
@@ -74,20 +76,20 @@ class Screen:
             self.line("  ".join(padded).rstrip())
 
     def paint(self, text: str, width: int = 0) -> str:
-        """Return a word in the colour of what it says, padded to a width."""
+        """Return a word in the colour of its meaning, padded to a width."""
         return self.colour(f"{text:<{width}}", _COLOURS.get(text))
 
     def outcome(self, text: str, *, good: bool) -> str:
-        """Return a text as good or bad news."""
+        """Return a text in the colour of success or failure."""
         return self.colour(text, _GREEN if good else _RED)
 
     def colour(self, text: str, colour: str | None) -> str:
-        """Return a text in a colour, where there are any."""
+        """Return a text in a colour if the screen has colours."""
         return f"\033[{colour}m{text}\033[0m" if self._coloured and colour else text
 
 
 def cell(value: Any) -> str:
-    """Return a value as one line: nothing that was stored may steer a terminal."""
+    """Return a value as one line, escaped: stored texts must not control the terminal."""
 
     if value is None:
         return "-"
@@ -98,7 +100,7 @@ def cell(value: Any) -> str:
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield names and values, what is in a part of its own as `part.name`."""
+    """Yield names and values; a nested value is named `outer.inner`."""
     for name, value in values.items():
         if isinstance(value, dict):
             yield from ((f"{name}.{inner}", each) for inner, each in value.items())

@@ -1,4 +1,4 @@
-"""How each thing of the API is shown to a person; a script gets it as it came."""
+"""The forms in which people see the API's resources; a script gets their JSON unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Thing = dict[str, Any]
 
 
 def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
-    """Show webhooks, one a line."""
+    """Show webhooks, one per line."""
     if screen.as_json:
         screen.json(found)
         return
@@ -41,7 +41,7 @@ def webhooks(screen: Screen, found: Sequence[Thing]) -> None:
 
 
 def thing(screen: Screen, found: Thing) -> None:
-    """Show one thing, a field a line."""
+    """Show one resource, one field per line."""
     if screen.as_json:
         screen.json(found)
         return
@@ -49,7 +49,7 @@ def thing(screen: Screen, found: Thing) -> None:
 
 
 def secret(screen: Screen, returned: Page) -> None:
-    """Show something whose secret is in it this once, and what to do about that secret."""
+    """Show a resource with its secret, and the advice to save the secret."""
     warnings = {"warnings": returned.warnings} if returned.warnings else {}
     thing(screen, returned.data | warnings)
     if not screen.as_json:
@@ -57,7 +57,7 @@ def secret(screen: Screen, returned: Page) -> None:
 
 
 def deliveries(screen: Screen, found: Sequence[Thing]) -> None:
-    """Show deliveries, one a line."""
+    """Show deliveries, one per line."""
     if screen.as_json:
         screen.json(found)
         return
@@ -79,7 +79,7 @@ def deliveries(screen: Screen, found: Sequence[Thing]) -> None:
 
 
 def delivery(screen: Screen, found: Thing) -> None:
-    """Show a delivery, and where they came along, its body and attempts."""
+    """Show a delivery, with its body and attempts if they are included."""
     if screen.as_json:
         screen.json(found)
         return
@@ -106,7 +106,7 @@ def delivery(screen: Screen, found: Thing) -> None:
 
 
 def check(screen: Screen, found: Thing) -> None:
-    """Show a check, and what each of its requests says of the receiver."""
+    """Show a check and the verdict of each of its requests."""
     if screen.as_json:
         screen.json(found)
         return
@@ -131,7 +131,7 @@ def check(screen: Screen, found: Thing) -> None:
 
 
 def replays(screen: Screen, found: Sequence[Thing]) -> None:
-    """Show replays, one a line."""
+    """Show replays, one per line."""
     if screen.as_json:
         screen.json(found)
         return
@@ -154,7 +154,7 @@ def replays(screen: Screen, found: Sequence[Thing]) -> None:
 
 
 def event_types(screen: Screen, found: Sequence[Thing]) -> None:
-    """Show event types, one a line; their schemas and samples are for scripts."""
+    """Show event types, one per line; their schemas and samples are for scripts."""
     if screen.as_json:
         screen.json(found)
         return
@@ -162,7 +162,7 @@ def event_types(screen: Screen, found: Sequence[Thing]) -> None:
 
 
 def _outcome(attempt: Thing | None) -> object:
-    """Return what an attempt came to: the receiver's status, else why there is none."""
+    """Return the receiver's status, or the reason why there is none."""
     if attempt is None:
         return None
     status = attempt.get("status_code")

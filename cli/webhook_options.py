@@ -1,4 +1,4 @@
-"""The options and columns of a webhook's fields, as the one table of them says."""
+"""Command-line options and list columns of a webhook's fields, from the domain's table."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from webhooks.domain.webhook_fields import Field
 
 COLUMNS = [(field.name.replace("_", " ").upper(), field.name) for field in READABLE if field.listed]
-"""The headings and names of the fields that have a column in the list of webhooks."""
+"""Headings and names of the fields with a column in the list of webhooks."""
 
 _PAIRS = (Kind.HEADERS, Kind.PAIRS)
 
 
 def add_to_create(command: argparse.ArgumentParser) -> None:
-    """Add what a new webhook may have; its url is no option."""
-    command.add_argument("--secret", help="a secret of your own; else one is generated")
+    """Add the options of a new webhook; its url is a positional argument."""
+    command.add_argument("--secret", help="your own secret; default: a generated one")
     for field in REGISTERED:
         _add(command, field, default="*" if field.kind is Kind.NAMES else None)
 
 
 def add_to_edit(command: argparse.ArgumentParser) -> None:
-    """Add what may be changed, and what may be cleared."""
+    """Add options for the fields that can be changed or cleared."""
     command.add_argument("--url", metavar="URL")
     for field in CHANGEABLE:
         _add(command, field)
@@ -40,12 +40,12 @@ def add_to_edit(command: argparse.ArgumentParser) -> None:
         "--clear",
         action="append",
         choices=[field.name for field in CHANGEABLE if May.CLEAR in field.may],
-        help="take a value away; may be given several times",
+        help="clear this field; may be repeated",
     )
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the values that a command line gives, by the API's names."""
+    """Return the values on a command line, by the API's names."""
     values = {}
     for field in (*REGISTERED, *CHANGEABLE):
         value = getattr(options, field.name, None)
@@ -60,7 +60,7 @@ def _add(command: argparse.ArgumentParser, field: Field, default: str | None = N
         command.add_argument(
             option,
             default=default,
-            help="types with commas between, or * for all of mail, those to come included",
+            help="event types, separated by commas; * means all email types, future ones included",
         )
     elif field.kind is Kind.TEXT:
         command.add_argument(option, help=_help(field))

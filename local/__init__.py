@@ -1,1 +1,1 @@
-"""The whole stack on one machine, made from the template. Never part of what is deployed."""
+"""The whole stack on one machine, built from the template. Never part of a deployment."""

@@ -1,4 +1,4 @@
-"""AWS on this machine: moto on one port, adapted so that state machines run our functions."""
+"""AWS on this machine: moto on one port, adapted to run our functions from state machines."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _RUNNING_AT_MOST_ONCE = threading.Lock()
 
 @contextlib.contextmanager
 def aws_server(listeners: Sequence[socket.socket]) -> Iterator[str]:
-    """Serve moto on sockets that listen; yields the first one's url, as this machine reaches it.
+    """Serve moto on listening sockets; yield the first one's url, as this machine reaches it.
 
-    moto keeps its state in module globals, so there is one at a time in a process: RuntimeError
-    for a second one. The process's environment names the endpoint and dummy credentials until
-    the end, so that no client made here can reach the real AWS.
+    moto keeps its state in module globals, so a process can run one instance at a time: a second
+    one raises RuntimeError. The process's environment names the endpoint and dummy credentials
+    until the end, so that no client created here can reach the real AWS.
     """
     if not _RUNNING_AT_MOST_ONCE.acquire(blocking=False):
         msg = "a local stack is running in this process already"
@@ -58,7 +58,7 @@ def aws_server(listeners: Sequence[socket.socket]) -> Iterator[str]:
             )
 
             application = DomainDispatcherApplication(create_backend_app)
-            # moto looks for its own modules on the disk at every request, one request at a time.
+            # moto searches the disk for its own modules at every request, one request at a time.
             find_backend = functools.cache(application.get_backend_for_host)
             serving.enter_context(_replaced(application, "get_backend_for_host", find_backend))
             for listener in listeners:
@@ -78,7 +78,7 @@ def aws_client(service: str, endpoint: str) -> Any:
 
 @contextlib.contextmanager
 def invoking(functions: Iterable[LocalFunction]) -> Iterator[None]:
-    """Let moto's Lambda, and so its state machines, invoke these functions, by name."""
+    """Make moto's Lambda, and so its state machines, invoke these functions by name."""
     from moto.awslambda.models import LambdaFunction
 
     by_name = {function.name: function for function in functions}
@@ -93,14 +93,14 @@ def invoking(functions: Iterable[LocalFunction]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _moto() -> Iterator[None]:
-    """Prepare moto's globals, and leave them empty and as they were."""
+    """Prepare moto's globals; empty and restore them at the end."""
     from moto.core.config import default_user_config
     from moto.core.routing import get_service_router
     from moto.moto_api._internal.models import moto_api_backend
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
     for service in _BUSY_SERVICES:
-        # Read now, since of many first requests at once each would read it for itself.
+        # Load it now: otherwise each of many simultaneous first requests would load it.
         get_service_router(service)
     before = default_user_config["stepfunctions"]
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
@@ -123,9 +123,9 @@ def _stop_executions(machine: Any) -> None:
 
 @contextlib.contextmanager
 def _cached_task_clients() -> Iterator[None]:
-    """Give the interpreter's tasks one client a service.
+    """Give the state machine interpreter one client per service.
 
-    moto makes a new one for each task from boto3's default session, which is neither safe in
+    moto creates a client for each task from boto3's default session, which is neither safe in
     threads nor cheap: with a hundred executions at once, tasks fail.
     """
     import boto3
@@ -156,7 +156,7 @@ def _cached_task_clients() -> Iterator[None]:
 
 
 def _sdk_names(params: Mapping[str, Any], **_: object) -> dict[str, Any]:
-    """Spell parameters as the SDK does: moto hands it those of the state machine's language."""
+    """Spell parameters like the SDK: moto passes them in the state machine language's spelling."""
     return {name[0].lower() + name[1:]: value for name, value in params.items()}
 
 
@@ -191,7 +191,7 @@ def _pointing_at(endpoint: str) -> dict[str, str]:
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     for name in before:
-        # One service's own endpoint would win over the endpoint of all.
+        # A single service's endpoint would override the common endpoint.
         if name in _UNWANTED_VARIABLES or name.startswith("AWS_ENDPOINT_URL_"):
             del os.environ[name]
     os.environ.update(variables)

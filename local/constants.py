@@ -1,4 +1,4 @@
-"""Where the stack on this machine says it is: what its ARNs and urls are made of."""
+"""The AWS account and region of the stack on this machine, for its ARNs and urls."""
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"

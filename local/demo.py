@@ -1,4 +1,4 @@
-"""`make demo`: the whole pipeline at work in under a minute, on a stack of its own."""
+"""`make demo`: the whole pipeline in under a minute, on a stack of its own."""
 
 from __future__ import annotations
 
@@ -30,14 +30,18 @@ _SES_SAMPLE = ROOT / "events" / "dispatcher-ses-bounce.json"
 
 
 class Step(NamedTuple):
-    """Something that must happen, and whether it did."""
+    """An expected result, and whether it happened."""
 
     what: str
     happened: bool
 
 
 class Demo:
-    """Three webhooks, a good, a flaky and a dead one, and what events make of them."""
+    """Three webhooks (a good, a flaky and a dead one) and the results of events for them.
+
+    `outputs` are a stack's, `receiver` is served at `receiver_url`, and each step may take
+    `patience_seconds`.
+    """
 
     def __init__(
         self,
@@ -46,7 +50,6 @@ class Demo:
         receiver_url: str,
         patience_seconds: float,
     ) -> None:
-        """Take a stack's outputs, a receiver that is served at a url, and how long to wait."""
         self._outputs = outputs
         self._sqs = aws_client("sqs", outputs["AwsEndpointUrl"])
         self._receiver = receiver
@@ -54,7 +57,7 @@ class Demo:
         self._patience_seconds = patience_seconds
 
     def run(self, secret: str) -> Iterator[Step]:
-        """Go through the pipeline; yields each step once it is over."""
+        """Run the pipeline; yield each step when it is over."""
         yield self._register("/ok", ["*"], secret)
         yield self._register("/flaky", ["email.opened"], secret)
         yield self._register("/fail", ["email.complained"], secret)
@@ -119,7 +122,7 @@ class Demo:
 
 
 def ses_bounce() -> str:
-    """Return the sample of an SES bounce, as SNS brings it; its account tag is the stack's."""
+    """Return the sample of an SES bounce, in the form that SNS sends; its tag names the account."""
     event = json.loads(_SES_SAMPLE.read_text(encoding="utf-8"))
     return str(event["Records"][0]["body"])
 
@@ -129,13 +132,13 @@ def _succeeded(received: list[Received], path: str) -> list[Received]:
 
 
 def main(template: Path = TEMPLATE, patience_seconds: float = _PATIENCE_SECONDS) -> int:
-    """Run the demo; returns 0 if all of it happened, each step within the patience."""
+    """Run the demo; return 0 if every step happened within the patience."""
     screen = sys.stdout
     started = time.monotonic()
     secret = f"whsec_{secrets.token_hex(32)}"
 
     def show(line: str) -> None:
-        # One write a line, since receivers' threads report too.
+        # One write per line, because receivers' threads write too.
         screen.write(f"{time.monotonic() - started:5.1f}s  {line}\n")
         screen.flush()
 
@@ -160,7 +163,7 @@ def main(template: Path = TEMPLATE, patience_seconds: float = _PATIENCE_SECONDS)
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep what the functions and moto print off the screen."""
+    """Keep the output of the functions and of moto off the screen."""
     with (
         Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
@@ -176,5 +179,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         exit_code = 130
     sys.stdout.flush()
-    # Python would wait for every thread of the functions.
+    # Without this, Python would wait for every thread of the functions.
     os._exit(exit_code)

@@ -1,4 +1,4 @@
-"""The functions, run in this process the way Lambda runs them: JSON in, JSON or an error out."""
+"""The functions, run in this process like in Lambda: JSON in, JSON or an error out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class Context:
-    """What a handler is told of its invocation (Lambda's Python context object)."""
+    """The context that a handler gets (Lambda's Python context object)."""
 
     function_version = "$LATEST"
 
     def __init__(self, function: LocalFunction) -> None:
-        """Start the clock of one invocation."""
         self.function_name = function.name
         self.invoked_function_arn = function.arn
         self.memory_limit_in_mb = function.memory_mb
@@ -40,7 +39,7 @@ Handler = Callable[[Any, Context], Any]
 
 
 class Result(NamedTuple):
-    """What an invocation came to: the handler's answer, or Lambda's description of its error."""
+    """The result of an invocation: the handler's return value, or Lambda's form of its error."""
 
     payload: Any
     failed: bool
@@ -50,8 +49,8 @@ class Result(NamedTuple):
 class LocalFunction:
     """A function of the template, with the handler that runs it here.
 
-    Nothing stops a handler at its timeout: Lambda ends a process for that, and threads cannot be
-    ended. The context tells the handler the truth about the time it has.
+    A handler is not stopped at its timeout: Lambda ends a process for that, and threads cannot be
+    ended. The context still reports the remaining time correctly.
     """
 
     name: str
@@ -61,17 +60,17 @@ class LocalFunction:
 
     @property
     def arn(self) -> str:
-        """The name that AWS would call it by."""
+        """The function's ARN."""
         return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.name}"
 
     def invoke(self, event: Any) -> Result:
-        """Run the handler once. An exception is a failed result that carries its class's name."""
+        """Run the handler once. An exception becomes a failed result with its class's name."""
         context = Context(self)
         try:
             answer = self.handler(json.loads(json.dumps(event)), context)
             return Result(json.loads(json.dumps(answer)), failed=False)
         except Exception as error:
-            # The edge of the process, as in Lambda's own runtime: whatever a handler raises
+            # The edge of the process, as in Lambda's own runtime: every exception of a handler
             # becomes the error that the caller sees.
             _LOG.exception("%s failed", self.name)
             return Result(_described(error, context), failed=True)

@@ -1,4 +1,4 @@
-"""The HTTP API on this machine: requests become payload v2 events, answers become responses."""
+"""The HTTP API on this machine: requests become payload v2 events, results become responses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from local.functions import LocalFunction
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
-"""The largest request that an HTTP API takes (API Gateway's quotas page)."""
+"""The largest request that an HTTP API accepts (API Gateway's quotas page)."""
 
 ANY = "ANY"
 DEFAULT_PATH = "$default"
@@ -45,14 +45,14 @@ class GatewayRoute:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """How late the route is tried: exact paths first, then variables, `{name+}`, $default."""
+        """The route's place in the order of matching: exact, variables, `{name+}`, $default."""
         if self.path == DEFAULT_PATH:
             return (3, 0, 0)
         kind = 2 if "+}" in self.path else int("{" in self.path)
         return (kind, -len(self.path.split("/")), int(self.method == ANY))
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """Return the path's parameters, None where the route is not for this request."""
+        """Return the path's parameters; None if the route is not for this request."""
         if self.method not in {ANY, method} and self.path != DEFAULT_PATH:
             return None
         if self.path == DEFAULT_PATH:
@@ -61,7 +61,7 @@ class GatewayRoute:
         pattern = "".join(
             re.escape(part) if not part.startswith("{") else _part_pattern(part) for part in parts
         )
-        # A path is decoded, so that there may be a line's end in it.
+        # Paths are decoded and may therefore contain line ends.
         found = re.fullmatch(pattern, path, re.DOTALL)
         return None if found is None else found.groupdict()
 
@@ -75,11 +75,10 @@ class Gateway:
     """An HTTP API with a `$default` stage, as a WSGI application."""
 
     def __init__(self, routes: Iterable[GatewayRoute]) -> None:
-        """Order the routes as API Gateway does: the most specific one wins."""
         self._routes: Sequence[GatewayRoute] = sorted(routes, key=lambda route: route.rank)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Respond to one request."""
         request = Request(environ)
         request.max_content_length = MAX_BODY_BYTES
         return self._answer(request)(environ, start_response)
@@ -153,10 +152,10 @@ def to_event(
 
 
 def to_response(payload: Any) -> Response:
-    """Return the response for a function's answer.
+    """Return the response for a function's result.
 
-    An answer without `statusCode` is a 200 with that answer as JSON; one that is not of the
-    format is API Gateway's own 500.
+    A result without `statusCode` is sent as JSON with status 200. A result with a wrong format
+    becomes API Gateway's own 500.
     """
     if not isinstance(payload, dict) or "statusCode" not in payload:
         return Response(json.dumps(payload), 200, content_type="application/json")

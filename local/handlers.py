@@ -1,4 +1,4 @@
-"""The project's handlers with services of this machine, which may reach receivers on loopback."""
+"""The project's handlers with this machine's services, which may reach receivers on loopback."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _USED_SERVICES = {
     "worker": ("retrier", "recovery_job", "replay_job", "erasure_job", "check_job", "sweep_job"),
 }
 _FORMER_NAMES = {"retrier": "worker"}
-"""Packages that are another function under a name of the version before."""
+"""Packages that run another function under its name in the former release."""
 
 
 def make_handler(
     name: str, environment: Mapping[str, str], *, short_delay_seconds: float | None = None
 ) -> Handler:
-    """Return the handler of the name `<function>.handler.lambda_handler`, ready to serve.
+    """Return the handler named `<function>.handler.lambda_handler`, ready to serve.
 
-    It gets its settings from `environment`, as it does from Lambda's. `short_delay_seconds` is the
-    longest delay of the Express machine, which no deployed function can change.
+    It reads its settings from `environment`, as in Lambda. `short_delay_seconds` is the longest
+    delay of the Express machine, which no deployed function can change.
     """
     _put_sources_on_path()
     from local import loopback
@@ -80,7 +80,7 @@ class _Environments:
     def __init__(self, build: Callable[[], Handler]) -> None:
         self._build = build
         self._free: queue.LifoQueue[Handler] = queue.LifoQueue()
-        # One is ready before the first invocation needs it.
+        # The first environment is ready before the first invocation.
         self._free.put(build())
 
     def __call__(self, event: Any, context: Any) -> Any:
@@ -97,8 +97,8 @@ class _Environments:
 def store_key(table: str, endpoint: str, account_id: str) -> str:
     """Store this machine's own API key for an account and return its text.
 
-    It is the same at each start, so that the samples in `events/` have it. It is of no use
-    anywhere else: no deployed stack has it.
+    The key is the same at each start, because the samples in `events/` contain it. No deployed
+    stack has it.
     """
     _put_sources_on_path()
     from webhooks.adapters.aws import client
@@ -114,7 +114,7 @@ def store_key(table: str, endpoint: str, account_id: str) -> str:
 
 
 def live_secrets(table: str, endpoint: str) -> list[str]:
-    """Return the secrets of all webhooks, which their owners were shown: for the receiver."""
+    """Return the secrets of all webhooks, for the receiver."""
     _put_sources_on_path()
     from webhooks.adapters.aws import client
     from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore

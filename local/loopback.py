@@ -1,7 +1,7 @@
-"""The address rule of this machine: the deployed one, and receivers on loopback besides.
+"""The address rule of this machine: the deployed rule, plus receivers on loopback.
 
-It is handed to the sender and to the registry from here, by code. Nothing that a deployed stack
-reads, no variable and no parameter, leads to it.
+The sender and the registry get it from here, in code. No variable and no parameter that a deployed
+stack reads leads to it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _LOOPBACK_URL = re.compile(
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 _PUBLIC_ORIGIN = "https://a.io"
-"""Put before the rest of a loopback url to have the deployed rule judge it; shorter than any."""
+"""Prefix that turns a loopback url into a public one for the deployed rule; shorter than any."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65535
 
 
 def parse_url(url: str) -> Target:
-    """Return where a url leads, loopback and `http` included, or raise InvalidTargetError."""
+    """Return a url's target, loopback and `http` included, or raise InvalidTargetError."""
     found = _LOOPBACK_URL.fullmatch(url)
     if found is None or len(url) > targets.MAX_URL_CHARACTERS:
         return targets.parse_url(url)
@@ -39,7 +39,7 @@ def parse_url(url: str) -> Target:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's own, of IPv4."""
+    """Return whether an IPv4 address is this machine's own."""
     try:
         return IPv4Address(address).is_loopback
     except AddressValueError:
@@ -47,5 +47,5 @@ def is_loopback(address: str) -> bool:
 
 
 def is_allowed(address: str) -> bool:
-    """Tell whether a delivery may go to an address: a public one or this machine's loopback."""
+    """Return whether a delivery may go to an address: a public one or this machine's loopback."""
     return is_loopback(address) or targets.is_public(address)

@@ -1,11 +1,11 @@
-"""What AWS does in one step, moto does in several: here other threads wait until it is done.
+"""Makes moto's operations atomic, as AWS's are: other threads wait until an operation is done.
 
-moto's backends know nothing of the threads that its server calls them from. Without this a message
-that is sent while another is deleted is lost, two conditional writes of one item both succeed, and
-an execution of one name is started twice. An execution may not even begin: what reads its state
-machine's definition keeps its place in a list that all threads share, and raises in the execution's
-own thread, of which nobody hears. Nor does moto know a transaction again that the SDK sends
-once more, for want of an answer to the first time: it would find its own writes there, and fail.
+moto's backends are not safe for the threads of moto's server. Without these locks, a message that
+is sent while another is deleted gets lost, two conditional writes of one item both succeed, and an
+execution of one name starts twice. An execution may even fail to begin: the parser of a state
+machine's definition keeps its position in a list that all threads share, and its error is raised in
+the execution's own thread, where no caller sees it. moto also does not recognize a transaction that
+the SDK repeats after a lost response: the repetition would meet its own writes and fail.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _QUEUES = ("receive_message", "delete_message", "change_message_visibility")
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Make moto's tables, queues and state machines safe for threads, until the end."""
+    """Make moto's tables, queues and state machines safe for threads, until the context ends."""
     from moto.dynamodb.models import DynamoDBBackend
     from moto.dynamodb.responses import DynamoHandler
     from moto.sqs.models import SQSBackend
@@ -45,12 +45,12 @@ def one_at_a_time() -> Iterator[None]:
         for name in _TABLES:
             _guard(replaced, DynamoDBBackend, name, lambda *_, **__: tables)
         for name in _WRITES:
-            # They copy the item before they change it, which a change meanwhile would break.
+            # These copy the item before they change it; a change in between would be lost.
             _guard(replaced, DynamoHandler, name, lambda *_, **__: tables)
         for name in _QUEUES:
             _guard(replaced, SQSBackend, name, _lock_of_queue)
         _guard(replaced, StepFunctionsParserBackend, "start_execution", lambda *_, **__: executions)
-        # A static method, so that the guard's first argument is the definition.
+        # A static method: the guard's first argument is the definition.
         guarded = _guarded(AmazonStateLanguageParser.parse, lambda *_: definitions)
         _replace(replaced, AmazonStateLanguageParser, "parse", staticmethod(guarded))
         _once_a_token(replaced, DynamoHandler, "transact_write_items", tables)
@@ -58,7 +58,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def _lock_of_queue(backend: Any, *arguments: Any, **named: Any) -> Any:
-    """Return a queue's own lock, which receiving lets go of while it waits for messages."""
+    """Return a queue's own lock, which `receive` releases while it waits for messages."""
     name = arguments[0] if arguments else named["queue_name"]
     return backend.get_queue(name)._messages_lock
 
@@ -66,7 +66,7 @@ def _lock_of_queue(backend: Any, *arguments: Any, **named: Any) -> Any:
 def _once_a_token(
     replaced: contextlib.ExitStack, owner: Any, name: str, lock: threading.RLock
 ) -> None:
-    """Answer a request whose `ClientRequestToken` was there before as that one was answered."""
+    """Repeat the stored response for a request whose `ClientRequestToken` was used before."""
     original = getattr(owner, name)
     answers: dict[tuple[str, str, str], Any] = {}
 
@@ -97,7 +97,7 @@ def _guarded(original: Callable[..., Any], lock_of: Callable[..., Any]) -> Calla
 
 
 def _replace(replaced: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Put something else in an attribute's place, until the end."""
+    """Replace an attribute until the context ends."""
     if name in vars(owner):
         replaced.callback(setattr, owner, name, vars(owner)[name])
     else:

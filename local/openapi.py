@@ -11,19 +11,19 @@ DOCUMENT = ROOT / "docs" / "openapi.json"
 
 
 def generate() -> str:
-    """Return the document of the code as it is."""
+    """Return the OpenAPI document of the current code."""
     sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "layers" / "core")]
     from api.app import Api
     from api.openapi import document, text
     from webhooks.settings import Settings
     from webhooks.wiring import Services
 
-    # The document comes from the routes alone: no service is built for it.
+    # The document depends on the routes alone: no service is built for it.
     return text(document(Api(Services("api", Settings())).resolver))
 
 
 def main() -> int:
-    """Run the command; returns its exit status: 1 where --check finds a difference."""
+    """Run the command; return its exit status, 1 if --check finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     if not parser.parse_args().check:
@@ -31,7 +31,7 @@ def main() -> int:
         return 0
     if DOCUMENT.exists() and DOCUMENT.read_text(encoding="utf-8") == generate():
         return 0
-    print("docs/openapi.json is not that of the code: run python -m local.openapi", file=sys.stderr)
+    print("docs/openapi.json differs from the code: run python -m local.openapi", file=sys.stderr)
     return 1
 
 

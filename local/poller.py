@@ -37,7 +37,7 @@ _KNOWN_PROPERTIES = {
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """A queue, its function, and how the template maps one to the other."""
+    """A queue, its function, and the settings of the template's event source mapping."""
 
     queue_url: str
     function: LocalFunction
@@ -48,16 +48,16 @@ class EventSource:
 
     @property
     def queue_arn(self) -> str:
-        """The queue's ARN, which the function's records name."""
+        """The queue's ARN, which the function's records contain."""
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{self.queue_url.rsplit('/', 1)[1]}"
 
     @classmethod
     def from_properties(
         cls, properties: Mapping[str, Any], queue_url: str, function: LocalFunction
     ) -> EventSource:
-        """Read the properties of an `AWS::Lambda::EventSourceMapping`, references apart.
+        """Read the properties of an `AWS::Lambda::EventSourceMapping`, except its references.
 
-        Raises ValueError for a property that would be ignored here and not in AWS.
+        Raises ValueError for a property that works in AWS and would be ignored here.
         """
         unknown = set(properties) - _KNOWN_PROPERTIES
         if unknown:
@@ -77,14 +77,13 @@ class EventSource:
 
 
 class Poller:
-    """Polls a queue and invokes the function with what it gets, until it is stopped.
+    """Polls a queue and invokes the function with its messages, until it is stopped.
 
-    Messages are deleted once an invocation has dealt with them; others come back when their
-    visibility timeout is over, as with Lambda.
+    A message is deleted after an invocation has processed it. All others come back when their
+    visibility timeout ends, as with Lambda.
     """
 
     def __init__(self, source: EventSource, sqs: SQSClient) -> None:
-        """Take the mapping and a client for its queue."""
         self._source = source
         self._sqs = sqs
         self._stopping = threading.Event()
@@ -96,11 +95,11 @@ class Poller:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop polling; invocations under way go on."""
+        """Stop polling; invocations under way continue."""
         self._stopping.set()
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait for the invocations under way to end, no longer than that."""
+        """Wait for the invocations under way to end, at most `timeout_seconds`."""
         deadline = time.monotonic() + timeout_seconds
         self._thread.join(max(0.0, timeout_seconds))
         for _ in range(self._source.max_concurrency):
@@ -124,7 +123,7 @@ class Poller:
                 self._slots.release()
 
     def _receive(self) -> list[MessageTypeDef]:
-        """Return a batch: what is there now, or what gathers within the batching window."""
+        """Return a batch: the messages there now, or all within the batching window."""
         deadline: float | None = None
         batch: list[MessageTypeDef] = []
         while not self._stopping.is_set():
@@ -179,10 +178,10 @@ class Poller:
 
 
 def failed_ids(answer: Any, messages: Sequence[MessageTypeDef]) -> set[str]:
-    """Return the ids that an answer with `batchItemFailures` reports.
+    """Return the ids that a response with `batchItemFailures` reports.
 
-    An answer of another shape, or one that names an unknown message, fails the whole batch; an
-    empty one fails nothing (Lambda's guide, "Reporting batch item failures").
+    A response of another form, or with an unknown id, fails the whole batch; an empty response
+    fails nothing (Lambda's guide, "Reporting batch item failures").
     """
     known = {message["MessageId"] for message in messages}
     if not answer:
@@ -196,7 +195,7 @@ def failed_ids(answer: Any, messages: Sequence[MessageTypeDef]) -> set[str]:
 
 
 def to_record(message: MessageTypeDef, queue_arn: str) -> dict[str, Any]:
-    """Return a message the way Lambda hands it to a function."""
+    """Return a message in the form in which Lambda passes it to a function."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

@@ -1,4 +1,4 @@
-"""A receiver to try things with: it verifies each delivery, and misbehaves where it is asked to."""
+"""A receiver for tests and demos: it verifies each delivery, and fails on request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATHS = {
     "/fail": "always returns 500",
     "/flaky": "returns 503 twice for each delivery, then 200",
     "/gone": "returns 410, which disables the webhook",
-    "/slow": "returns 200 after 6 seconds, one too late",
+    "/slow": "returns 200 after 6 seconds, a second too late",
 }
 _FLAKY_FAILURES = 2
 _SLOW_SECONDS = 6.0
@@ -34,7 +34,7 @@ _SLOW_SECONDS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that came in, and the response to it."""
+    """A received request and the response to it."""
 
     path: str
     verified: bool
@@ -55,11 +55,11 @@ class Received:
 
 
 class Receiver:
-    """A customer's endpoint, as a WSGI application that keeps and reports what it received.
+    """A customer's endpoint, as a WSGI application that stores and reports its requests.
 
-    Deliveries must be signed with `secret`, or with one of those that `other_secrets` gives when
-    it is called. Both signatures are checked: the contract's own, and with the `standardwebhooks`
-    library the Standard Webhooks one.
+    Deliveries must be signed with `secret` or with a secret that `other_secrets` returns. Both
+    signatures are checked: the contract's own, and the Standard Webhooks one, with the
+    `standardwebhooks` library. `report` is called with each request.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class Receiver:
         report: Callable[[Received], None],
         other_secrets: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """Take the secrets, and what to call with each request."""
         self._secret = secret
         self._report = report
         self._other_secrets = other_secrets
@@ -79,7 +78,7 @@ class Receiver:
 
     @contextlib.contextmanager
     def serving(self, listener: socket.socket) -> Iterator[str]:
-        """Serve on a listening socket until the end; yields the receiver's url."""
+        """Serve on a listening socket until the context ends; yield the receiver's url."""
         with serve(listener, self):
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -88,12 +87,12 @@ class Receiver:
 
     @property
     def received(self) -> list[Received]:
-        """What came in so far, in order."""
+        """The requests so far, in order."""
         with self._changed:
             return list(self._received)
 
     def wait(self, condition: Callable[[list[Received]], bool], timeout_seconds: float) -> bool:
-        """Wait until what was received meets a condition; tells whether it did in time."""
+        """Wait until the received requests meet a condition; return whether they did in time."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(list(self._received)), timeout_seconds)
 
@@ -136,7 +135,7 @@ class Receiver:
 
 
 def verifies(request: Request, body: bytes, secret: str) -> bool:
-    """Tell whether both signatures of a delivery were made with a secret."""
+    """Return whether both signatures of a delivery were made with a secret."""
     digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     given = request.headers.get("X-SendComms-Signature", "")
     return hmac.compare_digest(given.encode(), f"sha256={digest}".encode()) and any(
@@ -145,7 +144,7 @@ def verifies(request: Request, body: bytes, secret: str) -> bool:
 
 
 def _library_verifies(request: Request, body: bytes, key: str | bytes) -> bool:
-    """Try a key as text, or as bytes, which is how a secret that is no base64 is handed over."""
+    """Verify with a key as text, or as bytes for a secret that is not base64."""
     try:
         Webhook(key).verify(body, dict(request.headers.items(lower=True)))
     except (WebhookVerificationError, ValueError):
@@ -161,7 +160,7 @@ def _describe(request: Request, body: bytes, *, verified: bool, status: int) -> 
         verified=verified,
         status=status,
         event=headers.get("X-SendComms-Event", "?"),
-        # Only a verified body is worth parsing.
+        # Only a verified body is parsed.
         to=str(json.loads(body)["data"]["to"]) if verified else "?",
         delivery_id=headers.get("X-SendComms-Delivery", "?"),
         attempt=int(attempt) if attempt.isdecimal() else 0,

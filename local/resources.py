@@ -1,4 +1,4 @@
-"""The template's resources, made in moto: what CloudFormation makes there, and what it cannot."""
+"""The template's resources in moto, created by its CloudFormation or, where that fails, here."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ _MADE_BY_MOTO = {
     _FUNCTION,
     _QUEUE,
 }
-"""What moto's CloudFormation makes as AWS would. Its mappings and its state machines do not run
-as they should, so they are made here; alarms, logs and policies of queues do nothing here."""
+"""Types that moto's CloudFormation creates as AWS would. Its event source mappings and state
+machines do not run correctly, so this module creates them. Alarms, logs and queue policies have no
+effect here and are left out.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionResource:
-    """A function as created: its physical name and its environment, all references resolved."""
+    """A created function: its physical name and its environment, all references resolved."""
 
     name: str
     handler: str
@@ -54,7 +56,7 @@ class FunctionResource:
 
 @dataclass(frozen=True, slots=True)
 class MappingResource:
-    """An event source mapping: its queue's and its function's logical ids, and its properties."""
+    """An event source mapping: logical ids of its queue and function, and its properties."""
 
     queue: str
     function: str
@@ -63,7 +65,7 @@ class MappingResource:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleResource:
-    """A rule with a schedule: its function's logical id, its seconds, and what it is sent."""
+    """A rule with a schedule: its function's logical id, its interval in seconds, and its event."""
 
     function: str
     seconds: float
@@ -72,7 +74,7 @@ class ScheduleResource:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What exists now, by logical id. `queues` has urls, `tables` names, `state_machines` ARNs."""
+    """All created resources, by logical id: urls of queues, names of tables, ARNs of machines."""
 
     queues: dict[str, str]
     tables: dict[str, str]
@@ -85,7 +87,7 @@ class Resources:
 def create(template: Mapping[str, Any], endpoint: str) -> Resources:
     """Create a translated template's resources behind the endpoint.
 
-    Raises RuntimeError, with CloudFormation's reason, where the stack cannot be made.
+    Raises RuntimeError, with CloudFormation's reason, if the stack cannot be created.
     """
     import boto3
 
@@ -138,13 +140,13 @@ def create(template: Mapping[str, Any], endpoint: str) -> Resources:
 
 
 def _for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of the template that moto makes, with one output: our questions, answered.
+    """Return the part of the template for moto, with an output that resolves our expressions.
 
-    CloudFormation resolves references and conditions in an output as anywhere else, so nothing
-    here has to know how.
+    CloudFormation resolves references and conditions in an output like anywhere else, so this
+    module need not resolve them itself.
     """
     resources: Mapping[str, Any] = template["Resources"]
-    # moto has a scheduled rule match every event, and cannot invoke its function.
+    # moto would make a scheduled rule match every event, and cannot invoke its function.
     kept = {
         name: resource
         for name, resource in resources.items()
@@ -174,7 +176,7 @@ def _for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _question(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what we must know of a resource once it is made, as an expression."""
+    """Return the facts that are needed about a created resource, as an expression."""
     properties = resource.get("Properties", {})
     match resource["Type"]:
         case "AWS::SQS::Queue":
@@ -201,7 +203,7 @@ def _question(name: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _uploaded(resource: dict[str, Any]) -> dict[str, Any]:
-    """Give a function some code: moto wants any, and our handlers never run from it."""
+    """Give a function some code: moto requires it, though our handlers never run from it."""
     if resource["Type"] != _FUNCTION:
         return resource
     code = {"ZipFile": "# runs in the process of the local stack"}
@@ -210,7 +212,7 @@ def _uploaded(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without(absent: Mapping[str, str], value: Any) -> Any:
-    """Replace references to resources that moto does not have by the text they would give.
+    """Replace references to resources that moto does not have with their values.
 
     `absent` has their physical names, by logical id.
     """
@@ -255,7 +257,7 @@ def _attribute(name: str, attribute: str) -> str:
 
 
 def _physical_name(name: str, resource: Mapping[str, Any]) -> str:
-    """Return the name in the local stack of a resource that moto's CloudFormation does not make."""
+    """Return the local name of a resource that moto's CloudFormation does not create."""
     default = {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
     named = resource.get("Properties", {}).get("StateMachineName", default)
     return str(named["Fn::Sub"]).replace("${AWS::StackName}", STACK_NAME)
@@ -280,7 +282,7 @@ def _create_state_machines(machines: Mapping[str, Any], resolved: Mapping[str, A
 
 def _function(resolved: Mapping[str, Any], queues: Mapping[str, str]) -> FunctionResource:
     by_queue_name = {url.rsplit("/", 1)[1]: url for url in queues.values()}
-    # A reference to a parameter that is a number gives one, which AWS makes a text.
+    # A reference to a numeric parameter resolves to a number, which AWS turns into text.
     variables = {name: str(value) for name, value in resolved["Variables"].items()}
     return FunctionResource(
         name=resolved["Name"],
@@ -288,7 +290,7 @@ def _function(resolved: Mapping[str, Any], queues: Mapping[str, str]) -> Functio
         timeout_seconds=int(resolved["Timeout"]),
         memory_mb=int(resolved["MemorySize"]),
         environment={
-            # moto's own urls of queues name a host that is not here.
+            # moto's own queue urls name a host that does not exist here.
             name: by_queue_name.get(value.rsplit("/", 1)[-1], value) if "://" in value else value
             for name, value in variables.items()
         },

@@ -1,4 +1,4 @@
-"""`make run`: the whole stack on this machine, with a receiver that shows what arrives."""
+"""`make run`: the whole stack on this machine, with a receiver that shows its deliveries."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _PARAMETERS = {
 }
 _MAX_PORT = 65535
 _TIDYING_SECONDS = 20.0
-"""How long the parts may take to stop: they do in one, and Ctrl-C is to end everything."""
+"""The time for the parts to stop. One second is enough; after this time Ctrl-C ends them all."""
 
 _WAKE_SECONDS = 1.0
 
 
 class WrongSettingError(Exception):
-    """An environment variable has a value that cannot be used; the message says which and why."""
+    """An environment variable has an unusable value; the message names it and its rule."""
 
 
 def main() -> int:
-    """Run until Ctrl-C or SIGTERM; returns the process's exit code."""
-    # SIGINT too: a shell without job control starts background programs with it ignored.
+    """Run until Ctrl-C or SIGTERM; return the process's exit code."""
+    # SIGINT too: a shell without job control starts background programs with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -78,7 +78,7 @@ def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
     secret = f"whsec_{secrets.token_hex(32)}"
 
     def report(received: Received) -> None:
-        # One write a line, since each delivery is reported by its own thread.
+        # One write per line, because each delivery is reported by its own thread.
         screen.write(f"{time.strftime('%H:%M:%S')}  {received}\n")
         screen.flush()
 
@@ -91,14 +91,14 @@ def _run(running: contextlib.ExitStack, screen: TextIO, started: float) -> None:
     seconds = time.monotonic() - started
     print(_banner(stack.outputs, receiver_url, secret, seconds), file=screen, flush=True)
     ended = threading.Event()
-    # The system may hand a signal to another thread. This one acts on it only when it wakes.
+    # The system may deliver a signal to another thread. This one acts on it only when it wakes up.
     while not ended.wait(_WAKE_SECONDS):
         pass
 
 
 @contextlib.contextmanager
 def _logged() -> Iterator[None]:
-    """Send what the functions and moto print to the log, so that the screen shows deliveries."""
+    """Send the output of the functions and of moto to the log: the screen is for deliveries."""
     DIRECTORY.mkdir(exist_ok=True)
     with (
         LOG.open("w", encoding="utf-8", buffering=1) as log,
@@ -110,7 +110,7 @@ def _logged() -> Iterator[None]:
 
 
 def _begin_to_end() -> None:
-    # An impatient second Ctrl-C must not cut the tidying short.
+    # An impatient second Ctrl-C must not interrupt the shutdown.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     late = threading.Timer(_TIDYING_SECONDS, _end)
@@ -119,14 +119,14 @@ def _begin_to_end() -> None:
 
 
 def _end() -> None:
-    """End, though a part of the stack does not stop; the log has where each thread is."""
+    """End the process although a part does not stop; the log shows where each thread is."""
     with LOG.open("a", encoding="utf-8") as log:
         faulthandler.dump_traceback(log, all_threads=True)
     os._exit(0)
 
 
 def _aws_hosts(environment: Mapping[str, str]) -> list[str]:
-    """Return where AWS's port listens: loopback and Docker's bridge, or what LOCAL_HOST says."""
+    """Return the addresses of AWS's port: LOCAL_HOST, or loopback and Docker's bridge."""
     chosen = environment.get("LOCAL_HOST")
     return [chosen] if chosen else [LOOPBACK, *filter(None, [docker_bridge_address()])]
 
@@ -140,7 +140,7 @@ def _port(name: str, environment: Mapping[str, str]) -> int:
 
 
 def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the template's parameters that the environment chooses, checked by its patterns."""
+    """Return the template's parameters in the environment, checked against their patterns."""
     from local import template
 
     declared = template.read()["Parameters"]
@@ -157,7 +157,7 @@ def _parameters(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _complaint(declared: Mapping[str, Any], value: str) -> str | None:
-    """Return how a value is wrong for a parameter of the template, None where it is right."""
+    """Return the fault of a value for a parameter of the template; None if it is valid."""
     if not re.search(declared.get("AllowedPattern", ""), value):
         return str(declared["ConstraintDescription"])
     if value not in declared.get("AllowedValues", [value]):
@@ -211,5 +211,6 @@ if __name__ == "__main__":
     exit_code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Python would wait for every thread of the functions, the longest for a receiver's 5 seconds.
+    # Without this, Python would wait for every thread of the functions, up to a receiver's 5
+    # seconds.
     os._exit(exit_code)

@@ -1,4 +1,4 @@
-"""EventBridge's schedules: functions that the template has invoked every few minutes."""
+"""EventBridge's schedules: functions that the template invokes every few minutes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A function, how often it is invoked, and with what."""
+    """A function, the seconds between its invocations, and its event."""
 
     function: LocalFunction
     seconds: float
@@ -25,7 +25,7 @@ class Schedule:
 
 
 def read_rate(expression: str) -> float:
-    """Return the seconds between two times of a `rate(...)`; ValueError for anything else."""
+    """Return the seconds between two invocations of a `rate(...)`; ValueError for other forms."""
     found = _RATE.fullmatch(expression)
     if found is None:
         msg = f"the local stack knows rate(...) only, not the schedule {expression}"
@@ -34,25 +34,27 @@ def read_rate(expression: str) -> float:
 
 
 def read_input(target: dict[str, Any]) -> Any:
-    """Return the event that a rule's target is invoked with."""
+    """Return the event of a rule's target."""
     return json.loads(target.get("Input", "{}"))
 
 
 class Clock:
-    """Invokes a schedule's function each time that it is due, until it is stopped."""
+    """Invokes a schedule's function each time it is due, until it is stopped.
+
+    The first invocation is one interval after the start.
+    """
 
     def __init__(self, schedule: Schedule) -> None:
-        """Take the schedule; its first time is one interval from the start."""
         self._schedule = schedule
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start the thread that waits for the schedule."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Invoke no more; an invocation under way goes on."""
+        """Stop invoking; an invocation under way continues."""
         self._stopping.set()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Sockets and servers: what the ports of the local stack have in common."""
+"""Sockets and servers of the local stack's ports."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _INTERFACE_REQUEST = "40s"
 
 
 class PortTakenError(Exception):
-    """A port that the stack needs is in use; the message says which, and what to do."""
+    """A port that the stack needs is in use; the message names it and the way out."""
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:
-    """Return a socket that listens; port 0 is any free one.
+    """Return a listening socket; port 0 means any free port.
 
-    `setting` is the environment variable that chooses this port, for the message of PortTakenError.
+    `setting` is the environment variable for this port, which the message of PortTakenError names.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,9 +49,9 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
 
 
 def docker_bridge_address() -> str | None:
-    """Return the address by which Docker's containers on Linux reach this machine, if there is one.
+    """Return the address at which Docker's containers on Linux reach this machine, if any.
 
-    It is what Docker makes of `host-gateway`. Elsewhere containers reach this machine's loopback.
+    Docker resolves `host-gateway` to it. On other systems containers reach this machine's loopback.
     """
     if sys.platform != "linux":
         return None
@@ -75,8 +75,8 @@ def serve(
     *,
     handler: type[WSGIRequestHandler] = WSGIRequestHandler,
 ) -> Iterator[None]:
-    """Serve a WSGI application on a listening socket, a thread a connection, until the end."""
-    # Without this, an answer's head and body wait 40 ms for each other on a kept connection.
+    """Serve a WSGI application on a socket, one thread per connection, until the context ends."""
+    # Without this, a response's head and body wait 40 ms for each other on a kept connection.
     prompt_handler = type(handler.__name__, (handler,), {"disable_nagle_algorithm": True})
     host, port = listener.getsockname()[:2]
     server = make_server(

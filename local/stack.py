@@ -1,4 +1,4 @@
-"""The whole stack in this process, made from the template: for `make run`, the demo and tests."""
+"""The whole stack in this process, built from the template: for `make run`, the demo and tests."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from local.template import Route
 
 MakeHandler = Callable[[str, Mapping[str, str]], Handler]
-"""Builds the handler of that dotted name for a function's environment."""
+"""Builds the handler of a dotted name for a function's environment."""
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "template.yaml"
 CONTAINERS_HOST = "host.docker.internal"
-"""The name of this machine inside containers, which `samconfig.toml` sees to on Linux."""
+"""The name of this machine inside containers; on Linux `samconfig.toml` defines it."""
 
 _GRACE_SECONDS = 1.0
 _OUTPUTS = "outputs.json"
@@ -44,12 +44,12 @@ _FILES = (_OUTPUTS, _SAM_ENVIRONMENT)
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """How to run the stack. Port 0 is any free one.
+    """How to run the stack. Port 0 means any free port.
 
-    `aws_hosts` are the addresses that AWS's port listens on: containers do not always reach this
-    machine's loopback, to which everything else keeps. `parameters` are the template's.
-    `directory` gets `outputs.json`, and `env.json` for `sam local --env-vars`; None writes
-    neither. `account_id` is the account that gets a first API key.
+    `aws_hosts` are the addresses of AWS's port. Everything else listens on loopback only, which
+    containers do not always reach. `parameters` are the template's. `directory` receives
+    `outputs.json`, and `env.json` for `sam local --env-vars`; None writes neither. `account_id` is
+    the account of the first API key.
     """
 
     api_port: int = 0
@@ -64,8 +64,9 @@ class StackOptions:
 class LocalStack:
     """The stack as a context manager: ready when entered, gone without a trace when left.
 
-    There can be one at a time in a process (RuntimeError). Entering raises PortTakenError where a
-    port is in use, and ValueError for a parameter that the template does not have.
+    A process can run one at a time (RuntimeError). Entering raises PortTakenError if a port is in
+    use, and ValueError for a parameter that the template does not have. Tests may give their own
+    `make_handler`.
     """
 
     def __init__(
@@ -73,14 +74,13 @@ class LocalStack:
         options: StackOptions | None = None,
         make_handler: MakeHandler | None = None,
     ) -> None:
-        """Take the options; tests may bring handlers of their own."""
         self._options = options or StackOptions()
         self._make_handler = make_handler
         self._running = contextlib.ExitStack()
         self.outputs: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        """Start everything; the ports first, so that a taken one is told at once."""
+        """Start everything; the ports first, so that a taken port is reported at once."""
         with contextlib.ExitStack() as starting:
             options = self._options
             aws: list[socket.socket] = []
@@ -114,7 +114,7 @@ class LocalStack:
 
         options = self._options
         for name in _FILES:
-            # What a killed stack left behind would tell that this one is ready.
+            # Files of a killed stack would announce that this one is ready.
             if options.directory is not None:
                 (options.directory / name).unlink(missing_ok=True)
         endpoint = starting.enter_context(aws_server(aws))
@@ -210,7 +210,7 @@ def _scheduled(made: Resources, functions: Mapping[str, LocalFunction]) -> Itera
 
 
 def _sam_environment(made: Resources, endpoint: str) -> dict[str, dict[str, str]]:
-    """Return what `sam local --env-vars` takes: each function's variables, by logical id.
+    """Return the input of `sam local --env-vars`: each function's variables, by logical id.
 
     Its containers reach this machine by another name.
     """
@@ -226,7 +226,7 @@ def _sam_environment(made: Resources, endpoint: str) -> dict[str, dict[str, str]
 
 @contextlib.contextmanager
 def _written(directory: Path, files: Mapping[str, Any]) -> Iterator[None]:
-    """Keep JSON files in a directory until the end; each appears whole, for its owner only."""
+    """Keep JSON files in a directory until the context ends; each appears whole, owner-only."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, value in files.items():

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 
 REGION = "us-east-1"
-"""The region that the translator asks for; nothing in the template depends on it."""
+"""The region that the translator requires; nothing in the template depends on it."""
 
 _DUMMY_CODE = "s3://not-uploaded/code.zip"
 
 
 class Route(NamedTuple):
-    """One route of the HTTP API, as a function's event declares it: `ANY` is every method."""
+    """One route of the HTTP API, as a function's event declares it; `ANY` means every method."""
 
     function: str
     method: str
@@ -45,17 +45,17 @@ def read(path: Path = TEMPLATE) -> dict[str, Any]:
 
 @functools.cache
 def _parsed(text: str) -> Any:
-    """Parse a text of YAML, once in a process."""
+    """Parse a YAML text, once per process."""
     return yaml_parse(text)
 
 
 def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the template as CloudFormation would run it, with `parameters` as its defaults.
 
-    Code addresses are dummies, since nothing is uploaded; each state machine has its definition
-    as one JSON text in `DefinitionString`, with `DefinitionSubstitutions` next to it still to be
-    applied (`definition` does). References and conditions stay for CloudFormation to resolve.
-    Raises ValueError for a parameter that the template does not have, or does not allow.
+    Code addresses are dummies, because nothing is uploaded. Each state machine has its definition
+    as one JSON text in `DefinitionString`, with `DefinitionSubstitutions` next to it, which
+    `definition` applies. References and conditions are left for CloudFormation to resolve. Raises
+    ValueError for a parameter or a value that the template does not allow.
     """
     template = read(path)
     _set_defaults(template["Parameters"], parameters or {})
@@ -67,26 +67,26 @@ def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> 
             source = path.parent / properties.pop("DefinitionUri")
             properties["Definition"] = copy.deepcopy(_parsed(source.read_text(encoding="utf-8")))
     template["Globals"]["Function"]["CodeUri"] = _DUMMY_CODE
-    # Every role of the template spells its policies out, so the map of AWS's managed ones is empty.
+    # Every role of the template spells out its policies, so no managed policies are needed.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     translated: dict[str, Any] = translator.translate(template, parameter_values={})
     for resource in of_type(translated, "AWS::StepFunctions::StateMachine").values():
-        # The translator splits the text into lines for a reader.
+        # The translator splits the text into lines for human readers.
         separator, lines = resource["Properties"]["DefinitionString"]["Fn::Join"]
         resource["Properties"]["DefinitionString"] = separator.join(lines)
     return translated
 
 
 def check_parameters(chosen: Mapping[str, str]) -> None:
-    """Raise ValueError for a parameter that the template does not have, or does not allow."""
+    """Raise ValueError for a parameter or a value that the template does not allow."""
     _set_defaults(read()["Parameters"], chosen)
 
 
 def check_rules(parameters: Mapping[str, str]) -> None:
     """Raise ValueError for values that the template's rules do not allow together.
 
-    `parameters` are those that a stack will have. Where one is left out, its default counts; any
-    that the template does not have is ignored. CloudFormation asks the same, after the build.
+    `parameters` are the stack's; missing ones have their defaults, unknown ones are ignored.
+    CloudFormation checks the same, but after the build.
     """
     template = read()
     for name in parameters.keys() & template["Parameters"].keys():
@@ -100,7 +100,7 @@ def check_rules(parameters: Mapping[str, str]) -> None:
 
 
 def existing(template: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a translated template without the resources whose condition is not met."""
+    """Return a translated template without the resources whose condition is false."""
     kept = {
         name: resource
         for name, resource in template["Resources"].items()
@@ -112,7 +112,7 @@ def existing(template: Mapping[str, Any]) -> dict[str, Any]:
 def definition(state_machine: Mapping[str, Any], substitutions: Mapping[str, str]) -> str:
     """Return a translated state machine's definition with its placeholders filled in.
 
-    `substitutions` are the values of `DefinitionSubstitutions`, resolved.
+    `substitutions` are the resolved values of `DefinitionSubstitutions`.
     """
     text = str(state_machine["Properties"]["DefinitionString"])
     for name, value in substitutions.items():
@@ -121,7 +121,7 @@ def definition(state_machine: Mapping[str, Any], substitutions: Mapping[str, str
 
 
 def routes(template: Mapping[str, Any]) -> list[Route]:
-    """Return the routes of the HTTP API from a template as `read` gives it."""
+    """Return the routes of the HTTP API from a template as `read` returns it."""
     return [
         Route(name, event["Properties"]["Method"].upper(), event["Properties"]["Path"])
         for name, resource in template["Resources"].items()
@@ -150,7 +150,7 @@ def _holds(expression: Any, template: Mapping[str, Any]) -> bool:
             return all(_holds(part, template) for part in parts)
         case {"Fn::Equals": [{"Ref": str(name)}, str(value)]}:
             return str(template["Parameters"][name]["Default"]) == value
-    msg = f"a condition of a form that is not known here: {expression}"
+    msg = f"a condition of an unknown form: {expression}"
     raise ValueError(msg)
 
 
@@ -177,7 +177,7 @@ def _check_number(name: str, value: str, parameter: Mapping[str, Any]) -> None:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         msg = f"parameter {name} must be a number"
         raise ValueError(msg)
-    # What has no bound has one that is no number, and no value is past it.
+    # A missing bound is NaN, and no comparison with NaN is true.
     if float(value) < least or float(value) > most:
         msg = f"parameter {name} must be {least:,.0f} to {most:,.0f}"
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Makes an API key for an account, on this machine's stack or on a deployed one.
+"""Creates an API key for an account, on this machine's stack or on a deployed one.
 
 ::
 
@@ -33,7 +33,7 @@ _DEPLOYED_OUTPUT = "ApiKeysTableName"
 
 @dataclass(frozen=True)
 class KeysTable:
-    """Where a stack keeps its keys. Without an endpoint or region the AWS settings apply."""
+    """A stack's table of API keys. Without an endpoint or region, the AWS settings apply."""
 
     name: str
     endpoint_url: str | None = None
@@ -41,12 +41,12 @@ class KeysTable:
 
 
 def local_table(outputs_file: Path = FILE) -> KeysTable:
-    """Return the table of the stack that runs on this machine, from what it wrote about itself."""
+    """Return the table of the stack on this machine, from the stack's outputs file."""
     outputs = of_local(outputs_file)
     try:
         return KeysTable(outputs[_LOCAL_OUTPUT], outputs["AwsEndpointUrl"], outputs["Region"])
     except KeyError as error:
-        msg = "the local stack is another than this project's: start it again with `make run`"
+        msg = "the local stack is not this project's: start it again with `make run`"
         raise NoStackError(msg) from error
 
 
@@ -62,13 +62,13 @@ def deployed_table(stack: str) -> KeysTable:
 def issue(
     table: KeysTable, account_id: str, name: str = "", scopes: Sequence[str] | None = None
 ) -> str:
-    """Make and store a key, with all scopes where none are named, and return its text.
+    """Create and store a key, with all scopes if none are named; return its text.
 
-    The text is kept nowhere. Raises InvalidInputError for a bad account, name or scope, and
-    UnavailableError where the table does not answer.
+    The text is not stored. Raises InvalidInputError for a bad account, name or scope, and
+    UnavailableError if the table does not respond.
     """
 
-    # A stack on this machine takes any credentials, and must not be handed real ones.
+    # A stack on this machine accepts any credentials and must not get real ones.
     credentials = "test" if table.endpoint_url else None
     session = boto3.session.Session(credentials, credentials, region_name=table.region)
     client = session.client("dynamodb", endpoint_url=table.endpoint_url)
@@ -79,11 +79,13 @@ def issue(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a new key, and nothing else, on standard output; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ops.api_key", description="Make an API key.")
-    parser.add_argument("--account", required=True, help="the account that the key is for")
-    parser.add_argument("--name", default="", help="what the key is called, for its owner")
-    parser.add_argument("--scopes", help="of read, write and publish, as read,write; else all")
+    """Print a new key, and nothing else, on standard output; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ops.api_key", description="Create an API key.")
+    parser.add_argument("--account", required=True, help="the key's account")
+    parser.add_argument("--name", default="", help="the key's name, for its owner")
+    parser.add_argument(
+        "--scopes", help="read, write or publish, separated by commas; default: all"
+    )
     parser.add_argument("--json", action="store_true", help="print the key and its account as JSON")
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     options = parser.parse_args(arguments)
@@ -93,11 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scopes = options.scopes.split(",") if options.scopes is not None else None
         text = issue(table, options.account, options.name, scopes)
     except (NoStackError, WebhooksError, BotoCoreError) as error:
-        print(f"No key was made: {error}", file=sys.stderr)
+        print(f"No key was created: {error}", file=sys.stderr)
         return 1
     print(json.dumps({"account_id": options.account, "key": text}) if options.json else text)
     print(
-        f"A key for the account {options.account}. Keep it: it is shown only this once.",
+        f"A key for the account {options.account}. Save it: it is shown only this once.",
         file=sys.stderr,
     )
     return 0

@@ -1,10 +1,10 @@
-"""What starts executions of a stack: closed before its executions are stopped, or opened again.
+"""Closes a stack before its executions are stopped, and opens it again.
 
-These are the event source mapping of the dispatcher, the sweep's schedule, and the functions, which
-reserved concurrency of zero keeps from running. CloudFormation does not repair any of them at the
-next deployment, so `closed` finds them before it. A rollback closes the schedules alone. The rule
-of Amazon SES stays enabled: it only fills the events queue, so that nothing is lost where the stack
-is opened again.
+The parts that start executions are the event source mapping of the dispatcher, the sweep's
+schedule, and the functions; a reserved concurrency of zero keeps a function from running.
+CloudFormation repairs none of them at the next deployment, so `closed` finds them before it. A
+rollback closes the schedules alone. The rule of Amazon SES stays enabled: it only fills the events
+queue, and its events are processed once the stack is open again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ _CHANGING = frozenset({"ResourceConflictException", "ResourceInUseException"})
 
 
 class NotSettledError(Exception):
-    """A mapping does not become what it was asked to be; the message says which."""
+    """An event source mapping did not reach the wanted state; the message names it."""
 
 
 class Openings:
-    """The places where a stack's work begins. Each step can be repeated."""
+    """The parts of a stack that start work. Each step can be repeated.
+
+    `functions` and `events` are clients of Lambda and EventBridge.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,6 @@ class Openings:
         clock: Clock,
         tell: Callable[[str], None],
     ) -> None:
-        """Take clients of Lambda and EventBridge, and the stack's resources."""
         self._lambda = functions
         self._events = events
         self._clock = clock
@@ -53,10 +55,9 @@ class Openings:
         self._rules = deployed.of_type("AWS::Events::Rule")
 
     def close(self) -> None:
-        """Let nothing new begin: no event, no sweep, no call to the API. What runs goes on.
+        """Stop events, sweeps and calls to the API from starting work. Running work continues.
 
-        Returns when the mapping is disabled. Raises NotSettledError where it is not within ten
-        minutes.
+        Returns when the mapping is disabled. Raises NotSettledError if that takes over ten minutes.
         """
         self.close_schedules()
         if API_FUNCTION in self._functions:
@@ -66,19 +67,19 @@ class Openings:
             self._set(mapping, enabled=False)
 
     def close_schedules(self) -> None:
-        """Let no sweep begin."""
+        """Stop sweeps from starting."""
         for rule, _ in self._schedules():
             self._tell(f"Disabling the schedule {rule}")
             with unless_gone():
                 self._events.disable_rule(Name=rule)
 
     def close_functions(self) -> None:
-        """Let no function run any more. An invocation that runs goes on to its end."""
+        """Stop all functions from starting. A running invocation continues to its end."""
         for function in self._functions.values():
             self._throttle(function)
 
     def open(self) -> None:
-        """Let everything begin again, as the template has it."""
+        """Start everything again, as the template has it."""
         for function in self._functions.values():
             if self._reserved(function) == 0:
                 self._tell(f"Removing the reserved concurrency of zero of {function}")
@@ -89,7 +90,7 @@ class Openings:
         self.open_schedules()
 
     def open_schedules(self) -> None:
-        """Let sweeps begin again."""
+        """Start sweeps again."""
         for rule, state in self._schedules():
             if state == "DISABLED":
                 self._tell(f"Enabling the schedule {rule}")
@@ -97,7 +98,7 @@ class Openings:
                     self._events.enable_rule(Name=rule)
 
     def closed(self) -> list[str]:
-        """Return what is closed, a few words each."""
+        """Return the closed parts, a few words each."""
         return [
             *(f"the schedule {rule}" for rule, state in self._schedules() if state == "DISABLED"),
             *(
@@ -133,7 +134,7 @@ class Openings:
         return reserved
 
     def _schedules(self) -> Iterator[tuple[str, str]]:
-        """Yield the rules that a clock sets off, and their states: the sweep's."""
+        """Yield the names and states of the rules with a schedule: the sweep's."""
         for rule in self._rules.values():
             with unless_gone():
                 described = self._events.describe_rule(Name=rule)
@@ -150,13 +151,13 @@ class Openings:
                 if state in {"Enabled", "Disabled"}:
                     self._update(mapping, enabled=enabled)
                 self._clock.sleep(_LOOK_SECONDS)
-            msg = f"the event source mapping {mapping} does not become {wanted}"
+            msg = f"the event source mapping {mapping} did not become {wanted}"
             raise NotSettledError(msg)
 
     def _update(self, mapping: str, *, enabled: bool) -> None:
         try:
             self._lambda.update_event_source_mapping(UUID=mapping, Enabled=enabled)
         except ClientError as error:
-            # Another change is under way; the next look tries again.
+            # Another change is under way; the next check tries again.
             if error.response["Error"]["Code"] not in _CHANGING:
                 raise

@@ -1,4 +1,4 @@
-"""Whose AWS account a command would change, and in which region."""
+"""The AWS account and the region that a command would change."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _SIGN_IN = (
 
 
 class CredentialsError(Exception):
-    """AWS does not know the caller; the message says what to do."""
+    """AWS does not accept the caller's credentials; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whom AWS takes the caller for."""
+    """The caller's identity according to AWS."""
 
     account: str
     """Twelve digits."""
@@ -56,7 +56,7 @@ class Caller:
 
 
 def caller() -> Caller:
-    """Ask AWS who the caller is. Raises CredentialsError.
+    """Return the caller's identity, asked of AWS. Raises CredentialsError.
 
     Valid credentials suffice: GetCallerIdentity needs no permission.
     """
@@ -66,7 +66,7 @@ def caller() -> Caller:
         region = session.region_name or ""
         if not region:
             msg = (
-                "no region is set: export AWS_DEFAULT_REGION, for example as eu-central-1, "
+                "no region is set: export AWS_DEFAULT_REGION, for example eu-central-1, "
                 "or run `aws configure set region eu-central-1`"
             )
             raise CredentialsError(msg)
@@ -90,5 +90,5 @@ def _explain(error: exceptions.BotoCoreError | exceptions.ClientError, region: s
     elif isinstance(error, _UNREACHABLE):
         msg = f"AWS cannot be reached in {region}: check the region's name, and the network"
     else:
-        msg = f"AWS does not say whose the credentials are: {error}"
+        msg = f"AWS cannot identify the credentials: {error}"
     raise CredentialsError(msg) from error

@@ -1,4 +1,4 @@
-"""A dead-letter queue's messages: each once, in batches, in several threads."""
+"""The messages of a dead-letter queue: each one once, in batches, in several threads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 THREADS = 16
-"""Batches at once. At 10 ms a request they redrive over 300 deliveries a second, each of which is a
-read, a write and a start; events, which are a request for ten, are several times as fast."""
+"""Batches in parallel. At 10 ms per request they redrive over 300 deliveries per second, each with
+a read, a write and a start. Events, ten to a request, are several times as fast.
+"""
 
 BATCH = 10
-"""SQS takes no more messages in one request."""
+"""SQS's limit of messages in one request."""
 
 _VISIBILITY_SECONDS = 120
 _WAIT_SECONDS = 1
@@ -28,12 +29,14 @@ _SECONDS_BETWEEN_WORDS = 1.0
 
 
 class Tally:
-    """What came of the messages so far, said now and then; safe in threads."""
+    """Counts of the messages' outcomes, reported now and then; safe to use from threads.
+
+    `tell` reports them, `clock` gives seconds.
+    """
 
     def __init__(
         self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Say it with `tell`; `clock` gives seconds."""
         self.counts: Counter[str] = Counter()
         self._tell = tell
         self._clock = clock
@@ -41,7 +44,7 @@ class Tally:
         self._lock = threading.Lock()
 
     def add(self, outcomes: Iterable[str]) -> None:
-        """Count what came of some messages."""
+        """Count the outcomes of some messages."""
         with self._lock:
             self.counts.update(outcomes)
             now = self._clock()
@@ -50,7 +53,7 @@ class Tally:
                 self._tell(self._text(now))
 
     def end(self) -> Counter[str]:
-        """Say how it ended; returns the counts."""
+        """Report the final counts and return them."""
         with self._lock:
             self._tell(self._text(self._clock()))
             return self.counts
@@ -59,17 +62,17 @@ class Tally:
         total = self.counts.total()
         rate = total / max(now - self._began, 1.0)
         parts = ", ".join(f"{count:,} {name}" for name, count in sorted(self.counts.items()))
-        return f"{total:,} messages, {rate:,.0f} a second: {parts or 'none'}"
+        return f"{total:,} messages, {rate:,.0f} per second: {parts or 'none'}"
 
 
 class DeadLetters:
-    """The messages of one queue, for one run through them."""
+    """The messages of one queue, for one pass over them.
+
+    Messages that arrive after the start are left: a redriven message may fail again at once, and
+    the pass would never end.
+    """
 
     def __init__(self, sqs: Any, queue_url: str, threads: int = THREADS) -> None:
-        """Take what lies in the queue now: what comes later is left.
-
-        What a redrive does may fail again at once, and then it would never end.
-        """
         self._sqs = sqs
         self._queue_url = queue_url
         self._threads = threads
@@ -80,10 +83,10 @@ class DeadLetters:
         self._nothing_new = 0
 
     def each_batch(self, work: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
-        """Hand each message to `work` once, ten at most at a time, from several threads.
+        """Pass each message to `work` once, in batches of at most ten, from several threads.
 
-        `work` returns the messages that are done, and only those are deleted. The others can be
-        received again when this ends, also where it ends with what `work` raised.
+        `work` returns the finished messages, and only those are deleted. All others become visible
+        in the queue again when this method ends, also when `work` raises an error.
         """
         try:
             with ThreadPoolExecutor(self._threads) as threads:
@@ -92,14 +95,14 @@ class DeadLetters:
                     for one in running:
                         one.result()
                 finally:
-                    # Where this thread is interrupted, too.
+                    # Also if this thread is interrupted.
                     self._stopping.set()
         finally:
             self._release()
 
     def _until_empty(self, work: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
         try:
-            # A long run receives again what it left at its beginning: that is not the end.
+            # A long run receives messages again that it left at its beginning: that is not the end.
             while not self._stopping.is_set() and self._nothing_new < _ANSWERS_WITH_NOTHING_NEW:
                 messages = self._receive()
                 if not messages:
@@ -124,10 +127,10 @@ class DeadLetters:
         return messages
 
     def _fresh(self, messages: Sequence[Any]) -> list[Any]:
-        """Return those that were not received before and lay there at the beginning."""
+        """Return the messages not received before that were in the queue at the beginning."""
         with self._lock:
             fresh = [one for one in messages if one["MessageId"] not in self._held]
-            # The handle of the last time that it was received is the only one that counts.
+            # Only the handle of the latest receive is valid.
             self._held |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
             self._nothing_new = 0 if fresh else self._nothing_new + 1
         return [one for one in fresh if int(one["Attributes"]["SentTimestamp"]) <= self._began_ms]
@@ -143,13 +146,14 @@ class DeadLetters:
             answer = self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
             failed = {entry["Id"] for entry in answer.get("Failed", [])}
             left = {place: one for place, one in left.items() if place in failed}
-        # One that stays is done all the same, and is no other event when it is redriven again.
+        # A message that could not be deleted is finished too. If redriven again, it is the same
+        # event.
         with self._lock:
             for one in messages:
                 self._held.pop(one["MessageId"], None)
 
     def _release(self) -> None:
-        """Let what is left be received again at once."""
+        """Make the remaining messages visible in the queue at once."""
         handles = list(self._held.values())
         batches = [handles[start : start + BATCH] for start in range(0, len(handles), BATCH)]
         with ThreadPoolExecutor(self._threads) as threads:
@@ -163,12 +167,12 @@ class DeadLetters:
         try:
             self._sqs.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
         except ClientError:
-            # They can be received again when their time is over.
+            # The messages become visible anyway when their visibility timeout ends.
             return
 
 
 def texts_of(message: Any) -> dict[str, str]:
-    """Return a message's attributes as texts, numbers too."""
+    """Return a message's attributes as texts, numbers included."""
     return {
         name: value.get("StringValue", "")
         for name, value in message.get("MessageAttributes", {}).items()
@@ -176,6 +180,6 @@ def texts_of(message: Any) -> dict[str, str]:
 
 
 def group_of(message: Any) -> str | None:
-    """Return a message's group of fair queueing, where it has one."""
+    """Return a message's group for fair queueing; None if it has none."""
     group: str | None = message.get("Attributes", {}).get("MessageGroupId")
     return group

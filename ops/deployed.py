@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _NO_STACK = "REVIEW_IN_PROGRESS"
-"""The status of a stack of which there is a change set and nothing else."""
+"""The status of a stack that consists of a change set only."""
 
 _GONE = frozenset(
     {
@@ -29,7 +29,7 @@ _GONE = frozenset(
 
 
 def description(cloudformation: Any, stack: str) -> Mapping[str, Any] | None:
-    """Describe a stack; None where there is none, or none with resources."""
+    """Describe a stack; None if it does not exist or has no resources."""
     try:
         [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
@@ -47,7 +47,7 @@ def parameters(described: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def unless_gone() -> Iterator[None]:
-    """Pass over the error for a resource that does not exist, or exists no longer."""
+    """Ignore the error for a resource that does not exist, or no longer exists."""
     try:
         yield
     except ClientError as error:
@@ -57,13 +57,13 @@ def unless_gone() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The resources that a stack has: physical ids by type and logical id."""
+    """A stack's resources: physical ids by type and logical id."""
 
     resources: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def of(cls, cloudformation: Any, stack: str) -> Deployed:
-        """List a stack's resources, without those that are deleted or were never made."""
+        """List a stack's resources, except deleted ones and ones never created."""
         found: dict[str, dict[str, str]] = {}
         pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
         for page in pages:
@@ -75,11 +75,11 @@ class Deployed:
         return cls(found)
 
     def of_type(self, resource_type: str) -> Mapping[str, str]:
-        """Return the physical ids of a type by logical ids."""
+        """Return the physical ids of a type by logical id."""
         return self.resources.get(resource_type, {})
 
     def kept(self) -> dict[str, str]:
-        """Return the resources that outlive the stack, physical ids by logical ids."""
+        """Return the resources that outlive the stack: physical ids by logical id."""
         retained = _retained()
         return {
             name: physical_id

@@ -1,4 +1,4 @@
-"""Deploys a stage's stack, shows what that would change, or deletes it, through the SAM CLI.
+"""Deploys a stage's stack, previews the changes, or deletes the stack, through the SAM CLI.
 
 ::
 
@@ -6,8 +6,8 @@
     python -m ops.deployment preview --stage dev [--parameters "Name=value ..."]
     python -m ops.deployment destroy --stage dev [--yes] [--undo]
 
-A stage is an environment of `samconfig.toml`. The first time somebody is asked for what has no good
-default; CloudFormation remembers it, so that later only what is named changes.
+A stage is an environment of `samconfig.toml`. The first deployment asks for parameters without a
+good default. CloudFormation remembers them, so later deployments change only the named ones.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _ROOT = Path(__file__).parent.parent
 SAM = _ROOT / ".venv-sam" / "bin" / "sam"
 
 ASKED = ("Alarms", "AlarmEmail", "ConnectSes", "DomainName")
-"""What a first deployment asks for: each is a question of who runs the stack, not of taste."""
+"""Parameters that a first deployment asks for: each depends on the operator, not on taste."""
 
 ASKED_WITH_A_DOMAIN = ("CertificateArn", "HostedZoneId")
 
 
 class DeploymentError(Exception):
-    """It cannot go on; the message says what to do."""
+    """The command cannot continue; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """An environment of `samconfig.toml`: its stack, and the parameters that are written there."""
+    """An environment of `samconfig.toml`: its stack, and the parameters in the file."""
 
     name: str
     stack: str
@@ -58,7 +58,7 @@ class Stage:
 
 
 def stage_of(name: str, file: Path = _ROOT / "samconfig.toml") -> Stage:
-    """Read a stage. Raises DeploymentError for one that the file does not have."""
+    """Read a stage. Raises DeploymentError if the file does not have it."""
     environments = tomllib.loads(file.read_text(encoding="utf-8"))
     try:
         settings = environments[name]["deploy"]["parameters"]
@@ -70,33 +70,33 @@ def stage_of(name: str, file: Path = _ROOT / "samconfig.toml") -> Stage:
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Read texts as `Name=value`. Raises DeploymentError for any other."""
+    """Read texts of the form `Name=value`. Raises DeploymentError for any other form."""
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            msg = f"{text} is no Name=value"
+            msg = f"{text} is not of the form Name=value"
             raise DeploymentError(msg)
         found[name] = value
     return found
 
 
 def check_open(stage: Stage, openings: Openings) -> None:
-    """Raise DeploymentError for a stack of which something is closed, which no deployment opens."""
+    """Raise DeploymentError for a stack with a closed part, which no deployment opens."""
     closed = openings.closed()
     if closed:
         msg = (
-            f"{stage.stack} is closed, as by a deletion that was interrupted: {', '.join(closed)}. "
-            "A deployment does not open it, so nothing would run. Open it first: "
-            f"make destroy STAGE={stage.name} UNDO=1"
+            f"{stage.stack} is closed, for example by an interrupted deletion: "
+            f"{', '.join(closed)}. A deployment does not open it, so nothing would run. "
+            f"Open it first: make destroy STAGE={stage.name} UNDO=1"
         )
         raise DeploymentError(msg)
 
 
 def overrides(stage: Stage, named: Mapping[str, str]) -> list[str]:
-    """Return the SAM CLI's option for parameters that are named, and the stage's own with them.
+    """Return the SAM CLI's option for named parameters, together with the stage's own.
 
-    What is given there takes the place of what samconfig.toml says, all of it.
+    The option replaces all parameters of samconfig.toml, so it repeats those too.
     """
     if not named:
         return []
@@ -105,12 +105,12 @@ def overrides(stage: Stage, named: Mapping[str, str]) -> list[str]:
 
 
 def _override(name: str, value: str) -> str:
-    """Write a parameter as the SAM CLI reads it, which takes an empty value in quotes alone."""
+    """Write a parameter for the SAM CLI, which needs quotes around an empty value."""
     return f"{name}={value}" if value else f'{name}=""'
 
 
 def is_former(cloudformation: Any, stack: str) -> bool:
-    """Tell whether a stack is of the release before, whose worker has another name."""
+    """Return whether a stack is of the former release, whose worker has another name."""
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     names = {one["LogicalResourceId"] for page in pages for one in page["StackResourceSummaries"]}
     return "RetrierFunction" in names and "WorkerFunction" not in names
@@ -119,9 +119,10 @@ def is_former(cloudformation: Any, stack: str) -> bool:
 def asked(
     ask: Callable[[str], str], tell: Callable[[str], None], given: Mapping[str, str]
 ) -> dict[str, str]:
-    """Ask for the parameters of a first deployment; returns those that are not the default.
+    """Ask for the parameters of a first deployment; return the changed ones.
 
-    What is `given` is not asked for, nor an address where no topic of the stack would notify it.
+    Parameters in `given` are not asked for. Nor is the alarms' address if the stack has no topic
+    for it.
     """
     chosen: dict[str, str] = {}
     for name in ASKED:
@@ -154,17 +155,17 @@ def _ask(
 
 @dataclass(frozen=True)
 class Deployment:
-    """A stage's stack in the AWS account of the session, and the SAM CLI that changes it."""
+    """A stage's stack in the session's AWS account, and the SAM CLI that changes it."""
 
     stage: Stage
     cloudformation: Any
     sam: str
     ask: Callable[[str], str] | None
     tell: Callable[[str], None]
-    """`ask` is None where nobody is there to answer."""
+    """`ask` is None if no person can answer."""
 
     def deploy(self, named: Mapping[str, str], *, execute: bool = True) -> int:
-        """Make or change the stack, or only show how; returns the SAM CLI's exit status."""
+        """Create or change the stack, or show the changes; return the SAM CLI's exit status."""
         template.check_parameters(named)
         chosen = dict(named)
         if not description(self.cloudformation, self.stage.stack):
@@ -173,7 +174,10 @@ class Deployment:
                 given = {**self.stage.parameters, **named}
                 chosen = asked(self.ask, self.tell, given) | chosen
         elif "FormerNames" not in chosen and is_former(self.cloudformation, self.stage.stack):
-            self.tell("It is of the release before: FormerNames=true, for its open executions.")
+            self.tell(
+                "The stack is of the former release. FormerNames=true keeps its open executions "
+                "working."
+            )
             chosen["FormerNames"] = "true"
         options = [] if execute else ["--no-execute-changeset"]
         if execute and not self.ask:
@@ -181,7 +185,7 @@ class Deployment:
         return self._sam("deploy", *options, *overrides(self.stage, chosen))
 
     def delete(self) -> int:
-        """Delete the stack; returns the SAM CLI's exit status."""
+        """Delete the stack; return the SAM CLI's exit status."""
         return self._sam("delete", "--stack-name", self.stage.stack, "--no-prompts")
 
     def _sam(self, command: str, *options: str) -> int:
@@ -190,7 +194,7 @@ class Deployment:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the command; return the exit status."""
     options = _parser().parse_args(arguments)
     ask = None if options.yes or not sys.stdin.isatty() else input
     try:
@@ -201,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{stage.stack}, in the AWS account {who.account}, {who.region}", flush=True)
         deployment = Deployment(stage, cloudformation, options.sam, ask, print)
         if ask is None and not (options.yes or options.undo or options.command == "preview"):
-            msg = "nobody is there to confirm it: say YES=1"
+            msg = "there is no terminal to confirm it: set YES=1"
             raise DeploymentError(msg)
         if options.command == "destroy":
             return destroying.command(
@@ -223,7 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Nothing was done: {error}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted. CloudFormation goes on with what it has begun.", file=sys.stderr)
+        print(
+            "Interrupted. CloudFormation continues the operation that it has begun.",
+            file=sys.stderr,
+        )
         return destroying.INTERRUPTED
 
 
@@ -235,10 +242,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=["deploy", "preview", "destroy"])
     parser.add_argument("--stage", default="dev", help="an environment of samconfig.toml")
-    parser.add_argument("--parameters", default="", help="parameters to change, as Name=value")
+    parser.add_argument(
+        "--parameters", default="", help="parameters to change, in the form Name=value"
+    )
     parser.add_argument("--yes", action="store_true", help="ask nothing")
     parser.add_argument(
-        "--undo", action="store_true", help="open a stack again that destroy has closed"
+        "--undo",
+        action="store_true",
+        help="open a stack again that an interrupted destroy has closed",
     )
     parser.add_argument("--sam", default=str(SAM), help="the SAM CLI")
     return parser

@@ -1,8 +1,8 @@
 """Deletes a stack whose state machines may have executions that wait for up to a day.
 
-CloudFormation waits for each of them, gives up after an hour, and keeps the stack's name taken. So
-what starts executions is closed first, then the executions are stopped, then the stack is deleted.
-Each step can be repeated: a run that was interrupted goes on where it stopped, or is undone.
+CloudFormation waits for each execution, gives up after an hour, and keeps the stack's name taken.
+Therefore the parts that start executions are closed first, then the executions are stopped, then
+the stack is deleted. Each step can be repeated: an interrupted run can be continued or undone.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 QUIET_SECONDS = 70.0
-"""How long executions are looked for after the last function was closed: the longest time-out of a
-function, and some seconds until what it started is listed."""
+"""How long to look for executions after the last function was closed: the longest time-out of a
+function, and some seconds until the executions that it started are listed.
+"""
 
 MOST_OPEN = 1_000_000
 """The default quota of open executions of an AWS account in a region."""
@@ -57,7 +58,7 @@ class NotDestroyedError(Exception):
 
 @dataclass(frozen=True)
 class Clients:
-    """The clients of AWS that deleting a stack needs."""
+    """The AWS clients for deleting a stack."""
 
     cloudformation: Any
     states: Any
@@ -68,7 +69,7 @@ class Clients:
 
     @classmethod
     def of(cls, session: Any) -> Clients:
-        """Make them; a request that is throttled is sent up to ten times."""
+        """Create the clients; a throttled request is sent up to ten times."""
         config = Config(
             max_pool_connections=THREADS, retries={"mode": "standard", "max_attempts": 10}
         )
@@ -80,8 +81,8 @@ class Clients:
 class Destruction:
     """The deletion of one stack.
 
-    `ask` is None where the answer is yes. `tell` says what happens, `progress` how far it is.
-    `delete` deletes the stack once nothing in it runs, and returns an exit status.
+    Without `ask` no confirmation is needed. `tell` prints events, `progress` the progress. `delete`
+    deletes the stack once nothing in it runs, and returns an exit status.
     """
 
     stack: str
@@ -92,13 +93,13 @@ class Destruction:
     progress: Callable[[str], None]
     delete: Callable[[], int]
     again: str = "make destroy"
-    """The command that goes on."""
+    """The command that continues an interrupted deletion."""
     clock: Clock = field(default_factory=Clock)
 
     def destroy(self) -> int:
-        """Delete the stack once its name was typed; returns the exit status.
+        """Delete the stack after its name was typed; return the exit status.
 
-        Raises NotDestroyedError, BotoCoreError or ClientError as long as nothing was changed.
+        Raises NotDestroyedError, BotoCoreError or ClientError as long as nothing has changed.
         """
         try:
             deployed, executions = self._asked()
@@ -107,7 +108,7 @@ class Destruction:
             raise NotDestroyedError(msg) from error
         try:
             self._stop(deployed, executions)
-            self.tell(f"Deleting {self.stack}, in which nothing runs any more")
+            self.tell(f"Deleting {self.stack}, in which nothing runs now")
             status = self.delete()
         except (KeyboardInterrupt, NotSettledError, BotoCoreError, ClientError) as error:
             self._tell_how_to_go_on(_reason(error))
@@ -117,7 +118,7 @@ class Destruction:
         return status
 
     def _asked(self) -> tuple[Deployed, Executions]:
-        """Say what ends and ask for the name; returns what is there to be deleted."""
+        """Show what will be deleted and ask for the name; return the resources and executions."""
         self._check()
         deployed = Deployed.of(self.clients.cloudformation, self.stack)
         self._check_tables(deployed)
@@ -125,14 +126,14 @@ class Destruction:
         self.progress("counting what is running")
         self._tell_what_ends(deployed, executions.count())
         if self.ask and self.ask("Type the stack's name to delete it: ") != self.stack:
-            msg = "that is not its name"
+            msg = "that is not the stack's name"
             raise NotDestroyedError(msg)
         return deployed, executions
 
     def undo(self) -> int:
-        """Open a stack again that an interrupted run has closed; returns the exit status.
+        """Open a stack again that an interrupted run has closed; return the exit status.
 
-        Raises NotDestroyedError, BotoCoreError or ClientError as long as nothing was changed.
+        Raises NotDestroyedError, BotoCoreError or ClientError as long as nothing has changed.
         """
         status = self._described()["StackStatus"]
         if status.startswith("DELETE_"):
@@ -143,12 +144,13 @@ class Destruction:
             self._openings(deployed).open()
         except (KeyboardInterrupt, NotSettledError, BotoCoreError, ClientError) as error:
             self.tell(
-                f"{self.stack} is not wholly open: {_reason(error)}. To go on:  {self.again} UNDO=1"
+                f"{self.stack} is only partly open: {_reason(error)}. "
+                f"To continue:  {self.again} UNDO=1"
             )
             return INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
         self.tell(
-            f"{self.stack} is open. Its next sweeps start stopped retries and jobs again, some "
-            "minutes after they were due; resends that were stopped have to be asked for again."
+            f"{self.stack} is open. Its next sweeps start stopped retries and jobs again, a few "
+            "minutes after they were due. Stopped resends must be requested again."
         )
         return 0
 
@@ -160,11 +162,11 @@ class Destruction:
         return described
 
     def _check(self) -> None:
-        """Raise NotDestroyedError where CloudFormation would refuse to delete the stack."""
+        """Raise NotDestroyedError if CloudFormation would refuse to delete the stack."""
         described = self._described()
         status = described["StackStatus"]
         if status.endswith("_IN_PROGRESS") and status != "DELETE_IN_PROGRESS":
-            msg = f"{self.stack} is {status}: wait until that has ended"
+            msg = f"{self.stack} is {status}: wait until this has ended"
             raise NotDestroyedError(msg)
         if described.get("EnableTerminationProtection"):
             msg = (
@@ -175,7 +177,7 @@ class Destruction:
             raise NotDestroyedError(msg)
 
     def _check_tables(self, deployed: Deployed) -> None:
-        """Raise NotDestroyedError where a table that is deleted with the stack is protected."""
+        """Raise NotDestroyedError if a table of the stack has deletion protection."""
         kept = deployed.kept()
         going = [table for name, table in deployed.of_type(_TABLE).items() if name not in kept]
         for table in going:
@@ -189,7 +191,7 @@ class Destruction:
                     raise NotDestroyedError(msg)
 
     def _executions(self, deployed: Deployed) -> Executions:
-        """Return those of the stack; the jobs' come first, since jobs start retries."""
+        """Return the stack's executions; jobs come first, because jobs start retries."""
         machines = deployed.of_type("AWS::StepFunctions::StateMachine")
         ordered = {
             name: machines[name] for name in sorted(machines, key=lambda name: name == _RETRIES)
@@ -204,10 +206,10 @@ class Destruction:
         )
 
     def _stop(self, deployed: Deployed, executions: Executions) -> None:
-        """Close the stack and stop its executions; returns when no more can begin."""
+        """Close the stack and stop its executions; return when no execution can begin."""
         openings = self._openings(deployed)
         openings.close()
-        # The worker is open until here, so that retries that are due meanwhile are delivered.
+        # The worker stays open until here, so retries that fall due meanwhile are delivered.
         executions.stop()
         openings.close_functions()
         if not executions.machines:
@@ -231,19 +233,21 @@ class Destruction:
             "executions running, those of jobs included": running,
             "messages in the queues": _counted(lambda: unsent.messages(self.clients.sqs, queues)),
         }
-        self.tell(f"{self.stack} is to be deleted, with its queues and its logs. What ends:")
+        self.tell(f"{self.stack} will be deleted, with its queues and its logs. This ends:")
         for name, count in ending.items():
             self.tell(f"  {name:<52} {count}")
-        self.tell("What stays:")
+        self.tell("These resources stay:")
         for logical_id, physical_id in sorted(deployed.kept().items()):
             self.tell(f"  {logical_id}  {physical_id}")
-        self.tell("It is billed until you delete it by hand: the tables first, their key last.")
+        self.tell(
+            "They are billed until you delete them by hand: the tables first, their key last."
+        )
         self.tell(_how_long(running, stop_quota(self.region)))
 
     def _tell_how_to_go_on(self, reason: str) -> None:
         self.tell(
-            f"{self.stack} is not deleted: {reason}. It may take no events and no calls by now.\n"
-            f"To go on:  {self.again}\n"
+            f"{self.stack} is not deleted: {reason}. It may be closed for events and calls.\n"
+            f"To continue:  {self.again}\n"
             f"To undo, unless CloudFormation has begun to delete it:  {self.again} UNDO=1"
         )
 
@@ -253,7 +257,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _counted(count: Callable[[], Count]) -> Count | str:
-    """Count, or say why that is not possible; nothing depends on it."""
+    """Return a count, or the reason why there is none: the count is only information."""
     try:
         return count()
     except ClientError as error:
@@ -261,22 +265,22 @@ def _counted(count: Callable[[], Count]) -> Count | str:
 
 
 def _how_long(running: Count, quota: Quota) -> str:
-    """Say how long stopping takes, by the rate that Step Functions allows in the region."""
+    """Return how long stopping takes, by the rate that Step Functions allows in the region."""
     seconds = quota.seconds(running.number)
     text = (
-        f"Calls to the API fail from the beginning. Stopping the executions takes "
+        f"Calls to the API fail from the start. Stopping the executions takes "
         f"{'about' if running.complete else 'at least'} {duration(seconds)}, at {quota.per_second} "
-        f"a second after the first {quota.bucket:,}; the rest takes some ten minutes."
+        f"per second after the first {quota.bucket:,}; the rest takes about ten minutes."
     )
     if not running.complete:
         text += (
-            f" A million, the most that a region has open by default, takes "
+            f" A million, the default maximum of a region, takes "
             f"{duration(quota.seconds(MOST_OPEN))}."
         )
     if seconds > _LONG_SECONDS:
         text += (
-            " Use credentials that last as long: a run that is interrupted leaves the stack closed,"
-            " and the next one goes on where it stopped."
+            " Use credentials that last as long: an interrupted run leaves the stack closed,"
+            " and the next one continues it."
         )
     return text
 
@@ -289,9 +293,9 @@ def command(
     again: str,
     undo: bool,
 ) -> int:
-    """Delete a stack with the clients of the environment, or undo that; returns the exit status.
+    """Delete a stack with clients from the environment, or undo that; return the exit status.
 
-    Raises NotDestroyedError, BotoCoreError or ClientError where nothing was changed.
+    Raises NotDestroyedError, BotoCoreError or ClientError if nothing was changed.
     """
     shown = Progress(sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Running executions of Standard state machines: counted, and stopped as fast as is allowed.
+"""Running executions of Standard state machines: counted, and stopped as fast as allowed.
 
 A Standard state machine is deleted only when its last execution has ended (DeleteStateMachine in
 AWS's API reference). The rates are Step Functions' default quotas, per AWS account and region.
@@ -20,29 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 THREADS = 32
-"""Requests at once: enough for 200 a second at 150 ms each."""
+"""Parallel requests: enough for 200 per second at 150 ms each."""
 
 MOST_COUNTED = 50_000
-"""Where counting a state machine's executions ends: fifty pages of ListExecutions, half of the
-bucket of its quota in the smaller regions."""
+"""The limit of counting a state machine's executions: fifty pages of ListExecutions, half of the
+bucket of its quota in the smaller regions.
+"""
 
 LOOK_SECONDS = 5.0
-"""Between two lists, which are eventually consistent."""
+"""Seconds between two listings, which are eventually consistent."""
 
 _PAGE = 1000
-"""The most that ListExecutions returns at once."""
+"""ListExecutions' largest page."""
 
 _PROGRESS_SECONDS = 1.0
 
 
 class Quota(NamedTuple):
-    """A quota of requests: a bucket, and the requests a second that refill it."""
+    """A quota of requests: a bucket, and the requests per second that refill it."""
 
     bucket: int
     per_second: int
 
     def seconds(self, requests: int) -> float:
-        """Return how long it takes until so many requests are sent, with a full bucket at first."""
+        """Return the seconds that this many requests take, starting with a full bucket."""
         return max(requests - self.bucket, 0) / self.per_second
 
 
@@ -58,17 +59,16 @@ def stop_quota(region: str) -> Quota:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds of a clock that never goes back, and a way to let them pass."""
+    """A clock that never goes back, and a way to sleep; both in seconds."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
 
 
 class Pace:
-    """Lets requests through at the rate of a quota. For one thread."""
+    """Lets requests through at the rate of a quota. For one thread. The bucket is full at first."""
 
     def __init__(self, quota: Quota, clock: Clock) -> None:
-        """Begin with a full bucket."""
         self._quota = quota
         self._clock = clock
         self._left = float(quota.bucket)
@@ -90,13 +90,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number of things, or where counting them ended."""
+    """A number, and whether counting was complete."""
 
     number: int
     complete: bool = True
 
     def __str__(self) -> str:
-        """Say the number, and whether there are more."""
+        """Return the number, with `more than` if counting stopped early."""
         return f"{self.number:,}" if self.complete else f"more than {self.number:,}"
 
     def __add__(self, other: Count) -> Count:
@@ -105,16 +105,16 @@ class Count:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words, in the unit that suits it."""
+    """Return a duration in words, in a fitting unit."""
     for unit, length in (("hours", 3600), ("minutes", 60)):
-        # 90 minutes say more than 1.5 hours.
+        # 90 minutes reads better than 1.5 hours.
         if seconds >= 2 * length:
             return f"{round(seconds / length)} {unit}"
     return f"{math.ceil(seconds)} seconds" if seconds > 1 else "a second"
 
 
 def standard(states: Any, machines: Mapping[str, str]) -> dict[str, str]:
-    """Return the Standard ones of some state machines, ARNs by names.
+    """Return the Standard ones of some state machines: ARNs by name.
 
     Executions of Express ones end within five minutes, and cannot be listed or stopped.
     """
@@ -127,7 +127,10 @@ def standard(states: Any, machines: Mapping[str, str]) -> dict[str, str]:
 
 
 class Executions:
-    """The running executions of some Standard state machines."""
+    """The running executions of some Standard state machines.
+
+    `machines` has their ARNs by name, in the order in which they are stopped.
+    """
 
     def __init__(
         self,
@@ -137,7 +140,6 @@ class Executions:
         clock: Clock,
         progress: Callable[[str], None],
     ) -> None:
-        """Take the state machines' ARNs by their names, in the order in which they are stopped."""
         self.machines = machines
         self._states = states
         self._pace = Pace(quota, clock)
@@ -150,10 +152,10 @@ class Executions:
         return counts
 
     def stop(self) -> int:
-        """Stop those that are listed as running now; returns how many that were.
+        """Stop all executions that are listed as running now; return their number.
 
-        One that Step Functions throttles still runs afterwards, and the next call stops it. Raises
-        ClientError where Step Functions refuses a request.
+        An execution whose stop was throttled continues, and the next call stops it. Raises
+        ClientError if Step Functions refuses a request.
         """
         found = 0
         threads = ThreadPoolExecutor(THREADS)
@@ -163,7 +165,7 @@ class Executions:
                     found += len(page)
                     self._stop_page(page, threads)
         finally:
-            # Where this thread is interrupted, too: it does not wait for the rest of a page.
+            # Also if this thread is interrupted: it does not wait for the rest of a page.
             threads.shutdown(cancel_futures=True)
         return found
 
@@ -203,7 +205,7 @@ class Executions:
 
 
 class _Report:
-    """Says how many executions were stopped, once a second."""
+    """Reports the number of stopped executions, once per second."""
 
     def __init__(self, quota: Quota, clock: Clock, progress: Callable[[str], None]) -> None:
         self.expected = Count(0)
@@ -214,8 +216,8 @@ class _Report:
         self._said_at = float("-inf")
 
     def add(self, execution: str) -> None:
-        # Lists are late, and some stops are throttled: the same one may be sent again. A million
-        # hashes are smaller than their ARNs.
+        # Listings lag and some stops are throttled, so an execution may be stopped twice. Hashes of
+        # a million ARNs are smaller than the ARNs.
         self._sent.add(hash(execution))
         if self._clock.now() - self._said_at >= _PROGRESS_SECONDS:
             self._said_at = self._clock.now()

@@ -1,8 +1,8 @@
-"""Parts of messages, rewritten for the release before, which rejected them after a rollback.
+"""Rewrites parts of messages for the former release, which rejected them after a rollback.
 
-That release reads a part that is alone in its message and is for a range of webhook ids. It reads
-no array of parts and no part that names its webhooks. Such a part becomes one for each of its
-webhooks, whose range is that webhook alone.
+The former release reads a part only if it is alone in its message and is for a range of webhook
+ids. It reads neither an array of parts nor a part that names its webhooks. Such a part becomes one
+part for each of its webhooks, whose range is that webhook alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def former_bodies(body: str) -> list[str] | None:
-    """Return a message's parts as the release before reads them; None for any other message."""
+    """Return a message's parts in the former release's form; None for any other message."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -48,10 +48,10 @@ def redrive_parts(
     *,
     threads: int = THREADS,
 ) -> Counter[str]:
-    """Put rejected parts back on the events queue, rewritten; returns how many, and what was left.
+    """Put rejected parts back on the events queue, rewritten; return the counts of both kinds.
 
-    A message is deleted once all that it became is on the queue. One of which a part was not taken
-    stays whole: what is repeated is not delivered twice.
+    A message is deleted once all its new messages are on the queue. If one of them could not be
+    queued, the message stays whole: repeated parts are not delivered twice.
     """
 
     tally = Tally(tell)

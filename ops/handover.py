@@ -1,8 +1,8 @@
-"""Jobs that go on when their state machine goes: stopped there, and started on a former one.
+"""Moves running jobs to the former state machine when theirs is deleted in a rollback.
 
-A job's progress is in its record, so an execution that is given the job's ids goes on with it. The
-former release has no sweep of jobs: a replay, an erasure or a check that it does not get handed
-over would stand at `running` for ever. Recoveries it would find by itself, after ten minutes.
+A job's progress is in its record, so a new execution with the job's ids continues it. The former
+release has no sweep of jobs: a replay, an erasure or a check that is not handed over would stay
+`running` for ever. Recoveries are found by its sweep, after ten minutes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 FORMER_MACHINES = {"JobStateMachine": "RecoveryStateMachine"}
-"""The state machine of the same jobs in the release before."""
+"""The state machine of the same jobs in the former release."""
 
 _LOOK_SECONDS = 5.0
 
 
 class Job(NamedTuple):
-    """A job that runs: its execution, the ids that it was given, and where it is to go on."""
+    """A running job: its execution, its ids, and the state machine that is to continue it."""
 
     execution: str
     state: Mapping[str, Any]
@@ -35,16 +35,16 @@ class Job(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The job's own id, which is the last of its ids."""
+        """The job's own id, the last of its ids."""
         [*_, last] = [value for name, value in self.state.items() if name.endswith("_id")]
         return str(last)
 
     @property
     def name(self) -> str:
-        """The name of the execution that goes on with it.
+        """The name of the execution that continues the job.
 
-        A name stays taken for 90 days, and another rollback may hand over the same job by then. So
-        it is made of the stopped execution's too.
+        A name stays taken for 90 days, and another rollback may hand over the same job in that
+        time. The name therefore depends on the stopped execution too.
         """
         return f"{self.id}-rollback-{crc32(self.execution.encode()):08x}"
 
@@ -54,8 +54,8 @@ def going(
 ) -> dict[str, str]:
     """Return the state machines of template `now` that `then` does not have.
 
-    They are ARNs, each with the name of its former state machine. A stack that an earlier rollback
-    brought back has none of them any more.
+    They are ARNs, each with the name of its former state machine. After an earlier rollback the
+    stack has none of them.
     """
     return {
         outputs[f"{machine}Arn"]: former
@@ -66,7 +66,7 @@ def going(
 
 
 def running(states: Any, machines: Mapping[str, str]) -> list[str]:
-    """Return the executions that run on state machines that go, as `going` returns them."""
+    """Return the executions on state machines to be deleted, as `going` returns the machines."""
     return [execution for arn in machines for execution in _running(states, arn)]
 
 
@@ -88,9 +88,9 @@ def _ids(text: str) -> dict[str, Any]:
 
 
 def is_declined(outputs: Mapping[str, str], then: Mapping[str, Any]) -> bool:
-    """Tell whether a stack with these outputs has a machine that template `then` does not have.
+    """Return whether a stack with these outputs has a machine that template `then` lacks.
 
-    The SAM CLI's exit status does not: it is 0 too where its change set was declined.
+    The SAM CLI's exit status does not show that: it is 0 even if its change set was declined.
     """
     return any(
         f"{machine}Arn" in outputs
@@ -100,25 +100,28 @@ def is_declined(outputs: Mapping[str, str], then: Mapping[str, Any]) -> bool:
 
 
 def stop(states: Any, job: Job) -> None:
-    """Stop a job's execution. One that has ended meanwhile is left as it is."""
+    """Stop a job's execution. An execution that has ended meanwhile is left as it is."""
     with suppress(states.exceptions.ExecutionDoesNotExist):
         states.stop_execution(
-            executionArn=job.execution, error="RolledBack", cause="The former release goes on."
+            executionArn=job.execution,
+            error="RolledBack",
+            cause="The former release continues the job.",
         )
 
 
 class Stopper:
-    """Stops what runs on state machines that go: at once, and until the deployment has ended.
+    """Stops the executions on state machines to be deleted: at once, and until the deployment ends.
 
-    CloudFormation deletes them after it has changed everything else, and waits for the executions
-    that run then. The API, the dispatcher and the worker start jobs until their code is changed, so
-    a thread looks every five seconds.
+    CloudFormation deletes the machines after all other changes, and waits for the executions that
+    run then. The API, the dispatcher and the worker start jobs until their code is changed, so a
+    thread looks for new ones every five seconds.
+
+    `machines` are the ones to be deleted, as `going` returns them.
     """
 
     def __init__(
         self, states: Any, machines: Mapping[str, str], tell: Callable[[str], None]
     ) -> None:
-        """Take the state machines that go, as `going` returns them."""
         self._states = states
         self._machines = machines
         self._tell = tell
@@ -128,17 +131,17 @@ class Stopper:
 
     @property
     def jobs(self) -> Sequence[Job]:
-        """The jobs that were stopped."""
+        """The stopped jobs."""
         return list(self._stopped.values())
 
     def __enter__(self) -> Self:
-        """Stop what runs now. Raises ClientError where Step Functions refuses a request."""
+        """Stop the running jobs. Raises ClientError if Step Functions refuses a request."""
         self._look()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Return when no more is stopped."""
+        """Return when no further job will be stopped."""
         self._ends.set()
         self._thread.join()
 
@@ -151,7 +154,7 @@ class Stopper:
                 # The next look tries again.
                 if str(error) != said:
                     said = str(error)
-                    self._tell(f"Jobs could not be stopped, and are tried again: {said}")
+                    self._tell(f"Jobs could not be stopped; trying again: {said}")
 
     def _look(self) -> None:
         for arn, former in self._machines.items():
@@ -160,16 +163,16 @@ class Stopper:
                     self._stop(execution, former)
 
     def _stop(self, execution: str, former: str) -> None:
-        # Lists are late: one that was stopped may be listed again.
+        # Listings lag: a stopped execution may be listed again.
         job = self._stopped.get(execution) or _job(self._states, execution, former)
         self._stopped[execution] = job
         stop(self._states, job)
 
 
 def begin(states: Any, outputs: Mapping[str, str], jobs: Iterable[Job]) -> None:
-    """Start jobs on the former state machines; one that was started before is left as it is.
+    """Start jobs on the former state machines; a job that was started before is left as it is.
 
-    A job that has ended, or that another execution works on, is at its end with the first step.
+    If a job has ended, or another execution works on it, the new execution ends at its first step.
     """
     for job in {job.id: job for job in jobs}.values():
         with suppress(states.exceptions.ExecutionAlreadyExists):

@@ -1,7 +1,7 @@
-"""SQS's own way back for the events dead-letter queue: a task that moves all of it.
+"""SQS's own redrive of the events dead-letter queue: a task that moves all messages.
 
-It gives each message a new id and a new time. So it is for messages alone that carry their first
-arrival: any other would become another event, with another time and other derived ids.
+SQS gives each message a new id and a new time. Only messages that carry their first arrival may be
+moved: any other would become another event, with another time and other derived ids.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_TO_LOOK_AT = 100_000
-"""SQS hands out 120,000 messages of a queue at most before some are deleted, so no more of them can
-be looked at together."""
+"""SQS hands out at most 120,000 messages of a queue before some are deleted, so no more can be
+examined together.
+"""
 
 _POLL_SECONDS = 5.0
 _NUMBERS = (
@@ -28,7 +29,7 @@ _NUMBERS = (
 
 
 class NotMovedError(Exception):
-    """The messages stay where they are; the text says what to do."""
+    """No message was moved; the text says what to do."""
 
 
 def move(
@@ -39,10 +40,10 @@ def move(
     *,
     sleep: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Have SQS move every message of one queue to another; returns how many it moved.
+    """Make SQS move every message of one queue to another; return the number moved.
 
-    Raises NotMovedError where a message does not carry its first arrival, where that cannot be
-    seen of all, or where the task failed.
+    Raises NotMovedError if a message does not carry its first arrival, if not all messages could be
+    examined, or if the task failed.
     """
     _check(sqs, source_url)
     task = sqs.start_message_move_task(
@@ -69,11 +70,11 @@ def _check(sqs: Any, queue_url: str) -> None:
         int(_attributes(sqs, queue_url, *_NUMBERS).get(name, 0)) for name in _NUMBERS
     )
     if held or delayed:
-        msg = f"{held + delayed} messages cannot be seen now: wait two minutes and try again"
+        msg = f"{held + delayed} messages are invisible now: wait two minutes and try again"
         raise NotMovedError(msg)
     if here > MOST_TO_LOOK_AT:
         msg = (
-            f"{here:,} messages are too many to look at before a move: leave out --move, which "
+            f"{here:,} messages are too many to examine before a move. Leave out --move: that "
             "redrives them in batches"
         )
         raise NotMovedError(msg)
@@ -89,8 +90,8 @@ def _check(sqs: Any, queue_url: str) -> None:
     if without or seen < here:
         what = f"{without} messages do" if without else f"{here - seen} messages may"
         msg = (
-            f"{what} not carry their first arrival, and a move would make other events of them: "
-            "leave out --move, which redrives them in batches"
+            f"{what} not carry their first arrival, and a move would turn them into other events. "
+            "Leave out --move: that redrives them in batches"
         )
         raise NotMovedError(msg)
 

@@ -1,4 +1,4 @@
-"""What a stack says about itself: the one on this machine, or a deployed one."""
+"""The outputs of a stack, on this machine or deployed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NoStackError(Exception):
 
 
 def of_local(file: Path = FILE) -> Mapping[str, str]:
-    """Return the outputs of the stack that runs on this machine. Raises NoStackError."""
+    """Return the outputs of the stack on this machine. Raises NoStackError."""
     try:
         outputs: Mapping[str, str] = json.loads(file.read_text(encoding="utf-8"))
         return dict(outputs)

@@ -1,13 +1,13 @@
-"""What can stop a deployment, looked at before the minute that a build takes.
+"""Checks for everything that can stop a deployment, before the build, which takes a minute.
 
 ::
 
     python -m ops.preflight deploy --stage dev [--parameters "Name=value ..."] [--yes]
     python -m ops.preflight preview --stage dev [--parameters "Name=value ..."]
 
-Names the account and the region, then checks parameters, the stack's name, the region's services,
-ARNs of another region, whether the stack is open, and the account's quotas. Quotas that are too
-small are a question before a deployment, no refusal.
+Prints the account and the region, then checks parameters, the stack's name, the region's services,
+ARNs of another region, whether the stack is open, and the account's quotas. Before a deployment,
+quotas that are too small lead to a question, not to a refusal.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from ops.quotas import Shortfall
 
 MOST_NAME = 59
-"""A state machine's name has 80 characters ("Step Functions service quotas"), and the stack's name
-begins those of the template, of which `-RecoveryStateMachine` is the longest ending."""
+"""A state machine's name has at most 80 characters ("Step Functions service quotas"). The names in
+the template begin with the stack's; the longest ending is `-RecoveryStateMachine`.
+"""
 
 SERVICES = {
     "apigatewayv2": "API Gateway's HTTP APIs",
@@ -54,24 +55,25 @@ SERVICES = {
     "sqs": "SQS",
     "stepfunctions": "Step Functions",
 }
-"""What every stack needs, by boto3's names."""
+"""The services that every stack needs, by boto3's names."""
 
 REGIONAL = ("AlarmTopicArn", "CertificateArn", "OperationalEventsTopicArn")
-"""Parameters with the ARN of something that has to be in the stack's region, or nothing."""
+"""Parameters that are empty, or the ARN of a resource in the stack's region."""
 
 
 def check_international_name(stack: str) -> None:
-    """Raise DeploymentError for a name that the stack cannot have, or its resources cannot."""
+    """Raise DeploymentError for a name that the stack or its resources cannot have."""
     if len(stack) > MOST_NAME:
         msg = (
-            f"the stack's name {stack} has {len(stack)} characters, and {MOST_NAME} is the most: "
-            "its state machines are named after it. Give it a shorter stack_name in samconfig.toml"
+            f"the stack's name {stack} has {len(stack)} characters; the maximum is {MOST_NAME}, "
+            "because its state machines are named after it. "
+            "Give it a shorter stack_name in samconfig.toml"
         )
         raise DeploymentError(msg)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", stack):
         msg = (
-            f"the stack's name {stack} is none for CloudFormation: it begins with a letter, and "
-            "has letters, digits and hyphens. Change stack_name in samconfig.toml"
+            f"the stack's name {stack} is invalid in CloudFormation: it must begin with a letter "
+            "and have letters, digits and hyphens only. Change stack_name in samconfig.toml"
         )
         raise DeploymentError(msg)
 
@@ -79,7 +81,7 @@ def check_international_name(stack: str) -> None:
 def check_services(
     session: boto3.Session, who: Caller, parameters: Mapping[str, str], stage: str
 ) -> None:
-    """Raise DeploymentError for a region that boto3 knows, and knows to lack a needed service."""
+    """Raise DeploymentError for a region that, according to boto3, lacks a needed service."""
 
     def lacks(service: str) -> bool:
         return who.region not in session.get_available_regions(service, who.partition)
@@ -101,17 +103,17 @@ def check_services(
 def check_places(who: Caller, parameters: Mapping[str, str]) -> None:
     """Raise DeploymentError for an ARN that the stack cannot use from its partition and region.
 
-    Alarms, rules and an API's domain take what is in their own region.
+    Alarms, rules and an API's domain accept only resources of their own region.
     """
     for name in REGIONAL:
         arn = parameters[name]
         if arn and (arn.split(":")[1], arn.split(":")[3]) != (who.partition, who.region):
-            msg = f"{name}={arn} is not in {who.region}, the stack's region: name one that is"
+            msg = f"{name}={arn} is not in {who.region}, the stack's region: name a resource in it"
             raise DeploymentError(msg)
 
 
 def check_stack(session: boto3.Session, stage: Stage) -> None:
-    """Raise DeploymentError for a stack that is there and closed."""
+    """Raise DeploymentError for an existing stack that is closed."""
     cloudformation = session.client("cloudformation")
     if description(cloudformation, stage.stack):
         deployed = Deployed.of(cloudformation, stage.stack)
@@ -122,7 +124,7 @@ def check_stack(session: boto3.Session, stage: Stage) -> None:
 def parameters_of(stage: Stage, named: Mapping[str, str], cloudformation: Any) -> dict[str, str]:
     """Return the value that each parameter of the template will have.
 
-    The later ones of these count: the template's defaults, what CloudFormation remembers of the
+    Later sources take precedence: the template's defaults, CloudFormation's values of the existing
     stack, the stage's own in `samconfig.toml`, and `named`.
     """
     declared = template.read()["Parameters"]
@@ -137,18 +139,18 @@ def _remembered(stack: str, cloudformation: Any) -> dict[str, str]:
 def report(
     found: Sequence[Shortfall], who: Caller, stage: str, tell: Callable[[str], None]
 ) -> None:
-    """Tell of quotas that are too small. Raises DeploymentError where the stack cannot work."""
+    """Print quotas that are too small. Raises DeploymentError if the stack could not work."""
     for shortfall in found:
         tell("\n" + "\n".join(shortfall.lines(who.partition, who.region, stage)))
     if any(shortfall.fatal for shortfall in found):
-        msg = "the stack would not work with these quotas: have them raised first"
+        msg = "the stack would not work with these quotas: request higher ones first"
         raise DeploymentError(msg)
 
 
 def confirm(ask: Callable[[str], str]) -> None:
-    """Raise DeploymentError unless the answer is yes."""
+    """Raise DeploymentError unless the response is yes."""
     try:
-        answer = ask("\nDeploy all the same? [y/N]: ")
+        answer = ask("\nDeploy anyway? [y/N]: ")
     except EOFError:
         answer = ""
     if answer.strip().lower() not in {"y", "yes"}:
@@ -157,7 +159,7 @@ def confirm(ask: Callable[[str], str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look, and ask where there is something to ask; returns the exit status."""
+    """Run the checks, and ask if there is a question; return the exit status."""
     options = _parser().parse_args(arguments)
     deploys = options.command == "deploy"
     ask = None if options.yes or not sys.stdin.isatty() else input
@@ -169,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         who = caller()
         print(f"{stage.stack}, in the AWS account {who.account}, {who.region}", flush=True)
         if deploys and ask is None and not options.yes:
-            msg = "nobody is there to confirm it: say YES=1"
+            msg = "there is no terminal to confirm it: set YES=1"
             raise DeploymentError(msg)
         session = boto3.Session()
         parameters = parameters_of(stage, named, session.client("cloudformation"))
@@ -199,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=["deploy", "preview"])
     parser.add_argument("--stage", default="dev", help="an environment of samconfig.toml")
-    parser.add_argument("--parameters", default="", help="parameters to change, as Name=value")
+    parser.add_argument(
+        "--parameters", default="", help="parameters to change, in the form Name=value"
+    )
     parser.add_argument("--yes", action="store_true", help="ask nothing")
     return parser
 

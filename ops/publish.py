@@ -1,4 +1,4 @@
-"""`make publish`: one event to the local stack's queue, for those without the AWS CLI."""
+"""`make publish`: sends one event to the local stack's queue, without the AWS CLI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTPUTS = ROOT / ".local" / "outputs.json"
 
 
 def bodies(text: str) -> list[str]:
-    """Return the messages of a file: the bodies of a batch as the dispatcher gets it, or itself."""
+    """Return the messages of a file: the bodies of a dispatcher's batch, or the file itself."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -28,7 +28,7 @@ def bodies(text: str) -> list[str]:
 
 
 def main() -> int:
-    """Publish what the command line asks for; returns the process's exit code."""
+    """Publish the messages that the command line names; return the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m ops.publish", description=__doc__)
     parser.add_argument(
         "event",

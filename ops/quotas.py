@@ -1,9 +1,8 @@
-"""The quotas of an AWS account that a stack's parameters need, and those that are too small.
+"""The quotas of an AWS account, compared with the needs of a stack's parameters.
 
-A new AWS account begins with less than AWS's defaults: 10 concurrent executions of Lambda instead
-of 1,000 ("Lambda quotas" in its guide), and fewer state transitions of Step Functions ("Step
-Functions service quotas"). Nothing fails at the deployment; the stack is slow, or its API fails,
-as soon as there is work.
+A new AWS account has less than AWS's defaults: 10 concurrent executions of Lambda instead of 1,000
+("Lambda quotas" in its guide), and fewer state transitions of Step Functions ("Step Functions
+service quotas"). The deployment succeeds, but under load the stack is slow or its API fails.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ if TYPE_CHECKING:
     import boto3
 
 LEAST_DISPATCHERS = 2
-"""Lambda takes no smaller maximum for an event source ("Configuring scaling behavior")."""
+"""Lambda's smallest maximum for an event source ("Configuring scaling behavior")."""
 
 DEFAULT_CONCURRENCY = 1_000
 CALL_SECONDS = 0.1
-"""A call to the API is shorter, cold starts apart."""
+"""The longest call to the API, cold starts excluded."""
 WORKERS = 10
-"""Room for later attempts, jobs and the sweep; a stack with many failing receivers takes more."""
+"""Concurrency for later attempts, jobs and the sweep; many failing receivers need more."""
 TRANSITIONS = 3
-"""Of a later attempt, at most: `statemachines/retry.asl.yaml`."""
+"""Transitions of a later attempt, at most: `statemachines/retry.asl.yaml`."""
 
 _CONCURRENCY = ("lambda", "L-B99A9384", "Lambda, concurrent executions")
 _RATE = ("apigateway", "L-8A5B8E43", "API Gateway, requests a second")
 _BURST = ("apigateway", "L-CDF5615A", "API Gateway, requests at once")
 _OPERATIONS = {
-    "StartExecution": "Retries, replays and recoveries that begin in a second. Past it the sweep "
+    "StartExecution": "Retries, replays and recoveries that begin per second. Above it the sweep "
     "starts them, minutes late.",
-    "StateTransition": "{attempts:,.0f} later attempts in a second, at three transitions each. "
-    "Past it executions wait, and retries come late.",
+    "StateTransition": "{attempts:,.0f} later attempts per second, at three transitions each. "
+    "Above it executions wait, and retries are late.",
 }
 _CONSOLES = {
     "aws": "console.aws.amazon.com",
@@ -50,7 +49,7 @@ _CONSOLES = {
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A quota below what the parameters need."""
+    """A quota below the need of the parameters."""
 
     service: str
     code: str
@@ -59,14 +58,14 @@ class Shortfall:
     needs: float
     why: str
     raise_to: float | None = None
-    """What to request; None for a quota that AWS does not raise."""
+    """The value to request; None for a quota that AWS does not raise."""
     parameters: str = ""
-    """Values of parameters, as `Name=value`, that fit into the quota as it is."""
+    """Parameters, as `Name=value`, that fit the current quota."""
     fatal: bool = False
-    """Whether the stack cannot work at all."""
+    """Whether the stack cannot work with the quota."""
 
     def lines(self, partition: str, region: str, stage: str) -> list[str]:
-        """Say what is too small, why it matters, and what to do."""
+        """Return the fault, its consequence and its remedy."""
         said = [f"{self.name}: {self.has:,.0f}, and {self.needs:,.0f} needed.", f"  {self.why}"]
         if self.raise_to is not None:
             said += [
@@ -76,7 +75,7 @@ class Shortfall:
                 f"--desired-value {self.raise_to:.0f}",
             ]
         if self.parameters:
-            begin = "Until then" if self.raise_to is not None else "What fits"
+            begin = "Until then" if self.raise_to is not None else "With this quota"
             said.append(f'  {begin}: make deploy STAGE={stage} PARAMETERS="{self.parameters}"')
         return said
 
@@ -94,10 +93,10 @@ class _UnknownQuotaError(Exception):
 def shortfalls(
     session: boto3.Session, parameters: Mapping[str, str], tell: Callable[[str], None]
 ) -> list[Shortfall]:
-    """Compare an account's quotas with a stack's parameters, all of them, by name.
+    """Compare all quotas that a stack's parameters need with the account's.
 
-    A quota that cannot be looked at, without a permission or Service Quotas in the region,
-    is named to `tell` and taken for sufficient.
+    A quota that cannot be read, because of a missing permission or because the region has no
+    Service Quotas, is reported to `tell` and counts as sufficient.
     """
     config = Config(connect_timeout=10, read_timeout=20, retries={"max_attempts": 3})
     quotas = session.client("service-quotas", config=config)
@@ -122,7 +121,8 @@ def _concurrency(client: Any, parameters: Mapping[str, str]) -> Iterator[Shortfa
     needs = dispatchers + calls + WORKERS
     if has >= needs:
         return
-    # A small account's half is the API's and the retries', who need them in a burst of events.
+    # Half of a small account's concurrency is for the API and the retries, which need it in a
+    # burst.
     fitting = max(LEAST_DISPATCHERS, has // 2, has - calls - WORKERS)
     yield Shortfall(
         *_CONCURRENCY,
@@ -131,7 +131,7 @@ def _concurrency(client: Any, parameters: Mapping[str, str]) -> Iterator[Shortfa
         why=(
             f"{dispatchers:,} for dispatchers (DispatcherConcurrency), {calls:,} for calls "
             f"(ApiRate), {WORKERS} for retries and jobs. All functions of the account share "
-            "them: when events come, calls to the API fail and retries come late."
+            "them: in a burst of events, calls to the API fail and retries are late."
         ),
         raise_to=max(DEFAULT_CONCURRENCY, needs),
         parameters=f"DispatcherConcurrency={fitting}" if fitting < dispatchers else "",
@@ -163,9 +163,9 @@ def _requests(quotas: _Quotas, parameters: Mapping[str, str]) -> Iterator[Shortf
 
 
 def _executions(quotas: _Quotas) -> Iterator[Shortfall]:
-    """Compare with AWS's defaults in the region, since no parameter bounds the retries.
+    """Compare with AWS's defaults in the region, because no parameter limits the retries.
 
-    Express machines' quota of starts has a name that begins the same, and is compared too.
+    The quota of Express machines' starts has a name with the same beginning, and is compared too.
     """
     missing = []
     for operation, why in _OPERATIONS.items():
@@ -200,7 +200,7 @@ class _Quotas:
             )
             for quota in page.get("Quotas", [])
         }
-        # A quota that the account never had another value of may be absent here.
+        # A quota that never had another value than the default may be absent here.
         self._applied = {
             quota["QuotaCode"]: quota["Value"]
             for page in client.get_paginator("list_service_quotas").paginate(ServiceCode=service)
@@ -208,14 +208,14 @@ class _Quotas:
         }
 
     def value(self, code: str) -> float:
-        """Return a quota as it applies. Raises _UnknownQuotaError."""
+        """Return the applied value of a quota. Raises _UnknownQuotaError."""
         if code not in self._defaults and code not in self._applied:
             msg = f"Service Quotas does not list {code} of {self._service}"
             raise _UnknownQuotaError(msg)
         return float(self._applied.get(code, self._defaults.get(code, {}).get("Value")))
 
     def named(self, pattern: str) -> list[tuple[str, str, float, float]]:
-        """Return code, name, value and AWS's default of the quotas whose names match."""
+        """Return code, name, value and AWS's default of all quotas whose names match."""
         return [
             (code, quota["QuotaName"], self.value(code), float(quota["Value"]))
             for code, quota in self._defaults.items()

@@ -1,18 +1,21 @@
-"""Gives what lies in a dead-letter queue another chance, on this machine's stack or a deployed one.
+"""Retries the messages of a dead-letter queue, on this machine's stack or a deployed one.
 
 ::
 
     python -m ops.redrive deliveries [--account acme] [--webhook ID] [--discard]
     python -m ops.redrive events [--reason unknown_event | --all | --move]
 
-`deliveries`: those whose schedule is used up, or that a fault of ours interrupted, are attempted
-again at once, with a schedule that begins anew. With `--discard` their messages are deleted, for
-receivers that are gone; the deliveries stay in the log. `events`: messages that failed for days
-through a fault of ours go back to the events queue, with the time of their first arrival. Those
-that were rejected, or ended their dispatchers (reason `killed`), go back only by their reason,
-since they come straight back unless the code has changed. `--move` has SQS move all of them itself,
-which is refused while one of them does not carry its first arrival. A message is deleted only when
-what it asked for is done, so that stopping in the middle loses nothing.
+`deliveries`: exhausted deliveries, and those that a fault of ours interrupted, are attempted again
+at once, with a new schedule. `--discard` deletes their messages instead, for receivers that are
+gone; the deliveries stay in the log.
+
+`events`: messages that failed for days through a fault of ours go back to the events queue, with
+the time of their first arrival. Messages that were rejected, or killed their dispatchers (reason
+`killed`), go back only by their reason, because they fail again unless the code has changed. With
+`--move`, SQS moves all messages itself; that is refused if any message does not carry its first
+arrival.
+
+A message is deleted only after its work is done, so an interruption loses nothing.
 """
 
 from __future__ import annotations
@@ -52,13 +55,12 @@ _WAIT_SECONDS = 1
 _ANSWERS_WITH_NOTHING_NEW = 20
 _LEFT = "left"
 _OURS = frozenset({"gave_up"})
-"""Reasons of messages that nothing is wrong with: our own side failed for as long as they were
-tried."""
+"""Reasons of valid messages: our own services failed at every try."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What a redrive needs to know of a stack."""
+    """The parts of a stack that a redrive needs."""
 
     deliveries_table: str
     retry_state_machine_arn: str
@@ -70,7 +72,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which messages, out of all in the queue."""
+    """The selection of messages in the queue."""
 
     account_id: str | None = None
     webhook_id: str | None = None
@@ -79,19 +81,19 @@ class Wanted:
     discard: bool = False
 
     def has(self, key: DeliveryKey) -> bool:
-        """Tell whether a delivery is one of these."""
+        """Return whether a delivery is selected."""
         return self.account_id in {None, key.account_id} and self.webhook_id in {
             None,
             key.webhook_id,
         }
 
     def has_reason(self, reason: str | None) -> bool:
-        """Tell whether an event that lies there for this reason is one of these."""
+        """Return whether an event with this reason in the queue is selected."""
         return reason is None or reason in _OURS or self.rejected_too or reason == self.reason
 
 
 def stack_of(outputs: Mapping[str, str]) -> Stack:
-    """Read a stack's outputs, of either kind. Raises NoStackError where one is missing."""
+    """Read a stack's outputs, local or deployed. Raises NoStackError if one is missing."""
     try:
         return Stack(
             deliveries_table=outputs.get("DeliveriesTableName") or outputs["DeliveriesTable"],
@@ -115,7 +117,7 @@ def redrive_deliveries(
     *,
     threads: int = THREADS,
 ) -> Counter[str]:
-    """Redrive the deliveries that the dead-letter queue names; returns how many came to what."""
+    """Redrive the deliveries that the dead-letter queue names; return the counts by outcome."""
 
     tally = Tally(tell)
 
@@ -148,9 +150,9 @@ def redrive_events(
     *,
     threads: int = THREADS,
 ) -> Counter[str]:
-    """Put messages back on the events queue; returns how many, and what was left.
+    """Put messages back on the events queue; return the counts, with those left.
 
-    Each carries its first arrival, so that it becomes the same event as it was to be.
+    Each message carries its first arrival and therefore becomes the same event as before.
     """
 
     tally = Tally(tell)
@@ -169,7 +171,7 @@ def redrive_events(
         taken = [one for place, one in enumerate(going) if place not in not_taken]
         tally.add([*left, *["sent again"] * len(taken), *["not sent"] * len(not_taken)])
         if going and not taken and any(one.size_bytes <= MAX_BATCH_BYTES for one in outgoing):
-            msg = "the events queue takes nothing"
+            msg = "the events queue accepts no messages"
             raise UnavailableError(msg)
         return taken
 
@@ -178,7 +180,7 @@ def redrive_events(
 
 
 def _outgoing(message: Any) -> Outgoing:
-    """Return an event's message as it is to be sent again, with all of its tries before it."""
+    """Return an event's message for another send, with all its tries left."""
 
     sent_at_ms = int(message["Attributes"]["SentTimestamp"])
     arrived_at_ms = carried(texts_of(message), sent_at_ms=sent_at_ms).arrived_at_ms
@@ -186,16 +188,16 @@ def _outgoing(message: Any) -> Outgoing:
 
 
 def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
-    """Yield every message of a queue once; what was not deleted is there again at the end.
+    """Yield every message of a queue once; those not deleted are there again at the end.
 
-    Those that came since the redrive began are left: what it does may fail again at once, and then
-    it would never come to an end.
+    Messages that arrive after the start are left: a redriven message may fail again at once, and
+    the redrive would never end.
     """
     began_ms = int(time.time() * 1000)
     seen: dict[str, str] = {}
     nothing_new = 0
     try:
-        # A long redrive receives again what it left at its beginning: that is not the queue's end.
+        # A long redrive receives messages again that it left at its beginning: that is not the end.
         while nothing_new < _ANSWERS_WITH_NOTHING_NEW:
             answer = sqs.receive_message(
                 QueueUrl=queue_url,
@@ -221,7 +223,7 @@ def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
                     QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=0
                 )
             except ClientError:
-                # Deleted, as most are.
+                # Deleted, like most messages.
                 continue
 
 
@@ -234,28 +236,28 @@ def _delivery_key(body: str) -> DeliveryKey | None:
 
 
 def _generation(body: str) -> int | None:
-    """Return the generation that a message names, None for one that names none."""
+    """Return the generation in a message; None if it has none."""
     generation = json.loads(body).get("generation")
     return generation if isinstance(generation, int) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Redrive a queue and print what came of it; returns the process's exit code."""
+    """Redrive a queue and print the counts; return the process's exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.discard and not (options.account or options.webhook):
         parser.error("--discard needs --account or --webhook")
     if options.discard and options.queue != "deliveries":
-        parser.error("--discard is for deliveries")
+        parser.error("--discard works with deliveries only")
     if options.move and options.queue != "events":
-        parser.error("--move is for events")
+        parser.error("--move works with events only")
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
 
     try:
         outputs = of_deployed(options.stack) if options.stack else of_local()
         stack = stack_of(outputs)
         if stack.endpoint_url:
-            # A stack on this machine takes any credentials, and must not be handed real ones.
+            # A stack on this machine accepts any credentials and must not get real ones.
             os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
             os.environ["AWS_DEFAULT_REGION"] = outputs["Region"]
             os.environ.pop("AWS_PROFILE", None)
@@ -287,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (NoStackError, UnavailableError, BotoCoreError, ClientError) as error:
         print(
-            f"The redrive stopped, and what it did not do is still in the queue: {error}",
+            f"The redrive stopped; the remaining messages are still in the queue: {error}",
             file=sys.stderr,
         )
         return 1
@@ -309,17 +311,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     parser.add_argument("--account", help="only deliveries of this account")
     parser.add_argument("--webhook", help="only deliveries of this webhook")
-    parser.add_argument("--reason", help="also events that were rejected for this reason")
-    parser.add_argument("--all", action="store_true", help="also every event that was rejected")
+    parser.add_argument("--reason", help="also redrive events that were rejected for this reason")
+    parser.add_argument("--all", action="store_true", help="also redrive every rejected event")
     parser.add_argument(
         "--move",
         action="store_true",
-        help="have SQS move all events itself; refused where one would become another event",
+        help="let SQS move all events; refused if any would become another event",
     )
     parser.add_argument(
         "--discard",
         action="store_true",
-        help="delete the messages of an account's or a webhook's deliveries, and attempt nothing",
+        help="delete the messages of an account's or a webhook's deliveries without an attempt",
     )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     return parser

@@ -1,4 +1,4 @@
-"""Gives event messages that were rejected a way back: look at them, correct them, send them again.
+"""Lists rejected event messages, saves them for correction, and sends them again.
 
 ::
 
@@ -6,11 +6,11 @@
     python -m ops.rejected --save DIRECTORY [--reason invalid_field]
     python -m ops.rejected --send DIRECTORY
 
-Without a directory it lists the messages, with the reason of each and what is wrong. `--save`
-writes the body of each into a file that is named after the message, and leaves the message where it
-is. `--send` takes the files, once somebody has corrected them: each that can be read now is put on
-the events queue, and only then is its message deleted; one that still cannot is told and left. The
-message of a file that was emptied is deleted, and nothing is sent for it.
+Without a directory it lists the messages with their reasons and faults. `--save` writes each body
+into a file named after the message, and leaves the message in the queue. `--send` takes the
+corrected files: a body that is valid now is put on the events queue, and then its message is
+deleted. A body that is still invalid is reported and left. If a file is empty, its message is
+deleted and nothing is sent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Rejected(NamedTuple):
-    """A message that could never be processed, and why."""
+    """A message that can never be processed, and the reason."""
 
     id: str
     reason: str
@@ -54,7 +54,7 @@ class Rejected(NamedTuple):
 
 
 def rejected(sqs: Any, stack: Stack, reason: str | None = None) -> Iterator[Rejected]:
-    """Yield the messages that were rejected, all or for one reason."""
+    """Yield the rejected messages, all or for one reason."""
 
     for message in messages(sqs, stack.events_dead_letter_queue_url):
         texts = texts_of(message)
@@ -75,9 +75,9 @@ def rejected(sqs: Any, stack: Stack, reason: str | None = None) -> Iterator[Reje
 def save(
     sqs: Any, stack: Stack, directory: Path, reason: str | None, tell: Callable[[str], None]
 ) -> Counter[str]:
-    """Write the rejected messages' bodies into a directory; a file that is there already stays.
+    """Write the rejected messages' bodies into a directory; existing files stay.
 
-    What they hold is personal, so that nobody else may read the files.
+    The bodies are personal data, so only the files' owner may read them.
     """
     counts: Counter[str] = Counter()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,9 +95,9 @@ def save(
 
 
 def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -> Counter[str]:
-    """Send what a directory's files hold in the place of the messages that they are named after.
+    """Send the contents of a directory's files in place of the messages that name them.
 
-    Each keeps the first arrival of its message. Raises UnavailableError where the queue takes none.
+    Each keeps its message's first arrival. Raises UnavailableError if the queue accepts none.
     """
 
     counts: Counter[str] = Counter()
@@ -129,7 +129,7 @@ def send(sqs: Any, stack: Stack, directory: Path, tell: Callable[[str], None]) -
 
 
 def _trouble(text: str) -> str | None:
-    """Say why a message would be rejected again, None where it would not."""
+    """Return why a message would be rejected again; None if it is valid."""
 
     try:
         content = read_message(text, sent_at_ms=int(time.time() * 1000), ses_accounts=SesAccounts())
@@ -143,7 +143,7 @@ def _file(directory: Path, message_id: str) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """List, save or send; returns the process's exit code."""
+    """List, save or send; return the process's exit code."""
     options = _parser().parse_args(arguments)
 
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _list(sqs, stack, options.reason, screen)
             return 0
     except (NoStackError, UnavailableError, BotoCoreError, ClientError, OSError) as error:
-        print(f"Stopped, and what was not done is still in the queue: {error}", file=sys.stderr)
+        print(f"Stopped; the remaining messages are still in the queue: {error}", file=sys.stderr)
         return 1
     if options.json:
         screen.json(dict(counts))
@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     doing.add_argument("--send", type=Path, help="send this directory's files again")
     parser.add_argument("--reason", help="only messages that were rejected for this reason")
     parser.add_argument(
-        "--json", action="store_true", help="print what there is, or counts, as JSON"
+        "--json", action="store_true", help="print the messages or the counts as JSON"
     )
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     return parser

@@ -1,4 +1,4 @@
-"""Brings a stage's stack back: to a former release, or out of an update that failed.
+"""Takes a stage's stack back to a former release, or out of an update that failed.
 
 ::
 
@@ -6,12 +6,12 @@
     python -m ops.rollback --stage dev
     python -m ops.rollback --stage dev --parts
 
-With a tag or a commit, that release is built and deployed over the one that runs, with its own
-template and `samconfig.toml`. Jobs whose state machine that template lacks are stopped, and started
-again on the one that it has; the sweep is disabled meanwhile. Without one, an update that is under
-way is cancelled, and a rollback that CloudFormation could not finish is continued. With `--parts`,
-after a rollback, parts of messages that the former release rejected go back on the events queue in
-the form that it reads.
+With a tag or a commit, that release is built and deployed over the current one, with its own
+template and `samconfig.toml`. Jobs whose state machine is not in that template are stopped, and
+started again on the former machine; the sweep is disabled meanwhile. Without a release, an update
+under way is cancelled, and a rollback that CloudFormation could not finish is continued. With
+`--parts`, after a rollback, parts of messages that the former release rejected go back on the
+events queue in the form that it reads.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ _STUCK = "UPDATE_ROLLBACK_FAILED"
 _SETTLED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 
 AFTERWARDS = """\
-What is left to do:
+Next steps:
   make rollback STAGE={stage} PARTS=1
       now, and again after a quarter of an hour: sends parts of messages again that the former
       release rejects, in the form that it reads
   make redrive STACK={stack}
-      after 40 minutes: deliveries whose executions were interrupted. The former release's sweep
-      makes them too, 500 in five minutes
-docs/upgrading.md says what else is different until the next update."""
+      after 40 minutes: retries deliveries whose executions were interrupted. The former release's
+      sweep retries them too, 500 in five minutes
+docs/upgrading.md lists the other differences until the next update."""
 
 
 def unpack(ref: str, directory: Path, root: Path = _ROOT) -> Path:
-    """Write a release's files into a directory and return it. DeploymentError for no such ref."""
+    """Write a release's files into a directory, return it. DeploymentError for an unknown ref."""
     packed = subprocess.run(
         ["git", "archive", "--format=tar", ref], cwd=root, capture_output=True, check=False
     )
@@ -79,25 +79,28 @@ def unpack(ref: str, directory: Path, root: Path = _ROOT) -> Path:
 
 
 def _waiting(status: str) -> str:
-    """Return what to do about a stack that changes without this command's help."""
+    """Return the advice for a stack that another operation is changing."""
     changes = status.endswith("_IN_PROGRESS") and status != _UNDER_WAY
-    return "wait until that has ended" if changes else ""
+    return "wait until this has ended" if changes else ""
 
 
 def refusals(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    """Return why one template may not follow another, a sentence each."""
+    """Return the reasons why one template must not follow another, a sentence each."""
     return [change.sentence for change in changes(now, then) if change.refused]
 
 
 def not_going_back(
     now: Mapping[str, Any], then: Mapping[str, Any], current: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield what a rollback does not restore. `current` has the stack's parameters."""
+    """Yield the settings and resources that a rollback does not restore.
+
+    `current` has the stack's parameters.
+    """
     declared = then["Parameters"]
     for name in sorted(set(declared) - set(current)):
         yield f"{name} is {declared[name].get('Default')!r}, unless PARAMETERS names it"
     for name in sorted(set(current) - set(declared)):
-        yield f"{name}={current[name]} is dropped: name it again at the next update"
+        yield f"{name}={current[name]} is dropped: give it again at the next update"
     for name, resource in now["Resources"].items():
         if name not in then["Resources"] and str(resource.get("DeletionPolicy")).startswith("Re"):
             yield f"{name} ({resource['Type']}) leaves the stack, and stays in the AWS account"
@@ -105,7 +108,7 @@ def not_going_back(
 
 @dataclass(frozen=True)
 class Rollback:
-    """A stage's stack, and what brings it back."""
+    """The rollback of a stage's stack."""
 
     stage: Stage
     cloudformation: Any
@@ -118,7 +121,7 @@ class Rollback:
     outputs: Callable[[str], Mapping[str, str]] = of_deployed
 
     def recover(self) -> int:
-        """Cancel the update under way, or continue a rollback that failed; returns 0."""
+        """Cancel the update under way, or continue a rollback that failed; return 0."""
         stack, status = self.stage.stack, self._stack()["StackStatus"]
         if status == _UNDER_WAY:
             self._confirm(f"An update of {stack} is under way. Cancel it?")
@@ -129,7 +132,7 @@ class Rollback:
             self._confirm("The rollback of a failed update stopped there. Continue it?")
             self.cloudformation.continue_update_rollback(StackName=stack)
         else:
-            named = "no update failed. Name the release to go back to: REF=..."
+            named = "no update has failed. Name the release to return to: REF=..."
             msg = f"{stack} is {status}: {_waiting(status) or named}"
             raise DeploymentError(msg)
         self.cloudformation.get_waiter("stack_rollback_complete").wait(StackName=stack)
@@ -137,13 +140,13 @@ class Rollback:
         return 0
 
     def send_parts(self, sqs: Any) -> int:
-        """Send rejected parts of messages again, rewritten; returns 1 where one was not sent."""
+        """Send rejected parts of messages again, rewritten; return 1 if one was not sent."""
         stack = stack_of(self.outputs(self.stage.stack))
         source, destination = stack.events_dead_letter_queue_url, stack.events_queue_url
         return int("not sent" in redrive_parts(sqs, source, destination, self.tell))
 
     def deploy(self, ref: str, root: Path, named: Mapping[str, str]) -> int:
-        """Deploy the release that is unpacked at `root`; returns the SAM CLI's exit status."""
+        """Deploy the release that is unpacked at `root`; return the SAM CLI's exit status."""
         described = self._stack()
         status = described["StackStatus"]
         if status not in _SETTLED:
@@ -169,9 +172,7 @@ class Rollback:
                 status = self._run(root, *self._deployment(named))
             outputs = self.outputs(self.stage.stack)
             if status or handover.is_declined(outputs, then):
-                self.tell(
-                    "Nothing was rolled back. The sweep starts the jobs again that were stopped."
-                )
+                self.tell("Nothing was rolled back. The sweep restarts the stopped jobs.")
                 return status or _FAILED
             handover.begin(self.states, outputs, stopper.jobs)
         except (KeyboardInterrupt, NoStackError, BotoCoreError, ClientError) as error:
@@ -182,9 +183,10 @@ class Rollback:
 
     @contextmanager
     def _without_sweeps(self, going: Mapping[str, str]) -> Iterator[None]:
-        """Disable the sweep, which would start stopped jobs again, and enable it in every ending.
+        """Disable the sweep during the rollback, and enable it again in any case.
 
-        A sweep whose jobs stay on their state machine is left as it is.
+        Otherwise it would restart the stopped jobs. If no state machine is deleted, the sweep is
+        left as it is.
         """
         if not going:
             yield
@@ -196,7 +198,7 @@ class Rollback:
             self._open()
 
     def _open(self) -> None:
-        """Enable the sweep of the stack as it is now: the former release's has another name."""
+        """Enable the sweep of the current stack: the former release's has another name."""
         try:
             self._openings().open_schedules()
         except (KeyboardInterrupt, BotoCoreError, ClientError):
@@ -211,11 +213,11 @@ class Rollback:
         return Openings(self.functions, self.events, deployed, Clock(), self.tell)
 
     def _tell_jobs(self, jobs: Sequence[handover.Job], reason: str) -> None:
-        """Say which jobs were stopped and may not have been started again."""
+        """List the jobs that were stopped and may not have been started again."""
         self.tell(
-            f"It did not end: {reason}. CloudFormation may go on with the update. If it does not,"
-            " the sweep starts the jobs again that were stopped. If it does, start them afterwards,"
-            " and stop those that keep a state machine from its deletion:"
+            f"The rollback did not end: {reason}. CloudFormation may continue the update. If not,"
+            " the sweep restarts the stopped jobs. If it does, start them afterwards,"
+            " and stop executions that block the deletion of a state machine:"
         )
         for job in jobs:
             self.tell(
@@ -238,13 +240,13 @@ class Rollback:
         current: Mapping[str, str],
         jobs: int,
     ) -> None:
-        self.tell(f"Back to {ref}. What does not go back:")
+        self.tell(f"Returning to {ref}. The rollback does not restore:")
         for line in not_going_back(now, then, current):
             self.tell(f"  {line}")
-        self.tell(f"Jobs under way, to be stopped and started again: {jobs}.")
+        self.tell(f"Jobs under way, to be stopped and restarted: {jobs}.")
         self.tell(
-            "Retries that wait now fail within 35 minutes of their time, and the former release's"
-            " sweep makes them. Nothing is lost."
+            "Executions of waiting retries will fail within 35 minutes of their due time, and the"
+            " former release's sweep will retry them. Nothing is lost."
         )
 
     def _stack(self) -> Mapping[str, Any]:
@@ -255,7 +257,7 @@ class Rollback:
         return found
 
     def _failures(self) -> Iterator[str]:
-        """Yield what kept the last rollback from its end, newest first."""
+        """Yield the reasons why the last rollback did not end, newest first."""
         events = self.cloudformation.describe_stack_events(StackName=self.stage.stack)
         for event in events["StackEvents"]:
             if event["ResourceStatus"] == _UNDER_WAY:
@@ -273,13 +275,13 @@ class Rollback:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; returns the exit status."""
+    """Run the command; return the exit status."""
     options = _parser().parse_args(arguments)
 
     ask = None if options.yes or not sys.stdin.isatty() else input
     try:
         if ask is None and not options.yes:
-            msg = "nobody is there to confirm it: say YES=1"
+            msg = "there is no terminal to confirm it: set YES=1"
             raise DeploymentError(msg)
         rollback = Rollback(
             stage_of(options.stage),
@@ -309,7 +311,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"It was not rolled back: {str(error).rstrip('.')}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted. CloudFormation goes on with what it has begun.", file=sys.stderr)
+        print(
+            "Interrupted. CloudFormation continues the operation that it has begun.",
+            file=sys.stderr,
+        )
         return INTERRUPTED
 
 
@@ -322,7 +327,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stage", default="dev", help="an environment of samconfig.toml")
     parser.add_argument("--ref", help="the release to deploy: a tag or a commit")
     parser.add_argument("--parts", action="store_true", help="send rejected parts again")
-    parser.add_argument("--parameters", default="", help="its parameters, as Name=value")
+    parser.add_argument(
+        "--parameters", default="", help="the release's parameters, in the form Name=value"
+    )
     parser.add_argument("--yes", action="store_true", help="ask nothing")
     parser.add_argument("--sam", default=str(SAM), help="the SAM CLI")
     return parser

@@ -1,4 +1,4 @@
-"""Says whose the mail of Amazon SES is: an account for a configuration set or a tenant.
+"""Assigns the mail of an Amazon SES configuration set or tenant to an account.
 
 ::
 
@@ -7,7 +7,7 @@
     python -m ops.ses_account --set shop-mail --remove
     python -m ops.ses_account
 
-Without a set or a tenant it lists what there is. The dispatchers know of a change within a minute.
+Without a set or a tenant it lists the assignments. The dispatchers apply a change within a minute.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 def store_of(outputs: Mapping[str, str]) -> DynamoDBSesAccountStore:
-    """Return the table of the stack with these outputs, of either kind. Raises NoStackError."""
+    """Return the store of the stack with these outputs, local or deployed. Raises NoStackError."""
 
     table = outputs.get("WebhooksTableName") or outputs.get("WebhooksTable")
     if table is None:
         msg = "the stack has no output WebhooksTableName: is it one of this project?"
         raise NoStackError(msg)
     endpoint_url = outputs.get("AwsEndpointUrl")
-    # A stack on this machine takes any credentials, and must not be handed real ones.
+    # A stack on this machine accepts any credentials and must not get real ones.
     credentials = "test" if endpoint_url else None
     region = outputs["Region"] if endpoint_url else None
     session = boto3.session.Session(credentials, credentials, region_name=region)
@@ -50,16 +50,16 @@ def store_of(outputs: Mapping[str, str]) -> DynamoDBSesAccountStore:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Change or list the table; returns the exit status."""
+    """Change or list the assignments; return the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     name = options.set or options.tenant
     if name is None and (options.account or options.remove):
         parser.error(
-            "name a configuration set (--set, SET= of make) or a tenant (--tenant, TENANT=)"
+            "name a configuration set (--set, make's SET=) or a tenant (--tenant, TENANT=)"
         )
     if name is not None and bool(options.account) == options.remove:
-        parser.error("give an account (--account, ACCOUNT= of make), or --remove (REMOVE=1)")
+        parser.error("give an account (--account, make's ACCOUNT=), or --remove (REMOVE=1)")
 
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
     try:
@@ -92,11 +92,11 @@ def _change(store: DynamoDBSesAccountStore, options: argparse.Namespace, name: s
         if not store.delete(kind, name):
             print(f"There is no account for the {word} {name}.", file=sys.stderr)
             return 1
-        said = f"The mail of the {word} {name} is the stack's default account's"
+        said = f"The mail of the {word} {name} belongs to the stack's default account"
     else:
         store.put(kind, name, checked_account_id(options.account))
-        said = f"The mail of the {word} {name} is the account {options.account}'s"
-    print(f"{said}, within a minute.", file=sys.stderr)
+        said = f"The mail of the {word} {name} belongs to the account {options.account}"
+    print(f"{said}, effective within a minute.", file=sys.stderr)
     return 0
 
 
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--set", help="the configuration set, by its name")
     source.add_argument("--tenant", help="the tenant, by its name in SES")
     parser.add_argument("--account", help="the account that gets the events of such mail")
-    parser.add_argument("--remove", action="store_true", help="take the entry away")
+    parser.add_argument("--remove", action="store_true", help="remove the assignment")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     parser.add_argument("--stack", help="a deployed stack; without it, the one on this machine")
     return parser

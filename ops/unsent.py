@@ -1,4 +1,4 @@
-"""How much a stack has not delivered yet: its unfinished deliveries, and its queues' messages."""
+"""The work that a stack has not delivered yet: unfinished deliveries, and queued messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_COUNTED = 1_000_000
-"""Where counting deliveries ends: some 150 queries and 10,000 read units."""
+"""The limit of counting deliveries: about 150 queries and 10,000 read units."""
 
 _DUE_INDEX = "due"
 _NUMBERS = (
@@ -23,9 +23,9 @@ _NUMBERS = (
 
 
 def deliveries(dynamodb: Any, table: str) -> Count:
-    """Count the deliveries that are retrying or waiting, in the sparse index that has only those.
+    """Count the deliveries that are retrying or waiting, in the sparse index of just those.
 
-    Executions alone do not tell: what waits for a webhook that is down has none.
+    Counting executions is not enough: deliveries that wait for a webhook that is down have none.
     """
 
     number = 0

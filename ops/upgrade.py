@@ -1,9 +1,9 @@
-"""Differences of two templates that an update must not have, and those that it may.
+"""Differences between two templates, and whether an update may have them.
 
-CloudFormation replaces a resource where certain properties change. A new table is empty, a new
-queue has none of the messages, and a state machine that goes takes its open executions with it. The
-properties are those whose "Update requires" is "Replacement" in CloudFormation's reference of each
-type. An update makes or deletes one index of a table at most, as DynamoDB's UpdateTable does.
+CloudFormation replaces a resource if certain properties change. A new table is empty, a new queue
+has no messages, and a deleted state machine takes its open executions with it. The properties are
+those whose "Update requires" is "Replacement" in CloudFormation's reference of each type. An update
+creates or deletes at most one index of a table, like DynamoDB's UpdateTable.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _REPLACING = {
     "AWS::Serverless::HttpApi": ("Name",),
     "AWS::SES::ConfigurationSet": ("Name",),
 }
-"""What replaces a resource of a type whose content or name others depend on."""
+"""Properties whose change replaces a resource with contents or with a name in use elsewhere."""
 
 _KEPT = frozenset({"AWS::DynamoDB::Table", "AWS::SQS::Queue"})
-"""Types of which none may be missing from the next template: with it goes what it holds."""
+"""Types that must not be missing from the next template: their contents would be deleted."""
 
 _CUSTOM_NAMES = (
     *("Name", "AliasName", "DashboardName", "LogGroupName", "QueueName", "TableName"),
@@ -33,7 +33,7 @@ _CUSTOM_NAMES = (
 
 
 class Change(NamedTuple):
-    """A difference of a resource, as a sentence. A `refused` one is not to be deployed."""
+    """A difference of a resource, as a sentence. A `refused` one must not be deployed."""
 
     resource: str
     sentence: str
@@ -41,9 +41,9 @@ class Change(NamedTuple):
 
 
 def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[Change]:
-    """Return what an update from one template to another changes, templates as `read` gives them.
+    """Return the changes of an update from one template to another, as `read` returns them.
 
-    Only what can lose something or fail is compared.
+    Only changes that can lose something or fail are compared.
     """
     before, after = now["Resources"], then["Resources"]
     found: list[Change] = []
@@ -59,12 +59,12 @@ def _of_resource(
     name: str, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[Change]:
     if before["Type"] != after["Type"]:
-        yield Change(name, f"{name} is of another type: CloudFormation refuses that", True)
+        yield Change(name, f"{name} is of another type, which CloudFormation refuses", True)
         return
     old, new = before.get("Properties", {}), after.get("Properties", {})
     for each in _REPLACING.get(before["Type"], ()):
         if old.get(each) != new.get(each):
-            yield Change(name, f"{name} is replaced, since its {each} changes", True)
+            yield Change(name, f"{name} is replaced because its {each} changes", True)
     if before["Type"] == "AWS::DynamoDB::Table":
         yield from _of_indexes(name, old, new)
 
@@ -75,10 +75,10 @@ def _of_indexes(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
     for index in changed:
         if index in before and index in after:
             yield Change(
-                name, f"{name}'s index {index} changes: delete it first, then make it", True
+                name, f"{name}'s index {index} changes: delete it first, then create it", True
             )
         else:
-            done = "made" if index in after else "deleted"
+            done = "created" if index in after else "deleted"
             yield Change(name, f"{name}'s index {index} is {done}", len(changed) > 1)
 
 
@@ -87,7 +87,7 @@ def _indexes(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _taken_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield names that pass to another resource, which is made before the one that has it goes."""
+    """Yield names that pass to another resource, which is created before the old one is deleted."""
     taken = {custom: name for name, one in before.items() for custom in _custom_names(one)}
     for name, resource in after.items():
         for custom in _custom_names(resource):
@@ -97,7 +97,7 @@ def _taken_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
 
 def _custom_names(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     properties = resource.get("Properties", {})
-    # A domain name has a record of each type.
+    # A domain name has one record per type.
     kind = f"{resource['Type']} {properties['Type']}" if "Type" in properties else resource["Type"]
     for name in _CUSTOM_NAMES:
         if name in properties:

@@ -15,7 +15,10 @@ _MAX_DETAILS = 20
 
 
 class ApiError(Exception):
-    """A request that is refused, and how: raised anywhere, turned into a response in one place."""
+    """A refused request: raised at any depth, turned into a response in one place.
+
+    `status` is the HTTP status, `details` is for validation errors only.
+    """
 
     def __init__(
         self,
@@ -26,7 +29,6 @@ class ApiError(Exception):
         details: Iterable[ProblemOut] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Take the response's status, code and sentence; `details` is for validation only."""
         super().__init__(code)
         self.status = status
         self.code = code
@@ -35,7 +37,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response[Failure]:
-        """Return the response in the envelope."""
+        """Return the HTTP response, the error in the API's envelope."""
         error = ErrorOut(code=self.code, message=self.message, details=self.details or None)
         return Response(
             status_code=self.status,

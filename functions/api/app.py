@@ -1,4 +1,4 @@
-"""The API as one callable: routes, the way in, and how everything is answered."""
+"""The API as one callable: middlewares, routes and the response to every error."""
 
 from __future__ import annotations
 
@@ -42,19 +42,21 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.event_handler import Response
 
-# Powertools keeps the current event on a class: one request at a time in a process. Lambda sees
-# to that; a server with threads needs the lock.
+# Powertools keeps the current event on a class, so a process can serve one request at a time.
+# Lambda guarantees that; a server with threads needs the lock.
 _ONE_AT_A_TIME = Lock()
 
 
 class Api:
-    """Answers HTTP API events, payload version 2.0, with the services that it is given."""
+    """Responds to HTTP API events, payload version 2.0.
+
+    The routes hold no state, so a process may have several instances.
+    """
 
     def __init__(self, services: Services) -> None:
-        """Build the routes; they hold no state, so that there may be several of this class."""
         self._services = services
-        # The routers are modules' own: joined while another of this class answers, they would
-        # hand its request's context on to this one.
+        # The routers belong to their modules. Joined while another instance serves a request, they
+        # would hand that request's context to this one.
         with _ONE_AT_A_TIME:
             self.resolver = APIGatewayHttpResolver(serializer=_serialize)
             self.resolver.use(
@@ -83,7 +85,7 @@ class Api:
             self.resolver.include_router(dashboard.router, prefix="/dashboard")
 
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        """Return the answer to one request, whatever happens, in the envelope."""
+        """Return the response to one request, errors included, in the envelope."""
         call = Call(
             self._services,
             request_id=_request_id(event, context),
@@ -102,7 +104,7 @@ class Api:
         self._services.telemetry.log(
             "info",
             "request",
-            # The gateway's, which is in its own line and in X-Request-Id; then Lambda's.
+            # The gateway's id, which its access log and X-Request-Id show too; then Lambda's.
             request_id=call.request_id,
             function_request_id=context.aws_request_id,
             method=event["requestContext"]["http"]["method"],
@@ -121,7 +123,7 @@ class Api:
         api_error = as_api_error(error)
         call.error_code = api_error.code
         if api_error.status >= 500:
-            # Where it happened and what kind it is, but not its text, which may quote the input.
+            # The place and the type of the error. Its text may quote the input and is not logged.
             self._services.telemetry.log(
                 "error",
                 "request_failed",
@@ -136,7 +138,7 @@ def _serialize(body: Any) -> str:
     try:
         return to_json(body, exclude_none=True).decode()
     except PydanticSerializationError:
-        # Half a surrogate pair, which a payload may hold, has no UTF-8: it is written escaped.
+        # A payload may hold half a surrogate pair, which has no UTF-8 form: it is written escaped.
         return serialize(to_jsonable_python(body, exclude_none=True)).decode()
 
 

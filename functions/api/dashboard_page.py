@@ -1,7 +1,7 @@
-"""The dashboard's files: one page, its style sheet and its modules, and the policy they run under.
+"""The dashboard's files (a page, its style sheet, its modules) and their Content-Security-Policy.
 
-They are served as they are written. Only the module of a webhook's fields is made: of the one table
-of them. The list is closed, so that no request can name another file.
+The files are served as they are in the folder. One module is generated: the webhook's fields, from
+the domain's table. The list of files is closed, so no request can name another file.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # Whatever a receiver or an owner wrote can then only be text: a browser refuses to take
-        # any string for HTML or for a script's source.
+        # With these two, texts of receivers and owners can only be shown as text: the browser
+        # refuses any string as HTML or as a script's source.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     ]
 )
-"""The page's Content-Security-Policy: nothing of others, nothing inline, no string as HTML."""
+"""The page's Content-Security-Policy: own files only, nothing inline, no string as HTML."""
 
 
 class DashboardFile(NamedTuple):
-    """A file as it is answered; `etag` is quoted and changes with the content."""
+    """A file as the API serves it; `etag` is quoted and changes with the content."""
 
     content_type: str
     text: str
@@ -55,9 +55,9 @@ class DashboardFile(NamedTuple):
 
 @cache
 def files(*, docs_page: bool = True) -> dict[str, DashboardFile]:
-    """Return the dashboard's files by name, the page itself among them.
+    """Return the dashboard's files by name, the page included.
 
-    Its links to the page of the API lead to the OpenAPI document where there is no such page.
+    Without the API's documentation page, the dashboard links to the OpenAPI document instead.
     """
     texts = {path.name: path.read_text(encoding="utf-8") for path in _DIRECTORY.iterdir()}
     texts[_FIELDS] = _fields_module()
@@ -72,15 +72,15 @@ def _file(name: str, text: str) -> DashboardFile:
 
 
 def _fields_module() -> str:
-    """Return the fields that the dashboard shows and edits by their kind, as a module.
+    """Return a JavaScript module of the fields that the dashboard shows and edits by their kind.
 
-    Those that every webhook has, and the headers, have forms of their own.
+    Required fields and headers have forms of their own.
     """
     shown = [field for field in READABLE if field.kind in _BY_KIND and May.CLEAR in field.may]
     data = json.dumps([_as_data(field) for field in shown], indent=2)
     return (
-        "// Fields of a webhook that are shown and edited by their kind: made from the table of "
-        f"all fields.\n\nexport const FIELDS = {data};\n"
+        "// Fields of a webhook that are shown and edited by their kind. Generated from the table "
+        f"of all fields.\n\nexport const FIELDS = {data};\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a route asks for in its signature besides the request's own values."""
+"""Values that a route's signature can ask for: services, the calling key, its account."""
 
 from typing import Annotated, cast
 
@@ -67,13 +67,13 @@ def _documents(request: Request) -> dict[str, object] | list[object]:
 
 
 CurrentCall = Annotated[Call, Depends(_call)]
-"""The request on its way through."""
+"""The current request."""
 
 CallingKey = Annotated[ApiKey, Depends(_calling_key)]
-"""The request's key."""
+"""The API key of the current request."""
 
 AccountId = Annotated[str, Depends(_account_id)]
-"""The account of the request's key; the only place that an account ever comes from."""
+"""The account of the request's key. No other part of a request decides the account."""
 
 Webhooks = Annotated[WebhookService, Depends(_webhook_service)]
 
@@ -90,7 +90,7 @@ ApiKeys = Annotated[ApiKeyService, Depends(_api_key_service)]
 EventPublisher = Annotated[Publisher, Depends(_publisher)]
 
 IfNoneMatch = Annotated[str | None, Depends(_if_none_match)]
-"""The versions of a file that the caller has already; None where it has none."""
+"""The file versions that the caller has already; None without If-None-Match."""
 
 PublishedDocuments = Annotated[dict[str, object] | list[object], Depends(_documents)]
-"""The request's body as a publication, which the domain checks."""
+"""The request's body, one event or a list. The domain validates it."""

@@ -17,7 +17,7 @@ _DEEPEST = 8
 
 
 def resolved(document: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a part of the document, or what it refers to; `$ref` of this document alone."""
+    """Return the part itself, or the target of its `$ref` within this document."""
     while "$ref" in part:
         found: Any = document
         for name in part["$ref"].removeprefix("#/").split("/"):
@@ -27,7 +27,7 @@ def resolved(document: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[st
 
 
 def example_of(document: Mapping[str, Any], schema: Mapping[str, Any], depth: int = 0) -> Any:
-    """Return a value that a schema describes: its own example where it has one."""
+    """Return a value that fits a schema: its own example where it has one."""
     schema = resolved(document, schema)
     for name in ("example", "const", "default"):
         if name in schema:

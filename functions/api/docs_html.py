@@ -1,4 +1,4 @@
-"""The OpenAPI document as HTML: every operation, parameter, schema and error, readable as it is."""
+"""The OpenAPI document as HTML that needs no script: operations, schemas and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _JSON = "application/json"
 
 
 def body(document: Mapping[str, Any]) -> str:
-    """Return what stands in the page's body."""
+    """Return the content of the page's body element."""
     info = document["info"]
     by_tag: defaultdict[str, list[str]] = defaultdict(list)
     links: defaultdict[str, list[str]] = defaultdict(list)
@@ -212,7 +212,7 @@ def _schemas(document: Mapping[str, Any]) -> str:
 
 
 def _nested(schema: Mapping[str, Any]) -> str:
-    """Return the table of an object's fields, those of objects inside it in tables of their own."""
+    """Return the table of an object's fields; nested objects get tables of their own."""
     if "properties" not in schema:
         inner = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), schema.get("items", {})]
         return "".join(_nested(one) for one in inner if one)
@@ -229,7 +229,7 @@ def _nested(schema: Mapping[str, Any]) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Return a schema's type and bounds in words, a named schema as a link."""
+    """Return a schema's type and bounds in words; a named schema becomes a link."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#schema-{name}">{name}</a>'
@@ -291,7 +291,7 @@ def _paragraphs(text: str) -> str:
 
 
 def _with_code(text: str) -> str:
-    """Return a paragraph in which what stands between backquotes is code."""
+    """Return a paragraph as HTML; text between backquotes becomes code."""
     return "".join(
         f"<code>{escape(part)}</code>" if place % 2 else escape(part)
         for place, part in enumerate(text.split("`"))

@@ -1,7 +1,7 @@
-"""The page of the API: what the OpenAPI document says, and forms to try it.
+"""The API's documentation page: the OpenAPI document as HTML, with forms to try each call.
 
-It can be read without a script. Its style sheet and its script are in it, and nothing is loaded
-from elsewhere.
+The page is readable without a script. Style sheet and script are inline, and the page loads nothing
+from other hosts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PAGE = """<!DOCTYPE html>
 
 
 class DocsPage(NamedTuple):
-    """The page, the Content-Security-Policy under which it runs, and its quoted `etag`."""
+    """The page, its Content-Security-Policy, and its quoted `etag`."""
 
     html: str
     policy: str
@@ -43,10 +43,10 @@ class DocsPage(NamedTuple):
 
 
 def page(document: Mapping[str, Any]) -> DocsPage:
-    """Return the page of an OpenAPI document.
+    """Return the documentation page of an OpenAPI document.
 
-    Its script and its style sheet are named in the policy by their digests: no other script runs,
-    no text becomes HTML, and nothing is loaded from or sent to another host.
+    The policy names the script and the style sheet by their digests. No other script runs, no text
+    becomes HTML, and the page exchanges nothing with another host.
     """
     style, script = _read("page.css"), _read("page.js")
     policy = "; ".join(
@@ -78,7 +78,7 @@ def etag_of(text: str) -> str:
 
 
 def _read(name: str) -> str:
-    # Line ends become \n, as a browser makes them before it takes the digest.
+    # Text mode turns line ends into \n. A browser does the same before it computes the digest.
     return (_DIRECTORY / name).read_text(encoding="utf-8")
 
 

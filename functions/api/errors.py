@@ -1,4 +1,4 @@
-"""Every error that the API returns: its status, its stable code, its sentence."""
+"""Every error that the API returns, with its status, its stable code and its message."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _MAX_FIELD_LENGTH = 100
 _RETRY_AFTER_SECONDS = 1
 _HOUR_SECONDS = 3600
 
-# pydantic's own sentences speak of Python; these say what to do. See "Validation Errors" in its
-# documentation for the types.
+# pydantic's own messages are about Python; these say how to correct the request. The types are in
+# pydantic's documentation under "Validation Errors".
 _SENTENCES = {
-    "missing": "Give this field: it is required.",
-    "extra_forbidden": "Remove this field: it is not known here.",
+    "missing": "This field is required. Add it.",
+    "extra_forbidden": "This field is unknown. Remove it.",
     "string_type": "Use a string.",
-    "string_too_short": "Use a text that is not empty, or null for none.",
+    "string_too_short": "Use a text that is not empty, or null to clear it.",
     "string_unicode": "Use a string of valid Unicode.",
     "list_type": "Use a list.",
     "dict_type": "Use an object.",
@@ -62,110 +62,114 @@ _OTHER_SENTENCE = "Use a value of the documented form."
 
 
 def malformed_json(message: str) -> ApiError:
-    """Refuse a body that cannot be read as the JSON that the API takes."""
+    """Refuse a body that the API cannot read as JSON."""
     return ApiError(400, "malformed_json", message)
 
 
 def unauthorized() -> ApiError:
-    """Refuse a missing, wrong or revoked key: always in the same words."""
+    """Refuse a missing, wrong or revoked key; the message does not say which."""
     return ApiError(
         401,
         "unauthorized",
-        'Send a valid API key as "Authorization: Bearer YOUR_API_KEY".',
+        "The API key is missing or not valid. Send a valid one as "
+        '"Authorization: Bearer YOUR_API_KEY".',
         headers={"WWW-Authenticate": "Bearer"},
     )
 
 
 def insufficient_scope(scope: str) -> ApiError:
-    """Refuse a key that may not do this, naming the scope that may (RFC 6750, section 3.1)."""
+    """Refuse a key without the needed scope and name that scope (RFC 6750, section 3.1)."""
     return ApiError(
         403,
         "insufficient_scope",
-        f"Use a key with the scope {scope}.",
+        f"This key lacks the scope {scope}. Use a key that has it.",
         headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
     )
 
 
 def not_found() -> ApiError:
-    """Refuse a path that the API does not have."""
-    return ApiError(404, "not_found", "Check the path: the API has no such route.")
+    """Refuse a path that no route has."""
+    return ApiError(404, "not_found", "The API has no such route. Check the path.")
 
 
 def webhook_not_found() -> ApiError:
-    """Refuse an id that is not one of the account's, whoever else may have it."""
-    return ApiError(404, "webhook_not_found", "Check the id: the account has no such webhook.")
+    """Refuse an id that is unknown or belongs to another account's webhook."""
+    return ApiError(404, "webhook_not_found", "The account has no such webhook. Check the id.")
 
 
 def api_key_not_found() -> ApiError:
-    """Refuse an id that is not one of the account's keys, whoever else may have it."""
-    return ApiError(404, "api_key_not_found", "Check the id: the account has no such API key.")
+    """Refuse an id that is unknown or belongs to another account's key."""
+    return ApiError(404, "api_key_not_found", "The account has no such API key. Check the id.")
 
 
 def delivery_not_found() -> ApiError:
-    """Refuse an id that is not one of the webhook's deliveries, or no longer."""
+    """Refuse an id that is not, or no longer, in the webhook's delivery log."""
     return ApiError(
-        404, "delivery_not_found", "Check the id: the webhook's log has no such delivery."
+        404, "delivery_not_found", "The webhook's log has no such delivery. Check the id."
     )
 
 
 def replay_not_found() -> ApiError:
-    """Refuse an id that is not one of the webhook's replays, or no longer."""
-    return ApiError(404, "replay_not_found", "Check the id: the webhook has no such replay.")
+    """Refuse an id that is not, or no longer, a replay of the webhook."""
+    return ApiError(404, "replay_not_found", "The webhook has no such replay. Check the id.")
 
 
 def check_not_found() -> ApiError:
-    """Refuse an id that is not one of the webhook's checks, or no longer."""
-    return ApiError(404, "check_not_found", "Check the id: the webhook has no such check.")
+    """Refuse an id that is not, or no longer, a check of the webhook."""
+    return ApiError(404, "check_not_found", "The webhook has no such check. Check the id.")
 
 
 def erasure_not_found() -> ApiError:
-    """Refuse an id that is not one of the account's erasures, or no longer."""
-    return ApiError(404, "erasure_not_found", "Check the id: the account has no such erasure.")
+    """Refuse an id that is not, or no longer, an erasure of the account."""
+    return ApiError(404, "erasure_not_found", "The account has no such erasure. Check the id.")
 
 
 def file_not_found() -> ApiError:
-    """Refuse a name that is not one of the dashboard's files."""
-    return ApiError(404, "file_not_found", "Check the name: the dashboard has no such file.")
+    """Refuse a name that is not on the dashboard's closed list of files."""
+    return ApiError(404, "file_not_found", "The dashboard has no such file. Check the name.")
 
 
 def method_not_allowed(allowed: Iterable[str]) -> ApiError:
-    """Refuse a method that the path does not have, naming those that it has."""
+    """Refuse a method that the path does not have; Allow names its methods."""
     allow = ", ".join(sorted(allowed))
-    return ApiError(
-        405, "method_not_allowed", f"Use {allow} on this path.", headers={"Allow": allow}
-    )
+    message = f"This path does not have this method. Use {allow}."
+    return ApiError(405, "method_not_allowed", message, headers={"Allow": allow})
 
 
 def body_too_large(max_body_bytes: int) -> ApiError:
-    """Refuse a body that is too long."""
-    return ApiError(413, "body_too_large", f"Send a body of at most {max_body_bytes:,} bytes.")
+    """Refuse a body of more than `max_body_bytes`."""
+    return ApiError(
+        413, "body_too_large", f"The body is too large. Send at most {max_body_bytes:,} bytes."
+    )
 
 
 def unsupported_media_type() -> ApiError:
-    """Refuse a body that says of itself that it is not JSON, or not in UTF-8."""
+    """Refuse a body whose Content-Type is not JSON in UTF-8."""
     return ApiError(
-        415, "unsupported_media_type", 'Send JSON in UTF-8 with "Content-Type: application/json".'
+        415,
+        "unsupported_media_type",
+        'The body is not JSON in UTF-8. Send JSON with "Content-Type: application/json".',
     )
 
 
 def validation_failed(details: Iterable[ProblemOut]) -> ApiError:
-    """Refuse input that is well-formed but breaks rules."""
+    """Refuse well-formed input that breaks a rule; `details` names the fields."""
     return ApiError(
         422,
         "validation_failed",
-        "Correct the fields named in details and send the request again.",
+        "Some fields are not valid. Correct those in details and send the request again.",
         details=details,
     )
 
 
 def problem(field: str, message: str) -> ProblemOut:
-    """Return what is wrong with a field; its name, which callers choose, is kept short."""
+    """Return a fault of one field. Callers choose field names, so a long name is cut."""
     clean = field[:_MAX_FIELD_LENGTH].encode(errors="replace").decode()
     return ProblemOut(field=clean, message=message)
 
 
 def event_problem(error: InvalidEventError, index: int | None = None) -> ProblemOut:
-    """Return what is wrong with an event, at its place in a list where it came in one."""
+    """Return an event's fault; `index` is the event's place in a list of events."""
     if index is None:
         field = error.field
     else:
@@ -174,7 +178,7 @@ def event_problem(error: InvalidEventError, index: int | None = None) -> Problem
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """Return the error that an exception is reported as. An unforeseen one gives nothing away."""
+    """Return the API's form of an exception; an unforeseen one becomes a 500 without details."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestValidationError):
@@ -253,9 +257,9 @@ def _overlap_running(error: OverlapRunningError) -> ApiError:
         409,
         "overlap_running",
         f"The overlap of the last rotation is running{end}, and a receiver may still have the old "
-        "secret. Move it to the new one, which ends the overlap, or wait. Give force true to "
-        "rotate all the same: the old secret then signs nothing, and a receiver that has it "
-        "refuses deliveries.",
+        "secret. Give the receiver the new one, which ends the overlap, or wait. Set force to true "
+        "to rotate anyway: the old secret then signs nothing, and a receiver that has it refuses "
+        "deliveries.",
     )
 
 
@@ -359,7 +363,7 @@ def _schema_problem(error: Mapping[str, Any]) -> ProblemOut:
 
 
 def _field_path(location: Sequence[str | int]) -> str:
-    # The first part tells where the field is (body, query, path), which its name makes clear.
+    # The first part is the field's place (body, query or path), which the field's name makes clear.
     path = ""
     for part in location[1:]:
         if isinstance(part, int):

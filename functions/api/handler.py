@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def lambda_handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Answer one HTTP API event, payload version 2.0."""
+    """Respond to one HTTP API event, payload version 2.0."""
     return make_api()(event, context)
 
 

@@ -1,14 +1,14 @@
-"""`Idempotency-Key`: a call that makes something answers the same again, for 24 hours.
+"""`Idempotency-Key`: a repeated creating call gets the first call's response, for 24 hours.
 
-Only what succeeded is kept: an error says what to correct, and the corrected call may come with the
-same key, unless an earlier try of it may have been done. What is kept is bound to the API key that
-made the call, so that nobody else is shown the secrets in it, another key of the same account
-included. It is kept sealed under that API key's text, which we do not have: a reader of the table
-finds no key and no secret.
+Only successful responses are stored. An error asks for a correction, and the corrected call may use
+the same key, unless an earlier try may have taken effect. A stored response belongs to the API key
+that made the call: other keys, even of the same account, cannot read the secrets in it. It is
+sealed under the text of that API key, which we do not store, so a reader of the table finds no key
+and no secret.
 
-A call that ended without an answer may have made something. Its ids, secrets and times follow from
-a seed, which is written before anything else: the repeated call makes the same things, and finds
-those that are there.
+A call that ended without a response may have created something. All its ids, secrets and times
+follow from a seed, which is stored before anything else. The repeated call therefore creates the
+same things, and finds those already there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
 METHODS = frozenset({"POST", "PUT"})
-"""The methods of the calls that make something."""
+"""The methods of creating calls."""
 
 _ANSWER = "kept answer"
 _SEED = "seed of a call"
@@ -50,16 +50,18 @@ _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 
 class IdempotencyMiddleware(BaseMiddlewareHandler[APIGatewayHttpResolver]):
-    """Answers a creating call once for each `Idempotency-Key`: the last of the middlewares."""
+    """Runs a creating call once for each `Idempotency-Key`; the last of the middlewares.
+
+    `serialize` writes a response's body as the API sends it.
+    """
 
     def __init__(self, serialize: Callable[[Any], str]) -> None:
-        """Keep answers as `serialize` writes them."""
         self._serialize = serialize
 
     def handler(
         self, app: APIGatewayHttpResolver, next_middleware: NextMiddleware
     ) -> Response[Any]:
-        """Answer as the first time, or for the first time."""
+        """Return an earlier call's stored response, or make the call and store its response."""
         call = current_call(app)
         event = app.current_event
         key = event.headers.get(HEADER)
@@ -74,7 +76,7 @@ class IdempotencyMiddleware(BaseMiddlewareHandler[APIGatewayHttpResolver]):
         api_key = bearer_token(event.headers["authorization"])
         sealer = call.services.sealer
         fingerprint = _fingerprint(event)
-        # What is sealed for one record opens in no other.
+        # A value sealed for one record cannot be unsealed for another.
         record = (call.key.account_id, call.key.id, method, event.path, key)
         text = seeds.new_text(time.time_ns(), secrets.token_bytes(seeds.KEY_BYTES))
         new_seed = sealer.seal(api_key, _SEED, record, text)
@@ -95,7 +97,8 @@ class IdempotencyMiddleware(BaseMiddlewareHandler[APIGatewayHttpResolver]):
             undecided=lambda error: errors.as_api_error(error).status >= 500,
             remaining_ms=call.remaining_ms,
         )
-        # In the day after an update there may be plain ones: JSON, as no sealed one is.
+        # For a day after the update to sealing, stored responses may still be plain JSON. A sealed
+        # one never begins with a brace.
         plain = kept.body.startswith("{")
         body = kept.body if plain else sealer.unseal(api_key, _ANSWER, record, kept.body)
         return Response(
@@ -108,6 +111,6 @@ class IdempotencyMiddleware(BaseMiddlewareHandler[APIGatewayHttpResolver]):
 
 def _fingerprint(event: APIGatewayProxyEventV2) -> str:
     body = event.body or ""
-    # A body that is not text has been refused by now wherever a body means anything.
+    # Bodies that are not text were refused earlier, on every route that reads a body.
     raw = base64.b64decode(body) if event.is_base64_encoded else body.encode(errors="replace")
     return hashlib.sha256(raw).hexdigest()

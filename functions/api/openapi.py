@@ -1,8 +1,8 @@
-"""The OpenAPI 3.1 document, made from the routes: their signatures, and the errors themselves.
+"""The OpenAPI 3.1 document, generated from the routes' signatures and from the errors themselves.
 
-Powertools writes parameters, bodies and successes. What every response has in common is added here:
-the errors as the API words them, the headers, the key and its scope. It costs a tenth of a second,
-so it is made when it is first asked for.
+Powertools writes parameters, bodies and successes. This module adds the parts that all responses
+share: the errors in the API's own words, the headers, the key and its scope. Generating takes a
+tenth of a second and therefore waits for the first request for the document.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ if TYPE_CHECKING:
 TITLE = "SendComms Webhooks"
 VERSION = "1.0.0"
 DESCRIPTION = """\
-Webhooks for email events. Every response but this document and its page is JSON in one envelope: \
-`{"success": true, "data": ...}` or `{"success": false, "error": {"code", "message"}}`. Programs \
-read `code`, people `message`; a 422 lists what is wrong in `details`. A path that is not listed \
-returns 404 `not_found`, a method that is not listed 405 `method_not_allowed` with `Allow`.
+Webhooks for email events. Apart from this document and its page, every response is JSON in one \
+envelope: `{"success": true, "data": ...}` or \
+`{"success": false, "error": {"code", "message"}}`. Programs read `code`, people `message`; a 422 \
+lists the faults in `details`. A path that is not listed returns 404 `not_found`, a method that is \
+not listed 405 `method_not_allowed` with `Allow`.
 
 An account that calls too often, or exceeds another rate limit, gets 429 with `Retry-After`. \
 The gateway in front of the API refuses calls above the whole stack's rate itself, with 429 and \
@@ -63,34 +64,34 @@ _COMPONENT = "#/components/{}/{}"
 
 _TAGS = {
     "Webhooks": "Where events are sent.",
-    "Deliveries": "What was sent, and how it went.",
-    "Checks": "Whether a receiver takes what is genuine, and nothing else.",
-    "Replays": "Sending a webhook's deliveries again, many at once.",
-    "Recipients": "The people whom events are about.",
-    "Events": "What happened to emails.",
-    "API keys": "Who may call, and for what.",
-    "Documentation": "This document, and pages to look at; no key needed.",
+    "Deliveries": "Events on their way to a webhook, with every attempt.",
+    "Checks": "Tests whether a receiver accepts genuine requests and refuses forged ones.",
+    "Replays": "Send many of a webhook's deliveries again.",
+    "Recipients": "The people to whom the emails were sent.",
+    "Events": "Reports about emails: publish them, list their types.",
+    "API keys": "Credentials of the API and their scopes.",
+    "Documentation": "This document and pages for a browser; no key needed.",
 }
 _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "X-Request-Id": ("What to name when you ask about the call.", {"type": "string"}),
+    "X-Request-Id": ("The id of the call, for questions to support.", {"type": "string"}),
     "Cache-Control": (
-        "Responses are for their caller alone, and not stored; pages and documents may be.",
+        "Responses must not be cached; pages and documents may be, after a check of their ETag.",
         {"enum": ["no-store", "no-cache"]},
     ),
-    "X-Content-Type-Options": ("The type is what Content-Type says.", {"const": "nosniff"}),
+    "X-Content-Type-Options": ("Content-Type is authoritative.", {"const": "nosniff"}),
     REPLAYED_HEADER: (
-        "Present where the response is that of an earlier call with the same Idempotency-Key.",
+        "Present if the response is a stored one, of an earlier call with this Idempotency-Key.",
         {"const": "true"},
     ),
     "WWW-Authenticate": ("How to authenticate (RFC 6750).", {"type": "string"}),
-    "Allow": ("The methods that the path has.", {"type": "string"}),
+    "Allow": ("The path's methods.", {"type": "string"}),
     "Retry-After": (
-        "After how many seconds to try again.",
+        "Seconds to wait before the next try.",
         {"type": "string", "pattern": r"^\d+$"},
     ),
-    "Content-Security-Policy": ("What the page may load: nothing of others.", {"type": "string"}),
+    "Content-Security-Policy": ("The page loads its own files only.", {"type": "string"}),
     "ETag": ("The version of the file, for If-None-Match.", {"type": "string"}),
-    "Referrer-Policy": ("Other sites are not told the page's address.", {"const": "no-referrer"}),
+    "Referrer-Policy": ("The page's address is not sent to other sites.", {"const": "no-referrer"}),
 }
 _EVERYWHERE = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
 _IDEMPOTENCY_KEY = {
@@ -107,7 +108,7 @@ _IDEMPOTENCY_KEY = {
 
 
 def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
-    """Return the document of an API's routes, in the order in which they were added."""
+    """Return the OpenAPI document of an API's routes, in the order in which they were added."""
     raw = app.get_openapi_json_schema(title=TITLE, version=VERSION, openapi_version="3.1.0")
     made: dict[str, Any] = json.loads(raw)
     components = made["components"]
@@ -150,7 +151,7 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
                 _SCHEME: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key. Its scopes say what it may do: "
+                    "description": "An API key. Its scopes are "
                     "read (every GET), write (every change), publish (events).",
                 }
             },
@@ -159,7 +160,7 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
 
 
 def text(made: Mapping[str, Any]) -> str:
-    """Return a document as it is committed and served."""
+    """Return the document's text, as it is committed and served."""
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -183,7 +184,7 @@ def _complete(route: Route, operation: dict[str, Any], responses: dict[str, Any]
         success["description"] = HTTPStatus(int(status)).phrase
         success["headers"] = headers
     if unchanged:
-        # Without the content that Powertools gives it: it has none.
+        # Powertools describes a body here, but a 304 has none.
         operation["responses"]["304"] = {
             "description": unchanged["description"],
             "headers": headers,
@@ -227,7 +228,7 @@ def _errors(route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
         yield as_api_error(TooManyCallsError())
         yield as_api_error(UnavailableError())
     if "requestBody" in operation:
-        yield errors.malformed_json("Send a body that is valid JSON.")
+        yield errors.malformed_json("The body is not valid JSON. Correct it.")
         yield errors.body_too_large(MAX_BODY_BYTES)
         yield errors.unsupported_media_type()
     if route.method in METHODS:
@@ -238,7 +239,7 @@ def _errors(route: Route, operation: Mapping[str, Any]) -> Iterator[ApiError]:
         if parameter["in"] == "path":
             if parameter["name"] in absent:
                 yield absent[parameter["name"]]
-            # An id with characters that no path part may have is no route at all.
+            # An id with characters that no path segment may have matches no route.
             yield errors.not_found()
     yield from map(as_api_error, refusals(route))
 
@@ -272,7 +273,7 @@ def _header_refs(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _describe_response(schema: dict[str, Any]) -> None:
-    """Say of a response's shape what pydantic cannot know: None is left out, constants stay."""
+    """Correct a response's schema where pydantic errs: None is left out, constants are required."""
     fields = schema.get("properties", {})
     for field in fields.values():
         _without_null(field)

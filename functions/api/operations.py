@@ -1,7 +1,7 @@
-"""What a route says of itself besides its signature: its scope, its errors, a sample of its body.
+"""Facts that a route declares beyond its signature: its scope, its errors, a sample body.
 
-The OpenAPI document and the middlewares read it here, so that a route is described where it is
-written, and nowhere else.
+The OpenAPI document and the middlewares read them here, so a route is described only where it is
+written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     RouteFunction = TypeVar("RouteFunction", bound=Callable[..., Any])
 
 SCOPE_EXTENSION = "x-required-scope"
-"""Where a route says of itself which scope it needs, if not the usual one of its method."""
+"""The OpenAPI extension in which a route names its scope, if its method's default does not fit."""
 
 _REFUSALS = "refusals"
 _RETURN = "return"
@@ -31,22 +31,22 @@ _RETURN = "return"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Beside a parameter's description: the error for an id that leads to nothing."""
+    """Annotation of a path parameter: the error for an unknown id."""
 
     error: Callable[[], ApiError]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Beside a body's description: a value to try."""
+    """Annotation of a body: a sample of it."""
 
     value: Mapping[str, object]
 
 
 def refuses(*errors: Exception) -> Callable[[RouteFunction], RouteFunction]:
-    """Name the errors of one route that neither its signature nor a rule for all routes gives.
+    """Declare errors of one route that follow neither from its signature nor from a general rule.
 
-    One with the code of such a rule's error takes its place.
+    If a general rule's error has the same code, the declared error replaces it.
     """
 
     def name_errors(route: RouteFunction) -> RouteFunction:
@@ -57,25 +57,25 @@ def refuses(*errors: Exception) -> Callable[[RouteFunction], RouteFunction]:
 
 
 def refusals(route: Route) -> Sequence[Exception]:
-    """Return the errors that `refuses` named for a route."""
+    """Return the errors that a route declares with `refuses`."""
     named: Sequence[Exception] = vars(route.func).get(_REFUSALS, ())
     return named
 
 
 def missing(route: Route) -> dict[str, ApiError]:
-    """Return the errors for ids that lead to nothing, by the name of the parameter."""
+    """Return the errors for unknown ids, by the name of the parameter."""
     return {name: each.error() for name, each in _beside(route) if isinstance(each, Missing)}
 
 
 def sample(route: Route) -> Mapping[str, object] | None:
-    """Return the sample of a route's body; None where it has none."""
+    """Return the sample of a route's body; None if it declares none."""
     return next((each.value for _, each in _beside(route) if isinstance(each, Sample)), None)
 
 
 def required_scope(route: Route) -> Scope | None:
-    """Return what a key needs for a route: what it names, else what its method says.
+    """Return the scope that a route needs: its declared one, or the default of its method.
 
-    None: the route needs no key.
+    None means that the route needs no key.
     """
     extensions = route.openapi_extensions or {}
     if SCOPE_EXTENSION in extensions:
@@ -90,12 +90,12 @@ def routes(app: APIGatewayHttpResolver) -> Sequence[Route]:
 
 
 def route_key(method: str, route: Route) -> str:
-    """Return what a route is called in logs, as `GET /api/v1/webhooks/{webhook_id}`."""
+    """Return the route's name in logs, for example `GET /api/v1/webhooks/{webhook_id}`."""
     return f"{method} {route.openapi_path}"
 
 
 def _beside(route: Route) -> Iterator[tuple[str, object]]:
-    """Yield the name of each parameter with what its annotation holds besides the type."""
+    """Yield the name of each parameter with each annotation that it has beyond its type."""
     for name, hint in typing.get_type_hints(route.func, include_extras=True).items():
         for each in getattr(hint, "__metadata__", ()) if name != _RETURN else ():
             yield name, each

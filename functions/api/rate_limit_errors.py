@@ -1,4 +1,4 @@
-"""The code and the sentence of each rate limit that a call may reach."""
+"""The error code and the message of each rate limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ RATE_LIMITS: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
     ),
     TooManyEventsError: (
         "too_many_events",
-        "This account has reached its limit of events per minute. Wait, then send the same again.",
+        "This account has reached its limit of events per minute. Wait, then send the same events "
+        "again.",
     ),
     TooManyTestsError: (
         "too_many_tests",
@@ -37,7 +38,7 @@ RATE_LIMITS: Mapping[type[RateLimitExceededError], tuple[str, str]] = {
     ),
     TooManyEnablesError: (
         "too_many_enables",
-        "This webhook has reached its limit of enabling per hour. Mend its receiver, then wait.",
+        "This webhook has reached its limit of enabling per hour. Repair its receiver, then wait.",
     ),
     TooManyErasuresError: (
         "too_many_erasures",

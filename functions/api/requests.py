@@ -1,9 +1,9 @@
-"""What happens to every request before its route: found, authenticated, read, validated.
+"""The middlewares before every route: find it, authenticate, authorize, validate the request.
 
-Powertools validates before it runs any middleware when its own setting is on, and would tell
-strangers what is wrong with their input before asking for a key. So the setting stays off and its
-validation is the last of these middlewares; the OpenAPI document comes from the same signatures
-either way.
+With Powertools' own setting for validation on, Powertools validates before any middleware runs, and
+its errors would describe the input to callers without a key. The setting therefore stays off, and
+Powertools' validation is the last of these middlewares. The OpenAPI document comes from the same
+signatures either way.
 """
 
 from __future__ import annotations
@@ -45,83 +45,84 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_EVENTS_BODY_BYTES = 1024 * 1024
-"""The largest body of a publication: as much as one SQS batch, and with room to spare what Lambda
-takes of API Gateway (6 MB, escapes and headers included), so that 413 is always ours."""
+"""The largest body of a publication: the size of one SQS batch. Lambda takes up to 6 MB from API
+Gateway (escapes and headers included), so a 413 always comes from the API itself.
+"""
 
 MAX_DEPTH = 32
 
 _PARAMETER = re.compile(r';([^=;]*)(?:=([ \t]*"(?:[^"\\]|\\.)*"[^;]*|[^;]*))?')
-"""A parameter of a media type (RFC 9110, section 5.6.6): a quoted value may have a semicolon."""
+"""A parameter of a media type (RFC 9110, section 5.6.6); a quoted value may hold a semicolon."""
 
 _UTF_8 = frozenset({"utf-8", "utf8"})
-"""The name of IANA's registry and the one that clients write too (WHATWG's Encoding Standard)."""
+"""IANA's registered name, and the spelling of many clients (WHATWG's Encoding Standard)."""
 
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class Services(Protocol):
-    """All that the API works with; `wiring.Services` is one, which builds each when first asked."""
+    """All services that the API uses; `wiring.Services` builds each at its first use."""
 
     @property
     def docs_page(self) -> bool:
-        """Whether the API has its page of documentation."""
+        """Whether the API serves its documentation page."""
 
     @property
     def own_api(self) -> OwnApi:
-        """What knows the API's own names."""
+        """The registry of the API's own host names."""
 
     @property
     def webhook_service(self) -> WebhookService:
-        """The webhooks, as their owners manage them."""
+        """Webhooks, as their owners manage them."""
 
     @property
     def delivery_log_service(self) -> DeliveryLogService:
-        """The webhooks' deliveries, as their owners look through them."""
+        """Deliveries, as their owners see them."""
 
     @property
     def replays(self) -> ReplayService:
-        """The webhooks' replays."""
+        """Replays of webhooks."""
 
     @property
     def checks(self) -> CheckService:
-        """The checks of the webhooks' receivers."""
+        """Checks of receivers."""
 
     @property
     def erasures(self) -> ErasureService:
-        """The account's erasures."""
+        """Erasures of recipients."""
 
     @property
     def rate_limits(self) -> RateLimits:
-        """How much an account may ask for."""
+        """Rate limits of accounts."""
 
     @property
     def api_key_service(self) -> ApiKeyService:
-        """The API keys."""
+        """API keys."""
 
     @property
     def publisher(self) -> Publisher:
-        """What puts events on the queue."""
+        """The service that queues published events."""
 
     @property
     def idempotency_store(self) -> IdempotencyStore:
-        """The answers to calls with an idempotency key."""
+        """Stored responses to calls with an idempotency key."""
 
     @property
     def sealer(self) -> Sealer:
-        """What seals those answers."""
+        """The cipher of stored responses."""
 
     @property
     def telemetry(self) -> Telemetry:
-        """Where the function's log goes."""
+        """The function's log and metrics."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through: what its middlewares found out, for routes and the log.
+    """One request and the facts that its middlewares found, for routes and for the log.
 
-    `route` has the route's own path, as `GET /api/v1/webhooks/{webhook_id}`, never the request's,
-    in which there are ids and addresses. A route sets `final` to false where the same request, sent
-    again, may have more done, and puts ids in `noted` that the log's line should have besides.
+    `route` is the route's own path, for example `GET /api/v1/webhooks/{webhook_id}`. The request's
+    path has ids and addresses in it and is never logged. A route sets `final` to false if the same
+    request, sent again, may do more, and adds further ids for the log line to `noted`.
     """
 
     services: Services
@@ -136,15 +137,15 @@ class Call:
 
 
 def current_call(app: EventHandlerInstance) -> Call:
-    """Return the request that is being answered."""
+    """Return the state of the request that is being served."""
     return cast("Call", app.context["call"])
 
 
 def refuse_unknown_routes(
     app: APIGatewayHttpResolver, next_middleware: NextMiddleware
 ) -> Response[Any]:
-    """Answer 404 where no route has the path, 405 where one has it for other methods."""
-    # Powertools has no 405, and takes a path with a line's end behind it for the one without.
+    """Respond 404 to an unknown path, 405 to a path that lacks the method."""
+    # Powertools has no 405, and accepts a path that ends in a line break.
     path, method = app.current_event.path, app.current_event.http_method.upper()
     here = [route for route in routes(app) if route.rule.fullmatch(path)]
     allowed = {route.method for route in here}
@@ -157,7 +158,7 @@ def refuse_unknown_routes(
 
 
 def authenticate(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> Response[Any]:
-    """Find out whose request it is; from here on the account is that of the key."""
+    """Find the request's API key; from here on the account is the key's."""
     if required_scope(app.context["_route"]) is None:
         return next_middleware(app)
     call = current_call(app)
@@ -169,7 +170,7 @@ def authenticate(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -
 
 
 def count_calls(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> Response[Any]:
-    """Refuse a call of an account that has made as many in this minute as it may."""
+    """Refuse a call above the account's limit of calls per minute."""
     call = current_call(app)
     if call.key is not None:
         call.services.rate_limits.call(call.key.account_id)
@@ -177,7 +178,7 @@ def count_calls(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) ->
 
 
 def authorize(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> Response[Any]:
-    """Refuse a key without the route's scope, whatever the request is about."""
+    """Refuse a key without the route's scope, before the request's content is looked at."""
     key = current_call(app).key
     scope = required_scope(app.context["_route"])
     if key is not None and scope is not None and scope not in key.scopes:
@@ -188,28 +189,26 @@ def authorize(app: APIGatewayHttpResolver, next_middleware: NextMiddleware) -> R
 def refuse_unknown_parameters(
     app: APIGatewayHttpResolver, next_middleware: NextMiddleware
 ) -> Response[Any]:
-    """Refuse query parameters that the route does not have, by name."""
+    """Refuse query parameters that the route does not declare, by name."""
     route: Route = app.context["_route"]
     known = {parameter.alias for parameter in route.dependant.query_params}
     unknown = [name for name in app.current_event.query_string_parameters if name not in known]
     if unknown:
         raise errors.validation_failed(
-            errors.problem(name, "Remove this query parameter: it is not known here.")
-            for name in unknown
+            errors.problem(name, "This query parameter is unknown. Remove it.") for name in unknown
         )
     return next_middleware(app)
 
 
 class RequestValidation(OpenAPIRequestValidationMiddleware):
-    """Powertools' validation against the route's signature, of a body that is read strictly."""
+    """Powertools' validation against the route's signature, with stricter reading of the body."""
 
     def __init__(self) -> None:
-        """Take nothing: everything is in the route and the request."""
         super().__init__()  # type: ignore[no-untyped-call]
 
     def _get_body(self, app: EventHandlerInstance) -> dict[str, Any]:
-        # Powertools reads form data too, keeps the last of a field that comes twice, and takes
-        # the first element of a list for the object.
+        # Powertools also accepts form data, keeps the last of duplicate fields, and takes the first
+        # element of a list as the object.
         route: Route = app.context["_route"]
         if not (app.current_event.body or any(f.required for f in route.dependant.body_params)):
             return {}
@@ -217,53 +216,55 @@ class RequestValidation(OpenAPIRequestValidationMiddleware):
 
 
 def read_object(app: EventHandlerInstance) -> dict[str, Any]:
-    """Return the JSON object in the request's body; ApiError 400, 413 or 415 where there is none.
+    """Return the JSON object in the request's body; ApiError 400, 413 or 415 if there is none.
 
     A missing Content-Type counts as JSON.
     """
     value = parse_json(read_text(app.current_event, MAX_BODY_BYTES))
     if not isinstance(value, dict):
-        raise errors.malformed_json("Send a JSON object as the body.")
+        raise errors.malformed_json("The body is not a JSON object. Send one.")
     return value
 
 
 def read_documents(event: BaseProxyEvent) -> dict[str, object] | list[object]:
-    """Return the event or the list of them in the request's body; ApiError 400, 413 or 415.
+    """Return the event or the list of events in the body; ApiError 400, 413 or 415.
 
-    Read as the dispatcher reads a message of the queue, so that an event has the same id and the
-    same bytes whichever way it comes.
+    The body is read like a message of the events queue, so an event has the same id and the same
+    bytes on both ways.
     """
     try:
         value = payload.parse(read_text(event, MAX_EVENTS_BODY_BYTES))
     except payload.TooDeepError:
-        message = f"Nest the body no deeper than {payload.MAX_DEPTH} levels."
+        message = f"The body is nested too deeply. Use at most {payload.MAX_DEPTH} levels."
         raise errors.malformed_json(message) from None
     except ValueError:
-        raise errors.malformed_json("Send a body that is valid JSON.") from None
+        raise errors.malformed_json("The body is not valid JSON. Correct it.") from None
     if not isinstance(value, dict | list):
-        raise errors.malformed_json("Send an event as a JSON object, or a list of them.")
+        raise errors.malformed_json(
+            "The body is not an event. Send a JSON object, or a list of them."
+        )
     return value
 
 
 def read_text(event: BaseProxyEvent, max_body_bytes: int) -> str:
-    """Return the request's body as text; ApiError 400, 413 or 415 where it is not JSON in UTF-8."""
+    """Return the request's body as text; ApiError 400, 413 or 415 unless it is JSON in UTF-8."""
     if not _is_json(event.headers.get("content-type", "")):
         raise errors.unsupported_media_type()
     try:
         text = event.decoded_body or ""
         body_bytes = len(text.encode())
     except ValueError:
-        raise errors.malformed_json("Send the body as JSON in UTF-8.") from None
+        raise errors.malformed_json("The body is not valid UTF-8. Send JSON in UTF-8.") from None
     if body_bytes > max_body_bytes:
         raise errors.body_too_large(max_body_bytes)
     return text
 
 
 def _is_json(content_type: str) -> bool:
-    """Tell whether a Content-Type says JSON in UTF-8; one that is absent or says no charset does.
+    """Return whether a Content-Type means JSON in UTF-8; a missing type or charset counts as both.
 
-    JSON between systems is UTF-8 (RFC 8259, section 8.1), so that of a charset, which means nothing
-    to JSON, any other name says that the body is not. Each one counts where it comes twice.
+    JSON between systems is UTF-8 (RFC 8259, section 8.1). JSON defines no charset parameter, so one
+    that names another encoding means that the body is not JSON in UTF-8. Duplicates all count.
     """
     media_type, semicolon, parameters = content_type.partition(";")
     charsets = [
@@ -277,16 +278,18 @@ def _is_json(content_type: str) -> bool:
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of a JSON text; ApiError 400 for anything that two parsers read differently.
+    """Return the value of a JSON text; ApiError 400 for anything that parsers may read differently.
 
-    That is: NaN and infinities, a field that comes twice, nesting deeper than 32 levels.
+    Refused are NaN and infinities, duplicate fields, and nesting deeper than 32 levels.
     """
     if _depth(text) > MAX_DEPTH:
-        raise errors.malformed_json(f"Nest the body no deeper than {MAX_DEPTH} levels.")
+        raise errors.malformed_json(
+            f"The body is nested too deeply. Use at most {MAX_DEPTH} levels."
+        )
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except ValueError:
-        raise errors.malformed_json("Send a body that is valid JSON.") from None
+        raise errors.malformed_json("The body is not valid JSON. Correct it.") from None
 
 
 def _depth(text: str) -> int:
@@ -305,7 +308,7 @@ def _depth(text: str) -> int:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise errors.malformed_json("Give each field only once.")
+        raise errors.malformed_json("A field is given twice. Give each field once.")
     return fields
 
 

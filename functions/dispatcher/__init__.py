@@ -1,1 +1,1 @@
-"""The function behind the events queue."""
+"""The Lambda function behind the events queue."""

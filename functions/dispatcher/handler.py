@@ -1,4 +1,4 @@
-"""The events queue's function: batches of SQS messages in, the ids that failed out."""
+"""Entry point of the events queue: a batch of SQS messages in, the ids of failed messages out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 def handle(
     event: dict[str, Any], context: LambdaContext, services: wiring.Services
 ) -> dict[str, Any]:
-    """Deliver a batch with the given services; the answer names the messages to receive again."""
+    """Deliver a batch with the given services; return the messages that SQS must deliver again."""
     with services.telemetry.invocation(context):
         messages = [_message(record) for record in event["Records"]]
         failed = services.batches.handle(

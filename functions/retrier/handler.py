@@ -1,6 +1,7 @@
-"""The worker under its former name, for executions that the version before began.
+"""The worker under its former name, for executions that the previous release began.
 
-Their definitions name this function, and the error that they try again for hours is `Unavailable`.
+Their definitions name this function and, for the error that they retry for hours, the class
+`Unavailable`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class Unavailable(Exception):
-    """The former name of UnavailableError: Step Functions goes by the class's name."""
+    """The former name of UnavailableError: Step Functions matches the class's name."""
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Do what the worker does; raises Unavailable where our own side did not answer."""
+    """Run the worker; raises Unavailable if one of our own services did not respond."""
     return handle(event, context, wiring.services("worker"))
 
 
 def handle(
     event: dict[str, Any], context: LambdaContext, services: wiring.Services
 ) -> dict[str, Any]:
-    """Do what the worker does, with these services."""
+    """Run the worker with the given services."""
     try:
         return worker.handle(event, context, services)
     except UnavailableError as error:

@@ -1,1 +1,1 @@
-"""The task of the state machines, and of the sweep's schedule."""
+"""The Lambda function of the state machines and of the sweep's schedule."""

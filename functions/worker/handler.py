@@ -1,4 +1,4 @@
-"""The state machines' task: the state in, the next state out; and the sweep of a schedule."""
+"""Entry point of the state machines and the sweep: the state in, the next state out."""
 
 from __future__ import annotations
 
@@ -38,29 +38,30 @@ _MACHINES = {
     Action.ATTEMPT: Machine.STANDARD,
     Action.SHORT_ATTEMPT: Machine.SHORT,
 }
-"""Which machine asks for a scheduled attempt, by its action."""
+"""The kind of state machine that requests a scheduled attempt, by its action."""
 
 _WRAPPED = {Action.ATTEMPT, Action.SHORT_ATTEMPT, Action.NOTE_DEAD_LETTER}
-"""The actions whose state is beside them."""
+"""Actions that carry their state in a field of its own."""
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Make a later attempt of a delivery, a step of a job, or a sweep."""
+    """Make a scheduled attempt of a delivery, a step of a job, or a sweep."""
     return handle(event, context, wiring.services("worker"))
 
 
 def handle(
     event: dict[str, Any], context: LambdaContext, services: wiring.Services
 ) -> dict[str, Any]:
-    """Do what the state asks for; the answer is the state machine's next state.
+    """Do the action that the state asks for; return the state machine's next state.
 
-    The retry state machines have their own state in `state`, beside their action: a scheduled
-    attempt, or a dead letter to note. Executions of before that have no action, or `resend` for an
-    attempt besides the schedule, after which the execution is done. The job state machine's actions
-    are steps of jobs (see `jobs`), and `sweep` is a schedule's, for what nobody works on any more.
+    The retry state machines keep their own state in `state`, next to the action: a scheduled
+    attempt, or a dead letter to record. Executions of the former release have no action, or
+    `resend` for one manual attempt, which ends the execution. The job state machine's actions are
+    steps of jobs (see `jobs`). The action `sweep` comes from a schedule and restarts abandoned
+    work.
 
-    A state of a version that this function does not know goes to the dead-letter queue as it is,
-    instead of failing again and again.
+    A state of an unknown version goes to the dead-letter queue as it is, because it would fail at
+    every retry.
     """
     action = event.get("action")
     state = event["state"] if action in _WRAPPED else event
@@ -111,7 +112,7 @@ def _attempt(
 
 
 def _resend(key: DeliveryKey, attempt_number: int, services: wiring.Services) -> dict[str, Any]:
-    """Make an attempt besides the schedule, or have the execution wait for the end of a pause."""
+    """Make a manual attempt, or return the wait until the end of the receiver's pause."""
     seconds = services.retrier.resend(key).wait_seconds
     state = {"version": VERSION, **key._asdict(), "attempt": attempt_number}
     if not seconds:
@@ -131,7 +132,7 @@ def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:
 
 
 def _facts(delivery: Delivery) -> dict[str, Any]:
-    """Say what an operator reads first; the payload stays in the table, under its ids."""
+    """Return the facts that an operator needs first; the payload stays in the table."""
     last = delivery.attempts[-1] if delivery.attempts else None
     return {
         "event_id": delivery.event_id,

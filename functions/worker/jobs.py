@@ -1,6 +1,6 @@
-"""The steps of the job state machine: what takes long is done step by step.
+"""The steps of the job state machine: long work, divided into steps.
 
-A job's step says how long to wait for the next one, or that the job has ended. All else about the
+A job's step returns the wait until the next step, or the end of the job. Everything else about the
 machine is the same for every kind of job.
 """
 
@@ -23,17 +23,18 @@ VERSION = 1
 """The version of the state that these steps understand."""
 
 STEPS_AN_EXECUTION = 100
-"""Steps after which an execution hands over to a new one, named after it.
+"""Steps after which an execution hands over to a new one, whose name follows from its own.
 
-A step is 9 events of the execution's history, and 3 more for each of its 63 retries at most, so
-that a hundred stay below the 25,000 that Step Functions allows ("Standard workflows quotas").
+A step takes 9 events of the execution's history, and 3 more for each of at most 63 retries. A
+hundred steps therefore stay below the 25,000 events that Step Functions allows ("Standard workflows
+quotas").
 """
 
 _MILLISECONDS = 1000
 
 
 def handle(state: Mapping[str, Any], context: Any, services: wiring.Services) -> dict[str, Any]:
-    """Make the step that the state asks for; the answer is the state machine's next state."""
+    """Make the step that the state asks for; return the state machine's next state."""
     if state["action"] == Action.ABANDON:
         return _abandon(state["state"], services)
     if state.get("version") != VERSION:
@@ -48,12 +49,12 @@ def handle(state: Mapping[str, Any], context: Any, services: wiring.Services) ->
 
 
 def ids(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a state or an event is about: the last of these ids names its execution."""
+    """Return the ids in a state or an event; the last of them names the execution."""
     return {name: value for name, value in state.items() if name.endswith("_id")}
 
 
 def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, Any]:
-    """Record that the state machine gave a job up, so that its owner does not wait for it."""
+    """Record that the state machine gave up a job, so that its owner does not wait for it."""
     names = {"version": state.get("version"), "action": state.get("action"), **ids(state)}
     error = state.get("error", {}).get("Error")
     services.telemetry.log("error", "job_abandoned", **names, error=error)
@@ -76,7 +77,7 @@ def _next(state: Mapping[str, Any], key: JobKey, following: NextStep | None) -> 
     after |= {**following.state, "seconds": math.ceil(following.seconds)}
     if steps % STEPS_AN_EXECUTION:
         return {**after, "decision": "wait"}
-    # The same name however often it is asked for, so that there is one next execution.
+    # The name is the same for every repetition, so only one next execution starts.
     [*_, job_id] = key._asdict().values()
     name = run_name(job_id, after.get("run", 0))
     return {**after, "decision": "continue", "name": f"{name}-{steps}", "input": after}

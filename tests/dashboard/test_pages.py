@@ -63,7 +63,7 @@ def test_a_key_that_may_only_read_is_told_what_it_lacks(browser: Browser, place:
         guest.sign_in(key)
         guest.page.get_by_role("link", name="https://hook1.example.com/events").click()
         guest.press("Disable")
-        expect(guest.said).to_have_text("Use a key with the scope write.")
+        expect(guest.said).to_have_text("This key lacks the scope write. Use a key that has it.")
 
 
 def test_the_list_shows_how_each_webhook_is(

@@ -166,7 +166,7 @@ def test_a_webhook_is_switched_rotated_and_deleted(
     expect(owner.dialog.get_by_role("alert")).to_contain_text("The overlap of the last rotation")
     force.check()
     owner.press("Rotate")
-    expect(owner.dialog).to_contain_text("signs nothing any more")
+    expect(owner.dialog).to_contain_text("no longer signs requests")
     assert owner.dialog.get_by_label("Secret", exact=True).input_value() != secret
     owner.press("I have saved it")
 

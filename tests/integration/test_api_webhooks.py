@@ -158,7 +158,7 @@ def test_a_required_field_is_asked_for(acme: ApiClient, field: str) -> None:
     answer = acme.call("POST", json=body)
     assert answer.status == 422
     assert answer.error["details"] == [
-        {"field": field, "message": "Give this field: it is required."}
+        {"field": field, "message": "This field is required. Add it."}
     ]
 
 

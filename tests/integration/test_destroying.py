@@ -207,7 +207,7 @@ def test_the_command_closes_stops_and_deletes(
     aws.clients["sqs"].send_message(QueueUrl=url, MessageBody="a dead letter")
     assert deployment.main(["destroy", "--yes", "--sam", "sam"]) == 0
     assert sam == [["sam", "delete", "--config-env", "dev", "--stack-name", STACK, "--no-prompts"]]
-    said = capsys.readouterr().out.partition("What ends:")[2].split("What stays:")[0]
+    said = capsys.readouterr().out.partition("This ends:")[2].split("These resources stay:")[0]
     assert [line.split()[-1] for line in said.strip().splitlines()] == ["3", "2", "7", "1"]
     assert aws.clients["cloudformation"].list_stacks()["StackSummaries"][0]["StackStatus"] == (
         "DELETE_COMPLETE"

@@ -90,7 +90,7 @@ def test_one_event_without_its_first_arrival_keeps_all_of_them_where_they_are(
 def test_events_that_another_reader_holds_are_not_moved(sqs: MovingSqs) -> None:
     sqs.send(carries=False)
     sqs.receive_message(QueueUrl=sqs.dead, VisibilityTimeout=60)
-    with pytest.raises(NotMovedError, match="cannot be seen now"):
+    with pytest.raises(NotMovedError, match="are invisible now"):
         moved(sqs)
 
 
@@ -100,7 +100,7 @@ def test_more_than_can_be_looked_at_together_are_not_moved(
     monkeypatch.setattr(moving, "MOST_TO_LOOK_AT", 1)
     sqs.send(carries=True)
     sqs.send(carries=True)
-    with pytest.raises(NotMovedError, match="leave out --move"):
+    with pytest.raises(NotMovedError, match="Leave out --move"):
         moved(sqs)
 
 

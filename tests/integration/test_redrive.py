@@ -307,7 +307,7 @@ def test_a_queue_that_takes_nothing_stops_the_redrive_and_all_stays(world: World
     dead = world.stack.events_dead_letter_queue_url
     world.send(dead, "one")
     sqs = PartlyTaking(world.sqs, "one")
-    with pytest.raises(UnavailableError, match="takes nothing"):
+    with pytest.raises(UnavailableError, match="accepts no messages"):
         redrive.redrive_events(sqs, world.stack, redrive.Wanted(), world.told.append)
     assert world.left(dead) == ["one"]
 
@@ -343,9 +343,9 @@ def test_a_long_redrive_says_how_far_it_is_and_how_fast() -> None:
     tally = Tally(told.append, lambda: next(times))
     tally.add(["sent again"] * 10)
     tally.add(["sent again"] * 2990)
-    assert told == ["3,000 messages, 300 a second: 3,000 sent again"]
+    assert told == ["3,000 messages, 300 per second: 3,000 sent again"]
     assert tally.end() == {"sent again": 3000}
-    assert told[1].startswith("3,000 messages, 150 a second")
+    assert told[1].startswith("3,000 messages, 150 per second")
 
 
 def test_without_a_stack_the_command_says_what_to_do(

@@ -340,7 +340,8 @@ def test_a_refusal_and_a_closed_port_are_told_apart(
     assert (refused.status, refused.succeeded) == (302, False)
     assert len(receiver.requests) == 1
     silent = Forwarder("http://127.0.0.1:1/", None).forward(one)
-    assert (silent.status, silent.problem) == (None, "nothing listens there, or it hung up")
+    expected = (None, "no program listens there, or it closed the connection")
+    assert (silent.status, silent.problem) == expected
 
 
 def test_listening_survives_an_api_that_is_away_and_ends_with_ctrl_c(

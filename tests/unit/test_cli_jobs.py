@@ -92,7 +92,7 @@ def test_ctrl_c_ends_the_following_and_not_the_replay(
     assert commands.main(["replay", WEBHOOK.id, "--since", SINCE]) == 130
     [replay] = wire.on_fakes.replay_store.jobs.values()
     assert replay.running
-    assert f"It goes on: {replay.id}." in capsys.readouterr().err
+    assert f"The job continues: {replay.id}." in capsys.readouterr().err
 
 
 def test_an_api_that_is_away_for_a_moment_does_not_end_the_following(
@@ -130,9 +130,7 @@ def test_an_erasure_is_followed_to_its_end(
     assert commands.main(["erase", "an+na@example.com"]) == code
     shown, told = capsys.readouterr()
     assert status in shown
-    assert told == (
-        "0 deliveries looked at, 0 erased; every log is gone through again 90 seconds later\n"
-    )
+    assert told == ("0 deliveries examined, 0 erased; a second pass follows after 90 seconds\n")
     assert wire.calls[0] == "DELETE /api/v1/recipients/an%2Bna%40example.com"
 
 

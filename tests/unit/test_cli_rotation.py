@@ -29,4 +29,4 @@ def test_a_rotation_within_an_overlap_is_made_where_it_is_forced(
     assert destination is not None
     assert before is not None
     assert destination.secrets.previous == before.secrets.current
-    assert "signs nothing any more" in shown
+    assert "no longer signs requests" in shown

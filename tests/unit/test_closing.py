@@ -44,7 +44,7 @@ def test_a_deletion_that_has_begun_cannot_be_undone() -> None:
 
 @pytest.mark.parametrize(
     ("interrupts_at", "reason", "status"),
-    [(None, "does not become Enabled", 1), (20.0, "open: interrupted.", 130)],
+    [(None, "did not become Enabled", 1), (20.0, "open: interrupted.", 130)],
 )
 def test_an_undoing_that_stops_says_so(
     interrupts_at: float | None, reason: str, status: int
@@ -54,7 +54,7 @@ def test_an_undoing_that_stops_says_so(
     aws.time.interrupts_at = interrupts_at
     operator = Operator(aws)
     assert operator.undo() == status
-    assert "not wholly open" in operator.text
+    assert "only partly open" in operator.text
     assert reason in operator.text
 
 
@@ -70,7 +70,7 @@ def test_a_mapping_that_does_not_become_disabled_ends_the_run() -> None:
     aws.mapping = "Updating"
     operator = Operator(aws)
     assert operator.destroy() == 1
-    assert "a-mapping does not become Disabled" in operator.text
+    assert "a-mapping did not become Disabled" in operator.text
     assert aws.status == "CREATE_COMPLETE"
     assert aws.running() == 1
 

@@ -73,7 +73,7 @@ def refused(code: str) -> ClientError:
         (refused("SignatureDoesNotMatch"), "refuses the credentials in .*AWS_PROFILE"),
         (EndpointConnectionError(endpoint_url="x"), f"cannot be reached in {REGION}: check"),
         (ConnectTimeoutError(endpoint_url="x"), f"cannot be reached in {REGION}: check"),
-        (refused("InternalFailure"), "does not say whose .*in AWS's words"),
+        (refused("InternalFailure"), "cannot identify .*in AWS's words"),
     ],
 )
 def test_each_refusal_says_what_to_do(

@@ -288,7 +288,7 @@ def test_the_suite_says_once_that_there_is_no_such_stack(
         (["destroy"], "YES=1"),
         (["deploy"], "YES=1"),
         (["deploy", "--stage", "x"], "no stage x"),
-        (["preview", "--parameters", "Tracing"], "Tracing is no Name=value"),
+        (["preview", "--parameters", "Tracing"], "Tracing is not of the form Name=value"),
         (["destroy", "--yes"], f"no stack {DEV}"),
         (["destroy", "--undo"], f"no stack {DEV}"),
     ],

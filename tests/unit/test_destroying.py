@@ -122,7 +122,7 @@ def test_it_says_what_ends_what_stays_and_how_long_it_takes() -> None:
     assert said["messages in the queues"] == "17"
     assert said["DeliveriesTable"] == "the-deliveries"
     assert "IdempotencyTable" not in before
-    assert "about 29 seconds, at 25 a second after the first 500;" in before
+    assert "about 29 seconds, at 25 per second after the first 500;" in before
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,7 @@ def test_counting_ends_where_lists_would_be_throttled(
         operator.destroy()
     assert "more than 50,000" in operator.text
     assert f"at least {least}" in operator.text
-    assert (
-        f"A million, the most that a region has open by default, takes {million}." in operator.text
-    )
+    assert f"A million, the default maximum of a region, takes {million}." in operator.text
     assert aws.list_bucket.throttled == 0
 
 
@@ -177,7 +175,7 @@ def test_an_execution_that_a_late_list_has_again_is_counted_once() -> None:
 @pytest.mark.parametrize("answer", ["no", "sendcomms-webhooks-prod", " "])
 def test_another_answer_changes_nothing(answer: str) -> None:
     aws = with_retries(5)
-    with pytest.raises(NotDestroyedError, match="not its name"):
+    with pytest.raises(NotDestroyedError, match="not the stack's name"):
         Operator(aws, answer).destroy()
     assert aws.changes == []
     assert aws.stopped == []
@@ -201,7 +199,7 @@ def test_with_nobody_to_ask_it_says_the_same_and_goes_on() -> None:
     aws = with_retries(5)
     operator = Operator(aws, None)
     assert operator.destroy() == 0
-    assert "What stays:" in operator.text
+    assert "These resources stay:" in operator.text
 
 
 def test_a_run_that_is_interrupted_says_how_to_go_on_and_the_next_one_does() -> None:
@@ -210,7 +208,7 @@ def test_a_run_that_is_interrupted_says_how_to_go_on_and_the_next_one_does() -> 
     operator = Operator(aws)
     assert operator.destroy() == 130
     assert "interrupted" in operator.text
-    assert "To go on:  make destroy STAGE=dev\n" in operator.text
+    assert "To continue:  make destroy STAGE=dev\n" in operator.text
     assert "make destroy STAGE=dev UNDO=1" in operator.text
     assert 0 < aws.running() < 3000
     stopped_before = set(aws.stopped)
@@ -226,7 +224,7 @@ def test_a_refused_request_says_how_to_go_on() -> None:
     operator = Operator(aws)
     assert operator.destroy() == 1
     assert "AccessDeniedException" in operator.text
-    assert "To go on:" in operator.text
+    assert "To continue:" in operator.text
     assert aws.status == "CREATE_COMPLETE"
 
 
@@ -242,7 +240,7 @@ def test_a_stack_of_which_nothing_is_closed_is_not_said_to_be(
     operator = Operator(aws)
     assert operator.destroy() == 1
     assert aws.changes == []
-    assert "It may take no events and no calls by now" in operator.text
+    assert "It may be closed for events and calls" in operator.text
 
 
 def test_the_sam_clis_exit_status_is_passed_on() -> None:

@@ -84,7 +84,7 @@ def test_a_stacks_name_is_one_that_all_its_resources_can_have() -> None:
     for name in ("1a", "-a", "a_b", "a.b", "", "ä", "a\n"):
         with pytest.raises(DeploymentError, match="letters, digits and hyphens"):
             check_international_name(name)
-    with pytest.raises(DeploymentError, match="has 60 characters, and 59 is the most"):
+    with pytest.raises(DeploymentError, match="has 60 characters; the maximum is 59"):
         check_international_name("x" * (MOST_NAME + 1))
 
 
@@ -186,7 +186,7 @@ def test_quotas_that_are_too_small_are_a_question(
     quotas.append(SMALL)
     asked = answering(monkeypatch, answer)
     assert preflight.main(["deploy"]) == status
-    assert asked == ["\nDeploy all the same? [y/N]: "]
+    assert asked == ["\nDeploy anyway? [y/N]: "]
 
 
 def test_who_ends_the_input_has_not_said_yes(
@@ -225,7 +225,7 @@ def test_a_stack_that_could_not_work_is_refused(
     assert preflight.main([command, "--yes"]) == 1
     captured = capsys.readouterr()
     assert "request-service-quota-increase" in captured.out
-    assert "have them raised first" in captured.err
+    assert "request higher ones first" in captured.err
 
 
 @pytest.mark.usefixtures("quotas")
@@ -234,7 +234,7 @@ def test_a_stack_that_could_not_work_is_refused(
     [
         (["deploy"], "YES=1"),
         (["deploy", "--yes", "--stage", "x"], "no stage x"),
-        (["preview", "--parameters", "Tracing"], "Tracing is no Name=value"),
+        (["preview", "--parameters", "Tracing"], "Tracing is not of the form Name=value"),
         (["preview", "--parameters", "Tracing=perhaps"], "Tracing must be one of"),
         (["preview", "--parameters", "ApiRate=many"], "ApiRate must be a number"),
         (["preview", "--parameters", "DispatcherConcurrency=1"], "must be 2 to 1,000"),
@@ -295,7 +295,7 @@ def test_a_name_that_is_too_long_is_refused_before_aws_is_asked(
     monkeypatch.setattr(preflight, "stage_of", lambda name: Stage(name, "x" * 60, {}))
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert preflight.main(["deploy", "--yes"]) == 1
-    assert "59 is the most" in capsys.readouterr().err
+    assert "the maximum is 59" in capsys.readouterr().err
 
 
 def test_without_permission_to_describe_the_stack_it_says_so(

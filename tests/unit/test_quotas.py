@@ -236,7 +236,7 @@ def test_each_partition_has_a_console_of_its_own(partition: str, region: str, co
 def test_a_quota_that_aws_raises_for_nobody_has_no_request() -> None:
     text = lines("aws", "eu-south-1", Account(applied={"L-CDF5615A": 1250}), ApiBurst="2000")
     assert "request-service-quota-increase" not in text
-    assert text.endswith('  What fits: make deploy STAGE=prod PARAMETERS="ApiBurst=1250"')
+    assert text.endswith('  With this quota: make deploy STAGE=prod PARAMETERS="ApiBurst=1250"')
 
 
 def test_the_fake_speaks_as_aws_does() -> None:

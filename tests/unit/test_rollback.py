@@ -51,7 +51,7 @@ def test_jobs_go_on_where_the_former_release_has_them(tmp_path: Path) -> None:
     assert world.running("RecoveryStateMachine") == [
         {name: value for name, value in STATE.items() if name != "run"}
     ]
-    assert "Jobs under way, to be stopped and started again: 1." in world.told
+    assert "Jobs under way, to be stopped and restarted: 1." in world.told
 
 
 def test_a_rollback_of_a_stack_that_is_back_already_is_one(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_deployment_that_fails_starts_nothing(tmp_path: Path) -> None:
     world.sam_exits(3)
     assert world.rollback.deploy("v1", world.root, {}) == 3
     assert world.running("RecoveryStateMachine") == []
-    assert "sweep starts the jobs again" in world.told[-1]
+    assert "sweep restarts the stopped jobs" in world.told[-1]
 
 
 def test_what_cannot_be_built_is_not_deployed(tmp_path: Path) -> None:
@@ -223,4 +223,4 @@ def test_a_release_is_taken_out_of_the_repository(tmp_path: Path) -> None:
 
 def test_the_command_asks_for_somebody_who_confirms(capsys: pytest.CaptureFixture[str]) -> None:
     assert rollback.main(["--stage", "dev"]) == 1
-    assert "say YES=1" in capsys.readouterr().err
+    assert "set YES=1" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def test_one_index_of_a_table_may_be_made() -> None:
     now = template.read()
     then = edited(now, lambda resources: indexes(resources).append(INDEX))
     assert [change.sentence for change in changes(now, then)] == [
-        "DeliveriesTable's index another is made"
+        "DeliveriesTable's index another is created"
     ]
     assert refused(now, then) == []
 
@@ -103,7 +103,7 @@ def name_of_another(resources: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "word"),
     [
-        (two_indexes, "index more is made"),
+        (two_indexes, "index more is created"),
         (other_projection, "changes: delete it first"),
         (other_key, "its KeySchema changes"),
         (express, "its Type changes"),

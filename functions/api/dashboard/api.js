@@ -1,11 +1,11 @@
-// The API, called as everybody else calls it.
+// A client of the API, which is the public one.
 
 const WEBHOOKS = "/api/v1/webhooks";
 const KEY = "sendcomms-api-key";
 const TRIES = 3;
 const LONGEST_PAUSE_SECONDS = 5;
 
-/** A response that is no success. `details` has what is wrong with which field. */
+/** An unsuccessful response. `details` names the fields and their faults. */
 export class ApiError extends Error {
   constructor(status, { code = "unknown", message, details = [] }, requestId) {
     super(message ?? `The API returned ${status}.`);
@@ -13,7 +13,7 @@ export class ApiError extends Error {
   }
 }
 
-// For as long as the tab is open, and in no other: never in a cookie, nor in local storage.
+// The key is kept while this tab is open: never in a cookie or in local storage.
 export const key = {
   get: () => sessionStorage.getItem(KEY),
   set(text) {
@@ -23,7 +23,7 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** Send a call and return the whole envelope. Reading is tried again where that may help. */
+/** Send a call and return the whole envelope. Reads are retried if that may help. */
 async function call(method, path, { body, idempotencyKey, signal } = {}) {
   const headers = { Authorization: `Bearer ${key.get()}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -49,12 +49,12 @@ async function call(method, path, { body, idempotencyKey, signal } = {}) {
 async function read(response) {
   const envelope = await response.json().catch(() => ({}));
   if (response.ok && envelope.success) return envelope;
-  // What the gateway refuses by itself has a message and no envelope.
+  // A response of the gateway itself has a message and no envelope.
   const error = envelope.error ?? { code: `http_${response.status}`, message: envelope.message };
   throw new ApiError(response.status, error, response.headers.get("X-Request-Id"));
 }
 
-/** Wait; an AbortError as soon as `signal` says so. */
+/** Wait; reject with an AbortError when `signal` is aborted. */
 export function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     const stop = () => {
@@ -70,7 +70,7 @@ export function pause(ms, signal) {
   });
 }
 
-/** Return a sender of a form: sent twice with the same fields, it has its effect only once. */
+/** Return a sender for a form: sending the same fields twice has one effect only. */
 export function once(method, path) {
   let last = null;
   let idempotencyKey;

@@ -1,4 +1,4 @@
-// The way in: the key, and which view is shown for which address.
+// Sign-in with the key, and the view for each address.
 
 import * as api from "./api.js";
 import { field } from "./dialogs.js";
@@ -17,7 +17,7 @@ const ROUTES = [
 
 let leaving = new AbortController();
 
-/** Show the view of the address. What the one before had under way ends. */
+/** Show the view for the address. Pending work of the previous view is aborted. */
 async function show() {
   leaving.abort();
   leaving = new AbortController();
@@ -111,7 +111,7 @@ signOut.addEventListener("click", () => {
   announce("You are signed out.");
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
-  // Followed, the link would take the place of the view's address.
+  // As a normal link it would replace the view's address.
   event.preventDefault();
   main.focus();
 });

@@ -1,4 +1,4 @@
-// A check of a webhook's receiver: started by its owner, followed, and its report.
+// A check of a webhook's receiver: its start, its progress and its report.
 
 import * as api from "./api.js";
 import { announce, el, trouble, whileBusy } from "./dom.js";
@@ -31,7 +31,7 @@ const REQUESTS = {
   tampered_timestamp: "Old, with a new time",
 };
 
-/** Return the section, and `run`, which starts a check for the button that was pressed. */
+/** Return the section, and `run`, which starts a check for the pressed button. */
 export function checkSection(id, signal) {
   const title = el("h2", { id: "check", tabindex: "-1" }, "Check of your receiver");
   const content = el("div");
@@ -55,7 +55,7 @@ export function checkSection(id, signal) {
         return;
       }
       content.replaceChildren(...reportOf(check));
-      // What it found stands in the report: over it, the same words would hide it.
+      // The report shows the result. A long announcement on top of it would hide it.
       announce(check.requests ? `The check is done: ${verdictOf(check)[0].toLowerCase()}.` : "The check could not be made.");
     });
   }

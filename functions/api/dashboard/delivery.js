@@ -1,4 +1,4 @@
-// One delivery: its attempts on a time line, its payload, the headers it went out with, resending.
+// One delivery: its attempts on a time line, its payload, its headers, and a resend.
 
 import * as api from "./api.js";
 import { announce, button, copyButton, el, foreign, whileBusy } from "./dom.js";
@@ -10,7 +10,7 @@ const POLL_MS = 3000;
 const SOON_MS = 700;
 const WAITS = 25;
 
-/** Return a delivery's page; `signal` ends what it has under way. */
+/** Return a delivery's page; `signal` aborts its pending work. */
 export async function deliveryView(webhookId, deliveryId, signal) {
   const read = () => api.delivery(webhookId, deliveryId, signal);
   const [webhook, first] = await Promise.all([api.webhook(webhookId, signal), read()]);
@@ -130,7 +130,7 @@ function payloadSection(delivery) {
     shown.replaceChildren(exact.checked ? delivery.body : pretty.cloneNode(true));
     shown.classList.toggle("wrapped", exact.checked);
   });
-  // What is copied is what was signed, to the byte.
+  // The copied text is the signed one, to the byte.
   return el("section", { class: "panel", "aria-labelledby": "payload" },
     el("div", { class: "panel-head" }, el("h2", { id: "payload" }, "Payload"),
       el("label", { class: "check" }, exact, "The exact bytes"),

@@ -1,11 +1,11 @@
-// Dialogs: forms with their errors beside the fields, a question, and the secret that is shown once.
+// Dialogs: forms with errors next to the fields, a question, and the secret that is shown once.
 
 import { button, copyButton, el, trouble, whileBusy } from "./dom.js";
 
 let named = 0;
 const newId = () => `id-${++named}`;
 
-/** Open a dialog; it leaves the page as it closes, and the focus goes back to where it was. */
+/** Open a dialog; on closing it leaves the page, and the focus returns to its former place. */
 function open(title, content, { sticky = false, wide = false } = {}) {
   const id = newId();
   const opener = document.activeElement;
@@ -15,7 +15,7 @@ function open(title, content, { sticky = false, wide = false } = {}) {
     const toast = dialog.querySelector("#announcer");
     if (toast) document.body.append(toast);
     dialog.remove();
-    // What opened it may have been drawn anew since.
+    // The element that opened the dialog may have been replaced since.
     if (!opener?.isConnected) document.querySelector("main h1")?.focus();
   });
   document.body.append(dialog);
@@ -26,7 +26,7 @@ function open(title, content, { sticky = false, wide = false } = {}) {
 /**
  * Return a field: a label, a hint, a place for its error, and the control between them.
  *
- * `name` is what the API calls the field; an error of `name[1]` or `name.x` belongs to it too.
+ * `name` is the field's name in the API; errors of `name[1]` or `name.x` belong to it too.
  */
 export function field(name, label, control, { hint, optional = false } = {}) {
   const id = newId();
@@ -41,7 +41,7 @@ export function field(name, label, control, { hint, optional = false } = {}) {
   );
 }
 
-/** Return a group of controls that are one field of the API. */
+/** Return a group of controls that form one field of the API. */
 export function group(name, label, content, { hint } = {}) {
   const id = newId();
   return el("fieldset", { class: "field", "data-field": name, "aria-describedby": `${id}-hint ${id}-error` },
@@ -58,10 +58,10 @@ export function select(options, chosen) {
 }
 
 /**
- * Ask for something in a form.
+ * Ask for values in a form.
  *
- * `send` makes the call and may throw an ApiError, which is shown beside the fields it names; what
- * it returns goes to `done` once the dialog is closed.
+ * `send` makes the call. If it throws an ApiError, the error is shown next to the fields it names;
+ * otherwise its result goes to `done` once the dialog is closed.
  */
 export function formDialog({ title, intro, fields, action, dangerous = false, wide, send, done }) {
   const refusal = el("div");
@@ -91,13 +91,13 @@ export function formDialog({ title, intro, fields, action, dangerous = false, wi
   return dialog;
 }
 
-/** Take the errors away that a form shows. */
+/** Remove the errors that a form shows. */
 export function clearErrors(form) {
   for (const place of form.querySelectorAll(".error")) place.replaceChildren();
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
 }
 
-/** Put an error's details beside their fields; returns what has no field here, as a box. */
+/** Put an error's details next to their fields; return a box with the remaining ones. */
 export function showErrors(form, error) {
   const elsewhere = [];
   for (const { field: name, message } of error.details ?? []) {
@@ -118,9 +118,9 @@ export function showErrors(form, error) {
   return [trouble(message, list)];
 }
 
-/** Show a secret, this once: the dialog stays until somebody says that it is saved. */
+/** Show a secret, only once: the dialog stays open until the user confirms that it is saved. */
 export function secretDialog(title, secret, more, done) {
-  // Of several lines, so that all of it is seen: a line that is cut off looks like the whole.
+  // In several lines, so that all of it is visible: a clipped line looks complete.
   const shown = el("textarea", { readonly: true, rows: 2, class: "secret", "aria-label": "Secret", autocomplete: "off", spellcheck: "false" }, secret);
   shown.addEventListener("focus", () => shown.select());
   const dialog = open(title, [

@@ -1,5 +1,5 @@
-// Making elements. Text only ever becomes a text node, so that nothing needs to be escaped, and
-// nothing that a receiver or an owner wrote can become markup.
+// Builders of elements. Text always becomes a text node: nothing needs escaping, and no text of a
+// receiver or an owner can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -8,7 +8,7 @@ export function el(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** Return an SVG element, made in the same way. */
+/** Return an SVG element, built in the same way. */
 export function svg(name, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, name), attributes, children);
 }
@@ -23,7 +23,7 @@ function fill(element, { on = {}, ...attributes }, children) {
   return element;
 }
 
-/** Return a button. What goes wrong in its work is said, unless the page was left meanwhile. */
+/** Return a button. A failure of its work is announced, unless the user has left the page. */
 export function button(label, work, attributes = {}) {
   const click = async (event) => {
     try {
@@ -35,12 +35,12 @@ export function button(label, work, attributes = {}) {
   return el("button", { type: "button", ...attributes, on: { click } }, label);
 }
 
-/** Return text that others wrote, kept from turning the writing direction of what is around it. */
+/** Return a foreign text, isolated so that it cannot change the writing direction around it. */
 export function foreign(text, attributes = {}) {
   return el("bdi", attributes, text);
 }
 
-/** Run something slow for a button, which is disabled until it is done. */
+/** Run a button's slow work; the button is disabled until it is done. */
 export async function whileBusy(pressed, work) {
   const focused = document.activeElement === pressed;
   pressed.disabled = true;
@@ -50,12 +50,12 @@ export async function whileBusy(pressed, work) {
   } finally {
     pressed.disabled = false;
     pressed.removeAttribute("aria-busy");
-    // What is disabled loses the focus, and with it whoever works by keyboard.
+    // A disabled button loses the focus, which keyboard users need.
     if (focused && document.activeElement === document.body) pressed.focus();
   }
 }
 
-/** Return a button that copies a text, and says that it has. */
+/** Return a button that copies a text and confirms it. */
 export function copyButton(text, what) {
   const copy = button("Copy", async () => {
     try {
@@ -71,17 +71,17 @@ export function copyButton(text, what) {
 
 let fading;
 
-/** Say something to everybody: it is shown for a while, and read out. */
+/** Announce a text: it is shown for a while, and read out. */
 export function announce(message) {
   const place = document.getElementById("announcer");
-  // A dialog makes all the rest of the page inert, this place too, unless it is in the dialog.
+  // A dialog makes the rest of the page inert, the announcer too, unless it is in the dialog.
   (document.querySelector("dialog[open]") ?? document.body).append(place);
   clearTimeout(fading);
   place.textContent = message;
   fading = setTimeout(() => (place.textContent = ""), 8000);
 }
 
-/** Return a box that tells of trouble, read out at once. */
+/** Return a box with a failure, read out at once. */
 export function trouble(message, ...more) {
   return el("div", { class: "notice bad", role: "alert" }, el("p", {}, message), more);
 }

@@ -1,5 +1,5 @@
-// Words for values: times, numbers, states. All of them in the page's language, times in the
-// reader's time zone.
+// Words for values: times, numbers, states. All are in the page's language, times in the reader's
+// time zone.
 
 import { el } from "./dom.js";
 
@@ -18,31 +18,31 @@ export const clock = (ms) => hourOfDay.format(ms);
 export const fullTime = (time) => absolute.format(new Date(time));
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
-/** Return how far from now a time is, as "in 5 minutes". */
+/** Return the time from now until another time, for example "in 5 minutes". */
 export function distance(time, now = Date.now()) {
   const seconds = (new Date(time).getTime() - now) / 1000;
   const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
   return relative.format(Math.trunc(seconds / size), unit);
 }
 
-/** Return how much later one time is than another, as "5 minutes". */
+/** Return the time between two times, for example "5 minutes". */
 export function span(from, to) {
   const seconds = Math.max(0, (new Date(to) - new Date(from)) / 1000);
   const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["second", 1];
   return plural(Math.round(seconds / size), unit);
 }
 
-/** Return a time as an element: near ones by their distance, each with the exact one to it. */
+/** Return a time as an element: its distance from now, with the exact time as a title. */
 export function when(time) {
   return el("time", { datetime: time, title: fullTime(time) }, distance(time));
 }
 
-/** Return a time as an element that shows it exactly. */
+/** Return a time as an element: the exact time, with its distance from now as a title. */
 export function exactly(time) {
   return el("time", { datetime: time, title: distance(time) }, fullTime(time));
 }
 
-/** Return when something that was asked for is done where the webhook is paused, else the other words. */
+/** Return when a requested send is made if the webhook is paused; otherwise the other text. */
 export function dueAfterPause(made, otherwise) {
   return made.not_before ? `Your server asked for a pause: this is sent after it, ${fullTime(made.not_before)}.` : otherwise;
 }
@@ -52,14 +52,14 @@ export function duration(ms) {
   return ms < 1000 ? `${number(ms)} ms` : `${number(ms / 1000)} s`;
 }
 
-/** Return a share in percent, which is 100 only where nothing is missing. */
+/** Return a share in percent; 100 only if nothing is missing. */
 export function percent(part, whole) {
   if (!whole) return "–";
   const share = (100 * part) / whole;
   return `${number(part < whole ? Math.min(share, 99.9) : 100)} %`;
 }
 
-/** Return the time of a delivery's event, Unix milliseconds: its id begins with it (UUIDv7). */
+/** Return the time of a delivery's event in Unix milliseconds, from its id (UUIDv7). */
 export function eventTime(delivery) {
   return parseInt(delivery.id.replaceAll("-", "").slice(0, 12), 16);
 }
@@ -89,7 +89,7 @@ const REASONS = {
   recipient_erased: "Its payload was erased with its recipient.",
 };
 
-/** Return what a delivery's status means, in a sentence. */
+/** Return the meaning of a delivery's status in a sentence. */
 export function statusMeaning({ status, reason }) {
   return REASONS[reason] ?? STATUSES[status]?.[2] ?? "";
 }
@@ -113,7 +113,7 @@ const DISABLED = {
   failing: "Nothing arrived for five days, so the webhook was disabled.",
 };
 
-/** Return in a sentence what is the matter with a webhook, with how bad it is; null: nothing. */
+/** Return a webhook's problem in a sentence, with its severity; null if there is none. */
 export function ailment(webhook) {
   const words = inWords(webhook);
   if (!words) return null;
@@ -151,7 +151,7 @@ const ATTEMPT_ERRORS = {
   response_too_large: "The response's headers were too large",
 };
 
-/** Return what an attempt came to, in a few words. */
+/** Return an attempt's result in a few words. */
 export function outcome(attempt) {
   const code = attempt.status_code ? `HTTP ${attempt.status_code}` : null;
   if (!attempt.error) return code ?? "Succeeded";

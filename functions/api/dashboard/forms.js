@@ -1,4 +1,4 @@
-// What an owner fills in: a webhook, a rotation, a test event, a replay.
+// The owner's forms: a webhook, a rotation, a test event, a replay.
 
 import * as api from "./api.js";
 import { announce, button, el, foreign } from "./dom.js";
@@ -16,7 +16,7 @@ const OVERLAPS = [
   [7 * 24 * HOUR_SECONDS, "A week"],
 ];
 
-/** Register a webhook; its secret is shown before `done` gets the webhook. */
+/** Register a webhook; show its secret before `done` gets the webhook. */
 export async function register(done) {
   const form = webhookFields(await api.eventTypes(), { url: "", events: [ALL] });
   const secret = el("input", { type: "text", autocomplete: "off", spellcheck: "false" });
@@ -72,7 +72,7 @@ export async function edit(webhook, done) {
   });
 }
 
-/** Wait for the API; what it says of no events is for who writes JSON, so it is said otherwise. */
+/** Wait for the API; reword its advice on a missing list of events, which is for JSON clients. */
 async function inWords(sent, events) {
   try {
     return await sent;
@@ -118,7 +118,7 @@ function webhookFields(types, webhook) {
   return { fields, values };
 }
 
-/** Return a field as its kind is edited: its element, and a function for its value, null: none. */
+/** Return a control for a field's kind: its element, and a function for its value (null: none). */
 function control({ name, kind, label, hint, maxLength }, shown) {
   if (kind === "pairs") {
     const rows = pairRows([`${label}: key`, `${label}: value`], ["team", "billing"], "Add a pair", shown);
@@ -152,7 +152,7 @@ function pairRows(labels, placeholders, more, shown = {}) {
   return { element, values, any: () => given().length > 0 };
 }
 
-/** Rotate a webhook's secret; the new one is shown before `done`. */
+/** Rotate a webhook's secret; show the new one before `done`. */
 export function rotate(webhook, done) {
   const overlap = select(OVERLAPS, 24 * HOUR_SECONDS);
   const secret = el("input", { type: "text", autocomplete: "off", spellcheck: "false" });
@@ -223,7 +223,7 @@ export function replay(webhook, done) {
   });
 }
 
-/** Ask whether a webhook is to be deleted, and delete it. */
+/** Ask for confirmation, and delete a webhook. */
 export function remove(webhook, done) {
   const sure = el("input", { type: "checkbox" });
   const deletion = () => {
@@ -245,7 +245,7 @@ export function remove(webhook, done) {
   });
 }
 
-/** Return the fields to narrow the log down with; `apply` gets the filter for the API. */
+/** Return the fields that filter the log; `apply` gets the filter for the API. */
 export function filterForm(types, filter, apply) {
   const any = [["", "Any"]];
   const status = select([...any, ...DELIVERY_STATUSES.map((name) => [name, statusName(name)])], filter.status ?? "");
@@ -271,7 +271,7 @@ export function filterForm(types, filter, apply) {
   return form;
 }
 
-/** Return an input of a local time; `time` is Unix milliseconds, an RFC 3339 text, or nothing. */
+/** Return an input of a local time; `time` is Unix milliseconds, an RFC 3339 text, or empty. */
 function timeInput(time) {
   const input = el("input", { type: "datetime-local", step: 1 });
   if (time) {

@@ -1,11 +1,11 @@
-// JSON, coloured: every piece a text node in an element, and none of it markup.
+// JSON in colours: every piece is a text node in an element, never markup.
 
 import { el } from "./dom.js";
 
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const LONGEST = 40_000;
 
-/** Return formatted JSON as a fragment; a very long one stays plain, to be drawn at once. */
+/** Return formatted JSON as a fragment; very long JSON stays plain, because that draws at once. */
 export function coloured(text) {
   const whole = el("code");
   if (text.length > LONGEST) {

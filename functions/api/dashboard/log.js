@@ -1,4 +1,4 @@
-// A webhook's delivery log: filters, rows, and more of them on demand.
+// A webhook's delivery log: filters, rows, and further rows on demand.
 
 import * as api from "./api.js";
 import { clearErrors, showErrors } from "./dialogs.js";
@@ -10,7 +10,7 @@ const PAGE = 20;
 const EMPTY_PAGES = 20;
 const COLUMNS = ["Event", "Status", "Happened", "Attempts", "Last response", "Transaction"];
 
-/** Return the section and `load`, which reads it anew. */
+/** Return the section and `load`, which reads it again. */
 export function logSection(id, types, signal) {
   let filter = {};
   let current;
@@ -67,7 +67,7 @@ export function logSection(id, types, signal) {
   return { element, load };
 }
 
-/** Return the next page that has a row: how much a filter passes over in one call is bounded. */
+/** Return the next page with a row: one call skips only a limited number of filtered rows. */
 async function pageWithRows(id, filter, signal) {
   let page = await api.deliveriesPage(id, filter, signal);
   for (let left = EMPTY_PAGES; !page.data.length && page.pagination.next_cursor && left; left--) {
@@ -88,7 +88,7 @@ function row(webhookId, delivery) {
     last ? [outcome(last), el("small", {}, duration(last.duration_ms))] : ["–"],
     [el("code", {}, foreign(delivery.transaction_id ?? "–"))],
   ];
-  // On a phone, where the columns have no headings, the numbers have their words.
+  // On a phone the columns have no headings, so the numbers carry their units as words.
   const unit = delivery.attempt_count === 1 ? "attempt" : "attempts";
   return el("tr", {}, cells.map((cell, at) => el("td", { "data-unit": COLUMNS[at] === "Attempts" && unit }, cell)));
 }

@@ -1,4 +1,4 @@
-// The latest replay of a webhook: how far it has come, and a way to stop it.
+// The latest replay of a webhook: its progress, and a button to cancel it.
 
 import * as api from "./api.js";
 import { announce, button, el, whileBusy } from "./dom.js";
@@ -17,7 +17,7 @@ const ENDINGS = {
   failed: "The replay failed.",
 };
 
-/** Return the section, `load` and `follow`; `ended` is called as a replay that ran comes to its end. */
+/** Return the section, `load` and `follow`; `ended` is called when a running replay ends. */
 export function replaySection(id, signal, ended) {
   const title = el("h2", { id: "replay", tabindex: "-1" }, "Replay");
   const content = el("div");
@@ -84,7 +84,7 @@ export function replaySection(id, signal, ended) {
 const inWords = ({ sent, succeeded, failed }) =>
   `${number(sent)} sent: ${number(succeeded)} arrived, ${number(failed)} failed.`;
 
-/** Return how much of its time a replay has gone through, 0 to 1. */
+/** Return the part of its period that a replay has finished, 0 to 1. */
 function share(replay) {
   const [since, at, until] = [replay.since, replay.replayed_until, replay.until].map(Date.parse);
   return until > since ? Math.min(1, (at - since) / (until - since)) : 1;

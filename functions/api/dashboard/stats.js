@@ -1,4 +1,4 @@
-// A webhook's last day, from its delivery log: how much arrived, how fast, hour by hour.
+// A webhook's last day, from its delivery log: arrivals and speed, hour by hour.
 
 import * as api from "./api.js";
 import { el, svg } from "./dom.js";
@@ -8,16 +8,16 @@ const HOUR_MS = 3_600_000;
 const HOURS = 24;
 const PAGE = 100;
 
-/** The share of responses that the slow ones are slower than. */
+/** The quantile of response times that counts as slow. */
 export const SLOW = 0.95;
 
-/** A large chart's measures: charts below one another have their hours below one another. */
+/** A large chart's measures, the same for all charts, so that their hours align. */
 export const FRAME = { width: 720, height: 150, left: 46, bottom: 22, top: 12 };
 const GLANCE = { width: 240, height: 44, left: 0, bottom: 1, top: 1 };
 export const STEP = (FRAME.width - FRAME.left) / HOURS;
 export const BASE = FRAME.height - FRAME.bottom + 0.5;
 
-// What a bar is made of, from the bottom up.
+// The parts of a bar, from the bottom up.
 const PARTS = [
   { name: "arrived", label: "Arrived", statuses: ["succeeded"] },
   { name: "underway", label: "Under way", statuses: ["pending", "retrying", "waiting"] },
@@ -27,13 +27,13 @@ const PARTS = [
 /**
  * Read at most `pages` pages of the last day, newest first, and count.
  *
- * `complete` is false where the day has more deliveries; the counts are then those since `since`.
+ * `complete` is false if the day has more deliveries; the counts then begin at `since`.
  */
 export async function lastDay(webhookId, pages, signal) {
   const end = Date.now();
   const since = new Date(end - DAY_MS).toISOString();
-  // Events stamped ahead of now stood above the day's before they were filed by their acceptance.
-  // An hour more, since this clock may be behind.
+  // Events with a future time are above the day's until they are filed by their acceptance. One
+  // hour more, because this clock may be slow.
   const until = new Date(end + HOUR_MS).toISOString();
   const deliveries = [];
   let cursor;
@@ -61,7 +61,7 @@ export function count(deliveries, end, complete) {
     const part = PARTS.find(({ statuses }) => statuses.includes(delivery.status));
     if (!part) continue;
     totals[part.name] += 1;
-    // The day began within an hour that has no bar of its own: the first one stands for it.
+    // The day began within an hour without a bar of its own: the first bar includes it.
     const at = Math.floor(eventTime(delivery) / HOUR_MS) - firstHour;
     const hour = hours[Math.min(Math.max(at, 0), HOURS - 1)];
     hour[part.name] += 1;
@@ -82,7 +82,7 @@ export function count(deliveries, end, complete) {
   };
 }
 
-/** Return the value that so great a share of the values does not exceed; null of none. */
+/** Return the quantile of the values at this share; null without values. */
 export function quantile(values, share) {
   if (!values.length) return null;
   const sorted = values.toSorted((one, other) => one - other);
@@ -99,7 +99,7 @@ export function inWords(day) {
   );
 }
 
-/** Return the figures that tell most: two at a glance, or all of them. */
+/** Return the most important figures: two at a glance, or all of them. */
 export function figures(day, { all = false } = {}) {
   return el("dl", { class: "figures" },
     figure("Arrived", percent(day.arrived, day.total)),
@@ -115,7 +115,7 @@ function figure(name, value) {
 /** Return the bars; with `axis`, a larger chart with its scale and hours. */
 export function chart(day, { axis = false } = {}) {
   const { width, height, left, bottom, top } = axis ? FRAME : GLANCE;
-  // Even, so that half of it is a whole number of deliveries too.
+  // An even number, so that half of it is a whole number of deliveries too.
   const most = 2 * Math.ceil(Math.max(1, ...day.hours.map(sum)) / 2);
   const room = height - bottom - top;
   const step = (width - left) / HOURS;
@@ -144,7 +144,7 @@ function hourInWords({ start, arrived, underway, failed }) {
   return `${clock(start)}: ${number(arrived)} arrived, ${number(underway)} under way, ${number(failed)} not arrived`;
 }
 
-/** Return the lines of a large chart at `most` and at half of it, with what `words` makes of them. */
+/** Return the lines of a large chart at `most` and at half of it, labelled by `words`. */
 export function scale(most, words) {
   const { left, width, top } = FRAME;
   return [most, most / 2].map((value) => {
@@ -163,7 +163,7 @@ export function hourLabels(day) {
   );
 }
 
-/** Return what the colours of the bars mean. */
+/** Return the legend of the bars' colours. */
 export function legend() {
   return el("ul", { class: "legend" },
     PARTS.map(({ name, label }) => el("li", {}, el("span", { class: `swatch ${name}` }), label)),
@@ -172,7 +172,7 @@ export function legend() {
 
 const COLUMNS = ["Hour", ...PARTS.map(({ label }) => label), "Median response", "95 of 100 within"];
 
-/** Return the charts' numbers as a table, for who reads rather than looks. */
+/** Return the charts' numbers as a table, for users who read rather than look. */
 export function table(day) {
   const busy = day.hours.filter(sum);
   const rows = busy.map((hour) =>

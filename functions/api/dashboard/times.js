@@ -1,10 +1,10 @@
-// How fast a webhook's server responded, hour by hour, drawn to be looked at.
+// The response times of a webhook's server, hour by hour, as a chart.
 
 import { el, svg } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { BASE, FRAME, SLOW, STEP, hourLabels, quantile, scale } from "./stats.js";
 
-/** Return the chart of a day's response times: each hour's median, and up to where most of it goes. */
+/** Return the chart of a day's response times: each hour's median, and its 95th percentile. */
 export function timesChart(day) {
   const hours = day.hours.map(({ start, milliseconds }) => ({
     start,
@@ -42,13 +42,13 @@ function inWords(busy) {
   );
 }
 
-/** Return the next 1, 2 or 5 with zeros: half of each can be read at once too. */
+/** Return the next 1, 2 or 5 with zeros: half of each is a round number too. */
 function round(value) {
   const size = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((times) => times * size).find((each) => each >= value);
 }
 
-/** Return what the marks mean. */
+/** Return the legend of the marks. */
 export function timesLegend() {
   return el("ul", { class: "legend" },
     el("li", {}, el("span", { class: "swatch median" }), "Median response"),

@@ -1,4 +1,4 @@
-// One webhook: how its last day went, what can be done with it, its replays and its log.
+// One webhook: its last day, its actions, its replays and its log.
 
 import * as api from "./api.js";
 import { checkSection } from "./check.js";
@@ -14,7 +14,7 @@ import { eventList, pathOf } from "./webhooks.js";
 
 const STATS_PAGES = 10;
 
-/** Return a webhook's page; `signal` ends what it has under way. */
+/** Return a webhook's page; `signal` aborts its pending work. */
 export async function webhookView(id, signal) {
   const [shown, types] = await Promise.all([api.webhook(id, signal), api.eventTypes(signal)]);
   let webhook = shown;
@@ -127,7 +127,7 @@ function daySection(id, signal) {
     try {
       const day = await stats.lastDay(id, STATS_PAGES, signal);
       content.replaceChildren(...dayContent(day));
-      // On a narrow screen the charts are wider than it: the latest hours come first.
+      // On a narrow screen the charts overflow: show the latest hours first.
       for (const scroller of content.querySelectorAll(".scroll")) scroller.scrollLeft = scroller.scrollWidth;
     } catch (error) {
       if (error.name !== "AbortError") content.replaceChildren(trouble(error.message));

@@ -13,7 +13,7 @@ const AT_ONCE = 4;
 
 export const pathOf = (webhook) => `#/webhooks/${encodeURIComponent(webhook.id)}`;
 
-/** Return the list; `signal` ends what it has under way. */
+/** Return the list; `signal` aborts its pending work. */
 export async function webhooksView(signal) {
   const list = el("ul", { class: "cards" });
   const more = el("div", { class: "more" });
@@ -92,7 +92,7 @@ function lastDay(day) {
 
 const spanOf = (day) => (day.complete ? "Last 24 hours" : `The latest ${day.total} deliveries`);
 
-/** Return a function that runs works, so many at once at most. */
+/** Return a function that runs tasks, at most this many in parallel. */
 function slots(most) {
   const waiting = [];
   let running = 0;

@@ -20,7 +20,7 @@ KeyId = Annotated[str, Path(description="The key's id."), Missing(errors.api_key
 _SAMPLE = Sample({"name": "billing", "scopes": ["publish"]})
 
 
-@router.post("/", status_code=201, summary="Make an API key", tags=["API keys"])
+@router.post("/", status_code=201, summary="Create an API key", tags=["API keys"])
 @refuses(ScopeExceededError())
 def create_api_key(
     api_key: Annotated[ApiKeyIn, Body(), _SAMPLE],
@@ -28,7 +28,7 @@ def create_api_key(
     api_key_service: ApiKeys,
     call: CurrentCall,
 ) -> Success[IssuedApiKeyOut]:
-    """Save the key: it is shown only this once."""
+    """The response shows the key, and only this once: save it."""
     issued = api_key_service.create(calling_key, api_key.name, api_key.scopes, seed=call.seed)
     return Success(data=IssuedApiKeyOut.of_issued(issued))
 
@@ -37,7 +37,7 @@ def create_api_key(
 def list_api_keys(
     account_id: AccountId, api_key_service: ApiKeys, limit: Limit = 20, cursor: Cursor = None
 ) -> SuccessPage[ApiKeyOut]:
-    """Newest first, revoked ones too."""
+    """Newest first, revoked keys included."""
     page = api_key_service.page(account_id, limit, cursor)
     return SuccessPage(
         data=[ApiKeyOut.of(key) for key in page.items],
@@ -50,7 +50,7 @@ def list_api_keys(
 def revoke_api_key(
     key_id: KeyId, calling_key: CallingKey, api_key_service: ApiKeys
 ) -> Success[RevokedApiKeyOut]:
-    """It stops at once. The last key of an account that may write is protected."""
+    """The key stops working at once. The last key with the scope write cannot be revoked."""
     key = api_key_service.revoke(key_id, by=calling_key)
     if key is None or key.revoked_at_ms is None:
         raise errors.api_key_not_found()

@@ -29,7 +29,7 @@ def start_check(
 ) -> Success[AcceptedCheckOut]:
     """Sends genuine and forged samples to the webhook's url, nine at most. Follow it by its id.
 
-    During a pause that the receiver asked for it is made at not_before.
+    If the receiver asked for a pause, the samples are sent at not_before.
     """
     webhook = own_webhook(webhook_service, account_id, webhook_id)
     check = checks.start(webhook, seed=call.seed)
@@ -44,7 +44,7 @@ def get_check(
     webhook_service: Webhooks,
     checks: ReceiverChecks,
 ) -> Success[CheckOut]:
-    """What the receiver accepted, what it should have, and what to do; a few seconds later."""
+    """The report follows a few seconds after the start: the receiver's faults and remedies."""
     check = checks.get(own_webhook(webhook_service, account_id, webhook_id), check_id)
     if check is None:
         raise errors.check_not_found()

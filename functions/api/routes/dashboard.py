@@ -1,4 +1,4 @@
-"""The dashboard: a page for owners, which works by calling the API as anybody else does."""
+"""The dashboard: a page for owners, which calls the API like any other client."""
 
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ def _found(*content_types: str) -> OpenAPIResponse:
     responses={200: _found("text/html"), 304: _UNCHANGED},
 )
 def get_dashboard(known: IfNoneMatch, call: CurrentCall) -> Response[str]:
-    """A page that takes a key, and with it shows and changes webhooks."""
+    """A page that asks for a key, then shows and changes the account's webhooks."""
     return _answer(_files(call)[dashboard_page.PAGE], known)
 
 
@@ -55,7 +55,7 @@ def get_dashboard_file(
     known: IfNoneMatch,
     call: CurrentCall,
 ) -> Response[str]:
-    """Its style sheet and its modules."""
+    """A style sheet, a module or the icon."""
     found = _files(call).get(file)
     if found is None:
         raise errors.file_not_found()
@@ -68,7 +68,7 @@ def _files(call: Call) -> dict[str, DashboardFile]:
 
 def _answer(file: DashboardFile, known: str | None) -> Response[str]:
     headers = {
-        # To be asked for each time, so that all of a page's files are of one version.
+        # Browsers check for a new version at each load, so all files of a page have one version.
         "Cache-Control": "no-cache",
         "Content-Security-Policy": dashboard_page.POLICY,
         "ETag": file.etag,

@@ -1,4 +1,4 @@
-"""A webhook's deliveries: list, show, resend, and try out with a sample event."""
+"""A webhook's deliveries: list, show, resend, and test with a sample event."""
 
 from typing import Annotated
 
@@ -64,7 +64,7 @@ def list_deliveries(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> SuccessPage[DeliverySummaryOut]:
-    """Newest first. A page may be short, even empty, and still have a next_cursor."""
+    """Newest first. A page can be short or empty and still have a next_cursor."""
     webhook = own_webhook(webhook_service, account_id, webhook_id)
     wanted = DeliveryFilter(status, event, since, until)
     page = delivery_log_service.page(webhook, wanted, limit, cursor)
@@ -82,7 +82,7 @@ def get_delivery(
     webhook_service: Webhooks,
     delivery_log_service: Deliveries,
 ) -> Success[DeliveryOut]:
-    """With its payload and every attempt."""
+    """The delivery with its payload and every attempt."""
     delivery = delivery_log_service.get(
         own_webhook(webhook_service, account_id, webhook_id), delivery_id
     )
@@ -109,9 +109,9 @@ def resend_delivery(
     *,
     call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
-    """One attempt at once, whatever the status, which leaves the schedule as it is.
+    """Makes one attempt at once, in every status of the delivery. The schedule stays as it is.
 
-    During a pause that the receiver asked for it is made at not_before.
+    If the receiver asked for a pause, the attempt is made at not_before.
     """
     webhook = own_webhook(webhook_service, account_id, webhook_id)
     delivery = delivery_log_service.resend(webhook, delivery_id, seed=call.seed)
@@ -120,7 +120,9 @@ def resend_delivery(
     return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))
 
 
-@router.post("/<webhook_id>/test", status_code=202, summary="Try it out", tags=["Deliveries"])
+@router.post(
+    "/<webhook_id>/test", status_code=202, summary="Send a test event", tags=["Deliveries"]
+)
 @refuses(WebhookDisabledError(), TooManyTestsError())
 def send_test_event(
     webhook_id: WebhookId,
@@ -131,9 +133,9 @@ def send_test_event(
     *,
     call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
-    """A sample event is delivered and retried as any other; the log marks it as a test.
+    """A sample event is delivered and retried like any other; the log marks it as a test.
 
-    During a pause that the receiver asked for it is sent at not_before.
+    If the receiver asked for a pause, it is sent at not_before.
     """
     webhook = own_webhook(webhook_service, account_id, webhook_id)
     delivery = delivery_log_service.test(webhook, sample.event, seed=call.seed)

@@ -1,4 +1,4 @@
-"""The API's own documentation: the OpenAPI document and a page to try it; no key needed."""
+"""The API's documentation: the OpenAPI document and a page to try it; no key needed."""
 
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ _UNCHANGED: OpenAPIResponse = {"description": "Not Modified"}
 
 
 def make_router(app: APIGatewayHttpResolver, *, with_page: bool) -> APIGatewayHttpRouter:
-    """Return the routes that tell of all the routes of `app`; without its page where it is off."""
+    """Return the routes that document all routes of `app`; the page is optional."""
     router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
     @cache
@@ -57,7 +57,7 @@ def make_router(app: APIGatewayHttpResolver, *, with_page: bool) -> APIGatewayHt
 
     @router.get(
         "/docs",
-        summary="Read about the API, and try it, in a browser",
+        summary="Documentation of the API, with forms to try it",
         tags=["Documentation"],
         compress=True,
         openapi_extensions=_PUBLIC,
@@ -70,7 +70,7 @@ def make_router(app: APIGatewayHttpResolver, *, with_page: bool) -> APIGatewayHt
         },
     )
     def get_docs(known: IfNoneMatch) -> Response[str]:
-        """A page that shows the document, takes a key and sends calls."""
+        """A page that shows the document, asks for a key and sends calls."""
         html, policy, etag = page()
         headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
         return _answer(known, etag, "text/html; charset=utf-8", html, headers)
@@ -85,8 +85,8 @@ def _answer(
     body: str,
     headers: dict[str, str] | None = None,
 ) -> Response[str]:
-    """Return a document, or 304 where the caller has this version of it (RFC 9110, 13.1.2)."""
-    # To be asked for each time: a deployment may change it.
+    """Return a document, or 304 if the caller has this version already (RFC 9110, 13.1.2)."""
+    # Browsers check for a new version at each load: a deployment may have changed it.
     headers = {
         **(headers or {}),
         "Cache-Control": "no-cache",

@@ -1,4 +1,4 @@
-"""The event types, as receivers meet them."""
+"""The event types and the payloads that receivers get for them."""
 
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 

@@ -30,7 +30,7 @@ def publish_events(
     publisher: EventPublisher,
     call: CurrentCall,
 ) -> PublishedSuccess:
-    """One event, or a list of 1 to 100. For a list, data tells of each event, in order.
+    """Takes one event, or a list of 1 to 100. For a list, data has one result per event, in order.
 
     Warnings name the events of a list that share a transaction_id.
     """
@@ -40,16 +40,16 @@ def publish_events(
     )
     if all(each.error for each in published):
         raise _refusal(published, alone=alone)
-    # What our own side did not take is to be sent again, also under the same Idempotency-Key.
+    # After a fault on our side the caller must send again, also under the same Idempotency-Key.
     call.final = not any(isinstance(each.error, UnavailableError) for each in published)
     results = [PublishedOut.of(index, each) for index, each in enumerate(published)]
     return PublishedSuccess(data=results[0] if alone else results, warnings=warnings_of(published))
 
 
 def _refusal(published: Sequence[Published], *, alone: bool) -> Exception:
-    """Return the error of a request of which nothing was accepted.
+    """Return the error of a request of which no event was accepted.
 
-    Where our own side failed, it is that: sending the same again may do.
+    A fault on our side comes first, because the same request may succeed later.
     """
     problems = []
     for index, each in enumerate(published):

@@ -1,4 +1,4 @@
-"""What several resources' routes take, and find, in the same way."""
+"""Parameters that routes of several resources share."""
 
 import re
 from typing import Annotated
@@ -11,14 +11,14 @@ from api.operations import Missing
 from webhooks.domain.webhook import Webhook
 from webhooks.services.webhooks import WebhookService
 
-ExternalId = Annotated[str, Path(description="Your own id of the webhook.")]
+ExternalId = Annotated[str, Path(description="Your own id for the webhook.")]
 WebhookId = Annotated[str, Path(description="The webhook's id."), Missing(errors.webhook_not_found)]
 
 
 def _whole_number(value: object) -> object:
-    """Return the number of a text of ASCII digits, and no number for any other text.
+    """Return the number of a text of ASCII digits; any other text becomes an invalid value.
 
-    Of itself pydantic reads `+1`, ` 1`, `1_0` and the digits of every script.
+    pydantic alone also accepts `+1`, ` 1`, `1_0` and the digits of every script.
     """
     if isinstance(value, str):
         return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else "not a whole number"
@@ -26,9 +26,9 @@ def _whole_number(value: object) -> object:
 
 
 def _flag(value: object) -> object:
-    """Return what `true` or `false` says, and no flag for any other text.
+    """Return the value of `true` or `false`; any other text becomes an invalid value.
 
-    Of itself pydantic reads `1`, `on`, `y` and their like, as `YES`.
+    pydantic alone also accepts `1`, `on`, `y`, `YES` and the like.
     """
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
@@ -39,13 +39,13 @@ Limit = Annotated[
     BeforeValidator(_whole_number),
 ]
 Flag = Annotated[bool, Strict(), BeforeValidator(_flag)]
-"""A switch of a query, `true` or `false`."""
+"""A boolean in a query, `true` or `false`."""
 
-Cursor = Annotated[str | None, Query(description="The next_cursor of the page before.")]
+Cursor = Annotated[str | None, Query(description="The next_cursor of the previous page.")]
 
 
 def own_webhook(webhook_service: WebhookService, account_id: str, webhook_id: str) -> Webhook:
-    """Return a webhook of the account; a foreign one is as absent as one that never was."""
+    """Return a webhook of the account; another account's webhook is reported as unknown."""
     webhook = webhook_service.get(account_id, webhook_id)
     if webhook is None:
         raise errors.webhook_not_found()

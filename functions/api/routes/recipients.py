@@ -1,4 +1,4 @@
-"""The people whom events are about: erase what is kept of one."""
+"""Recipients of emails: erase the stored payloads that mention one."""
 
 import re
 from typing import Annotated
@@ -43,14 +43,14 @@ def erase_recipient(
     *,
     include_unsearched: IncludeUnsearched = False,
 ) -> Success[ErasureOut]:
-    """Every stored payload that mentions the address is erased. Follow it by its id.
+    """Erases every stored payload that mentions the address. Follow it by its id.
 
-    A payload that takes over 100 ms of CPU to search is listed as `unsearched`, and erased too with
-    `include_unsearched`.
+    A payload that takes over 100 ms of CPU to search is listed as `unsearched`;
+    `include_unsearched` erases it too.
     """
     wanted = _decoded(address)
     erasure = erasures.start(account_id, wanted, include_unsearched=include_unsearched)
-    # What is erased cannot be looked at again: the log says with which key it was asked for.
+    # Erased payloads leave no trace, so the log records the key that asked for the erasure.
     call.noted["erasure_id"] = erasure.id
     return Success(data=ErasureOut.of(erasure))
 
@@ -59,7 +59,7 @@ def erase_recipient(
 def get_erasure(
     erasure_id: ErasureId, account_id: AccountId, erasures: RecipientErasures
 ) -> Success[ErasureOut]:
-    """How far it has come."""
+    """The erasure's status and progress."""
     erasure = erasures.get(account_id, erasure_id)
     if erasure is None:
         raise errors.erasure_not_found()
@@ -67,9 +67,9 @@ def get_erasure(
 
 
 def _decoded(address: str) -> str:
-    """Return the address of a path, whether or not the gateway has decoded it.
+    """Return the address in a path, whether or not the gateway has decoded it.
 
-    What could be read in two ways is refused: another one's payloads must not go.
+    An ambiguous address is refused: reading it wrongly would erase another recipient's payloads.
     """
     if "@" not in address:
         return unquote(address)

@@ -30,9 +30,9 @@ def start_replay(
     *,
     call: CurrentCall,
 ) -> Warned[AcceptedReplayOut]:
-    """Deliveries are sent again oldest first, a few a second. Follow it by its id.
+    """Sends deliveries again, oldest first, a few per second. Follow it by its id.
 
-    During a pause that the receiver asked for it begins at not_before.
+    If the receiver asked for a pause, the replay begins at not_before.
     """
     webhook = own_webhook(webhook_service, account_id, webhook_id)
     started = replays.start(
@@ -68,7 +68,7 @@ def get_replay(
     webhook_service: Webhooks,
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
-    """How far it has come."""
+    """The replay's status and progress."""
     replay = replays.get(own_webhook(webhook_service, account_id, webhook_id), replay_id)
     if replay is None:
         raise errors.replay_not_found()
@@ -83,7 +83,7 @@ def cancel_replay(
     webhook_service: Webhooks,
     replays: WebhookReplays,
 ) -> Success[ReplayOut]:
-    """What is on its way still arrives. A replay that has ended stays as it is."""
+    """Requests already under way still arrive. A replay that has ended stays as it is."""
     replay = replays.cancel(own_webhook(webhook_service, account_id, webhook_id), replay_id)
     if replay is None:
         raise errors.replay_not_found()

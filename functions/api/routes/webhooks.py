@@ -61,7 +61,7 @@ def register_webhook(
     webhook_service: Webhooks,
     call: CurrentCall,
 ) -> Warned[RegisteredWebhookOut]:
-    """Save the secret: it is shown only this once."""
+    """The response shows the secret, and only this once: save it."""
     registered = webhook_service.register(account_id, webhook.registration(), seed=call.seed)
     return _with_secret(registered)
 
@@ -101,15 +101,15 @@ def put_webhook_by_external_id(
     webhook_service: Webhooks,
     call: CurrentCall,
 ) -> Response[Warned[RegisteredWebhookOut] | Success[WebhookOut]]:
-    """Repeat it as often as you like: where nothing is to change, nothing does.
+    """Repeat it as often as you like: a call that changes nothing has no effect.
 
-    Save the secret of a 201: it is shown only this once. What is left out gets its default, but for
-    active, which stays as it is.
+    A 201 shows the secret, and only this once: save it. Omitted fields get their defaults, except
+    for active, which keeps its value.
     """
     external_id = _decoded(external_id)
     registration = webhook.registration()
     if registration.external_id not in {"", external_id}:
-        message = "Leave it out, or give the id that the path has."
+        message = "Leave it out, or give the same id as the path."
         raise errors.validation_failed([errors.problem("external_id", message)])
     put = put_webhook(
         webhook_service,
@@ -128,7 +128,7 @@ def put_webhook_by_external_id(
 def get_webhook_by_external_id(
     external_id: ExternalId, account_id: AccountId, webhook_service: Webhooks
 ) -> Success[WebhookOut]:
-    """Everything but the secret."""
+    """The webhook without its secret."""
     webhook = webhook_service.find(account_id, _decoded(external_id))
     if webhook is None:
         raise errors.webhook_not_found()
@@ -139,7 +139,7 @@ def get_webhook_by_external_id(
 def get_webhook(
     webhook_id: WebhookId, account_id: AccountId, webhook_service: Webhooks
 ) -> Success[WebhookOut]:
-    """Everything but the secret."""
+    """The webhook without its secret."""
     return Success(data=WebhookOut.of(own_webhook(webhook_service, account_id, webhook_id)))
 
 
@@ -151,9 +151,9 @@ def change_webhook(
     account_id: AccountId,
     webhook_service: Webhooks,
 ) -> Success[WebhookOut]:
-    """What is left out stays as it is.
+    """Omitted fields keep their values.
 
-    Give active true to enable the webhook, or to have one that is down probed at once.
+    Set active to true to enable the webhook, or to probe it at once if it is down.
     """
     webhook = webhook_service.update(account_id, webhook_id, changes.changes())
     if webhook is None:
@@ -172,9 +172,10 @@ def rotate_secret(
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
     ] = _DEFAULT_ROTATION,
 ) -> Warned[RotatedSecretOut]:
-    """Save the secret: it is shown only this once. The old one stays valid for a while.
+    """The response shows the new secret, and only this once: save it.
 
-    While it does, another rotation is refused unless it has force true.
+    The old secret stays valid for an overlap, during which another rotation is refused unless force
+    is true.
     """
     rotated = webhook_service.rotate_secret(
         account_id,
@@ -211,9 +212,9 @@ def delete_webhook(
 
 
 def _decoded(external_id: str) -> str:
-    """Return the external id of a path, whether or not the gateway has decoded it.
+    """Return the external id in a path, whether or not the gateway has decoded it.
 
-    None has a percent sign in it, so that one which is decoded stays as it is.
+    External ids never contain a percent sign, so decoding twice is harmless.
     """
     return unquote(external_id)
 

@@ -1,1 +1,1 @@
-"""What the API takes (`In`) and returns (`Out`), one module for each resource."""
+"""Request bodies (`In`) and responses (`Out`) of the API, one module for each resource."""

@@ -1,4 +1,4 @@
-"""The shapes of API keys."""
+"""Schemas of API keys."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ _NAME_SCHEMA: dict[str, Any] = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_NAME_LENGTH,
-    "description": "What you call the key.",
+    "description": "Your name for the key.",
     "examples": ["billing"],
 }
 _SCOPES_SCHEMA: dict[str, Any] = {
@@ -21,20 +21,20 @@ _SCOPES_SCHEMA: dict[str, Any] = {
     "minItems": 1,
     "uniqueItems": True,
     "items": {"type": "string", "enum": [*Scope]},
-    "description": "What the key may be used for; what the calling key may, where left out.",
+    "description": "The calls that the key may make. Default: the scopes of the calling key.",
     "examples": [["publish"]],
 }
 
 
 class ApiKeyIn(In):
-    """A key to make."""
+    """A key to create."""
 
     name: Annotated[str, WithJsonSchema(_NAME_SCHEMA)]
     scopes: Annotated[list[str], WithJsonSchema(_SCOPES_SCHEMA)] | None = None
 
 
 class ApiKeyOut(Out):
-    """A key as its owner sees it again: by its last four characters."""
+    """A key without its text, of which only the last four characters are shown."""
 
     id: str
     name: str
@@ -46,12 +46,12 @@ class ApiKeyOut(Out):
 
     @classmethod
     def of(cls, key: ApiKey) -> "ApiKeyOut":
-        """Return a key as the API shows it."""
+        """Return a key as lists show it."""
         return cls(**_shown(key))
 
 
 class IssuedApiKeyOut(ApiKeyOut):
-    """A new key, with its text, which is shown this once."""
+    """A new key with its text, which is shown only this once."""
 
     key: str = Field(repr=False)
 
@@ -62,7 +62,7 @@ class IssuedApiKeyOut(ApiKeyOut):
 
 
 class RevokedApiKeyOut(DeletedOut):
-    """A key that is of no more use, and since when."""
+    """A revoked key, which no call accepts from then on."""
 
     revoked_at: str
 

@@ -1,7 +1,7 @@
-"""What every resource's shapes share: the bases, the envelope, pagination and errors.
+"""Base classes, envelope, pagination and errors of all schemas.
 
-Shapes only. The rules are the domain's, which says more about a broken one than a schema can; the
-schemas repeat them for the OpenAPI document alone.
+These classes describe shapes only. The rules are in the domain, whose messages say more than a
+schema can. The schemas repeat the rules for the OpenAPI document alone.
 """
 
 from typing import Generic, Literal, TypeVar
@@ -12,39 +12,39 @@ Data = TypeVar("Data")
 
 
 class In(BaseModel):
-    """What a caller sends: exact types, no unknown fields, and no echo of it in any error."""
+    """A request body: exact types, no unknown fields, and errors that never quote the input."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Out(BaseModel):
-    """What the API returns. A field that is None is left out."""
+    """Part of a response. Fields that are None are left out."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class DeletedOut(Out):
-    """What was deleted."""
+    """The id of the deleted resource."""
 
     id: str
     deleted: Literal[True] = True
 
 
 class Success(Out, Generic[Data]):
-    """The envelope of a response."""
+    """The envelope of a successful response."""
 
     success: Literal[True] = True
     data: Data
 
 
 class Pagination(Out):
-    """Where a list goes on; without `next_cursor` it does not."""
+    """The cursor of the next page; the last page has none."""
 
     next_cursor: str | None = None
 
 
 class SuccessPage(Out, Generic[Data]):
-    """The envelope of part of a list."""
+    """The envelope of one page of a list."""
 
     success: Literal[True] = True
     data: list[Data]
@@ -52,20 +52,20 @@ class SuccessPage(Out, Generic[Data]):
 
 
 class ProblemOut(Out):
-    """One thing that is wrong with the input."""
+    """A fault of one field: how to correct it."""
 
     field: str
     message: str
 
 
 class Warned(Success[Data], Generic[Data]):
-    """The envelope of a response, with what its caller should change."""
+    """The envelope of a successful response with advice to its caller."""
 
     warnings: list[ProblemOut] | None = None
 
 
 class ErrorOut(Out):
-    """What went wrong: a stable code for programs, a sentence for people."""
+    """An error: a stable code for programs, a sentence for people."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""The shapes of checks of a receiver."""
+"""Schemas of a receiver's checks."""
 
 from typing import Any, Literal
 
@@ -13,19 +13,19 @@ from webhooks.domain.webhook import Webhook
 
 
 class FindingOut(Out):
-    """One request of a check, the receiver's response, and what it says of the receiver."""
+    """One request of a check, the receiver's response, and the verdict on the receiver."""
 
     request: Probe
     expected: Literal["accepted", "refused"]
     verdict: Verdict
-    message: str = Field(description="What it means, and what to do about it.")
+    message: str = Field(description="The meaning of the verdict, and the remedy.")
     status_code: int | None = None
     error: FailureReason | None = None
     duration_ms: int
 
     @classmethod
     def of(cls, finding: Finding) -> "FindingOut":
-        """Return a finding as the API shows it."""
+        """Return a finding as reports show it."""
         probe, outcome, verdict, message = finding
         return cls(
             request=probe,
@@ -39,26 +39,26 @@ class FindingOut(Out):
 
 
 class CheckOut(Out):
-    """A check of a webhook's receiver, with its report once it is completed."""
+    """A check of a webhook's receiver; once completed, with its report."""
 
     id: str
     webhook_id: str
     status: CheckStatus
     verified: bool | None = Field(
         default=None,
-        description="Whether the receiver takes what is genuine and refuses what is not.",
+        description="Whether the receiver accepts genuine requests and refuses forged ones.",
     )
-    message: str | None = Field(default=None, description="The report in a sentence or two.")
+    message: str | None = Field(default=None, description="A summary of the report.")
     requests: list[FindingOut] | None = Field(
         default=None,
-        description="What was sent. Only the valid request where that was not accepted.",
+        description="The requests sent. Only the valid one if the receiver did not accept it.",
     )
     created_at: str
     updated_at: str
     reason: str | None = Field(
         default=None,
         description=(
-            "Why the check failed, which says nothing of the receiver: webhook_disabled, "
+            "Why the check failed, which says nothing about the receiver: webhook_disabled, "
             "webhook_deleted, secret_missing, not_started or internal_error."
         ),
     )
@@ -70,13 +70,13 @@ class CheckOut(Out):
 
 
 class AcceptedCheckOut(CheckOut):
-    """A check that was asked for."""
+    """A check that was started or waits for the end of a pause."""
 
     not_before: str | None = Field(default=None, description=NOT_BEFORE)
 
     @classmethod
     def accepted(cls, check: Check, webhook: Webhook) -> "AcceptedCheckOut":
-        """Return a check that waits for the end of its webhook's pause, if any."""
+        """Return a new check; `not_before` is the end of its webhook's pause, if there is one."""
         return cls(**_shown(check), not_before=HealthOut.of(webhook.health).not_before)
 
 

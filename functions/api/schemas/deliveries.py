@@ -1,4 +1,4 @@
-"""The shapes of deliveries and their attempts."""
+"""Schemas of deliveries and their attempts."""
 
 import json
 from typing import Annotated, Any
@@ -15,19 +15,21 @@ from webhooks.domain.webhook import Webhook
 _EVENT_SCHEMA: dict[str, Any] = {
     "type": "string",
     "enum": [*EventType],
-    "description": "The type of the sample event; the webhook need not be subscribed to it.",
+    "description": "The type of the sample event. The webhook need not be subscribed to it.",
 }
 
 
 class SampleEventIn(In):
-    """A sample event to deliver."""
+    """A sample event to send to the webhook."""
 
     event: Annotated[str, WithJsonSchema(_EVENT_SCHEMA)]
 
 
 class AttemptSummaryOut(Out):
-    """One request of a delivery. A `manual` one was asked for, a `probe` tried a webhook that was
-    down: neither is of the schedule.
+    """One request of a delivery.
+
+    A `manual` one was asked for; a `probe` tested a webhook that was down. Neither counts for the
+    schedule.
     """
 
     number: int
@@ -40,26 +42,26 @@ class AttemptSummaryOut(Out):
 
 
 class AttemptOut(AttemptSummaryOut):
-    """One request of a delivery, with the beginning of the receiver's response."""
+    """One request of a delivery, with the start of the receiver's response."""
 
     response_body: str = Field(
         description="The response body's first 1,024 bytes; unprintable characters are escaped."
     )
     requests: int | None = Field(
         default=None,
-        description="2 where a rotation's second secret was tried too, else absent.",
+        description="2 if a rotation's second secret was tried too, otherwise absent.",
     )
     signed_with: SignedWith | None = Field(
         default=None,
         description=(
-            "During a rotation's overlap, the secret of X-SendComms-Signature in the request whose "
-            "response this is. Absent outside of an overlap."
+            "During a rotation's overlap, the secret that signed X-SendComms-Signature in the "
+            "request of this response. Absent outside of an overlap."
         ),
     )
 
 
 class DeliverySummaryOut(Out):
-    """A delivery as the list shows it."""
+    """A delivery as lists show it."""
 
     id: str
     event_id: str
@@ -69,7 +71,8 @@ class DeliverySummaryOut(Out):
     reason: str | None = None
     test: bool
     erased: bool | None = Field(
-        default=None, description="True where the payload was erased with a recipient, else absent."
+        default=None,
+        description="True if the payload was erased with a recipient, otherwise absent.",
     )
     created_at: str
     attempt_count: int
@@ -78,26 +81,26 @@ class DeliverySummaryOut(Out):
 
     @classmethod
     def of(cls, delivery: Delivery) -> "DeliverySummaryOut":
-        """Return a delivery as the list shows it."""
+        """Return a delivery as lists show it."""
         return cls(**_summary(delivery))
 
 
 class AcceptedDeliveryOut(DeliverySummaryOut):
-    """A delivery of which an attempt was asked for."""
+    """A delivery with a newly requested attempt."""
 
     not_before: str | None = Field(default=None, description=NOT_BEFORE)
 
     @classmethod
     def accepted(cls, delivery: Delivery, webhook: Webhook) -> "AcceptedDeliveryOut":
-        """Return a delivery whose attempt waits for the end of its webhook's pause, if any."""
+        """Return a delivery; `not_before` is the end of its webhook's pause, if there is one."""
         return cls(**_summary(delivery), not_before=HealthOut.of(webhook.health).not_before)
 
 
 class DeliveryOut(DeliverySummaryOut):
     """A delivery with its payload and every attempt.
 
-    `body` is the exact text that every attempt sends and signs, `payload` the same as a value. Both
-    are left out where they were erased with a recipient.
+    `body` is the exact text that every attempt sends and signs, `payload` is the same as a value.
+    Both are absent if they were erased with a recipient.
     """
 
     payload: dict[str, Any] | None = None
@@ -106,7 +109,7 @@ class DeliveryOut(DeliverySummaryOut):
 
     @classmethod
     def of(cls, delivery: Delivery) -> "DeliveryOut":
-        """Return a delivery in full."""
+        """Return a delivery with its payload and all attempts."""
         return cls(
             **_summary(delivery),
             payload=None if delivery.erased else json.loads(delivery.body),
@@ -124,7 +127,7 @@ class DeliveryOut(DeliverySummaryOut):
 
 
 def _summary(delivery: Delivery) -> dict[str, Any]:
-    # An exhausted one may be due too: until the dead-letter queue has its message.
+    # An exhausted delivery may have a due time too, until its message is in the dead-letter queue.
     due_ms = None if delivery.status.settled else delivery.next_attempt_at_ms
     last = delivery.attempts[-1] if delivery.attempts else None
     return {

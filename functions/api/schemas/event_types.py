@@ -1,4 +1,4 @@
-"""The shape of event types."""
+"""Schema of event types."""
 
 from typing import Any
 

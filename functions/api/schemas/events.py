@@ -1,4 +1,4 @@
-"""The shapes of publishing. What is sent is read by the domain's rules, as a queue's message is."""
+"""Schemas of publishing. The domain's rules read an event, as they read a queue's message."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from webhooks.services.publisher import MAX_EVENTS, Published
 
 
 def _or_null(schema: dict[str, Any], description: str) -> dict[str, Any]:
-    """Return the schema of an optional field: null counts as absent (contract 2.4)."""
+    """Return the schema of an optional field, in which null counts as absent (contract 2.4)."""
     return {"description": description, "anyOf": [schema, {"type": "null"}]}
 
 
@@ -21,17 +21,17 @@ _EVENT_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {
         "account_id": _or_null(
-            {"type": "string"}, "The account of the API key; no other may be named."
+            {"type": "string"}, "The account of the API key. Another account is refused."
         ),
         "event": {"type": "string", "enum": [*EventType]},
         "id": _or_null(
             {"type": "string", "minLength": 1, "maxLength": 128},
-            "Your own id of the event; derived from its content where left out.",
+            "Your own id for the event. Default: an id derived from its content.",
         ),
         "transaction_id": _or_null(
             {"type": "string", "minLength": 1, "maxLength": 256},
-            "An id of this event alone, since receivers go by it to pass over duplicates; it gets "
-            "one where this is left out.",
+            "An id of this event alone: receivers use it to skip duplicates. Default: a"
+            " generated id.",
         ),
         "timestamp": {"anyOf": [*TIMESTAMPS, {"type": "null"}]},
         "data": {
@@ -88,12 +88,12 @@ REQUEST_BODY: dict[str, Any] = {
 
 
 class PublishedOut(Out):
-    """What became of one event, and its place in the request.
+    """The result for one event, and the event's place in the request.
 
-    A rejected one has the error that it would have got alone. An accepted one goes to as many of
-    the account's webhooks as `webhooks` says: those that are subscribed to its type, disabled ones
-    and those that are down included, since it waits for them. It is left out where they could not
-    be counted.
+    A rejected event has the same error that it would have alone. An accepted event has `webhooks`,
+    the number of the account's webhooks that get it: all that are subscribed to its type, also
+    webhooks that are disabled or down, for which the event waits. The number is absent if it
+    could not be determined.
     """
 
     index: int
@@ -105,7 +105,7 @@ class PublishedOut(Out):
 
     @classmethod
     def of(cls, index: int, published: Published) -> "PublishedOut":
-        """Return what became of an event as the API shows it."""
+        """Return the result of an event as the API shows it."""
         if published.error is None:
             return cls(
                 index=index,
@@ -123,17 +123,17 @@ class PublishedOut(Out):
 
 
 class PublishedSuccess(Warned[PublishedOut | list[PublishedOut]]):
-    """The envelope of a response, with what its caller should change."""
+    """The envelope of the results, with advice to the caller."""
 
 
 def warnings_of(published: Sequence[Published]) -> list[ProblemOut] | None:
-    """Return a warning for each event that shares its transaction id with another one."""
+    """Return a warning for each event that shares its transaction id with another event."""
     return [
         ProblemOut(
             field=f"[{index}].transaction_id",
-            message="Give each event a transaction_id of its own, or leave it out: receivers go by "
-            "it, and take this event for a duplicate of another one in this call. "
-            "What belongs together is told by data.id and data.email_id.",
+            message="Give each event a transaction_id of its own, or leave it out. Receivers skip "
+            "events with a known transaction_id, so they skip this one or its twin. "
+            "To group related events, use data.id and data.email_id.",
         )
         for index, each in enumerate(published)
         if each.shared

@@ -1,4 +1,4 @@
-"""The shapes of what is done about a recipient."""
+"""Schemas of a recipient's erasure."""
 
 from pydantic import Field
 
@@ -8,25 +8,25 @@ from webhooks.domain.timestamps import to_text
 
 
 class UnsearchedOut(Out):
-    """A delivery that took too long to search."""
+    """A delivery whose payload took too long to search."""
 
     webhook_id: str
     delivery_id: str
 
 
 class ErasureOut(Out):
-    """An erasure and how far it has come. Nothing in it tells the address."""
+    """An erasure and its progress. No field reveals the address."""
 
     id: str
     status: ErasureStatus
-    examined: int = Field(description="Deliveries looked at; each one is, twice.")
-    erased: int = Field(description="Deliveries whose payload is no more.")
+    examined: int = Field(description="Deliveries examined. Each one is examined twice.")
+    erased: int = Field(description="Deliveries whose payload was erased.")
     include_unsearched: bool = Field(description="Whether unsearched payloads are erased too.")
     unsearched_count: int = Field(
-        description="Deliveries that take too long to search, of the current pass."
+        description="Deliveries that took too long to search, in the current pass."
     )
     unsearched: list[UnsearchedOut] = Field(
-        max_length=MAX_UNSEARCHED, description="The first of them."
+        max_length=MAX_UNSEARCHED, description="The first such deliveries."
     )
     created_at: str
     updated_at: str

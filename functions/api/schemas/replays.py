@@ -1,4 +1,4 @@
-"""The shapes of replays."""
+"""Schemas of replays."""
 
 from typing import Annotated, Any
 
@@ -18,19 +18,19 @@ _SINCE_SCHEMA = _TIME_SCHEMA | {
     "examples": ["2025-12-21T00:00:00Z"],
 }
 _UNTIL_SCHEMA = _TIME_SCHEMA | {
-    "description": "Only events up to this time (RFC 3339). At most, and if left out, now.",
+    "description": "Only events up to this time (RFC 3339). Default and maximum: now.",
     "examples": ["2025-12-21T12:00:00Z"],
 }
 _STATUS_SCHEMA: dict[str, Any] = {
     "type": "string",
     "enum": list(REPLAYABLE),
-    "description": "Only deliveries with this status. Left out: all that have not arrived.",
+    "description": "Only deliveries with this status. Default: all that have not arrived.",
     "examples": ["exhausted"],
 }
 
 
 class ReplayIn(In):
-    """Which of a webhook's deliveries to send again."""
+    """The selection of a webhook's deliveries to send again."""
 
     since: Annotated[str, WithJsonSchema(_SINCE_SCHEMA)]
     until: Annotated[str, WithJsonSchema(_UNTIL_SCHEMA)] | None = None
@@ -38,30 +38,30 @@ class ReplayIn(In):
 
 
 class ReplayOut(Out):
-    """A replay and how far it has come."""
+    """A replay and its progress."""
 
     id: str
     webhook_id: str
     status: ReplayStatus
     since: str
     until: str
-    statuses: list[Status] = Field(description="The deliveries' statuses that it looks for.")
+    statuses: list[Status] = Field(description="The statuses of the deliveries to send.")
     sent: int = Field(
         description=(
-            "Attempts made, but for those that were refused with 429, or with 503 and Retry-After: "
-            "their deliveries are sent again, later."
+            "Attempts made. Those refused with 429, or with 503 and Retry-After, do not count: "
+            "their deliveries are sent again later."
         )
     )
     succeeded: int
     failed: int
-    replayed_until: str = Field(description="The events' time that it has come to.")
+    replayed_until: str = Field(description="The replay has reached events of this time.")
     created_at: str
     updated_at: str
     pace: float | None = Field(
         default=None,
         description=(
-            "Deliveries a second at present, where they are fewer than the stack allows: more "
-            "were too much for the receiver."
+            "Deliveries per second, if fewer than the stack allows because the receiver "
+            "could not take more."
         ),
     )
     reason: str | None = Field(
@@ -78,13 +78,13 @@ class ReplayOut(Out):
 
 
 class AcceptedReplayOut(ReplayOut):
-    """A replay that was asked for."""
+    """A replay that was started or waits for the end of a pause."""
 
     not_before: str | None = Field(default=None, description=NOT_BEFORE)
 
     @classmethod
     def accepted(cls, replay: Replay, webhook: Webhook) -> "AcceptedReplayOut":
-        """Return a replay that waits for the end of its webhook's pause, if any."""
+        """Return a new replay; `not_before` is the end of its webhook's pause, if there is one."""
         return cls(**_shown(replay), not_before=HealthOut.of(webhook.health).not_before)
 
 
@@ -109,12 +109,12 @@ def _shown(replay: Replay) -> dict[str, Any]:
 
 
 def warnings_of(replay: Replay, until: str | None) -> list[ProblemOut] | None:
-    """Return the warning that a replay ends before the time that was asked for."""
+    """Return a warning if a replay ends before the requested time."""
     end_ms = replay.selection.until_ms
     if until is None or parse_timestamp(until, "until") <= end_ms:
         return None
     message = (
-        f"Start another replay for what is accepted after {to_text(end_ms)}: a replay ends with "
-        "what was accepted before it began."
+        f"Start another replay for events accepted after {to_text(end_ms)}: a replay ends with "
+        "the events accepted before it began."
     )
     return [ProblemOut(field="until", message=message)]

@@ -1,4 +1,4 @@
-"""The shapes of webhooks."""
+"""Schemas of webhooks."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from webhooks.domain.webhook_rules import (
 from webhooks.ports import WebhookChanges
 from webhooks.services.webhooks import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Rotated
 
-# What the document says of a field's form. The rules themselves are the domain's.
+# The form of each field as the OpenAPI document describes it. The rules are in the domain.
 _FORMS: dict[str, dict[str, Any]] = {
     "url": {
         "type": "string",
@@ -92,13 +92,13 @@ _GIVEN: dict[Kind, Any] = {
     Kind.PAIRS: dict[str, str],
 }
 _HIDDEN = (Kind.SECRET, Kind.HEADERS)
-"""Kinds whose values are in no text of a shape."""
+"""Kinds whose values no schema's `repr` shows."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _with(shapes: dict[str, Any]) -> Callable[[type[_Model]], type[_Model]]:
-    """Return a decorator that gives a shape its fields: each with its type and its default."""
+    """Return a decorator that adds the fields to a schema, each with its type and its default."""
 
     def made(model: type[_Model]) -> type[_Model]:
         return create_model(
@@ -113,7 +113,7 @@ def _with(shapes: dict[str, Any]) -> Callable[[type[_Model]], type[_Model]]:
 
 
 def _given(field: Field) -> Any:
-    """Return the type of a value that an owner gives, with what the document says of it."""
+    """Return the type of a field in a request, with its description for the OpenAPI document."""
     given = _GIVEN[field.kind]
     if field.filled:
         given = Annotated[given, StringConstraints(min_length=1)]
@@ -135,11 +135,12 @@ def _to_change(field: Field) -> Any:
     kept: dict[str, Any] = {"repr": field.kind not in _HIDDEN}
     if May.CLEAR in field.may:
         several = isinstance(field.empty, dict)
-        text = "Replaces all there were; null clears them." if several else "null clears it."
+        text = "Replaces all existing ones; null clears them." if several else "null clears it."
         return (_given(field) | None, Shape(default=None, description=text, **kept))
     if field.name not in _FORMS:
         kept["description"] = field.meaning
-    # A default that is never used, so that null is refused where it could clear nothing.
+    # The default is never used. Without None as a type, null is refused for fields that cannot be
+    # cleared.
     return (_given(field), Shape(default_factory=_GIVEN[field.kind], **kept))
 
 
@@ -148,36 +149,36 @@ class WebhookIn(In):
     """A webhook to register."""
 
     def registration(self) -> Registration:
-        """Return the same as the domain's value."""
+        """Return the same values as the domain's type."""
         return Registration(**_values(self, {field.name for field in REGISTERED}))
 
 
 @_with({field.name: _to_change(field) for field in FIELDS if field.name == "active"})
 class WebhookPutIn(WebhookIn):
-    """A webhook to register, or all that the existing one is to have; only its secret stays.
+    """A webhook to register, or all settings of an existing one except its secret.
 
-    `external_id` may be left out, since the path has it. An existing webhook stays enabled or
-    disabled where `active` is left out.
+    `external_id` may be left out because the path has it. If `active` is left out, an existing
+    webhook stays enabled or disabled.
     """
 
     def active_if_given(self) -> bool | None:
-        """Return whether events are sent, None where that is left out."""
+        """Return `active`; None if it was left out."""
         return getattr(self, "active") if "active" in self.model_fields_set else None  # noqa: B009
 
 
 @_with({field.name: _to_change(field) for field in CHANGEABLE})
 class WebhookChangesIn(In):
-    """What to change of a webhook: at least one field; what is left out stays as it is."""
+    """The fields of a webhook to change, at least one. Omitted fields keep their values."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     def changes(self) -> WebhookChanges:
-        """Return the same as the service's value."""
+        """Return the same values as the service's type."""
         return WebhookChanges(**_values(self, self.model_fields_set))
 
 
 def _values(given: In, names: set[str]) -> dict[str, Any]:
-    """Return values by field as the domain has them: a list as a tuple, null as what is empty."""
+    """Return the domain's values by field: a list becomes a tuple, null the field's empty value."""
     values = {}
     for field in FIELDS:
         if field.name in names:
@@ -194,43 +195,43 @@ _SECRET_FORM = _FORMS["secret"] | {
 
 
 def warnings_of(secret: str) -> list[ProblemOut] | None:
-    """Return a warning where libraries read a secret in different ways, else None."""
+    """Return a warning if libraries read the secret in different ways; otherwise None."""
     return [ProblemOut(field="secret", message=text) for text in secret_warnings(secret)] or None
 
 
 _ENDED_OVERLAP = (
-    "The secret that was the old one until now signs nothing any more. A receiver that still has "
+    "The former old secret no longer signs requests. A receiver that still uses "
     "it refuses deliveries until you give it the new secret."
 )
 
 
 def rotation_warnings(rotated: Rotated) -> list[ProblemOut] | None:
-    """Return the warnings of a rotation: those of its secret, and that it ended another's."""
+    """Return the warnings about the new secret, and one if the rotation ended an overlap."""
     ended = [ProblemOut(field="force", message=_ENDED_OVERLAP)] if rotated.ended_overlap else []
     return [*ended, *(warnings_of(rotated.secret) or [])] or None
 
 
 class RotationIn(In):
-    """How to rotate a webhook's secret; every field may be left out."""
+    """The way to rotate a webhook's secret; every field is optional."""
 
     secret: Annotated[str, WithJsonSchema(_SECRET_FORM)] | None = Shape(default=None, repr=False)
     overlap_seconds: int = Shape(
         default=DEFAULT_OVERLAP_SECONDS,
         ge=0,
         le=MAX_OVERLAP_SECONDS,
-        description="For how long the old secret signs too.",
+        description="How long the old secret signs too, in seconds.",
     )
     force: bool = Shape(
         default=False,
         description=(
-            "Rotate while the overlap of the last rotation runs. Its old secret then signs "
+            "Rotate even during the overlap of the last rotation. Its old secret then signs "
             "nothing, and a receiver that still has it refuses deliveries."
         ),
     )
 
 
 class RotatedSecretOut(Out):
-    """A webhook's new secret, which is shown this once."""
+    """A webhook's new secret, which is shown only this once."""
 
     id: str
     secret: str = Shape(repr=False)
@@ -248,17 +249,18 @@ class RotatedSecretOut(Out):
 
 
 NOT_BEFORE = (
-    "When it is sent, where the receiver asked for a pause by Retry-After; absent where it is sent "
+    "The time of sending, if the receiver asked for a pause by Retry-After. Absent if it is sent "
     "at once."
 )
-"""What the document says of `not_before` in responses to what is sent by an owner's wish."""
+"""Description of `not_before` in the OpenAPI document, for calls that send something."""
 
 
 class HealthOut(Out):
-    """How a webhook's latest attempts went.
+    """The outcome of a webhook's latest attempts.
 
-    `failing`: the last one failed. `down`: so many failed in a row that events wait until a probe
-    succeeds. `recovering`: what waited is being sent, or will be at `not_before`.
+    `failing`: the last attempt failed. `down`: several attempts in a row failed, and events wait
+    until a probe succeeds. `recovering`: the waiting events are being sent, or will be from
+    `not_before` on.
     """
 
     state: HealthState
@@ -267,8 +269,8 @@ class HealthOut(Out):
     not_before: str | None = Shape(
         default=None,
         description=(
-            "When the pause ends that the receiver asked for by Retry-After on a 429 or 503. "
-            "Nothing is sent until then. Absent where there is none."
+            "End of the pause that the receiver asked for by Retry-After on a 429 or 503. "
+            "Nothing is sent until then. Absent if there is no pause."
         ),
     )
 
@@ -291,12 +293,12 @@ _SHOWN: dict[Kind, tuple[Any, Callable[[Any], Any]]] = {
     Kind.NAMES: (list[str], list),
     Kind.FLAG: (bool, bool),
     Kind.TIME: (str, to_text),
-    # Names alone: a value may be a credential of the receiver's.
+    # Names only: a header's value may be a credential of the receiver.
     Kind.HEADERS: (list[str], list),
     Kind.PAIRS: (dict[str, str], dict),
     Kind.HEALTH: (HealthOut, HealthOut.of),
 }
-"""How each kind is shown: its type, and how a value becomes one of it."""
+"""Each kind's type in responses, and the conversion of a value to it."""
 
 _OF_NEW = tuple(field for field in FIELDS if field.is_created and field.name != "updated_at")
 
@@ -309,7 +311,7 @@ def _shown(field: Field) -> Any:
 
 
 def _show(webhook: Webhook, names: set[str]) -> dict[str, Any]:
-    """Return a webhook's fields as the API shows them; an empty one that may be so as None."""
+    """Return a webhook's fields as the API shows them; empty optional fields become None."""
     values: dict[str, Any] = {}
     for field in READABLE:
         if field.shown_as in names:
@@ -321,7 +323,7 @@ def _show(webhook: Webhook, names: set[str]) -> dict[str, Any]:
 
 @_with({field.shown_as: _shown(field) for field in _OF_NEW})
 class RegisteredWebhookOut(Out):
-    """A new webhook, with the secret that is shown this once."""
+    """A new webhook with its secret, which is shown only this once."""
 
     @classmethod
     def of(cls, webhook: Webhook, secret: str) -> "RegisteredWebhookOut":
@@ -331,7 +333,7 @@ class RegisteredWebhookOut(Out):
 
 @_with({field.shown_as: _shown(field) for field in READABLE})
 class WebhookOut(Out):
-    """A webhook as its owner sees it again: without its secret."""
+    """A webhook without its secret."""
 
     @classmethod
     def of(cls, webhook: Webhook) -> "WebhookOut":

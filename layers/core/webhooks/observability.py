@@ -20,27 +20,30 @@ if TYPE_CHECKING:
 NAMESPACE = "SendCommsWebhooks"
 
 MAX_VALUES = 100
-"""Values of a metric in one line of CloudWatch's embedded metric format (its specification)."""
+"""CloudWatch's limit of values for a metric in one line of its embedded metric format."""
 
 MAX_IDS = 500
-"""Ids of a kind in the line of metrics: with 128 escaped characters each it stays under 256 KB,
-past which Lambda divides a line and CloudWatch finds no metrics in it."""
+"""The most ids of one kind in the line of metrics. With 128 escaped characters each, the line stays
+below 256 KB; Lambda splits longer lines, and CloudWatch finds no metrics in the parts.
+"""
 
 
 class PowertoolsTelemetry:
-    """One structured log line for each thing worth one, and one line of metrics an invocation.
+    """One structured log line per noteworthy fact, and one line of metrics per invocation.
 
-    Metrics have the function as their only dimension: what a dimension costs does not grow with
-    customers. When all goes well the line of metrics is the invocation's only line, and names what
-    the invocation was about, so that an id leads to it.
+    Metrics have the function's name as their only dimension, so their price does not grow with the
+    number of customers. In an invocation without faults the line of metrics is the only line. It
+    lists the ids that the invocation worked on, so a search for an id finds it.
+
+    `service` is the function's name, for example `dispatcher`. With `stack`, the metrics get a
+    namespace of that stack's own.
     """
 
     def __init__(self, service: str, stack: str = "") -> None:
-        """Name the function, as `dispatcher`; a `stack` has its metrics to itself by its name."""
         self._service = service
         self._namespace = f"{NAMESPACE}/{stack}" if stack else NAMESPACE
-        # Lambda takes a line's level and time where the time is in RFC 3339 and counts any other
-        # line as INFO ("Log-level filtering", Lambda's guide).
+        # Lambda reads a line's level only if its time is in RFC 3339 and counts any other line as
+        # INFO ("Log-level filtering", Lambda's guide).
         self._logger = Logger(service=service, location=None, use_rfc3339=True, utc=True)
         self._counts: dict[str, int] = {}
         self._times: defaultdict[str, list[int]] = defaultdict(list)
@@ -50,14 +53,14 @@ class PowertoolsTelemetry:
 
     @contextmanager
     def invocation(self, context: LambdaContext, **ids: str) -> Iterator[None]:
-        """Give an invocation's lines its id, and `ids`; write its metrics when it ends."""
+        """Add the request's id and `ids` to an invocation's lines; write its metrics at its end."""
         ids["request_id"] = context.aws_request_id
         self._logger.append_keys(**ids)
         try:
             yield
         finally:
             self.flush(**ids)
-            # A process is kept: the next invocation is about something else.
+            # The process serves further invocations, which have other ids.
             self._logger.remove_keys(ids)
 
     def log(self, level: str, event: str, **fields: object) -> None:
@@ -70,14 +73,14 @@ class PowertoolsTelemetry:
             self._counts[metric] = self._counts.get(metric, 0) + value
 
     def record_time(self, metric: str, milliseconds: int) -> None:
-        """Add a time to those of one of the invocation's metrics; safe from any thread."""
+        """Add a time to one of the invocation's metrics; safe from any thread."""
         with self._lock:
             self._times[metric].append(milliseconds)
 
     def annotate(self, field: str, name: str) -> None:
-        """Have the line of metrics name what the invocation was about; safe from any thread.
+        """Add an id to the invocation's line of metrics; safe from any thread.
 
-        Past `MAX_IDS` of a field they are only counted, in `<field>_left_out`.
+        Ids past `MAX_IDS` of a field are only counted, in `<field>_left_out`.
         """
         with self._lock:
             names = self._traced[field]
@@ -89,8 +92,8 @@ class PowertoolsTelemetry:
     def flush(self, **ids: str) -> None:
         """Write the invocation's metrics as one line in CloudWatch's embedded metric format.
 
-        No line where nothing was counted. `ids` are what it names besides. Of a metric with more
-        times than the format takes the line has the percentiles.
+        `ids` are added to the line. Without any metric there is no line. A metric with more times
+        than the format allows is written as percentiles.
         """
         with self._lock:
             counts, self._counts = self._counts, {}
@@ -99,7 +102,7 @@ class PowertoolsTelemetry:
             left_out, self._left_out = self._left_out, defaultdict(int)
         if not counts and not times:
             return
-        # Not `add_metric`, which begins another line with the hundredth value.
+        # Not `add_metric`, which begins another line at the hundredth value.
         metrics = {
             **{name: _metric(MetricUnit.Count, [value]) for name, value in counts.items()},
             **{
@@ -117,9 +120,10 @@ def _metric(unit: MetricUnit, values: Sequence[int]) -> dict[str, object]:
 
 
 def _percentiles(values: list[int]) -> list[int]:
-    """Return values as they are, or the 1st to the 100th percentile of more than the line takes.
+    """Return the values, or the 1st to 100th percentiles if a line cannot hold them all.
 
-    Nearest rank: the 99th of the hundred is the 99th percentile of all, the last one the greatest.
+    Nearest rank: the 99th of the hundred is the 99th percentile of all values, the last is the
+    maximum.
     """
     if len(values) <= MAX_VALUES:
         return values

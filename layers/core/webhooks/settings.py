@@ -1,4 +1,4 @@
-"""The settings of a function, read once from its environment when it first does something."""
+"""The settings of a function, read once from its environment, at its first use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the template tells a function. Names that a function does not use stay empty.
+    """The values that the template sets for a function. Values that a function does not use are
+    empty.
 
     No setting here can loosen the address guard, and none may be added that does.
     """
@@ -59,7 +60,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings; ValueError says which variable is wrong and how."""
+        """Read the settings; ValueError names the wrong variable and its rule."""
         default = cls()
 
         def integer(name: str, fallback: int) -> int:

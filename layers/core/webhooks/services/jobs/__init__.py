@@ -1,1 +1,1 @@
-"""Jobs: of each kind what its owner does, and the steps that the worker makes."""
+"""Jobs: for each kind the owner's calls, and the steps that the worker makes."""

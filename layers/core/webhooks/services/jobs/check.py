@@ -1,4 +1,4 @@
-"""Checks of receivers: started and read by a webhook's owner, and carried out in one step."""
+"""Checks of receivers: started and read by a webhook's owner, carried out in one step."""
 
 from __future__ import annotations
 
@@ -33,30 +33,34 @@ if TYPE_CHECKING:
     from webhooks.services.rate_limits import RateLimits
 
 SECONDS_FOR_A_CHECK = 3 * 5.0 + 2 * 9.0
-"""The valid request, one more during a secret's rotation, all others at once, of 5 seconds each,
-and two writes at their slowest (see `adapters.aws`)."""
+"""Time for the valid request, its repetition during a secret's rotation, and all others in
+parallel, 5 seconds each, and for two writes at their slowest (see `adapters.aws`).
+"""
 
 PATIENCE_SECONDS = 600.0
-"""How long after it was asked for, or after the pause that it waited for, a check is still made:
-nobody waits for it any more then."""
+"""The age at which a check is no longer made, counted from its start or from the end of the pause
+that it waited for. Its owner has stopped waiting by then.
+"""
 
 _WAITED_UNTIL = "waited_until"
-"""In the state of a check that waited for a pause, when that ended, in Unix milliseconds."""
+"""State of a check that waited for a pause: the pause's end, in Unix milliseconds."""
 
 _MILLISECONDS = 1000
 
 
 class _Accepted(NamedTuple):
-    """What came of the valid request, and the secrets that signed it."""
+    """The outcome of the valid request, and the secrets that signed it."""
 
     outcome: Outcome
     signers: Signers
 
 
 class CheckService:
-    """Starts and shows checks of one webhook at a time, which its caller found to be its own.
+    """Starts and shows checks of a webhook. The caller has verified the webhook's owner.
 
-    Sends nothing itself and knows no secret: it writes a record and starts the state machine.
+    The service sends nothing and knows no secret: it writes a record and starts the state machine.
+    A check counts as a test event in the rate limits, because a failing test event makes about as
+    many requests.
     """
 
     def __init__(
@@ -68,7 +72,6 @@ class CheckService:
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Count each check as a test event: one that fails makes about as many requests."""
         self._store = store
         self._scheduler = scheduler
         self._rate_limits = rate_limits
@@ -76,7 +79,8 @@ class CheckService:
         self._random_bytes = random_bytes
 
     def start(self, webhook: Webhook, *, seed: Seed | None = None) -> Check:
-        """Start a check of a webhook's receiver, of a repeated `seed` the one it has started.
+        """Start a check of a webhook's receiver; a repeated `seed` returns the check of the first
+        call.
 
         Raises WebhookDisabledError, TooManyTestsError, UnavailableError.
         """
@@ -97,18 +101,19 @@ class CheckService:
         return check
 
     def get(self, webhook: Webhook, check_id: str) -> Check | None:
-        """Return one check of a webhook, None where it has none of that id, or no longer."""
+        """Return a check of the webhook; None if it has none of this id, or no longer."""
         if not is_uuid(check_id):
             return None
         return self._store.get(CheckKey(webhook.account_id, webhook.id, check_id))
 
 
 class CheckJob:
-    """Sends a receiver the requests of a check, and keeps what it answered.
+    """Sends a check's requests to a receiver, and records the responses.
 
-    Nothing of it is a delivery: the log has none of it, and the webhook's health, its circuit and
-    its secrets stay as they are. A check that was interrupted is made again, with other ids. It
-    waits for the end of a pause that the receiver asked for, and may begin one.
+    These requests are not deliveries: they are not in the log, and the webhook's health, circuit
+    and secrets stay as they are. An interrupted check is repeated with other ids. A check waits for
+    the end of a pause that the receiver asked for, and its responses can begin a pause. `clock`
+    gives Unix seconds.
     """
 
     key_type = CheckKey
@@ -124,7 +129,6 @@ class CheckJob:
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """`clock` gives Unix seconds."""
         self._store = store
         self._destinations = destinations
         self._sender = sender
@@ -141,9 +145,10 @@ class CheckJob:
         state: Mapping[str, Any] = NO_STATE,
         /,
     ) -> NextStep | None:
-        """Make a check, in one step, and record what came of it, unless that was done.
+        """Make the whole check and record its result, unless that is done already.
 
-        Raises UnavailableError where our own side failed, or the invocation's time is too short.
+        Raises UnavailableError if one of our own services failed, or the invocation's time is too
+        short.
         """
         check = current(self._store, key, state)
         if check is None:
@@ -166,7 +171,7 @@ class CheckJob:
         return None
 
     def _ready(self, check: Check, waited_until_ms: int) -> Destination | str:
-        """Return what a check is sent to, or why it has failed."""
+        """Return the check's destination, or the reason of its failure."""
         begun_ms = max(check.created_at_ms, waited_until_ms)
         if self._now_ms() > begun_ms + PATIENCE_SECONDS * _MILLISECONDS:
             return "internal_error"
@@ -182,7 +187,7 @@ class CheckJob:
         return destination
 
     def abandon(self, key: CheckKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
-        """Mark a check as failed that the state machine gives up, through a fault of ours."""
+        """Mark a check as failed after the state machine gave it up, through a fault of ours."""
         check = current(self._store, key, state)
         if check is not None:
             self._fail(check, "internal_error")
@@ -215,14 +220,14 @@ class CheckJob:
         return {Probe.VALID: first.outcome, **dict(zip(AFTER_VALID, rest, strict=True))}
 
     def _hear(self, webhook: Webhook, outcomes: Sequence[Outcome]) -> None:
-        """Have the webhook paused where a response asks for it, until the latest time."""
+        """Pause the webhook until the latest time that a response asks for, if any does."""
         asked_ms = [asked_until_ms(outcome, self._now_ms()) for outcome in outcomes]
         until_ms = max((each for each in asked_ms if each is not None), default=None)
         if until_ms is not None:
             self._pauses.pause(webhook, until_ms)
 
     def _send_valid(self, webhook: Webhook, valid: Delivery, signers: Signers) -> _Accepted:
-        """Send the valid request as a delivery is sent: in a rotation, once more where refused."""
+        """Send the valid request like a delivery: again after a refusal during a rotation."""
         seconds = int(self._clock())
         outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
         if len(signers.standard) > 1 and rotation.may_refuse_signature(outcome.status_code):

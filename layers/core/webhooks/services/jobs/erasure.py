@@ -1,4 +1,4 @@
-"""Erasures: started and followed by their owner, and carried out step by step."""
+"""Erasures: started and followed by their owner, carried out step by step."""
 
 from __future__ import annotations
 
@@ -46,19 +46,20 @@ if TYPE_CHECKING:
     from webhooks.services.rate_limits import RateLimits
 
 PAUSE_SECONDS = 1.0
-"""What lies between two steps, so that the tables are left to others too."""
+"""The wait between two steps, which leaves the tables' capacity to other work."""
 
 SETTLE_SECONDS = 90.0
-"""For so long after the first pass may an attempt that began before it be recorded: the
-dispatcher's 60 seconds, and some for clocks that differ."""
+"""The wait after the first pass. An attempt that began before the pass may be recorded for the
+dispatcher's 60 seconds; the rest is for clocks that differ.
+"""
 
 SECONDS_FOR_A_BATCH = 3 * 9.0
-"""The calls of a batch that changes nothing, each at its slowest (see `adapters.aws`)."""
+"""Time for a batch's calls if it changes nothing, each at its slowest (see `adapters.aws`)."""
 
 _BATCH = 100
 _EXAMINED_A_STEP = 1000
 _TURNS_A_STEP = 100
-"""Batches and empty webhooks of a step at most."""
+"""The most batches and empty webhooks of a step."""
 
 _ERASE_TRIES = 5
 _DAY_MS = 86_400_000
@@ -67,9 +68,10 @@ _EVERYTHING = Selection.of_all_time(*Status)
 
 
 class ErasureService:
-    """Starts and shows erasures, each account its own.
+    """Starts and shows an account's erasures, within the account's rate limits.
 
-    Erases nothing itself: it writes a record and starts the state machine that carries it out.
+    The service erases nothing: it writes a record and starts the state machine, which does the
+    work.
     """
 
     def __init__(
@@ -81,7 +83,6 @@ class ErasureService:
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Allow each account as many as `rate_limits` has."""
         self._store = store
         self._scheduler = scheduler
         self._rate_limits = rate_limits
@@ -89,11 +90,11 @@ class ErasureService:
         self._random_bytes = random_bytes
 
     def start(self, account_id: str, address: str, *, include_unsearched: bool = False) -> Erasure:
-        """Have every payload of the account that mentions the address erased.
+        """Start the erasure of all the account's payloads that mention the address.
 
-        With `include_unsearched` so is each one that takes too long to search. One of the same
-        address that began a moment ago, and is yet to go through all of them once more, is as good,
-        unless it leaves more. Raises InvalidInputError, TooManyErasuresError, UnavailableError.
+        `include_unsearched` also erases payloads that take too long to search. A running erasure of
+        the same address is returned instead if its second pass is still to come and it erases at
+        least as much. Raises InvalidInputError, TooManyErasuresError, UnavailableError.
         """
         wanted = parse_address(address)
         now_ns = self._now_ns()
@@ -119,7 +120,7 @@ class ErasureService:
         return erasure
 
     def get(self, account_id: str, erasure_id: str) -> Erasure | None:
-        """Return one erasure of the account, None where it has none of that id."""
+        """Return an erasure of the account; None if it has none of this id."""
         if not is_uuid(erasure_id):
             return None
         return self._store.get(ErasureKey(account_id, erasure_id))
@@ -127,17 +128,20 @@ class ErasureService:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a step has come, also where it is interrupted."""
+    """The progress of a step, kept up to date for the case of an interruption."""
 
     erasure: Erasure
     examined: int = 0
 
 
 class ErasureJob:
-    """Goes through an account's deliveries, twice, and erases those that mention an address.
+    """Goes through an account's deliveries twice and erases those with the address in them.
 
-    A step that was interrupted is made again from the last delivery that it was past. What it had
-    erased stays so.
+    An interrupted step is repeated from the last recorded position. Deliveries that it had erased
+    stay erased.
+
+    The passes are `settle_seconds` apart. `clock` gives Unix seconds, `cpu_clock` the CPU seconds
+    that this thread has used.
     """
 
     key_type = ErasureKey
@@ -155,10 +159,6 @@ class ErasureJob:
         settle_seconds: float,
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Wait `settle_seconds` between the passes; `clock` gives Unix seconds.
-
-        `cpu_clock` gives the CPU seconds that this thread used.
-        """
         self._store = store
         self._trail = trail
         self._walk = walk
@@ -176,9 +176,10 @@ class ErasureJob:
         state: Mapping[str, Any] = NO_STATE,
         /,
     ) -> NextStep | None:
-        """Look at the next deliveries; None where there are no more.
+        """Search the next deliveries; None when both passes are done.
 
-        Raises UnavailableError where our own side failed, or the invocation's time is too short.
+        Raises UnavailableError if one of our own services failed, or the invocation's time is too
+        short.
         """
         before = current(self._store, key, state)
         if before is None:
@@ -200,7 +201,7 @@ class ErasureJob:
         recorded = progress.erasure.recorded(self._now_ms())
         pause = max(PAUSE_SECONDS, self._seconds_to_settle(recorded))
         if not self._store.save(before, kept(recorded, self._now_ms(), pause)):
-            # The next step finds what the erasure has become.
+            # Another call changed the record: the next step reads it again.
             return NextStep(PAUSE_SECONDS)
         if recorded.running:
             return NextStep(pause)
@@ -208,7 +209,7 @@ class ErasureJob:
         return None
 
     def abandon(self, key: ErasureKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
-        """Mark an erasure as failed that the state machine gives up, through a fault of ours."""
+        """Mark an erasure as failed after the state machine gave it up, through a fault of ours."""
         erasure = current(self._store, key, state)
         if erasure is None:
             return
@@ -217,7 +218,7 @@ class ErasureJob:
             self._report(failed)
 
     def _go_through(self, progress: _Progress, remaining_seconds: Callable[[], float]) -> None:
-        """Go on until a pass ends, the step has done enough, or its time is short."""
+        """Continue until a pass ends, the step has done its share, or its time is short."""
         before = progress.erasure
         for _ in range(_TURNS_A_STEP):
             self._batch(progress, remaining_seconds)
@@ -241,12 +242,13 @@ class ErasureJob:
         unreadable = erasure.unreadable or bool(found.unreadable)
         progress.erasure = replace(erasure, unreadable=unreadable)
         for number, delivery in enumerate(found.items):
-            # The first one fits in: there was time for it at the beginning of the batch.
+            # The first delivery needs no check: the step made sure of time for it before the batch.
             if number and remaining_seconds() < SECONDS_FOR_A_BATCH:
                 return
             if erasure.covers(delivery.created_at_ms):
                 progress.erasure = self._see_to(progress.erasure, delivery)
-                # New ones do not count, or a pass would not end while more are added than that.
+                # New deliveries do not count: otherwise a pass could not end while they arrive
+                # faster than it searches.
                 progress.examined += erasure.covers(delivery.created_at_ms, clocks_differ_ms=0)
             else:
                 progress.erasure = replace(progress.erasure, position=delivery.id)
@@ -259,21 +261,21 @@ class ErasureJob:
         """Return the erasure at the next webhook, or at the end of the pass."""
         webhook_id = self._trail.next(erasure.account_id, erasure.webhook_id)
         if webhook_id is not None and not erasure.covers(time_of_id(webhook_id)):
-            # Ids are in the order of time: so are all that follow.
+            # Ids are in the order of time, so all later webhooks are too new as well.
             webhook_id = None
         return erasure.turned_to(webhook_id)
 
     def _oldest_ms(self, account_id: str, webhook_id: str) -> int | None:
-        """Return the event's time of a webhook's oldest delivery, None without any."""
+        """Return the event's time of a webhook's oldest delivery; None if it has none."""
         found = self._walk.oldest_first(account_id, webhook_id, _EVERYTHING, 1)
         ids = [delivery.id for delivery in found.items]
         ids += [key.delivery_id for key in found.unreadable]
-        # Where all that were read are past their time, those behind them are newer.
+        # If all deliveries read are past their time, the next ones are newer.
         ids += [] if found.next is None else [found.next]
         return min(map(time_of_id, ids), default=None)
 
     def _see_to(self, erasure: Erasure, delivery: Delivery) -> Erasure:
-        """Search one delivery, and erase it where it is to be."""
+        """Search one delivery, and erase it if it mentions the address."""
         found: Delivery | None = delivery
         for _ in range(_ERASE_TRIES):
             if found is None:

@@ -1,4 +1,4 @@
-"""How often the sweep calls Step Functions: below the quotas that an account has in a region."""
+"""Limits of the sweep's calls to Step Functions, below an account's quotas in a region."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ if TYPE_CHECKING:
 
 LOOKS_PER_SECOND = 9.0
 LOOKS_AT_ONCE = 200
-"""DescribeExecution has a bucket of 250 and 10 a second in most regions, 300 and 15 in three
-("Quotas related to API action throttling" in Step Functions' guide)."""
+"""Calls of DescribeExecution in a burst. The account's quota is a bucket of 250 and 10 per second
+in most regions, 300 and 15 in three ("Quotas related to API action throttling" in Step Functions'
+guide).
+"""
 
 STARTS_PER_SECOND = 100.0
 STARTS_AT_ONCE = 200
-"""StartExecution of Standard machines has a bucket of 800 and 150 a second in most regions, 1,300
-and 300 in three (the same page): the rest is left to the dispatcher and the API."""
+"""Calls of StartExecution in a burst. For Standard machines the account's quota is a bucket of 800
+and 150 per second in most regions, 1,300 and 300 in three (the same page). The rest is left to the
+dispatcher and the API.
+"""
 
 
 class Quota:
-    """A token bucket, which threads share: each call takes one token."""
+    """A token bucket that threads share: each call takes one token.
+
+    `at_once` is its size and its content at the start. `clock` gives seconds that never decrease.
+    """
 
     def __init__(
         self,
@@ -31,7 +38,6 @@ class Quota:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Hold `at_once` tokens at most, and at first; `clock` gives seconds that only grow."""
         self._per_second = per_second
         self._at_once = at_once
         self._clock = clock
@@ -41,7 +47,7 @@ class Quota:
         self._at = clock()
 
     def take(self, patience_seconds: float) -> bool:
-        """Wait for a call's turn; False, at once, where that takes longer than the patience."""
+        """Wait for a token; return False at once if that takes longer than `patience_seconds`."""
         with self._lock:
             now = self._clock()
             grown = self._tokens + (now - self._at) * self._per_second
@@ -49,7 +55,7 @@ class Quota:
             wait = max(0.0, (1 - self._tokens) / self._per_second)
             if wait > patience_seconds:
                 return False
-            # Below zero: the tokens to come are those of the threads that wait already.
+            # A negative count is the number of threads that wait for tokens to come.
             self._tokens -= 1
         if wait:
             self._sleep(wait)

@@ -1,4 +1,4 @@
-"""Recoveries: a webhook that was down or disabled is brought back, step by step."""
+"""Recoveries: bring a webhook that was down or disabled back into service, step by step."""
 
 from __future__ import annotations
 
@@ -49,21 +49,25 @@ if TYPE_CHECKING:
     from webhooks.services.retrier import Retrier
 
 SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
-"""Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
-at its slowest (see `adapters.aws`)."""
+"""Time for two requests of 5 seconds, the second during a secret's rotation, and for the calls
+around them, each at its slowest (see `adapters.aws`).
+"""
 
 _KEEP_SECONDS = 300.0
-"""A recovery's due time is written so far ahead that most steps need not write it again."""
+"""How far ahead a recovery's due time is written, so that most steps need not write it."""
 
 _CANCELLED_AT_ONCE = 50
 _MILLISECONDS = 1000
 
 
 class RecoveryJob:
-    """Probes a webhook that is down; sends what waits for one that is back, oldest first.
+    """Probes a webhook that is down, and sends its waiting deliveries once it is back.
 
-    Every step reads the webhook again. One that was interrupted is made again, which sends nothing
-    that was recorded.
+    They are sent oldest first. Every step reads the webhook again. An interrupted step is repeated
+    and sends nothing that is already recorded. A step sends no more than `host_limits` allow.
+
+    `schedule` holds the waits between probes, in seconds. `clock` gives Unix seconds, `random` a
+    number from 0 to 1.
     """
 
     key_type = RecoveryKey
@@ -85,10 +89,6 @@ class RecoveryJob:
         deliveries_per_second: int,
         host_limits: HostLimits | None = None,
     ) -> None:
-        """Wait `schedule` between probes; `clock` gives Unix seconds, `random` 0 to 1.
-
-        A step sends no more than `host_limits` allow.
-        """
         self._host_limits = host_limits
         self._store = store
         self._health = health
@@ -113,31 +113,32 @@ class RecoveryJob:
     def step(
         self, key: RecoveryKey, remaining_seconds: Callable[[], float], state: Mapping[str, Any], /
     ) -> NextStep | None:
-        """Make the next step, from the state that the one before it left; see `advance`."""
+        """Make the next step, from the state that the previous step left; see `advance`."""
         after = self.advance(key, RecoveryState.read(state), remaining_seconds)
         return None if after is None else NextStep(after.seconds, after.written())
 
     def abandon(self, key: RecoveryKey, state: Mapping[str, Any], /) -> None:
-        """Leave a recovery to the sweep: one that is given up is soon overdue, and begun anew."""
+        """Do nothing: an abandoned recovery soon is overdue, and the sweep starts a new one."""
 
     def advance(
         self, key: RecoveryKey, probe: RecoveryState, remaining_seconds: Callable[[], float]
     ) -> RecoveryState | None:
-        """Make a recovery's next step, with what the one before it returned; None: it is over.
+        """Make a recovery's next step from the previous step's result; None if it is over.
 
-        Raises UnavailableError where our own side failed, or the invocation's time is too short.
+        Raises UnavailableError if one of our own services failed, or the invocation's time is too
+        short.
         """
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None:
             return self._cancel(key, probe.past, remaining_seconds)
         webhook = destination.webhook
         if webhook.health.recovery_id != key.recovery_id:
-            # Its owner disabled and enabled the webhook, which began another recovery.
+            # The owner disabled and enabled the webhook, which began another recovery.
             return None
         if not webhook.active:
             if self._store.end(key, webhook.health.draining_since_ms):
                 return None
-            # Its owner enabled it meanwhile, or another recovery took this one's place.
+            # The owner has enabled the webhook, or another recovery has replaced this one.
             return RecoveryState(PAUSE_SECONDS)
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
@@ -149,7 +150,7 @@ class RecoveryJob:
         else:
             step = self._go_on(key, destination, probe, remaining_seconds)
         if step is not None:
-            # A schedule may end in 0: whatever it says, a receiver is not asked without a pause.
+            # A schedule may end in 0, but a receiver always gets a pause between two probes.
             step = step._replace(seconds=max(step.seconds, PAUSE_SECONDS))
             self._keep(key, webhook.health.recovery_due_at_ms, step.seconds)
         return step
@@ -161,7 +162,7 @@ class RecoveryJob:
         before: RecoveryState,
         remaining_seconds: Callable[[], float],
     ) -> RecoveryState | None:
-        """Probe or drain; during a pause that the receiver asked for wait for its end instead."""
+        """Probe or drain, or wait for the end of a pause that the receiver asked for."""
         webhook = destination.webhook
         pause_seconds = self._pauses.seconds_left(webhook)
         if pause_seconds:
@@ -179,12 +180,12 @@ class RecoveryJob:
         probe: RecoveryState,
         remaining_seconds: Callable[[], float],
     ) -> RecoveryState:
-        """Try the oldest waiting delivery, each time another: one that a receiver cannot take must
-        not keep all the others from it.
+        """Try the oldest waiting delivery, and another one each time: a delivery that the receiver
+        cannot take must not block all others.
         """
         webhook = destination.webhook
         if self._health.review(webhook):
-            # Disabled: the next step ends the recovery.
+            # The webhook is now disabled, so the next step ends the recovery.
             return RecoveryState(PAUSE_SECONDS)
         found = self._waiting(key, 1, remaining_seconds, probe.after, webhook)
         if probe.after is not None and not found.items:
@@ -203,9 +204,9 @@ class RecoveryJob:
         return RecoveryState(seconds, number, after, pace=probe.pace)
 
     def _needs_no_probe(self, webhook: Webhook, probe: RecoveryState) -> bool:
-        """Tell whether a webhook for which nothing waits is sent new events at once.
+        """Return whether a webhook without waiting deliveries gets new events at once.
 
-        That is so where its owner enabled it, and where it took the last one on its trial.
+        True after its owner enabled it, and after it accepted the last delivery of its trial.
         """
         if webhook.health.on_trial:
             return probe.probe == 1 and probe.pace is not None
@@ -214,13 +215,13 @@ class RecoveryJob:
     def _judge(
         self, webhook: Webhook, before: RecoveryState, *, taken: bool, after: str | None
     ) -> RecoveryState:
-        """Go on with a trial, twice as fast after a delivery that was taken and else half as fast.
+        """Continue a trial: at double speed after an accepted delivery, otherwise at half speed.
 
-        So a receiver that takes most reaches the pace at which it passes, and one that takes few
-        is sent them at the slowest.
+        A receiver that accepts most deliveries thus reaches the speed at which it passes. A
+        receiver that accepts few gets them at the lowest speed.
         """
         first, slowest = self._trial_paces()
-        # A faster one is of a draining before this trial.
+        # A higher speed is left from a draining before this trial.
         fresh = before.pace is None or before.pace >= STARTING_RATE
         pace = first if fresh or before.pace is None else before.pace
         pace = on_trial(pace, taken=taken, slowest=slowest)
@@ -236,7 +237,7 @@ class RecoveryJob:
         return RecoveryState(seconds, number, after, pace=pace)
 
     def _trial_paces(self) -> tuple[float, float]:
-        """Return the deliveries a second at which a trial begins, and the least."""
+        """Return the deliveries per second at which a trial begins, and the lowest speed."""
         first, second = (max(PAUSE_SECONDS, probe_delay(self._schedule, n, 0.0)) for n in (1, 2))
         return 1 / first, 1 / max(first, second)
 
@@ -246,9 +247,9 @@ class RecoveryJob:
         return self._paced(webhook, state, self._pace(webhook, before))
 
     def _leave_alone(self, webhook: Webhook, before: RecoveryState) -> RecoveryState:
-        """Wait for the first probe of a webhook that is down again while it drains.
+        """Wait for the first probe of a webhook that went down again while it was drained.
 
-        The draining, or what else is sent to it, was too much for it: so it is slower next time.
+        The draining or other traffic was too much for the receiver, so the next draining is slower.
         """
         seconds = probe_delay(self._schedule, 1, self._random)
         if webhook.health.on_trial:
@@ -262,7 +263,7 @@ class RecoveryJob:
         before: RecoveryState,
         remaining_seconds: Callable[[], float],
     ) -> RecoveryState | None:
-        """Send the next second's deliveries, or end where none is left and none can come."""
+        """Send the next second's deliveries; end if none is left and none can follow."""
         again = before._replace(seconds=PAUSE_SECONDS, probe=0, after=None)
         webhook = destination.webhook
         pace = self._pace(webhook, before)
@@ -279,8 +280,9 @@ class RecoveryJob:
         if found.next is not None:
             return again._replace(past=found.next)
         if before.past is not None:
-            # Older ones may have been deferred meanwhile, so all of it once more; but not at once,
-            # since what makes the way so long is removed in its own time.
+            # Older deliveries may have been deferred meanwhile, so the index is read from its start
+            # again. Not at once: the expired items that lengthen the read take their time to
+            # disappear.
             return again._replace(seconds=self._schedule[-1], past=None)
         health = webhook.health
         if before.settled != health.deferring_since_ms:
@@ -297,18 +299,20 @@ class RecoveryJob:
         deliveries: Sequence[Delivery],
         remaining_seconds: Callable[[], float],
     ) -> list[Attempt]:
-        """Attempt as many at once as there are threads; stop where it is too much, or all fail.
+        """Attempt one delivery per thread at a time; stop at overload or when all fail.
 
-        Stop too where a response asks for a pause: what is left waits for its end.
+        A response that asks for a pause stops it too, and the remaining deliveries wait for the
+        pause's end.
 
-        They are reported together. Each batch by itself would have a receiver that takes a part of
-        them go down with the batch it refuses and come back with the next.
+        The attempts are reported together. If each batch were reported alone, a receiver that
+        accepts a part of them would go down with a refused batch and come back with the next one.
         """
         attempts: list[Attempt] = []
         failed: list[Delivery] = []
         left, size, drain = deliveries, MAX_RATE, partial(self._retrier.drain, destination)
         if destination.webhook.health.on_probation:
-            # What a single success says is found out with a few first; if little, they wait on.
+            # A first small wave shows whether the single success meant health; if not, the rest
+            # waits.
             size, drain = FIRST_WAVE, partial(drain, failed=failed)
         try:
             while left:
@@ -326,7 +330,7 @@ class RecoveryJob:
                 if all(attempt.error is not None for attempt in latest):
                     break
         finally:
-            # Where our own side fails, what was sent before that counts all the same.
+            # After a fault of our own services, the attempts made before it still count.
             waits = self._health.report(destination.webhook, attempts)
             self._pauses.heard(destination.webhook, attempts)
             for delivery in failed:
@@ -334,9 +338,9 @@ class RecoveryJob:
         return attempts
 
     def _is_over(self, key: RecoveryKey) -> bool:
-        """Tell whether another recovery took this one's place, or the webhook was disabled.
+        """Return whether another recovery replaced this one, or the webhook was disabled.
 
-        A slow receiver leaves time for that, and the two would send the same.
+        A slow receiver leaves time for that, and two recoveries would send the same deliveries.
         """
         destination = self._destinations.destination(key.account_id, key.webhook_id)
         if destination is None or not destination.webhook.active:
@@ -349,14 +353,14 @@ class RecoveryJob:
         return self._rate if webhook.health.comeback is Comeback.FULL else STARTING_RATE
 
     def _paced(self, webhook: Webhook, step: RecoveryState, pace: float) -> RecoveryState:
-        """Return a step that follows another one at this pace."""
+        """Return the next step's state at this speed."""
         full = pace >= self._rate and webhook.health.comeback is Comeback.FULL
         return step._replace(seconds=pause(pace), pace=None if full else pace)
 
     def _cancel(
         self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]
     ) -> RecoveryState | None:
-        """Cancel what waits for a webhook that was deleted."""
+        """Cancel the waiting deliveries of a deleted webhook."""
         found = self._waiting(key, _CANCELLED_AT_ONCE, remaining_seconds, past)
         for delivery in found.items:
             self._deliveries.update(delivery.cancel("webhook_deleted"), before=delivery)
@@ -389,5 +393,5 @@ class RecoveryJob:
 
 
 def _slow(attempt: Attempt) -> bool:
-    """Tell whether an attempt took as long as another recovery takes to begin."""
+    """Return whether an attempt took long enough for another recovery to begin."""
     return attempt.duration_ms >= PAUSE_SECONDS * _MILLISECONDS

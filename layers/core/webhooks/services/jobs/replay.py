@@ -1,4 +1,4 @@
-"""Replays: started, followed and cancelled by their owner, and carried out step by step."""
+"""Replays: started, followed and cancelled by their owner, carried out step by step."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from webhooks.services.retrier import Retrier
 
 SECONDS_FOR_A_STEP = 2 * 5.0 + 3 * 9.0
-"""Two requests of 5 seconds, the second during a secret's rotation, and the calls around them, each
-at its slowest (see `adapters.aws`)."""
+"""Time for two requests of 5 seconds, the second during a secret's rotation, and for the calls
+around them, each at its slowest (see `adapters.aws`).
+"""
 
 _DAY_MS = 86_400_000
 _CANCEL_TRIES = 5
@@ -44,9 +45,10 @@ _MILLISECONDS = 1000
 
 
 class ReplayService:
-    """Starts, shows and cancels replays, each account its own.
+    """Starts, shows and cancels replays of an account's webhooks.
 
-    Sends nothing: it writes a record and starts the state machine that carries it out.
+    The service sends nothing: it writes a record and starts the state machine, which does the work.
+    Each webhook may have `max_replays_per_day`. `cursor_key` seals the cursors of lists.
     """
 
     def __init__(
@@ -59,7 +61,6 @@ class ReplayService:
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Allow each webhook `max_replays_per_day`; `cursor_key` seals the lists' cursors."""
         self._store = store
         self._scheduler = scheduler
         self._max_replays_per_day = max_replays_per_day
@@ -76,9 +77,9 @@ class ReplayService:
         status: str | None = None,
         seed: Seed | None = None,
     ) -> Replay:
-        """Have a webhook's deliveries sent again: those that `domain.replay.select` says.
+        """Start a replay of the deliveries that `domain.replay.select` selects.
 
-        A repeated `seed` gives the replay that its call has started already.
+        A repeated `seed` returns the replay of the first call.
 
         Raises InvalidInputError, WebhookDisabledError, ReplayRunningError, TooManyReplaysError,
         UnavailableError.
@@ -112,7 +113,7 @@ class ReplayService:
         return replay
 
     def get(self, webhook: Webhook, replay_id: str) -> Replay | None:
-        """Return one replay of a webhook, None where it has none of that id."""
+        """Return a replay of the webhook; None if it has none of this id."""
         if not is_uuid(replay_id):
             return None
         return self._store.get(ReplayKey(webhook.account_id, webhook.id, replay_id))
@@ -120,7 +121,8 @@ class ReplayService:
     def page(self, webhook: Webhook, limit: int, cursor: str | None = None) -> Page[Replay]:
         """Return up to `limit` of a webhook's replays, newest first.
 
-        `cursor` is the `next` of the page before; InvalidInputError for one of another list.
+        `cursor` is the `next` of the previous page; InvalidInputError if it belongs to another
+        list.
         """
         scope = ("replays", webhook.account_id, webhook.id)
         before = cursors.unseal(self._cursor_key, scope, cursor)
@@ -128,9 +130,9 @@ class ReplayService:
         return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
 
     def cancel(self, webhook: Webhook, replay_id: str) -> Replay | None:
-        """End a replay and return it; one that has ended stays as it is. None: no such replay.
+        """End a replay and return it; None if it does not exist.
 
-        What is on its way at this moment still arrives.
+        A replay that has ended stays as it is. Requests under way still arrive.
         """
         for _ in range(_CANCEL_TRIES):
             replay = self.get(webhook, replay_id)
@@ -147,12 +149,16 @@ class ReplayService:
 
 
 class ReplayJob:
-    """Sends again what a replay selects, oldest first, at the pace of its receiver.
+    """Sends a replay's deliveries again, oldest first, at the speed of its receiver.
 
-    A delivery that is refused with 429, or whose response asks for a pause, is sent again, later,
+    A delivery that is refused with 429, or whose response asks for a pause, is sent again later,
     before those after it.
-    A step that was interrupted is made again from where the one before it ended. So a receiver may
-    see some deliveries once more, as always with the same ids and bytes.
+
+    An interrupted step is repeated from the end of the previous step. A receiver may therefore see
+    some deliveries twice, with the same ids and bytes as always.
+
+    The speed is at most `deliveries_per_second` and MAX_RATE, and lower for an overloaded receiver
+    (see `domain.drain_rate`). No step sends more than `host_limits` allow. `clock` gives Unix seconds.
     """
 
     key_type = ReplayKey
@@ -170,11 +176,6 @@ class ReplayJob:
         deliveries_per_second: int,
         host_limits: HostLimits | None = None,
     ) -> None:
-        """Send no more than `deliveries_per_second`, nor than MAX_RATE; `clock` gives seconds.
-
-        An overloaded receiver is sent fewer (see `domain.drain_rate`), and no step sends more than
-        `host_limits` allow.
-        """
         self._host_limits = host_limits
         self._store = store
         self._walk = walk
@@ -193,10 +194,10 @@ class ReplayJob:
         state: Mapping[str, Any] = NO_STATE,
         /,
     ) -> NextStep | None:
-        """Send the next second's deliveries; None where there are no more.
+        """Send the next second's deliveries; None when none is left.
 
-        Raises UnavailableError where our own side failed, or the invocation's time is too short,
-        before anything more was sent and recorded.
+        Raises UnavailableError if one of our own services failed, or the invocation's time is too
+        short. Everything sent until then is recorded.
         """
         replay = current(self._store, key, state)
         if replay is None:
@@ -217,7 +218,7 @@ class ReplayJob:
         return self._send(replay, destination, Refusals.read(state))
 
     def _send(self, replay: Replay, destination: Destination, before: Refusals) -> NextStep | None:
-        """Send what the receiver and its host may be sent now."""
+        """Send as many deliveries as the receiver and its host may get now."""
         pace = min(replay.pace or self._batch_size, self._batch_size)
         turns = turns_of(self._host_limits, destination.webhook, at_once(pace))
         if not turns.now:
@@ -257,11 +258,12 @@ class ReplayJob:
             return None
         seconds = pause(pace)
         self._store.save(replay, kept(after, self._now_ms(), seconds))
-        # Where that was refused, the next step finds what the replay has become.
+        # If the write was refused, another call changed the record, and the next step reads it
+        # again.
         return NextStep(seconds, settled.refusals.written())
 
     def abandon(self, key: ReplayKey, state: Mapping[str, Any] = NO_STATE, /) -> None:
-        """Mark a replay as failed that the state machine gives up, through a fault of ours."""
+        """Mark a replay as failed after the state machine gave it up, through a fault of ours."""
         replay = current(self._store, key, state)
         if replay is not None:
             self._end(replay, ReplayStatus.FAILED, "internal_error")

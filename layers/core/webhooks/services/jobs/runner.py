@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class NextStep(NamedTuple):
-    """When the next step is due, in seconds, and the job's own part of the state for it."""
+    """The wait until a job's next step, in seconds, and the job's own state for it."""
 
     seconds: float
     state: Mapping[str, float | str] = MappingProxyType({})
 
 
 class Job(Protocol):
-    """One kind of job. `key_type` is the named tuple of the ids that its states have."""
+    """One kind of job. `key_type` is the named tuple of its ids."""
 
     @property
     def key_type(self) -> Callable[..., JobKey]:
-        """Makes a job's key of its ids, by their names."""
+        """Builds a job's key from its ids, by their names."""
 
     def step(
         self,
@@ -33,33 +33,32 @@ class Job(Protocol):
         state: Mapping[str, Any],
         /,
     ) -> NextStep | None:
-        """Make a job's next step; None where it has ended.
+        """Make a job's next step; None if the job has ended.
 
-        Of `state` each kind reads what its `NextStep` had, and the number of its run. Raises
-        UnavailableError where our own side failed or the invocation's time is too short; the same
-        step is made again then.
+        `state` has the values of the previous `NextStep` and the number of the job's run. Raises
+        UnavailableError if one of our own services failed or the invocation's time is too short;
+        the state machine then repeats the step.
         """
 
     def abandon(self, key: Any, state: Mapping[str, Any], /) -> None:
-        """Record that a job is given up, through a fault of ours.
+        """Record that a job was given up, through a fault of ours.
 
-        Not where another execution than the state's makes its steps by now.
+        Without effect if another execution than the state's makes the job's steps by now.
         """
 
 
 class JobRunner:
-    """Finds the kind of a state's job by the state's action, and makes the step."""
+    """Makes a job's step; the state's action selects the kind, which is built on first use."""
 
     def __init__(self, kinds: Mapping[Action, Callable[[], Job]]) -> None:
-        """Know these kinds; each is built when it is first needed."""
         self._kinds = kinds
 
     def knows(self, action: object) -> bool:
-        """Tell whether an action is the one of a kind of job."""
+        """Return whether an action belongs to a kind of job."""
         return action in self._kinds
 
     def key(self, state: Mapping[str, Any]) -> JobKey:
-        """Return the ids of the job that a state is about; KeyError where one is missing."""
+        """Return the ids of a state's job; KeyError if one is missing."""
         key_type: Any = self._kinds[state["action"]]().key_type
         key: JobKey = key_type(**{name: state[name] for name in key_type._fields})
         return key
@@ -67,9 +66,9 @@ class JobRunner:
     def step(
         self, key: JobKey, state: Mapping[str, Any], remaining_seconds: Callable[[], float]
     ) -> NextStep | None:
-        """Make a job's next step; None where it has ended. Raises UnavailableError."""
+        """Make a job's next step; None if it has ended. Raises UnavailableError."""
         return self._kinds[key.action]().step(key, remaining_seconds, state)
 
     def abandon(self, key: JobKey, state: Mapping[str, Any]) -> None:
-        """Record that a job is given up, through a fault of ours."""
+        """Record that a job was given up, through a fault of ours."""
         self._kinds[key.action]().abandon(key, state)

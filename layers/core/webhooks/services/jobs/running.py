@@ -1,4 +1,4 @@
-"""What the steps of all kinds of jobs have in common: which execution makes them."""
+"""The part that the steps of all kinds of jobs share: the check that theirs is the current run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_STATE: Mapping[str, Any] = MappingProxyType({})
 
 
 def current(store: JobStore[Record], key: JobKey, state: Mapping[str, Any]) -> Record | None:
-    """Return a running job; None where it ended, or where another execution makes its steps."""
+    """Return a running job; None if it ended, or if another execution makes its steps."""
     job = store.get(key)
     if job is None or not job.running or job.run.number != state.get("run", 0):
         return None
@@ -24,5 +24,5 @@ def current(store: JobStore[Record], key: JobKey, state: Mapping[str, Any]) -> R
 
 
 def kept(job: Record, now_ms: int, next_seconds: float) -> Record:
-    """Return a job after a step, of which the next is due in `next_seconds`."""
+    """Return a job after a step; its next step is due in `next_seconds`."""
     return replace(job, run=job.run.kept(now_ms, next_seconds))

@@ -1,4 +1,4 @@
-"""The start of a job that its owner asked for: its record first, then its execution."""
+"""The start of a job that its owner asked for: first its record, then its execution."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def start(
     store: JobStore[Record], scheduler: JobScheduler, job: Record, *, not_started: Record | None
 ) -> bool:
-    """Record a job and start its execution; False where its owner has a running one already.
+    """Record a job and start its execution; False if its owner already has a running one.
 
-    `not_started` is the record of the job where its execution could not be started, None where the
-    call may be repeated: the repeat starts the job then. Raises UnavailableError in either case.
-    Where that record was not written, or the function was killed, the sweep starts the job.
+    If the execution cannot be started, `not_started` is recorded instead of the job. None keeps the
+    job's record: a repeat of the call then starts it. UnavailableError is raised in both cases. If
+    that write failed too, or the function was killed, the sweep starts the job.
     """
     job = replace(job, run=Run.first(job.created_at_ms))
     if not store.create(job):
@@ -34,7 +34,7 @@ def start(
 
 
 def was_started(store: JobStore[Record], scheduler: JobScheduler, job: Record) -> bool:
-    """Tell whether an earlier try of a call has recorded its job, and see that it goes on.
+    """Return whether an earlier try of a call has recorded its job; if so, ensure that it runs.
 
     Raises UnavailableError.
     """
@@ -47,9 +47,9 @@ def was_started(store: JobStore[Record], scheduler: JobScheduler, job: Record) -
 
 
 def ensure_started(scheduler: JobScheduler, job: Record) -> None:
-    """See that a running job has its execution. Raises UnavailableError.
+    """Ensure that a running job has its execution. Raises UnavailableError.
 
-    It costs one call, which starts nothing where the execution was started. The call that recorded
-    the job may have been killed before that.
+    The call that recorded the job may have been killed before it started the execution. Starting an
+    execution that exists already has no effect and costs one call.
     """
     scheduler.start(job.key, run=job.run.number)

@@ -1,9 +1,9 @@
-"""The sweep: what nobody works on any more, though it is due, is started again.
+"""The sweep: restarts overdue work that no execution works on.
 
 It runs every minute. Most executions are started by a function that tries again until they are, and
-Step Functions keeps Standard ones going. What is left for the sweep: executions that could not be
+Step Functions keeps Standard ones going. The sweep finds the rest: executions that could not be
 started, that Express lost or could not finish, that an operator stopped, or whose function was
-killed before their start. What it restarts is counted, for alarms.
+killed before their start. Restarts are counted, for alarms.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MILLISECONDS = 1000
 
 
 class Swept(NamedTuple):
-    """How many of each a sweep saw to."""
+    """The number of records of each kind that a sweep handled."""
 
     overdue_deliveries: int = 0
     overdue_recoveries: int = 0
@@ -38,7 +38,8 @@ class Swept(NamedTuple):
 class SweepJob:
     """Finds overdue recoveries, jobs and deliveries, and gives them a new execution.
 
-    It publishes operational events, too, that could not be published when they happened.
+    It also publishes operational events that could not be published when they happened. `clock`
+    gives Unix seconds.
     """
 
     def __init__(
@@ -51,7 +52,6 @@ class SweepJob:
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
-        """`clock` gives Unix seconds."""
         self._recoveries = recoveries
         self._jobs = jobs
         self._deliveries = deliveries
@@ -60,11 +60,11 @@ class SweepJob:
         self._clock = clock
 
     def sweep(self, remaining_seconds: Callable[[], float]) -> Swept:
-        """Start again what is overdue.
+        """Restart overdue work.
 
-        Recoveries and jobs come first, since they are few and much waits for each; half of the time
-        is left to deliveries. What does not fit is the next sweep's. Raises at its end what failed
-        first, but for a record that cannot be read: of another sweep that gets no better.
+        Recoveries and jobs come first: they are few, and much waits for each. Half of the time is
+        left to deliveries. The next sweep does the rest. At its end, this method raises its first
+        failure, except for an unreadable record, which no further sweep can repair.
         """
         turn = Turn(remaining_seconds, self._telemetry)
         now_ms = int(self._clock() * _MILLISECONDS)
@@ -87,10 +87,11 @@ class SweepJob:
         return swept
 
     def _count(self, swept: Swept, *, whole: bool) -> None:
-        """Count what raises an alarm as zero too, but only of a sweep that came to its end.
+        """Count restarts that raise an alarm, zeros included, but zeros only after a whole sweep.
 
-        An alarm is to see that there was one. What could not be started in an outage has no alarm:
-        it was on its way to this. Expiring deliveries are counted with their notices.
+        A zero shows the alarm that a sweep took place. Deliveries that could not be started in an
+        outage raise no alarm, because they were bound for the sweep. Expiring deliveries are
+        counted together with their notices.
         """
         if swept.overdue_deliveries or whole:
             self._telemetry.count("OverdueDeliveries", swept.overdue_deliveries)

@@ -1,7 +1,7 @@
-"""The sweep's part about deliveries: what is due and not worked on, and what waits too long.
+"""The sweep of deliveries: restarts overdue ones, and notifies owners about long waits.
 
-Nothing that it comes upon keeps the rest from its turn: not one that fails, not one that cannot be
-read, and not thousands whose executions go on, as in a long outage of ours.
+No delivery blocks the others: neither a failing one, nor an unreadable one, nor thousands whose
+executions still run, for example in a long outage of ours.
 """
 
 from __future__ import annotations
@@ -37,35 +37,41 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.turn import Turn
 
 SWEPT_AT_ONCE = 500
-"""Most deliveries that one sweep starts again after a look at their executions, and most whose
-owners it notifies. The others, which could not be started or are lost, have no such bound: a sweep
-starts all that it has time for."""
+"""The most deliveries that one sweep restarts after a look at their executions, and the most whose
+owners it notifies. Deliveries that could not be started or were lost have no such limit: a sweep
+starts as many as its time allows.
+"""
 
 THREADS = 16
-"""As many as the index has partitions: calls mostly wait, also where a CPU is shared."""
+"""As many threads as the index has partitions: calls mostly wait, even on a shared CPU."""
 
 _PAGE = 8
-"""Deliveries of a partition that are looked at before it is another partition's turn: few enough
-that a sweep looks into each of them, and some way into it, where every single one takes a look."""
+"""Deliveries examined in a partition before the next partition's turn. Few enough that a sweep gets
+to every partition, and some way into it, even if each delivery needs a look at its execution.
+"""
 
 _ORDER = (Overdue.UNSTARTED, Overdue.SHORT, Overdue.EXPIRING, Overdue.LONG)
-"""What needs no look at an execution comes first, since those wait for their turn."""
+"""Deliveries that need no look at an execution come first, because the others are slower."""
 
 _FEW = {Overdue.EXPIRING, Overdue.LONG}
-"""Each of these takes a call that has a low quota, or a notice."""
+"""Kinds of which each delivery takes a notice or a call with a low quota."""
 
 _MILLISECONDS = 1000
 
 
 class _Found(NamedTuple):
-    """A delivery as the table has it, and what it is to the sweep."""
+    """A delivery as the table has it, and the reason why it is overdue."""
 
     delivery: Delivery
     why: Overdue
 
 
 class DeliverySweep:
-    """Starts overdue deliveries again, and notifies owners of those whose retention ends."""
+    """Restarts overdue deliveries, and notifies owners of deliveries whose retention ends.
+
+    `notify_expiring` takes a delivery and the end of its retention, in Unix milliseconds. `looks`
+    limits reads of executions, `starts` limits starts of Standard ones.
+    """
 
     def __init__(
         self,
@@ -82,10 +88,6 @@ class DeliverySweep:
         random: Callable[[], float],
         threads: int = THREADS,
     ) -> None:
-        """`notify_expiring` takes a delivery and the end of its retention, in Unix milliseconds.
-
-        `looks` at executions and `starts` of Standard ones have their quotas.
-        """
         self._overdue = overdue
         self._deliveries = deliveries
         self._scheduler = scheduler
@@ -96,13 +98,13 @@ class DeliverySweep:
         self._retention_seconds = retention_seconds
         self._clock = clock
         self._random = random
-        # They begin with the first work: a sweep that finds nothing needs none.
+        # The pool starts its threads at the first work: a sweep that finds nothing starts none.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sweep")
 
     def sweep(self, turn: Turn, now_ms: int) -> Counter[Overdue]:
-        """See to what was due before a time, a page of each partition in turn; returns how many.
+        """Handle deliveries due before a time, one page per partition in turn; return their counts.
 
-        In another order each time, so that no partition is always the last.
+        The order of partitions is random, so no partition is always the last.
         """
         partitions = sorted(self._overdue.partitions, key=lambda _: self._random())
         waiting: list[tuple[Iterator[Sequence[DeliveryKey]], Sequence[DeliveryKey]]] = []
@@ -146,7 +148,7 @@ class DeliverySweep:
             counts[why] += sum(result.result() for result in results)
 
     def _read(self, turn: Turn, now_ms: int, keys: Sequence[DeliveryKey]) -> list[_Found]:
-        """Return what is overdue of what the index names: by the table, which is up to date."""
+        """Return the overdue deliveries on a page of the index; the table is up to date."""
         read = turn.attempt(self._deliveries.get_many, keys) or {}
         found = []
         for key, delivery in read.items():
@@ -167,16 +169,17 @@ class DeliverySweep:
         return bool(turn.attempt(self._restart, turn, found, now_ms))
 
     def _start(self, turn: Turn, delivery: Delivery) -> bool:
-        """Start the execution that could not be started: the same generation's, so that it is one.
+        """Start an execution that could not be started, in the same generation, so it is unique.
 
-        Where it goes on already, a claim keeps a second one from a second attempt.
+        If it runs already, a claim prevents a second attempt.
         """
         if not self._may_start(turn, delivery):
             return False
         self._scheduler.start(delivery, delay_seconds=0)
         self._telemetry.log("warning", "delivery_started_late", **delivery.key._asdict())
         if turn.spare_seconds() >= 0:
-            # From now on it is overdue as any other: what dies each time is started less often.
+            # From now on it is overdue like any other: a delivery that fails each time is started
+            # less often.
             self._deliveries.update(delivery.started(), before=delivery)
         return True
 
@@ -189,7 +192,7 @@ class DeliverySweep:
                 return False
         delay = restart_delay(delivery.restarts)
         again = given_another_execution(delivery, self._now_ms(), delay)
-        # Its execution may have come to its end only just now, or another sweep may be faster.
+        # Its execution may have ended just now, or another sweep may be faster.
         if not self._deliveries.update(again, before=delivery):
             return False
         self._telemetry.log(
@@ -204,7 +207,7 @@ class DeliverySweep:
         return True
 
     def _may_start(self, turn: Turn, delivery: Delivery) -> bool:
-        """Wait for a start's turn; False where that takes longer than the sweep has time."""
+        """Wait for a start's token; False if that takes longer than the sweep has time."""
         return delivery.short or self._starts.take(turn.spare_seconds())
 
     def _notify(self, delivery: Delivery) -> bool:
@@ -217,10 +220,11 @@ class DeliverySweep:
     def _pages(self, turn: Turn, partition: str, now_ms: int) -> Iterator[Sequence[DeliveryKey]]:
         """Yield a partition page by page, the longest overdue first.
 
-        Where it has more than a page, what became due lately comes next: there are the short delays
-        that were lost a minute ago, and no execution to look at. What is older begins somewhere
-        else each time: most of it may be worked on, and more than a sweep can look at. Rather at
-        the older end, to which everything comes that nobody works on.
+        If it has more than one page, the deliveries that became due lately come next: among them
+        are short delays that were lost a minute ago and need no look at an execution. The older
+        ones begin at another random place each time, because executions may still run for most of
+        them, and they are more than a sweep can examine. The place is more often near the older
+        end, where abandoned deliveries gather.
         """
         first = turn.attempt(self._overdue.page, partition, 0, now_ms, _PAGE)
         if first is None:

@@ -1,4 +1,4 @@
-"""The sweep's part about operational events that could not be published when they happened."""
+"""The sweep of operational events that could not be published when they happened."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.turn import Turn
 
 SWEPT_AT_ONCE = 500
-"""Kept events that one sweep publishes at most."""
+"""The most stored events that one sweep publishes."""
 
 PUBLISHED_AT_ONCE = 10
-"""Events of one request: what the bus takes."""
+"""The most events that the bus accepts in one request."""
 
 _MILLISECONDS = 1000
 
 
 class _Tried(NamedTuple):
-    """Which of some events were taken, and the error of those that were not."""
+    """The events that the bus accepted, the refused ones, and the error of the latter."""
 
     taken: Sequence[OperationalEvent]
     refused: Sequence[OperationalEvent]
@@ -35,23 +35,24 @@ class _Tried(NamedTuple):
 
 
 class OperationalEventSweep:
-    """Publishes what is kept, the oldest first.
+    """Publishes stored events, oldest first.
 
-    An event that is not taken stays for the next sweep, and keeps none behind it from its turn.
-    After four days it is given up: counted and logged as lost. A bus that does not answer does not
-    fail the sweep: what waits for ten minutes is counted, for an alarm of its own.
+    A refused event stays for the next sweep and does not block later ones. After four days it is
+    given up: counted and logged as lost. A bus that does not respond is no failure of the sweep:
+    events that wait for ten minutes are counted, for an alarm of their own.
+
+    `bus` receives the events of `kept`.
     """
 
     def __init__(
         self, *, bus: OperationalEventBus, kept: KeptOperationalEvents, telemetry: Telemetry
     ) -> None:
-        """Publish on `bus` what is in `kept`."""
         self._bus = bus
         self._kept = kept
         self._telemetry = telemetry
 
     def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
-        """Publish kept events while so much time is left; returns how many were published."""
+        """Publish stored events while this much time is left; return the number published."""
         published = 0
         after: str | None = None
         while published < SWEPT_AT_ONCE:
@@ -67,7 +68,7 @@ class OperationalEventSweep:
                     turn.attempt(self._kept.forget, event)
                 published += len(tried.taken)
                 if not tried.answered:
-                    # The next sweep tries again. Each try would take a call's longest time.
+                    # The next sweep tries again: each further try would take a call's longest time.
                     self._see_to(turn, page.items[start:], tried.error, now_ms)
                     return published
                 self._see_to(turn, tried.refused, tried.error, now_ms)
@@ -90,7 +91,7 @@ class OperationalEventSweep:
     def _see_to(
         self, turn: Turn, refused: Sequence[OperationalEvent], error: str, now_ms: int
     ) -> None:
-        """Give up what was not taken for days, and count what waits for long."""
+        """Give up events refused for days, and count events that wait for long."""
         for event in refused:
             age_seconds = (now_ms - event.at_ms) / _MILLISECONDS
             if age_seconds >= KEPT_SECONDS:

@@ -1,4 +1,4 @@
-"""The sweep's parts about jobs: those of owners that stand still, and recoveries of webhooks."""
+"""The sweeps of jobs: owners' jobs without progress, and recoveries of webhooks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.turn import Turn
 
 SWEPT_AT_ONCE = 500
-"""Recoveries, and as many jobs, that one sweep starts again at most."""
+"""The most recoveries that one sweep restarts, and the most jobs."""
 
 _MILLISECONDS = 1000
 
 
 class JobSweep:
-    """Gives replays, erasures and checks that stand still another execution.
+    """Gives replays, erasures and checks without progress another execution.
 
-    Their first one was not started, or died. The number of the job's run is in its name and its
-    input, so that an execution that still goes on ends.
+    Their first execution was not started, or died. A new run's number is in the execution's name
+    and input, so an old execution that is still alive ends at its next step.
+
+    Each store, and `jobs`, is built on first use.
     """
 
     def __init__(
@@ -40,7 +42,6 @@ class JobSweep:
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
-        """Each store, and `jobs`, is built when it is first needed."""
         self._overdue = overdue
         self._stores = stores
         self._jobs = jobs
@@ -49,7 +50,7 @@ class JobSweep:
         self._clock = clock
 
     def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
-        """See to jobs that were due before a time, while so much time is left; returns how many."""
+        """Restart jobs due before a time, while this much time is left; return their number."""
         found = turn.attempt(self._overdue.overdue, now_ms, SWEPT_AT_ONCE) or ()
         swept = 0
         for key in found:
@@ -84,7 +85,7 @@ class JobSweep:
 
 
 class RecoverySweep:
-    """Replaces recoveries of webhooks that stand still."""
+    """Replaces recoveries of webhooks that make no progress. `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -95,7 +96,6 @@ class RecoverySweep:
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        """`clock` gives Unix seconds."""
         self._health = health
         self._scheduler = scheduler
         self._telemetry = telemetry
@@ -103,7 +103,7 @@ class RecoverySweep:
         self._new_id = new_id
 
     def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
-        """Replace recoveries that are overdue, while so much time is left; returns how many."""
+        """Replace overdue recoveries while this much time is left; return the number replaced."""
         before_ms = now_ms - int(GRACE_SECONDS * _MILLISECONDS)
         found = turn.attempt(self._health.overdue, before_ms, SWEPT_AT_ONCE) or ()
         replaced = 0

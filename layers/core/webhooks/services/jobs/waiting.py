@@ -1,4 +1,4 @@
-"""What waits for a webhook, oldest first, for its recovery to send."""
+"""The deliveries that wait for a webhook, oldest first, for its recovery to send."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _EVER = Selection.of_all_time(Status.WAITING)
 
 
 class WaitingDeliveries:
-    """Finds the deliveries that wait for a webhook, and cancels those that it no longer takes."""
+    """Finds the deliveries that wait for a webhook, and cancels those of unsubscribed types.
+
+    After a page without results it reads `page_size` deliveries at a time.
+    """
 
     def __init__(
         self,
@@ -34,7 +37,6 @@ class WaitingDeliveries:
         threads: Executor,
         page_size: int,
     ) -> None:
-        """Read `page_size` deliveries at a time where there is a long way to go."""
         self._walk = walk
         self._retrier = retrier
         self._telemetry = telemetry
@@ -49,16 +51,15 @@ class WaitingDeliveries:
         after: str | None = None,
         webhook: Webhook | None = None,
     ) -> Page[Delivery]:
-        """Return the oldest that wait, up to `limit` or a few more, newer than id `after`.
+        """Return the oldest waiting deliveries newer than id `after`, up to `limit` or a few more.
 
-        Those of types that `webhook` is not subscribed to are cancelled, and not among them. Goes
-        past what the index still has and is no more so, for as long as `has_time`: an item past its
-        time to live may be there for days, and must keep no later one from its turn. So must none
-        that cannot be read.
+        Deliveries of types that `webhook` is not subscribed to are cancelled and left out. Expired
+        and unreadable items are skipped, while `has_time`, and so never block later ones: an item
+        past its time to live may stay in the index for days.
         """
         found = self._page(key, limit, after, webhook)
         while not found.items and found.next is not None and has_time():
-            # Not one by one any more: it may be a long way.
+            # The next pages are larger, because there may be many items to skip.
             found = self._page(key, max(limit, self._page_size), found.next, webhook)
         return found
 
