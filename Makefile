@@ -198,6 +198,7 @@ PYTHON313 = $(shell python3.13 -c 'import sys; print(sys.base_prefix)' 2>/dev/nu
 build: .venv/.ready .venv-sam/.ready ## Build the deployment packages into .aws-sam
 	@test -n "$(PYTHON313)" || { echo "Building needs Python 3.13, the functions' version: put python3.13 on the PATH"; exit 1; }
 	@AWS_DEFAULT_REGION=us-east-1 PATH="$(PYTHON313)/bin:$$PATH" $(SAM) build
+	@$(BIN)/python -m local.template .aws-sam/build/template.yaml
 	@$(BIN)/python -m pytest -q tests/build
 
 .PHONY: sam-local

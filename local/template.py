@@ -1,4 +1,13 @@
-"""The SAM template as plain CloudFormation, translated by SAM's own translator, offline."""
+"""The SAM template as plain CloudFormation, translated by SAM's own translator, offline.
+
+The template has two files: `template.yaml` includes `monitoring.yaml` in its resources. `read`
+inserts it, as `AWS::Include` does on AWS.
+
+::
+
+    python -m local.template                                prints the transformed template
+    python -m local.template .aws-sam/build/template.yaml   inserts what a template includes
+"""
 
 from __future__ import annotations
 
@@ -35,11 +44,20 @@ class Route(NamedTuple):
 
 
 def read(path: Path = TEMPLATE) -> dict[str, Any]:
-    """Return the template as written, with the short forms of the intrinsics spelled out."""
+    """Return the template as written, with the short forms of the intrinsics spelled out.
+
+    A file that its resources include is inserted.
+    """
     template = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     if not isinstance(template, dict):
         msg = f"{path} does not hold a template"
         raise ValueError(msg)
+    include = template.get("Resources", {}).pop("Fn::Transform", None)
+    if include:
+        part = path.parent / include["Parameters"]["Location"]
+        template["Resources"] |= copy.deepcopy(_parsed(part.read_text(encoding="utf-8")))
+        # It is for a linter of the one file: the whole template uses every condition.
+        template["Metadata"].pop("cfn-lint")
     return template
 
 
@@ -47,6 +65,15 @@ def read(path: Path = TEMPLATE) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     """Parse a YAML text, once per process."""
     return yaml_parse(text)
+
+
+def insert_includes(path: Path) -> None:
+    """Write a template anew, with what it includes inserted.
+
+    CloudFormation could insert it. But the SAM CLI adds `Metadata` to each entry of the resources,
+    the include too, and AWS does not document whether a macro's call may have another key.
+    """
+    path.write_text(json.dumps(read(path), indent=2), encoding="utf-8")
 
 
 def load(path: Path = TEMPLATE, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -184,4 +211,7 @@ def _check_number(name: str, value: str, parameter: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    json.dump(load(), sys.stdout, indent=2)
+    if sys.argv[1:]:
+        insert_includes(Path(sys.argv[1]))
+    else:
+        json.dump(load(), sys.stdout, indent=2)

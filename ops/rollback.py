@@ -161,6 +161,7 @@ class Rollback:
         going = handover.going(self.outputs(self.stage.stack), now, then)
         jobs = len(handover.running(self.states, going))
         self._explain(ref, now, then, parameters(described) | dict(named), jobs)
+        template.insert_includes(root / "template.yaml")
         if self._run(root, "build"):
             msg = f"{ref} could not be built"
             raise DeploymentError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,11 @@ pytestmark = pytest.mark.skipif(
 
 def sources(artifact: str) -> list[Path]:
     return sorted((BUILD / artifact).rglob("*.py"))
+
+
+def test_the_template_has_every_resource() -> None:
+    built = json.loads((BUILD / "template.yaml").read_text(encoding="utf-8"))
+    assert built["Resources"].keys() == template.read()["Resources"].keys()
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)

@@ -111,7 +111,8 @@ def test_the_demo_fails_where_something_does_not_happen(
     deaf = template.replace("Queue: !GetAtt EventsQueue.Arn", "Queue: !GetAtt DeadLetterQueue.Arn")
     assert deaf != template
     (tmp_path / "template.yaml").write_text(deaf, encoding="utf-8")
-    (tmp_path / "statemachines").symlink_to(ROOT / "statemachines")
+    for name in ("monitoring.yaml", "statemachines"):
+        (tmp_path / name).symlink_to(ROOT / name)
     assert demo.main(tmp_path / "template.yaml", patience_seconds=0.2) == 1
     shown = capsys.readouterr().out
     assert "FAILED all 10 arrive, verified" in shown

@@ -171,11 +171,12 @@ def test_a_foreign_address_is_found() -> None:
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.partition)
 def test_the_metrics_dashboards_address_is_the_partitions_console(place: Place) -> None:
-    [address] = {
-        rendering.outputs["MetricsDashboardUrl"]
+    [(address, dashboard)] = {
+        (rendering.outputs["MetricsDashboardUrl"], rendering.name("OperationsDashboard"))
         for rendering in renderings(place)
         if "MetricsDashboardUrl" in rendering.outputs
     }
+    assert address.endswith(f"#dashboards/dashboard/{dashboard}")
     assert address.startswith(f"https://{place.region}.{CONSOLES[place]}/cloudwatch/home?region=")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from api import dashboard_page
 from local import template
@@ -229,6 +231,35 @@ def test_the_worker_is_ended_by_lambda_before_the_state_machine_loses_patience(
 def test_the_worker_has_the_time_that_a_replays_step_takes() -> None:
     assert properties("WorkerFunction")["Timeout"] > max(SECONDS_FOR_A_STEP, SECONDS_FOR_A_BATCH)
     assert translated()["Parameters"]["ReplayRate"]["MaxValue"] == MAX_RATE
+
+
+def test_the_monitoring_is_in_a_file_that_cloudformation_can_include() -> None:
+    """AWS::Include takes no short form and no further include; AWS documents no alias for it."""
+    including = template.TEMPLATE.read_text(encoding="utf-8")
+    text = template.TEMPLATE.with_name("monitoring.yaml").read_text(encoding="utf-8")
+    included = yaml.safe_load(text)
+    assert not [event for event in yaml.parse(text) if isinstance(event, yaml.AliasEvent)]
+    assert "Fn::Transform" not in text
+    assert not included.keys() & set(re.findall(r"^  (\w+):$", including, re.MULTILINE))
+    kinds = {resource["Type"] for resource in included.values()}
+    assert kinds == {
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Logs::QueryDefinition",
+    }
+    whole = template.read()["Resources"]
+    assert included == {name: one for name, one in whole.items() if one["Type"] in kinds}
+
+
+def test_what_a_template_includes_is_inserted_in_its_file(tmp_path: Path) -> None:
+    for name in ("template.yaml", "monitoring.yaml"):
+        shutil.copy(template.TEMPLATE.with_name(name), tmp_path)
+    path = tmp_path / "template.yaml"
+    whole = template.read(path)
+    template.insert_includes(path)
+    assert json.loads(path.read_text(encoding="utf-8")) == whole == template.read()
+    assert "Fn::Transform" not in whole["Resources"]
+    assert "cfn-lint" not in whole["Metadata"]
 
 
 @pytest.mark.parametrize("form", ["as written", "as CloudFormation runs it"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.rate_limit_errors import RATE_LIMITS
+from local import template
 from webhooks.domain.catalog import catalog
 from webhooks.domain.delivery import FailureReason, Status
 from webhooks.domain.retry import DEFAULT_SCHEDULE
@@ -201,8 +202,7 @@ def test_whoever_else_tells_the_schedule_tells_it_alike() -> None:
 
 
 def test_every_alarm_has_a_section_that_says_what_to_look_at_and_what_to_run() -> None:
-    text = text_of(ROOT / "template.yaml")
-    alarms = set(re.findall(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", text, re.MULTILINE))
+    alarms = set(template.of_type(template.read(), "AWS::CloudWatch::Alarm"))
     sections = dict(re.findall(r"^## (\w+Alarm)\n(.*?)(?=^## |\Z)", OPERATIONS, re.M | re.S))
     assert set(sections) == alarms
     assert set(re.findall(r"^\| \[(\w+Alarm)\]", OPERATIONS, re.MULTILINE)) == alarms
@@ -210,7 +210,7 @@ def test_every_alarm_has_a_section_that_says_what_to_look_at_and_what_to_run() -
         assert re.search(r"^ *```\n.*?(?:make|aws|webhooks) .*?^ *```$", section, re.M | re.S), (
             alarm
         )
-    resources = set(re.findall(r"^  (\w+):$", text, re.MULTILINE))
+    resources = set(template.read()["Resources"])
     assert set(re.findall(r"\$\(resource (\w+)\)", OPERATIONS)) <= resources
 
 

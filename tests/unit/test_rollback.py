@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
+from local import template
 from ops import rollback
 from ops.deployment import DeploymentError
 from ops.outputs import NoStackError
@@ -41,6 +43,25 @@ def test_a_release_is_built_and_deployed_with_its_own_files(tmp_path: Path) -> N
     assert "ConfigurationSetAccounts is ''" in text
     assert "EncryptionKey (AWS::KMS::Key) leaves the stack" in text
     assert "make rollback STAGE=dev PARTS=1" in text
+
+
+def test_what_a_releases_template_includes_is_inserted_before_its_build(tmp_path: Path) -> None:
+    world = World(tmp_path, "y")
+    file, part = world.root / "template.yaml", world.root / "part.yaml"
+    whole = template.read(file)
+    outside, inside = dict(whole["Resources"]), {}
+    inside["ErrorsQuery"] = outside.pop("ErrorsQuery")
+    include = {"Name": "AWS::Include", "Parameters": {"Location": part.name}}
+    lint = {"config": {"ignore_checks": ["W8001"]}}
+    divided = {
+        **whole,
+        "Metadata": {**whole["Metadata"], "cfn-lint": lint},
+        "Resources": {**outside, "Fn::Transform": include},
+    }
+    file.write_text(json.dumps(divided), encoding="utf-8")
+    part.write_text(json.dumps(inside), encoding="utf-8")
+    assert world.rollback.deploy("v1", world.root, {}) == 0
+    assert json.loads(file.read_text(encoding="utf-8")) == whole
 
 
 def test_jobs_go_on_where_the_former_release_has_them(tmp_path: Path) -> None:

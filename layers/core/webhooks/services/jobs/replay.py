@@ -158,7 +158,8 @@ class ReplayJob:
     some deliveries twice, with the same ids and bytes as always.
 
     The speed is at most `deliveries_per_second` and MAX_RATE, and lower for an overloaded receiver
-    (see `domain.drain_rate`). No step sends more than `host_limits` allow. `clock` gives Unix seconds.
+    (see `domain.drain_rate`). No step sends more than `host_limits` allow. `clock` gives Unix
+    seconds.
     """
 
     key_type = ReplayKey
