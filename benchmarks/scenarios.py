@@ -27,7 +27,7 @@ from benchmarks import machines
 from benchmarks.events import event_text
 from benchmarks.units import Meter, Table, Units
 from local.template import load, of_type
-from support import samples
+from support import models, samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.receiver import Answer, Receiver
 from webhooks.adapters import aws
@@ -300,6 +300,7 @@ def main() -> None:
     """Print the units, or write them to the golden file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"update {GOLDEN.name}")
+    models.read_once()
     text = json.dumps(measure(), indent=2) + "\n"
     if parser.parse_args().write:
         GOLDEN.write_text(text, encoding="utf-8")

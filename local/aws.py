@@ -51,21 +51,28 @@ def aws_server(listeners: Sequence[socket.socket]) -> Iterator[str]:
         host, port = listeners[0].getsockname()[:2]
         endpoint = f"http://{LOOPBACK if host == ANY_ADDRESS else host}:{port}"
         with _environment(_pointing_at(endpoint)), _moto(), contextlib.ExitStack() as serving:
-            from moto.moto_server.werkzeug_app import (
-                DomainDispatcherApplication,
-                MotoRequestHandler,
-                create_backend_app,
-            )
-
-            application = DomainDispatcherApplication(create_backend_app)
-            # moto searches the disk for its own modules at every request, one request at a time.
-            find_backend = functools.cache(application.get_backend_for_host)
-            serving.enter_context(_replaced(application, "get_backend_for_host", find_backend))
-            for listener in listeners:
-                serving.enter_context(serve(listener, application, handler=MotoRequestHandler))
+            serving.enter_context(serving_moto(listeners))
             yield endpoint
     finally:
         _RUNNING_AT_MOST_ONCE.release()
+
+
+@contextlib.contextmanager
+def serving_moto(listeners: Iterable[socket.socket]) -> Iterator[None]:
+    """Serve moto's backends, as they are, on sockets that listen."""
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+
+    application = DomainDispatcherApplication(create_backend_app)
+    # moto looks for its own modules on the disk at every request, one request at a time.
+    find_backend = functools.cache(application.get_backend_for_host)
+    with _replaced(application, "get_backend_for_host", find_backend), contextlib.ExitStack() as on:
+        for listener in listeners:
+            on.enter_context(serve(listener, application, handler=MotoRequestHandler))
+        yield
 
 
 def aws_client(service: str, endpoint: str) -> Any:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+from hypothesis import is_hypothesis_test, settings
 
-from support import seen
+from support import models, seen
 from webhooks.adapters import aws
 
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
 _OF_A_STACK = {"dashboard", "e2e"}
+
+_PROPERTY_TIMEOUT_SECONDS = 600
+"""Hypothesis shrinks a failing example for up to 300 seconds, and then reports the failed rule."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,22 +26,32 @@ def pytest_configure(config: pytest.Config) -> None:
     # start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says how busy the machine is, and nothing of the code.
-    settings.register_profile("untimed", deadline=None)
+    # Of several failures one is reported, whose rule is then the first line.
+    settings.register_profile("untimed", deadline=None, report_multiple_bugs=False)
     settings.load_profile("untimed")
-    seen.watch_requests()
     config.pluginmanager.register(seen.Seen())
+    models.read_once()
 
 
-class OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
-    """Gives a file's tests to one process, and those that share a stack all to the same one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = Path(nodeid.partition("::")[0])
-        return "stack" if path.parent.name in _OF_A_STACK else str(path)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a property the time to shrink, unless it sets a timeout of its own."""
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)) and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(_PROPERTY_TIMEOUT_SECONDS))
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackAtATime:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Give a file's tests to one process, and those that share a stack all to the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.partition("::")[0])
+            return "stack" if path.parent.name in _OF_A_STACK else str(path)
+
     return OneStackAtATime(config, log)
 
 

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from support.stores import Stores
 
 
+# A thousand calls at once take moto ten seconds of CPU, which a busy machine may not have in the
+# usual time.
+pytestmark = pytest.mark.timeout(300)
+
+
 @pytest.fixture(autouse=True)
 def _registered(stores: Stores) -> None:
     stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)

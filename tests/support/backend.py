@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import json
+import logging
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -203,12 +204,16 @@ def _server() -> str:
     A server, because moto inside the process would catch the sender's requests too. One for all
     tests, because each takes half a second to stop.
     """
-    from moto.server import ThreadedMotoServer
+    from local.aws import serving_moto
+    from local.servers import listen
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    atexit.register(server.stop)
-    host, port = server.get_host_and_port()
+    listener = listen("127.0.0.1", 0, "AWS_PORT")
+    host, port = listener.getsockname()
+    # moto logs every request.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    serving = ExitStack()
+    serving.enter_context(serving_moto([listener]))
+    atexit.register(serving.close)
     return f"http://{host}:{port}"
 
 

@@ -11,9 +11,6 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import boto3
-from moto import mock_aws
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,6 +67,10 @@ def engine_of(service: str) -> str:
 @contextmanager
 def open_sqs(engine: str) -> Iterator[SQSClient]:
     """Give a client of one of `SQS_ENGINES`; another's queues may be there, so `unique` names."""
+    # Every run of pytest loads this module, and few of them need these.
+    import boto3
+    from moto import mock_aws
+
     with mock_aws() if engine == MOTO else nullcontext():
         client: Any = boto3.client(
             "sqs",

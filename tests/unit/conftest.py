@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
-from cli import client
-from support import samples
-from support.api_wire import API_URL, WEBHOOK, Wire
-from support.http_api import ApiOnFakes
-from webhooks.domain.webhook import Secrets
+if TYPE_CHECKING:
+    import requests
+
+    from support.api_wire import Wire
+    from support.http_api import ApiOnFakes
+
+# The fixtures import the API for themselves: most files here need none of it.
 
 
 @pytest.fixture
 def on_fakes() -> ApiOnFakes:
+    from support import samples
+    from support.api_wire import WEBHOOK
+    from support.http_api import ApiOnFakes
+    from webhooks.domain.webhook import Secrets
+
     on_fakes = ApiOnFakes(addresses={"hooks.example.com": ["93.184.216.34"]})
     on_fakes.webhooks.add(WEBHOOK, Secrets(samples.SECRET))
     return on_fakes
@@ -23,6 +29,11 @@ def on_fakes() -> ApiOnFakes:
 
 @pytest.fixture
 def wire(on_fakes: ApiOnFakes, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    import requests
+
+    from cli import client
+    from support.api_wire import API_URL, Wire
+
     wire = Wire(on_fakes, requests.Session.request)
 
     def request(session: requests.Session, method: str, url: str, **options: Any) -> Any:
