@@ -3,6 +3,7 @@
 PYTHON ?= python3
 STAGE ?= dev
 BIN := .venv/bin
+RUN := .venv-run/bin/python
 SAM := .venv-sam/bin/sam
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 
@@ -13,13 +14,27 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-# `--no-deps` because the lock is complete. With resolution, pip would take the newest version of a
-# package with an extra (`coverage[toml]`) as unpinned, and refuse the lock once that is published.
-.venv/.ready: requirements-dev.lock
+# $(call venv,DIRECTORY): an empty environment with uv, which installs in seconds what takes pip a minute.
+define venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make run PYTHON=python3.13")'
-	@echo "Setting up .venv: a minute, this once"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@echo "Setting up $(1): some seconds and the downloads, this once"
+	@$(PYTHON) -m venv --clear $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-uv.lock
+endef
+
+# A lock is complete, so nothing is to be resolved.
+INSTALL = bin/uv pip install --quiet --no-deps --require-hashes --python
+
+# For the commands that test nothing. From wheels alone: a new machine has no compiler.
+.venv-run/.ready: requirements-run.lock requirements-uv.lock
+	$(call venv,.venv-run)
+	@.venv-run/$(INSTALL) $(RUN) --only-binary :all: -r $<
+	@.venv-run/bin/uv pip uninstall --quiet --python $(RUN) pip setuptools uv
+	@touch $@
+
+.venv/.ready: requirements-dev.lock requirements-uv.lock
+	$(call venv,.venv)
+	@.venv/$(INSTALL) $(BIN)/python -r $<
 	@touch $@
 
 .venv-sam/.ready: requirements-sam.lock | .venv/.ready
@@ -56,21 +71,21 @@ java:
 	@touch $@
 
 .PHONY: run
-run: .venv/.ready ## Run the whole stack on this machine (PORT, AWS_PORT, RECEIVER_PORT, RETRY_SCHEDULE)
-	@exec $(BIN)/python -m local.run
+run: .venv-run/.ready ## Run the whole stack on this machine (PORT, AWS_PORT, RECEIVER_PORT, RETRY_SCHEDULE)
+	@exec $(RUN) -m local.run
 
 .PHONY: demo
-demo: .venv/.ready ## See the whole product work, in under a minute
-	@exec $(BIN)/python -m local.demo
+demo: .venv-run/.ready ## See the whole product work, in under a minute
+	@exec $(RUN) -m local.demo
 
 .PHONY: api-key
-api-key: .venv/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
+api-key: .venv-run/.ready ## Make an API key: ACCOUNT=acme, SCOPES=read,write, STACK=name for a deployed stack, JSON=1
 	@test -n "$(ACCOUNT)" || { echo "No account is given. Name the key's account: make api-key ACCOUNT=acme" >&2; exit 2; }
-	@exec $(BIN)/python -m ops.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+	@exec $(RUN) -m ops.api_key --account "$(ACCOUNT)" $(if $(NAME),--name "$(NAME)") $(if $(SCOPES),--scopes "$(SCOPES)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 .PHONY: ses-account
-ses-account: .venv/.ready ## Assign SES mail to an account: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
-	@exec $(BIN)/python -m ops.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+ses-account: .venv-run/.ready ## Assign SES mail to an account: SET=shop-mail or TENANT=shop, ACCOUNT=acme or REMOVE=1; without them a list; STACK=name, JSON=1
+	@exec $(RUN) -m ops.ses_account $(if $(SET),--set "$(SET)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(ACCOUNT),--account "$(ACCOUNT)") $(if $(REMOVE),--remove) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 # By file and in the order of SUITES, whose last files are short, so that the processes end together.
 # Without coverage, whose tracing nearly doubles the time.
@@ -85,6 +100,10 @@ test: .venv/.ready ## Run the tests: ARGS="-k signature" for some of them
 test-stack: .venv/.ready ## Run the tests of the whole running stack: end to end, dashboard, conformance, short soak, fuzz
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
 	  tests/e2e tests/dashboard tests/conformance tests/soak tests/fuzz
+
+.PHONY: test-slow
+test-slow: .venv/.ready ## Run the tests of the running stack with a fifth of a core for each process (takes root on Linux)
+	@$(BIN)/python tests/slow_cpu.py $(or $(ARGS),tests/e2e tests/dashboard tests/soak tests/integration/test_local_stack.py)
 
 .PHONY: coverage
 coverage: .venv/.ready ## Measure the tests' coverage, 90 % at least
@@ -187,7 +206,7 @@ validate: .venv/.ready .venv-sam/.ready ## Check the template and its form after
 	@$(BIN)/cfn-lint .cache/transformed.json
 
 .PHONY: scan
-scan: .venv/.ready .venv-checkov/.ready ## Scan code, template, locks and licences for known risks
+scan: .venv/.ready .venv-run/.ready .venv-checkov/.ready ## Scan code, template, locks and licences for known risks
 	@$(BIN)/python -m pytest -q -rs tests/scans
 
 # Python in the functions' version, from the PATH or from pyenv. It compiles the deployed files.
@@ -241,16 +260,16 @@ e2e: .venv/.ready ## Test a deployed stack, or the running one: STACK=name, RECE
 	  $(BIN)/python -m pytest -q tests/e2e
 
 .PHONY: publish
-publish: .venv/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/..., JSON=1
-	@exec $(BIN)/python -m ops.publish $(EVENT) $(if $(FILE),--file "$(FILE)") $(if $(JSON),--json)
+publish: .venv-run/.ready ## Publish to the running stack: EVENT=email.opened or FILE=events/..., JSON=1
+	@exec $(RUN) -m ops.publish $(EVENT) $(if $(FILE),--file "$(FILE)") $(if $(JSON),--json)
 
 .PHONY: redrive
-redrive: .venv/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, JSON=1, OPTIONS=...
-	@exec $(BIN)/python -m ops.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
+redrive: .venv-run/.ready ## Empty a dead-letter queue: QUEUE=deliveries or events, STACK=name, JSON=1, OPTIONS=...
+	@exec $(RUN) -m ops.redrive $(or $(QUEUE),deliveries) $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json) $(OPTIONS)
 
 .PHONY: rejected
-rejected: .venv/.ready ## List event messages that were rejected, or SAVE=directory, or SEND=directory once corrected: REASON=..., STACK=name, JSON=1
-	@exec $(BIN)/python -m ops.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
+rejected: .venv-run/.ready ## List event messages that were rejected, or SAVE=directory, or SEND=directory once corrected: REASON=..., STACK=name, JSON=1
+	@exec $(RUN) -m ops.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
 # Lambda's runtime, to measure a new function's start: its Python and its botocore.
 .venv-lambda/.ready: requirements-dev.lock | .venv/.ready
@@ -283,8 +302,10 @@ figures: .venv/.ready ## Write the figures of benchmarks/ into the README, docs/
 .PHONY: lock
 lock: .venv/.ready ## Update the locks of pyproject.toml's dependencies
 	@$(BIN)/$(LOCK) pyproject.toml --group dev --python-version 3.11 -o requirements-dev.lock
+	@$(BIN)/$(LOCK) pyproject.toml --group run -c requirements-dev.lock --python-version 3.11 -o requirements-run.lock
+	@echo uv | $(BIN)/$(LOCK) - -c requirements-dev.lock --python-version 3.11 -o requirements-uv.lock
 	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
 	@printf '%s\n' 'ministack>=1.5.33' boto3 aws-sam-translator | $(BIN)/$(LOCK) - --python-version 3.13 -o requirements-ministack.lock
 	@echo checkov | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-checkov.lock
 	@$(BIN)/$(LOCK) pyproject.toml -c requirements-dev.lock --python-version 3.13 -o layers/core/requirements.txt
-	@echo cryptography | $(BIN)/$(LOCK) - -c requirements-dev.lock --python-version 3.13 -o layers/cryptography/requirements.txt
+	@echo cryptography | $(BIN)/$(LOCK:--universal=--python-platform aarch64-manylinux2014) - -c requirements-dev.lock --python-version 3.13 -o layers/cryptography/requirements.txt

@@ -17,9 +17,9 @@ _PERIOD_US = 20_000
 """The quota's period in microseconds. Lambda's own is 20 ms, according to its users."""
 
 
-def quota_us(memory_mb: int) -> int:
-    """Return the microseconds of CPU in each period of a function with this memory."""
-    return round(_PERIOD_US * memory_mb / CPU_MEMORY_MB)
+def quota_us(share: float) -> int:
+    """Return the microseconds of CPU in each period."""
+    return round(_PERIOD_US * share)
 
 
 @contextmanager
@@ -29,8 +29,15 @@ def group(memory_mb: int, name: str = "0") -> Iterator[Path]:
     Simultaneous groups of one process need a `name` each. Raises PermissionError if this user may
     not create groups: that needs root on Linux.
     """
+    with limited(memory_mb / CPU_MEMORY_MB, f"{memory_mb}-{name}") as path:
+        yield path
+
+
+@contextmanager
+def limited(share: float, name: str) -> Iterator[Path]:
+    """Make a group with this share of one CPU, as `group` does."""
     unified = (_GROUPS / "cgroup.controllers").exists()
-    path = (_GROUPS if unified else _GROUPS / "cpu") / f"webhooks-{os.getpid()}-{memory_mb}-{name}"
+    path = (_GROUPS if unified else _GROUPS / "cpu") / f"webhooks-{os.getpid()}-{name}"
     try:
         path.mkdir()
     except OSError as error:
@@ -38,10 +45,10 @@ def group(memory_mb: int, name: str = "0") -> Iterator[Path]:
         raise PermissionError(msg) from error
     try:
         if unified:
-            (path / "cpu.max").write_text(f"{quota_us(memory_mb)} {_PERIOD_US}", encoding="ascii")
+            (path / "cpu.max").write_text(f"{quota_us(share)} {_PERIOD_US}", encoding="ascii")
         else:
             (path / "cpu.cfs_period_us").write_text(str(_PERIOD_US), encoding="ascii")
-            (path / "cpu.cfs_quota_us").write_text(str(quota_us(memory_mb)), encoding="ascii")
+            (path / "cpu.cfs_quota_us").write_text(str(quota_us(share)), encoding="ascii")
         yield path
     finally:
         path.rmdir()

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _SCHEDULE = "1,1"
 _ATTEMPTS = 3
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 60.0
+"""How long a step may take on a busy machine. On an idle one each takes a few seconds."""
+
 _SES_SAMPLE = ROOT / "events" / "dispatcher-ses-bounce.json"
 
 

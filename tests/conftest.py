@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
+from benchmarks import shares
 from support import models, seen
+from support.slowness import seconds
 from webhooks.adapters import aws
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ _PROPERTY_TIMEOUT_SECONDS = 600
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if "CPU_GROUPS" in os.environ and hasattr(config, "workerinput"):
+        # By tests/slow_cpu.py: what this process starts is in its group too.
+        shares.join(Path(os.environ["CPU_GROUPS"] + config.workerinput["workerid"]))
     # A shell without job control starts background programs with Ctrl-C ignored, and what the tests
     # start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,13 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
     models.read_once()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a property the time to shrink, unless it sets a timeout of its own."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the limits of whole tests grow with the machine's slowness, as those within them do.
+
+    A property has the time to shrink, unless it sets a timeout of its own.
+    """
+    if config.getoption("timeout", None) is not None:
+        return
+    usual, factor = float(config.getini("timeout")), seconds(1)
     for item in items:
-        if is_hypothesis_test(getattr(item, "obj", None)) and not item.get_closest_marker(
-            "timeout"
-        ):
-            item.add_marker(pytest.mark.timeout(_PROPERTY_TIMEOUT_SECONDS))
+        marker = item.get_closest_marker("timeout")
+        is_property = is_hypothesis_test(getattr(item, "obj", None))
+        limit = _PROPERTY_TIMEOUT_SECONDS if is_property else usual
+        limit = float(marker.args[0]) if marker else limit
+        item.add_marker(pytest.mark.timeout(limit * factor), append=False)
 
 
 @pytest.hookimpl(optionalhook=True)

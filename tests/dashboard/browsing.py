@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 
+from support.slowness import seconds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,12 +20,10 @@ if TYPE_CHECKING:
 EXECUTABLE = shutil.which("chromium") or shutil.which("google-chrome")
 
 PATIENCE_MS = 20_000
-"""How long something may take to appear on a busy machine."""
+"""How long something may take to appear on an idle machine."""
 
 # What a browser says of an answer that the page deals with itself.
 _REFUSAL = "Failed to load resource: the server responded with a status of 4"
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 def launch(chromium: BrowserType) -> Browser:
@@ -84,7 +84,9 @@ def visit(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
     context = browser.new_context(
         **{"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 860}} | options
     )
-    context.set_default_timeout(PATIENCE_MS)
+    patience_ms = seconds(PATIENCE_MS)
+    expect.set_options(timeout=patience_ms)
+    context.set_default_timeout(patience_ms)
     guest = Visit(context.new_page(), url)
     guest.page.on("console", guest.note)
     guest.page.on("pageerror", lambda error: guest.complaints.append(str(error)))

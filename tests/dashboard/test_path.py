@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from dashboard.browsing import Visit, visit
 from support.receiver import Answer, Receiver
+from support.slowness import seconds
 from support.stack import Account, Stack, checkout
 from webhooks.domain.signing import sendcomms_signature
 
@@ -85,7 +86,7 @@ def test_from_registering_to_resending_a_delivery_that_failed(
     owner.press("Send")
     expect(owner.heading("email.bounced")).to_be_visible()
     pill = owner.page.locator(".state .pill")
-    expect(pill).to_have_text("Exhausted", timeout=SLOW_MS)
+    expect(pill).to_have_text("Exhausted", timeout=seconds(SLOW_MS))
     expect(steps(owner)).to_have_count(3)
     owner.page.get_by_text("Your server's response").first.click()
     answer = owner.page.get_by_label("Response to attempt 1")
@@ -93,7 +94,7 @@ def test_from_registering_to_resending_a_delivery_that_failed(
 
     receiver.answer_with(Answer(200))
     owner.press("Resend")
-    expect(owner.said).to_have_text("Attempt 4: HTTP 200.", timeout=SLOW_MS)
+    expect(owner.said).to_have_text("Attempt 4: HTTP 200.", timeout=seconds(SLOW_MS))
     expect(pill).to_have_text("Succeeded")
     expect(steps(owner).last).to_contain_text("manual")
     request = receiver.requests[-1]
@@ -128,10 +129,10 @@ def test_a_replay_is_followed_to_its_end(
     owner.dialog.get_by_label("Events until").fill("")
     owner.press("Start")
     section = owner.page.get_by_role("region", name="Replay")
-    expect(section).to_contain_text("3 sent: 3 arrived, 0 failed.", timeout=SLOW_MS)
-    expect(section).to_contain_text("The replay is complete.", timeout=SLOW_MS)
+    expect(section).to_contain_text("3 sent: 3 arrived, 0 failed.", timeout=seconds(SLOW_MS))
+    expect(section).to_contain_text("The replay is complete.", timeout=seconds(SLOW_MS))
     rows = owner.page.locator("table.log tbody tr .pill")
-    expect(rows).to_have_text(["Succeeded"] * 3, timeout=SLOW_MS)
+    expect(rows).to_have_text(["Succeeded"] * 3, timeout=seconds(SLOW_MS))
 
 
 def test_a_webhook_is_switched_rotated_and_deleted(

@@ -23,6 +23,7 @@ from e2e.telling import assert_nothing_secret, executions, log
 from ops.outputs import NoStackError, of_local
 from support.policies import role_of, statements
 from support.receiver import Receiver
+from support.slowness import seconds
 from support.stack import Account, AnyStack, ObservedStack, checkout, outputs_of
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ def node_packages() -> None:
     lock = NODE / "package-lock.json"
     installed = NODE / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=NODE, check=True, timeout=100)
+        subprocess.run(
+            ["npm", "ci", "--ignore-scripts"], cwd=NODE, check=True, timeout=seconds(100)
+        )
 
 
 @pytest.fixture(scope="session")

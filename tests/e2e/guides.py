@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from e2e.libraries import LIBRARY, bring, link_node_packages
 from support.program import Program
+from support.slowness import seconds
 from support.stack import ROOT, call, eventually
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def set_up(guide: Guide, directory: Path, code: str) -> str | None:
     if guide.with_library and (missing := bring(guide.language, directory)):
         return missing
     if language.build:
-        subprocess.run(language.build, cwd=directory, check=True, timeout=100)
+        subprocess.run(language.build, cwd=directory, check=True, timeout=seconds(100))
     return None
 
 

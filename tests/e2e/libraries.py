@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from e2e.receivers import NODE
+from support.slowness import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def _ruby(directory: Path) -> str | None:
 
 def _runs(*command: str, cwd: Path) -> bool:
     done = subprocess.run(
-        command, cwd=cwd, check=False, capture_output=True, timeout=_FETCH_SECONDS
+        command, cwd=cwd, check=False, capture_output=True, timeout=seconds(_FETCH_SECONDS)
     )
     return done.returncode == 0
 

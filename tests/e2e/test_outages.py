@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from support.documentation import run_commands
 from support.program import Program
 from support.receiver import Answer, Receiver
+from support.slowness import seconds
 from support.stack import ROOT, eventually
 from webhooks.services.jobs.sweep import Swept
 
@@ -101,7 +102,7 @@ def test_an_operator_redrives_what_was_exhausted(stack: Stack, account: Account)
             command = ["-m", "ops.redrive", "deliveries", "--account", account.id, "--json"]
             directory = stack.outputs_file.parents[1]
             with Program(sys.executable, *command, cwd=directory) as program:
-                program.process.wait(timeout=30)
+                program.process.wait(seconds(30))
                 counts = json.loads(program.output)
                 # Progress is told now and then, and on a busy machine not after the last ones.
                 assert counts.get("started") or " started" not in program.errors

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.slowness import seconds
 from support.stack import ROOT, Stack, eventually
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def shell(stack: Stack, tmp_path: Path) -> dict[str, str]:
     """An environment in which `make` finds the environment that runs these tests."""
     make = tmp_path / "make"
     make.write_text(
-        f'#!/bin/sh\nexec {shutil.which("make")} BIN="{ROOT}/.venv/bin" -o .venv/.ready "$@"\n'
+        f'#!/bin/sh\nexec {shutil.which("make")} RUN="{sys.executable}" -o .venv-run/.ready "$@"\n'
     )
     make.chmod(0o755)
     return {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
@@ -53,7 +54,7 @@ def run(script: str, stack: Stack, environment: dict[str, str]) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds(60),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -26,6 +26,7 @@ from support.local_project import (
     sqs,
     states,
 )
+from support.slowness import seconds
 from webhooks.domain.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class TestTheMapping:
             if len(under_way) >= 3:
                 three_at_once.set()
             # Holds the first batch until there is a second, and both until a third would be here.
-            two_at_once.wait(SECONDS)
+            two_at_once.wait(seconds(SECONDS))
             three_at_once.wait(0.3)
             under_way.remove(id(context))
 
@@ -234,7 +235,7 @@ class TestTheStateMachine:
 
         functions.does["task"] = task
         arn = execute(stack, "retried", seconds=0, id="1")
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds(SECONDS)
         while states(stack).describe_execution(executionArn=arn)["status"] == "RUNNING":
             assert time.monotonic() < deadline
         ended = states(stack).describe_execution(executionArn=arn)

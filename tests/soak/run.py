@@ -24,6 +24,7 @@ from soak.outages import STATE_FILE, Outages, Service, Switch
 from soak.owners import Owners
 from soak.plan import Kind, Plan
 from soak.receivers import Receivers
+from support.slowness import seconds
 from support.stack import call
 from support.tables import create_tables
 
@@ -106,7 +107,7 @@ class Soak:
             for dispatchers in self._dispatchers:
                 dispatchers.doomed = shape.doomed
             self._publish_all(self._plan.events[shape.calm_events :])
-            disabled = self._owners.stop(_OWNERS_SECONDS)
+            disabled = self._owners.stop(seconds(_OWNERS_SECONDS))
             settled = self._wait_until(self._settled)
             ledger = self._account(calm_until)
         ledger.problems += [f"a webhook could not be enabled: {path}" for path in disabled]
@@ -221,7 +222,7 @@ class Soak:
 
     def _wait_until(self, over: Callable[[], bool]) -> bool:
         """Wait until something is over, no longer than the deadline; True where it was in time."""
-        deadline = self._started + self._plan.shape.deadline_seconds
+        deadline = self._started + seconds(self._plan.shape.deadline_seconds)
         while not over():
             if time.monotonic() > deadline:
                 return False
@@ -255,7 +256,7 @@ class Soak:
             self._plan, self._ids, self._dynamodb, self._outputs["DeliveriesTable"], calm_until
         )
         ledger.problems += self._receivers.problems
-        deadline = time.monotonic() + _LETTERS_SECONDS
+        deadline = time.monotonic() + seconds(_LETTERS_SECONDS)
         unnamed = ledger.exhausted - self._letters()
         while unnamed and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)

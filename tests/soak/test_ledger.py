@@ -16,6 +16,7 @@ from soak.plan import SHORT, Kind, Plan
 from soak.receivers import Receipt, ReceiptKey, Receivers
 from support import samples
 from support.engines import MOTO
+from support.slowness import seconds
 from support.stores import open_dynamodb
 from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 from webhooks.domain import signing
@@ -103,7 +104,7 @@ def post(receivers: Receivers, body: bytes, secret: str) -> int:
         secrets=[secret],
         sendcomms_secret=secret,
     )
-    connection = http.client.HTTPConnection("127.0.0.1", receivers.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", receivers.port, timeout=seconds(10))
     connection.request("POST", "/0", body, headers)
     status = connection.getresponse().status
     connection.close()

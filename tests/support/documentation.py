@@ -8,6 +8,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from support.slowness import seconds
 from support.stack import ROOT
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def run_commands(document: str, stack: Stack, account: Account, **variables: str
         **variables,
     }
     return [
-        json.loads(subprocess.check_output(["sh", "-c", block], env=environment, timeout=30))
+        json.loads(
+            subprocess.check_output(["sh", "-c", block], env=environment, timeout=seconds(30))
+        )
         for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     ]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support import sightings
+from support.slowness import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +66,7 @@ def run_victim(
         env=os.environ | {"PYTHONPATH": os.pathsep.join(str(_ROOT / path) for path in _PATHS)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds(60),
         check=False,
     )
     written = ended.stdout + ended.stderr

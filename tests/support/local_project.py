@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from local.aws import aws_client
+from support.slowness import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,6 +105,7 @@ States:
 """
 
 SECONDS = 20
+"""How long something may take on an idle machine."""
 
 
 class Functions:
@@ -129,7 +131,7 @@ class Functions:
 
     def wait(self, function: str, condition: Callable[[list[Any]], bool]) -> list[Any]:
         with self._changed:
-            assert self._changed.wait_for(lambda: condition(self.given[function]), SECONDS)
+            assert self._changed.wait_for(lambda: condition(self.given[function]), seconds(SECONDS))
             return list(self.given[function])
 
 
@@ -160,7 +162,7 @@ def bodies(events: list[Any]) -> list[str]:
 def dead_messages(stack: LocalStack, number: int) -> list[str]:
     """Take that many messages out of the dead-letter queue, and look for no more."""
     found: list[str] = []
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds(SECONDS)
     while len(found) < number and time.monotonic() < deadline:
         answer = sqs(stack).receive_message(
             QueueUrl=stack.outputs["DeadUrl"], MaxNumberOfMessages=10, WaitTimeSeconds=1

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from support.slowness import seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -18,7 +20,10 @@ Found = TypeVar("Found")
 
 
 class Program:
-    """A subprocess whose standard output is read line by line for as long as its `with` block."""
+    """A subprocess whose standard output is read line by line for as long as its `with` block.
+
+    A `timeout` is in seconds on an idle machine.
+    """
 
     def __init__(
         self, *command: str, cwd: Path, environment: Mapping[str, str] | None = None
@@ -45,7 +50,7 @@ class Program:
         self, look: Callable[[Sequence[str]], Found | None], what: str, timeout: float = 60.0
     ) -> Found:
         """Return what `look` finds in the lines as soon as it does; AssertionError if it ends."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + seconds(timeout)
         with self._changed:
             while True:
                 found = look(self.lines)
@@ -73,8 +78,8 @@ class Program:
 
     def wait(self, timeout: float = 60.0) -> int:
         """Return the exit code, once the process has ended and everything it said was read."""
-        code = self.process.wait(timeout)
-        self._reader.join(timeout)
+        code = self.process.wait(seconds(timeout))
+        self._reader.join(seconds(timeout))
         return code
 
     def interrupt(self) -> int:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from support import sightings
 from support.certificates import client_context, server_context
+from support.slowness import seconds
 from webhooks.domain.targets import Target, parse_url
 
 if TYPE_CHECKING:
@@ -141,9 +142,13 @@ class Receiver:
             self._answers = list(answers)
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[Request]:
-        """Return the requests when there are that many; AssertionError when they do not come."""
+        """Return the requests when there are that many; AssertionError when they do not come.
+
+        The timeout is in seconds on an idle machine.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout):
+            arrived = self._changed.wait_for(lambda: len(self.requests) >= count, seconds(timeout))
+            if not arrived:
                 msg = f"{len(self.requests)} of {count} requests after {timeout} seconds"
                 raise AssertionError(msg)
             return list(self.requests)

@@ -36,6 +36,7 @@ from ops.outputs import of_deployed, of_local
 from support.program import Program
 from support.recorded_calls import Resources, read_calls
 from support.samples import event_document
+from support.slowness import seconds
 from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import DeliveryKey
 
@@ -59,8 +60,11 @@ Found = TypeVar("Found")
 
 
 def eventually(look: Callable[[], Found | None], what: str, timeout: float = 60.0) -> Found:
-    """Return what `look` finds as soon as it finds something; AssertionError if it never does."""
-    deadline = time.monotonic() + timeout
+    """Return what `look` finds as soon as it finds something; AssertionError if it never does.
+
+    The timeout is in seconds on an idle machine.
+    """
+    deadline = time.monotonic() + seconds(timeout)
     while True:
         found = look()
         if found:
@@ -122,7 +126,7 @@ def call(
     address = urlsplit(url)
     secure = address.scheme == "https"
     connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(address.hostname or "", address.port, timeout=30)
+    connection = connect(address.hostname or "", address.port, timeout=seconds(30))
     try:
         data = body.encode() if isinstance(body, str) else body
         connection.request(method, target, data, dict(headers or {}))
