@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local import modules
 from support.stack import ROOT
 
 if TYPE_CHECKING:
@@ -173,3 +174,8 @@ def test_a_cycle_of_packages_is_seen_where_their_modules_have_none() -> None:
     )
     assert cycle_in(edges) == []
     assert {*cycle_in(layers(edges))} == {"webhooks.domain", "webhooks.ports"}
+
+
+def test_the_page_of_modules_is_that_of_the_code() -> None:
+    found = modules.PAGE.read_text(encoding="utf-8")
+    assert found == modules.page(), "run python -m local.modules"
