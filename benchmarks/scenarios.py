@@ -1,7 +1,7 @@
 """The metered scenarios, and the golden file of their units.
 
-`python -m benchmarks.scenarios --write` writes the file. The real handlers run against moto as a
-server and a real receiver, in a process of their own: other output would be counted as log lines.
+`python -m benchmarks.scenarios --write` writes the file. The real handlers run against moto
+and a real receiver, in a process of their own: other output would be counted as log lines.
 """
 
 from __future__ import annotations

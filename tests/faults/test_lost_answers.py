@@ -61,12 +61,11 @@ def client(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
 
 
 @pytest.fixture
-def world(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         "webhooks.adapters.dynamodb.seeded_records.secrets.token_hex", lambda _: "holder"
     )
-    yield World(client)
-    empty(client)
+    return World(client)
 
 
 def outcome(world: World, write: Write, *, lost: int | None = None, times: int = 1) -> Any:

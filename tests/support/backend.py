@@ -188,9 +188,10 @@ def _delete_tables(client: Any) -> None:
 def _moto() -> Iterator[str]:
     """Serve moto, empty, its writes atomic as AWS's are; yields its url."""
     from local.moto_locks import one_at_a_time
+    from support.moto_in_process import called_in_process
 
     url = _server()
-    with one_at_a_time():
+    with one_at_a_time(), called_in_process(url):
         try:
             yield url
         finally:

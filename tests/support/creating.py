@@ -132,23 +132,30 @@ class Caller:
             mine = {":account": {"S": account}}
             webhooks = dynamodb.query(
                 TableName=settings.webhooks_table,
+                Select="COUNT",
                 KeyConditionExpression="account_id = :account",
+                FilterExpression="attribute_exists(#url)",
+                ExpressionAttributeNames={"#url": "url"},
                 ExpressionAttributeValues=mine,
-            )["Items"]
+            )
             keys = dynamodb.query(
                 TableName=settings.api_keys_table,
                 IndexName=ACCOUNT_INDEX,
+                Select="COUNT",
                 KeyConditionExpression="account_id = :account",
                 ExpressionAttributeValues=mine,
-            )["Items"]
-            records = dynamodb.scan(TableName=settings.deliveries_table)["Items"]
+            )
+            records = dynamodb.scan(
+                TableName=settings.deliveries_table,
+                Select="COUNT",
+                FilterExpression="contains(#owner, :account) AND NOT contains(#owner, :limits)",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={**mine, ":limits": {"S": "rate_limit"}},
+            )
         return Made(
-            webhooks=sum("url" in item for item in webhooks),
-            keys=len(keys),
-            records=sum(
-                account in item["owner"]["S"] and "rate_limit" not in item["owner"]["S"]
-                for item in records
-            ),
+            webhooks=webhooks["Count"],
+            keys=keys["Count"],
+            records=records["Count"],
             # One of a name that is taken starts nothing.
             executions=len({body["name"] for name, body in sent if name == "StartExecution"}),
         )

@@ -89,9 +89,6 @@ class _Doomed:
 
 def main() -> None:
     """Handle the event, and die on the way."""
-    import dispatcher.handler
-    import worker.handler
-    from api.app import Api
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
     from support.running_out import RunningOut
@@ -116,10 +113,19 @@ def main() -> None:
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
     with faults.installed():
+        # Each loads its own function alone: most of a victim's time is that of its imports.
         if function == "api":
+            from api.app import Api
+
             Api(services)(order["event"], context)
-        handlers = {"dispatcher": dispatcher.handler, "worker": worker.handler}
-        handlers[function].handle(order["event"], context, services)
+        elif function == "worker":
+            import worker.handler
+
+            worker.handler.handle(order["event"], context, services)
+        else:
+            import dispatcher.handler
+
+            dispatcher.handler.handle(order["event"], context, services)
 
 
 if __name__ == "__main__":

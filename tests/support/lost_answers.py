@@ -10,6 +10,8 @@ from unittest import mock
 from botocore.endpoint import Endpoint
 from botocore.exceptions import ReadTimeoutError
 
+from support.tables import key_names
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,10 +79,7 @@ def contents(client: DynamoDBClient, *, but: frozenset[str] = frozenset()) -> di
 def empty(client: DynamoDBClient) -> None:
     """Remove every item of every table."""
     for table in client.list_tables()["TableNames"]:
-        keys = [
-            part["AttributeName"]
-            for part in client.describe_table(TableName=table)["Table"]["KeySchema"]
-        ]
+        keys = key_names(table)
         for item in client.scan(TableName=table, ConsistentRead=True)["Items"]:
             client.delete_item(TableName=table, Key={name: item[name] for name in keys})
 

@@ -23,16 +23,16 @@ import retrier.handler
 import worker.handler
 from api.app import Api
 from local import resources, template
-from local.aws import aws_client, aws_server, invoking
+from local.aws import aws_client, invoking
 from local.functions import LocalFunction
 from local.poller import failed_ids, to_record
-from local.servers import listen
 from ops import handover
 from ops.redrive import Stack, Wanted, redrive_deliveries
 from support.backend import LOOPBACK
 from support.former_functions import Former, former_environment
 from support.former_release import unpack
 from support.http_api import ApiClient
+from support.moto_in_process import serving_in_process
 from support.stack import Queue, eventually
 from support.state_machines import hurried, hurry
 from webhooks.domain.delivery import DeliveryKey
@@ -388,7 +388,7 @@ def both_releases(directory: Path) -> Iterator[Releases]:
     """Make the template's resources, which both releases are to use; yields them."""
     root = unpack(directory)
     with ExitStack() as stack:
-        endpoint = stack.enter_context(aws_server([listen("127.0.0.1", 0, "AWS_PORT")]))
+        endpoint = stack.enter_context(serving_in_process())
         made = resources.create(template.load(parameters={"FormerNames": "true"}), endpoint)
         former = Former(root, former_environment(made, endpoint, _VARIABLES))
         releases = Releases(endpoint, made, former, root)

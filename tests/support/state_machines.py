@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from local import resources, template
-from local.aws import aws_client, aws_server, invoking
+from local.aws import aws_client, invoking
 from local.functions import LocalFunction
-from local.servers import listen
+from support.moto_in_process import serving_in_process
 from support.stack import eventually
 from webhooks.domain.jobs import Action
 
@@ -98,7 +98,7 @@ class StateMachine:
 @contextmanager
 def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]]:
     """Make the template's resources, `machine` hurried; yields AWS's endpoint and them."""
-    with aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint:
+    with serving_in_process() as endpoint:
         made = resources.create(hurried(template.load(), machine), endpoint)
         name = made.functions["WorkerFunction"].name
         with invoking([LocalFunction(name=name, handler=task)]), _timing_out():

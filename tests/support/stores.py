@@ -33,6 +33,7 @@ from support.fakes import (
     FakeWebhookIds,
     FakeWebhookStore,
 )
+from support.moto_in_process import quick
 from support.tables import create_tables
 from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
@@ -132,7 +133,7 @@ def open_stores(backend: str, clock: Clock) -> Iterator[Stores]:
 def open_dynamodb(backend: str) -> Iterator[DynamoDBClient]:
     """Give a client of one of `DYNAMODBS` with the template's tables, empty."""
     if backend == MOTO:
-        with mock_aws(), one_at_a_time():
+        with mock_aws(), one_at_a_time(), quick():
             client = _client(None)
             create_tables(client)
             yield client

@@ -20,6 +20,11 @@ def _tables() -> dict[str, dict[str, Any]]:
     return of_type(load(), "AWS::DynamoDB::Table")
 
 
+def key_names(table: str) -> list[str]:
+    """Return the attributes of a table's key, by the table's logical id."""
+    return [part["AttributeName"] for part in _tables()[table]["Properties"]["KeySchema"]]
+
+
 def create_tables(client: DynamoDBClient, names: Mapping[str, str] | None = None) -> None:
     """Create every table of the template, each under its logical id, or the name of that."""
     for logical_id, table in _tables().items():
