@@ -208,7 +208,7 @@ def test_a_call_under_way_is_told_so(
     def in_progress(*_: Any, **__: Any) -> Any:
         raise IdempotencyInProgressError
 
-    monkeypatch.setattr(on_fakes.idempotency_store, "once", in_progress)
+    monkeypatch.setattr(on_fakes.idempotency_store, "get_or_create", in_progress)
     answer = acme.call("POST", json=BODY, headers=MINE)
     assert (answer.status, answer.error["code"]) == (409, "idempotency_in_progress")
     assert answer.headers["Retry-After"] == "1"

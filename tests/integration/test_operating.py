@@ -29,20 +29,19 @@ if TYPE_CHECKING:
 SERVICES = Path(__file__).parents[2] / "layers" / "core" / "webhooks" / "services"
 COUNTED_BY = {
     "dispatcher": (
-        "batches",
-        "dispatcher",
-        "reader",
-        "unwanted",
-        "event_limits",
+        *(
+            f"dispatch/{name}"
+            for name in (
+                *("batches", "batch", "read", "first_times", "match", "record", "unwanted"),
+                *("event_limits", "fair_queueing", "rejecting", "fan_out", "leftovers"),
+            )
+        ),
         "host_limits",
-        "rejecting",
-        "sharder",
-        "leftovers",
         "retries",
         "deliverer",
         "health",
         "operational_events",
-        "trouble",
+        "failures",
     ),
     "worker": (
         "retrier",
@@ -54,7 +53,7 @@ COUNTED_BY = {
         "jobs/sweep",
         "jobs/sweep_events",
         "jobs/check",
-        "trouble",
+        "failures",
     ),
 }
 """The modules whose metrics a function tells."""
