@@ -158,7 +158,7 @@ def told(function: str) -> frozenset[str]:
 def _name_of_call(method: str, arguments: list[ast.expr]) -> set[str]:
     if method == "count" and arguments and isinstance(arguments[0], ast.Constant):
         return {str(arguments[0].value)}
-    if method == "measure" and isinstance(arguments[0], ast.Name):
+    if method == "record_time" and isinstance(arguments[0], ast.Name):
         return {{"LATENCY": LATENCY, "OLDEST_EVENT_AGE": OLDEST_EVENT_AGE}[arguments[0].id]}
     return set()
 
