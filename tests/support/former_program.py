@@ -72,7 +72,7 @@ class Former:
         if path == "/api":
             return self._api(event, _context())
         if path == "/issue_key":
-            return self._services["api"].api_key_service.issue(event["account_id"], "tests").text
+            return self._services["api"].keyring.issue(event["account_id"], "tests").text
         if path == "/redrive":
             key = import_module("webhooks.domain.delivery").DeliveryKey(**event)
             return self._services["retrier"].redriver.redrive(key)

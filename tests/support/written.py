@@ -109,7 +109,7 @@ class _Reach:
 def _read() -> tuple[dict[str, _Class], dict[str, _Method]]:
     classes: dict[str, _Class] = {}
     functions: dict[str, _Method] = {}
-    for path in sorted(ADAPTERS.glob("*.py")):
+    for path in sorted(ADAPTERS.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 assert node.name.startswith("_") or node.name not in functions, node.name
