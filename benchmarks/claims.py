@@ -22,6 +22,7 @@ from benchmarks.events import event_text
 from benchmarks.scenarios import OK, LogMeter, stand
 from support.backend import lambda_context, sqs_event
 from support.receiver import Answer, Receiver, Request
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,7 @@ def plain(logs: LogMeter, size: int, *, claimed: bool) -> Cost:
 def collisions(logs: LogMeter, *, claimed: bool) -> Cost:
     """Measure pairs of copies, and the messages that go back to the queue."""
     with stand(logs) as metered:
-        others = metered.backend.services("dispatcher")
+        others = metered.backend.services(DispatcherServices)
         pairs = [_event(number, claimed=claimed) for number in range(COLLISIONS)]
         times: list[float] = []
         coming: list[threading.Thread] = []

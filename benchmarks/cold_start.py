@@ -39,8 +39,8 @@ _LIBRARIES = (
 
 _FUNCTION = (
     "import {name}.handler\n"
-    "from webhooks.wiring import services\n"
-    "made = services('{name}')\n"
+    "from webhooks.wiring.{name} import {services}\n"
+    "made = {services}.deployed()\n"
     "{first_use}\n"
     "made._dynamodb.meta\n"
 )
@@ -135,7 +135,9 @@ def wall_ms(name: str, group: Path) -> float:
 
 
 def _program(name: str) -> str:
-    return _FUNCTION.format(name=name, first_use=_FIRST_USE[name])
+    return _FUNCTION.format(
+        name=name, services=f"{name.title()}Services", first_use=_FIRST_USE[name]
+    )
 
 
 def _told(program: str, found: Code, cache: str) -> list[float]:

@@ -18,7 +18,7 @@ from support.backend import LOOPBACK, lambda_context, sqs_event
 from support.receiver import local_sender
 from webhooks.adapters.http.connection import new_ssl_context
 from webhooks.settings import Settings
-from webhooks.wiring import Services
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     import ssl
@@ -69,7 +69,7 @@ class Function:
             job_state_machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:recover",
             aws_endpoint_url=endpoint,
         )
-        self._services = Services("dispatcher", settings, rules=LOOPBACK)
+        self._services = DispatcherServices(settings, rules=LOOPBACK)
         # A cached property, set before its first use: only this sender trusts the receivers'
         # authority.
         vars(self._services)["_sender"] = local_sender(ssl_context=trusting(authority))

@@ -34,6 +34,8 @@ from webhooks.adapters import aws
 from webhooks.adapters.dynamodb import webhook_items
 from webhooks.domain.jobs import Action
 from webhooks.domain.retry import SHORT_DELAY_SECONDS
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,7 +99,8 @@ class Stand:
         self.backend = stand
         self.meter = meter
         self._logs = logs
-        self._services = {name: stand.services(name) for name in ("dispatcher", "worker")}
+        self._dispatcher = stand.services(DispatcherServices)
+        self._worker = stand.services(WorkerServices)
         self._numbers = count()
 
     def register(self, receiver: Receiver, webhooks: int) -> None:
@@ -114,9 +117,8 @@ class Stand:
 
     def handle(self, bodies: Sequence[str], group: str | None = ACCOUNT) -> None:
         """Dispatch a batch of messages of one group."""
-        services = self._services["dispatcher"]
         batch = sqs_event(*bodies, group=group)
-        answer = dispatcher.handler.handle(batch, lambda_context(), services)
+        answer = dispatcher.handler.handle(batch, lambda_context(), self._dispatcher)
         assert answer == {"batchItemFailures": []}
         self.meter.units.invocations += 1
         # Lambda's poller: one request to receive the batch, one to delete it.
@@ -124,7 +126,7 @@ class Stand:
 
     def retry(self, state: dict[str, Any]) -> dict[str, Any]:
         """Run the worker on a state; return the next state."""
-        answer = worker.handler.handle(state, lambda_context(), self._services["worker"])
+        answer = worker.handler.handle(state, lambda_context(), self._worker)
         self.meter.units.invocations += 1
         return answer
 

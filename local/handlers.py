@@ -33,7 +33,7 @@ _USED_SERVICES = {
         "idempotency_store",
     ),
     "dispatcher": ("dispatcher",),
-    "worker": ("retrier", "recovery_job", "replay_job", "erasure_job", "check_job", "sweep_job"),
+    "worker": ("retrier", "sweep_job"),
 }
 _FORMER_NAMES = {"retrier": "worker"}
 """Packages that run another function under its name in the former release."""
@@ -50,18 +50,23 @@ def make_handler(
     _put_sources_on_path()
     from local import loopback
     from webhooks.settings import Settings
-    from webhooks.wiring import Services, TargetRules
+    from webhooks.wiring.api import ApiServices
+    from webhooks.wiring.common import TargetRules
+    from webhooks.wiring.dispatcher import DispatcherServices
+    from webhooks.wiring.worker import WorkerServices
 
     package = name.partition(".")[0]
     function = _FORMER_NAMES.get(package, package)
+    kind = {"api": ApiServices, "dispatcher": DispatcherServices, "worker": WorkerServices}[
+        function
+    ]
     settings = Settings.from_environment(environment)
     if short_delay_seconds is not None:
         settings = replace(settings, short_delay_seconds=short_delay_seconds)
 
     def build() -> Handler:
-        services = Services(
-            function, settings, rules=TargetRules(loopback.parse_url, loopback.is_allowed)
-        )
+        rules = TargetRules(loopback.parse_url, loopback.is_allowed)
+        services: Any = kind(settings, rules=rules)
         for used in _USED_SERVICES[function]:
             getattr(services, used)
         if function == "api":

@@ -16,10 +16,10 @@ def generate() -> str:
     from api.app import Api
     from api.openapi import document, text
     from webhooks.settings import Settings
-    from webhooks.wiring import Services
+    from webhooks.wiring.api import ApiServices
 
     # The document depends on the routes alone: no service is built for it.
-    return text(document(Api(Services("api", Settings())).resolver))
+    return text(document(Api(ApiServices(Settings())).resolver))
 
 
 def main() -> int:

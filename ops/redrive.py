@@ -43,7 +43,7 @@ from webhooks.domain.delivery import DeliveryKey
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.resending import Outgoing, carried
 from webhooks.settings import Settings
-from webhooks.wiring import Services
+from webhooks.wiring.redrive import RedriveServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -280,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 retry_state_machine_arn=stack.retry_state_machine_arn,
                 aws_endpoint_url=stack.endpoint_url,
             )
-            redriver = Services("redrive", settings).redriver
+            redriver = RedriveServices(settings).redriver
             counts = redrive_deliveries(sqs, stack, redriver, wanted, tell)
         else:
             counts = redrive_events(sqs, stack, wanted, tell)

@@ -14,7 +14,6 @@ from api.idempotency import IdempotencyMiddleware
 from api.requests import (
     Call,
     RequestValidation,
-    Services,
     authenticate,
     authorize,
     count_calls,
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.event_handler import Response
 
+    from webhooks.wiring.api import ApiServices
+
 # Powertools keeps the current event on a class, so a process can serve one request at a time.
 # Lambda guarantees that; a server with threads needs the lock.
 _ONE_AT_A_TIME = Lock()
@@ -53,7 +54,7 @@ class Api:
     The routes hold no state, so a process may have several instances.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: ApiServices) -> None:
         self._services = services
         # The routers belong to their modules. Joined while another instance serves a request, they
         # would hand that request's context to this one.

@@ -7,13 +7,7 @@ from aws_lambda_powertools.event_handler.depends import Depends
 
 from api.requests import Call, read_documents
 from webhooks.domain.api_key import ApiKey
-from webhooks.services.api_keys import ApiKeyService
-from webhooks.services.delivery_log import DeliveryLogService
-from webhooks.services.jobs.check import CheckService
-from webhooks.services.jobs.erasure import ErasureService
-from webhooks.services.jobs.replay import ReplayService
-from webhooks.services.publisher import Publisher
-from webhooks.services.webhooks import WebhookService
+from webhooks.wiring.api import ApiServices
 
 
 def _call(request: Request) -> Call:
@@ -30,32 +24,8 @@ def _account_id(request: Request) -> str:
     return _calling_key(request).account_id
 
 
-def _webhook_service(request: Request) -> WebhookService:
-    return _call(request).services.webhook_service
-
-
-def _delivery_log_service(request: Request) -> DeliveryLogService:
-    return _call(request).services.delivery_log_service
-
-
-def _replays(request: Request) -> ReplayService:
-    return _call(request).services.replays
-
-
-def _checks(request: Request) -> CheckService:
-    return _call(request).services.checks
-
-
-def _erasures(request: Request) -> ErasureService:
-    return _call(request).services.erasures
-
-
-def _api_key_service(request: Request) -> ApiKeyService:
-    return _call(request).services.api_key_service
-
-
-def _publisher(request: Request) -> Publisher:
-    return _call(request).services.publisher
+def _services(request: Request) -> ApiServices:
+    return _call(request).services
 
 
 def _if_none_match(request: Request) -> str | None:
@@ -75,19 +45,8 @@ CallingKey = Annotated[ApiKey, Depends(_calling_key)]
 AccountId = Annotated[str, Depends(_account_id)]
 """The account of the request's key. No other part of a request decides the account."""
 
-Webhooks = Annotated[WebhookService, Depends(_webhook_service)]
-
-Deliveries = Annotated[DeliveryLogService, Depends(_delivery_log_service)]
-
-WebhookReplays = Annotated[ReplayService, Depends(_replays)]
-
-ReceiverChecks = Annotated[CheckService, Depends(_checks)]
-
-RecipientErasures = Annotated[ErasureService, Depends(_erasures)]
-
-ApiKeys = Annotated[ApiKeyService, Depends(_api_key_service)]
-
-EventPublisher = Annotated[Publisher, Depends(_publisher)]
+Services = Annotated[ApiServices, Depends(_services)]
+"""All services of the api; a route takes the one that it needs, as `services.publisher`."""
 
 IfNoneMatch = Annotated[str | None, Depends(_if_none_match)]
 """The file versions that the caller has already; None without If-None-Match."""

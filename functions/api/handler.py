@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from api.app import Api
-from webhooks import wiring
+from webhooks.wiring.api import ApiServices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,4 +20,4 @@ def lambda_handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 @cache
 def make_api() -> Api:
     """Return the API of a deployed function, built at its first request."""
-    return Api(wiring.services("api"))
+    return Api(ApiServices.deployed())

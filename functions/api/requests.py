@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools.event_handler.middlewares.openapi_validation import (
     OpenAPIRequestValidationMiddleware,
@@ -32,16 +32,7 @@ if TYPE_CHECKING:
 
     from webhooks.domain.api_key import ApiKey
     from webhooks.domain.seed import Seed
-    from webhooks.ports import IdempotencyStore, Sealer, Telemetry
-    from webhooks.services.api_keys import ApiKeyService
-    from webhooks.services.delivery_log import DeliveryLogService
-    from webhooks.services.jobs.check import CheckService
-    from webhooks.services.jobs.erasure import ErasureService
-    from webhooks.services.jobs.replay import ReplayService
-    from webhooks.services.own_api import OwnApi
-    from webhooks.services.publisher import Publisher
-    from webhooks.services.rate_limits import RateLimits
-    from webhooks.services.webhooks import WebhookService
+    from webhooks.wiring.api import ApiServices
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_EVENTS_BODY_BYTES = 1024 * 1024
@@ -60,62 +51,6 @@ _UTF_8 = frozenset({"utf-8", "utf8"})
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
-class Services(Protocol):
-    """All services that the API uses; `wiring.Services` builds each at its first use."""
-
-    @property
-    def docs_page(self) -> bool:
-        """Whether the API serves its documentation page."""
-
-    @property
-    def own_api(self) -> OwnApi:
-        """The registry of the API's own host names."""
-
-    @property
-    def webhook_service(self) -> WebhookService:
-        """Webhooks, as their owners manage them."""
-
-    @property
-    def delivery_log_service(self) -> DeliveryLogService:
-        """Deliveries, as their owners see them."""
-
-    @property
-    def replays(self) -> ReplayService:
-        """Replays of webhooks."""
-
-    @property
-    def checks(self) -> CheckService:
-        """Checks of receivers."""
-
-    @property
-    def erasures(self) -> ErasureService:
-        """Erasures of recipients."""
-
-    @property
-    def rate_limits(self) -> RateLimits:
-        """Rate limits of accounts."""
-
-    @property
-    def api_key_service(self) -> ApiKeyService:
-        """API keys."""
-
-    @property
-    def publisher(self) -> Publisher:
-        """The service that queues published events."""
-
-    @property
-    def idempotency_store(self) -> IdempotencyStore:
-        """Stored responses to calls with an idempotency key."""
-
-    @property
-    def sealer(self) -> Sealer:
-        """The cipher of stored responses."""
-
-    @property
-    def telemetry(self) -> Telemetry:
-        """The function's log and metrics."""
-
-
 @dataclass(slots=True)
 class Call:
     """One request and the facts that its middlewares found, for routes and for the log.
@@ -125,7 +60,7 @@ class Call:
     request, sent again, may do more, and adds further ids for the log line to `noted`.
     """
 
-    services: Services
+    services: ApiServices
     request_id: str
     remaining_ms: Callable[[], int]
     route: str | None = None

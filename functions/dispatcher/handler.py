@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from webhooks import wiring
 from webhooks.domain.resending import carried
 from webhooks.services.dispatch.messages import QueueMessage
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -16,11 +17,17 @@ _MILLISECONDS = 1000
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Deliver a batch of event messages (an SQS event with `ReportBatchItemFailures`)."""
-    return handle(event, context, wiring.services("dispatcher"))
+    return handle(event, context, deployed_services())
+
+
+@cache
+def deployed_services() -> DispatcherServices:
+    """Return the services of the deployed function, built at its first invocation."""
+    return DispatcherServices.deployed()
 
 
 def handle(
-    event: dict[str, Any], context: LambdaContext, services: wiring.Services
+    event: dict[str, Any], context: LambdaContext, services: DispatcherServices
 ) -> dict[str, Any]:
     """Deliver a batch with the given services; return the messages that SQS must deliver again."""
     with services.telemetry.invocation(context):

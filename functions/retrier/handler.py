@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from webhooks import wiring
 from webhooks.domain.errors import UnavailableError
 from worker import handler as worker
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from webhooks.wiring.worker import WorkerServices
 
 
 class Unavailable(Exception):
@@ -22,11 +23,11 @@ class Unavailable(Exception):
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run the worker; raises Unavailable if one of our own services did not respond."""
-    return handle(event, context, wiring.services("worker"))
+    return handle(event, context, worker.deployed_services())
 
 
 def handle(
-    event: dict[str, Any], context: LambdaContext, services: wiring.Services
+    event: dict[str, Any], context: LambdaContext, services: WorkerServices
 ) -> dict[str, Any]:
     """Run the worker with the given services."""
     try:

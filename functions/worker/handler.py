@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from webhooks import wiring
 from webhooks.domain.delivery import DeliveryKey
 from webhooks.domain.jobs import Action
 from webhooks.domain.timestamps import to_text
 from webhooks.services.retrier import Decision, Machine, Verdict
+from webhooks.wiring.worker import WorkerServices
 from worker import jobs
 
 if TYPE_CHECKING:
@@ -46,11 +47,17 @@ _WRAPPED = {Action.ATTEMPT, Action.SHORT_ATTEMPT, Action.NOTE_DEAD_LETTER}
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Make a scheduled attempt of a delivery, a step of a job, or a sweep."""
-    return handle(event, context, wiring.services("worker"))
+    return handle(event, context, deployed_services())
+
+
+@cache
+def deployed_services() -> WorkerServices:
+    """Return the services of the deployed function, built at its first invocation."""
+    return WorkerServices.deployed()
 
 
 def handle(
-    event: dict[str, Any], context: LambdaContext, services: wiring.Services
+    event: dict[str, Any], context: LambdaContext, services: WorkerServices
 ) -> dict[str, Any]:
     """Do the action that the state asks for; return the state machine's next state.
 
@@ -76,12 +83,12 @@ def handle(
         return _attempt(state, services, _MACHINES.get(action, Machine.FORMER), context)
 
 
-def _sweep(context: LambdaContext, services: wiring.Services) -> dict[str, Any]:
+def _sweep(context: LambdaContext, services: WorkerServices) -> dict[str, Any]:
     swept = services.sweep_job.sweep(lambda: context.get_remaining_time_in_millis() / _MILLISECONDS)
     return swept._asdict()
 
 
-def _note_dead_letter(state: dict[str, Any], services: wiring.Services) -> dict[str, Any]:
+def _note_dead_letter(state: dict[str, Any], services: WorkerServices) -> dict[str, Any]:
     if state.get("version") == VERSION:
         names = _names(state)
         services.retrier.note_dead_letter(DeliveryKey(**names), int(state.get("generation", 0)))
@@ -93,7 +100,7 @@ def _names(state: dict[str, Any]) -> dict[str, str]:
 
 
 def _attempt(
-    event: dict[str, Any], services: wiring.Services, machine: Machine, context: LambdaContext
+    event: dict[str, Any], services: WorkerServices, machine: Machine, context: LambdaContext
 ) -> dict[str, Any]:
     names = _names(event)
     if event.get("version") != VERSION:
@@ -111,7 +118,7 @@ def _attempt(
     return {**state, **_next(verdict, attempt_number)}
 
 
-def _resend(key: DeliveryKey, attempt_number: int, services: wiring.Services) -> dict[str, Any]:
+def _resend(key: DeliveryKey, attempt_number: int, services: WorkerServices) -> dict[str, Any]:
     """Make a manual attempt, or return the wait until the end of the receiver's pause."""
     seconds = services.retrier.resend(key).wait_seconds
     state = {"version": VERSION, **key._asdict(), "attempt": attempt_number}

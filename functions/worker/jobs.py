@@ -15,9 +15,9 @@ from webhooks.domain.jobs.run import run_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from webhooks import wiring
     from webhooks.ports import JobKey
     from webhooks.services.jobs.runner import NextStep
+    from webhooks.wiring.worker import WorkerServices
 
 VERSION = 1
 """The version of the state that these steps understand."""
@@ -33,7 +33,7 @@ quotas").
 _MILLISECONDS = 1000
 
 
-def handle(state: Mapping[str, Any], context: Any, services: wiring.Services) -> dict[str, Any]:
+def handle(state: Mapping[str, Any], context: Any, services: WorkerServices) -> dict[str, Any]:
     """Make the step that the state asks for; return the state machine's next state."""
     if state["action"] == Action.ABANDON:
         return _abandon(state["state"], services)
@@ -53,7 +53,7 @@ def ids(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name.endswith("_id")}
 
 
-def _abandon(state: Mapping[str, Any], services: wiring.Services) -> dict[str, Any]:
+def _abandon(state: Mapping[str, Any], services: WorkerServices) -> dict[str, Any]:
     """Record that the state machine gave up a job, so that its owner does not wait for it."""
     names = {"version": state.get("version"), "action": state.get("action"), **ids(state)}
     error = state.get("error", {}).get("Error")

@@ -13,13 +13,14 @@ from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT, DELAYS, FEWEST_TRIES, HAS_TURN, PACED
 from webhooks.domain.shard import read_part
 from webhooks.services.dispatch.event_limits import LONGEST_DELAY_SECONDS
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.fault_harness import Case
     from support.receiver import Receiver
-    from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -27,7 +28,7 @@ ARRIVED_MS = 1_766_313_000_000
 """When the stand's messages arrived: more than 14 days ago by the functions' clock."""
 
 
-def at(services: Services, seconds: float) -> Services:
+def at(services: DispatcherServices, seconds: float) -> DispatcherServices:
     """Set the clock of a process, before it makes what counts by it."""
     services._clock = lambda: seconds
     return services
@@ -63,7 +64,7 @@ def test_row_98_events_above_the_limit_come_again_and_nothing_is_lost(
     hook = receiver()
     case.webhook(hook)
     begun = time.time() // 60 * 60
-    services = at(case.stand.fresh("dispatcher", max_events_per_minute=4), begun)
+    services = at(case.stand.fresh(DispatcherServices, max_events_per_minute=4), begun)
     assert case.dispatch(*events(case, 9), services=services) == []
     # A share of one, and four that are counted; the bystander has its own.
     assert len(hook.requests) == 5
@@ -75,7 +76,7 @@ def test_row_98_events_above_the_limit_come_again_and_nothing_is_lost(
         assert numbers_of(entry)[DELAYS] == 1
         assert ARRIVED_MS <= numbers_of(entry)[ARRIVED_AT] <= ARRIVED_MS + 9
     case.stand.faults.clear()
-    later = at(case.stand.fresh("dispatcher", max_events_per_minute=4), begun + 60)
+    later = at(case.stand.fresh(DispatcherServices, max_events_per_minute=4), begun + 60)
     assert (
         case.dispatch(
             *[entry["MessageBody"] for entry in back], services=later, numbers={DELAYS: 1}
@@ -96,7 +97,7 @@ def test_row_98_where_the_count_fails_the_events_are_delivered(
     hook = receiver()
     case.webhook(hook)
     case.stand.faults.on("UpdateItem", fault, about=f"{case.account}#account#rate_limit")
-    services = case.stand.fresh("dispatcher", max_events_per_minute=4)
+    services = case.stand.fresh(DispatcherServices, max_events_per_minute=4)
     assert case.dispatch(*events(case, 9), services=services) == []
     assert len(hook.requests) == 9
     assert held_back(case) == []
@@ -110,7 +111,9 @@ def test_row_98_an_answer_to_the_count_that_is_lost_delays_and_loses_nothing(
     case.stand.faults.on(
         "UpdateItem", answer_lost(), about=f"{case.account}#account#rate_limit", times=1
     )
-    services = at(case.stand.fresh("dispatcher", max_events_per_minute=8), time.time() // 60 * 60)
+    services = at(
+        case.stand.fresh(DispatcherServices, max_events_per_minute=8), time.time() // 60 * 60
+    )
     assert case.dispatch(*events(case, 6), services=services) == []
     # The five past the share are counted twice: as if there had been ten.
     back = held_back(case)
@@ -122,7 +125,9 @@ def test_row_98_an_answer_to_the_count_that_is_lost_delays_and_loses_nothing(
 def test_row_98_after_fourteen_days_it_is_dead_lettered(case: Case, receiver: MakeReceiver) -> None:
     hook = receiver()
     case.webhook(hook)
-    services = at(case.stand.fresh("dispatcher", max_events_per_minute=1), time.time() // 60 * 60)
+    services = at(
+        case.stand.fresh(DispatcherServices, max_events_per_minute=1), time.time() // 60 * 60
+    )
     assert case.dispatch(*events(case, 3), services=services) == []
     [back] = held_back(case)
     assert (
@@ -134,7 +139,7 @@ def test_row_98_after_fourteen_days_it_is_dead_lettered(case: Case, receiver: Ma
     rejected = case.rejected()
     assert list(rejected.values()) == ["over_limit"]
     # As it is, it can be sent again.
-    later = at(case.stand.fresh("dispatcher"), time.time() // 60 * 60)
+    later = at(case.stand.fresh(DispatcherServices), time.time() // 60 * 60)
     assert case.dispatch(*rejected, services=later) == []
     assert transactions(hook) == ["txn_0", "txn_1", "txn_2"]
 
@@ -143,7 +148,7 @@ def test_row_98_the_api_refuses_a_call_that_is_too_much(case: Case) -> None:
     from api.app import Api
     from support.http_api import ApiClient
 
-    services = case.stand.fresh("api", max_events_per_minute=4)
+    services = case.stand.fresh(ApiServices, max_events_per_minute=4)
     acme = ApiClient(Api(services), services.api_key_service.issue(case.account).text)
     event = {"event": "email.sent", "data": {"to": "ann@example.com"}}
     assert acme.call("POST", "/api/v1/events", json=[event, event]).status == 202
@@ -158,7 +163,7 @@ def test_row_99_requests_above_a_hosts_rate_come_in_their_turn(
     hook = receiver()
     for number in range(1, 6):
         case.webhook(hook, number)
-    services = at(case.stand.fresh("dispatcher", max_requests_per_host=4), time.time())
+    services = at(case.stand.fresh(DispatcherServices, max_requests_per_host=4), time.time())
     assert case.dispatch(*events(case, 3), services=services) == []
     # Two unasked, and a second's turns: all webhooks of the host share them.
     assert len(hook.requests) == 6
@@ -193,7 +198,7 @@ def test_row_99_two_processes_share_a_hosts_rate(case: Case, receiver: MakeRecei
         case.webhook(hook, number)
     now = time.time()
     for first in (0, 2):
-        services = at(case.stand.fresh("dispatcher", max_requests_per_host=4), now)
+        services = at(case.stand.fresh(DispatcherServices, max_requests_per_host=4), now)
         assert case.dispatch(*events(case, 2, first), services=services) == []
     # Each process has two unasked, and together they have the turns of one second.
     assert len(hook.requests) == 4 + 2 * 2
@@ -204,7 +209,7 @@ def test_row_99_a_line_that_is_too_long_is_asked_again(case: Case, receiver: Mak
     hook = receiver()
     case.webhook(hook)
     now = time.time()
-    services = at(case.stand.fresh("dispatcher", max_requests_per_host=1), now)
+    services = at(case.stand.fresh(DispatcherServices, max_requests_per_host=1), now)
     # The turns of the next nine minutes are taken.
     services.host_limits._turns.reserve(
         case.account,
@@ -229,6 +234,6 @@ def test_row_99_where_the_line_fails_all_are_sent(
     hook = receiver()
     case.webhook(hook)
     case.stand.faults.on("UpdateItem", fault, about=f"{case.account}#host#rate_limit")
-    services = case.stand.fresh("dispatcher", max_requests_per_host=1)
+    services = case.stand.fresh(DispatcherServices, max_requests_per_host=1)
     assert case.dispatch(*events(case, 6), services=services) == []
     assert len(hook.requests) == 6

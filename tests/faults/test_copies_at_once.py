@@ -11,6 +11,7 @@ from support.faults import answer_lost
 from support.receiver import Answer
 from webhooks.domain.delivery import Status
 from webhooks.services.dispatch.leftovers import HELD_DELAY_SECONDS
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def while_it_is_sent(
 
     def answer(_: Request) -> Answer:
         if copies:
-            other = case.stand.fresh("dispatcher")
+            other = case.stand.fresh(DispatcherServices)
             assert case.dispatch(copies.pop(), services=other, receive_count=COPY) == []
         return Answer(status)
 

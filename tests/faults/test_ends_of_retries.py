@@ -19,6 +19,8 @@ from support.short_retries import (
 from webhooks.domain.delivery import Delivery, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.jobs import Action
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +46,7 @@ def test_row_69_deleting_disabling_and_reading_need_no_step_functions(
 
     # What cancels the deliveries that wait for it is overdue a moment later, for the sweep.
     case.stand.faults.clear()
-    health = case.stand.services("worker")._health_store
+    health = case.stand.services(WorkerServices)._health_store
     [key] = [
         one
         for one in health.overdue(int(time.time() * 1000) + 600_000, 100)
@@ -98,10 +100,10 @@ def test_row_69_a_start_that_cannot_be_marked_is_made_by_the_machines_next_try(
 def exhausted(case: Case, receiver: MakeReceiver) -> tuple[dict[str, Any], Delivery]:
     """Have a short run use a schedule up; returns the input of the execution that it started."""
     case.webhook(receiver(Answer(500)))
-    made = case.stand.fresh("dispatcher", short_delay_seconds=60.0, retry_schedule=(5.0,))
+    made = case.stand.fresh(DispatcherServices, short_delay_seconds=60.0, retry_schedule=(5.0,))
     assert case.dispatch(case.message(), services=made) == []
     [state] = case.short_executions()
-    worker = case.stand.fresh("worker", short_delay_seconds=60.0, retry_schedule=(5.0,))
+    worker = case.stand.fresh(WorkerServices, short_delay_seconds=60.0, retry_schedule=(5.0,))
     short = {"action": Action.SHORT_ATTEMPT, "state": state}
     for _ in range(2):
         assert case.retry(short, worker)["decision"] == "done"

@@ -18,6 +18,8 @@ from support.faults import SDK_TRIES, Faults, refused
 from support.receiver import Answer
 from support.stack import eventually
 from webhooks.domain.delivery import Status
+from webhooks.wiring.redrive import RedriveServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,7 +180,7 @@ def redrive(case: Case, world: World) -> dict[str, int]:
         events_dead_letter_queue_url=settings.events_dead_letter_queue_url,
         events_queue_url=settings.events_queue_url,
     )
-    redriver = case.stand.services("redrive").redriver
+    redriver = case.stand.services(RedriveServices).redriver
     counts = redrive_deliveries(world.sqs, stack, redriver, Wanted(case.account), case.log.add)
     return dict(counts)
 
@@ -244,7 +246,7 @@ def test_row_27_an_attempt_by_hand_is_none_of_a_redriven_schedule(
 ) -> None:
     hook = failing(case, receiver)
     assert world.ended(execution_of(case))[0] == "SUCCEEDED"
-    assert not case.stand.services("worker").retrier.resend(case.delivery().key).succeeded
+    assert not case.stand.services(WorkerServices).retrier.resend(case.delivery().key).succeeded
     assert case.delivery().attempts[3].manual
     assert redrive(case, world) == {"started": 1}
     assert world.ended(execution_of(case))[0] == "SUCCEEDED"

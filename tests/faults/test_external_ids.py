@@ -13,6 +13,7 @@ from webhooks.domain.webhook import Registration, Webhook
 from webhooks.ports import WebhookChanges
 from webhooks.services.upsert import put_webhook
 from webhooks.services.webhooks import Registered
+from webhooks.wiring.api import ApiServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def test_row_61_of_puts_at_once_one_creates_and_the_others_change(
         return answer
 
     case.stand.faults.on("GetItem", seen_by_all, about="id#billing", times=4)
-    registries = [case.stand.fresh("api").webhook_service for _ in range(4)]
+    registries = [case.stand.fresh(ApiServices).webhook_service for _ in range(4)]
 
     def put(number: int) -> Registered | Webhook:
         registration = Registration(
@@ -95,7 +96,7 @@ def test_row_61_a_webhook_that_is_renamed_meanwhile_is_not_found(
     case: Case, body: dict[str, Any]
 ) -> None:
     created = case.acme.call("PUT", f"{EXTERNAL}/billing", json=body).data
-    services = case.stand.services("api")
+    services = case.stand.services(ApiServices)
 
     def renamed_meanwhile(send: Callable[[Any], Any], request: Any) -> Any:
         answer = send(request)
@@ -117,7 +118,7 @@ def test_row_61_an_id_that_another_call_gives_meanwhile_is_not_left_behind(
 ) -> None:
     created = case.acme.call("POST", WEBHOOKS, json={**body, "external_id": before}).data
     one = f"{WEBHOOKS}/{created['id']}"
-    services = case.stand.services("api")
+    services = case.stand.services(ApiServices)
 
     def renamed_meanwhile(send: Callable[[Any], Any], request: Any) -> Any:
         with case.stand.faults.out_of_the_way():

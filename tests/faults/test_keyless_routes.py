@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from api.app import Api
 from local import template
 from support.http_api import ApiClient
+from webhooks.wiring.api import ApiServices
 
 if TYPE_CHECKING:
     from support.fault_harness import Case
@@ -17,7 +18,7 @@ PAGES = ("/docs", DOCUMENT, "/dashboard")
 
 
 def stranger(case: Case, *, docs_page: bool = True) -> ApiClient:
-    return ApiClient(Api(case.stand.fresh("api", docs_page=docs_page)), "no key")
+    return ApiClient(Api(case.stand.fresh(ApiServices, docs_page=docs_page)), "no key")
 
 
 def keyless(client: ApiClient) -> set[str]:

@@ -12,6 +12,8 @@ from support.certificates import client_context, server_context
 from support.receiver import Answer, local_sender
 from webhooks.adapters.http.sender import GuardedSender
 from webhooks.domain.delivery import FailureReason, Status
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     import ssl
@@ -181,10 +183,10 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
         return connect(connection, ("127.0.0.1", hook.port))
 
     monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
-    worker_services = case.stand.fresh("worker")
+    worker_services = case.stand.fresh(WorkerServices)
     # The rule of every deployed function.
     worker_services._sender = GuardedSender(ssl_context=client_context())
-    dispatcher = case.stand.fresh("dispatcher")
+    dispatcher = case.stand.fresh(DispatcherServices)
     dispatcher._sender = local_sender()
     case.webhook(url_of(hook))
     names.answer = [PUBLIC]

@@ -10,6 +10,7 @@ import pytest
 from support import log_capture
 from support.faults import refused
 from webhooks.domain.delivery import Status
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +247,7 @@ def hook_body(case: Case, hook: Receiver) -> bytes:
 
 
 def test_the_watch_sees_what_a_function_says(case: Case) -> None:
-    telemetry = case.stand.services("dispatcher").telemetry
+    telemetry = case.stand.services(DispatcherServices).telemetry
     telemetry.log("warning", "a line", field=log_capture.SECRET)
     print(log_capture.RECIPIENT)
     case.log.raised(ValueError(log_capture.URL_TOKEN))

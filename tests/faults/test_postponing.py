@@ -17,6 +17,7 @@ from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT
 from webhooks.domain.shard import MOST_AT_ONCE, SHARD_WEBHOOKS
 from webhooks.services.dispatch.leftovers import UNREAD_DELAY_SECONDS
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,7 @@ def test_row_74_there_is_no_time_to_read_a_message(case: Case, receiver: MakeRec
     hook = receiver()
     case.webhook(hook)
     batch = sqs_event(case.message(timestamp=None))
-    services = case.stand.services("dispatcher")
+    services = case.stand.services(DispatcherServices)
     answer = dispatcher.handler.handle(batch, RunningOut(asked=0), services)  # type: ignore[arg-type]
     assert answer == {"batchItemFailures": []}
     assert hook.requests == []

@@ -14,6 +14,7 @@ from support.hostile import resets, says
 from support.receiver import Answer, Early, Raw, local_sender
 from webhooks.adapters.http.connection import new_ssl_context
 from webhooks.domain.delivery import FailureReason, Status
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from support.fault_harness import Case, Stand
     from support.receiver import Receiver, Wire
-    from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -53,12 +53,12 @@ def test_row_42_a_connection_that_is_reset_before_tls(case: Case, receiver: Make
 @pytest.fixture
 def with_own_context(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Services]:
+) -> Iterator[DispatcherServices]:
     """A dispatcher with the TLS context of every deployed one, but for whom it trusts."""
     trusted = tmp_path / "authorities.pem"
     trusted.write_text(authority().pem)
     monkeypatch.setattr(certifi, "where", lambda: str(trusted))
-    made = stand.fresh("dispatcher")
+    made = stand.fresh(DispatcherServices)
     sender = made._sender = local_sender(ssl_context=None)
     yield made
     sender.close()
@@ -80,7 +80,7 @@ def with_own_context(
 def test_row_43_a_certificate_that_proves_nothing(
     case: Case,
     receiver: MakeReceiver,
-    with_own_context: Services,
+    with_own_context: DispatcherServices,
     options: dict[str, object],
     own: bool,
 ) -> None:
@@ -94,7 +94,7 @@ def test_row_43_a_certificate_that_proves_nothing(
 
 
 def test_row_43_a_certificate_of_an_authority_that_is_known(
-    case: Case, receiver: MakeReceiver, with_own_context: Services
+    case: Case, receiver: MakeReceiver, with_own_context: DispatcherServices
 ) -> None:
     hook = receiver(tls=True)
     case.webhook(hook)
@@ -107,7 +107,7 @@ def test_row_43_a_certificate_of_an_authority_that_is_known(
 def test_row_43_a_self_signed_certificate_with_the_authorities_of_the_deployed(
     case: Case, receiver: MakeReceiver
 ) -> None:
-    deployed = case.stand.fresh("dispatcher")
+    deployed = case.stand.fresh(DispatcherServices)
     sender = deployed._sender = local_sender(ssl_context=None)
     hook = receiver(tls=server_context(self_signed=True))
     case.webhook(hook)

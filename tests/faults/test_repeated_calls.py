@@ -23,6 +23,8 @@ from support.killed_process import AFTER, BEFORE, run_victim
 from support.receiver import Answer as Response
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import Secrets
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +75,7 @@ def assert_made_once(caller: Caller, kind: str, answer: Answer, more: list[int])
         assert secrets.current == answer.data["secret"]
         assert secrets.previous == log_capture.SECRET
     elif kind == "API key":
-        api_key_service = caller.case.stand.services("api").api_key_service
+        api_key_service = caller.case.stand.services(ApiServices).api_key_service
         with caller.case.stand.faults.out_of_the_way():
             found = api_key_service.authenticate(f"Bearer {answer.data['key']}")
         assert found is not None
@@ -262,7 +264,7 @@ def test_row_90_a_repeated_rotation_says_until_when_the_old_secret_signs(
     secrets = caller.secrets(caller.webhook_id)
     assert secrets.current is not None
     if moved:
-        destinations = case.stand.services("dispatcher")._destinations
+        destinations = case.stand.services(DispatcherServices)._destinations
         destinations.end_overlap(case.account, caller.webhook_id, secrets.current)
     answer = caller.make()
     assert (answer.status, answer.data["secret"]) == (200, secrets.current)

@@ -11,6 +11,7 @@ import pytest
 from support.fault_harness import one_event
 from support.receiver import Answer
 from webhooks.domain.delivery import Status
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ def test_row_08_same_message_twice_at_once_in_two_workers(
 
     hook = receiver(answer)
     case.webhook(hook)
-    workers = [case.stand.services("dispatcher"), case.stand.fresh("dispatcher")]
+    workers = [case.stand.services(DispatcherServices), case.stand.fresh(DispatcherServices)]
     with ThreadPoolExecutor(2) as threads:
         failed = threads.map(lambda worker: case.dispatch(case.message(), services=worker), workers)
         assert list(failed) == [[], []]
@@ -125,7 +126,7 @@ def test_row_09_two_payloads_under_one_id_at_two_workers_at_once(
             threads.submit(
                 case.dispatch,
                 case.message(id="evt-at-once", data={"status": text}),
-                services=case.stand.fresh("dispatcher"),
+                services=case.stand.fresh(DispatcherServices),
             )
             for text in ("a", "b")
         ]

@@ -25,6 +25,8 @@ from webhooks.domain.seed import Seed
 from webhooks.domain.signing import sendcomms_signature
 from webhooks.domain.webhook import Registration
 from webhooks.services.webhooks import Rotated
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +49,7 @@ def rotate(case: Case, webhook: Webhook, **body: Any) -> Response:
 
 def signing(case: Case, webhook: Webhook, at_seconds: float = 0.0) -> tuple[str, ...]:
     """The secrets that sign now, or so many seconds later, new first."""
-    destinations = case.stand.services("dispatcher")._destinations
+    destinations = case.stand.services(DispatcherServices)._destinations
     found = destinations.destination(case.account, webhook.id)
     assert found is not None
     return found.secrets.live(int((time.time() + at_seconds) * 1000))
@@ -81,7 +83,7 @@ def test_row_87_a_rotation_without_any_answer_is_made_again_with_its_secret(
 ) -> None:
     """What a repeat with the same `Idempotency-Key` does, in another process and later."""
     webhook = case.webhook(receiver())
-    api = case.stand.services("api").webhook_service
+    api = case.stand.services(ApiServices).webhook_service
     owner = (case.account, webhook.id)
     case.stand.faults.on("TransactWriteItems", answer_lost(), about=webhook.id, times=SDK_TRIES)
     seed = Seed(time.time_ns(), lambda _, number: fixed(1)(number))
@@ -121,7 +123,7 @@ def test_row_87_the_answer_to_a_registration_is_lost(
     case: Case, receiver: MakeReceiver, external_id: str
 ) -> None:
     case.webhook(receiver())
-    api = case.stand.services("api").webhook_service
+    api = case.stand.services(ApiServices).webhook_service
     case.stand.faults.on("TransactWriteItems", answer_lost(), about=case.account, times=1)
     asked = Registration(
         url="https://example.com/hook", events=("email.opened",), external_id=external_id
@@ -177,7 +179,7 @@ def test_row_88_an_overlap_that_is_over_refuses_nothing(case: Case, receiver: Ma
     assert moved.status == 200
     assert rotate(case, webhook).status == 409
     # Its time passes.
-    later = case.stand.fresh("api").webhook_service
+    later = case.stand.fresh(ApiServices).webhook_service
     later._now_ns = lambda: time.time_ns() + 2_000_000_000
     expired = later.rotate_secret(case.account, webhook.id, overlap_seconds=0)
     assert expired is not None
@@ -192,7 +194,7 @@ def test_row_88_of_ten_rotations_at_once_one_is_made(
     case: Case, receiver: MakeReceiver, overlap_seconds: int
 ) -> None:
     webhook = case.webhook(receiver())
-    api = case.stand.services("api").webhook_service
+    api = case.stand.services(ApiServices).webhook_service
     gate = Gate(10)
     case.stand.faults.on("GetItem", gate, about=f"{case.account}#rotation", times=10)
 
@@ -340,7 +342,7 @@ def test_row_88_plain_writes_meet_a_rotation_on_their_item(
         assert (changed.status, changed.data["description"]) == (200, f"after {times}")
         faults.on("UpdateItem", refused(CONFLICT), about="failing_since", times=times)
         assert case.dispatch(case.message(f"txn_{times}")) == []
-    stored = case.stand.services("api").webhook_service.get(case.account, webhook.id)
+    stored = case.stand.services(ApiServices).webhook_service.get(case.account, webhook.id)
     assert stored is not None
     assert stored.health.failures == 2
     faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=SDK_TRIES)

@@ -27,6 +27,7 @@ from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.domain.jobs import Action
 from webhooks.domain.overdue import MOST_CLAIMS
 from webhooks.services.retrier import LEASE_SECONDS
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +138,7 @@ def test_row_65_a_run_that_died_with_its_claim_is_nobodys_until_the_lease_is_ove
     claimed_by_another(case)
     assert run(case, state)["decision"] == "done"
     # The standard machine waits instead.
-    verdict = case.retry({"action": Action.ATTEMPT, "state": state}, services(case, "worker"))
+    verdict = case.retry({"action": Action.ATTEMPT, "state": state}, services(case, WorkerServices))
     assert verdict["decision"] == "wait"
     assert 80 < verdict["seconds"] <= LEASE_SECONDS
     assert len(hook.requests) == 1
@@ -165,7 +166,7 @@ def test_row_65_our_own_trouble_before_the_post_gives_the_claim_up(
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     state = fail_once(case)
-    worker = services(case, "worker")
+    worker = services(case, WorkerServices)
 
     class Unresolved:
         def post(self, *_: object) -> Any:
@@ -234,7 +235,7 @@ def test_row_68_a_delivery_without_a_result_time_and_again_ends_as_interrupted(
     hook = receiver(Answer(500))
     case.webhook(hook)
     state = fail_once(case)
-    worker = services(case, "worker")
+    worker = services(case, WorkerServices)
 
     class Broken:
         def post(self, *_: object) -> Any:

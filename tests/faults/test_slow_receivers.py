@@ -14,13 +14,13 @@ from support.attempts import HEAD, assert_failed, assert_scheduled
 from support.hostile import INTERIM, drips, for_ever, silent
 from support.receiver import Answer, Raw, local_sender
 from webhooks.domain.delivery import FailureReason, Status
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.fault_harness import Case, Stand
     from support.receiver import Receiver, Script, Wire
-    from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -31,9 +31,9 @@ HASTY_SECONDS = 0.8
 
 
 @pytest.fixture(scope="module")
-def hasty(stand: Stand) -> Services:
+def hasty(stand: Stand) -> DispatcherServices:
     """A dispatcher that waits less than five seconds; the rule is the same."""
-    made = stand.fresh("dispatcher")
+    made = stand.fresh(DispatcherServices)
     made._sender = local_sender(timeout_seconds=HASTY_SECONDS)
     return made
 
@@ -56,7 +56,7 @@ def test_row_30_a_silent_receiver_is_given_up_after_five_seconds(
 
 
 def test_row_31_a_handshake_that_trickles_is_given_up(
-    case: Case, receiver: MakeReceiver, hasty: Services
+    case: Case, receiver: MakeReceiver, hasty: DispatcherServices
 ) -> None:
     trickle = drips(b"\x16\x03\x03\x40\x00", [b"\x02"] * 400)
     hook = receiver(on_connect=trickle, tls=True)
@@ -79,7 +79,11 @@ def test_row_31_a_handshake_that_trickles_is_given_up(
     ids=["header drip", "100 Continue drip", "endless 100 Continue", "body drip"],
 )
 def test_row_32_a_drip_ends_in_time(
-    case: Case, receiver: MakeReceiver, hasty: Services, act: Wire, error: FailureReason | None
+    case: Case,
+    receiver: MakeReceiver,
+    hasty: DispatcherServices,
+    act: Wire,
+    error: FailureReason | None,
 ) -> None:
     hook = receiver(Raw(act), tls=True)
     case.webhook(hook)

@@ -14,22 +14,24 @@ from webhooks.adapters.dynamodb.deliveries import DynamoDBDeliveryStore
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import SETTLE_SECONDS
 from webhooks.domain.timestamps import to_text
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.backend import Made
     from support.fault_harness import Case, Stand
     from support.receiver import Receiver
-    from webhooks.wiring import Services
 
     MakeReceiver = Callable[..., Receiver]
 
 TEN_MINUTES = 600.0
 
 
-def with_clock(stand: Stand, function: str, clock: Callable[[], float]) -> Services:
+def with_clock(stand: Stand, kind: type[Made], clock: Callable[[], float]) -> Made:
     """Return a function's services whose clock is another, the stores' own included."""
-    made = stand.fresh(function)
+    made = stand.fresh(kind)
     made._deliveries = DynamoDBDeliveryStore(
         made._dynamodb,
         made.settings.deliveries_table,
@@ -50,8 +52,8 @@ def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
 ) -> None:
     hook = receiver(Answer(500), Answer(500), Answer(200))
     case.webhook(hook)
-    dispatcher = with_clock(case.stand, "dispatcher", off_by(first))
-    worker_services = with_clock(case.stand, "worker", off_by(-first))
+    dispatcher = with_clock(case.stand, DispatcherServices, off_by(first))
+    worker_services = with_clock(case.stand, WorkerServices, off_by(-first))
     assert case.dispatch(case.message(), services=dispatcher) == []
     [state] = case.executions()
     # From the record on, so that a slow machine has used some of it up.
@@ -75,8 +77,8 @@ def test_row_54_a_schedule_started_under_another_clock_begins_within_their_diffe
     hook = receiver(Answer(500))
     case.webhook(hook)
     case.stand.faults.on("StartExecution", lambda *_: 1 / 0, about=case.account, times=1)
-    first = with_clock(case.stand, "dispatcher", off_by(recorded))
-    second = with_clock(case.stand, "dispatcher", off_by(scheduled))
+    first = with_clock(case.stand, DispatcherServices, off_by(recorded))
+    second = with_clock(case.stand, DispatcherServices, off_by(scheduled))
     assert case.dispatch(case.message(), services=first) == ["m0"]
     assert case.dispatch(case.message(), services=second) == []
     [state] = case.executions()
@@ -94,7 +96,7 @@ def test_row_54_a_leap_in_time_makes_no_delay_negative(
     def clock() -> float:
         return time.time() + (leap if hook.requests else 0.0)
 
-    leaping = with_clock(case.stand, "dispatcher", clock)
+    leaping = with_clock(case.stand, DispatcherServices, clock)
     assert case.dispatch(case.message(), services=leaping) == []
     [state] = case.executions()
     assert 0 <= state["seconds"] <= 6
@@ -143,7 +145,7 @@ def test_row_54_the_timestamp_of_a_late_attempt_is_late_too(
     hook = receiver(Answer(500), Answer(200))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
-    later = with_clock(case.stand, "worker", off_by(7200.0))
+    later = with_clock(case.stand, WorkerServices, off_by(7200.0))
     assert case.retry(services=later)["decision"] == "done"
     first, second = (int(request.headers["webhook-timestamp"]) for request in hook.requests)
     assert second - first >= 7000
@@ -158,7 +160,7 @@ def test_row_54_a_step_that_comes_again_late_waits_no_negative_time(
     [state] = case.executions()
     after = case.retry(state)
     assert (after["decision"], after["attempt"]) == ("wait", 3)
-    later = with_clock(case.stand, "worker", off_by(3600.0))
+    later = with_clock(case.stand, WorkerServices, off_by(3600.0))
     again = case.retry(state, services=later)
     assert (again["decision"], again["attempt"], again["seconds"]) == ("wait", 3, 0)
     assert len(hook.requests) == 2

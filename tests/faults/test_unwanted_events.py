@@ -9,6 +9,7 @@ import pytest
 
 from support.receiver import Answer
 from webhooks.settings import Settings
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def test_row_93_an_account_tag_of_a_wrong_form_is_dead_lettered(
     """The default account's webhooks are not sent it."""
     hook = receiver(Answer(200))
     case.webhook(hook, events=("*",))
-    services = case.stand.fresh("dispatcher", default_account_id=case.account)
+    services = case.stand.fresh(DispatcherServices, default_account_id=case.account)
     assert Settings().default_account_id != case.account
     value = [case.account, "acc_other"] if tag == "other" else tag
     assert case.dispatch(record(value), services=services) == []

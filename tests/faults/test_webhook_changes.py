@@ -14,6 +14,8 @@ from webhooks.adapters.http.sender import GuardedSender
 from webhooks.domain.delivery import FailureReason, Status
 from webhooks.domain.health import DISABLE_AFTER_MS, WARN_AFTER_MS
 from webhooks.domain.signing import sendcomms_signature, standard_signature
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +154,7 @@ def test_row_49_the_new_url_is_checked_at_the_attempt_too(
     webhook = case.webhook(old)
     assert case.dispatch(case.message()) == []
     change(case, webhook.id, url=private.url)
-    worker_services = case.stand.fresh("worker")
+    worker_services = case.stand.fresh(WorkerServices)
     # The rule of every deployed function, which takes no url on loopback.
     worker_services._sender = GuardedSender()
     assert case.retry(services=worker_services)["decision"] == "wait"
@@ -217,8 +219,8 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
     case: Case, receiver: MakeReceiver
 ) -> None:
     count = 40
-    dispatcher = case.stand.fresh("dispatcher", retry_schedule=(5.0,))
-    worker_services = case.stand.fresh("worker", retry_schedule=(5.0,))
+    dispatcher = case.stand.fresh(DispatcherServices, retry_schedule=(5.0,))
+    worker_services = case.stand.fresh(WorkerServices, retry_schedule=(5.0,))
     hook = receiver(Answer(500))
     webhook = case.webhook(hook)
     messages = [case.message(f"txn_{number}") for number in range(count)]
@@ -266,7 +268,7 @@ def test_row_53_a_success_after_the_first_failure_prevents_disabling(
     hook = receiver(answer)
     case.webhook(hook)
     has_failed_for(case, SIX_DAYS_MS)
-    other = case.stand.fresh("dispatcher")
+    other = case.stand.fresh(DispatcherServices)
     with ThreadPoolExecutor(1) as threads:
         failure = threads.submit(case.dispatch, case.message("txn_bad"), services=other)
         assert failing.wait(10)

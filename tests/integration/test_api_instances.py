@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from api.app import Api
 from support.http_api import ApiClient, ApiOnFakes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from webhooks.wiring.api import ApiServices
 
 HOST = "hooks.acme.com"
 REGISTRATION = {"url": f"https://{HOST}/events", "events": ["*"]}
@@ -38,7 +40,7 @@ def test_an_api_that_is_built_while_another_answers_takes_nothing_of_its_request
         answers["acme"] = fakes.acme.call("POST", json=REGISTRATION)
 
     def build_and_list() -> None:
-        another = ApiClient(Api(fakes), fakes.globex.key)
+        another = ApiClient(Api(cast("ApiServices", fakes)), fakes.globex.key)
         built.set()
         answers["globex"] = another.call("GET")
 

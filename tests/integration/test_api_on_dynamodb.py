@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from api import handler
 from api.app import Api
@@ -20,7 +20,6 @@ from support.http_api import (
 )
 from support.samples import event_document
 from support.stores import webhook_store
-from webhooks import wiring
 from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
 from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 from webhooks.domain import targets
@@ -28,6 +27,7 @@ from webhooks.services.api_keys import ApiKeyService
 from webhooks.services.own_api import OwnApi
 from webhooks.services.rate_limits import RateLimits
 from webhooks.services.webhooks import WebhookService
+from webhooks.wiring.api import ApiServices
 
 if TYPE_CHECKING:
     import pytest
@@ -61,7 +61,7 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         rate_limits=rate_limits,
         telemetry=FakeTelemetry(),
     )
-    return ApiClient(Api(services), api_key_service.issue(account_id).text)
+    return ApiClient(Api(cast("ApiServices", services)), api_key_service.issue(account_id).text)
 
 
 def test_a_webhook_lives_from_registration_to_deletion(dynamodb: Any) -> None:
@@ -100,7 +100,7 @@ def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with backend(monkeypatch) as aws:
-        services = aws.services("api")
+        services = aws.services(ApiServices)
         acme = ApiClient(Api(services), services.api_key_service.issue("acme").text)
         acme.call("GET")
         aws.calls.clear()
@@ -136,13 +136,13 @@ def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
 
 def test_the_functions_handler_builds_its_services_once(monkeypatch: pytest.MonkeyPatch) -> None:
     on_fakes = ApiOnFakes()
-    built: list[str] = []
+    built: list[type] = []
 
-    def services(function: str) -> ApiOnFakes:
-        built.append(function)
+    def deployed(kind: type) -> ApiOnFakes:
+        built.append(kind)
         return on_fakes
 
-    monkeypatch.setattr(wiring, "services", services)
+    monkeypatch.setattr(ApiServices, "deployed", classmethod(deployed))
     handler.make_api.cache_clear()
     event = http_api_event(
         "GET", WEBHOOKS, headers={"Authorization": f"Bearer {on_fakes.acme.key}"}
@@ -151,4 +151,4 @@ def test_the_functions_handler_builds_its_services_once(monkeypatch: pytest.Monk
         assert {handler.lambda_handler(event, LAMBDA_CONTEXT)["statusCode"] for _ in "12"} == {200}
     finally:
         handler.make_api.cache_clear()
-    assert built == ["api"]
+    assert built == [ApiServices]

@@ -18,6 +18,7 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id, judge
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +119,7 @@ def state_of(check: Check) -> dict[str, Any]:
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    return worker.handler.handle(state, lambda_context(45.0), aws.services("worker"))
+    return worker.handler.handle(state, lambda_context(45.0), aws.services(WorkerServices))
 
 
 def stored(aws: Backend, check: Check) -> Check:
@@ -168,11 +169,9 @@ def test_a_receiver_that_fails_keeps_its_health_and_gets_one_request(aws: Backen
 
 
 def test_an_address_that_is_not_public_is_blocked_as_for_a_delivery(aws: Backend) -> None:
-    from webhooks.wiring import Services
-
     with Receiver() as receiver:
         check = begun(aws, receiver)
-        services = Services("worker", aws.settings)
+        services = WorkerServices(aws.settings)
         worker.handler.handle(state_of(check), lambda_context(45.0), services)
         assert receiver.requests == []
     outcomes = stored(aws, check).outcomes

@@ -21,6 +21,7 @@ from webhooks.domain.delivery import Status, delivery_id
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
 from webhooks.domain.recipient import addresses_of
 from webhooks.services.jobs import erasure as erasures
+from webhooks.wiring.worker import WorkerServices
 from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def state_of(key: ErasureKey, **more: Any) -> dict[str, Any]:
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    answer = worker.handler.handle(state, lambda_context(45.0), aws.services("worker"))
+    answer = worker.handler.handle(state, lambda_context(45.0), aws.services(WorkerServices))
     return dict(json.loads(json.dumps(answer)))
 
 

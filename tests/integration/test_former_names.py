@@ -174,7 +174,7 @@ def test_a_replay_goes_on_in_a_new_execution_of_the_new_definition(world: World)
         world.webhook("acc_replay", receiver)
         for number in range(12):
             world.delivery("acc_replay", number, status=Status.EXHAUSTED, next_attempt_at_ms=None)
-        assert world.services._replay_store.create(replay)
+        assert world.job_stores.replays.create(replay)
         state = {"version": 1, "action": "replay", **replay.key._asdict(), "steps": 99}
         execution = world.start("RecoveryStateMachine", {**state, "seconds": 2, "decision": "wait"})
         with updated(world):
@@ -186,7 +186,7 @@ def test_a_replay_goes_on_in_a_new_execution_of_the_new_definition(world: World)
     assert "Continue -> Done" in ran.walk
     assert world.called == {"RetrierFunction": 2, "WorkerFunction": 1}
     assert len(receiver.requests) == 12
-    ended = world.services._replay_store.get(replay.key)
+    ended = world.job_stores.replays.get(replay.key)
     assert ended is not None
     assert (ended.status, ended.succeeded) == (ReplayStatus.COMPLETED, 12)
 
@@ -222,12 +222,12 @@ def test_an_erasure_erases(world: World) -> None:
     delivery = world.delivery(
         "acc_erasure", body=body, status=Status.SUCCEEDED, next_attempt_at_ms=None
     )
-    world.services._erasure_store.create(erasure)
+    world.job_stores.erasures.create(erasure)
     state = {"version": 1, "action": "erase", **erasure.key._asdict(), "seconds": 0}
     ran = world.ran("RecoveryStateMachine", world.start("RecoveryStateMachine", state))
     assert (ran.status, ran.errors) == ("SUCCEEDED", ["Unavailable"])
     assert world.now(delivery).erased
-    ended = world.services._erasure_store.get(erasure.key)
+    ended = world.job_stores.erasures.get(erasure.key)
     assert ended is not None
     assert (ended.status, ended.erased) == (ErasureStatus.COMPLETED, 1)
 
@@ -247,11 +247,11 @@ def test_a_check_is_made(world: World) -> None:
     )
     with Receiver(by_contract) as receiver:
         world.webhook("acc_check", receiver)
-        world.services._check_store.create(check)
+        world.job_stores.checks.create(check)
         state = {"version": 1, "action": "check", **check.key._asdict(), "seconds": 0}
         ran = world.ran("RecoveryStateMachine", world.start("RecoveryStateMachine", state))
     assert (ran.status, ran.errors) == ("SUCCEEDED", ["Unavailable"])
-    ended = world.services._check_store.get(check.key)
+    ended = world.job_stores.checks.get(check.key)
     assert ended is not None
     assert ended.status is CheckStatus.COMPLETED
     assert set(ended.outcomes) == set(Probe)
@@ -265,14 +265,14 @@ def test_a_job_that_is_given_up_is_recorded_as_failed(world: World) -> None:
         created_at_ms=int(time.time() * 1000),
         updated_at_ms=NOW_MS,
     )
-    world.services._check_store.create(check)
+    world.job_stores.checks.create(check)
     state = {"version": 99, "action": "check", **check.key._asdict(), "seconds": 0}
     ran = world.ran("RecoveryStateMachine", world.start("RecoveryStateMachine", state))
     assert ran.status == "FAILED"
     assert ran.walk[-3:] == [
         *("UnknownDecision -> Abandon", "Abandon: retry 1", "Abandon -> Interrupted")
     ]
-    ended = world.services._check_store.get(check.key)
+    ended = world.job_stores.checks.get(check.key)
     assert ended is not None
     assert (ended.status, ended.reason) == (CheckStatus.FAILED, "internal_error")
 

@@ -21,6 +21,8 @@ from support.stores import webhook_store
 from webhooks.adapters.dynamodb.delivery_items import read_delivery
 from webhooks.domain import signing
 from webhooks.domain.delivery import Status
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +45,7 @@ def register(aws: Backend, receiver: Receiver, number: int = 1) -> None:
 
 def dispatch(aws: Backend, *bodies: str, remaining_seconds: float = 60.0) -> list[str]:
     answer = dispatcher.handler.handle(
-        sqs_event(*bodies), lambda_context(remaining_seconds), aws.services("dispatcher")
+        sqs_event(*bodies), lambda_context(remaining_seconds), aws.services(DispatcherServices)
     )
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
@@ -168,7 +170,7 @@ def test_a_state_of_an_unknown_version_goes_to_the_dead_letter_queue(aws: Backen
 
 
 def retry(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    answer = worker.handler.handle(state, lambda_context(), aws.services("worker"))
+    answer = worker.handler.handle(state, lambda_context(), aws.services(WorkerServices))
     # Step Functions gets the answer as JSON.
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed
@@ -183,8 +185,8 @@ def test_the_senders_functions_load_nothing_that_they_can_do_without(
     code = (
         f"import {function}.handler, sys\n"
         "from webhooks.settings import Settings\n"
-        "from webhooks.wiring import Services\n"
-        f"Services('{function}', Settings(events_dead_letter_queue_url='q')).{service}\n"
+        f"from webhooks.wiring.{function} import {function.title()}Services as Services\n"
+        f"Services(Settings(events_dead_letter_queue_url='q')).{service}\n"
         "print(' '.join(sys.modules))\n"
     )
     loaded = set(printed(code).split())
@@ -204,8 +206,8 @@ def test_the_api_loads_cryptography_only_once_it_seals() -> None:
     code = (
         "import api.handler, sys\n"
         "from webhooks.settings import Settings\n"
-        "from webhooks.wiring import Services\n"
-        "made = Services('api', Settings(cursor_key=b'k'))\n"
+        "from webhooks.wiring.api import ApiServices\n"
+        "made = ApiServices(Settings(cursor_key=b'k'))\n"
         "made.webhook_service, made.api_key_service, made.delivery_log_service\n"
         "made.idempotency_store\n"
         "print('cryptography' in sys.modules)\n"

@@ -9,10 +9,10 @@ import pytest
 
 import local
 from local import loopback
-from webhooks import wiring
 from webhooks.domain import targets
 from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target
+from webhooks.wiring import common
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_other_addresses_are_not_allowed(address: str) -> None:
 
 
 def test_a_deployed_function_has_the_deployed_rule() -> None:
-    assert (targets.parse_url, targets.is_public) == wiring.PUBLIC_TARGETS
-    assert inspect.signature(wiring.services).parameters.keys() == {"function"}
+    assert (targets.parse_url, targets.is_public) == common.PUBLIC_TARGETS
+    assert inspect.signature(common.CommonServices.deployed).parameters.keys() == set()
 
 
 def test_nothing_that_is_deployed_imports_the_local_stack() -> None:

@@ -19,6 +19,7 @@ from webhooks.adapters.dynamodb.health import DynamoDBHealthStore
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Health, RecoveryKey
 from webhooks.services.jobs.sweep import Swept
+from webhooks.wiring.worker import WorkerServices
 from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def statuses(aws: Backend, deliveries: list[Delivery]) -> list[Status]:
 
 
 def step(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    services = aws.services("worker")
+    services = aws.services(WorkerServices)
     after = worker.handler.handle(json.loads(json.dumps(state)), lambda_context(45), services)
     return dict(json.loads(json.dumps(after)))
 

@@ -20,6 +20,7 @@ from webhooks.domain.delivery import Status, delivery_id
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
 from webhooks.domain.selection import Selection
+from webhooks.wiring.worker import WorkerServices
 from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def state_of(key: ReplayKey, **more: Any) -> dict[str, Any]:
 
 
 def call(aws: Backend, state: dict[str, Any], remaining_seconds: float = 45.0) -> dict[str, Any]:
-    answer = worker.handler.handle(state, lambda_context(remaining_seconds), aws.services("worker"))
+    answer = worker.handler.handle(
+        state, lambda_context(remaining_seconds), aws.services(WorkerServices)
+    )
     return dict(json.loads(json.dumps(answer)))
 
 

@@ -17,6 +17,9 @@ from support.http_api import ApiClient
 from support.receiver import Answer, Receiver
 from webhooks.adapters.stepfunctions import StepFunctionsRetryScheduler
 from webhooks.domain.errors import UnavailableError
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +35,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
 @pytest.fixture
 def owner(aws: Backend) -> ApiClient:
-    services = aws.services("api")
+    services = aws.services(ApiServices)
     return ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
 
 
@@ -44,14 +47,14 @@ def register(owner: ApiClient, receiver: Receiver, **fields: Any) -> str:
 
 def dispatch(aws: Backend) -> None:
     event = sqs_event(samples.event_text())
-    assert dispatcher.handler.handle(event, lambda_context(), aws.services("dispatcher")) == {
+    assert dispatcher.handler.handle(event, lambda_context(), aws.services(DispatcherServices)) == {
         "batchItemFailures": []
     }
 
 
 def run(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
     """Give the worker an execution's state as Step Functions does; returns its answer."""
-    answer = worker.handler.handle(state, lambda_context(), aws.services("worker"))
+    answer = worker.handler.handle(state, lambda_context(), aws.services(WorkerServices))
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed
 
@@ -133,7 +136,7 @@ def test_the_log_is_filtered_and_goes_on_page_by_page(aws: Backend, owner: ApiCl
         for number, event in enumerate(events):
             message = samples.event_text(event=event, timestamp=f"2025-12-21T10:30:0{number}Z")
             dispatcher.handler.handle(
-                sqs_event(message), lambda_context(), aws.services("dispatcher")
+                sqs_event(message), lambda_context(), aws.services(DispatcherServices)
             )
     log = f"{path}/deliveries"
     assert [one["event"] for one in owner.call("GET", log).data] == events[::-1]

@@ -14,6 +14,8 @@ from support.backend import Backend, backend, lambda_context, sqs_event
 from support.http_api import ApiClient
 from support.receiver import Answer, Receiver
 from webhooks.domain.signing import sendcomms_signature
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,12 +49,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 def deliver(aws: Backend, number: int) -> None:
     """Deliver an event of its own; AssertionError where it was not accepted at once."""
     event = sqs_event(samples.event_text(transaction_id=f"txn_{number}"))
-    answer = dispatcher.handler.handle(event, lambda_context(), aws.services("dispatcher"))
+    answer = dispatcher.handler.handle(event, lambda_context(), aws.services(DispatcherServices))
     assert answer["batchItemFailures"] == []
 
 
 def test_a_receiver_swaps_its_secret_mid_way_and_misses_nothing(aws: Backend) -> None:
-    services = aws.services("api")
+    services = aws.services(ApiServices)
     acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
     code = Swapping()
     with Receiver(code) as receiver:
@@ -79,7 +81,7 @@ def test_a_receiver_swaps_its_secret_mid_way_and_misses_nothing(aws: Backend) ->
 
 
 def test_without_an_overlap_the_old_secret_ends_at_once(aws: Backend) -> None:
-    services = aws.services("api")
+    services = aws.services(ApiServices)
     acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
     code = Swapping()
     with Receiver(code) as receiver:

@@ -11,10 +11,13 @@ import pytest
 
 from local import template
 from support.translated_template import FUNCTIONS, properties, statements, translated
-from webhooks import wiring
 from webhooks.adapters.http.sender import TIMEOUT_SECONDS, GuardedSender
 from webhooks.domain import targets
 from webhooks.settings import Settings
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.common import PUBLIC_TARGETS
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 
 class ReadNames(dict[str, str]):
@@ -115,8 +118,11 @@ def test_a_deployed_function_has_the_public_rules_whatever_its_environment_says(
     for name in asked.names:
         monkeypatch.setenv(name, "1")
 
-    for function in FUNCTIONS.values():
-        sender = wiring.services.__wrapped__(function)._sender
+    assert (targets.parse_url, targets.is_public) == PUBLIC_TARGETS
+    assert ApiServices.deployed()._rules is PUBLIC_TARGETS
+    assert ApiServices.deployed().webhook_service._is_public is targets.is_public
+    for kind in (DispatcherServices, WorkerServices):
+        sender = kind.deployed()._sender
         assert isinstance(sender, GuardedSender)
         assert sender._check is targets.parse_url
         assert sender._guard._dialer._allowed is targets.is_public

@@ -30,12 +30,15 @@ from webhooks.domain.selection import Selection
 from webhooks.observability import PowertoolsTelemetry
 from webhooks.ports import DeliveryQuery, Page
 from webhooks.services.jobs.sweep import Swept
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.backend import Made
     from support.stores import Stores
-    from webhooks.wiring import Services
 
 NOW_MS = int(time.time() * 1000)
 """The real time: what these handlers read expires by the real clock."""
@@ -178,9 +181,9 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def services_of(aws: Backend, function: str) -> Services:
+def services_of(aws: Backend, kind: type[Made]) -> Made:
     """Return a function's services; a logger keeps the output that it was made with, so its own."""
-    services = aws.services(function)
+    services = aws.services(kind)
     services.telemetry = PowertoolsTelemetry(f"recorded-{uuid4()}")
     return services
 
@@ -215,7 +218,7 @@ def test_an_event_that_comes_again_for_one_fails_its_own_message_alone(
 ) -> None:
     for account in ("acc_odd", "acc_good"):
         register(aws, receiver, account)
-    services = services_of(aws, "dispatcher")
+    services = services_of(aws, DispatcherServices)
     odd = samples.event_text(account_id="acc_odd")
     good = samples.event_text(account_id="acc_good")
     assert dispatcher.handler.handle(sqs_event(odd), lambda_context(), services) == {
@@ -258,7 +261,7 @@ def test_a_recovery_sends_what_waits_behind_one(
         "webhook_id": samples.WEBHOOK_ID,
         "recovery_id": "r0",
     }
-    services = services_of(aws, "worker")
+    services = services_of(aws, WorkerServices)
     assert worker.handler.handle(state, lambda_context(45), services)["decision"] == "wait"
     sent = {request.headers["x-sendcomms-delivery"] for request in receiver.requests}
     assert sent == {delivery.id for delivery in others}
@@ -278,7 +281,7 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
     item = webhook_items.webhook_item(samples.webhook(1, url=receiver.url), samples.SECRET)
     recovering = webhook_items.recovering("dead", 5) | {"circuit": {"S": Circuit.OPEN.value}}
     aws.clients["dynamodb"].put_item(TableName="WebhooksTable", Item=item | recovering)
-    services = services_of(aws, "worker")
+    services = services_of(aws, WorkerServices)
     sweep = {"version": 1, "action": "sweep"}
     capsys.readouterr()
     assert (
@@ -291,7 +294,7 @@ def test_a_sweep_starts_the_others_again_and_a_recovery_too(
 
 def test_a_sweep_that_finds_nothing_asks_nineteen_times(aws: Backend) -> None:
     """For recoveries, jobs, operational events, and each partition of deliveries that are due."""
-    services = services_of(aws, "worker")
+    services = services_of(aws, WorkerServices)
     put(aws, 1, next_attempt_at_ms=NOW_MS + 3_600_000)
     aws.calls.clear()
     sweep = {"version": 1, "action": "sweep"}
@@ -306,7 +309,9 @@ def test_its_own_execution_fails_and_names_it(aws: Backend, receiver: Receiver) 
     state = {"version": 1, **broken.key._asdict(), "attempt": 2}
     for action in ({}, {"action": "resend"}):
         with pytest.raises(UnreadableRecordError, match=broken.id):
-            worker.handler.handle(state | action, lambda_context(45), services_of(aws, "worker"))
+            worker.handler.handle(
+                state | action, lambda_context(45), services_of(aws, WorkerServices)
+            )
     assert receiver.requests == []
 
 
@@ -315,7 +320,7 @@ def test_its_owner_sees_the_others_and_an_error_for_it_alone(
 ) -> None:
     register(aws, receiver, "acc_1")
     broken, whole = put(aws, 1, breaks=True), put(aws, 2)
-    services = services_of(aws, "api")
+    services = services_of(aws, ApiServices)
     acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
     path = f"/api/v1/webhooks/{samples.WEBHOOK_ID}/deliveries"
     capsys.readouterr()

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
 import boto3
@@ -24,12 +24,15 @@ import requests
 from support import engines
 from support.receiver import loopback_target
 from webhooks.settings import Settings
-from webhooks.wiring import Services, TargetRules
+from webhooks.wiring.common import CommonServices, TargetRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import pytest
+
+Made = TypeVar("Made", bound=CommonServices)
+"""The services of a function, by their class."""
 
 LOOPBACK = TargetRules(loopback_target, lambda _: True)
 _INVOCATIONS = itertools.count(1)
@@ -60,8 +63,8 @@ class Backend:
     observers: list[Callable[[str, dict[str, Any]], None]] = field(default_factory=list)
     """Called with the operation and the parameters of each call."""
 
-    def services(self, function: str) -> Services:
-        return Services(function, self.settings, rules=LOOPBACK)
+    def services(self, kind: type[Made]) -> Made:
+        return kind(self.settings, rules=LOOPBACK)
 
     def executions(self) -> list[dict[str, Any]]:
         """The inputs of the executions of the retry state machine that were started."""

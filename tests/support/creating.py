@@ -11,6 +11,8 @@ from support import samples
 from support.http_api import Answer, ApiClient, http_api_event
 from webhooks.adapters.dynamodb.api_keys import ACCOUNT_INDEX
 from webhooks.domain.delivery import Status
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from support.fault_harness import Case
@@ -90,7 +92,9 @@ class Caller:
                     status=Status.EXHAUSTED,
                     created_at_ms=int(time.time() * 1000),
                 )
-                self.case.stand.services("api").delivery_log_service._deliveries.create(delivery)
+                self.case.stand.services(ApiServices).delivery_log_service._deliveries.create(
+                    delivery
+                )
                 names["delivery"] = delivery.id
         text = json.dumps(self.call.body)
         path = self.call.path
@@ -163,7 +167,7 @@ class Caller:
     def secrets(self, webhook_id: str) -> Secrets:
         """Return what signs for a webhook."""
         with self.case.stand.faults.out_of_the_way():
-            destinations = self.case.stand.services("dispatcher")._destinations
+            destinations = self.case.stand.services(DispatcherServices)._destinations
             destination = destinations.destination(self.case.account, webhook_id)
         assert destination is not None
         return destination.secrets

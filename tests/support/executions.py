@@ -19,6 +19,7 @@ from support.receiver import Receiver
 from support.state_machines import ScriptedTask, StateMachine, made_for
 from webhooks.domain.jobs import Action
 from webhooks.settings import Settings
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class World:
         self.bystander = Receiver(path=PATH)
         self.stand = Stand(aws, faults, self.bystander)
         self.dead_letter_queue = made.queues["DeadLetterQueue"]
-        functions = self.stand.services("worker")
+        functions = self.stand.services(WorkerServices)
         task.handler = lambda state: worker.handler.handle(state, lambda_context(), functions)
 
     def ended(self, name: str) -> tuple[str, list[str]]:

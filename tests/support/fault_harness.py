@@ -33,18 +33,22 @@ from webhooks.adapters.sqs import SQSReceivedMessages
 from webhooks.domain.jobs import Action
 from webhooks.domain.resending import TRIES
 from webhooks.services.retrier import LEASE_SECONDS
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.sending import SendingServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import pytest
 
-    from support.backend import Backend
+    from support.backend import Backend, Made
     from support.log_capture import Watch
     from support.receiver import Request
     from webhooks.domain.delivery import Delivery
     from webhooks.domain.webhook import Webhook
-    from webhooks.wiring import Services
+    from webhooks.wiring.common import CommonServices
 
 PATH = f"/{URL_TOKEN}/hook"
 """The path of a receiver whose url holds a token, as many customers' urls do."""
@@ -66,13 +70,14 @@ class Stand:
     """The seconds that the store of deliveries waited before what a batch left."""
     deleted: list[str] = field(default_factory=list)
     """The receipt handles that the dispatcher deleted, of messages that are on no queue here."""
-    _warm: dict[str, Services] = field(default_factory=dict)
+    _warm: dict[type[CommonServices], Any] = field(default_factory=dict)
 
-    def services(self, function: str) -> Services:
+    def services(self, kind: type[Made]) -> Made:
         """Return a function's services, kept from one invocation to the next as Lambda does."""
-        if function not in self._warm:
-            self._warm[function] = self.fresh(function)
-        return self._warm[function]
+        if kind not in self._warm:
+            self._warm[kind] = self.fresh(kind)
+        made: Made = self._warm[kind]
+        return made
 
     def empty_the_queue(self) -> None:
         """Take everything off the events queue; what waits there with a delay, too."""
@@ -80,13 +85,14 @@ class Stand:
         self.aws.clients["sqs"].delete_queue(QueueUrl=url)
         self.aws.clients["sqs"].create_queue(QueueName=url.rpartition("/")[2])
 
-    def fresh(self, function: str, **settings: Any) -> Services:
+    def fresh(self, kind: type[Made], **settings: Any) -> Made:
         """Return the services of a new process, with other settings where given."""
         before = self.aws.settings
         self.aws.settings = replace(before, **settings)
-        made = self.aws.services(function)
+        made = self.aws.services(kind)
         self.aws.settings = before
-        made._sender = local_sender()
+        if isinstance(made, SendingServices):
+            made._sender = local_sender()
         return made
 
 
@@ -127,7 +133,7 @@ class Case:
     @cached_property
     def acme(self) -> ApiClient:
         """The account as a customer of the API."""
-        services = self.stand.services("api")
+        services = self.stand.services(ApiServices)
         return ApiClient(Api(services), services.api_key_service.issue(self.account).text)
 
     def webhook(self, receiver: Receiver | str, number: int = 1, **changes: Any) -> Webhook:
@@ -159,7 +165,7 @@ class Case:
     def dispatch(
         self,
         *messages: str,
-        services: Services | None = None,
+        services: DispatcherServices | None = None,
         context: Any = None,
         shared_fate: bool = False,
         receive_count: int = 1,
@@ -186,7 +192,7 @@ class Case:
         batch["Records"] += sqs_event(*messages, bystander)["Records"][len(messages) :]
         before = len(self.sent_again())
         answer = dispatcher.handler.handle(
-            batch, context or lambda_context(), services or self.stand.services("dispatcher")
+            batch, context or lambda_context(), services or self.stand.services(DispatcherServices)
         )
         back = self.received_again = {
             failure["itemIdentifier"] for failure in answer["batchItemFailures"]
@@ -210,14 +216,16 @@ class Case:
         """Tell whether the bystander's delivery is recorded: that of a batch, or any."""
         return any(transaction in str(one.transaction_id) for one in self._stored(self.bystander))
 
-    def retry(self, state: dict[str, Any] | None = None, services: Services | None = None) -> Any:
+    def retry(
+        self, state: dict[str, Any] | None = None, services: WorkerServices | None = None
+    ) -> Any:
         """Have the worker do what a state asks for, else the only execution's; its answer.
 
         What the handler raises is in the logs as Lambda's runtime writes it there.
         """
         if state is None:
             [state] = self.executions()
-        used = services or self.stand.services("worker")
+        used = services or self.stand.services(WorkerServices)
         if "action" not in state:
             state = {"action": Action.ATTEMPT, "state": state}
         try:
@@ -228,9 +236,9 @@ class Case:
         # Step Functions gets the answer as JSON.
         return json.loads(json.dumps(answer))
 
-    def after_the_lease(self) -> Services:
+    def after_the_lease(self) -> WorkerServices:
         """Return the services of a worker for whom every claim's lease is over."""
-        made = self.stand.fresh("worker")
+        made = self.stand.fresh(WorkerServices)
         made._clock = lambda: time.time() + LEASE_SECONDS + 1
         return made
 

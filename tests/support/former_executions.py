@@ -22,7 +22,8 @@ from support.state_machines import StateMachine
 from webhooks.adapters.dynamodb.webhooks import DynamoDBWebhookStore
 from webhooks.domain.delivery import delivery_id
 from webhooks.settings import Settings
-from webhooks.wiring import Services
+from webhooks.wiring.job_stores import JobStores
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from local.resources import Resources
@@ -70,7 +71,8 @@ class World:
                 "AWS_ENDPOINT_URL": endpoint,
             }
         )
-        self.services = Services("worker", settings, rules=LOOPBACK)
+        self.services = WorkerServices(settings, rules=LOOPBACK)
+        self.job_stores = JobStores(aws_client("dynamodb", endpoint), settings)
         self.webhooks = DynamoDBWebhookStore(
             aws_client("dynamodb", endpoint),
             settings.webhooks_table,

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlencode
 
 from api.app import Api
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.check import Check
     from webhooks.domain.jobs.erasure import Erasure
     from webhooks.domain.jobs.replay import Replay
+    from webhooks.wiring.api import ApiServices
 
 PROXY_ROUTE = "ANY /{proxy+}"
 """The route of the template's that takes every call but those which need no key."""
@@ -235,7 +236,7 @@ class ApiOnFakes:
             max_replays_per_day=self.max_replays_per_day,
             cursor_key=CURSOR_KEY,
         )
-        self.api = Api(self)
+        self.api = Api(cast("ApiServices", self))
         self.acme = self.client("acme")
         self.globex = self.client("globex")
 

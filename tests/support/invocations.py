@@ -17,14 +17,17 @@ from support.backend import lambda_context, sqs_event
 from support.faults import Faults, refused
 from support.http_api import ApiClient
 from support.receiver import Answer, Receiver
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.backend import Backend
+    from support.backend import Backend, Made
     from support.http_api import Answer as ApiAnswer
     from support.recorded_calls import Recorder
-    from webhooks.wiring import Services
+    from webhooks.wiring.common import CommonServices
 
 WEBHOOKS = "/api/v1/webhooks"
 
@@ -35,15 +38,16 @@ class World:
     def __init__(self, aws: Backend, recorder: Recorder) -> None:
         self._recorder = recorder
         self.aws = aws
-        self._services: dict[str, Services] = {}
+        self._services: dict[type[CommonServices], Any] = {}
         self._events = itertools.count(1)
-        self._api = Api(self.services("api"))
-        self.key = self.services("api").api_key_service.issue("acc_1").text
+        self._api = Api(self.services(ApiServices))
+        self.key = self.services(ApiServices).api_key_service.issue("acc_1").text
 
-    def services(self, function: str) -> Services:
-        if function not in self._services:
-            self._services[function] = self.aws.services(function)
-        return self._services[function]
+    def services(self, kind: type[Made]) -> Made:
+        if kind not in self._services:
+            self._services[kind] = self.aws.services(kind)
+        made: Made = self._services[kind]
+        return made
 
     def call(self, method: str, path: str, status: int = 200, **request: Any) -> Any:
         """Have the api answer a request, which must be with a status; returns its data."""
@@ -56,7 +60,7 @@ class World:
         """Have the dispatcher handle a batch, all of it."""
         with self._recorder.by("DispatcherFunction"):
             answer = dispatcher.handler.handle(
-                sqs_event(*texts), lambda_context(), self.services("dispatcher")
+                sqs_event(*texts), lambda_context(), self.services(DispatcherServices)
             )
         assert answer == {"batchItemFailures": []}
 
@@ -64,7 +68,7 @@ class World:
         """Have the worker do what a state asks for."""
         with self._recorder.by("WorkerFunction"):
             return worker.handler.handle(
-                {"version": 1, **state}, lambda_context(), self.services("worker")
+                {"version": 1, **state}, lambda_context(), self.services(WorkerServices)
             )
 
     def event(self, **changes: Any) -> str:

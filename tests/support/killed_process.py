@@ -94,18 +94,20 @@ def main() -> None:
     from support.running_out import RunningOut
     from webhooks.services.dispatch import batches
     from webhooks.settings import Settings
-    from webhooks.wiring import Services, TargetRules
+    from webhooks.wiring.api import ApiServices
+    from webhooks.wiring.common import TargetRules
+    from webhooks.wiring.dispatcher import DispatcherServices
+    from webhooks.wiring.worker import WorkerServices
 
     # By chance a batch's others would go back to the queue.
     batches.SUSPECTS_FIRST = 0.0
     order = json.load(sys.stdin)
     rules = TargetRules(loopback_target, lambda _: True)
-    function = order["function"]
     settings = order["settings"]
     settings["cursor_key"] = settings["cursor_key"].encode()
-    services = Services(function, Settings(**settings), rules=rules)
+    read = Settings(**settings)
     sender = local_sender()
-    services._sender = _Doomed(sender) if order["when"] == BEFORE_THE_POST else sender
+    used: Any = _Doomed(sender) if order["when"] == BEFORE_THE_POST else sender
     context: Any = RunningOut(order["asked"], order["left_ms"])
     faults = Faults()
     when, _, operation = order["when"].partition(" ")
@@ -113,19 +115,16 @@ def main() -> None:
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
     with faults.installed():
-        # Each loads its own function alone: most of a victim's time is that of its imports.
-        if function == "api":
-            from api.app import Api
-
-            Api(services)(order["event"], context)
-        elif function == "worker":
-            import worker.handler
-
-            worker.handler.handle(order["event"], context, services)
-        else:
-            import dispatcher.handler
-
-            dispatcher.handler.handle(order["event"], context, services)
+        if order["function"] == "api":
+            Api(ApiServices(read, rules=rules))(order["event"], context)
+        if order["function"] == "dispatcher":
+            first = DispatcherServices(read, rules=rules)
+            first._sender = used
+            dispatcher.handler.handle(order["event"], context, first)
+        if order["function"] == "worker":
+            later = WorkerServices(read, rules=rules)
+            later._sender = used
+            worker.handler.handle(order["event"], context, later)
 
 
 if __name__ == "__main__":

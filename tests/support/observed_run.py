@@ -20,14 +20,14 @@ CALLS = "calls.jsonl"
 def observe() -> None:
     """Have every client that a function gets from now on tell of its calls."""
     handlers._put_sources_on_path()
-    from webhooks.wiring.base import Base
+    from webhooks.wiring.common import CommonServices
 
     run.DIRECTORY.mkdir(exist_ok=True)
     file = (run.DIRECTORY / CALLS).open("w", encoding="utf-8", buffering=1)
     lock = Lock()
-    original = Base._client
+    original = CommonServices._client
 
-    def client(self: Base, service: str) -> Any:
+    def client(self: CommonServices, service: str) -> Any:
         made = original(self, service)
 
         def write(params: Any, model: Any, **_: Any) -> None:
@@ -39,7 +39,7 @@ def observe() -> None:
         made.meta.events.register("provide-client-params", write)
         return made
 
-    Base._client = client  # type: ignore[method-assign]
+    CommonServices._client = client  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

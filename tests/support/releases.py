@@ -38,7 +38,10 @@ from support.state_machines import hurried, hurry
 from webhooks.domain.delivery import DeliveryKey
 from webhooks.services.jobs import erasure as erasures
 from webhooks.settings import Settings
-from webhooks.wiring import Services
+from webhooks.wiring.api import ApiServices
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.redrive import RedriveServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -156,7 +159,7 @@ class Releases:
             "WorkerFunction": worker.handler,
         }
         module = modules[name]
-        return module.handle(event, context, self.services["worker"])
+        return module.handle(event, context, self.worker_services)
 
     def open(self) -> None:
         """Let what waits behind the gate, and what comes, be called."""
@@ -216,20 +219,19 @@ class Releases:
     # What else calls functions
 
     @cached_property
-    def services(self) -> dict[str, Services]:
-        named = {
-            "api": "ApiFunction",
-            "dispatcher": "DispatcherFunction",
-            "worker": "WorkerFunction",
-        }
-        return {
-            name: Services(
-                name,
-                Settings.from_environment(self.environment(logical_id)),
-                rules=LOOPBACK,
-            )
-            for name, logical_id in named.items()
-        }
+    def api_services(self) -> ApiServices:
+        return ApiServices(self._settings("ApiFunction"), rules=LOOPBACK)
+
+    @cached_property
+    def dispatcher_services(self) -> DispatcherServices:
+        return DispatcherServices(self._settings("DispatcherFunction"), rules=LOOPBACK)
+
+    @cached_property
+    def worker_services(self) -> WorkerServices:
+        return WorkerServices(self._settings("WorkerFunction"), rules=LOOPBACK)
+
+    def _settings(self, function: str) -> Settings:
+        return Settings.from_environment(self.environment(function))
 
     def environment(self, function: str) -> dict[str, str]:
         """Return a function's environment, with receivers' retries at once."""
@@ -238,7 +240,7 @@ class Releases:
 
     @cached_property
     def _api(self) -> Api:
-        return Api(self.services["api"])
+        return Api(self.api_services)
 
     def api(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """Answer an HTTP API event with the release that is deployed."""
@@ -252,7 +254,7 @@ class Releases:
         if self._is_former:
             key = self.former.call("issue_key", {"account_id": account_id})
         else:
-            key = self.services["api"].api_key_service.issue(account_id, "tests").text
+            key = self.api_services.api_key_service.issue(account_id, "tests").text
         return ApiClient(self.api, key)
 
     @property
@@ -298,7 +300,7 @@ class Releases:
                 ids = {name: letter[name] for name in DeliveryKey._fields}
                 self.former.call("redrive", ids)
             return
-        redriver = self.services["worker"].redriver
+        redriver = RedriveServices(self._settings("WorkerFunction")).redriver
         wanted = Wanted(account_id)
         redrive_deliveries(self.sqs, self.stack, redriver, wanted, lambda _: None, threads=1)
 
@@ -358,16 +360,16 @@ class Releases:
         return result.payload
 
     def _dispatch_this(self, event: Any, context: Any) -> Any:
-        return dispatcher.handler.handle(event, context, self.services["dispatcher"])
+        return dispatcher.handler.handle(event, context, self.dispatcher_services)
 
     @contextmanager
     def long_delays(self) -> Iterator[None]:
         """Have this release's retries wait on the machine of long delays, whatever the delay."""
-        before = self.services["dispatcher"]
+        before = self.dispatcher_services
         settings = replace(before.settings, short_delay_seconds=-1.0)
-        self.services["dispatcher"] = Services("dispatcher", settings, rules=LOOPBACK)
+        self.dispatcher_services = DispatcherServices(settings, rules=LOOPBACK)
         yield
-        self.services["dispatcher"] = before
+        self.dispatcher_services = before
 
     def sweep(self) -> Any:
         """Have the release that is deployed sweep, as its schedule does."""

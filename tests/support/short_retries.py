@@ -11,24 +11,26 @@ from webhooks.adapters.dynamodb.delivery_items import claim_value
 from webhooks.domain.delivery import Claim
 from webhooks.domain.jobs import Action
 from webhooks.services.retrier import LEASE_SECONDS
+from webhooks.wiring.dispatcher import DispatcherServices
+from webhooks.wiring.worker import WorkerServices
 
 if TYPE_CHECKING:
+    from support.backend import Made
     from support.fault_harness import Case
-    from webhooks.wiring import Services
 
 SCHEDULE = (5.0, 5.0, 300.0)
 
 
-def services(case: Case, function: str, *, late_seconds: float = 0.0) -> Services:
+def services(case: Case, kind: type[Made], *, late_seconds: float = 0.0) -> Made:
     """Return the services of a process whose delays up to a minute are short."""
-    made = case.stand.fresh(function, short_delay_seconds=60.0, retry_schedule=SCHEDULE)
+    made = case.stand.fresh(kind, short_delay_seconds=60.0, retry_schedule=SCHEDULE)
     made._clock = lambda: time.time() + late_seconds
     return made
 
 
 def fail_once(case: Case) -> dict[str, Any]:
     """Have a first attempt fail; returns the input of its short execution."""
-    assert case.dispatch(case.message(), services=services(case, "dispatcher")) == []
+    assert case.dispatch(case.message(), services=services(case, DispatcherServices)) == []
     [state] = case.short_executions()
     return state
 
@@ -37,7 +39,7 @@ def run(case: Case, state: dict[str, Any], *, late_seconds: float = 0.0) -> Any:
     """Have the worker make the attempt of a short execution, in an invocation of its own."""
     return case.retry(
         {"action": Action.SHORT_ATTEMPT, "state": state},
-        services(case, "worker", late_seconds=late_seconds),
+        services(case, WorkerServices, late_seconds=late_seconds),
     )
 
 

@@ -129,7 +129,7 @@ def an_attempt_has_what_only_this_release_knows(releases: Releases) -> Iterator[
             unstarted=True,
             short=True,
         )
-        store = releases.services["worker"]._deliveries
+        store = releases.worker_services._deliveries
         assert store.create(delivery) == delivery
         assert store.get(delivery.key) == delivery
         yield

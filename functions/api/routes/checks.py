@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, ReceiverChecks, Webhooks
+from api.dependencies import AccountId, CurrentCall, Services
 from api.operations import Missing, refuses
 from api.routes.parameters import WebhookId, own_webhook
 from api.schemas.base import Success
@@ -23,16 +23,15 @@ CheckId = Annotated[str, Path(description="The check's id."), Missing(errors.che
 def start_check(
     webhook_id: WebhookId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    checks: ReceiverChecks,
+    services: Services,
     call: CurrentCall,
 ) -> Success[AcceptedCheckOut]:
     """Sends genuine and forged samples to the webhook's url, nine at most. Follow it by its id.
 
     If the receiver asked for a pause, the samples are sent at not_before.
     """
-    webhook = own_webhook(webhook_service, account_id, webhook_id)
-    check = checks.start(webhook, seed=call.seed)
+    webhook = own_webhook(services.webhook_service, account_id, webhook_id)
+    check = services.checks.start(webhook, seed=call.seed)
     return Success(data=AcceptedCheckOut.accepted(check, webhook))
 
 
@@ -41,11 +40,12 @@ def get_check(
     webhook_id: WebhookId,
     check_id: CheckId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    checks: ReceiverChecks,
+    services: Services,
 ) -> Success[CheckOut]:
     """The report follows a few seconds after the start: the receiver's faults and remedies."""
-    check = checks.get(own_webhook(webhook_service, account_id, webhook_id), check_id)
+    check = services.checks.get(
+        own_webhook(services.webhook_service, account_id, webhook_id), check_id
+    )
     if check is None:
         raise errors.check_not_found()
     return Success(data=CheckOut.of(check))

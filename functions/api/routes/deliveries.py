@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, Deliveries, Webhooks
+from api.dependencies import AccountId, CurrentCall, Services
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage
@@ -54,8 +54,7 @@ Until = Annotated[
 def list_deliveries(
     webhook_id: WebhookId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    delivery_log_service: Deliveries,
+    services: Services,
     *,
     status: StatusFilter = None,
     event: EventFilter = None,
@@ -65,9 +64,9 @@ def list_deliveries(
     cursor: Cursor = None,
 ) -> SuccessPage[DeliverySummaryOut]:
     """Newest first. A page can be short or empty and still have a next_cursor."""
-    webhook = own_webhook(webhook_service, account_id, webhook_id)
+    webhook = own_webhook(services.webhook_service, account_id, webhook_id)
     wanted = DeliveryFilter(status, event, since, until)
-    page = delivery_log_service.page(webhook, wanted, limit, cursor)
+    page = services.delivery_log_service.page(webhook, wanted, limit, cursor)
     return SuccessPage(
         data=[DeliverySummaryOut.of(delivery) for delivery in page.items],
         pagination=Pagination(next_cursor=page.next),
@@ -79,12 +78,11 @@ def get_delivery(
     webhook_id: WebhookId,
     delivery_id: DeliveryId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    delivery_log_service: Deliveries,
+    services: Services,
 ) -> Success[DeliveryOut]:
     """The delivery with its payload and every attempt."""
-    delivery = delivery_log_service.get(
-        own_webhook(webhook_service, account_id, webhook_id), delivery_id
+    delivery = services.delivery_log_service.get(
+        own_webhook(services.webhook_service, account_id, webhook_id), delivery_id
     )
     if delivery is None:
         raise errors.delivery_not_found()
@@ -104,8 +102,7 @@ def resend_delivery(
     webhook_id: WebhookId,
     delivery_id: DeliveryId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    delivery_log_service: Deliveries,
+    services: Services,
     *,
     call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
@@ -113,8 +110,8 @@ def resend_delivery(
 
     If the receiver asked for a pause, the attempt is made at not_before.
     """
-    webhook = own_webhook(webhook_service, account_id, webhook_id)
-    delivery = delivery_log_service.resend(webhook, delivery_id, seed=call.seed)
+    webhook = own_webhook(services.webhook_service, account_id, webhook_id)
+    delivery = services.delivery_log_service.resend(webhook, delivery_id, seed=call.seed)
     if delivery is None:
         raise errors.delivery_not_found()
     return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))
@@ -128,8 +125,7 @@ def send_test_event(
     webhook_id: WebhookId,
     sample: Annotated[SampleEventIn, Body(), Sample({"event": "email.bounced"})],
     account_id: AccountId,
-    webhook_service: Webhooks,
-    delivery_log_service: Deliveries,
+    services: Services,
     *,
     call: CurrentCall,
 ) -> Success[AcceptedDeliveryOut]:
@@ -137,6 +133,6 @@ def send_test_event(
 
     If the receiver asked for a pause, it is sent at not_before.
     """
-    webhook = own_webhook(webhook_service, account_id, webhook_id)
-    delivery = delivery_log_service.test(webhook, sample.event, seed=call.seed)
+    webhook = own_webhook(services.webhook_service, account_id, webhook_id)
+    delivery = services.delivery_log_service.test(webhook, sample.event, seed=call.seed)
     return Success(data=AcceptedDeliveryOut.accepted(delivery, webhook))

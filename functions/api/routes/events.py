@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, EventPublisher, PublishedDocuments
+from api.dependencies import AccountId, CurrentCall, PublishedDocuments, Services
 from api.operations import SCOPE_EXTENSION, refuses
 from api.requests import MAX_EVENTS_BODY_BYTES
 from api.schemas.events import REQUEST_BODY, PublishedOut, PublishedSuccess, warnings_of
@@ -27,7 +27,7 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 def publish_events(
     documents: PublishedDocuments,
     account_id: AccountId,
-    publisher: EventPublisher,
+    services: Services,
     call: CurrentCall,
 ) -> PublishedSuccess:
     """Takes one event, or a list of 1 to 100. For a list, data has one result per event, in order.
@@ -35,7 +35,7 @@ def publish_events(
     Warnings name the events of a list that share a transaction_id.
     """
     alone = isinstance(documents, dict)
-    published = publisher.publish(
+    published = services.publisher.publish(
         account_id, [documents] if isinstance(documents, dict) else documents
     )
     if all(each.error for each in published):

@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, RecipientErasures
+from api.dependencies import AccountId, CurrentCall, Services
 from api.operations import Missing, refuses
 from api.routes.parameters import Flag
 from api.schemas.base import Success
@@ -38,7 +38,7 @@ ErasureId = Annotated[str, Path(description="The erasure's id."), Missing(errors
 def erase_recipient(
     address: Address,
     account_id: AccountId,
-    erasures: RecipientErasures,
+    services: Services,
     call: CurrentCall,
     *,
     include_unsearched: IncludeUnsearched = False,
@@ -49,7 +49,7 @@ def erase_recipient(
     `include_unsearched` erases it too.
     """
     wanted = _decoded(address)
-    erasure = erasures.start(account_id, wanted, include_unsearched=include_unsearched)
+    erasure = services.erasures.start(account_id, wanted, include_unsearched=include_unsearched)
     # Erased payloads leave no trace, so the log records the key that asked for the erasure.
     call.noted["erasure_id"] = erasure.id
     return Success(data=ErasureOut.of(erasure))
@@ -57,10 +57,10 @@ def erase_recipient(
 
 @router.get("/erasures/<erasure_id>", summary="Follow an erasure", tags=["Recipients"])
 def get_erasure(
-    erasure_id: ErasureId, account_id: AccountId, erasures: RecipientErasures
+    erasure_id: ErasureId, account_id: AccountId, services: Services
 ) -> Success[ErasureOut]:
     """The erasure's status and progress."""
-    erasure = erasures.get(account_id, erasure_id)
+    erasure = services.erasures.get(account_id, erasure_id)
     if erasure is None:
         raise errors.erasure_not_found()
     return Success(data=ErasureOut.of(erasure))

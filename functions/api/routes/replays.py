@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Path
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, WebhookReplays, Webhooks
+from api.dependencies import AccountId, CurrentCall, Services
 from api.operations import Missing, Sample, refuses
 from api.routes.parameters import Cursor, Limit, WebhookId, own_webhook
 from api.schemas.base import Pagination, Success, SuccessPage, Warned
@@ -25,8 +25,7 @@ def start_replay(
     webhook_id: WebhookId,
     replay: Annotated[ReplayIn, Body(), _SAMPLE],
     account_id: AccountId,
-    webhook_service: Webhooks,
-    replays: WebhookReplays,
+    services: Services,
     *,
     call: CurrentCall,
 ) -> Warned[AcceptedReplayOut]:
@@ -34,8 +33,8 @@ def start_replay(
 
     If the receiver asked for a pause, the replay begins at not_before.
     """
-    webhook = own_webhook(webhook_service, account_id, webhook_id)
-    started = replays.start(
+    webhook = own_webhook(services.webhook_service, account_id, webhook_id)
+    started = services.replays.start(
         webhook, since=replay.since, until=replay.until, status=replay.status, seed=call.seed
     )
     accepted = AcceptedReplayOut.accepted(started, webhook)
@@ -46,14 +45,15 @@ def start_replay(
 def list_replays(
     webhook_id: WebhookId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    replays: WebhookReplays,
+    services: Services,
     *,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> SuccessPage[ReplayOut]:
     """Newest first."""
-    page = replays.page(own_webhook(webhook_service, account_id, webhook_id), limit, cursor)
+    page = services.replays.page(
+        own_webhook(services.webhook_service, account_id, webhook_id), limit, cursor
+    )
     return SuccessPage(
         data=[ReplayOut.of(replay) for replay in page.items],
         pagination=Pagination(next_cursor=page.next),
@@ -65,11 +65,12 @@ def get_replay(
     webhook_id: WebhookId,
     replay_id: ReplayId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    replays: WebhookReplays,
+    services: Services,
 ) -> Success[ReplayOut]:
     """The replay's status and progress."""
-    replay = replays.get(own_webhook(webhook_service, account_id, webhook_id), replay_id)
+    replay = services.replays.get(
+        own_webhook(services.webhook_service, account_id, webhook_id), replay_id
+    )
     if replay is None:
         raise errors.replay_not_found()
     return Success(data=ReplayOut.of(replay))
@@ -80,11 +81,12 @@ def cancel_replay(
     webhook_id: WebhookId,
     replay_id: ReplayId,
     account_id: AccountId,
-    webhook_service: Webhooks,
-    replays: WebhookReplays,
+    services: Services,
 ) -> Success[ReplayOut]:
     """Requests already under way still arrive. A replay that has ended stays as it is."""
-    replay = replays.cancel(own_webhook(webhook_service, account_id, webhook_id), replay_id)
+    replay = services.replays.cancel(
+        own_webhook(services.webhook_service, account_id, webhook_id), replay_id
+    )
     if replay is None:
         raise errors.replay_not_found()
     return Success(data=ReplayOut.of(replay))

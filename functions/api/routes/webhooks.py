@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from api import errors
-from api.dependencies import AccountId, CurrentCall, Webhooks
+from api.dependencies import AccountId, CurrentCall, Services
 from api.operations import Sample, refuses
 from api.routes.parameters import Cursor, ExternalId, Limit, WebhookId, own_webhook
 from api.schemas.base import DeletedOut, Pagination, Success, SuccessPage, Warned
@@ -58,20 +58,22 @@ _REPLACEMENT = Sample(
 def register_webhook(
     webhook: Annotated[WebhookIn, Body(), _REGISTRATION],
     account_id: AccountId,
-    webhook_service: Webhooks,
+    services: Services,
     call: CurrentCall,
 ) -> Warned[RegisteredWebhookOut]:
     """The response shows the secret, and only this once: save it."""
-    registered = webhook_service.register(account_id, webhook.registration(), seed=call.seed)
+    registered = services.webhook_service.register(
+        account_id, webhook.registration(), seed=call.seed
+    )
     return _with_secret(registered)
 
 
 @router.get("/", summary="List webhooks", tags=["Webhooks"])
 def list_webhooks(
-    account_id: AccountId, webhook_service: Webhooks, limit: Limit = 20, cursor: Cursor = None
+    account_id: AccountId, services: Services, limit: Limit = 20, cursor: Cursor = None
 ) -> SuccessPage[WebhookOut]:
     """Newest first."""
-    page = webhook_service.page(account_id, limit, cursor)
+    page = services.webhook_service.page(account_id, limit, cursor)
     return SuccessPage(
         data=[WebhookOut.of(webhook) for webhook in page.items],
         pagination=Pagination(next_cursor=page.next),
@@ -98,7 +100,7 @@ def put_webhook_by_external_id(
     external_id: ExternalId,
     webhook: Annotated[WebhookPutIn, Body(), _REPLACEMENT],
     account_id: AccountId,
-    webhook_service: Webhooks,
+    services: Services,
     call: CurrentCall,
 ) -> Response[Warned[RegisteredWebhookOut] | Success[WebhookOut]]:
     """Repeat it as often as you like: a call that changes nothing has no effect.
@@ -112,7 +114,7 @@ def put_webhook_by_external_id(
         message = "Leave it out, or give the same id as the path."
         raise errors.validation_failed([errors.problem("external_id", message)])
     put = put_webhook(
-        webhook_service,
+        services.webhook_service,
         account_id,
         replace(registration, external_id=external_id),
         active=webhook.active_if_given(),
@@ -126,10 +128,10 @@ def put_webhook_by_external_id(
 @router.get("/external/<external_id>", summary="Show a webhook by your own id", tags=["Webhooks"])
 @refuses(errors.webhook_not_found())
 def get_webhook_by_external_id(
-    external_id: ExternalId, account_id: AccountId, webhook_service: Webhooks
+    external_id: ExternalId, account_id: AccountId, services: Services
 ) -> Success[WebhookOut]:
     """The webhook without its secret."""
-    webhook = webhook_service.find(account_id, _decoded(external_id))
+    webhook = services.webhook_service.find(account_id, _decoded(external_id))
     if webhook is None:
         raise errors.webhook_not_found()
     return Success(data=WebhookOut.of(webhook))
@@ -137,10 +139,12 @@ def get_webhook_by_external_id(
 
 @router.get("/<webhook_id>", summary="Show a webhook", tags=["Webhooks"])
 def get_webhook(
-    webhook_id: WebhookId, account_id: AccountId, webhook_service: Webhooks
+    webhook_id: WebhookId, account_id: AccountId, services: Services
 ) -> Success[WebhookOut]:
     """The webhook without its secret."""
-    return Success(data=WebhookOut.of(own_webhook(webhook_service, account_id, webhook_id)))
+    return Success(
+        data=WebhookOut.of(own_webhook(services.webhook_service, account_id, webhook_id))
+    )
 
 
 @router.patch("/<webhook_id>", summary="Change a webhook", tags=["Webhooks"])
@@ -149,13 +153,13 @@ def change_webhook(
     webhook_id: WebhookId,
     changes: Annotated[WebhookChangesIn, Body(), Sample({"active": False})],
     account_id: AccountId,
-    webhook_service: Webhooks,
+    services: Services,
 ) -> Success[WebhookOut]:
     """Omitted fields keep their values.
 
     Set active to true to enable the webhook, or to probe it at once if it is down.
     """
-    webhook = webhook_service.update(account_id, webhook_id, changes.changes())
+    webhook = services.webhook_service.update(account_id, webhook_id, changes.changes())
     if webhook is None:
         raise errors.webhook_not_found()
     return Success(data=WebhookOut.of(webhook))
@@ -166,7 +170,7 @@ def change_webhook(
 def rotate_secret(
     webhook_id: WebhookId,
     account_id: AccountId,
-    webhook_service: Webhooks,
+    services: Services,
     call: CurrentCall,
     rotation: Annotated[
         RotationIn, Body(), Sample({"overlap_seconds": 86_400})
@@ -177,7 +181,7 @@ def rotate_secret(
     The old secret stays valid for an overlap, during which another rotation is refused unless force
     is true.
     """
-    rotated = webhook_service.rotate_secret(
+    rotated = services.webhook_service.rotate_secret(
         account_id,
         webhook_id,
         rotation.secret,
@@ -197,18 +201,18 @@ def rotate_secret(
 def delete_webhook_by_query(
     webhook_id: Annotated[str, Query(alias="id", description="The webhook's id.")],
     account_id: AccountId,
-    webhook_service: Webhooks,
+    services: Services,
 ) -> Success[DeletedOut]:
     """Deliveries that are under way are cancelled."""
-    return _delete(webhook_service, account_id, webhook_id)
+    return _delete(services.webhook_service, account_id, webhook_id)
 
 
 @router.delete("/<webhook_id>", summary="Delete a webhook", tags=["Webhooks"])
 def delete_webhook(
-    webhook_id: WebhookId, account_id: AccountId, webhook_service: Webhooks
+    webhook_id: WebhookId, account_id: AccountId, services: Services
 ) -> Success[DeletedOut]:
     """Deliveries that are under way are cancelled."""
-    return _delete(webhook_service, account_id, webhook_id)
+    return _delete(services.webhook_service, account_id, webhook_id)
 
 
 def _decoded(external_id: str) -> str:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-WIRING = "webhooks.wiring"
+WIRING = {"webhooks.wiring.common": "CommonServices", "webhooks.wiring": "Services"}
+"""The module that has the rules, and its class that takes them: of this release and the former."""
+
 HOST = "127.0.0.1"
 
 
@@ -37,7 +39,7 @@ def loosen(wiring: ModuleType) -> None:
         return address == HOST or bool(targets.is_public(address))
 
     rules = wiring.TargetRules(parse_url=parse_url, is_public=is_public)
-    wiring.Services.__init__.__kwdefaults__["rules"] = rules
+    getattr(wiring, WIRING[wiring.__name__]).__init__.__kwdefaults__["rules"] = rules
 
 
 class _Loader(Loader):
@@ -49,14 +51,15 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        loosen(module)
+        if hasattr(module, WIRING[module.__name__]):
+            loosen(module)
 
 
 class _Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != WIRING:
+        if name not in WIRING:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec and spec.loader:

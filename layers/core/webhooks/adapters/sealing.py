@@ -1,7 +1,7 @@
 """Sealed texts and derived bytes, by `cryptography`: AES-256-GCM and HKDF-SHA256.
 
-Only the API's wiring imports this module, when a call first seals something. `cryptography` is in a
-layer that no other function has.
+Only `wiring/api.py` imports this module, when a call first seals something. `cryptography` is
+in a layer that no other function has.
 """
 
 from __future__ import annotations
