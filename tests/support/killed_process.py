@@ -94,10 +94,7 @@ def main() -> None:
     from support.running_out import RunningOut
     from webhooks.services.dispatch import batches
     from webhooks.settings import Settings
-    from webhooks.wiring.api import ApiServices
     from webhooks.wiring.common import TargetRules
-    from webhooks.wiring.dispatcher import DispatcherServices
-    from webhooks.wiring.worker import WorkerServices
 
     # By chance a batch's others would go back to the queue.
     batches.SUSPECTS_FIRST = 0.0
@@ -115,13 +112,23 @@ def main() -> None:
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
     with faults.installed():
+        # Each process loads its own function alone: most of its time is that of its imports.
         if order["function"] == "api":
+            from api.app import Api
+            from webhooks.wiring.api import ApiServices
+
             Api(ApiServices(read, rules=rules))(order["event"], context)
-        if order["function"] == "dispatcher":
+        elif order["function"] == "dispatcher":
+            import dispatcher.handler
+            from webhooks.wiring.dispatcher import DispatcherServices
+
             first = DispatcherServices(read, rules=rules)
             first._sender = used
             dispatcher.handler.handle(order["event"], context, first)
-        if order["function"] == "worker":
+        else:
+            import worker.handler
+            from webhooks.wiring.worker import WorkerServices
+
             later = WorkerServices(read, rules=rules)
             later._sender = used
             worker.handler.handle(order["event"], context, later)
