@@ -1,4 +1,4 @@
-"""API keys: making them, listing and revoking them, and telling whose a request is."""
+"""API keys: issuing, listing and revoking them, and authenticating requests."""
 
 from __future__ import annotations
 
@@ -39,14 +39,18 @@ _MOST_WITNESS_PAGES = 30
 
 
 class IssuedKey(NamedTuple):
-    """A new key: its text, which is shown this once, and what is kept of it."""
+    """A new key: its text, which is shown only once, and its record."""
 
     text: str
     key: ApiKey
 
 
 class ApiKeyService:
-    """Makes API keys, shows and revokes them, and recognises them."""
+    """Issues, lists and revokes API keys, and authenticates requests.
+
+    `cursor_key` seals the list's cursors; a caller that only issues keys needs none. `now_ns` gives
+    Unix nanoseconds.
+    """
 
     def __init__(
         self,
@@ -56,10 +60,6 @@ class ApiKeyService:
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Take the store of keys, and the sources of time and randomness.
-
-        `cursor_key` seals the list's cursors; who only makes keys needs none.
-        """
         self._keys = keys
         self._cursor_key = cursor_key
         self._now_ns = now_ns
@@ -73,9 +73,9 @@ class ApiKeyService:
         *,
         seed: Seed | None = None,
     ) -> IssuedKey:
-        """Make and store a key; InvalidInputError names the account or the name as the fault.
+        """Issue a key. Raises InvalidInputError for a wrong account id or name.
 
-        A repeated `seed` gives the key that its call has made already, revoked or not.
+        A repeated `seed` returns the key that its first call made, revoked or not.
         """
         if not is_account_id(account_id):
             raise InvalidInputError("account_id", ACCOUNT_ID_RULE)
@@ -107,9 +107,9 @@ class ApiKeyService:
         *,
         seed: Seed | None = None,
     ) -> IssuedKey:
-        """Make another key for the account of the key `by`; with its scopes where none are named.
+        """Issue another key for the account of the key `by`, by default with the scopes of `by`.
 
-        Raises InvalidInputError, and ScopeExceededError for a scope that `by` has not.
+        Raises InvalidInputError, and ScopeExceededError for a scope that `by` lacks.
         """
         if is_blank(name):
             raise InvalidInputError("name", "Give the key a name.")
@@ -121,7 +121,8 @@ class ApiKeyService:
     def page(self, account_id: str, limit: int, cursor: str | None = None) -> Page[ApiKey]:
         """Return up to `limit` keys of an account, newest first, revoked ones too.
 
-        `cursor` is the `next` of the page before; InvalidInputError for one not of this list.
+        `cursor` is the `next` of the page before. Raises InvalidInputError for a cursor of another
+        list.
         """
         scope = ("api-keys", account_id)
         before = cursors.unseal(self._cursor_key, scope, cursor)
@@ -129,12 +130,12 @@ class ApiKeyService:
         return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
 
     def revoke(self, key_id: str, *, by: ApiKey) -> ApiKey | None:
-        """Revoke a key of the account of `by`; it stops at once, and stays in the list.
+        """Revoke a key of the account of `by`; it stops working at once, and stays in the list.
 
-        Returns the key as it then is, also where it was revoked before, and None where the account
-        has none of that id. Raises LastApiKeyError where a key that may write is the last with its
-        scopes, which the account could never have again. No number of calls at the same time gets
-        around it: each revocation is one transaction with the check that another such key is valid.
+        Returns the stored key, even if it was revoked before; None if the account has no key of
+        that id. Raises LastApiKeyError if a key that may write is the last with its scopes: the
+        account could never get these again. Simultaneous calls cannot get around this: each
+        revocation is one transaction with the check that another such key is valid.
         """
         key = self._keys.find(by.account_id, key_id)
         if key is None or key.revoked_at_ms is not None:
@@ -152,9 +153,10 @@ class ApiKeyService:
         return self._keys.get(key.key_hash)
 
     def _others(self, key: ApiKey, by: ApiKey) -> Iterator[str]:
-        """Find the hashes of an account's other keys that may do what this one may, the caller's
-        first: nobody else could give those scopes to a new key. Only the newest are looked
-        through.
+        """Yield the hashes of the account's other keys that may do all that this key may.
+
+        Only such a key can give those scopes to a new key. The caller's own comes first, and only
+        the newest keys are searched.
         """
         if by.key_hash != key.key_hash and by.may_all_of(key):
             yield by.key_hash
@@ -168,10 +170,10 @@ class ApiKeyService:
                 return
 
     def authenticate(self, authorization: str) -> ApiKey | None:
-        """Return the key that an `Authorization` header carries, None unless it is valid now.
+        """Return the key in an `Authorization` header, None unless it is valid now.
 
-        Whatever the header holds, the same is done: one hash over a bounded text and one look-up,
-        so that nothing can be learned from how a refusal is made.
+        Every header takes the same steps, one hash over a bounded text and one look-up, so that a
+        refusal reveals nothing.
         """
         text = bearer_token(authorization)
         key_hash = api_key.key_hash(text)
@@ -184,14 +186,14 @@ class ApiKeyService:
         return key
 
     def _note_use(self, key: ApiKey) -> None:
-        """Write down that a key was used, at most once an hour: each note costs a write."""
+        """Record the use of a key, at most once an hour, since each record costs a write."""
         now_ms = self._now_ms()
         if now_ms - (key.last_used_at_ms or 0) < _LAST_USE_GRAIN_MS:
             return
         try:
             self._keys.touch(key.key_hash, now_ms)
         except UnavailableError:
-            # The note is for its owner's eyes only; no request fails for want of it.
+            # The time of use only informs the owner, so no request fails without it.
             return
 
     def _now_ms(self) -> int:
@@ -199,7 +201,7 @@ class ApiKeyService:
 
 
 def bearer_token(authorization: str) -> str:
-    """Return the token of an `Authorization` header; nothing where it holds none."""
+    """Return the token of an `Authorization` header; an empty text if there is none."""
     scheme, _, token = authorization.partition(" ")
     plausible = len(authorization) <= _MAX_HEADER_LENGTH and authorization.isascii()
     return token.strip() if plausible and scheme.lower() == "bearer" else ""

@@ -17,30 +17,32 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SECONDS_FOR_ONE_CALL = 9.0
-"""A call of AWS at its slowest (see `adapters.aws`)."""
+"""The longest time of a call of AWS (see `adapters.aws`)."""
 
 SECONDS_FOR_A_ROTATED_SECRET = 5.0 + 2.0
-"""A second request, and a quick call (see `adapters.aws`): it reads the new secret, or writes which
-one the receiver takes."""
+"""A second request, and a quick call (see `adapters.aws`), which reads the new secret or records
+which one the receiver takes."""
 
 SECONDS_FOR_ONE_ATTEMPT = 5.0 + SECONDS_FOR_A_ROTATED_SECRET + 2 * SECONDS_FOR_ONE_CALL
-"""An attempt's 5 seconds, those for a rotated secret, and the two calls that record a failure: its
-record, and its start or, where that may be refused too late, its mark for the sweep. With less
-left, none is begun. A success is recorded in one call, so that both quick calls have their time."""
+"""An attempt's 5 seconds, the time for a rotated secret, and two calls that record a failure.
+
+The first call writes the record. The second starts the retry, or marks the delivery for the sweep
+if Step Functions might refuse too late. No attempt begins with less time left. A success is
+recorded in one call, which leaves time for both quick calls."""
 
 SECONDS_FOR_ONE_START = 2 * SECONDS_FOR_ONE_CALL
 """The start of an execution, and its mark for the sweep if it is refused."""
 
 SECONDS_FOR_ONE_READ = SECONDS_FOR_ONE_CALL + SECONDS_FOR_ONE_ATTEMPT
-"""A read that leaves time for an attempt."""
+"""A read, and the time for an attempt after it."""
 
 SECONDS_TO_BEGIN_READS = 5.0
-"""How long reads of one kind are begun. Those at their slowest leave time for the next kind and
-for attempts, so that the accounts whose turn comes first are served."""
+"""How long reads of one kind may begin. Even the slowest ones leave time for the next kind and for
+attempts, so that the accounts whose turn comes first are served."""
 
 
 class NoTimeLeftError(Exception):
-    """Work was not begun, since the invocation might end before it: nobody's failure."""
+    """Work was not begun, since the invocation might end before it. This is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ class Deadline:
     remaining_seconds: Callable[[], float]
 
     def in_time(self, read: Callable[[Item], Result]) -> Callable[[Item], Result]:
-        """Return one kind of read, to be begun from now on.
+        """Limit reads of one kind, which begin now, to their share of the time.
 
-        It raises NoTimeLeftError once `SECONDS_TO_BEGIN_READS` are over, or too little time is left
-        for an attempt.
+        The returned function raises NoTimeLeftError once `SECONDS_TO_BEGIN_READS` are over, or if
+        too little time is left for an attempt.
         """
         until = self.remaining_seconds() - SECONDS_TO_BEGIN_READS
 
@@ -68,7 +70,7 @@ class Deadline:
     def begin_reads(
         self, threads: Executor, reads: Sequence[Callable[[], Result]]
     ) -> list[Future[Result]]:
-        """Begin reads of one kind, in their order, and wait for none (see `in_time`)."""
+        """Begin reads of one kind, in order, without waiting for them (see `in_time`)."""
         return submit_all(threads, self.in_time(_read), reads)
 
 
@@ -79,13 +81,13 @@ def _read(read: Callable[[], Result]) -> Result:
 def run_all(
     threads: Executor, work: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Result]:
-    """Do `work` on all items at once; returns the results up to where our own side failed.
+    """Do `work` on all items at once; return the results before the first unavailable one.
 
-    Raises UnavailableError where that was the first one already, and in any case what is a bug of
-    ours.
+    Raises UnavailableError if the first item already failed so. An error that is a bug of ours is
+    always raised.
     """
     started: list[Future[Result]] = [threads.submit(work, item) for item in items]
-    # Every one is waited for: a thread that goes on would be frozen with the function.
+    # Wait for all of them: a running thread would be frozen with the function.
     wait(started)
     results: list[Result] = []
     failure: UnavailableError | None = None
@@ -105,9 +107,9 @@ def run_all(
 def submit_all(
     threads: Executor, work: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Future[Result]]:
-    """Begin `work` on all items at once; a single one is done here and now.
+    """Begin `work` on all items at once; do a single one in this thread.
 
-    To hand it to a thread and to be woken by it takes longer than much of the work.
+    Handing it to another thread and being woken by it takes longer than much of the work.
     """
     if len(items) != 1:
         return [threads.submit(work, item) for item in items]
@@ -117,9 +119,9 @@ def submit_all(
 def run_inline(
     work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Future[Result]:
-    """Do `work` here and now, and keep what it came to as a thread does: an error too.
+    """Do `work` in this thread; return a finished future with its result or its error.
 
-    But what ends this thread, as Ctrl-C, ends it here too.
+    An error that ends this thread, such as Ctrl-C, is raised instead.
     """
     future: Future[Result] = Future()
     try:

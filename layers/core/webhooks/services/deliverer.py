@@ -1,4 +1,4 @@
-"""One attempt of one delivery: sign, send, and decide what follows."""
+"""One attempt of one delivery: sign, send, and decide the next status."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from webhooks.services.health import WebhookHealthService
 
 LATENCY = "DeliveryLatency"
-"""The time from an event's arrival to its delivery: the dispatcher's from when SQS took it, the
-worker's, which is mostly the schedule's, from when the dispatcher did."""
+"""The metric of the time from an event's arrival to its delivery. The dispatcher measures from when
+SQS took the event. The worker measures from when the dispatcher read it, so most of that time is
+the schedule's."""
 
 GONE = 410
 _MILLISECONDS = 1000
@@ -28,11 +29,17 @@ _MILLISECONDS = 1000
 _WITHOUT_RESPONSE = frozenset(
     {FailureReason.CONNECTION, FailureReason.DNS, FailureReason.TIMEOUT, FailureReason.TLS}
 )
-"""What one receiver's trouble looks like, and what ours does at all of them at once."""
+"""Failures without a response. At one receiver they are its own fault; at all receivers at once
+they are ours."""
 
 
 class Deliverer:
-    """Makes attempts. Records nothing about the delivery: that is its caller's next step."""
+    """Makes attempts. Does not record the delivery: that is its caller's next step.
+
+    `schedule` holds the seconds between attempts. `clock` gives Unix seconds, `random` a number
+    from 0 to 1. A delay of up to `short_delay_seconds` belongs to the machine of short delays.
+    `quick_destinations` are the same destinations, but give up after 2 seconds.
+    """
 
     def __init__(
         self,
@@ -47,11 +54,6 @@ class Deliverer:
         short_delay_seconds: float = SHORT_DELAY_SECONDS,
         quick_destinations: DestinationStore | None = None,
     ) -> None:
-        """Wait `schedule` between attempts; `clock` gives Unix seconds, `random` 0 to 1.
-
-        A delay of up to `short_delay_seconds` belongs to the machine of short delays.
-        `quick_destinations` are the same destinations, but give up after 2 seconds.
-        """
         self._exchange = Exchange(
             sender=sender,
             destinations=quick_destinations or destinations,
@@ -74,11 +76,11 @@ class Deliverer:
         manual: bool = False,
         probe: bool = False,
     ) -> Delivery:
-        """Make the delivery's next attempt; returns it with the attempt and its new status.
+        """Make the delivery's next attempt; return the delivery with it and its new status.
 
-        A `manual` one or a `probe` that fails leaves the schedule, and so the status, as they were.
-        A webhook without a secret is never sent an unsigned request: its delivery waits. Raises
-        UnavailableError where our own side failed, which is not an attempt.
+        A failed `manual` attempt or `probe` leaves the schedule, and therefore the status, as they
+        were. A webhook without a secret is never sent an unsigned request: its delivery waits.
+        Raises UnavailableError if our own side failed, which is not an attempt.
         """
         started_at = self._clock()
         secrets = destination.secrets.live(int(started_at * _MILLISECONDS))
@@ -116,7 +118,8 @@ class Deliverer:
             self._telemetry.count("Succeeded")
             return replace(delivery.after(attempt, Status.SUCCEEDED), reason=None)
         self._report_failure(delivery, attempt)
-        # Before the delivery is deferred: what waits for an enabled webhook is never sent.
+        # First disable the webhook, then defer: a delivery that waits for an enabled webhook is
+        # never sent.
         disabled = outcome.status_code == GONE and self._disabled(destination.webhook)
         if not attempt.scheduled:
             return delivery.after(attempt, delivery.status, delivery.next_attempt_at_ms)
@@ -125,10 +128,10 @@ class Deliverer:
         return self._scheduled(delivery, attempt, outcome)
 
     def _disabled(self, webhook: Webhook) -> bool:
-        """See that a webhook which is gone is disabled; False where it was changed meanwhile.
+        """Disable a webhook that is gone; False if it was changed since it was read.
 
-        Then its owner may have given it another url, or enabled it again: another attempt, by the
-        schedule, finds out. One that was deleted has its deliveries cancelled by it.
+        Its owner may have given it another url, or enabled it again: the next attempt of the
+        schedule finds out. That attempt also cancels the deliveries of a deleted webhook.
         """
         if self._health.gone(webhook):
             return True
@@ -145,8 +148,8 @@ class Deliverer:
 
     def _report_failure(self, delivery: Delivery, attempt: Attempt) -> None:
         self._telemetry.count("FailedAttempts")
-        # The success rate's alarm needs the metric where nothing succeeds: CloudWatch does not
-        # calculate with one that was never published.
+        # The alarm on the success rate needs the metric even if nothing succeeds: CloudWatch cannot
+        # calculate with a metric that was never published.
         self._telemetry.count("Succeeded", 0)
         if attempt.error in _WITHOUT_RESPONSE:
             self._telemetry.count("UnansweredAttempts")

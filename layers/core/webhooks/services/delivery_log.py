@@ -1,4 +1,4 @@
-"""The deliveries of a webhook, as its owner looks through them, resends them and tries them out."""
+"""The delivery log of a webhook: listing, reading and resending deliveries, and test events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class DeliveryFilter(NamedTuple):
-    """Which deliveries to list; times are RFC 3339 texts, inclusive, not yet checked."""
+    """The filter of a list of deliveries; times are RFC 3339 texts, inclusive, not yet checked."""
 
     status: Status | None = None
     event_type: EventType | None = None
@@ -37,9 +37,10 @@ class DeliveryFilter(NamedTuple):
 
 
 class DeliveryLogService:
-    """The deliveries of one webhook at a time, which its caller found to be the account's own.
+    """The delivery log of one webhook at a time, which its caller found to be the account's own.
 
-    Sends nothing itself: it starts the executions that do.
+    Sends nothing itself: it starts the executions that do. `cursor_key` seals the lists' cursors
+    and must be the same in every process. `now_ns` gives Unix nanoseconds.
     """
 
     def __init__(
@@ -54,7 +55,6 @@ class DeliveryLogService:
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """`cursor_key` seals the lists' cursors and must be the same in every process."""
         self._log = log
         self._deliveries = deliveries
         self._scheduler = scheduler
@@ -67,11 +67,11 @@ class DeliveryLogService:
     def page(
         self, webhook: Webhook, wanted: DeliveryFilter, limit: int, cursor: str | None = None
     ) -> Page[Delivery]:
-        """Return up to `limit` deliveries that are wanted, newest first.
+        """Return up to `limit` matching deliveries, newest first.
 
-        A page may be short, even empty, and still go on: what a filter passes over is bounded.
-        `cursor` is the `next` of the page before, of the same filter. Raises InvalidInputError for
-        a time or a cursor that is none.
+        A page may be short, even empty, although more follow: the number of deliveries that a
+        filter skips in one call is bounded. `cursor` is the `next` of the page before, with the
+        same filter. Raises InvalidInputError for an invalid time or cursor.
         """
         query = _query(webhook, wanted)
         scope = ("deliveries", *("" if part is None else str(part) for part in query))
@@ -81,7 +81,7 @@ class DeliveryLogService:
             now_ms = self._now_ns() // 1_000_000
             reaches = [reach_ms(until_ms, now_ms)]
             if before is not None:
-                # The first page may have reached further ahead. No query begins outside its range.
+                # The first page may have reached further ahead. Queries begin inside their range.
                 reaches.append(filed_at_ms(before))
             query = query._replace(until_ms=max(reaches))
         found = self._log.page(query, limit, before)
@@ -90,7 +90,7 @@ class DeliveryLogService:
         return Page(items, cursors.seal(self._cursor_key, scope, found.next))
 
     def get(self, webhook: Webhook, delivery_id: str) -> Delivery | None:
-        """Return one delivery, None where the webhook has none of that id, or no longer."""
+        """Return one delivery; None if the webhook has none of that id, or no longer has it."""
         if not is_uuid(delivery_id):
             return None
         return self._deliveries.get(DeliveryKey(webhook.account_id, webhook.id, delivery_id))
@@ -98,12 +98,12 @@ class DeliveryLogService:
     def resend(
         self, webhook: Webhook, delivery_id: str, *, seed: Seed | None = None
     ) -> Delivery | None:
-        """Have one more attempt of a delivery made, whatever its status, beside its schedule.
+        """Start one more attempt of a delivery of any status, outside its schedule.
 
-        During a pause that the receiver asked for it is made after its end. Returns the delivery as
-        it was, None where it is absent. A repeated `seed` has no second attempt made. Raises
-        WebhookDisabledError,
-        DeliveryErasedError, TooManyAttemptsError, TooManyResendsError, UnavailableError.
+        During a pause that the receiver asked for, the attempt waits for the end of the pause.
+        Returns the delivery as it was; None if it is absent. A repeated `seed` starts no second
+        attempt. Raises WebhookDisabledError, DeliveryErasedError, TooManyAttemptsError,
+        TooManyResendsError, UnavailableError.
         """
         delivery = self.get(webhook, delivery_id)
         if delivery is None:
@@ -125,12 +125,12 @@ class DeliveryLogService:
         return delivery
 
     def test(self, webhook: Webhook, event_type: str, *, seed: Seed | None = None) -> Delivery:
-        """Have a sample event of this type delivered, subscribed to or not, marked as a test.
+        """Deliver a sample event of this type, marked as a test, even if not subscribed to.
 
-        During a pause that the receiver asked for it is delivered after its end. Returns the
-        delivery, pending; of a repeated `seed` the one that its call has made already. Raises
-        InvalidInputError for an unknown type,
-        WebhookDisabledError, TooManyTestsError, UnavailableError.
+        During a pause that the receiver asked for, it waits for the end of the pause. Returns the
+        pending delivery; a repeated `seed` returns the delivery that its first call made. Raises
+        InvalidInputError for an unknown type, WebhookDisabledError, TooManyTestsError,
+        UnavailableError.
         """
         seed = seed or self._fresh()
         now_ms = seed.now_ms
@@ -150,7 +150,7 @@ class DeliveryLogService:
             body=event.body,
             status=Status.PENDING,
             created_at_ms=now_ms,
-            # So that the sweeper finds it where it gets no execution now.
+            # The sweeper finds the delivery by this time if it gets no execution now.
             next_attempt_at_ms=due_ms,
             test=True,
         )
@@ -158,7 +158,7 @@ class DeliveryLogService:
             webhook.require_active()
             self._rate_limits.test(webhook)
             self._deliveries.create(delivery)
-        # Of a delivery that is there already it starts nothing, unless that was left undone.
+        # For an existing delivery this starts nothing, unless its first call ended before this.
         self._scheduler.start(delivery, delay_seconds=(due_ms - now_ms) / 1000)
         return delivery
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Exchanged(NamedTuple):
-    """How an attempt ended, after how many requests.
+    """The outcome of an attempt, and its number of requests.
 
-    `signed_with` is which of two secrets `X-SendComms-Signature` of the request was made with that
-    ended it, None where the webhook has only one.
+    `signed_with` names which of two secrets made the `X-SendComms-Signature` of the request with
+    this outcome; None if the webhook has only one secret.
     """
 
     outcome: Outcome
@@ -34,10 +34,13 @@ class Exchange:
     """Sends an attempt's request, and offers a receiver that refuses one secret the other.
 
     During a rotation's overlap `X-SendComms-Signature` has room for one of the two secrets: the old
-    one, until a receiver takes the new (contract 2.3). The second request is signed with the new
-    secret alone, so that its success proves that the receiver has moved. That ends the overlap, and
-    the next delivery begins with the new secret. A refusal of both is counted at the webhook, and
-    from then on the second request is made at times only.
+    one, until a receiver takes the new one (contract 2.3). The second request is signed with the
+    new secret alone; therefore its success proves that the receiver has moved. That ends the
+    overlap, and the next delivery begins with the new secret. A refusal of both is counted at the
+    webhook, and from then on the second request is made only from time to time.
+
+    `destinations` gives up after 2 seconds, because an attempt has to end in time (see
+    `concurrency.Deadline`), and a later attempt can find out the same. `clock` gives Unix seconds.
     """
 
     def __init__(
@@ -48,10 +51,6 @@ class Exchange:
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
-        """Send with `sender`; `destinations` gives up after 2 seconds; `clock` gives Unix seconds.
-
-        An attempt has to end in time (see `deadline`), and what is learned may be learned later.
-        """
         self._sender = sender
         self._destinations = destinations
         self._telemetry = telemetry
@@ -69,8 +68,8 @@ class Exchange:
     ) -> Exchanged:
         """Send one or two requests; `secrets` are the live ones, new first, at least one.
 
-        An attempt that is `asked_for`, by an owner or a probe, is no load of its own: a webhook
-        that fails is offered the second secret in it after a 500 too.
+        An attempt that was `asked_for`, by an owner or a probe, adds no load of its own: in it, a
+        failing webhook is offered the second secret even after a 500.
         """
 
         def post(signing_secrets: Sequence[str]) -> Outcome:
@@ -107,7 +106,7 @@ class Exchange:
     def _second_secret(
         self, destination: Destination, first: Outcome, secrets: Sequence[str], *, asked_for: bool
     ) -> str | None:
-        """Return the secret that a receiver is offered after its first response, None for none."""
+        """Return the secret to offer after the first response; None for no second request."""
         if first.status_code in rotation.SIGNATURE_STATUSES:
             return secrets[0] if len(secrets) > 1 else self._rotated(destination, secrets[0])
         failing = destination.webhook.health.failures > 0 and not asked_for
@@ -120,7 +119,7 @@ class Exchange:
         return None if pausing else secrets[0]
 
     def _rotated(self, destination: Destination, known: str) -> str | None:
-        """Return the secret that took the place of the one known since that was read, if any."""
+        """Return the secret that has replaced `known` since that was read, if any."""
         webhook = destination.webhook
         try:
             found = self._destinations.destination(webhook.account_id, webhook.id)
@@ -133,7 +132,7 @@ class Exchange:
         try:
             self._destinations.end_overlap(delivery.account_id, delivery.webhook_id, secret)
         except UnavailableError as error:
-            # The delivery succeeded all the same; the next one ends the overlap.
+            # The delivery succeeded nevertheless, and the next one ends the overlap.
             self._log("overlap_not_ended", delivery, error)
 
     def _learn_refusal(self, delivery: Delivery, secrets: Secrets) -> None:

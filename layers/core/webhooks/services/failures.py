@@ -1,4 +1,4 @@
-"""What is said of trouble on our own side, alike wherever it comes up."""
+"""The log lines and metrics of failures on our own side, the same wherever they occur."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def log_failure(telemetry: Telemetry, event: str, error: BaseException, **fields: object) -> None:
-    """Log what something failed with; the log tells our side's trouble from a bug of ours."""
+    """Log an error: a warning if our side was unavailable, an error with a stack for a bug."""
     if isinstance(error, UnreadableRecordError):
         log_unreadable(telemetry, [error.key])
     if isinstance(error, UnavailableError | UnreadableRecordError):
         telemetry.log("warning", event, **fields, error=str(error))
     else:
-        # Where it happened and what kind it is, but not its text, which may quote the input.
+        # The place and the type of the error, but not its text, which may quote the input.
         telemetry.log(
             "error",
             event,
@@ -32,7 +32,7 @@ def log_failure(telemetry: Telemetry, event: str, error: BaseException, **fields
 
 
 def log_unreadable(telemetry: Telemetry, keys: Iterable[RecordKey]) -> None:
-    """Have a person see to records that cannot be read, and which others go past."""
+    """Report records that cannot be read, which callers skip and an operator must repair."""
     for key in keys:
         telemetry.count("UnreadableRecords")
         telemetry.log("error", "record_unreadable", **key._asdict())

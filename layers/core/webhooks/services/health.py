@@ -1,4 +1,4 @@
-"""The health of webhooks: what their attempts come to, and what follows from that."""
+"""The health of webhooks: counts their attempts, and notifies, opens circuits and disables."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ Fact = str | int | None
 
 
 class WebhookHealthService:
-    """Keeps the webhooks' health, and says so when it changes: once, unless an answer was lost.
+    """Records the webhooks' health, and notifies of a change once, unless a response was lost.
 
-    Where our own side fails here, nothing of a delivery is lost: the next attempt counts instead.
-    A recovery without an execution is given it with the message that comes again, or with the next
-    failure, and by the sweeper where there is neither.
+    If our own side fails here, no delivery is lost: the next attempt counts instead. A recovery
+    without an execution gets one when its message is received again, at the next failure or,
+    without either, from the sweeper. The first probe follows after the first delay of
+    `recovery_schedule`, in seconds. `clock` gives Unix seconds, `random` a number from 0 to 1.
     """
 
     def __init__(
@@ -60,7 +61,6 @@ class WebhookHealthService:
         random: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        """Probe after `recovery_schedule`'s first delay; `clock` gives seconds, `random` 0 to 1."""
         self._store = store
         self._destinations = destinations
         self._scheduler = scheduler
@@ -72,16 +72,16 @@ class WebhookHealthService:
         self._new_id = new_id
 
     def report(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
-        """Count what attempts came to, all of about the same time.
+        """Count attempts, all of about the same time, in the health of their webhook.
 
-        A `manual` one counts only where it was taken (see `signs_of_health`).
-        `webhook` is as it was read before them. One success among them ends the failures in a row;
-        a window counts both. Failures of one that was changed since say nothing about it: it may
-        lead somewhere else by now. Costs nothing where they are no news.
+        A `manual` attempt counts only if it succeeded (see `signs_of_health`). `webhook` is as it
+        was read before the attempts. One success among them ends the failures in a row; a window
+        counts both. Failures of a webhook that was changed since are not counted: it may lead
+        elsewhere by now. Attempts that are no news cost nothing.
 
-        True where what failed is to wait too, for the recovery: the webhook is on trial, or was
-        down before these attempts were reported. The failures that find it dead keep their
-        retries, which may find it back before the first probe.
+        True if the failed deliveries must wait for the recovery too: the webhook is on trial, or
+        was down before these attempts were reported. The failures that open a dead webhook's
+        circuit keep their retries, which may find it back before the first probe.
         """
         attempts = signs(attempts)
         if not is_news(webhook, attempts):
@@ -102,27 +102,27 @@ class WebhookHealthService:
             return False
 
     def review(self, webhook: Webhook) -> bool:
-        """Warn of a webhook that has failed for four days, disable it after five.
+        """Warn of a webhook that has failed for four days; disable it after five.
 
-        One that nobody looked at for longer, since it has few events, is warned of all the same,
-        and is disabled a day after that. True where it is disabled now. Raises UnavailableError.
+        A webhook with few events may be reviewed later than that. It is still warned of first, and
+        disabled a day after the warning. True if this call disabled it. Raises UnavailableError.
         """
         return self._review(webhook, webhook.health)
 
     def gone(self, webhook: Webhook) -> bool:
         """Disable a webhook whose receiver says that it is gone for good. Raises UnavailableError.
 
-        `webhook` is as it was read before the attempt. One that was changed since is not meant: it
-        may lead somewhere else by now. True where this call disabled it.
+        `webhook` is as it was read before the attempt. A webhook that was changed since stays
+        enabled: it may lead elsewhere by now. True if this call disabled it.
         """
         return self._disable(webhook, "gone", updated_at_ms=webhook.updated_at_ms)
 
     def ensure_recovery(self, webhook: Webhook, health: Health | None = None) -> None:
-        """See that a recovery which is overdue has its execution.
+        """Start the execution of a recovery that is overdue.
 
-        Whoever opened the circuit may have been killed before starting it. Costs nothing where it
-        goes on: each of its steps is written down as due some time later. `health` is the
-        webhook's, where it was read later than the webhook. Raises UnavailableError.
+        The process that opened the circuit may have been killed before it started the execution. A
+        running recovery costs nothing here: each of its steps is recorded as due some time later.
+        `health` is the webhook's, if it was read later than the webhook. Raises UnavailableError.
         """
         health = health or webhook.health
         if health.recovery_id is not None and health.recovery_due_at_ms <= self._now_ms():
@@ -130,7 +130,7 @@ class WebhookHealthService:
             self._scheduler.start(key, delay_seconds=0)
 
     def exhausted(self, delivery: Delivery) -> None:
-        """Tell of a delivery whose schedule is used up."""
+        """Notify of a delivery whose schedule is used up."""
         last = delivery.attempts[-1] if delivery.attempts else None
         self._publish(
             OperationalEventType.DELIVERY_EXHAUSTED,
@@ -158,7 +158,7 @@ class WebhookHealthService:
         )
 
     def paused(self, webhook: Webhook, until_ms: int) -> None:
-        """Notify of a long pause that the receiver asked for, and when it ends."""
+        """Notify of a long pause that the receiver asked for, with its end in Unix milliseconds."""
         self._publish(
             OperationalEventType.WEBHOOK_PAUSED,
             webhook.account_id,
@@ -167,10 +167,10 @@ class WebhookHealthService:
         )
 
     def passed(self, webhook: Webhook, recovery_id: str, *, proven: bool) -> None:
-        """Have new events sent again to a webhook that is down, as its recovery judges.
+        """Resume new events of a webhook that is down, as its recovery has decided.
 
-        `proven` by deliveries that were taken; otherwise nothing waits that could prove it. Raises
-        UnavailableError.
+        `proven` means that it took deliveries; otherwise no delivery waits that could prove it.
+        Raises UnavailableError.
         """
         key = RecoveryKey(webhook.account_id, webhook.id, recovery_id)
         told_down = webhook.health.told_down
@@ -197,7 +197,7 @@ class WebhookHealthService:
         return counted.circuit is Circuit.OPEN
 
     def _counted(self, webhook: Webhook, tally: Tally, now_ms: int) -> Health | None:
-        """Count attempts in the webhook's window; successes begin none after a probation."""
+        """Count attempts in the webhook's window; after a probation, successes begin no window."""
         ids = webhook.account_id, webhook.id
         if webhook.health.on_probation:
             since_ms = webhook.health.draining_since_ms
@@ -236,7 +236,7 @@ class WebhookHealthService:
         return health.circuit is Circuit.OPEN
 
     def _open(self, webhook: Webhook, health: Health, now_ms: int) -> bool:
-        """Open the circuit, unless another call has; True where what failed is to wait."""
+        """Open the circuit, unless another call has; True if the failed deliveries must wait."""
         delay = probe_delay(self._recovery_schedule, 1, self._random)
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
         due_ms = now_ms + int(delay * _MILLISECONDS)
@@ -255,8 +255,8 @@ class WebhookHealthService:
             trial=trial,
         )
         if recovery_id is None:
-            # Another call opened it; or others of its minute were taken, or its owner changed it,
-            # and then no recovery would send what waits.
+            # Another call opened it. Or it stays closed, since other attempts of this minute
+            # succeeded or its owner changed it: no recovery would send the waiting deliveries.
             return trial and self._is_open(webhook)
         try:
             if recovery_id == key.recovery_id:
@@ -276,15 +276,15 @@ class WebhookHealthService:
         return trial
 
     def _try(self, webhook: Webhook, health: Health) -> None:
-        """Put a webhook on trial that others found dead, where it took some at the same time.
+        """Put a dead webhook on trial if it took some deliveries at the same time.
 
-        Of functions that send at once, one may have had nothing but failures and report them first.
+        Of several functions that send at once, one may have only failures and report them first.
         """
         window = health.window
         dead = health.circuit is Circuit.OPEN and health.comeback is Comeback.FULL
         if not dead or health.recovery_id is None or window is None or not window.taken:
             return
-        # This window began after those in a row had opened the circuit.
+        # This window began after the failures in a row had opened the circuit.
         if window._replace(failed=window.failed + FAILURES_TO_OPEN).opens:
             key = RecoveryKey(webhook.account_id, webhook.id, health.recovery_id)
             self._store.put_on_trial(key)
@@ -338,14 +338,14 @@ class WebhookHealthService:
         return True
 
     def _publish(
-        self, what: OperationalEventType, account_id: str, webhook_id: str, **facts: Fact
+        self, kind: OperationalEventType, account_id: str, webhook_id: str, **facts: Fact
     ) -> None:
         """Publish the event; if that fails, log it."""
-        self._telemetry.count(_METRICS[what])
+        self._telemetry.count(_METRICS[kind])
         self._telemetry.log(
-            "warning", what.value, account_id=account_id, webhook_id=webhook_id, **facts
+            "warning", kind.value, account_id=account_id, webhook_id=webhook_id, **facts
         )
-        event = OperationalEvent(what, account_id, webhook_id, self._now_ms(), facts)
+        event = OperationalEvent(kind, account_id, webhook_id, self._now_ms(), facts)
         try:
             self._operational_events.publish(event)
         except UnavailableError as error:

@@ -1,7 +1,7 @@
 """The limit of an account's requests a second to a host, over all of its webhooks.
 
-What a process may not send now gets a turn of the common line, and comes again then: a message for
-just these deliveries, which is not counted again.
+Deliveries above the limit get turns in the line that all processes share. They come back at their
+turns, in messages of their own, and are not counted again.
 """
 
 from __future__ import annotations
@@ -28,31 +28,36 @@ if TYPE_CHECKING:
     from webhooks.services.dispatch.messages import DeliveryTask, ReceivedEvent
 
 PACED_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
-"""A delivery that asked for a turn before and whose event arrived so long ago is sent at once."""
+"""A delivery that has asked for a turn before is sent at once if its event arrived this long
+ago."""
 
 _MOST_BUCKETS = 4096
-"""Hosts that a process remembers; of one that it forgot it begins with a full bucket."""
+"""Hosts that a process remembers; a forgotten host begins again with a full bucket."""
 
 _SAME_LOG_SECONDS = 60.0
 _MILLISECONDS = 1000
 
 
 class Line(NamedTuple):
-    """Whose requests to which host."""
+    """The line of an account's requests to a host."""
 
     account_id: str
     host: str
 
 
 class Turns(NamedTuple):
-    """What came of asking for turns: how many may be used now, and the seconds to wait for more."""
+    """The turns that a job may use now, and the seconds to wait for more."""
 
     now: int
     wait_seconds: float = 0.0
 
 
 class HostLimits:
-    """Paces the requests to hosts; kept between invocations, with this process's buckets."""
+    """Limits the requests to hosts; kept between invocations, with this process's buckets.
+
+    Each account may send `rate` requests a second to a host; 0 means any number. `clock` gives Unix
+    seconds, `random` a number from 0 to 1.
+    """
 
     def __init__(
         self,
@@ -63,28 +68,24 @@ class HostLimits:
         clock: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        """Allow each account `rate` requests a second to a host, 0: any number.
-
-        `clock` gives Unix seconds, `random` a number from 0 to 1.
-        """
         self._turns = turns
         self.rate = rate
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
         self._buckets: OrderedDict[Line, Bucket] = OrderedDict()
-        self._told: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
-    def paced(
+    def admitted(
         self,
         tasks: Sequence[DeliveryTask],
         batch: Batch,
     ) -> list[DeliveryTask]:
-        """Return the deliveries to attempt now; the others come again in their turn.
+        """Return the deliveries to attempt now; the others come back at their turns.
 
-        Only what will be attempted counts. Where the line cannot be had, or there is no time for
-        it, all are attempted, but where this process knows of a line that goes on: a flood may be
-        more writes than DynamoDB takes of one item.
+        Only deliveries that will be attempted count. If turns cannot be reserved, or there is no
+        time for it, all deliveries are attempted, unless this process knows that the line goes on:
+        a flood may be more writes than DynamoDB takes of one item.
         """
         lines: defaultdict[Line, list[DeliveryTask]] = defaultdict(list)
         for task in tasks:
@@ -101,14 +102,14 @@ class HostLimits:
             batch.leftovers.add_in_turn(task, seconds, paced)
         if waiting:
             self._telemetry.count("PacedDeliveries", len(waiting))
-            self._tell(task for task, _ in waiting.values())
+            self._log_once_a_minute(task for task, _ in waiting.values())
         return [task for task in tasks if id(task) not in waiting]
 
     def turns(self, account_id: str, url: str, count: int) -> Turns:
         """Take turns for a job's next step, which sends up to `count` requests to a url's host.
 
-        Where none may be used now nothing is reserved: the job asks again when it has waited.
-        Where the line cannot be had, all may be sent.
+        If none may be used now, nothing is reserved: the job asks again after its wait. If turns
+        cannot be reserved, all requests may be sent.
         """
         if not self.rate:
             return Turns(count)
@@ -137,7 +138,7 @@ class HostLimits:
         return webhook.health.circuit is not Circuit.OPEN and not self._passes(task.received)
 
     def _passes(self, received: ReceivedEvent) -> bool:
-        """Tell whether a delivery has its turn, or has asked for one for too long."""
+        """True if a delivery has its turn, or has asked for one for too long."""
         if received.message.paced != ASKED:
             return received.message.paced == HAS_TURN
         age_ms = self._clock() * _MILLISECONDS - received.arrived_at_ms
@@ -149,9 +150,9 @@ class HostLimits:
         batch: Batch,
         now: float,
     ) -> dict[int, tuple[DeliveryTask, tuple[int, int]]]:
-        """Return the tasks that wait, each with its delay and with what it comes."""
+        """Return the tasks that wait, each with its delay in seconds and its `paced` mark."""
         now_ms = int(now * _MILLISECONDS)
-        # With a low rate one batch may be a longer line than a message may wait here.
+        # At a low rate one batch may be a longer line than a message may wait in the queue.
         most = max(1, self.rate * LONGEST_DELAY_SECONDS // 2)
 
         def reserve(line: Line) -> int | None:
@@ -194,14 +195,14 @@ class HostLimits:
     ) -> list[tuple[int, int]]:
         """Return the delay of each task: up to `most` have turns, the others ask again."""
         if first_ms is None:
-            # The line is longer than a message may wait here.
+            # The line is longer than a message may wait in the queue.
             return [self._asks_again(LONGEST_DELAY_SECONDS)] * count
         turns = delays(first_ms, min(count, most), self.rate, now_ms)
         further = [self._asks_again(LONGEST_DELAY_SECONDS)] * (count - len(turns))
         return [(one, HAS_TURN) for one in turns] + further
 
     def _asks_again(self, seconds: float) -> tuple[int, int]:
-        """Return how tasks ask again within so many seconds, at different times."""
+        """Return a random delay, half to all of `seconds`, after which tasks ask again."""
         return max(1, int(seconds * (1 - self._random() / 2))), ASKED
 
     def _bucket(self, line: Line, now: float) -> Bucket:
@@ -211,22 +212,22 @@ class HostLimits:
             self._buckets.popitem(last=False)
         return bucket
 
-    def _tell(self, tasks: Iterable[DeliveryTask]) -> None:
-        """Log each account once a minute and process."""
+    def _log_once_a_minute(self, tasks: Iterable[DeliveryTask]) -> None:
+        """Log each account, once a minute in each process."""
         now = self._clock()
         for account_id in dict.fromkeys(task.key.account_id for task in tasks):
-            if now - self._told.get(account_id, 0.0) >= _SAME_LOG_SECONDS:
-                self._told = {
-                    name: at for name, at in self._told.items() if now - at < _SAME_LOG_SECONDS
+            if now - self._logged_at.get(account_id, 0.0) >= _SAME_LOG_SECONDS:
+                self._logged_at = {
+                    name: at for name, at in self._logged_at.items() if now - at < _SAME_LOG_SECONDS
                 }
-                self._told[account_id] = now
+                self._logged_at[account_id] = now
                 self._telemetry.log(
                     "warning", "deliveries_paced", account_id=account_id, rate=self.rate
                 )
 
 
 def turns_of(limits: HostLimits | None, webhook: Webhook, count: int) -> Turns:
-    """Return the turns of a job's next step for a webhook; all of them where nothing is limited."""
+    """Return the turns of a job's next step for a webhook; all if nothing is limited."""
     if limits is None:
         return Turns(count)
     return limits.turns(webhook.account_id, webhook.url, count)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class LastingOperationalEvents:
-    """Publishes operational events; one that the bus does not take is kept for the sweep."""
+    """Publishes operational events on `bus`, and keeps a refused event for the sweep.
+
+    `kept` builds the store of kept events when it is first needed.
+    """
 
     def __init__(
         self,
@@ -22,15 +25,14 @@ class LastingOperationalEvents:
         kept: Callable[[], KeptOperationalEvents],
         telemetry: Telemetry,
     ) -> None:
-        """Publish on `bus`, and keep in `kept`, which is built when it is first needed."""
         self._bus = bus
         self._kept = kept
         self._telemetry = telemetry
 
     def publish(self, event: OperationalEvent) -> None:
-        """Publish or keep an event. Raises UnavailableError where neither is possible.
+        """Publish or keep an event. Raises UnavailableError if neither is possible.
 
-        An event whose answer was lost may be on the bus already; it is published again.
+        If the bus's response was lost, the event may be on the bus already; it is published again.
         """
         try:
             self._bus.publish(event)
@@ -48,9 +50,9 @@ class LastingOperationalEvents:
 
 
 def report_lost(telemetry: Telemetry, event: OperationalEvent, error: str) -> None:
-    """Count and log an event that is neither published nor kept: all that it says is in the line.
+    """Count and log an event that is neither published nor kept, with all of its facts.
 
-    A person can publish it by hand from that.
+    An operator can publish it by hand from that line.
     """
     telemetry.count("LostOperationalEvents")
     telemetry.log(

@@ -1,4 +1,4 @@
-"""The names of the service's own API, which no webhook may have."""
+"""The names of the service's own API, which no webhook may lead to."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class OwnApi:
-    """Knows the API's names: its domain from the settings, the others from what calls it.
+    """The API's names: its domain from the settings, the others from the calls that it gets.
 
-    The id of an API cannot be among its function's settings: the API is made of the function. Who
-    registers a webhook calls it, and so it is known by then.
+    The API's id cannot be among its function's settings, because the API is made of the function.
+    Its names are known in time, because a webhook is registered by a call of the API. An empty
+    `domain_name` is no name.
     """
 
     def __init__(self, domain_name: str = "") -> None:
-        """Take the API's own domain; an empty one is none."""
         self._hosts = {domain_name.lower()} if domain_name else set()
 
     def learn(self, *, api_id: str, domain_name: str) -> None:
-        """Remember by which API and under which of its names a call came."""
+        """Remember the API and the domain name that a call came through."""
         self._hosts |= {f"{api_id.lower()}{API_GATEWAY}", domain_name.lower()}
 
     def check(self, target: Target) -> None:
-        """Raise InvalidTargetError for a target that is the API itself."""
+        """Raise InvalidTargetError if a target is the API itself."""
         refuse_own(target, self._hosts)

@@ -1,4 +1,4 @@
-"""The pauses that receivers ask for: kept on their webhooks, and ended by what they take again."""
+"""The pauses that receivers ask for: kept on their webhooks, and ended by a later success."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _MILLISECONDS = 1000
 
 
 class Pauses:
-    """Keeps when each webhook's pause ends.
+    """Records when each webhook's pause ends.
 
-    Costs nothing where no response asks for a pause, and where the webhook has none.
+    Costs nothing if no response asks for a pause and the webhook has none. `clock` gives Unix
+    seconds, `random` a number from 0 to 1.
     """
 
     def __init__(
@@ -44,7 +45,6 @@ class Pauses:
         random: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        """`clock` gives Unix seconds, `random` 0 to 1."""
         self._store = store
         self._recoveries = recoveries
         self._health = health
@@ -55,16 +55,16 @@ class Pauses:
         self._new_id = new_id
 
     def until_ms(self, webhook: Webhook) -> int | None:
-        """Return when the webhook's pause ends, in Unix milliseconds; None where it has none."""
+        """Return when the webhook's pause ends, in Unix milliseconds; None if it has none."""
         return webhook.health.paused_until_ms(self.now_ms())
 
     def seconds_left(self, webhook: Webhook) -> float:
-        """Return how long the webhook's pause goes on, 0 where it has none."""
+        """Return the seconds until the webhook's pause ends, 0 if it has none."""
         until_ms = self.until_ms(webhook)
         return 0.0 if until_ms is None else (until_ms - self.now_ms()) / _MILLISECONDS
 
     def retry_at_ms(self, webhook: Webhook) -> int | None:
-        """Return when a retry that is due now is made, after the pause; None: now."""
+        """Return when to make a retry that is due now: after the pause, or None for now."""
         until_ms = self.until_ms(webhook)
         if until_ms is None:
             return None
@@ -73,10 +73,10 @@ class Pauses:
         return max(until_ms, now_ms + int(seconds * _MILLISECONDS))
 
     def heard(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
-        """Note what attempts' responses say of a pause: that one begins, or that it is over.
+        """Record a pause that the attempts' responses ask for, or the end of one.
 
-        `webhook` is as it was read before them. What was taken ends the pause that was known when
-        it was sent; a pause that was asked for since stays. Where our own side fails, the next
+        `webhook` is as it was read before the attempts. A success ends the pause that was known
+        when it was sent; a pause that was asked for since stays. If our own side fails, the next
         response counts instead.
         """
         until_ms = asked(attempts)
@@ -87,13 +87,13 @@ class Pauses:
             try:
                 self._store.clear(webhook.account_id, webhook.id, known_ms)
             except UnavailableError as error:
-                self._unrecorded(webhook, error)
+                self._report_unrecorded(webhook, error)
 
     def pause(self, webhook: Webhook, until_ms: int) -> bool:
-        """Have a webhook paused until a time, if that is later than the time that is known.
+        """Pause a webhook until a time, if that is later than the known one.
 
-        False where it is over, where the webhook leads elsewhere by now, or our own side failed:
-        nothing waits then.
+        False if that time is over, if the webhook leads elsewhere by now, or if our own side
+        failed: then no delivery waits.
         """
         now_ms = self.now_ms()
         if not moves(webhook.health.not_before_ms, until_ms, now_ms):
@@ -103,7 +103,7 @@ class Pauses:
                 webhook.account_id, webhook.id, until_ms, updated_at_ms=webhook.updated_at_ms
             )
         except UnavailableError as error:
-            self._unrecorded(webhook, error)
+            self._report_unrecorded(webhook, error)
             return False
         if paused is None:
             return False
@@ -112,11 +112,11 @@ class Pauses:
         return True
 
     def ensure_recovery(self, webhook: Webhook, until_ms: int) -> None:
-        """See that a webhook has a recovery, which sends what waits once its pause is over.
+        """Give a webhook a recovery, which sends the waiting deliveries after the pause.
 
-        Where Step Functions refuses the start, the sweep makes it once the pause is over: the
-        recovery is recorded first. Raises UnavailableError where it could not be recorded: then
-        nothing may wait for it.
+        If Step Functions refuses the start, the sweep makes it after the pause, because the
+        recovery is recorded first. Raises UnavailableError if it could not be recorded: then no
+        delivery may wait for it.
         """
         now_ms = self.now_ms()
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
@@ -134,7 +134,7 @@ class Pauses:
         """Return the present time in Unix milliseconds."""
         return int(self._clock() * _MILLISECONDS)
 
-    def _unrecorded(self, webhook: Webhook, error: UnavailableError) -> None:
+    def _report_unrecorded(self, webhook: Webhook, error: UnavailableError) -> None:
         self._telemetry.count("UnrecordedHealth")
         self._telemetry.log(
             "warning",
@@ -146,7 +146,7 @@ class Pauses:
 
 
 class _Found(NamedTuple):
-    """A pause that an attempt of this batch found, and whether it holds."""
+    """A pause that an attempt of this batch found, and whether deliveries wait for it."""
 
     until_ms: int
     holds: Future[bool]
@@ -156,7 +156,7 @@ class _Found(NamedTuple):
 class BatchPauses:
     """The pauses of one batch: the webhooks' own, and `found`, which its own attempts find.
 
-    Called from many threads. Of many responses that ask for a pause at once, one is written.
+    Called from many threads. If many responses ask for a pause at once, one is written.
     """
 
     pauses: Pauses
@@ -166,10 +166,10 @@ class BatchPauses:
     _lock: Lock = field(default_factory=Lock)
 
     def defers(self, webhook: Webhook) -> bool:
-        """Tell whether a webhook's first attempts wait, and see to the recovery that sends them.
+        """Return whether a webhook's first attempts wait; ensure the recovery that sends them.
 
-        A recovery that the webhook was read with outlives the pause that it was read with, but
-        perhaps not one that was found since. Raises UnavailableError.
+        The recovery that the webhook was read with outlives the pause that it was read with, but
+        perhaps not a pause that was found since. Raises UnavailableError.
         """
         found = self.found.get(_owner(webhook))
         if found is None and webhook.health.not_before_ms is None:
@@ -186,7 +186,7 @@ class BatchPauses:
         return True
 
     def heard(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
-        """Note what an attempt's response says of a pause, as `Pauses.heard` does."""
+        """Record the pause of an attempt's response, in the same way as `Pauses.heard`."""
         owner = _owner(webhook)
         until_ms = asked(attempts)
         if until_ms is None:
@@ -216,7 +216,7 @@ class BatchPauses:
 
 
 def _settle(future: Future[Result], call: Callable[[], Result]) -> None:
-    """Make a call, and have those that wait for its future go on, whatever comes of it."""
+    """Make a call and settle its future with the result or the error, so that its waiters go on."""
     try:
         future.set_result(call())
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Publishing events over HTTP: checked at once, then put on the queue that other producers use."""
+"""Publishes events over HTTP: checks them, then puts them on the queue that other producers use."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ _READS_AT_ONCE = 4
 
 
 class Published(NamedTuple):
-    """What became of one document: the ids of the event that the queue took, or why it did not.
+    """The result of one document: the ids of the event that the queue took, or the error.
 
-    `transaction_id` is None where it will be derived from the time at which SQS took the message.
-    It is `shared` with another event of the same call, which has another id: a receiver that goes
-    by it takes one of them only. `webhooks` are those of the account that are subscribed to its
-    type, disabled ones and those that are down included; None where they could not be counted.
+    `transaction_id` is None if it will be derived from the time at which SQS took the message. It
+    is `shared` if another event of the same call, with another id, has it too: a receiver that
+    deduplicates by it takes only one of them. `webhooks` counts the account's webhooks that are
+    subscribed to the type, including disabled ones and webhooks that are down; None if they could
+    not be counted.
     """
 
     event_id: str | None = None
@@ -44,7 +45,11 @@ class Published(NamedTuple):
 
 
 class Publisher:
-    """Takes the documents of contract 2.4 and puts those that are events on the queue."""
+    """Checks documents (contract 2.4) and puts the events among them on the queue.
+
+    `clock` gives Unix seconds. Without `rate_limits` an account may publish any number; without
+    `subscriptions` no result counts its webhooks.
+    """
 
     def __init__(
         self,
@@ -55,11 +60,6 @@ class Publisher:
         clock: Callable[[], float] = time.time,
         subscriptions: Subscriptions | None = None,
     ) -> None:
-        """`clock` gives Unix seconds.
-
-        Without `rate_limits` an account may publish any number; without `subscriptions` no result
-        counts its webhooks.
-        """
         self._queue = queue
         self._telemetry = telemetry
         self._rate_limits = rate_limits
@@ -68,13 +68,13 @@ class Publisher:
         self._threads = ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="count")
 
     def publish(self, account_id: str, documents: Sequence[object]) -> list[Published]:
-        """Publish an account's documents, as `payload.parse` gives them; one result for each.
+        """Publish an account's documents, parsed by `payload.parse`; return a result for each.
 
-        The account is left out of a document, or is this one. A document is checked here and goes
-        on to the queue with nothing filled in but its account: what is derived of it later is the
-        same as for a producer that sends it to the queue itself. Raises InvalidInputError where
-        there are none or too many at once, TooManyEventsError where the account's limit of a
-        minute has no room for all that are events: then none is published.
+        A document names this account, or none. It is checked here and queued with nothing added but
+        its account: the values derived later are the same as for a producer that sends it to the
+        queue itself. Raises InvalidInputError for no documents or too many at once. Raises
+        TooManyEventsError if the account's limit of a minute has no room for all the events among
+        them: then none is published.
         """
         if not 1 <= len(documents) <= MAX_EVENTS:
             raise InvalidInputError("body", f"Send 1 to {MAX_EVENTS} events.")
@@ -86,7 +86,7 @@ class Publisher:
         messages = [
             Outgoing(_message(documents[place], account_id), account_id) for place in places
         ]
-        # While the queue takes the events, so that the call takes no longer for it.
+        # In parallel with the queue's call, so that it adds no time.
         counting = self._threads.submit(self._read_subscriptions, account_id) if messages else None
         not_taken = self._queue.put(messages) if messages else ()
         for index in not_taken:
@@ -111,9 +111,9 @@ class Publisher:
         return results
 
     def _read_subscriptions(self, account_id: str) -> Sequence[Sequence[str]] | None:
-        """Return what the account's webhooks are subscribed to, None where that is not known.
+        """Return the subscriptions of the account's webhooks; None if they cannot be read.
 
-        The events are accepted all the same.
+        The events are accepted nevertheless.
         """
         if self._subscriptions is None:
             return None
@@ -140,7 +140,7 @@ def _type(document: object) -> str:
 
 
 def _with_shared(results: list[Published]) -> list[Published]:
-    """Mark the accepted events whose transaction id another of them has. A copy is no other."""
+    """Mark accepted events whose transaction id another event has; a copy is not another event."""
     ids = {(one.transaction_id, one.event_id) for one in results if one.transaction_id is not None}
     times: Counter[str | None] = Counter(transaction_id for transaction_id, _ in ids)
     return [one._replace(shared=times[one.transaction_id] > 1) for one in results]

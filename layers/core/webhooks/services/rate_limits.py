@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from webhooks.ports import RateLimitStore, Telemetry
 
 CALLS_AT_ONCE = 20
-"""Calls that a process reserves of an account's limit in one write, to hand them out itself."""
+"""Calls of an account's limit that a process reserves in one write, to let them through itself."""
 
 _ERRORS: Mapping[RateLimit, type[RateLimitExceededError]] = {
     RateLimit.CALLS: TooManyCallsError,
@@ -40,12 +40,14 @@ _ERRORS: Mapping[RateLimit, type[RateLimitExceededError]] = {
 
 
 class RateLimits:
-    """Counts what is asked for, and refuses what is too much, with the time to wait.
+    """Counts requests, and refuses those above a limit with the time to wait.
 
-    No limit but that of events is ever passed, however many processes count. Calls are taken in
-    small lots, so that counting one costs a twentieth of a write; what a process has left of its
-    lot when the minute ends is lost, so that an account whose calls go to many processes may get
-    that many fewer. Events are counted as `domain.lots` says: an account with few costs no write.
+    No limit except that of events is ever exceeded, however many processes count. Calls are taken
+    in small lots; therefore counting one costs a twentieth of a write. The rest of a process's lot
+    is lost when the minute ends, so an account whose calls go to many processes may get that many
+    fewer. Events are counted in lots too (see `domain.lots`): an account with few costs no write.
+
+    `limits` hold for each window of time; `clock` gives Unix seconds.
     """
 
     def __init__(
@@ -56,7 +58,6 @@ class RateLimits:
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
-        """Allow `limits` in each stretch of time; `clock` gives Unix seconds."""
         self._store = store
         self._limits = limits
         self._telemetry = telemetry
@@ -69,7 +70,7 @@ class RateLimits:
     def call(self, account_id: str) -> None:
         """Count a call of an account; raises TooManyCallsError.
 
-        Where the count cannot be had the call goes through: it would hardly get further.
+        If the call cannot be counted it goes through: it would hardly get further.
         """
         now = self._clock()
         minute = window_at(account_id, ACCOUNT, RateLimit.CALLS, now)
@@ -90,8 +91,8 @@ class RateLimits:
     def publish(self, account_id: str, count: int) -> None:
         """Count the events of one call, all of them or none; raises TooManyEventsError.
 
-        Raises InvalidInputError for more of them than a whole minute allows.
-        Where the count cannot be had the events go through: their queue has a limit of its own.
+        Raises InvalidInputError for more events than a whole minute allows. Events that cannot be
+        counted go through: their queue has a limit of its own.
         """
         limit = self._limits.get(RateLimit.PUBLISHED, 0)
         if not limit or not count:
@@ -121,7 +122,7 @@ class RateLimits:
         lot.use(count)
 
     def _taken(self, minute: RateLimitWindow, limit: int, missing: int) -> int:
-        """Return how many more events this process may let through, a lot where there is room."""
+        """Return how many more events this process may let through, a lot if there is room."""
         for count in sorted({max(missing, share(limit)), missing}, reverse=True):
             if self._store.consume(minute, limit=limit, count=count):
                 return count
@@ -138,7 +139,7 @@ class RateLimits:
     def enable(self, webhook: Webhook) -> None:
         """Count an enabling of a webhook; raises TooManyEnablesError, UnavailableError.
 
-        A request for a probe of one that is down counts too.
+        A request to probe a webhook that is down counts too.
         """
         self._consume(webhook.account_id, webhook.id, RateLimit.ENABLES)
 
@@ -147,7 +148,7 @@ class RateLimits:
         self._consume(account_id, ACCOUNT, RateLimit.ERASURES)
 
     def _lot(self, account_id: str, now: float) -> int | None:
-        """Return how many calls this process may let through, None: no more in this minute."""
+        """Return how many calls this process may let through; None until the minute ends."""
         minute = window_at(account_id, ACCOUNT, RateLimit.CALLS, now)
         limit = self._limits[RateLimit.CALLS]
         for count in (CALLS_AT_ONCE, 1):

@@ -1,4 +1,4 @@
-"""A redrive: what an operator has the dead-letter queue's deliveries do once more."""
+"""The redrive: an operator starts deliveries of the dead-letter queue again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _MILLISECONDS = 1000
 
 _SHORT_GRACE_MS = 60_000
-"""How long after a short delay its attempt may still be under way: what the sweep waits too."""
+"""How long after a short delay its attempt may still be under way. The sweep waits as long."""
 
 
 class Redriven(StrEnum):
-    """What came of a redrive. Only where it is `done` has the message no more to say."""
+    """The result of a redrive. Only a result that is `done` finishes the message."""
 
     STARTED = "started"
     LEFT_TO_SWEEP = "left to the sweep"
@@ -37,7 +37,7 @@ class Redriven(StrEnum):
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left of what the message asks for."""
+        """True if nothing is left to do for the message."""
         return self not in {Redriven.LOG_FULL, Redriven.BUSY}
 
 
@@ -49,25 +49,24 @@ _NOT_OURS = {
 
 
 class Redriver:
-    """Gives deliveries a new generation, whose schedule begins anew.
+    """Gives deliveries a new generation, whose schedule begins again.
 
-    The retrier reads the webhook again, so that a delivery of one that was deleted is cancelled and
-    one of a disabled webhook waits.
+    The retrier reads the webhook again: the delivery of a deleted webhook is cancelled, and that of
+    a disabled webhook waits. `clock` gives Unix seconds.
     """
 
     def __init__(
         self, deliveries: DeliveryStore, scheduler: RetryScheduler, clock: Callable[[], float]
     ) -> None:
-        """`clock` gives Unix seconds."""
         self._deliveries = deliveries
         self._scheduler = scheduler
         self._clock = clock
 
     def redrive(self, key: DeliveryKey, generation: int | None = None) -> Redriven:
-        """Have a delivery attempted again at once, unless that is not for an operator to do.
+        """Start a delivery's schedule again at once, unless the result says why not.
 
-        `generation` is the one that the message names: two messages of one are one redrive. Where
-        Step Functions refuses the start, the sweep makes it. Raises UnavailableError.
+        `generation` is that of the message: two messages of one generation are one redrive. If Step
+        Functions refuses the start, the sweep makes it. Raises UnavailableError.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
@@ -76,9 +75,10 @@ class Redriver:
         if refused is not None:
             return refused
         now_ms = int(self._clock() * _MILLISECONDS)
-        # The execution of one that is exhausted sends its message before it ends, and may be seen
-        # as running for a moment longer. It attempts nothing any more; the new generation does. So
-        # it does where the sweep's only waits, up to a day, for a fault that may be over by now.
+        # The execution of an exhausted delivery sends the message before it ends, and may seem to
+        # run for a moment longer. It makes no further attempt, so the new generation may begin. The
+        # same holds while the sweep's execution only waits, up to a day, for a fault that may be
+        # over by now.
         ended = delivery.status is Status.EXHAUSTED
         waits = delivery.restarts and (delivery.next_attempt_at_ms or 0) > now_ms
         if not (ended or waits) and self._under_way(delivery, now_ms):
@@ -102,7 +102,7 @@ class Redriver:
         return Redriven.STARTED
 
     def _under_way(self, delivery: Delivery, now_ms: int) -> bool:
-        """Tell whether a delivery's next attempt is to be expected without a redrive."""
+        """True if the delivery's next attempt is expected without a redrive."""
         if not delivery.short:
             return self._scheduler.running(delivery)
         leased_ms = delivery.claim.until_ms if delivery.claim else 0
@@ -110,7 +110,7 @@ class Redriver:
 
 
 def _refusal(delivery: Delivery, generation: int | None) -> Redriven | None:
-    """Return why a delivery is not attempted again, whatever else works on it; None: it may be."""
+    """Return why a delivery is not attempted again, even if nothing else works on it; else None."""
     if generation is not None and delivery.generation != generation:
         return Redriven.REDRIVEN_BEFORE
     if delivery.erased:

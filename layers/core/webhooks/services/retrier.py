@@ -1,4 +1,4 @@
-"""A later attempt of one delivery: the task of the retry state machines."""
+"""Later attempts of deliveries: the task of the retry state machines."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 _RECORD_TRIES = 5
 
 LEASE_SECONDS = 90.0
-"""How long a claim holds: longer than the function's own time and its calls' tries, so that nothing
-is done for a claim whose lease is over."""
+"""How long a claim holds: longer than the function's own time and the retries of its calls, so that
+nothing is done for a claim after its lease."""
 
 _MILLISECONDS = 1000
 
 
 class Machine(StrEnum):
-    """Which state machine asks for an attempt."""
+    """The state machine that asks for an attempt."""
 
     STANDARD = "standard"
     SHORT = "short"
-    """Express: at least once, five minutes at most, and nothing follows from its end."""
+    """Express: runs at least once and five minutes at most, and nothing follows from its end."""
     FORMER = "former"
-    """An execution of before the machine noted that the dead-letter queue has its message."""
+    """An execution from before the machine noted that the dead-letter queue has its message."""
 
 
 class Decision(StrEnum):
-    """What the state machine does next."""
+    """The next step of the state machine."""
 
     WAIT = "wait"
     DEAD_LETTER = "dead_letter"
@@ -53,7 +53,7 @@ class Decision(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """The decision, the delivery that it is about, and the seconds to wait before the next try."""
+    """The decision, its delivery, and the seconds to wait before the next try."""
 
     decision: Decision
     delivery: Delivery | None = None
@@ -61,17 +61,17 @@ class Verdict(NamedTuple):
 
 
 class Resent(NamedTuple):
-    """What became of a resend: whether it succeeded, or the seconds after which to make it."""
+    """The result of a resend: whether it succeeded, or the seconds to wait before making it."""
 
     succeeded: bool
     wait_seconds: float = 0.0
 
 
 class Retrier:
-    """Makes every attempt but those of the dispatcher.
+    """Makes every attempt except those of the dispatcher.
 
     Reads everything again each time: the webhook may have moved, been deleted, or been given a new
-    secret since the event came.
+    secret since the event came. `clock` gives Unix seconds.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class Retrier:
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
-        """`clock` gives Unix seconds."""
         self._deliveries = deliveries
         self._destinations = destinations
         self._deliverer = deliverer
@@ -107,12 +106,12 @@ class Retrier:
     ) -> Verdict:
         """Make attempt `attempt_number` unless it was made, and decide what follows.
 
-        `invocation` is the id of this invocation, which no other has: it claims the attempt before
-        it makes it, so that of any number of executions one sends. Called again with the same
-        number, after a crash or a lost answer, it sends nothing that was recorded and decides the
-        same. An execution of another generation than the delivery's ends. A short one starts what
-        follows itself. Raises UnavailableError where our own side failed, and
-        DeliveryInterruptedError where one claim after another had no result.
+        `invocation` is the unique id of this invocation. It claims the attempt before it makes it,
+        so that only one of any number of executions sends. Called again with the same number, after
+        a crash or a lost response, it sends nothing that was recorded and decides the same. An
+        execution of another generation than the delivery's ends. An execution of the short machine
+        starts the next attempt itself. Raises UnavailableError if our own side failed, and
+        DeliveryInterruptedError if several claims in a row had no result.
         """
         delivery = self._deliveries.get(key)
         if delivery is None:
@@ -139,9 +138,9 @@ class Retrier:
     def _make(
         self, delivery: Delivery, attempt_number: int, invocation: str, machine: Machine
     ) -> Delivery | None:
-        """Make and record an attempt that was not made yet; returns the delivery as then stored.
+        """Make and record an attempt; return the delivery as it is then stored.
 
-        What may fail on our own side is done before the claim, so that it can be tried again.
+        Steps that may fail on our own side come before the claim, so that they can be tried again.
         """
         destination = self._destinations.destination(delivery.account_id, delivery.webhook_id)
         if destination is None:
@@ -158,26 +157,26 @@ class Retrier:
         try:
             after = self._attempt(destination, claimed)
         except UnavailableError:
-            # Not the delivery's fault: it is as if the attempt had not been claimed.
+            # Not the delivery's fault: undo the claim.
             self._give_up(claimed, delivery.claim)
             raise
         except Exception:
-            # A bug, perhaps of this very delivery: the claim counts, and holds up no other try.
+            # A bug, perhaps of this very delivery: the claim counts, but delays no other try.
             self._give_up(claimed, replace(claimed.claim, until_ms=self._now_ms()))
             raise
         if machine is not Machine.SHORT:
-            # The execution goes on by itself, whatever the delay.
+            # The execution itself waits for the next attempt, however long.
             after = replace(after, short=False)
         if after.status is Status.EXHAUSTED and machine is not Machine.FORMER:
-            # Due until the dead-letter queue has its message.
+            # The delivery is due until the dead-letter queue has its message.
             after = replace(after, next_attempt_at_ms=self._now_ms())
         return self._record(claimed, after)
 
     def _postpone(self, delivery: Delivery, retry_at_ms: int, machine: Machine) -> Delivery | None:
-        """Move an attempt that is due behind its webhook's pause; returns the delivery as stored.
+        """Move a due attempt behind its webhook's pause; return the delivery as stored.
 
-        An execution of the short machine has it go on in one of the other machine, which waits for
-        any time.
+        An execution of the short machine hands the attempt to one of the standard machine, which
+        can wait for any time.
         """
         postponed = delivery.postponed(retry_at_ms)
         if not self._deliveries.update(postponed, before=delivery):
@@ -223,14 +222,14 @@ class Retrier:
                 # The dead-letter queue has its message.
                 return Verdict(Decision.DONE, stored)
             return self._verdict(stored, generation)
-        # The attempt is recorded, by this run or by another that may have ended before it started
-        # the next one. An exhausted one gets an execution that sends its dead letter.
+        # The attempt is recorded, by this run or by another, which may have ended before it started
+        # the next one. An exhausted delivery gets an execution that sends its dead letter.
         if stored.next_attempt_at_ms is not None and stored.next_attempt == attempt_number + 1:
             self._retries.start(stored)
         return Verdict(Decision.DONE, stored)
 
     def _held(self, delivery: Delivery, machine: Machine) -> Verdict:
-        """Leave an attempt alone that another invocation has claimed, or that is due later."""
+        """Leave an attempt alone if another invocation has claimed it, or if it is due later."""
         seconds = self._retries.seconds_left(delivery)
         if delivery.claim is not None and delivery.is_claimed(self._now_ms()):
             self._telemetry.log("warning", "attempt_claimed", **delivery.key._asdict())
@@ -240,11 +239,10 @@ class Retrier:
         return Verdict(Decision.WAIT, delivery, seconds)
 
     def resend(self, key: DeliveryKey) -> Resent:
-        """Make one attempt besides the schedule, whatever the status and the type of event.
+        """Make one attempt outside the schedule, for any status and any type of event.
 
-        While the webhook has a pause, none is made. Nothing is sent
-        where the delivery or its webhook is gone, or the webhook is disabled. Raises
-        UnavailableError where our own side failed; called again, it sends again.
+        None is made during the webhook's pause, if the webhook is disabled, or if it or the
+        delivery is gone. Raises UnavailableError if our own side failed; a second call sends again.
         """
         delivery = self._deliveries.get(key)
         destination = self._destinations.destination(key.account_id, key.webhook_id)
@@ -258,30 +256,30 @@ class Retrier:
         return Resent(made is not None and made.error is None)
 
     def unsubscribed(self, delivery: Delivery) -> None:
-        """Cancel a delivery that waits, of a type that its webhook is no longer subscribed to."""
+        """Cancel a waiting delivery whose type its webhook is no longer subscribed to."""
         self._record(delivery, delivery.cancel(UNSUBSCRIBED))
 
     def attempt_by_hand(self, destination: Destination, delivery: Delivery) -> Attempt | None:
-        """Make and record one attempt besides the schedule; returns it, None if none was.
+        """Make and record one attempt outside the schedule; return it, None if none was made.
 
-        `delivery` and `destination` are as they were read a moment ago. Raises UnavailableError
-        where our own side failed.
+        `delivery` and `destination` are as they were read a moment ago. Raises UnavailableError if
+        our own side failed.
         """
         if len(delivery.attempts) >= MAX_ATTEMPTS or delivery.erased:
             self._telemetry.log("warning", "resend_dropped", **delivery.key._asdict())
             return None
         after = self._attempt(destination, delivery, manual=True)
         if len(after.attempts) == len(delivery.attempts):
-            # Nothing was sent, for want of a secret: the delivery stays as it was.
+            # Nothing was sent because the secret is missing: the delivery stays as it was.
             return None
         self._record(delivery, after)
         return after.attempts[-1]
 
     def probe(self, destination: Destination, delivery: Delivery) -> bool:
-        """Try a waiting delivery on a webhook that is down; True where it was taken.
+        """Try a waiting delivery on a webhook that is down; True if the receiver took it.
 
-        One whose log is full is tried all the same, without another line in it. Raises
-        UnavailableError where our own side failed.
+        A delivery with a full log is tried too, but gets no further line in it. Raises
+        UnavailableError if our own side failed.
         """
         after = self._attempt(destination, delivery, probe=True)
         if after.status is Status.SUCCEEDED or len(after.attempts) <= MAX_ATTEMPTS:
@@ -294,12 +292,13 @@ class Retrier:
         delivery: Delivery,
         failed: list[Delivery] | None = None,
     ) -> Attempt | None:
-        """Make a waiting delivery's next attempt of the schedule; returns it, None if none was.
+        """Make a waiting delivery's next attempt of the schedule; return it, None if none was made.
 
-        One that fails gets an execution of its own again, one that is exhausted by it the one that
-        sends it to the dead-letter queue; where that is refused, the sweep starts it. The caller
-        reports the attempt to the webhook's health. With `failed` one that fails is added to it
-        instead, for `leave`. Raises UnavailableError where our own side failed.
+        A failed delivery gets an execution of its own again, and an exhausted one gets the
+        execution that sends it to the dead-letter queue; if the start is refused, the sweep makes
+        it. The caller reports the attempt to the webhook's health. If `failed` is given, failed
+        deliveries are added to it instead, for `leave`. Raises UnavailableError if our own side
+        failed.
         """
         self._telemetry.annotate("event_ids", delivery.event_id)
         after = self._deliverer.attempt(destination, delivery)
@@ -316,15 +315,15 @@ class Retrier:
             try:
                 self._retries.start(stored)
             except UnavailableError:
-                # The receiver was asked, whatever becomes of the delivery.
+                # The attempt was made, so its result counts even if the start fails.
                 self._health.report(destination.webhook, made)
                 raise
         return made[0] if made else None
 
     def leave(self, delivery: Delivery, *, waits: bool) -> None:
-        """See that a delivery which `drain` left without an execution waits again, or has one.
+        """Defer a delivery again that `drain` left without an execution, or start one for it.
 
-        Raises UnavailableError where our own side failed: the sweep starts it once it is due.
+        Raises UnavailableError if our own side failed: the sweep starts it once it is due.
         """
         if waits and delivery.status is Status.RETRYING:
             self._record(delivery, delivery.defer("webhook_down"))
@@ -347,16 +346,17 @@ class Retrier:
         return after
 
     def _record(self, before: Delivery, after: Delivery) -> Delivery | None:
-        """Write what came of an attempt, behind whatever others recorded in the meantime.
+        """Record an attempt's result, added to everything that others recorded meanwhile.
 
-        The schedule and an owner's own attempts may run at the same time; neither's is lost, and
-        none undoes what the other settled. Returns the delivery as it is then stored.
+        The schedule and an owner's own attempts may run at the same time; neither's attempts are
+        lost, and neither undoes a status that the other has settled. Returns the delivery as it is
+        then stored.
         """
         for _ in range(_RECORD_TRIES):
             if self._deliveries.update(after, before=before):
                 if after.status is Status.EXHAUSTED and before.status is not Status.EXHAUSTED:
                     self._health.exhausted(after)
-                self._tell(before.status, after)
+                self._measure(before.status, after)
                 return after
             stored = self._deliveries.get(before.key)
             if stored is None:
@@ -367,7 +367,7 @@ class Retrier:
         msg = "an attempt could not be recorded: its delivery keeps changing"
         raise UnavailableError(msg)
 
-    def _tell(self, before: Status, after: Delivery) -> None:
+    def _measure(self, before: Status, after: Delivery) -> None:
         """Record latency on success; count deferred deliveries."""
         if after.status is before:
             return
@@ -392,7 +392,7 @@ class Retrier:
 
 
 def _set_aside(webhook: Webhook, delivery: Delivery) -> Delivery | None:
-    """Return the delivery as one that gets no attempt of the schedule now; None where it does."""
+    """Return the delivery, deferred or cancelled, if it gets no attempt now; else None."""
     if not webhook.takes(delivery):
         return delivery.cancel(UNSUBSCRIBED)
     if not webhook.active:

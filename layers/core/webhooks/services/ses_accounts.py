@@ -1,4 +1,4 @@
-"""Whose the mail of SES is: the table that an operator keeps, read once a minute at most."""
+"""The accounts of SES mail, from an operator's table that is read at most once a minute."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from webhooks.ports import SesAccountStore
 
 KEPT_SECONDS = 60.0
-"""How long a process goes by what it has read: how late a change of the table may count."""
+"""How long a process uses the table that it has read. A change of the table may count that late."""
 
 
 class KeptSesAccounts:
-    """Chooses accounts by the table; it is read when the first record needs it, and then kept."""
+    """Chooses accounts by the table, which is read when a record needs it, and then kept.
+
+    `default` is the account of all mail that the table does not name. `clock` gives seconds.
+    """
 
     def __init__(self, store: SesAccountStore, *, default: str, clock: Callable[[], float]) -> None:
-        """`default` is the account of all mail that the table does not name; `clock` in seconds."""
         self._store = store
         self._default = default
         self._clock = clock
@@ -26,10 +28,10 @@ class KeptSesAccounts:
         self._read_at = 0.0
 
     def choose(self, tenants: Sequence[str], configuration_sets: Sequence[str]) -> str:
-        """Return the account of such mail. Raises UnavailableError where the table is not read.
+        """Return the account of such mail. Raises UnavailableError if the table cannot be read.
 
-        Another account's webhooks never get mail because of a fault of ours, so that nothing is
-        assumed then.
+        No account is assumed then: a fault of ours must never send mail to another account's
+        webhooks.
         """
         if not tenants and not configuration_sets:
             return self._default

@@ -1,4 +1,4 @@
-"""What attempts say of a receiver's health: which count, and what they come to together."""
+"""The signs of a receiver's health in its attempts: which attempts count, and their tally."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_news(webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
-    """Tell whether attempts change a webhook's health: those that a healthy one took do not."""
+    """Return whether attempts change a webhook's health; successes of a healthy one do not."""
     attempts = signs(attempts)
     if not attempts:
         return False
@@ -29,10 +29,10 @@ def is_news(webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
 
 
 def signs_of_health(before: Delivery, after: Delivery) -> list[Attempt]:
-    """Return a delivery's latest attempts as they are reported, `before` them and `after`.
+    """Return the attempts between `before` and `after`, in the form in which health is reported.
 
-    All attempts of a test were asked for, and so were those of a delivery that an operator had
-    begin its schedule anew: it has used up one already, so that another failure says more about
+    All attempts of a test count as asked for, and so do those of a delivery whose schedule an
+    operator started again: it has used up one schedule already, and another failure says more about
     the delivery than about its receiver.
     """
     made = after.attempts[len(before.attempts) :]
@@ -41,25 +41,25 @@ def signs_of_health(before: Delivery, after: Delivery) -> list[Attempt]:
 
 
 def signs(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Return the attempts that say something of a receiver's health.
+    """Return the attempts that say something about a receiver's health.
 
-    An attempt that its owner asked for does only where it was taken: an owner asks for it
-    because it failed, and may ask for the same again and again.
+    A manual attempt does so only if it succeeded: an owner asks for it because the delivery failed,
+    and may ask for the same again and again.
     """
     return [attempt for attempt in attempts if not (attempt.manual and attempt.error)]
 
 
 def tally_of(attempts: Sequence[Attempt]) -> Tally:
-    """Count attempts, but for those that an owner asked for: no failure would outweigh them."""
+    """Count attempts except manual ones: no failure of these counts, so no success may."""
     counted = [attempt for attempt in attempts if not attempt.manual]
     failed = sum(attempt.error is not None for attempt in counted)
     return Tally(failed, len(counted) - failed)
 
 
 def is_counted(health: Health, attempts: Sequence[Attempt], now_ms: int) -> bool:
-    """Tell whether attempts are counted in a window.
+    """Return whether attempts are counted in a window.
 
-    A 429 is a matter of pace: on probation it says neither that a receiver is back nor that it is
+    A 429 is about the rate: on probation it says neither that a receiver is back nor that it is
     not.
     """
     tally = tally_of(attempts)
@@ -71,7 +71,7 @@ def is_counted(health: Health, attempts: Sequence[Attempt], now_ms: int) -> bool
 
 
 def opens(health: Health) -> bool:
-    """Tell whether a webhook's failures, in a row or by their share, open its circuit."""
+    """Return whether a webhook's failures, in a row or by their share, open its circuit."""
     if health.circuit is Circuit.OPEN:
         return False
     window = health.window

@@ -1,4 +1,4 @@
-"""The order in which owners are served: each in its turn, however much one of them has."""
+"""The order in which owners are served: they take turns, however much one of them has."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Item = TypeVar("Item")
 
 
 def in_turns(items: Iterable[Item], *owners: Callable[[Item], Hashable]) -> list[Item]:
-    """Return items so that their owners take turns, by the first of `owners`.
+    """Return items in an order in which their owners take turns, by the first of `owners`.
 
-    An owner's own items take turns by the next of `owners`. Those of one owner in all stay in
+    An owner's own items take turns by the next of `owners`. Items with the same owners stay in
     their order, and owners have their first turn in the order of their first items.
     """
     if not owners:

@@ -1,4 +1,4 @@
-"""Creating or changing a webhook by its owner's own id, so that a deployment may be repeated."""
+"""Creates or changes a webhook by its external id, so that a deployment may be repeated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _TRIES = 5
 
 _BEGINS_ANEW = frozenset({"url", "active"})
-"""What begins a webhook's record anew where it is given, though it be as it was: a deployment that
-changes something else is to leave that record alone."""
+"""Changes that begin a webhook's record anew, even with the same value. A deployment that changes
+something else must leave that record alone."""
 
 
 def put_webhook(
@@ -28,14 +28,14 @@ def put_webhook(
     active: bool | None = None,
     seed: Seed | None = None,
 ) -> Registered | Webhook:
-    """Create the webhook that has the registration's external id, or make it be as it says.
+    """Create the webhook with the registration's external id, or change it to match.
 
-    An existing webhook gets every value of the registration but the secret, which only a new one
-    takes; it stays enabled or disabled unless `active` is given. One that has these values already
-    is left alone; one that fails begins no clean record where it is enabled at this url already.
-    Of calls at once one creates and the others change. A repeated `seed` gives the webhook that its
-    call has created already. Raises what `WebhookService.register` and
-    `WebhookService.update` raise, but for ExternalIdTakenError.
+    An existing webhook gets every value of the registration except the secret, which only a new one
+    takes. It stays enabled or disabled unless `active` is given. A webhook that has these values
+    already is left alone. A failing webhook that is enabled at this url already begins no clean
+    record. Of simultaneous calls one creates and the others change. A repeated `seed` returns the
+    webhook that its first call created. Raises the errors of `WebhookService.register` and
+    `WebhookService.update`, except ExternalIdTakenError.
     """
     webhook_service.check(registration)
     wanted = _wanted(registration, active)
@@ -59,7 +59,7 @@ def put_webhook(
         left_out = same & _BEGINS_ANEW
         changes = WebhookChanges(**{name: wanted[name] for name in wanted.keys() - left_out})
         changed = webhook_service.update(account_id, webhook.id, changes)
-        # Another call may have changed what was left out since.
+        # Another call may have changed the values that were left out.
         if changed is not None and all(getattr(changed, n) == wanted[n] for n in left_out):
             return changed
     msg = "putting a webhook: it is created, changed and deleted too often"
@@ -68,6 +68,6 @@ def put_webhook(
 
 def _wanted(registration: Registration, active: bool | None) -> dict[str, Any]:
     values = registration.settings()
-    # It finds the webhook. To set it again would take it back from a call that changes it now.
+    # It finds the webhook. Setting it again would undo another call that changes it now.
     del values["external_id"]
     return values if active is None else {**values, "active": active}

@@ -1,4 +1,4 @@
-"""The webhooks of an account, as their owner manages them."""
+"""The webhooks of an account: registering, reading, changing and deleting them."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 604_800
 ASK_SECONDS = 30
-"""A webhook that is down is probed by its owner's wish so seldom at most: each one is an execution
-and a request."""
+"""The least time between two probes that an owner asks for while a webhook is down. Each probe is
+an execution and a request."""
 
 _TARGET = frozenset({"url", "headers"})
-"""What a request depends on: a change of it makes what failed before say nothing."""
+"""The values that a request depends on. After a change of one, earlier failures say nothing."""
 
 
 class Registered(NamedTuple):
-    """A new webhook with its secret, which is shown this once."""
+    """A new webhook with its secret, which is shown only once."""
 
     webhook: Webhook
     secret: str
 
 
 class Rotated(NamedTuple):
-    """A webhook's new secret, which is shown this once, and how long the old one signs too.
+    """A webhook's new secret, which is shown only once, and the end of the old one.
 
-    `previous_until_ms` is Unix milliseconds, None where the old one ended at once. With
+    `previous_until_ms` is in Unix milliseconds; None if the old secret ended at once. With
     `ended_overlap` the secret before the old one signed until now.
     """
 
@@ -66,7 +66,12 @@ class Rotated(NamedTuple):
 
 
 class WebhookService:
-    """Registers, shows, changes and deletes webhooks, each account its own."""
+    """Registers, reads, changes and deletes webhooks, for each account its own.
+
+    `check_url` raises InvalidTargetError. `resolve` returns the addresses of a host name, none if
+    it has none or if they cannot be found within about 2 seconds; it never raises. `cursor_key`
+    seals the lists' cursors and must be the same in every process. `now_ns` gives Unix nanoseconds.
+    """
 
     def __init__(
         self,
@@ -84,12 +89,6 @@ class WebhookService:
         now_ns: Callable[[], int] = time.time_ns,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Take the store, the rules for urls and addresses, and the account's limits.
-
-        `check_url` raises InvalidTargetError. `resolve` returns the addresses of a host name, none
-        where it has none or they cannot be had within about 2 seconds; it never raises.
-        `cursor_key` seals the lists' cursors and must be the same in every process.
-        """
         self._store = store
         self._recoveries = recoveries
         self._rate_limits = rate_limits
@@ -115,9 +114,9 @@ class WebhookService:
         active: bool = True,
         seed: Seed | None = None,
     ) -> Registered:
-        """Add a webhook; a repeated `seed` gives the webhook that its call has added already.
+        """Add a webhook; a repeated `seed` returns the webhook that its first call added.
 
-        Raises InvalidWebhookError with every broken rule, InvalidTargetError where the url's host
+        Raises InvalidWebhookError with every broken rule, InvalidTargetError if the url's host
         resolves to an address that is not public, LimitReachedError, HostLimitReachedError,
         ExternalIdTakenError, UnavailableError.
         """
@@ -132,28 +131,28 @@ class WebhookService:
             updated_at_ms=seed.now_ms,
             **registration.settings(),
         )
-        # What is there was let in: names may have moved since, others may have come, and the limits
-        # may be other ones. It may have been sent events: it is not removed any more.
+        # The stored webhook passed the checks. Names, other webhooks and limits may have changed
+        # since, but it may have been sent events, so it is not removed.
         if seed.repeated and self._store.get(account_id, webhook.id):
             return Registered(webhook, secret)
         self._check_addresses(registration.url)
         self._check_host(account_id, registration.url, consistent=False)
         self._store.create(webhook, secret, limit=self._max_webhooks)
         try:
-            # Others may have been registered at the same time. They all look again, so that too
+            # Others may have been registered at the same time. Each call checks again, so that too
             # many never stay.
-            self._check_host(account_id, webhook.url, besides=webhook.id)
+            self._check_host(account_id, webhook.url, excluded=webhook.id)
         except HostLimitReachedError:
             self._store.delete(account_id, webhook.id)
             raise
         return Registered(webhook, secret)
 
     def get(self, account_id: str, webhook_id: str) -> Webhook | None:
-        """Return one webhook of the account, None where it has none of that id."""
+        """Return one webhook of the account; None if it has none of that id."""
         return self._store.get(account_id, webhook_id) if is_uuid(webhook_id) else None
 
     def find(self, account_id: str, external_id: str) -> Webhook | None:
-        """Return the webhook of the account with this external id, None where none has it."""
+        """Return the account's webhook with this external id; None if it has none."""
         if [*external_id_problems(external_id)]:
             return None
         return self._store.find(account_id, external_id)
@@ -169,14 +168,14 @@ class WebhookService:
         return Page(found.items, cursors.seal(self._cursor_key, scope, found.next))
 
     def update(self, account_id: str, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
-        """Change what `changes` names; returns the webhook as it then is, None where absent.
+        """Change the values in `changes`; return the webhook as it then is, None if absent.
 
-        Enabled, or given another url while it was down, it begins with a clean record: a probe is
-        made, and what waits is sent once that is taken. One that is enabled and down is probed, at
-        most every `ASK_SECONDS`, where it is to be enabled once more. Raises InvalidWebhookError
-        with every broken rule, InvalidTargetError where the new url's host resolves to an address
-        that is not public, HostLimitReachedError, ExternalIdTakenError, TooManyEnablesError,
-        UnavailableError.
+        A webhook that is enabled, or that gets another url while it is down, begins with a clean
+        record: a probe is made, and once it succeeds the waiting deliveries are sent. Enabling a
+        webhook that is enabled and down makes a probe, at most every `ASK_SECONDS`. Raises
+        InvalidWebhookError with every broken rule, InvalidTargetError if the new url's host
+        resolves to an address that is not public, HostLimitReachedError, ExternalIdTakenError,
+        TooManyEnablesError, UnavailableError.
         """
         refuse(self._problems(changes))
         if "url" in changes:
@@ -184,7 +183,7 @@ class WebhookService:
         if not is_uuid(webhook_id):
             return None
         if "url" in changes:
-            self._check_host(account_id, changes["url"], besides=webhook_id)
+            self._check_host(account_id, changes["url"], excluded=webhook_id)
         now_ms = self._now_ns() // 1_000_000
         asked = changes.get("active") is True
         if not asked and _TARGET.isdisjoint(changes):
@@ -192,9 +191,9 @@ class WebhookService:
         before = self._store.get(account_id, webhook_id)
         if before is None:
             return None
-        # Written again, what is so already would undo another call, and have failures that are on
-        # their way count no more.
-        new = {name: value for name, value in changes.items() if not _is_so(before, name, value)}
+        # Values that stay the same are left out: writing them again would undo another call, and
+        # discard failures that are being reported.
+        new = {name: value for name, value in changes.items() if not _is_same(before, name, value)}
         is_held = before.health.circuit is Circuit.OPEN or before.health.paused_until_ms(now_ms)
         stays_down = bool(is_held) and before.active
         stays_down = stays_down and changes.get("active") is not False
@@ -207,11 +206,11 @@ class WebhookService:
                 account_id, webhook_id, WebhookChanges(**new), now_ms, recovery_id
             )
             if webhook is not None:
-                # Also where another call disabled it meanwhile: the recovery then ends at once.
+                # Even if another call disabled it meanwhile: then the recovery ends at once.
                 self._recover(RecoveryKey(account_id, webhook_id, recovery_id))
             return webhook
         if again:
-            self._ask(account_id, webhook_id, now_ms)
+            self._request_probe(account_id, webhook_id, now_ms)
         if not new:
             return self._store.get(account_id, webhook_id)
         return self._store.update(account_id, webhook_id, WebhookChanges(**new), now_ms)
@@ -226,12 +225,12 @@ class WebhookService:
         force: bool = False,
         seed: Seed | None = None,
     ) -> Rotated | None:
-        """Give a webhook a new secret, a generated one where none is given; None where absent.
+        """Give a webhook a new secret, generated if none is given; None if the webhook is absent.
 
-        Both secrets sign for `overlap_seconds`, 0 to 604,800. Only two are ever alive: a rotation
-        within the overlap is refused, and with `force` ends the older one. Where the old one went
-        missing, what waits for want of it is sent from now on. A repeated `seed` gives the rotation
-        that its call has made already, and undoes none that was made since. Raises
+        Both secrets sign for `overlap_seconds`, 0 to 604,800. At most two are valid at a time: a
+        rotation within the overlap is refused, and with `force` ends the older one. If the old
+        secret was missing, the deliveries that wait for a secret are sent from now on. A repeated
+        `seed` returns the rotation that its first call made, and undoes no later one. Raises
         InvalidWebhookError, OverlapRunningError, RotationConflictError, UnavailableError.
         """
         broken = [*secret_problems(secret)] if secret is not None else []
@@ -244,11 +243,11 @@ class WebhookService:
             return None
         seed = seed or self._fresh()
         new = _secret(secret, seed, "rotated secret")
-        # The overlap begins with the write: of a repeated call, that is later than its seed.
+        # The overlap begins with the write: for a repeated call, that is later than its seed.
         now_ms = max(seed.now_ms, self._now_ns() // 1_000_000) if seed.repeated else seed.now_ms
         since_ms = seed.now_ms if seed.repeated else None
         until_ms = now_ms + overlap_seconds * 1000
-        # A second time where another call restored the secret in between.
+        # Again if another call restored the secret in between.
         for _ in range(2):
             made = self._store.rotate_secret(
                 account_id,
@@ -271,10 +270,10 @@ class WebhookService:
     def _restore_secret(
         self, account_id: str, webhook_id: str, secret: str, now_ms: int
     ) -> bool | None:
-        """Give a webhook without a secret this one; None where absent, False where it has one.
+        """Give a webhook without a secret this one; None if absent, False if it has one.
 
-        What waits begins to be sent before that: a crash between the two leaves a recovery that
-        waits for a secret, and not deliveries that nobody sends.
+        The recovery of the waiting deliveries is recorded first: a crash between the two steps
+        leaves a recovery that waits for a secret, instead of deliveries that no recovery sends.
         """
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
         if self._store.update(*key[:2], WebhookChanges(), now_ms, key.recovery_id) is None:
@@ -284,15 +283,16 @@ class WebhookService:
         return restored
 
     def delete(self, account_id: str, webhook_id: str) -> bool:
-        """Remove a webhook of the account; False where it has none of that id.
+        """Remove a webhook of the account; False if it has none of that id.
 
-        What waits for it is cancelled a little later. Raises UnavailableError.
+        Its waiting deliveries are cancelled a little later. Raises UnavailableError.
         """
         if self.get(account_id, webhook_id) is None:
             return False
-        # Before it is removed: nobody would find what waits for it afterwards. A healthy one may go
-        # down before it is removed, and does not show what waits for want of a secret. Where it is
-        # not removed after all, the recovery sees that it is not this webhook's, and ends.
+        # Start the recovery before the removal, because the waiting deliveries cannot be found
+        # afterwards. A healthy webhook needs one too: it may go down before it is removed, and does
+        # not show deliveries that wait for a secret. If the webhook is not removed after all, the
+        # recovery sees that it is not the webhook's own, and ends.
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
         unstarted = None
         if not self._started(key, SETTLE_SECONDS):
@@ -300,8 +300,8 @@ class WebhookService:
             unstarted = UnstartedRecovery(key.recovery_id, due_ms)
         return self._store.delete(account_id, webhook_id, unstarted=unstarted)
 
-    def _ask(self, account_id: str, webhook_id: str, now_ms: int) -> None:
-        """Have a webhook that is down probed now, unless that was asked for a moment ago."""
+    def _request_probe(self, account_id: str, webhook_id: str, now_ms: int) -> None:
+        """Probe a webhook that is down now, unless a probe was asked for a moment ago."""
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
         if self._store.ask(*key, now_ms, before_ms=now_ms - ASK_SECONDS * 1000):
             self._recover(key)
@@ -310,15 +310,15 @@ class WebhookService:
         return str(UUID(bytes=self._random_bytes(16), version=4))
 
     def _recover(self, key: RecoveryKey) -> None:
-        """Start a recovery, a moment later.
+        """Start a recovery after a short delay.
 
-        Of any number that follow each other within that moment all but the last find another in
-        their place, and send nothing: asking often must not send the same deliveries as often.
+        Of several recoveries within that delay, all but the last find that another has replaced
+        them, and send nothing: repeated calls must not send the same deliveries repeatedly.
         """
         self._started(key, PAUSE_SECONDS)
 
     def _started(self, key: RecoveryKey, delay_seconds: float) -> bool:
-        """Start a recovery; where that is refused, the sweep starts it: the record says when."""
+        """Start a recovery; False if refused: the sweep then starts it at the recorded time."""
         try:
             self._recoveries.start(key, delay_seconds=delay_seconds)
         except UnavailableError as error:
@@ -337,19 +337,19 @@ class WebhookService:
         return fresh(self._now_ns, self._random_bytes)
 
     def _check_host(
-        self, account_id: str, url: str, besides: str | None = None, *, consistent: bool = True
+        self, account_id: str, url: str, excluded: str | None = None, *, consistent: bool = True
     ) -> None:
-        """Raise HostLimitReachedError if enough of the account's webhooks lead to a url's host.
+        """Raise HostLimitReachedError if too many of the account's webhooks lead to a url's host.
 
-        Looks only where that is less than what the account may have at all, and only through the
-        newest, so that a call stays within its read units.
+        Checks only if this limit is below the account's limit of webhooks, and only the newest
+        webhooks, so that a call stays within its read units.
         """
         if self._max_webhooks_per_host >= self._max_webhooks:
             return
         host = urlsplit(url).hostname
         urls = self._store.newest_urls(account_id, consistent=consistent)
         others = sum(
-            webhook_id != besides and urlsplit(each).hostname == host
+            webhook_id != excluded and urlsplit(each).hostname == host
             for webhook_id, each in urls.items()
         )
         if others >= self._max_webhooks_per_host:
@@ -357,8 +357,8 @@ class WebhookService:
             raise HostLimitReachedError(msg)
 
     def _check_addresses(self, url: str) -> None:
-        # A friendly early word only: names move, so the sender checks again at every attempt. A
-        # name without addresses is let through, since it may be about to get its first.
+        # Only an early hint: names move, so the sender checks again at every attempt. A name
+        # without addresses passes, since it may soon get its first.
         host = urlsplit(url).hostname or ""
         if not all(self._is_public(address) for address in self._resolve(host)):
             raise InvalidTargetError("Use a host whose every address is public.")
@@ -368,5 +368,5 @@ def _secret(given: str | None, seed: Seed, purpose: str) -> str:
     return generated_secret(seed.draw(purpose, 32)) if given is None else given
 
 
-def _is_so(webhook: Webhook, name: str, value: object) -> bool:
+def _is_same(webhook: Webhook, name: str, value: object) -> bool:
     return name in {*_TARGET, "active"} and value == getattr(webhook, name)

@@ -1,4 +1,4 @@
-"""One batch of messages: its time, its failed messages, and the ways back to the queue."""
+"""A batch of messages: its time, its failed messages, and the ways back to the queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import UnavailableError
 from webhooks.services.dispatch.leftovers import Leftovers
-from webhooks.services.dispatch.rejecting import tell_rejected
+from webhooks.services.dispatch.rejecting import log_rejected
 from webhooks.services.dispatch.requeue import Requeue
 from webhooks.services.failures import log_failure
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Threads:
     """The threads of a dispatcher, kept between invocations.
 
-    `attempts` read and attempt. `senders` make the queue's requests, and `followers` report health
-    and start retries: neither waits for an attempt, and no retry for the parts of a large message.
+    `attempts` make reads and attempts. `senders` make the queue's requests. `followers` report
+    health and start retries. Senders and followers never wait for an attempt, and no retry waits
+    for the parts of a large message.
     """
 
     attempts: Executor
@@ -37,9 +38,9 @@ class Threads:
 
 @dataclass
 class Batch:
-    """The part of a batch that its steps share.
+    """The state of a batch that its steps share.
 
-    `failed_ids` are the messages that SQS hands out again.
+    `failed_ids` are the ids of the messages that SQS delivers again.
     """
 
     messages: Sequence[QueueMessage]
@@ -57,7 +58,7 @@ class Batch:
 
     @cached_property
     def leftovers(self) -> Leftovers:
-        """The events and deliveries that there is no time for, or that a limit delays."""
+        """The events and deliveries that must wait: time is short, or a limit delays them."""
         return Leftovers(self.requeue, self.telemetry)
 
     def fail(self, message_ids: Iterable[str], error: BaseException) -> None:
@@ -68,7 +69,7 @@ class Batch:
 
     def reject(self, messages: Sequence[RejectedMessage]) -> None:
         """Begin to dead-letter messages; a message that the queue does not take fails."""
-        tell_rejected(self.telemetry, messages)
+        log_rejected(self.telemetry, messages)
         for one in messages:
             self.requeue.call({one.message_id}, partial(self._put_rejected, one))
 
@@ -78,7 +79,7 @@ class Batch:
             self.leftovers.send()
 
     def finish(self) -> list[str]:
-        """Wait for the queue; return the ids of the messages that SQS hands out again."""
+        """Wait for the queue; return the ids of the messages that SQS delivers again."""
         self.send_leftovers()
         if "requeue" in self.__dict__:
             for message_ids, error in self.requeue.finish():

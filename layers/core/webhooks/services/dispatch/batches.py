@@ -1,12 +1,12 @@
-"""A batch of the events queue: what fails is sent again, and what may end its dispatcher is alone.
+"""Batches of the events queue: failed messages are sent again, suspects are handled alone.
 
-A message that fails through a fault of ours is sent again as a new one with a delay, and is done.
-Where that fails too, the batch's answer has SQS hand it out again.
+A message that fails through a fault of ours is sent again as a new message with a delay, and the
+old one is done. If that fails too, the batch's response makes SQS deliver the old one again.
 
 A message that was received more than twice is a suspect: it may have ended the dispatchers that had
-it, or Lambda may have had no room for them. It is sent again as a new one with one suspicion more,
-before anything else. A message with suspicions is handled when the others of its batch are done and
-deleted, so that it can harm none of them.
+it, or Lambda may have had no room for them. Before anything else, it is sent again as a new message
+with one more suspicion. A message with suspicions is handled after the other messages of its batch
+are done and deleted, so that it cannot harm them.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ if TYPE_CHECKING:
     from webhooks.services.dispatch.messages import QueueMessage
 
 OLDEST_EVENT_AGE = "OldestEventAge"
-"""The metric of how long ago the oldest event of a batch arrived first, in milliseconds."""
+"""The metric of the age of a batch's oldest event since its first arrival, in milliseconds."""
 
 MOST_RECEIVES = 2
-"""Receives that no dispatcher need have seen: a throttled batch, and a time-out of one's own."""
+"""Receives without suspicion. No dispatcher saw the batch if it was throttled, and a dispatcher may
+have timed out by itself."""
 
 MOST_SUSPICIONS = 5
-"""With so many a message is dead-lettered as one that ends its dispatchers."""
+"""A message with so many is dead-lettered, because it ends its dispatchers."""
 
 SUSPECTS_FIRST = 0.25
-"""Share of the batches whose other messages go back to the queue at once, for the suspects' sake.
-Beside messages that take all of each invocation's time no suspect would ever be handled."""
+"""Share of the batches with suspects whose other messages go back to the queue at once. Otherwise
+no suspect would be handled beside messages that take all of each invocation's time."""
 
 SECONDS_FOR_SENDING = 9.0
-"""The call that sends messages again, at its slowest (see `adapters.aws`)."""
+"""The longest time of the call that sends messages again (see `adapters.aws`)."""
 
 SECONDS_FOR_ONE_MESSAGE = 37.0
-"""One attempt as the dispatcher begins it, and sending again what it failed with."""
+"""One attempt that the dispatcher begins, and sending its message again if it fails."""
 
 _MILLISECONDS = 1000
 
 
-class _Batch:
-    """What has become of a batch's messages."""
+class _Progress:
+    """The state of a batch's messages: done, deleted or failed."""
 
     def __init__(self, messages: Sequence[QueueMessage]) -> None:
         self._messages = messages
@@ -58,27 +59,30 @@ class _Batch:
         self.failed_ids: set[str] = set()
 
     def finish(self, messages: Iterable[QueueMessage]) -> None:
-        """Note that messages are done: SQS may delete them."""
+        """Mark messages as done: SQS may delete them."""
         self.done.update(message.id for message in messages)
 
     def receive_again(self, messages: Iterable[QueueMessage]) -> None:
-        """Note that SQS is to hand messages out again."""
+        """Mark messages for redelivery."""
         self.failed_ids.update(message.id for message in messages)
 
     def to_delete(self) -> list[str]:
-        """Return the receipt handles of what is done since this was last asked."""
+        """Return the receipt handles of the messages that were done since the last call."""
         new = [one for one in self._messages if one.id in self.done - self._deleted]
         self._deleted.update(one.id for one in new)
         return [one.receipt_handle for one in new]
 
     @property
     def failed(self) -> list[str]:
-        """The ids that the batch's answer names, in their order."""
+        """The ids that the batch's response names, in order."""
         return [one.id for one in self._messages if one.id in self.failed_ids]
 
 
 class Batches:
-    """Handles the batches of one function's invocations."""
+    """Handles the batches of a function's invocations.
+
+    `clock` gives Unix seconds, `random` a number from 0 to 1.
+    """
 
     def __init__(
         self,
@@ -91,7 +95,6 @@ class Batches:
         clock: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        """`clock` gives Unix seconds, `random` a number from 0 to 1."""
         self._dispatcher = dispatcher
         self._queue = queue
         self._received = received
@@ -103,72 +106,78 @@ class Batches:
     def handle(
         self, messages: Sequence[QueueMessage], remaining_seconds: Callable[[], float]
     ) -> list[str]:
-        """Handle a batch; returns the ids of the messages that SQS is to hand out again."""
+        """Handle a batch; return the ids of the messages that SQS must deliver again."""
         now_ms = self._now_ms()
         oldest_ms = min(
             (message.arrived_at_ms for message in messages if not message.held_back),
             default=now_ms,
         )
         self._telemetry.record_time(OLDEST_EVENT_AGE, max(0, now_ms - oldest_ms))
-        left = _Batch(messages)
+        progress = _Progress(messages)
         suspects = [one for one in messages if one.receive_count > MOST_RECEIVES or one.suspicions]
         if suspects:
             self._telemetry.count("SuspectMessages", len(suspects))
-            suspects = self._told_apart(suspects, left)
-        alone = {one.id for one in suspects} | left.done | left.failed_ids
+            suspects = self._separate_suspects(suspects, progress)
+        alone = {one.id for one in suspects} | progress.done | progress.failed_ids
         others = [one for one in messages if one.id not in alone]
         if suspects and self._random() > 1 - SUSPECTS_FIRST:
-            self._put_back(others, left, delay=False)
+            self._put_back(others, progress, delay=False)
         else:
-            self._dispatch(others, left, remaining_seconds)
+            self._dispatch(others, progress, remaining_seconds)
         while suspects:
-            if remaining_seconds() < SECONDS_FOR_ONE_MESSAGE or not self._deleted(left):
-                self._put_back(suspects, left)
+            if remaining_seconds() < SECONDS_FOR_ONE_MESSAGE or not self._deleted(progress):
+                self._put_back(suspects, progress)
                 break
-            self._dispatch([suspects.pop(0)], left, remaining_seconds)
-        return left.failed
+            self._dispatch([suspects.pop(0)], progress, remaining_seconds)
+        return progress.failed
 
-    def _told_apart(self, suspects: Sequence[QueueMessage], left: _Batch) -> list[QueueMessage]:
-        """Return the suspects to handle here, in their order; send the others again first.
+    def _separate_suspects(
+        self, suspects: Sequence[QueueMessage], progress: _Progress
+    ) -> list[QueueMessage]:
+        """Return the suspects to handle here, in order, after sending the others again.
 
-        One suspicion is as a rule no fault of the message's: those are handled one after the other.
-        Of those with more, only one is handled here: none can add to another's suspicions.
+        A single suspicion is usually no fault of the message: such suspects are handled one after
+        the other. Of the suspects with more, only one is handled here, so that none can add to
+        another's suspicions.
         """
         raised = [one for one in suspects if one.receive_count > MOST_RECEIVES]
-        self._raise_suspicions(raised, left)
-        # What could not be sent again is handled here all the same, after the others.
-        stuck = [one for one in raised if one.id not in left.done]
+        self._raise_suspicions(raised, progress)
+        # Suspects that could not be sent again are handled here too, after the others.
+        stuck = [one for one in raised if one.id not in progress.done]
         fresh = sorted(
             (one for one in suspects if one.receive_count <= MOST_RECEIVES),
             key=lambda one: one.suspicions,
         )
         firsts = [one for one in fresh if one.suspicions == 1]
         repeated = [one for one in fresh if one.suspicions > 1]
-        self._put_back(repeated[1:], left)
+        self._put_back(repeated[1:], progress)
         return firsts + repeated[:1] + stuck
 
-    def _raise_suspicions(self, suspects: Sequence[QueueMessage], left: _Batch) -> None:
+    def _raise_suspicions(self, suspects: Sequence[QueueMessage], progress: _Progress) -> None:
         raised = [one._replace(suspicions=one.suspicions + 1) for one in suspects]
         killed = [one for one in raised if one.suspicions >= MOST_SUSPICIONS]
-        self._dead_letter(killed, "killed", "ended its dispatcher each time", left)
-        self._send([one for one in raised if one.suspicions < MOST_SUSPICIONS], left)
+        self._dead_letter(killed, "killed", "ended its dispatcher each time", progress)
+        self._send([one for one in raised if one.suspicions < MOST_SUSPICIONS], progress)
 
     def _put_back(
-        self, messages: Sequence[QueueMessage], left: _Batch, *, delay: bool = True
+        self, messages: Sequence[QueueMessage], progress: _Progress, *, delay: bool = True
     ) -> None:
-        """Send messages again as they are. One that is not taken is received again."""
-        self._send(messages, left, delay=delay)
-        left.receive_again(one for one in messages if one.id not in left.done)
+        """Send messages again unchanged; leave refused messages to SQS's redelivery."""
+        self._send(messages, progress, delay=delay)
+        progress.receive_again(one for one in messages if one.id not in progress.done)
 
     def _dispatch(
-        self, messages: Sequence[QueueMessage], left: _Batch, remaining_seconds: Callable[[], float]
+        self,
+        messages: Sequence[QueueMessage],
+        progress: _Progress,
+        remaining_seconds: Callable[[], float],
     ) -> None:
-        """Have messages handled; what fails is sent again, else it is received again."""
+        """Dispatch messages; send failed ones again, or leave them to SQS's redelivery."""
         if not messages:
             return
         failed_ids = set(self._dispatcher.dispatch(messages, remaining_seconds))
-        left.finish(one for one in messages if one.id not in failed_ids)
-        # They gave an answer: whatever they were suspected of, they did not end their dispatcher.
+        progress.finish(one for one in messages if one.id not in failed_ids)
+        # The dispatcher has returned, so they did not end it: no suspicion stays.
         failed = [
             one._replace(tries=one.tries + 1, suspicions=0)
             for one in messages
@@ -181,13 +190,17 @@ class Batches:
                 for one in failed
                 if gives_up(arrived_at_ms=one.arrived_at_ms, tries=one.tries, now_ms=now_ms)
             ]
-            self._dead_letter(given_up, "gave_up", "failed through a fault of ours for days", left)
+            self._dead_letter(
+                given_up, "gave_up", "failed through a fault of ours for days", progress
+            )
             given_up_ids = {one.id for one in given_up}
-            self._send([one for one in failed if one.id not in given_up_ids], left)
-        left.receive_again(one for one in failed if one.id not in left.done)
+            self._send([one for one in failed if one.id not in given_up_ids], progress)
+        progress.receive_again(one for one in failed if one.id not in progress.done)
 
-    def _send(self, messages: Sequence[QueueMessage], left: _Batch, *, delay: bool = True) -> None:
-        """Send messages again as new ones; those that the queue took are done."""
+    def _send(
+        self, messages: Sequence[QueueMessage], progress: _Progress, *, delay: bool = True
+    ) -> None:
+        """Send messages again as new ones; mark the messages that the queue took as done."""
         if not messages:
             return
         again = [self._again(message) for message in messages]
@@ -197,7 +210,7 @@ class Batches:
         taken = [one for place, one in enumerate(messages) if place not in not_taken]
         if taken:
             self._telemetry.count("ResentMessages", len(taken))
-        left.finish(taken)
+        progress.finish(taken)
 
     def _again(self, message: QueueMessage) -> Outgoing:
         failures = max(message.tries, message.suspicions)
@@ -213,18 +226,18 @@ class Batches:
         )
 
     def _dead_letter(
-        self, messages: Sequence[QueueMessage], reason: str, detail: str, left: _Batch
+        self, messages: Sequence[QueueMessage], reason: str, detail: str, progress: _Progress
     ) -> None:
         rejects = [
             RejectedMessage(one.id, one.body, reason, detail, one.group, one.arrived_at_ms)
             for one in messages
         ]
         refused = reject(self._rejected, self._telemetry, rejects)
-        left.finish(one for one in messages if one.id not in refused)
+        progress.finish(one for one in messages if one.id not in refused)
 
-    def _deleted(self, left: _Batch) -> bool:
-        """Delete what is done, so that no suspect can bring it back; False where that failed."""
-        handles = left.to_delete()
+    def _deleted(self, progress: _Progress) -> bool:
+        """Delete messages that are done, so that no suspect revives them; False if that failed."""
+        handles = progress.to_delete()
         if not handles:
             return True
         try:

@@ -1,4 +1,4 @@
-"""The deliver step: the attempts of a batch, all at once."""
+"""The deliver step: makes the attempts of a batch, all at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class DeliverStep:
-    """Attempts deliveries: at once, but those to webhooks on probation in waves."""
+    """Attempts deliveries: all at once, except that webhooks on probation get waves."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class DeliverStep:
         self._record = record
 
     def begin(self, tasks: Sequence[DeliveryTask], batch: Batch) -> Attempts:
-        """Begin the attempts; of webhooks on probation one, then twice as many each time."""
+        """Begin the attempts; a webhook on probation gets one, then twice as many each time."""
         handle = partial(self._handle, batch=batch, pauses=BatchPauses(self._pauses))
         waves, running, at_once = None, {}, list(tasks)
         if any(task.destination.webhook.health.probation for task in tasks):
@@ -80,7 +80,7 @@ class DeliverStep:
             after = self._deliverer.attempt(task.destination, task.delivery)
         if after.status is not Status.SUCCEEDED:
             self._record.failure(task, after)
-        # Once it is recorded: only the next request waits for this.
+        # After the record, since only the next request needs the pause.
         asks = bool(after.attempts) and after.attempts[-1].not_before_ms is not None
         concerned = asks or webhook.health.not_before_ms is not None
         if concerned and batch.deadline.remaining_seconds() >= SECONDS_FOR_ONE_CALL:

@@ -1,8 +1,8 @@
 """A batch of event messages in three steps: read, deliver, record.
 
-The order of the steps is what a crash cannot break: attempt, record, schedule, and only then is
-the message done. Between the attempt and its record lies the one window in which a crash sends
-the same delivery twice, with the same id and bytes.
+The order holds through a crash: attempt, record, schedule, and only then is the message done. Only
+a crash between the attempt and its record sends the same delivery twice, with the same id and
+bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from webhooks.services.retries import Retries
 
 _SENDING_THREADS = 8
-"""Requests at once to the events queue, and as many reports and retries."""
+"""Concurrent requests to the events queue, and as many concurrent reports and retries."""
 
 
 class Dispatcher:
@@ -106,10 +106,10 @@ class Dispatcher:
     def dispatch(
         self, messages: Sequence[QueueMessage], remaining_seconds: Callable[[], float]
     ) -> list[str]:
-        """Handle a batch; returns the ids of the messages to be received again.
+        """Handle a batch; return the ids of the messages to be received again.
 
         These failed through a fault on our own side, never through a receiver. Work that does not
-        fit in the time that `remaining_seconds` gives is on the queue by itself.
+        fit into `remaining_seconds` goes back to the queue on its own.
         """
         batch = Batch(
             messages,
@@ -122,7 +122,7 @@ class Dispatcher:
         events = self.read_step.read(batch)
         tasks = self._matcher.tasks(events, batch)
         if self._host_limits is not None:
-            tasks = self._host_limits.paced(tasks, batch)
+            tasks = self._host_limits.admitted(tasks, batch)
         attempts = self._deliver.begin(tasks, batch)
         self._record.record(attempts, batch)
         return batch.finish()

@@ -1,8 +1,8 @@
-"""The limit of an account's events a minute, as dispatchers keep it together.
+"""The limit of an account's events a minute, which all dispatchers share.
 
 Events above it go back to the queue as messages of their account's group, with a delay by their
-place in line, however they came: as events, in arrays, as records of Amazon SES. They are counted
-again when they come. The other events of their batch are not affected.
+place in line. This holds for events, arrays and records of Amazon SES alike. They are counted again
+when they come back. The other events of their batch are not affected.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ OVER_LIMIT = "over_limit"
 OVER_LIMIT_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
 """How long after its first arrival an event above its account's limit is delayed again.
 
-It is delayed `domain.resending.FEWEST_TRIES` times at least: one that is redriven must not end at
+It is delayed at least `domain.resending.FEWEST_TRIES` times: a redriven event must not end at
 once."""
 
 LONGEST_DELAY_SECONDS = 540
-"""The longest delay of what a limit holds back. SQS's is 900 seconds; this stays under the ten
-minutes of the alarm on waiting events."""
+"""The longest delay by a limit. SQS allows 900 seconds; this stays under the ten minutes of the
+alarm on waiting events."""
 
 
 class _Wanted(NamedTuple):
-    """What of an account's events in a batch this process has to have counted."""
+    """The events of an account in a batch that the shared count must still include."""
 
     window: RateLimitWindow
     missing: int
@@ -50,7 +50,11 @@ class _Wanted(NamedTuple):
 
 
 class EventLimits:
-    """Counts the events of accounts; kept between invocations, with what this process may use."""
+    """Counts the events of accounts; kept between invocations, with this process's lots.
+
+    Each account may have `limit` events a minute; 0 means any number. `clock` gives Unix seconds,
+    `random` a number from 0 to 1.
+    """
 
     def __init__(
         self,
@@ -61,10 +65,6 @@ class EventLimits:
         clock: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        """Allow each account `limit` events a minute, 0: any number.
-
-        `clock` gives Unix seconds, `random` a number from 0 to 1.
-        """
         self._store = store
         self.limit = limit
         self._telemetry = telemetry
@@ -73,21 +73,21 @@ class EventLimits:
         self._minute = 0
         self._lots: dict[str, Lot] = {}
         self._in_line: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def admitted(
         self,
-        reads: Sequence[ReceivedEvent],
+        events: Sequence[ReceivedEvent],
         batch: Batch,
     ) -> list[ReceivedEvent]:
-        """Return the events that their accounts may have delivered now; the others are delayed.
+        """Return the events that their accounts may have delivered now; delay the others.
 
-        Where the count cannot be had, or there is no time for it, they are let through, but for an
-        account that has reached its limit in this minute as far as this process knows: a flood may
-        be more writes than DynamoDB takes of one item.
+        Events that cannot be counted, or that there is no time to count, are delivered, unless this
+        process knows that their account has reached its limit in this minute: a flood may be more
+        writes than DynamoDB takes of one item.
         """
         counted: defaultdict[str, list[ReceivedEvent]] = defaultdict(list)
-        for received in reads:
+        for received in events:
             if not received.admitted:
                 counted[received.event.account_id].append(received)
         over: dict[int, int] = {}
@@ -95,30 +95,30 @@ class EventLimits:
             for further, received in enumerate(counted[account_id][room:]):
                 over[id(received)] = place + further
         if not over:
-            return list(reads)
-        self._hold_back([one for one in reads if id(one) in over], over, batch)
-        return [one for one in reads if id(one) not in over]
+            return list(events)
+        self._hold_back([one for one in events if id(one) in over], over, batch)
+        return [one for one in events if id(one) not in over]
 
     def _rooms(
         self, counted: Mapping[str, Sequence[ReceivedEvent]], batch: Batch
     ) -> dict[str, tuple[int, int]]:
-        """Return, for accounts above their limit, how many go on and the place of the next one.
+        """Return, for accounts above their limit, how many events go on and the next one's place.
 
         The place is the number of events of this minute that were above the limit before it.
         """
         now = self._clock()
         wanted: dict[str, _Wanted] = {}
-        for account_id, reads in counted.items():
+        for account_id, events in counted.items():
             window = window_at(account_id, ACCOUNT, RateLimit.EVENTS, now)
             if window.number != self._minute:
                 self._minute = window.number
                 self._lots.clear()
                 self._in_line.clear()
-                self._told.clear()
+                self._logged.clear()
             lot = self._lots.setdefault(account_id, Lot(share(self.limit)))
-            missing = lot.use(len(reads))
+            missing = lot.use(len(events))
             if missing:
-                # Once the limit is reached the sum past it is the events in line, so it is exact.
+                # Above the limit, the sum is the length of the line, so it must be exact.
                 full = lot.refused < inf
                 amount = missing if full else max(missing, share(self.limit))
                 wanted[account_id] = _Wanted(window, missing, amount)
@@ -143,7 +143,7 @@ class EventLimits:
         return rooms
 
     def _counted(self, wanted: Mapping[str, _Wanted], batch: Batch) -> dict[str, int]:
-        """Add to the common counts; returns the sums of those that could be had."""
+        """Add to the shared counts; return the sums of the counts that succeeded."""
 
         def add(account_id: str) -> int:
             one = wanted[account_id]
@@ -162,16 +162,16 @@ class EventLimits:
 
     def _hold_back(
         self,
-        reads: Sequence[ReceivedEvent],
+        events: Sequence[ReceivedEvent],
         places: Mapping[int, int],
         batch: Batch,
     ) -> None:
-        """Delay events, those of one message together; dead-letter those that were for days."""
-        self._telemetry.count("OverLimitEvents", len(reads))
-        self._tell(reads)
+        """Delay events, those of one message together; dead-letter events delayed for days."""
+        self._telemetry.count("OverLimitEvents", len(events))
+        self._log_once_a_minute(events)
         delays: dict[tuple[str, str], int] = {}
         ended: list[RejectedMessage] = []
-        for received in in_turns(reads, lambda received: received.event.account_id):
+        for received in in_turns(events, lambda received: received.event.account_id):
             if self._ends(received):
                 ended.append(_rejected(received))
                 continue
@@ -183,13 +183,13 @@ class EventLimits:
             batch.reject(ended)
 
     def _delay_seconds(self, place: int) -> int:
-        """Return until when an event is kept: a minute for each whole limit of events before it.
+        """Return an event's delay: a minute for each whole limit of events before it.
 
-        Spread over that minute, so that they do not all come at its beginning.
+        The delays are spread over that minute, so that the events do not all come at its beginning.
         """
         seconds = 60 - self._clock() % 60 + 60 * (place // self.limit) + 60 * self._random()
         if seconds > LONGEST_DELAY_SECONDS:
-            # Its place is too far away: it comes before that and asks again.
+            # Its turn is too far away: it comes back earlier and asks again.
             seconds = LONGEST_DELAY_SECONDS * (1 - self._random() / 2)
         return int(seconds)
 
@@ -197,11 +197,11 @@ class EventLimits:
         age_ms = self._clock() * 1000 - received.arrived_at_ms
         return age_ms > OVER_LIMIT_ENDS_AFTER_MS and received.message.delays >= FEWEST_TRIES
 
-    def _tell(self, reads: Iterable[ReceivedEvent]) -> None:
-        """Log each account once a minute and process."""
-        for account_id in dict.fromkeys(received.event.account_id for received in reads):
-            if account_id not in self._told:
-                self._told.add(account_id)
+    def _log_once_a_minute(self, events: Iterable[ReceivedEvent]) -> None:
+        """Log each account, once a minute in each process."""
+        for account_id in dict.fromkeys(received.event.account_id for received in events):
+            if account_id not in self._logged:
+                self._logged.add(account_id)
                 self._telemetry.log(
                     "warning", "events_over_limit", account_id=account_id, limit=self.limit
                 )

@@ -1,4 +1,4 @@
-"""Puts a message that is many deliveries back on the queue, in parts."""
+"""Divides a message of many deliveries into parts, and puts these back on the queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Divided:
-    """One account's parts of a message, and the messages that are done only when they are sent."""
+    """One account's parts of a message, and the messages that are done once they are sent."""
 
     source: QueueMessage
     parts: list[tuple[Part, int]] = field(default_factory=list)
@@ -31,9 +31,9 @@ class _Divided:
 class FanOut:
     """The messages of one batch that are divided.
 
-    Every part is on the queue before its message is done. That message again, after a crash, is
-    divided again, and the deliveries are found recorded as those of any repeat are. No message
-    multiplies without end, since each part is less than the message that it is of.
+    Every part is on the queue before its message is done. A message that comes back after a crash
+    is divided again, and its deliveries are found recorded, like those of any repeat. Messages
+    cannot multiply without end, since each part is smaller than its message.
     """
 
     def __init__(self, batch: Batch) -> None:

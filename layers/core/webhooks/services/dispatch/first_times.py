@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     """The result of claiming each event, by its index; None if there was no time for it."""
 
 CLAIMS_AT_ONCE = 512
-"""Events whose first times are claimed together: each that waits for its turn takes memory."""
+"""Events whose first times are claimed together: each waiting claim takes memory."""
 
 
 class _EventId(NamedTuple):
@@ -36,14 +36,14 @@ class _EventId(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """The part of an array that comes again for one account: its documents and their events."""
+    """The part of an array that is sent again for one account: its documents and events."""
 
     documents: list[str]
     events: set[_EventId]
 
 
 class FirstTimes:
-    """Claims first times.
+    """Claims the first times of events.
 
     `parse` is `ingest.read_message` with the settings of the stack; `clock` gives Unix seconds.
     """
@@ -59,17 +59,17 @@ class FirstTimes:
         self._clock = clock
 
     def settle(
-        self, reads: Sequence[ReceivedEvent], rejected: list[RejectedMessage], batch: Batch
+        self, events: Sequence[ReceivedEvent], rejected: list[RejectedMessage], batch: Batch
     ) -> list[ReceivedEvent]:
         """Return the events with the times of their first copies.
 
-        An event that another dispatcher holds, or for which there was no time, is postponed. A
+        An event that another dispatcher holds, or that there was no time to claim, is postponed. A
         document that is too large with its first time goes to `rejected`.
         """
-        claims = self._claims(reads, batch)
-        settled, unclaimed = self._with_first_times(reads, claims, rejected, batch)
+        claims = self._claims(events, batch)
+        settled, unclaimed = self._with_first_times(events, claims, rejected, batch)
         self._postpone(unclaimed, batch)
-        held = {(received.message.id, received.place) for received in _held(reads, claims)}
+        held = {(received.message.id, received.place) for received in _held(events, claims)}
         if held:
             batch.telemetry.count("HeldEvents", len(held))
             batch.leftovers.add_held(one for one in settled if (one.message.id, one.place) in held)
@@ -78,20 +78,20 @@ class FirstTimes:
 
     def _with_first_times(
         self,
-        reads: Sequence[ReceivedEvent],
+        events: Sequence[ReceivedEvent],
         claims: _Claims,
         rejected: list[RejectedMessage],
         batch: Batch,
     ) -> tuple[list[ReceivedEvent], list[ReceivedEvent]]:
-        """Give an event whose id does not fix its time the time of its first copy.
+        """Give each event whose id does not fix its time the time of its first copy.
 
-        With that it may be too large, by a digit or two of what is derived from its time. Returns
-        the settled ones, and those that there was no time for.
+        That time may make it too large, by a digit or two of the values derived from it. Returns
+        the settled events, and the events that there was no time to claim.
         """
         changed: defaultdict[QueueMessage, dict[int, int]] = defaultdict(dict)
         unclaimed: list[ReceivedEvent] = []
         for index, claim in claims.items():
-            received = reads[index]
+            received = events[index]
             if claim is None:
                 unclaimed.append(received)
             elif isinstance(claim, BaseException):
@@ -102,7 +102,7 @@ class FirstTimes:
             message: self._again(message, times, rejected) for message, times in changed.items()
         }
         settled: list[ReceivedEvent] = []
-        for index, received in enumerate(reads):
+        for index, received in enumerate(events):
             event: Event | None = received.event
             claim = claims.get(index)
             if index in claims and not isinstance(claim, EventClaim):
@@ -116,20 +116,20 @@ class FirstTimes:
                 settled.append(received._replace(event=event))
         return settled, unclaimed
 
-    def _claims(self, reads: Sequence[ReceivedEvent], batch: Batch) -> _Claims:
-        """Claim each event whose id does not fix its time; the claims by the events' indices."""
+    def _claims(self, events: Sequence[ReceivedEvent], batch: Batch) -> _Claims:
+        """Claim each event whose id does not fix its time; return the claims by index."""
         indices = [
-            index for index, received in enumerate(reads) if not received.event.id_fixes_time
+            index for index, received in enumerate(events) if not received.event.id_fixes_time
         ]
-        turns = in_turns(indices, lambda index: reads[index].event.account_id)
+        turns = in_turns(indices, lambda index: events[index].event.account_id)
         now_ms = to_ms(self._clock())
         name = _batch_name(batch.messages)
 
         def claim_one(index: int) -> EventClaim:
-            message = reads[index].message
+            message = events[index].message
             # The event of a message that failed before may be held by the batch it failed in.
             again = bool(message.tries or message.suspicions)
-            return self._deliveries.claim(reads[index].event, Holder(name, now_ms, again))
+            return self._deliveries.claim(events[index].event, Holder(name, now_ms, again))
 
         claim = batch.deadline.in_time(claim_one)
         claims: dict[int, EventClaim | BaseException | None] = {}
@@ -141,18 +141,18 @@ class FirstTimes:
                 if error is None:
                     claims[index] = claimed.result()
                 else:
-                    # A bug too: a claim that cannot be read is one event's trouble.
+                    # Bugs included: a claim that cannot be read affects one event only.
                     claims[index] = None if isinstance(error, NoTimeLeftError) else error
         return claims
 
-    def _postpone(self, reads: Iterable[ReceivedEvent], batch: Batch) -> None:
-        """Have events whose times are not settled come again as they came.
+    def _postpone(self, events: Iterable[ReceivedEvent], batch: Batch) -> None:
+        """Send events whose times are not settled again, in their original form.
 
-        In an envelope, all that it holds comes again: what arrives now is found recorded then. So
-        does all of an array in which one of them is not found again.
+        An envelope is sent again whole: deliveries that are made now are found recorded then. An
+        array is sent again whole if one of the events is not found in it.
         """
         unclaimed: defaultdict[QueueMessage, set[_EventId]] = defaultdict(set)
-        for received in reads:
+        for received in events:
             unclaimed[received.message].add(_EventId(received.event.account_id, received.event.id))
         for message, wanted in unclaimed.items():
             shares = self._shares(message, wanted)
@@ -165,9 +165,9 @@ class FirstTimes:
                 batch.leftovers.add_texts(message, texts, account_id, events=len(share.events))
 
     def _shares(self, message: QueueMessage, wanted: Set[_EventId]) -> dict[str, _Share]:
-        """Return the documents of an array that hold these events, by the account to come again.
+        """Return the documents of an array that hold these events, by the account that gets them.
 
-        A document of several accounts is the first one's: if it were each one's, it would be more
+        A document of several accounts goes to the first: if it went to each, it would become more
         messages each time.
         """
         shares: defaultdict[str, _Share] = defaultdict(lambda: _Share([], set()))
@@ -192,9 +192,9 @@ class FirstTimes:
         first_times: Mapping[int, int],
         rejected: list[RejectedMessage],
     ) -> dict[int, Event]:
-        """Return events of a message as they are with the times of their first copies, by place.
+        """Return events of a message with the times of their first copies, by place.
 
-        None of them is a record of SES, so that no account is read for it.
+        None of them is a record of SES, so no account is read for it.
         """
         try:
             content = self._parse(
@@ -203,7 +203,7 @@ class FirstTimes:
         except InvalidEventError as error:
             rejected.append(rejected_message(message, error))
             return {}
-        # Of an array, those that alone are refused now.
+        # The documents of an array that are refused with these times.
         rejected += refused(message, content)
         return {
             place: replace(event, occurred_at_ms=first_times[place])
@@ -212,12 +212,12 @@ class FirstTimes:
 
 
 def _batch_name(messages: Sequence[QueueMessage]) -> str:
-    """Return a name that no other batch has: no message is received twice under one count."""
+    """Return a unique name: no message is received twice with the same receive count."""
     return f"{messages[0].id}.{messages[0].receive_count}" if messages else ""
 
 
-def _held(reads: Sequence[ReceivedEvent], claims: _Claims) -> Iterator[ReceivedEvent]:
+def _held(events: Sequence[ReceivedEvent], claims: _Claims) -> Iterator[ReceivedEvent]:
     """Yield the events that another dispatcher may be delivering now."""
     for index, claim in claims.items():
         if isinstance(claim, EventClaim) and claim.held:
-            yield reads[index]
+            yield events[index]

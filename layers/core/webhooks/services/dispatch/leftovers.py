@@ -1,4 +1,4 @@
-"""What an invocation had no time for goes back to the queue, and nothing else of its messages."""
+"""Leftovers: the events and deliveries that go back to the queue, without their whole messages."""
 
 from __future__ import annotations
 
@@ -15,38 +15,37 @@ if TYPE_CHECKING:
     from webhooks.services.dispatch.requeue import Requeue
 
 UNREAD_DELAY_SECONDS = 5
-"""How long the queue keeps what was not read: reads are slow, or too many at once."""
+"""How long the queue keeps unread work: reads are slow, or too many at once."""
 
 HELD_DELAY_SECONDS = 15
 """How long the queue keeps a copy of an event that another dispatcher holds: an attempt of five
-seconds, a second one during a secret's rotation, and what records them. Then its records are found,
-or the copy is delivered where they are not."""
+seconds, a second one during a secret's rotation, and the calls that record them. Then its records
+are found, or the copy is delivered."""
 
 _UNCOUNTED = 1
-"""The delays of a part that is to be counted when it comes, though no limit delayed it."""
+"""The `delays` of a part that must be counted when it comes, although no limit delayed it."""
 
 
 @dataclass(slots=True)
 class _Left:
-    """What is left of one message for one account, and the messages that wait for it."""
+    """The leftovers of one message for one account, and the messages that wait for them."""
 
     source: QueueMessage
     delay_seconds: int
     delays: int = 0
     paced: int = 0
     message_ids: set[str] = field(default_factory=set)
-    reads: list[ReceivedEvent] = field(default_factory=list)
+    events: list[ReceivedEvent] = field(default_factory=list)
     webhooks: dict[int, tuple[ReceivedEvent, list[str]]] = field(default_factory=dict)
 
 
 class Leftovers:
     """The leftovers of one batch.
 
-    To run out of time is nobody's failure: the message is done once its leftover is on the queue.
+    Running out of time is no failure: the message is done once its leftovers are on the queue.
     """
 
     def __init__(self, requeue: Requeue, telemetry: Telemetry) -> None:
-        """Send through `requeue`."""
         self._requeue = requeue
         self._telemetry = telemetry
         self._left: dict[tuple[str, str, int, int, int], _Left] = {}
@@ -68,7 +67,7 @@ class Leftovers:
         self.add(task, UNREAD_DELAY_SECONDS)
 
     def add_in_turn(self, task: DeliveryTask, delay_seconds: int, paced: int) -> None:
-        """Have a delivery come again after a delay, `HAS_TURN` at its host or `ASKED` for one.
+        """Send a delivery again after a delay, `HAS_TURN` at its host or `ASKED` for one.
 
         It is not counted as postponed, since no time was short.
         """
@@ -78,43 +77,43 @@ class Leftovers:
         webhook_ids.append(task.key.webhook_id)
 
     def add_over_limit(self, received: ReceivedEvent, delay_seconds: int) -> None:
-        """Have an event that is above its account's limit come again, to be counted then."""
+        """Send an event above its account's limit again, to be counted then."""
         left = self._of(received, delay_seconds, delays=received.message.delays + 1)
         left.message_ids.add(received.message.id)
-        left.reads.append(received)
+        left.events.append(received)
 
-    def add_events(self, reads: Iterable[ReceivedEvent]) -> None:
+    def add_events(self, events: Iterable[ReceivedEvent]) -> None:
         """Postpone events whose webhooks were not read."""
-        self._add_events(reads, UNREAD_DELAY_SECONDS)
+        self._add_events(events, UNREAD_DELAY_SECONDS)
 
-    def add_held(self, reads: Iterable[ReceivedEvent]) -> None:
+    def add_held(self, events: Iterable[ReceivedEvent]) -> None:
         """Postpone copies of events that another dispatcher may be delivering.
 
-        They are not counted towards their account's limit yet, so they come as what a limit
-        delayed: the first copy may be above it.
+        They are not counted towards their account's limit yet, so they come back as if a limit had
+        delayed them: the first copy may be above it.
         """
-        self._add_events(reads, HELD_DELAY_SECONDS, delays=_UNCOUNTED)
+        self._add_events(events, HELD_DELAY_SECONDS, delays=_UNCOUNTED)
 
     def _add_events(
-        self, reads: Iterable[ReceivedEvent], delay_seconds: int, delays: int = 0
+        self, events: Iterable[ReceivedEvent], delay_seconds: int, delays: int = 0
     ) -> None:
-        for received in reads:
+        for received in events:
             left = self._of(received, delay_seconds, delays=delays)
             left.message_ids.add(received.message.id)
-            left.reads.append(received)
+            left.events.append(received)
             self._messages.add(received.message.id)
             self._events += 1
 
     def add_texts(
         self, message: QueueMessage, texts: Sequence[str], group: str | None, *, events: int = 1
     ) -> None:
-        """Postpone documents of a message of which nothing is settled, or all of it."""
+        """Postpone a message, or documents of it, before any of its events is settled."""
         self._requeue.send_texts(message, texts, group, UNREAD_DELAY_SECONDS)
         self._messages.add(message.id)
         self._events += events
 
     def send(self) -> None:
-        """Begin to send what was added since the last time."""
+        """Begin to send the leftovers that were added since the last call."""
         left, self._left = self._left, {}
         for one in left.values():
             self._requeue.send_parts(
@@ -128,7 +127,7 @@ class Leftovers:
             )
 
     def report(self) -> None:
-        """Count and log, once, what was postponed; nothing where nothing was."""
+        """Count and log the postponed work once; nothing if there is none."""
         if not (self._deliveries or self._events):
             return
         self._telemetry.count("PostponedDeliveries", self._deliveries)
@@ -149,8 +148,8 @@ class Leftovers:
 
 
 def _parts(left: _Left) -> Iterator[tuple[Part, int]]:
-    for received in left.reads:
-        # Of how many deliveries is not known: the next dispatcher divides it where it has to.
+    for received in left.events:
+        # Its number of deliveries is unknown: the next dispatcher divides it if it must.
         yield (
             Part(
                 received.event, received.shard or ALL, received.arrived_at_ms, received.webhook_ids

@@ -1,4 +1,4 @@
-"""The tasks of a batch: which webhooks its events are for, and which deliveries exist already."""
+"""The tasks of a batch: matches its events with webhooks, and finds existing deliveries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from webhooks.services.dispatch.messages import ReceivedEvent
 
 _READ_AT_ONCE = 100
-"""Records of a read: as many as one request takes."""
+"""Records in one read: as many as one request takes."""
 
 
 class Matcher:
@@ -51,7 +51,7 @@ class Matcher:
         self._clock = clock
 
     def tasks(self, events: Sequence[ReceivedEvent], batch: Batch) -> list[DeliveryTask]:
-        """Return the deliveries of events, each account's in its turn, with their records.
+        """Return the deliveries of events with their records, in turns by account.
 
         A message of more than `MOST_AT_ONCE` deliveries goes back to the queue in parts.
         """
@@ -88,7 +88,7 @@ class Matcher:
             if isinstance(error, NoTimeLeftError):
                 batch.leftovers.add_events(groups[group])
             elif error is not None:
-                # A bug too: an unreadable record is the trouble of one account.
+                # Bugs included: an unreadable record affects one account only.
                 batch.fail((received.message.id for received in groups[group]), error)
             else:
                 destinations = query.result()
@@ -122,7 +122,7 @@ class Matcher:
                 elif error is not None:
                     batch.fail(task.message_ids, error)
                 elif task.key in existing and task.stored is None:
-                    # Whether it arrived is unknown, so it is not sent; the others are.
+                    # It may have arrived, so it is not sent; the others are.
                     batch.fail(task.message_ids, UnreadableRecordError(task.key))
                 else:
                     read.append(task)
@@ -130,7 +130,7 @@ class Matcher:
 
 
 def _in_turns(tasks: Collection[DeliveryTask]) -> list[DeliveryTask]:
-    """Return each account's deliveries in its turn, and within it each webhook's."""
+    """Return deliveries in turns by account and, within an account, by webhook."""
     if len(tasks) < 2:
         return list(tasks)
     return in_turns(tasks, attrgetter("key.account_id"), attrgetter("key.webhook_id"))

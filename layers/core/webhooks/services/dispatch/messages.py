@@ -1,8 +1,8 @@
-"""The shapes that an event has on its way through the dispatcher.
+"""The shapes of an event on its way through the dispatcher.
 
-An SQS record is a `QueueMessage`. The read step makes `ReceivedEvent`s of it, each of which is a
-`DeliveryTask` for each webhook that it matches. The deliver step makes a task's `Delivery`, which
-the record step writes.
+An SQS record is a `QueueMessage`. The read step makes `ReceivedEvent`s from it. Each event becomes
+a `DeliveryTask` for each webhook that it matches. The deliver step makes the task's `Delivery`, and
+the record step writes it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class QueueMessage(NamedTuple):
     """A message of the events queue.
 
-    `arrived_at_ms` is when SQS took it, or the first of the messages that it was made of: `tries`
-    of those failed through a fault of ours, `suspicions` of them may have ended their dispatcher.
-    `receive_count` counts receives, also those whose batch no dispatcher ever saw. With `delays`
-    its parts are events that are still to be counted towards their account's limit, and with
-    `paced` deliveries that a host's line held back (see `domain.resending`).
+    `arrived_at_ms` is when SQS took it, or took the first of the messages that it was made from. Of
+    those messages, `tries` failed through a fault of ours, and `suspicions` may have ended their
+    dispatcher. `receive_count` includes receives whose batch no dispatcher ever saw. With `delays`
+    its parts are events that must still be counted towards their account's limit; with `paced` they
+    are deliveries that a host's line held back (see `domain.resending`).
     """
 
     id: str
@@ -40,15 +40,15 @@ class QueueMessage(NamedTuple):
 
     @property
     def held_back(self) -> bool:
-        """True if a limit delayed the message: its age then says nothing of the stack."""
+        """True if a limit delayed the message: then its age says nothing about the stack."""
         return bool(self.delays or self.paced)
 
 
 class ReceivedEvent(NamedTuple):
-    """An event and its message; with a `shard`, for the webhooks of that shard only.
+    """An event and its message; with a `shard`, only for the webhooks of that shard.
 
-    With `webhook_ids`, for these of the shard alone. `arrived_at_ms` is when SQS took the event,
-    which for a part is before its own message. `place` is the event's index in the message's
+    With `webhook_ids`, only for these webhooks of the shard. `arrived_at_ms` is when SQS took the
+    event; for a part, that is before its own message. `place` is the event's index in the message's
     array. An `admitted` event was counted towards its account's limit in an earlier message.
     """
 
@@ -63,7 +63,7 @@ class ReceivedEvent(NamedTuple):
 
 @dataclass(slots=True)
 class DeliveryTask:
-    """A delivery to attempt, the first event that it is of, and its record if it has one.
+    """A delivery to attempt, its first event, and its record if it has one.
 
     The messages of `message_ids` are done only when the task is.
     """
@@ -77,7 +77,7 @@ class DeliveryTask:
 
 
 class Delivered(NamedTuple):
-    """A task at its end: its delivery, None if it was recorded before or not begun, or an error."""
+    """A finished task: its delivery, None if recorded before or not begun, or its error."""
 
     task: DeliveryTask
     delivery: Delivery | None = None

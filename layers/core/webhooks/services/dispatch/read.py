@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 class ReadStep:
     """Reads batches; kept between invocations, with the counts of its limits.
 
-    `ses_headers` are the names of the email headers that go
-    into the events of SES records. `clock` gives Unix seconds. Without `event_limits` an account
-    may have any number of events.
+    `ses_headers` are the names of the email headers that go into the events of SES records. `clock`
+    gives Unix seconds. Without `event_limits` an account may have any number of events.
     """
 
     def __init__(

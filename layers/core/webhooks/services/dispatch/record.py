@@ -1,7 +1,7 @@
-"""The record step: each delivery's record, each webhook's health, then the retries of failures.
+"""The record step: writes the records, then reports health, then starts retries of failures.
 
-In that order. If many deliveries fail at once because their webhook is down, few get an execution
-each: the others wait for the webhook's recovery.
+With this order, if many deliveries fail at once because their webhook is down, only a few get an
+execution each: the others wait for the webhook's recovery.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _FLUSH_SECONDS = 0.25
-"""How long a success waits for others to be recorded with it: a crash may send so much twice."""
+"""How long a success waits to be recorded with others. A crash may send that much twice."""
 
 _NO_TIME = "starting a retry: no time left"
 
@@ -89,7 +89,7 @@ class RecordStep:
                 if isinstance(one.error, NoTimeLeftError):
                     batch.leftovers.add(one.task)
                 aftermath.add(one.task, one.delivery)
-            aftermath.go_on()
+            aftermath.advance()
             if any(isinstance(one.error, NoTimeLeftError) for one in ended):
                 batch.leftovers.send()
         aftermath.finish()
@@ -105,10 +105,10 @@ class RecordStep:
         report_conflict(self.telemetry, task.stored, after)
 
     def repeat(self, task: DeliveryTask, stored: Delivery, deadline: Deadline) -> None:
-        """See that a delivery with a record has an execution and its webhook a recovery."""
+        """Ensure that a recorded delivery has an execution, and its webhook a recovery."""
         self.telemetry.count("Duplicates")
         report_conflict(self.telemetry, stored, task.delivery)
-        # The sweep starts a marked one. A short one may be started twice: its claim is not.
+        # The sweep starts a marked delivery. A short one may start twice, but is claimed once.
         if not stored.unstarted:
             self.schedule(stored, deadline)
         self.health.ensure_recovery(task.destination.webhook)
@@ -117,7 +117,7 @@ class RecordStep:
         """Start the execution of a delivery's next attempt, or leave that to the sweep.
 
         While Step Functions does not respond, each start takes a call's time. Raises
-        UnavailableError if there is no time for either: the message comes again.
+        UnavailableError if there is no time for either: then the message is received again.
         """
         if delivery.status is not Status.RETRYING:
             return
@@ -152,8 +152,8 @@ class RecordStep:
 class _Aftermath:
     """Reports a webhook's attempts once all of its tasks in the batch have ended.
 
-    A batch changes a webhook's health once, and no other webhook's slow receiver delays its
-    retries. The attempts in `waves` are reported by these.
+    A batch changes a webhook's health once, and another webhook's slow receiver does not delay its
+    retries. The attempts in `waves` are reported by the waves.
     """
 
     def __init__(
@@ -174,26 +174,26 @@ class _Aftermath:
         if after is not None:
             self._finished[owner].append((task, after))
 
-    def go_on(self) -> None:
-        """Go on with the webhooks all of whose tasks have ended, and wait for nothing.
+    def advance(self) -> None:
+        """Process the webhooks whose tasks have all ended, without waiting.
 
-        However long a report or a start takes, the results of other attempts are recorded
-        meanwhile.
+        The results of other attempts are recorded meanwhile, however long a report or a start
+        takes.
         """
-        self._go_on(_submit)
+        self._advance(_submit)
 
     def finish(self) -> None:
-        """Go on to the end when all tasks have ended; a failed report or start fails messages."""
-        self._go_on(submit_all)
+        """Process the rest once all tasks have ended; a failed start fails its messages."""
+        self._advance(submit_all)
         if self._reports:
             wait([report for _, report in self._reports])
-            self._go_on(submit_all)
+            self._advance(submit_all)
         for task, start in self._starts:
             error = start.exception()
             if error is not None:
                 self._batch.fail(task.message_ids, error)
 
-    def _go_on(self, begin_all: Callable[..., list[Future[Any]]]) -> None:
+    def _advance(self, submit: Callable[..., list[Future[Any]]]) -> None:
         followers = self._batch.threads.followers
         ready = [owner for owner in self._finished if not self._left[owner]]
         retries: list[tuple[DeliveryTask, Delivery, bool]] = []
@@ -203,10 +203,10 @@ class _Aftermath:
             if _is_news(made):
                 news.append(made)
             else:
-                # A failure among many may be no news of its webhook, and is retried all the same.
+                # A failure that is no news about its webhook's health is retried nevertheless.
                 retries += [(task, after, False) for task, after in made if _failed(task)]
         if news:
-            self._reports += zip(news, begin_all(followers, self._report, news), strict=True)
+            self._reports += zip(news, submit(followers, self._report, news), strict=True)
         reports, self._reports = self._reports, []
         for made, report in reports:
             if not report.done():
@@ -214,12 +214,12 @@ class _Aftermath:
                 continue
             error = report.exception()
             if error is not None:
-                # The deliveries are recorded all the same; a bug is not to pass unseen.
+                # The deliveries are recorded, so no message fails; this logs the bug.
                 self._batch.fail((), error)
             waits = error is None and report.result()
             retries += [(task, after, waits) for task, after in made if _failed(task)]
         if retries:
-            starts = begin_all(followers, lambda retry: self._retry(*retry), retries)
+            starts = submit(followers, lambda retry: self._retry(*retry), retries)
             self._starts += zip((task for task, _, _ in retries), starts, strict=True)
 
     def _report(self, made: list[tuple[DeliveryTask, Delivery]]) -> bool:

@@ -1,4 +1,4 @@
-"""Messages that go to the events dead-letter queue, counted and logged by their reason."""
+"""Messages that go to the events dead-letter queue, counted and logged by their reasons."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def reject(
     rejected: RejectedMessages, telemetry: Telemetry, messages: Sequence[RejectedMessage]
 ) -> Sequence[str]:
-    """Dead-letter messages; returns the ids of those that the queue did not take."""
-    tell_rejected(telemetry, messages)
+    """Dead-letter messages; return the ids of the messages that the queue did not take."""
+    log_rejected(telemetry, messages)
     return rejected.put(messages) if messages else ()
 
 
-def tell_rejected(telemetry: Telemetry, messages: Sequence[RejectedMessage]) -> None:
-    """Count and log messages that are dead-lettered, by their reasons."""
+def log_rejected(telemetry: Telemetry, messages: Sequence[RejectedMessage]) -> None:
+    """Count and log dead-lettered messages by their reasons."""
     for message in messages:
         telemetry.count("RejectedMessages")
         telemetry.count("Rejected" + message.reason.title().replace("_", ""))
@@ -34,14 +34,14 @@ def tell_rejected(telemetry: Telemetry, messages: Sequence[RejectedMessage]) -> 
 
 
 def refused(message: QueueMessage, parsed: ParsedMessage) -> list[RejectedMessage]:
-    """Return the documents of a message that can never be processed; the message if too many."""
+    """Return the invalid documents of a message, or the message if it has too many documents."""
     return [rejected_message(message, error, body) for error, body in parsed.refusals]
 
 
 def rejected_message(
     message: QueueMessage, error: InvalidEventError, body: str | None = None
 ) -> RejectedMessage:
-    """Return the rejection of a message, or of the one document `body` of its array."""
+    """Return the rejection of a message, or of `body`, one document of its array."""
     body = message.body if body is None else body
     return RejectedMessage(
         message.id, body, error.reason, str(error), message.group, message.arrived_at_ms

@@ -1,4 +1,4 @@
-"""Puts on the queue what a batch's messages are not done with."""
+"""Puts the unfinished work of a batch's messages back on the queue."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _UNLIMITED = 1 << 62
 
 
 class Requeue:
-    """What goes back to the queue of one batch.
+    """The work of one batch that goes back to the queue.
 
-    It is on the queue before the messages that it is of are done. Such a message again, after a
-    crash, finds the deliveries by their ids, as any repeat does.
+    It is on the queue before its messages are done. If such a message comes back after a crash, its
+    deliveries are found by their ids, like those of any repeat. `threads` do nothing else: they
+    never wait for attempts.
     """
 
     def __init__(
         self, queue: EventQueue, telemetry: Telemetry, deadline: Deadline, threads: Executor
     ) -> None:
-        """Send in `threads`, which have nothing else to do: they never wait for attempts."""
         self._queue = queue
         self._telemetry = telemetry
         self._deadline = deadline
@@ -60,9 +60,9 @@ class Requeue:
         """Begin to send parts of one account, each with its number of deliveries.
 
         A message holds at most `most_deliveries`, or as many as its bytes allow once there is no
-        time for attempts left. `metric` counts the messages. They are not suspected of what their
-        message was: its dispatcher got as far as this. `delays` and `paced` say which limit held
-        them back (see `Message`).
+        time for attempts left. `metric` counts the messages. They have no suspicions, because the
+        dispatcher of their source got this far. `delays` and `paced` say which limit held them back
+        (see `QueueMessage`).
         """
 
         def most() -> int:
@@ -84,17 +84,17 @@ class Requeue:
     def send_texts(
         self, source: QueueMessage, texts: Sequence[str], group: str | None, delay_seconds: int
     ) -> None:
-        """Begin to send what a message says, or some of it, as it came."""
+        """Begin to send a message's text, or documents of it, in the original form."""
         like = empty_copy(source)._replace(
             group=group, delay_seconds=delay_seconds, delays=source.delays, paced=source.paced
         )
         self._begin({source.id}, (like._replace(body=text) for text in texts))
 
     def put(self, messages: Iterable[Outgoing]) -> set[int]:
-        """Put messages on the queue now; returns the places of those that it took.
+        """Put messages on the queue now; return the places of the messages that it took.
 
-        Once it refuses one, or has taken the time that reads of one kind may (see
-        `Deadline.in_time`), the rest are not tried: the batch's other messages wait for this.
+        After a refusal, or after the time for reads of one kind (see `Deadline.in_time`), the rest
+        are not tried, because the batch's other messages wait for this.
         """
         put = self._deadline.in_time(self._queue.put)
         taken: set[int] = set()
@@ -111,7 +111,7 @@ class Requeue:
         return taken
 
     def call(self, message_ids: Set[str], call: Callable[[], None]) -> None:
-        """Begin another call of AWS that messages wait for, where there is time for it."""
+        """Begin another call of AWS that messages wait for, if there is time for it."""
 
         def call_in_time() -> None:
             self._check_time()
@@ -120,7 +120,7 @@ class Requeue:
         self._sending.append((message_ids, self._threads.submit(call_in_time)))
 
     def finish(self) -> Iterable[tuple[Set[str], BaseException]]:
-        """Wait for the queue; return the messages that it did not take all of, each with why."""
+        """Wait for the queue; return the messages that it did not fully take, with the errors."""
         errors: dict[frozenset[str], BaseException] = {}
         for message_ids, sending in self._sending:
             error = sending.exception()
@@ -142,7 +142,7 @@ class Requeue:
 
     def _put_all(self, requests: Iterator[list[Outgoing]], lock: Lock, metric: str | None) -> None:
         while True:
-            # Made when its turn comes: all of a large message's would not fit in the memory.
+            # Made one by one: all requests of a large message would not fit in memory.
             with lock:
                 request = next(requests, None)
             if request is None:
@@ -160,12 +160,12 @@ class Requeue:
 
     def _check_time(self) -> None:
         if self._deadline.remaining_seconds() < SECONDS_FOR_ONE_CALL:
-            msg = "no time left to send what a message is not done with"
+            msg = "no time left to send the unfinished work of a message"
             raise UnavailableError(msg)
 
 
 def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Divide messages into as many as one request takes."""
+    """Divide messages into requests, each as large as the queue takes."""
     request: list[Outgoing] = []
     size = 0
     for message in messages:
@@ -179,7 +179,7 @@ def _requests(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 def empty_copy(source: QueueMessage) -> Outgoing:
-    """Return a message that carries what another does, without its body."""
+    """Return a message like another, with the same counts and times but without its body."""
     return Outgoing(
         "",
         source.group,

@@ -1,4 +1,4 @@
-"""Events that no webhook is sent: counted by cause, and logged once an account."""
+"""Events without a webhook: counted by cause, and logged once for each account."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from webhooks.ports import Telemetry
 
 MAX_LINES = 100
-"""Lines of one batch. An array of events may name a thousand accounts."""
+"""Most lines of the log for one batch. An array of events may name a thousand accounts."""
 
 
 class Cause(StrEnum):
-    """Why an event is sent to nobody; its value is the metric that counts such events."""
+    """Why an event goes to no webhook; the value is the metric that counts such events."""
 
     NO_SUCH_ACCOUNT = "NoSuchAccount"
-    """The account has no webhooks, or there is no such account: this table knows no difference."""
+    """The account has no webhooks, or does not exist: this table does not distinguish the two."""
     NO_MATCHING_WEBHOOK = "NoMatchingWebhook"
     """None of the account's webhooks is subscribed to the event's type."""
 

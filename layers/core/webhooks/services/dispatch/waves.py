@@ -1,7 +1,8 @@
-"""The attempts of a batch: all at once, but for webhooks on probation, whose go out in waves.
+"""Attempts in waves, for webhooks on probation.
 
-One success had such a webhook sent new events again. If it takes few, a wave finds that out at the
-cost of a request or two, where a whole batch would cost a request and a retry for each event.
+Such a webhook gets new events again after a single success. If it takes few, a wave finds that out
+at the cost of a request or two. A whole batch at once would cost a request and a retry for each
+event.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Handled = Future["Delivery | None"]
 
 
 class _Held(NamedTuple):
-    """A task, and the future of what it comes to."""
+    """A task, and the future of its delivery."""
 
     task: DeliveryTask
     handled: Handled
@@ -37,7 +38,7 @@ class _Held(NamedTuple):
 
 @dataclass(slots=True)
 class _Line:
-    """The tasks of one webhook on probation: those to come, and what the present wave came to."""
+    """The tasks of one webhook on probation: `left` are to come, `done` those of this wave."""
 
     webhook: Webhook
     left: list[_Held] = field(default_factory=list)
@@ -49,10 +50,11 @@ class _Line:
 
 
 class Waves:
-    """Begins tasks; of a webhook on probation one, then twice as many each time.
+    """Begins the tasks of webhooks on probation: one, then twice as many each time.
 
-    Each wave is reported to the webhook's health before the next one. Where that finds the webhook
-    down, what is left is handled as for any webhook that is down. No thread waits for another.
+    Each wave is reported to the webhook's health before the next begins. If that finds the webhook
+    down, the rest are handled like those of any webhook that is down. No thread waits for another.
+    `handle` makes a task's attempt, or defers it.
     """
 
     def __init__(
@@ -62,16 +64,15 @@ class Waves:
         health: WebhookHealthService,
         threads: Executor,
     ) -> None:
-        """`handle` makes a work's attempt, or defers it."""
         self._handle = handle
         self._health = health
         self._threads = threads
         self._lines: dict[Owner, _Line] = {}
 
     def begin(self, tasks: Iterable[DeliveryTask]) -> dict[Handled, DeliveryTask]:
-        """Begin tasks of webhooks on probation, in their order; returns the future of each.
+        """Begin the tasks in order; return the future of each.
 
-        A cancelled one is not begun.
+        A cancelled task is not begun.
         """
         held: defaultdict[Owner, list[DeliveryTask]] = defaultdict(list)
         for task in tasks:
@@ -86,12 +87,12 @@ class Waves:
         return running
 
     def waits(self, owner: Owner) -> bool | None:
-        """Tell whether a webhook's failures wait for its recovery; None for one in no waves."""
+        """Return whether a webhook's failures wait for its recovery; None if it has no waves."""
         line = self._lines.get(owner)
         return None if line is None else line.waits
 
     def _next(self, line: _Line) -> None:
-        """Begin the next wave, or all that is left where the webhook is down."""
+        """Begin the next wave, or all tasks that are left if the webhook is down."""
         size = len(line.left) if line.waits else line.size
         wave, line.left = line.left[:size], line.left[size:]
         line.size *= 2
@@ -102,50 +103,50 @@ class Waves:
             self._threads.submit(self._work, line, one)
 
     def _work(self, line: _Line, one: _Held) -> None:
-        came_to = None
+        finished = None
         if one.handled.set_running_or_notify_cancel():
-            came_to = run_inline(self._handle, one.task)
+            finished = run_inline(self._handle, one.task)
         with line.lock:
-            if came_to is not None:
-                line.done.append((one, came_to))
+            if finished is not None:
+                line.done.append((one, finished))
             line.running -= 1
             ended = line.running == 0
         if ended:
             self._end_wave(line)
 
     def _end_wave(self, line: _Line) -> None:
-        """Report the wave before what it came to is known, since retries go by the report."""
+        """Report the wave before handing over its results, since retries depend on the report."""
         wave, line.done = line.done, []
         report = run_inline(self._health.report, line.webhook, _attempts(wave))
         error = report.exception()
         if error is None:
             line.waits = report.result() or line.waits
-        for one, came_to in wave:
-            _hand_over(came_to, one.handled)
+        for one, finished in wave:
+            _hand_over(finished, one.handled)
         if error is None and line.left:
             self._next(line)
         elif error is not None:
-            # A bug: the messages of what is left come again.
+            # A bug: the messages of the remaining tasks are received again.
             for one in line.left:
                 if one.handled.set_running_or_notify_cancel():
                     one.handled.set_exception(error)
 
 
 def _attempts(wave: Sequence[tuple[_Held, Future[Delivery | None]]]) -> list[Attempt]:
-    afters = [came_to.result() for _, came_to in wave if came_to.exception() is None]
+    afters = [finished.result() for _, finished in wave if finished.exception() is None]
     return [attempt for after in afters if after is not None for attempt in after.attempts]
 
 
-def _hand_over(came_to: Future[Delivery | None], handled: Handled) -> None:
-    error = came_to.exception()
+def _hand_over(finished: Future[Delivery | None], handled: Handled) -> None:
+    error = finished.exception()
     if error is not None:
         handled.set_exception(error)
     else:
-        handled.set_result(came_to.result())
+        handled.set_result(finished.result())
 
 
 def _down(task: DeliveryTask) -> Destination:
-    """Return a work's destination as its health has become."""
+    """Return a task's destination as its health has become."""
     webhook = task.destination.webhook
     health = replace(webhook.health, circuit=Circuit.OPEN)
     return replace(task.destination, webhook=replace(webhook, health=health))
