@@ -27,7 +27,7 @@ class NotConfiguredError(Exception):
     """The API's address or key is missing; the message names the variable to set."""
 
 
-class ApiError(Exception):
+class ApiClientError(Exception):
     """The API refused a call or did not respond; the message is for people.
 
     `status` is None if there was no response. `retry_after_seconds` is the wait that the API asks
@@ -87,7 +87,7 @@ def find_access(environment: Mapping[str, str], outputs_file: Path = OUTPUTS) ->
         raise NotConfiguredError(msg) from error
 
 
-class Page(NamedTuple):
+class ApiResult(NamedTuple):
     """The result of a call; `next_cursor` is None on the last page.
 
     `warnings` are sentences with advice to the caller.
@@ -98,7 +98,7 @@ class Page(NamedTuple):
     warnings: Sequence[str] = ()
 
 
-class Api:
+class ApiClient:
     """The calls of an account's API."""
 
     def __init__(self, access: Access) -> None:
@@ -112,10 +112,10 @@ class Api:
         return time.time() + self._clock_offset
 
     def get(self, path: str) -> Any:
-        """Return the data of one resource. Raises ApiError, like every call."""
+        """Return the data of one resource. Raises ApiClientError, like every call."""
         return self.call("GET", path).data
 
-    def pages(self, path: str, **query: str) -> Iterator[Page]:
+    def pages(self, path: str, **query: str) -> Iterator[ApiResult]:
         """Yield a list page by page."""
         cursor: str | None = None
         while True:
@@ -125,7 +125,7 @@ class Api:
                 return
             cursor = page.next_cursor
 
-    def page(self, path: str, cursor: str | None, **query: str) -> Page:
+    def page(self, path: str, cursor: str | None, **query: str) -> ApiResult:
         """Return one page of a list; without a cursor the first one."""
         more = {} if cursor is None else {"cursor": cursor}
         return self.call("GET", path, query={"limit": str(PAGE_SIZE), **query, **more})
@@ -137,7 +137,7 @@ class Api:
         *,
         body: object = None,
         query: Mapping[str, str] | None = None,
-    ) -> Page:
+    ) -> ApiResult:
         """Make one call below `/api/v1`."""
         try:
             response = self._session.request(
@@ -151,18 +151,18 @@ class Api:
             )
         except requests.RequestException as error:
             msg = f"The API at {self.url} does not respond: {_reason(error)}"
-            raise ApiError(msg) from error
+            raise ApiClientError(msg) from error
         self._learn_time(response.headers.get("Date"))
         try:
             envelope = response.json()
             if envelope["success"] is True:
-                return Page(
+                return ApiResult(
                     envelope["data"],
                     envelope.get("pagination", {}).get("next_cursor"),
                     [warning["message"] for warning in envelope.get("warnings", ())],
                 )
             refusal = envelope["error"]
-            raise ApiError(
+            raise ApiClientError(
                 refusal["message"],
                 status=response.status_code,
                 code=refusal["code"],
@@ -171,7 +171,7 @@ class Api:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             # API Gateway's own responses, such as those of its rate limit, have another form.
-            raise ApiError(
+            raise ApiClientError(
                 f"{self.url} returned {response.status_code}, not in the API's form.",
                 status=response.status_code,
                 code="unknown_response",

@@ -11,8 +11,8 @@ from cli import arguments, jobs, tables, webhook_options
 from cli.client import (
     KEY_VARIABLE,
     URL_VARIABLE,
-    Api,
-    ApiError,
+    ApiClient,
+    ApiClientError,
     NotConfiguredError,
     find_access,
 )
@@ -38,13 +38,13 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     screen = Screen(sys.stdout, os.environ, as_json=options.json)
     try:
-        api = Api(find_access(os.environ))
-        run: Callable[[Api, Screen, argparse.Namespace], int | None] = options.run
+        api = ApiClient(find_access(os.environ))
+        run: Callable[[ApiClient, Screen, argparse.Namespace], int | None] = options.run
         return run(api, screen, options) or 0
     except NotConfiguredError as error:
         _complain(str(error))
         return 2
-    except ApiError as error:
+    except ApiClientError as error:
         _complain(f"{error} ({error.code})")
         for detail in error.details:
             print(f"  {cell(detail['field'])}: {cell(detail['message'])}", file=sys.stderr)
@@ -202,21 +202,21 @@ def _add_replays(command: Callable[..., argparse.ArgumentParser]) -> None:
     cancel.add_argument("replay", metavar="REPLAY", type=arguments.identifier)
 
 
-def _list(api: Api, screen: Screen, _: argparse.Namespace) -> None:
+def _list(api: ApiClient, screen: Screen, _: argparse.Namespace) -> None:
     found = [webhook for page in api.pages("/webhooks") for webhook in page.data]
     tables.webhooks(screen, found)
 
 
-def _create(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _create(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     tables.secret(screen, api.call("POST", "/webhooks", body=webhook_options.given(options)))
 
 
-def _edit(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _edit(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     path = f"/webhooks/{options.webhook}"
     tables.thing(screen, api.call("PATCH", path, body=webhook_options.given(options)).data)
 
 
-def _show(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _show(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     if options.delivery is None:
         tables.thing(screen, api.get(f"/webhooks/{options.webhook}"))
         return
@@ -224,24 +224,26 @@ def _show(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     tables.delivery(screen, api.get(path))
 
 
-def _delete(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _delete(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     tables.thing(screen, api.call("DELETE", f"/webhooks/{options.webhook}").data)
 
 
-def _enable(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _enable(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     _set_active(api, screen, options, active=True)
 
 
-def _disable(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _disable(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     _set_active(api, screen, options, active=False)
 
 
-def _set_active(api: Api, screen: Screen, options: argparse.Namespace, *, active: bool) -> None:
+def _set_active(
+    api: ApiClient, screen: Screen, options: argparse.Namespace, *, active: bool
+) -> None:
     changed = api.call("PATCH", f"/webhooks/{options.webhook}", body={"active": active})
     tables.thing(screen, changed.data)
 
 
-def _rotate(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _rotate(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     body: dict[str, Any] = {"force": True} if options.force else {}
     if options.overlap is not None:
         body["overlap_seconds"] = options.overlap
@@ -249,22 +251,22 @@ def _rotate(api: Api, screen: Screen, options: argparse.Namespace) -> None:
     tables.secret(screen, api.call("POST", path, body=body))
 
 
-def _test(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _test(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     path = f"/webhooks/{options.webhook}/test"
     tables.delivery(screen, api.call("POST", path, body={"event": options.event}).data)
 
 
-def _events(api: Api, screen: Screen, _: argparse.Namespace) -> None:
+def _events(api: ApiClient, screen: Screen, _: argparse.Namespace) -> None:
     tables.event_types(screen, api.get("/event-types"))
 
 
-def _publish(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _publish(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     data = {"to": options.to} | ({"subject": options.subject} if options.subject else {})
     body = {"event": options.event, "data": data}
     tables.thing(screen, api.call("POST", "/events", body=body).data)
 
 
-def _deliveries(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _deliveries(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     names = ("status", "event", "since", "until")
     query = {name: value for name in names if (value := getattr(options, name)) is not None}
     found: list[dict[str, Any]] = []
@@ -281,22 +283,22 @@ def _deliveries(api: Api, screen: Screen, options: argparse.Namespace) -> None:
         )
 
 
-def _resend(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _resend(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     path = f"/webhooks/{options.webhook}/deliveries/{options.delivery}/resend"
     tables.delivery(screen, api.call("POST", path).data)
 
 
-def _replays(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _replays(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     pages = api.pages(f"/webhooks/{options.webhook}/replays")
     tables.replays(screen, [replay for page in pages for replay in page.data])
 
 
-def _cancel(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _cancel(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
     path = f"/webhooks/{options.webhook}/replays/{options.replay}"
     tables.thing(screen, api.call("DELETE", path).data)
 
 
-def _listen(api: Api, screen: Screen, options: argparse.Namespace) -> None:
+def _listen(api: ApiClient, screen: Screen, options: argparse.Namespace) -> None:
 
     secret = options.secret or os.environ.get(SECRET_VARIABLE) or None
     listen(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cli import tables
-from cli.client import ApiError
+from cli.client import ApiClientError
 from cli.progress import Progress
 from cli.screen import cell
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from cli.client import Api
+    from cli.client import ApiClient
     from cli.screen import Screen
 
     Job = dict[str, Any]
@@ -26,7 +26,7 @@ _POLL_SECONDS = 1.0
 _TRIES = 5
 
 
-def check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
+def check(api: ApiClient, screen: Screen, options: argparse.Namespace) -> int:
     """Check a receiver; return 1 if it is not verified."""
     path = f"/webhooks/{options.webhook}/check"
     progress = Progress(sys.stderr)
@@ -49,7 +49,7 @@ def check(api: Api, screen: Screen, options: argparse.Namespace) -> int:
     return 0 if made.get("verified") else 1
 
 
-def replay(api: Api, screen: Screen, options: argparse.Namespace) -> int:
+def replay(api: ApiClient, screen: Screen, options: argparse.Namespace) -> int:
     """Send the deliveries of a period again; return 1 if a delivery did not arrive."""
     given = {"since": options.since, "until": options.until, "status": options.status}
     body = {name: value for name, value in given.items() if value is not None}
@@ -64,7 +64,7 @@ def replay(api: Api, screen: Screen, options: argparse.Namespace) -> int:
     return _status(started, options) or (1 if started["failed"] else 0)
 
 
-def erase(api: Api, screen: Screen, options: argparse.Namespace) -> int:
+def erase(api: ApiClient, screen: Screen, options: argparse.Namespace) -> int:
     """Erase a recipient; return 1 if the erasure failed."""
     path = f"/recipients/{quote(options.address, safe='')}"
     query = {"include_unsearched": "true"} if options.include_unsearched else {}
@@ -85,7 +85,7 @@ def _status(job: Job, options: argparse.Namespace) -> int:
     return 0 if job["status"] == "completed" or options.no_wait else 1
 
 
-def _follow(api: Api, path: str, job: Job, words: Callable[[Job], str]) -> Job:
+def _follow(api: ApiClient, path: str, job: Job, words: Callable[[Job], str]) -> Job:
     """Show a job's progress until it ends; Ctrl-C stops the display, not the job."""
     progress = Progress(sys.stderr)
     failures = 0
@@ -96,7 +96,7 @@ def _follow(api: Api, path: str, job: Job, words: Callable[[Job], str]) -> Job:
             try:
                 job = api.get(path)
                 failures = 0
-            except ApiError as error:
+            except ApiClientError as error:
                 failures += 1
                 if not error.passing or failures == _TRIES:
                     raise

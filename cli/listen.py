@@ -6,7 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from cli.client import ApiError
+from cli.client import ApiClientError
 from cli.listening import Arrived, Forwarded, Forwarder, Listener
 from cli.screen import cell
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
-    from cli.client import Api
+    from cli.client import ApiClient
     from cli.screen import Screen
 
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
 def listen(
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     notes: TextIO,
     *,
@@ -33,7 +33,7 @@ def listen(
 ) -> None:
     """Show deliveries until Ctrl-C or SIGTERM. `notes` receives all other messages.
 
-    Raises ApiError if the API refuses to let it begin, or fails for good later.
+    Raises ApiClientError if the API refuses to let it begin, or fails for good later.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     forwarder = Forwarder(url, secret, headers) if url else None
@@ -64,7 +64,7 @@ def _follow(
             for arrived in listener.arrivals():
                 _show(screen, arrived, forwarder.forward(arrived) if forwarder else None)
             troubled = 0
-        except ApiError as error:
+        except ApiClientError as error:
             if not error.passing:
                 raise
             if not troubled:
@@ -96,7 +96,7 @@ def _show(screen: Screen, arrived: Arrived, forwarded: Forwarded | None) -> None
     screen.line("  ".join(parts))
 
 
-def _beginning(api: Api, webhook_id: str | None, url: str | None) -> str:
+def _beginning(api: ApiClient, webhook_id: str | None, url: str | None) -> str:
     what = f"webhook {webhook_id}" if webhook_id else "all webhooks"
     where = f", forwarding to {url}" if url else ""
     return f"Listening to {what} at {api.url}{where}. Ctrl-C ends it."

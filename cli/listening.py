@@ -11,19 +11,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cli.client import ApiError
+from cli.client import ApiClientError
 from local import loopback
 from webhooks.adapters.http.sender import TIMEOUT_SECONDS, GuardedSender
 from webhooks.domain import signing
 from webhooks.domain.delivery import Delivery, FailureReason, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
-from webhooks.domain.timestamps import to_text
+from webhooks.domain.status_codes import is_success
+from webhooks.domain.timestamps import to_ms, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cli.client import Api
+    from cli.client import ApiClient
 
 OVERLAP_SECONDS = 60.0
 """How much older than the last poll an event may be and still be found by the next one."""
@@ -43,84 +44,84 @@ class Arrived(NamedTuple):
     delivery: dict[str, Any]
 
 
-class Watch:
+class LogPoller:
     """The new deliveries in one webhook's log.
 
     `started` is the beginning in the API's Unix seconds. Deliveries that are recent by then count
     as new.
     """
 
-    def __init__(self, api: Api, webhook_id: str, started: float) -> None:
+    def __init__(self, api: ApiClient, webhook_id: str, started: float) -> None:
         self._api = api
         self._path = f"/webhooks/{webhook_id}/deliveries"
         self._webhook_id = webhook_id
         self._started = self._read_until = started
-        self._walked_to: str | None = None
+        self._next_cursor: str | None = None
         self._seen: set[str] = set()
 
     def skip_present(self) -> None:
-        """Treat all deliveries in the log as known. Raises ApiError."""
+        """Treat all deliveries in the log as known. Raises ApiClientError."""
         top = self._api.page(self._path, None).data
         self._seen.update(found["id"] for found in (*self._recent(), *top))
 
     def arrivals(self) -> Iterator[Arrived]:
         """Yield each new delivery once, oldest first.
 
-        A delivery counts as seen when the next one is requested. After ApiError, the next call
-        yields the rest.
+        A delivery counts as seen when the next one is requested. After ApiClientError, the next
+        call yields the rest.
         """
         polled_at = self._api.now()
-        found = {delivery["id"] for delivery in (*self._recent(), *self._next_walked())}
+        found = {delivery["id"] for delivery in (*self._recent(), *self._next_page())}
         for delivery_id in sorted(found - self._seen):
             yield Arrived(self._webhook_id, self._api.get(f"{self._path}/{delivery_id}"))
             self._seen.add(delivery_id)
         self._read_until = polled_at
 
     def _recent(self) -> list[dict[str, Any]]:
-        since = to_text(int(max(self._read_until - OVERLAP_SECONDS, 0) * 1000))
+        since = to_text(to_ms(max(self._read_until - OVERLAP_SECONDS, 0)))
         return [
             delivery for page in self._api.pages(self._path, since=since) for delivery in page.data
         ]
 
-    def _next_walked(self) -> list[dict[str, Any]]:
+    def _next_page(self) -> list[dict[str, Any]]:
         """Return the new deliveries on the next page of the endless pass."""
-        cursor, self._walked_to = self._walked_to, None
+        cursor, self._next_cursor = self._next_cursor, None
         page = self._api.page(self._path, cursor)
-        self._walked_to = page.next_cursor
-        started = to_text(int(self._started * 1000))
+        self._next_cursor = page.next_cursor
+        started = to_text(to_ms(self._started))
         return [delivery for delivery in page.data if delivery["created_at"] >= started]
 
 
 class Listener:
     """The new deliveries of one webhook, or of all webhooks of an account.
 
-    Deliveries that exist at the beginning are not new. The constructor raises ApiError.
+    Deliveries that exist at the beginning are not new. The constructor raises ApiClientError.
     """
 
-    def __init__(self, api: Api, webhook_id: str | None = None) -> None:
+    def __init__(self, api: ApiClient, webhook_id: str | None = None) -> None:
         self._api = api
         self._webhook_id = webhook_id
-        self._watches: dict[str, Watch] = {}
+        self._pollers: dict[str, LogPoller] = {}
         present = self._webhook_ids()
         self._started = api.now()
         for found in present:
-            self._watches[found] = Watch(api, found, self._started)
-            self._watches[found].skip_present()
+            self._pollers[found] = LogPoller(api, found, self._started)
+            self._pollers[found].skip_present()
 
     def arrivals(self) -> Iterator[Arrived]:
         """Yield the deliveries since the last call; webhooks registered later are included."""
         for webhook_id in self._webhook_ids():
-            if webhook_id not in self._watches:
-                self._watches[webhook_id] = Watch(self._api, webhook_id, self._started)
+            if webhook_id not in self._pollers:
+                self._pollers[webhook_id] = LogPoller(self._api, webhook_id, self._started)
             try:
-                yield from self._watches[webhook_id].arrivals()
-            except ApiError as error:
+                yield from self._pollers[webhook_id].arrivals()
+            except ApiClientError as error:
                 if error.status != 404 or self._webhook_id is not None:
                     raise
 
     def _webhook_ids(self) -> list[str]:
         if self._webhook_id is not None:
-            if not self._watches:
+            if not self._pollers:
                 self._api.get(f"/webhooks/{self._webhook_id}")
             return [self._webhook_id]
         return [webhook["id"] for page in self._api.pages("/webhooks") for webhook in page.data]
@@ -136,7 +137,7 @@ class Forwarded(NamedTuple):
     @property
     def succeeded(self) -> bool:
         """Whether the program accepted the delivery."""
-        return self.status is not None and 200 <= self.status < 300
+        return is_success(self.status)
 
 
 class Forwarder:

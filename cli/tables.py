@@ -9,7 +9,7 @@ from cli.webhook_options import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cli.client import Page
+    from cli.client import ApiResult
     from cli.screen import Screen
 
 Thing = dict[str, Any]
@@ -48,7 +48,7 @@ def thing(screen: Screen, found: Thing) -> None:
     screen.fields(found)
 
 
-def secret(screen: Screen, returned: Page) -> None:
+def secret(screen: Screen, returned: ApiResult) -> None:
     """Show a resource with its secret, and the advice to save the secret."""
     warnings = {"warnings": returned.warnings} if returned.warnings else {}
     thing(screen, returned.data | warnings)

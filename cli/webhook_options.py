@@ -9,7 +9,7 @@ from webhooks.domain.webhook_fields import (
     CHANGEABLE,
     READABLE,
     REGISTERED,
-    Kind,
+    FieldKind,
     May,
 )
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 COLUMNS = [(field.name.replace("_", " ").upper(), field.name) for field in READABLE if field.listed]
 """Headings and names of the fields with a column in the list of webhooks."""
 
-_PAIRS = (Kind.HEADERS, Kind.PAIRS)
+_PAIRS = (FieldKind.HEADERS, FieldKind.PAIRS)
 
 
 def add_to_create(command: argparse.ArgumentParser) -> None:
     """Add the options of a new webhook; its url is a positional argument."""
     command.add_argument("--secret", help="your own secret; default: a generated one")
     for field in REGISTERED:
-        _add(command, field, default="*" if field.kind is Kind.NAMES else None)
+        _add(command, field, default="*" if field.kind is FieldKind.NAMES else None)
 
 
 def add_to_edit(command: argparse.ArgumentParser) -> None:
@@ -56,17 +56,17 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _add(command: argparse.ArgumentParser, field: Field, default: str | None = None) -> None:
     option = f"--{field.name.replace('_', '-')}"
-    if field.kind is Kind.NAMES:
+    if field.kind is FieldKind.NAMES:
         command.add_argument(
             option,
             default=default,
             help="event types, separated by commas; * means all email types, future ones included",
         )
-    elif field.kind is Kind.TEXT:
+    elif field.kind is FieldKind.TEXT:
         command.add_argument(option, help=_help(field))
     elif field.kind in _PAIRS:
         command.add_argument(
-            "--header" if field.kind is Kind.HEADERS else option,
+            "--header" if field.kind is FieldKind.HEADERS else option,
             dest=field.name,
             action="append",
             metavar="NAME=VALUE",
@@ -80,6 +80,6 @@ def _help(field: Field) -> str:
 
 
 def _value(field: Field, value: Any) -> Any:
-    if field.kind is Kind.NAMES:
+    if field.kind is FieldKind.NAMES:
         return [name.strip() for name in value.split(",")]
     return dict(value) if field.kind in _PAIRS else value

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from local.constants import ACCOUNT, REGION
+from webhooks.domain.timestamps import to_ms
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda would end the invocation."""
-        return max(0, int((self._deadline - time.monotonic()) * 1000))
+        return max(0, to_ms(self._deadline - time.monotonic()))
 
 
 Handler = Callable[[Any, Context], Any]

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webhooks.domain.timestamps import to_ms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -134,7 +136,7 @@ def live_secrets(table: str, endpoint: str) -> list[str]:
         secret
         for account_id in accounts
         for destination in store.destinations(account_id)
-        for secret in destination.secrets.live(int(time.time() * 1000))
+        for secret in destination.secrets.live(to_ms(time.time()))
     ]
 
 

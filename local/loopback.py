@@ -1,7 +1,7 @@
 """The address rule of this machine: the deployed rule, plus receivers on loopback.
 
-The sender and the registry get it from here, in code. No variable and no parameter that a deployed
-stack reads leads to it.
+The sender and the webhook service get it from here, in code. No variable and no parameter that a
+deployed stack reads leads to it.
 """
 
 from __future__ import annotations

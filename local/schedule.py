@@ -38,7 +38,7 @@ def read_input(target: dict[str, Any]) -> Any:
     return json.loads(target.get("Input", "{}"))
 
 
-class Clock:
+class ScheduleRunner:
     """Invokes a schedule's function each time it is due, until it is stopped.
 
     The first invocation is one interval after the start.

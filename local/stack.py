@@ -16,7 +16,7 @@ from local.constants import REGION
 from local.functions import Handler
 from local.gateway import Gateway, GatewayRoute
 from local.poller import EventSource, Poller
-from local.schedule import Clock, Schedule
+from local.schedule import Schedule, ScheduleRunner
 from local.servers import LOOPBACK, listen, serve
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _polling(made: Resources, functions: Mapping[str, LocalFunction]) -> Iterato
 @contextlib.contextmanager
 def _scheduled(made: Resources, functions: Mapping[str, LocalFunction]) -> Iterator[None]:
     clocks = [
-        Clock(Schedule(functions[schedule.function], schedule.seconds, schedule.event))
+        ScheduleRunner(Schedule(functions[schedule.function], schedule.seconds, schedule.event))
         for schedule in made.schedules
     ]
     for clock in clocks:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from webhooks.domain.timestamps import to_ms
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -28,7 +30,7 @@ _TRIES = 3
 _SECONDS_BETWEEN_WORDS = 1.0
 
 
-class Tally:
+class OutcomeCounts:
     """Counts of the messages' outcomes, reported now and then; safe to use from threads.
 
     `tell` reports them, `clock` gives seconds.
@@ -76,7 +78,7 @@ class DeadLetters:
         self._sqs = sqs
         self._queue_url = queue_url
         self._threads = threads
-        self._began_ms = int(time.time() * 1000)
+        self._began_ms = to_ms(time.time())
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._held: dict[str, str] = {}

@@ -25,7 +25,7 @@ from ops.executions import (
     Clock,
     Count,
     Executions,
-    Quota,
+    RequestQuota,
     duration,
     standard,
     stop_quota,
@@ -264,7 +264,7 @@ def _counted(count: Callable[[], Count]) -> Count | str:
         return f"unknown ({error.response['Error']['Code']})"
 
 
-def _how_long(running: Count, quota: Quota) -> str:
+def _how_long(running: Count, quota: RequestQuota) -> str:
     """Return how long stopping takes, by the rate that Step Functions allows in the region."""
     seconds = quota.seconds(running.number)
     text = (

@@ -36,7 +36,7 @@ _PAGE = 1000
 _PROGRESS_SECONDS = 1.0
 
 
-class Quota(NamedTuple):
+class RequestQuota(NamedTuple):
     """A quota of requests: a bucket, and the requests per second that refill it."""
 
     bucket: int
@@ -48,11 +48,11 @@ class Quota(NamedTuple):
 
 
 _LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
-_STOP_IN_LARGE_REGIONS = Quota(1000, 200)
-_STOP = Quota(500, 25)
+_STOP_IN_LARGE_REGIONS = RequestQuota(1000, 200)
+_STOP = RequestQuota(500, 25)
 
 
-def stop_quota(region: str) -> Quota:
+def stop_quota(region: str) -> RequestQuota:
     """Return the default quota of StopExecution in a region."""
     return _STOP_IN_LARGE_REGIONS if region in _LARGE_REGIONS else _STOP
 
@@ -65,10 +65,10 @@ class Clock:
     sleep: Callable[[float], object] = time.sleep
 
 
-class Pace:
+class RequestPacer:
     """Lets requests through at the rate of a quota. For one thread. The bucket is full at first."""
 
-    def __init__(self, quota: Quota, clock: Clock) -> None:
+    def __init__(self, quota: RequestQuota, clock: Clock) -> None:
         self._quota = quota
         self._clock = clock
         self._left = float(quota.bucket)
@@ -136,13 +136,13 @@ class Executions:
         self,
         states: Any,
         machines: Mapping[str, str],
-        quota: Quota,
+        quota: RequestQuota,
         clock: Clock,
         progress: Callable[[str], None],
     ) -> None:
         self.machines = machines
         self._states = states
-        self._pace = Pace(quota, clock)
+        self._pacer = RequestPacer(quota, clock)
         self._report = _Report(quota, clock, progress)
 
     def count(self) -> dict[str, Count]:
@@ -172,7 +172,7 @@ class Executions:
     def _stop_page(self, page: Sequence[str], threads: ThreadPoolExecutor) -> None:
         requests = []
         for execution in page:
-            self._pace.wait()
+            self._pacer.wait()
             requests.append(threads.submit(self._stop_one, execution))
             self._report.add(execution)
         for request in requests:
@@ -207,7 +207,7 @@ class Executions:
 class _Report:
     """Reports the number of stopped executions, once per second."""
 
-    def __init__(self, quota: Quota, clock: Clock, progress: Callable[[str], None]) -> None:
+    def __init__(self, quota: RequestQuota, clock: Clock, progress: Callable[[str], None]) -> None:
         self.expected = Count(0)
         self._quota = quota
         self._clock = clock

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ops.dead_letters import THREADS, DeadLetters, Tally, group_of
+from ops.dead_letters import THREADS, DeadLetters, OutcomeCounts, group_of
 from webhooks.adapters.sqs import SQSEventQueue
 from webhooks.domain.resending import Outgoing
 
@@ -54,7 +54,7 @@ def redrive_parts(
     queued, the message stays whole: repeated parts are not delivered twice.
     """
 
-    tally = Tally(tell)
+    counts = OutcomeCounts(tell)
     queue = SQSEventQueue(sqs, events_queue_url)
 
     def work(batch: Sequence[Any]) -> Sequence[Any]:
@@ -69,8 +69,8 @@ def redrive_parts(
             else:
                 outcomes.append("rewritten and sent again")
                 done.append(message)
-        tally.add(outcomes)
+        counts.add(outcomes)
         return done
 
     DeadLetters(sqs, events_dead_letter_queue_url, threads).each_batch(work)
-    return tally.end()
+    return counts.end()

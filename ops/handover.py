@@ -26,7 +26,7 @@ FORMER_MACHINES = {"JobStateMachine": "RecoveryStateMachine"}
 _LOOK_SECONDS = 5.0
 
 
-class Job(NamedTuple):
+class RunningJob(NamedTuple):
     """A running job: its execution, its ids, and the state machine that is to continue it."""
 
     execution: str
@@ -70,8 +70,10 @@ def running(states: Any, machines: Mapping[str, str]) -> list[str]:
     return [execution for arn in machines for execution in _running(states, arn)]
 
 
-def _job(states: Any, execution: str, former: str) -> Job:
-    return Job(execution, _ids(states.describe_execution(executionArn=execution)["input"]), former)
+def _job(states: Any, execution: str, former: str) -> RunningJob:
+    return RunningJob(
+        execution, _ids(states.describe_execution(executionArn=execution)["input"]), former
+    )
 
 
 def _running(states: Any, machine_arn: str) -> Iterable[str]:
@@ -99,7 +101,7 @@ def is_declined(outputs: Mapping[str, str], then: Mapping[str, Any]) -> bool:
     )
 
 
-def stop(states: Any, job: Job) -> None:
+def stop(states: Any, job: RunningJob) -> None:
     """Stop a job's execution. An execution that has ended meanwhile is left as it is."""
     with suppress(states.exceptions.ExecutionDoesNotExist):
         states.stop_execution(
@@ -125,12 +127,12 @@ class Stopper:
         self._states = states
         self._machines = machines
         self._tell = tell
-        self._stopped: dict[str, Job] = {}
+        self._stopped: dict[str, RunningJob] = {}
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     @property
-    def jobs(self) -> Sequence[Job]:
+    def jobs(self) -> Sequence[RunningJob]:
         """The stopped jobs."""
         return list(self._stopped.values())
 
@@ -169,7 +171,7 @@ class Stopper:
         stop(self._states, job)
 
 
-def begin(states: Any, outputs: Mapping[str, str], jobs: Iterable[Job]) -> None:
+def begin(states: Any, outputs: Mapping[str, str], jobs: Iterable[RunningJob]) -> None:
     """Start jobs on the former state machines; a job that was started before is left as it is.
 
     If a job has ended, or another execution works on it, the new execution ends at its first step.

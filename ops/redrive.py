@@ -35,13 +35,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.progress import Progress
 from cli.screen import Screen
-from ops.dead_letters import THREADS, DeadLetters, Tally, group_of, texts_of
+from ops.dead_letters import THREADS, DeadLetters, OutcomeCounts, group_of, texts_of
 from ops.moving import NotMovedError, move
 from ops.outputs import NoStackError, of_deployed, of_local
 from webhooks.adapters.sqs import MAX_BATCH_BYTES, SQSEventQueue
 from webhooks.domain.delivery import DeliveryKey
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.resending import Outgoing, carried
+from webhooks.domain.timestamps import to_ms
 from webhooks.settings import Settings
 from webhooks.wiring.redrive import RedriveServices
 
@@ -119,7 +120,7 @@ def redrive_deliveries(
 ) -> Counter[str]:
     """Redrive the deliveries that the dead-letter queue names; return the counts by outcome."""
 
-    tally = Tally(tell)
+    counts = OutcomeCounts(tell)
 
     def work(batch: Sequence[Any]) -> Sequence[Any]:
         done = []
@@ -135,11 +136,11 @@ def redrive_deliveries(
             outcomes.append(outcome.value if outcome else "discarded")
             if outcome is None or outcome.done:
                 done.append(message)
-        tally.add(outcomes)
+        counts.add(outcomes)
         return done
 
     DeadLetters(sqs, stack.dead_letter_queue_url, threads).each_batch(work)
-    return tally.end()
+    return counts.end()
 
 
 def redrive_events(
@@ -155,7 +156,7 @@ def redrive_events(
     Each message carries its first arrival and therefore becomes the same event as before.
     """
 
-    tally = Tally(tell)
+    counts = OutcomeCounts(tell)
     queue = SQSEventQueue(sqs, stack.events_queue_url)
 
     def work(batch: Sequence[Any]) -> Sequence[Any]:
@@ -169,14 +170,14 @@ def redrive_events(
         outgoing = [_outgoing(message) for message in going]
         not_taken = set(queue.put(outgoing) if outgoing else ())
         taken = [one for place, one in enumerate(going) if place not in not_taken]
-        tally.add([*left, *["sent again"] * len(taken), *["not sent"] * len(not_taken)])
+        counts.add([*left, *["sent again"] * len(taken), *["not sent"] * len(not_taken)])
         if going and not taken and any(one.size_bytes <= MAX_BATCH_BYTES for one in outgoing):
             msg = "the events queue accepts no messages"
             raise UnavailableError(msg)
         return taken
 
     DeadLetters(sqs, stack.events_dead_letter_queue_url, threads).each_batch(work)
-    return tally.end()
+    return counts.end()
 
 
 def _outgoing(message: Any) -> Outgoing:
@@ -193,7 +194,7 @@ def messages(sqs: Any, queue_url: str) -> Iterator[Any]:
     Messages that arrive after the start are left: a redriven message may fail again at once, and
     the redrive would never end.
     """
-    began_ms = int(time.time() * 1000)
+    began_ms = to_ms(time.time())
     seen: dict[str, str] = {}
     nothing_new = 0
     try:

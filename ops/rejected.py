@@ -36,6 +36,7 @@ from webhooks.domain.errors import InvalidEventError, UnavailableError
 from webhooks.domain.ingest import read_message
 from webhooks.domain.resending import Outgoing, carried
 from webhooks.domain.ses import SesAccounts
+from webhooks.domain.timestamps import to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +133,7 @@ def _trouble(text: str) -> str | None:
     """Return why a message would be rejected again; None if it is valid."""
 
     try:
-        content = read_message(text, sent_at_ms=int(time.time() * 1000), ses_accounts=SesAccounts())
+        content = read_message(text, sent_at_ms=to_ms(time.time()), ses_accounts=SesAccounts())
     except InvalidEventError as error:
         return str(error)
     return str(content.refusals[0].error) if content.refusals else None

@@ -213,7 +213,7 @@ class Rollback:
         deployed = Deployed.of(self.cloudformation, self.stage.stack)
         return Openings(self.functions, self.events, deployed, Clock(), self.tell)
 
-    def _tell_jobs(self, jobs: Sequence[handover.Job], reason: str) -> None:
+    def _tell_jobs(self, jobs: Sequence[handover.RunningJob], reason: str) -> None:
         """List the jobs that were stopped and may not have been started again."""
         self.tell(
             f"The rollback did not end: {reason}. CloudFormation may continue the update. If not,"

@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from webhooks.domain.webhook_fields import READABLE, Field, Kind, May
+from webhooks.domain.webhook_fields import READABLE, Field, FieldKind, May
 
 PAGE = "index.html"
 
 _FIELDS = "fields.js"
-_BY_KIND = (Kind.TEXT, Kind.PAIRS)
+_BY_KIND = (FieldKind.TEXT, FieldKind.PAIRS)
 _DIRECTORY = Path(__file__).parent / "dashboard"
 _CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",

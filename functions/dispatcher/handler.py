@@ -6,13 +6,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.resending import carried
+from webhooks.domain.timestamps import MILLISECONDS
 from webhooks.services.dispatch.messages import QueueMessage
 from webhooks.wiring.dispatcher import DispatcherServices
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-_MILLISECONDS = 1000
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def handle(
     with services.telemetry.invocation(context):
         messages = [_message(record) for record in event["Records"]]
         failed = services.batches.handle(
-            messages, lambda: context.get_remaining_time_in_millis() / _MILLISECONDS
+            messages, lambda: context.get_remaining_time_in_millis() / MILLISECONDS
         )
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.delivery import DeliveryKey
 from webhooks.domain.jobs import Action
-from webhooks.domain.timestamps import to_text
-from webhooks.services.retrier import Decision, Machine, Verdict
+from webhooks.domain.timestamps import MILLISECONDS, to_text
+from webhooks.services.retrier import Decision, Machine, RetryDecision
 from webhooks.wiring.worker import WorkerServices
 from worker import jobs
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from webhooks.domain.delivery import Delivery
 
-_MILLISECONDS = 1000
 
 VERSION = 1
 """The version of the state that this function understands."""
@@ -84,7 +83,7 @@ def handle(
 
 
 def _sweep(context: LambdaContext, services: WorkerServices) -> dict[str, Any]:
-    swept = services.sweep_job.sweep(lambda: context.get_remaining_time_in_millis() / _MILLISECONDS)
+    swept = services.sweep_job.sweep(lambda: context.get_remaining_time_in_millis() / MILLISECONDS)
     return swept._asdict()
 
 
@@ -111,11 +110,11 @@ def _attempt(
     key = DeliveryKey(**names)
     if event.get("action") == Action.RESEND:
         return _resend(key, attempt_number, services)
-    verdict = services.retrier.retry(
+    decided = services.retrier.retry(
         key, attempt_number, generation, invocation=context.aws_request_id, machine=machine
     )
     state = {"version": VERSION, **names, "generation": generation}
-    return {**state, **_next(verdict, attempt_number)}
+    return {**state, **_next(decided, attempt_number)}
 
 
 def _resend(key: DeliveryKey, attempt_number: int, services: WorkerServices) -> dict[str, Any]:
@@ -128,13 +127,13 @@ def _resend(key: DeliveryKey, attempt_number: int, services: WorkerServices) -> 
     return {**state, **again, "decision": Decision.WAIT}
 
 
-def _next(verdict: Verdict, attempt_number: int) -> dict[str, Any]:
-    state: dict[str, Any] = {"attempt": attempt_number, "decision": verdict.decision}
-    if verdict.decision is Decision.WAIT and verdict.delivery:
-        state["attempt"] = verdict.delivery.next_attempt
-        state["seconds"] = math.ceil(verdict.seconds)
-    if verdict.decision is Decision.DEAD_LETTER and verdict.delivery:
-        state["dead_letter"] = _facts(verdict.delivery)
+def _next(decided: RetryDecision, attempt_number: int) -> dict[str, Any]:
+    state: dict[str, Any] = {"attempt": attempt_number, "decision": decided.decision}
+    if decided.decision is Decision.WAIT and decided.delivery:
+        state["attempt"] = decided.delivery.next_attempt
+        state["seconds"] = math.ceil(decided.seconds)
+    if decided.decision is Decision.DEAD_LETTER and decided.delivery:
+        state["dead_letter"] = _facts(decided.delivery)
     return state
 
 

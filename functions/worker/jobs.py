@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.run import run_name
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,6 @@ hundred steps therefore stay below the 25,000 events that Step Functions allows 
 quotas").
 """
 
-_MILLISECONDS = 1000
-
 
 def handle(state: Mapping[str, Any], context: Any, services: WorkerServices) -> dict[str, Any]:
     """Make the step that the state asks for; return the state machine's next state."""
@@ -42,7 +41,7 @@ def handle(state: Mapping[str, Any], context: Any, services: WorkerServices) -> 
         return {**state, "decision": "unknown_version"}
 
     def remaining_seconds() -> float:
-        return float(context.get_remaining_time_in_millis()) / _MILLISECONDS
+        return float(context.get_remaining_time_in_millis()) / MILLISECONDS
 
     key = services.jobs.key(state)
     return _next(state, key, services.jobs.step(key, state, remaining_seconds))

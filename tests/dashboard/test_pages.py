@@ -17,7 +17,7 @@ from support.http_api import http_api_event
 from webhooks.domain.api_key import Scope
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.health import Health
-from webhooks.domain.jobs.check import Probe
+from webhooks.domain.jobs.check import CheckRequest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
@@ -240,9 +240,11 @@ def test_a_check_tells_what_the_receiver_accepted(
         [check] = place.fakes.check_store.jobs.values()
         accepted = Outcome(status_code=200, duration_ms=41)
         answers = {
-            **dict.fromkeys(Probe, Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=38)),
-            **dict.fromkeys((Probe.VALID, Probe.DUPLICATE, Probe.UNSIGNED), accepted),
-            Probe.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
+            **dict.fromkeys(CheckRequest, Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=38)),
+            **dict.fromkeys(
+                (CheckRequest.VALID, CheckRequest.DUPLICATE, CheckRequest.UNSIGNED), accepted
+            ),
+            CheckRequest.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
         }
         place.fakes.check_store.save(check, check.completed(answers, place.now_ms))
         expect(report.locator(".state")).to_contain_text("Not verified")

@@ -146,10 +146,10 @@ def test_row_98_after_fourteen_days_it_is_dead_lettered(case: Case, receiver: Ma
 
 def test_row_98_the_api_refuses_a_call_that_is_too_much(case: Case) -> None:
     from api.app import Api
-    from support.http_api import ApiClient
+    from support.http_api import AccountClient
 
     services = case.stand.fresh(ApiServices, max_events_per_minute=4)
-    acme = ApiClient(Api(services), services.api_key_service.issue(case.account).text)
+    acme = AccountClient(Api(services), services.api_key_service.issue(case.account).text)
     event = {"event": "email.sent", "data": {"to": "ann@example.com"}}
     assert acme.call("POST", "/api/v1/events", json=[event, event]).status == 202
     answer = acme.call("POST", "/api/v1/events", json=[event] * 4)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.app import Api
 from local import template
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from webhooks.wiring.api import ApiServices
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ DOCUMENT = "/api/v1/openapi.json"
 PAGES = ("/docs", DOCUMENT, "/dashboard")
 
 
-def stranger(case: Case, *, docs_page: bool = True) -> ApiClient:
-    return ApiClient(Api(case.stand.fresh(ApiServices, docs_page=docs_page)), "no key")
+def stranger(case: Case, *, docs_page: bool = True) -> AccountClient:
+    return AccountClient(Api(case.stand.fresh(ApiServices, docs_page=docs_page)), "no key")
 
 
-def keyless(client: ApiClient) -> set[str]:
+def keyless(client: AccountClient) -> set[str]:
     """Return the routes that need no key, as the document of the API says."""
     paths: dict[str, Any] = json.loads(client.call("GET", DOCUMENT).text)["paths"]
     return {

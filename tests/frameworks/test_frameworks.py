@@ -20,7 +20,7 @@ from support import samples
 from support.odd_events import odd_events, ordinary_event
 from support.samples import SECRET
 from support.stack import ROOT
-from webhooks.domain.jobs.check import Probe
+from webhooks.domain.jobs.check import CheckRequest
 from webhooks.domain.jobs.check_requests import sample
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_a_documented_receiver_takes_every_event(framework: str, tmp_path: Path)
         odd = {**without, "x-sendcomms-signature": "é" * 71}
         assert running.status(odd, ordinary_event()) == 401
         assert running.status(odd, b"") in {400, 401}
-        valid = sample(samples.webhook(), Probe.VALID, "evt_1", samples.NOW_MS).body
+        valid = sample(samples.webhook(), CheckRequest.VALID, "evt_1", samples.NOW_MS).body
         assert post(running.url, SECRET, valid) == 200
 
 
@@ -143,7 +143,7 @@ def test_what_a_framework_does_to_a_parsed_body_is_what_the_page_says(framework:
     with serving(["node", "parsed_receiver.mjs", framework], HERE, SECRET) as running:
         assert post(running.url, SECRET, ordinary_event()) == 200
         assert set(refused(running.url, SECRET)) == changed
-        valid = sample(samples.webhook(), Probe.VALID, "evt_1", samples.NOW_MS).body
+        valid = sample(samples.webhook(), CheckRequest.VALID, "evt_1", samples.NOW_MS).body
         assert post(running.url, SECRET, valid) == status
 
 
@@ -173,7 +173,7 @@ def test_what_a_larger_framework_does_to_a_parsed_body_is_what_the_page_says(
     with serving(command, tmp_path, SECRET) as running:
         assert post(running.url, SECRET, ordinary_event()) == 200
         assert set(refused(running.url, SECRET)) == changed
-        valid = sample(samples.webhook(), Probe.VALID, "evt_1", samples.NOW_MS).body
+        valid = sample(samples.webhook(), CheckRequest.VALID, "evt_1", samples.NOW_MS).body
         assert post(running.url, SECRET, valid) == status
 
 

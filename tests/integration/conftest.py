@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.engines import SQS_ENGINES, open_sqs
-from support.http_api import ApiClient, ApiOnFakes
+from support.http_api import AccountClient, ApiOnFakes
 from support.stores import (
     BACKENDS,
     DYNAMODBS,
@@ -31,7 +31,7 @@ def on_fakes() -> ApiOnFakes:
 
 
 @pytest.fixture
-def acme(on_fakes: ApiOnFakes) -> ApiClient:
+def acme(on_fakes: ApiOnFakes) -> AccountClient:
     return on_fakes.acme
 
 

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from support import samples
-from support.http_api import ApiClient, ApiOnFakes
+from support.http_api import AccountClient, ApiOnFakes
 from webhooks.domain.catalog import schema_of
 from webhooks.domain.delivery import Delivery, FailureReason, Status, delivery_id
 from webhooks.domain.event import EventType
@@ -56,7 +56,9 @@ def ids(answer: Answer) -> list[str]:
     return [delivery["id"] for delivery in answer.data]
 
 
-def test_a_delivery_is_listed_with_its_last_attempt(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_delivery_is_listed_with_its_last_attempt(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     delivery = recorded(on_fakes)
     answer = acme.call("GET", LOG)
     assert answer.json == {
@@ -88,7 +90,7 @@ def test_a_delivery_is_listed_with_its_last_attempt(on_fakes: ApiOnFakes, acme: 
 
 
 def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     attempts = (
         samples.attempt(1, response_body="<b>no</b>\\x00"),
@@ -123,7 +125,7 @@ def test_a_delivery_is_shown_with_its_payload_and_every_attempt(
 
 
 def test_a_body_that_has_no_utf_8_is_shown_all_the_same(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     body = rb'{"event":"email.sent","data":{"to":"a\ud800b"}}'
     delivery = recorded(on_fakes, body=body)
@@ -134,7 +136,7 @@ def test_a_body_that_has_no_utf_8_is_shown_all_the_same(
     assert "transaction_id" not in answer.data
 
 
-def test_why_a_delivery_was_deferred_is_said(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_why_a_delivery_was_deferred_is_said(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     recorded(on_fakes, status=Status.WAITING, reason="gone", attempts=(), next_attempt_at_ms=None)
     [listed] = acme.call("GET", LOG).data
     assert (listed["status"], listed["reason"], listed["attempt_count"]) == ("waiting", "gone", 0)
@@ -142,7 +144,9 @@ def test_why_a_delivery_was_deferred_is_said(on_fakes: ApiOnFakes, acme: ApiClie
 
 
 class TestTheList:
-    def test_it_is_newest_first_page_by_page(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    def test_it_is_newest_first_page_by_page(
+        self, on_fakes: ApiOnFakes, acme: AccountClient
+    ) -> None:
         expected = [recorded(on_fakes, number).id for number in range(5)][::-1]
         seen: list[str] = []
         query = {"limit": "2"}
@@ -156,7 +160,7 @@ class TestTheList:
         assert seen == expected
 
     def test_it_is_filtered_by_status_and_by_event(
-        self, on_fakes: ApiOnFakes, acme: ApiClient
+        self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         exhausted = recorded(on_fakes, 1, status=Status.EXHAUSTED)
         opened = recorded(on_fakes, 2, event_type="email.opened")
@@ -166,7 +170,7 @@ class TestTheList:
 
     @pytest.mark.parametrize("status", Status)
     def test_every_status_can_be_asked_for(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, status: Status
+        self, on_fakes: ApiOnFakes, acme: AccountClient, status: Status
     ) -> None:
         for number, each in enumerate(Status):
             recorded(on_fakes, number, status=each)
@@ -183,7 +187,7 @@ class TestTheList:
         ],
     )
     def test_it_is_filtered_by_the_events_time_both_ends_included(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, query: dict[str, str], numbers: list[int]
+        self, on_fakes: ApiOnFakes, acme: AccountClient, query: dict[str, str], numbers: list[int]
     ) -> None:
         found = [recorded(on_fakes, number).id for number in range(3)]
         assert ids(acme.call("GET", LOG, query=query)) == [found[number] for number in numbers]
@@ -208,13 +212,15 @@ class TestTheList:
         ],
     )
     def test_a_query_that_is_not_understood_is_refused_by_name(
-        self, acme: ApiClient, query: str, fields: list[str]
+        self, acme: AccountClient, query: str, fields: list[str]
     ) -> None:
         answer = acme.call("GET", LOG, query=query)
         assert (answer.status, answer.fields) == (422, fields)
         assert all(detail["message"].endswith(".") for detail in answer.error["details"])
 
-    def test_a_cursor_is_of_no_use_elsewhere(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    def test_a_cursor_is_of_no_use_elsewhere(
+        self, on_fakes: ApiOnFakes, acme: AccountClient
+    ) -> None:
         other = samples.webhook(3, account_id="acme")
         on_fakes.webhooks.add(other, Secrets(samples.SECRET))
         for number in range(2):
@@ -236,7 +242,7 @@ class TestTheList:
 class TestResend:
     @pytest.mark.parametrize("status", Status)
     def test_one_attempt_is_started_beside_the_schedule_whatever_the_status(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, status: Status
+        self, on_fakes: ApiOnFakes, acme: AccountClient, status: Status
     ) -> None:
         delivery = recorded(on_fakes, status=status)
         answers = [acme.call("POST", f"{LOG}/{delivery.id}/resend") for _ in range(2)]
@@ -248,7 +254,7 @@ class TestResend:
         assert on_fakes.deliveries.deliveries[delivery.key] == delivery
 
     def test_nothing_is_sent_to_a_webhook_that_is_disabled(
-        self, on_fakes: ApiOnFakes, acme: ApiClient
+        self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         delivery = recorded(on_fakes)
         on_fakes.webhooks.add(replace(WEBHOOK, active=False), Secrets(samples.SECRET))
@@ -256,7 +262,9 @@ class TestResend:
         assert (answer.status, answer.error["code"]) == (409, "webhook_disabled")
         assert on_fakes.scheduler.resends == {}
 
-    def test_our_own_trouble_is_told_as_such(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    def test_our_own_trouble_is_told_as_such(
+        self, on_fakes: ApiOnFakes, acme: AccountClient
+    ) -> None:
         delivery = recorded(on_fakes)
         on_fakes.scheduler.failures.plan("resend", True)
         assert acme.call("POST", f"{LOG}/{delivery.id}/resend").status == 503
@@ -265,7 +273,7 @@ class TestResend:
 class TestATestEvent:
     @pytest.mark.parametrize("event_type", EventType)
     def test_it_is_a_delivery_like_any_other_but_marked(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, event_type: EventType
+        self, on_fakes: ApiOnFakes, acme: AccountClient, event_type: EventType
     ) -> None:
         body = {"event": event_type.value}
         answer = acme.call("POST", f"/api/v1/webhooks/{WEBHOOK.id}/test", json=body)
@@ -280,7 +288,7 @@ class TestATestEvent:
         assert shown["transaction_id"] == shown["payload"]["transaction_id"]
         Draft202012Validator(schema_of(event_type)).validate(shown["payload"])
 
-    def test_each_is_another_event(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    def test_each_is_another_event(self, on_fakes: ApiOnFakes, acme: AccountClient) -> None:
         path = f"/api/v1/webhooks/{WEBHOOK.id}/test"
         made = [acme.call("POST", path, json={"event": "email.sent"}).data for _ in range(3)]
         for name in ("id", "event_id", "transaction_id"):
@@ -291,14 +299,14 @@ class TestATestEvent:
         "body", [{}, {"event": "*"}, {"event": "email.eaten"}, {"event": 1}, {"event": None}]
     )
     def test_an_unknown_type_is_refused(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, body: dict[str, Any]
+        self, on_fakes: ApiOnFakes, acme: AccountClient, body: dict[str, Any]
     ) -> None:
         answer = acme.call("POST", f"/api/v1/webhooks/{WEBHOOK.id}/test", json=body)
         assert (answer.status, answer.fields) == (422, ["event"])
         assert on_fakes.deliveries.deliveries == {}
 
     def test_nothing_is_sent_to_a_webhook_that_is_disabled(
-        self, on_fakes: ApiOnFakes, acme: ApiClient
+        self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         on_fakes.webhooks.add(replace(WEBHOOK, active=False), Secrets(samples.SECRET))
         answer = acme.call(
@@ -351,7 +359,7 @@ def test_deliveries_of_others_absent_and_malformed_are_answered_alike(
     assert not on_fakes.scheduler.resends
 
 
-def test_the_event_types_are_listed_with_what_receivers_need(acme: ApiClient) -> None:
+def test_the_event_types_are_listed_with_what_receivers_need(acme: AccountClient) -> None:
     answer = acme.call("GET", "/api/v1/event-types")
     assert answer.status == 200
     assert [entry["type"] for entry in answer.data] == [*EventType]
@@ -361,6 +369,6 @@ def test_the_event_types_are_listed_with_what_receivers_need(acme: ApiClient) ->
         Draft202012Validator(entry["schema"]).validate(entry["sample"])
 
 
-def test_the_event_types_need_a_key(acme: ApiClient) -> None:
+def test_the_event_types_need_a_key(acme: AccountClient) -> None:
     answer = acme.call("GET", "/api/v1/event-types", headers={"Authorization": ""})
     assert answer.status == 401

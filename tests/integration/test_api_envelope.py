@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from support.http_api import ApiClient, ApiOnFakes, http_api_event
+from support.http_api import AccountClient, ApiOnFakes, http_api_event
 from webhooks.domain import api_key
 
 WEBHOOKS = "/api/v1/webhooks"
 BODY = {"url": "https://hooks.acme.com/", "events": ["email.sent"]}
 
 
-def test_every_answer_says_which_request_it_is_and_is_not_cached(acme: ApiClient) -> None:
+def test_every_answer_says_which_request_it_is_and_is_not_cached(acme: AccountClient) -> None:
     answers = [
         acme.call("GET"),
         acme.call("POST", json=BODY),
@@ -34,7 +34,7 @@ def test_every_answer_says_which_request_it_is_and_is_not_cached(acme: ApiClient
         assert answer.json["success"] is (answer.status < 400)
 
 
-def test_without_a_gateways_request_id_the_functions_own_is_answered(acme: ApiClient) -> None:
+def test_without_a_gateways_request_id_the_functions_own_is_answered(acme: AccountClient) -> None:
     answer = acme.call("GET", request_id=None)
     assert answer.headers["X-Request-Id"] == "lambda-request-id"
 
@@ -44,7 +44,7 @@ def test_without_a_gateways_request_id_the_functions_own_is_answered(acme: ApiCl
     ["/", "/api/v1", f"{WEBHOOKS}/", "/api/v2/webhooks", f"{WEBHOOKS}/a/b", WEBHOOKS.upper()],
 )
 @pytest.mark.parametrize("with_key", [True, False])
-def test_an_unknown_route_is_not_found(acme: ApiClient, path: str, with_key: bool) -> None:
+def test_an_unknown_route_is_not_found(acme: AccountClient, path: str, with_key: bool) -> None:
     answer = acme.call("GET", path, headers={} if with_key else {"Authorization": ""})
     assert (answer.status, answer.error["code"]) == (404, "not_found")
 
@@ -59,20 +59,20 @@ def test_an_unknown_route_is_not_found(acme: ApiClient, path: str, with_key: boo
     ],
 )
 def test_a_wrong_method_is_told_the_right_ones(
-    acme: ApiClient, path: str, method: str, allowed: str
+    acme: AccountClient, path: str, method: str, allowed: str
 ) -> None:
     answer = acme.call(method, path)
     assert (answer.status, answer.error["code"]) == (405, "method_not_allowed")
     assert answer.headers["Allow"] == allowed
 
 
-def test_the_scheme_of_a_key_is_written_in_any_case(acme: ApiClient) -> None:
+def test_the_scheme_of_a_key_is_written_in_any_case(acme: AccountClient) -> None:
     for scheme in ("Bearer", "bearer", "BEARER"):
         assert acme.call("GET", headers={"Authorization": f"{scheme} {acme.key}"}).status == 200
 
 
 def test_all_refused_keys_are_answered_in_the_same_bytes(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     unknown = api_key.compose(bytes(40))
     flipped = acme.key[:-1] + ("0" if acme.key[-1] != "0" else "1")
@@ -96,14 +96,14 @@ def test_all_refused_keys_are_answered_in_the_same_bytes(
     assert all(answer.headers["WWW-Authenticate"] == "Bearer" for answer in answers)
 
 
-def test_a_revoked_key_stops_at_once(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_revoked_key_stops_at_once(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     assert acme.call("GET").status == 200
     [key] = [key for key in on_fakes.keys.keys.values() if key.account_id == "acme"]
     on_fakes.keys.keys[key.key_hash] = replace(key, revoked_at_ms=1)
     assert acme.call("GET").status == 401
 
 
-def test_strangers_do_not_learn_what_is_wrong_with_their_input(acme: ApiClient) -> None:
+def test_strangers_do_not_learn_what_is_wrong_with_their_input(acme: AccountClient) -> None:
     requests: list[dict[str, Any]] = [
         {"json": {}},
         {"body": "{"},
@@ -142,19 +142,19 @@ def test_strangers_do_not_learn_what_is_wrong_with_their_input(acme: ApiClient) 
     ids=range(21),
 )
 def test_a_body_that_is_no_json_object_is_malformed(
-    acme: ApiClient, body: str | bytes | None
+    acme: AccountClient, body: str | bytes | None
 ) -> None:
     answer = acme.call("POST", body=body)
     assert (answer.status, answer.error["code"]) == (400, "malformed_json")
     assert "details" not in answer.error
 
 
-def test_brackets_inside_of_text_are_not_nesting(acme: ApiClient) -> None:
+def test_brackets_inside_of_text_are_not_nesting(acme: AccountClient) -> None:
     answer = acme.call("POST", json=BODY | {"description": '[{"' * 40})
     assert answer.status == 201
 
 
-def test_base64_that_is_none_is_malformed(acme: ApiClient) -> None:
+def test_base64_that_is_none_is_malformed(acme: AccountClient) -> None:
     event = http_api_event(
         "POST", WEBHOOKS, headers={"Authorization": f"Bearer {acme.key}"}, body=b"{}"
     )
@@ -162,7 +162,7 @@ def test_base64_that_is_none_is_malformed(acme: ApiClient) -> None:
     assert (answer.status, answer.error["code"]) == (400, "malformed_json")
 
 
-def test_a_body_that_came_as_base64_is_read(acme: ApiClient) -> None:
+def test_a_body_that_came_as_base64_is_read(acme: AccountClient) -> None:
     body = json.dumps(BODY | {"description": "ü"}, ensure_ascii=False).encode()
     answer = acme.call("POST", body=body)
     assert answer.status == 201
@@ -170,7 +170,7 @@ def test_a_body_that_came_as_base64_is_read(acme: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("as_base64", [True, False])
-def test_a_body_over_16_kilobytes_is_too_large(acme: ApiClient, as_base64: bool) -> None:
+def test_a_body_over_16_kilobytes_is_too_large(acme: AccountClient, as_base64: bool) -> None:
     def padded(size: int) -> Any:
         text = json.dumps(BODY)
         text += " " * (size - len(text))
@@ -181,7 +181,7 @@ def test_a_body_over_16_kilobytes_is_too_large(acme: ApiClient, as_base64: bool)
     assert (answer.status, answer.error["code"]) == (413, "body_too_large")
 
 
-def test_the_limit_of_a_body_counts_bytes(acme: ApiClient) -> None:
+def test_the_limit_of_a_body_counts_bytes(acme: AccountClient) -> None:
     assert acme.call("POST", body='{"x": "' + "é" * 9000 + '"}').status == 413
 
 
@@ -194,7 +194,7 @@ def test_the_limit_of_a_body_counts_bytes(acme: ApiClient) -> None:
     ],
 )
 def test_json_is_accepted_with_and_without_its_name(
-    acme: ApiClient, media_type: str | None
+    acme: AccountClient, media_type: str | None
 ) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
     assert acme.call("POST", body=json.dumps(BODY), headers=headers).status == 201
@@ -210,7 +210,7 @@ def test_json_is_accepted_with_and_without_its_name(
         "application/json; charset=utf-8, text/plain",
     ],
 )
-def test_a_body_that_says_it_is_no_json_is_refused(acme: ApiClient, media_type: str) -> None:
+def test_a_body_that_says_it_is_no_json_is_refused(acme: AccountClient, media_type: str) -> None:
     answer = acme.call("POST", body=json.dumps(BODY), headers={"Content-Type": media_type})
     assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
 
@@ -219,7 +219,7 @@ def test_a_body_that_says_it_is_no_json_is_refused(acme: ApiClient, media_type: 
     ("method", "path"), [("GET", WEBHOOKS), ("POST", WEBHOOKS), ("GET", f"{WEBHOOKS}/x")]
 )
 def test_an_unknown_query_parameter_is_refused_by_name(
-    acme: ApiClient, method: str, path: str
+    acme: AccountClient, method: str, path: str
 ) -> None:
     answer = acme.call(method, path, query="account_id=globex", json=BODY)
     assert (answer.status, answer.error["code"]) == (422, "validation_failed")
@@ -228,7 +228,7 @@ def test_an_unknown_query_parameter_is_refused_by_name(
 
 @pytest.mark.parametrize("call", ["create", "get", "page", "delete"])
 def test_a_table_that_does_not_answer_is_unavailable(
-    on_fakes: ApiOnFakes, acme: ApiClient, call: str
+    on_fakes: ApiOnFakes, acme: AccountClient, call: str
 ) -> None:
     registered = acme.call("POST", json=BODY).data["id"]
     requests: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -246,7 +246,7 @@ def test_a_table_that_does_not_answer_is_unavailable(
 
 
 def test_a_table_of_keys_that_does_not_answer_lets_nobody_in(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     on_fakes.keys.failures.plan("get", True)
     answer = acme.call("GET")
@@ -254,7 +254,7 @@ def test_a_table_of_keys_that_does_not_answer_lets_nobody_in(
 
 
 def test_a_bug_is_answered_in_the_envelope_and_tells_nothing(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     def broken(*_: Any) -> Any:
         msg = "canary: the text of an exception may quote anything"
@@ -274,7 +274,7 @@ def test_a_bug_is_answered_in_the_envelope_and_tells_nothing(
 
 
 def test_the_log_has_one_line_a_request_without_key_or_url(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     acme.call("POST", json=BODY | {"secret": "a-secret-of-the-caller"})
     acme.call("GET", f"{WEBHOOKS}/x")
@@ -302,7 +302,7 @@ def test_the_log_has_one_line_a_request_without_key_or_url(
     ],
 )
 def test_the_log_names_the_route_and_the_ids_of_gateway_and_lambda_never_the_path(
-    on_fakes: ApiOnFakes, acme: ApiClient, method: str, path: str, route: str | None
+    on_fakes: ApiOnFakes, acme: AccountClient, method: str, path: str, route: str | None
 ) -> None:
     answer = acme.call(method, path)
     [line] = on_fakes.telemetry.logged("request")
@@ -315,7 +315,7 @@ def test_the_log_names_the_route_and_the_ids_of_gateway_and_lambda_never_the_pat
 def test_requests_at_the_same_time_do_not_mix(on_fakes: ApiOnFakes) -> None:
     ids: dict[str, set[str]] = {"acme": set(), "globex": set()}
 
-    def register_some(account_id: str, client: ApiClient) -> None:
+    def register_some(account_id: str, client: AccountClient) -> None:
         ids[account_id] = {client.call("POST", json=BODY).data["id"] for _ in range(10)}
 
     threads = [

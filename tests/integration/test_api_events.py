@@ -15,7 +15,7 @@ from webhooks.domain.health import Circuit, Health
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
-    from support.http_api import ApiClient, ApiOnFakes
+    from support.http_api import AccountClient, ApiOnFakes
 
 EVENTS = "/api/v1/events"
 
@@ -24,7 +24,7 @@ def document(**changes: Any) -> dict[str, Any]:
     return event_document(**{"account_id": None, **changes})
 
 
-def test_an_event_is_accepted_with_its_ids(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_an_event_is_accepted_with_its_ids(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     answer = acme.call("POST", EVENTS, json=document())
     assert answer.status == 202
     event = accept(document(), sent_at_ms=0, account_id="acme")
@@ -40,7 +40,7 @@ def test_an_event_is_accepted_with_its_ids(on_fakes: ApiOnFakes, acme: ApiClient
     assert json.loads(message) == {**document(), "account_id": "acme"}
 
 
-def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     on_fakes.events.refuse = {1}
     answer = acme.call(
         "POST",
@@ -62,7 +62,7 @@ def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: ApiClient) 
 
 
 def test_the_answer_tells_to_how_many_webhooks_each_event_goes(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     """Disabled ones and those that are down included: the event waits for them."""
     for number, events in enumerate((["*"], ["email.bounced"], ["email.sent", "email.opened"])):
@@ -80,7 +80,7 @@ def test_the_answer_tells_to_how_many_webhooks_each_event_goes(
 
 
 def test_webhooks_that_cannot_be_counted_hinder_no_event(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     on_fakes.webhooks.failures.plan("subscriptions", True)
     answer = acme.call("POST", EVENTS, json=document())
@@ -92,7 +92,7 @@ def test_webhooks_that_cannot_be_counted_hinder_no_event(
 
 
 def test_what_the_queue_does_not_take_goes_to_no_webhook(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     on_fakes.events.refuse = {0}
     lost, taken = acme.call("POST", EVENTS, json=[document(id="a"), document(id="b")]).data
@@ -101,7 +101,7 @@ def test_what_the_queue_does_not_take_goes_to_no_webhook(
 
 @pytest.mark.parametrize("name", ["account_id", "id", "transaction_id", "timestamp"])
 def test_the_document_says_which_fields_may_be_null(
-    on_fakes: ApiOnFakes, acme: ApiClient, name: str
+    on_fakes: ApiOnFakes, acme: AccountClient, name: str
 ) -> None:
     operation = json.loads(on_fakes.api.resolver.get_openapi_json_schema())["paths"][EVENTS]["post"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
@@ -111,7 +111,7 @@ def test_the_document_says_which_fields_may_be_null(
 
 
 def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     shared = [document(event=f"email.{word}") for word in ("sent", "delivered")]
     answer = acme.call("POST", EVENTS, json=[shared[0], document(transaction_id=None), shared[1]])
@@ -126,19 +126,21 @@ def test_events_that_share_a_transaction_id_are_accepted_with_a_warning(
     assert counts["SharedTransactionIds"] == 2
 
 
-def test_an_answer_without_warnings_has_no_such_field(acme: ApiClient) -> None:
+def test_an_answer_without_warnings_has_no_such_field(acme: AccountClient) -> None:
     for body in (document(), [document(id="a", transaction_id=None), document(id="b")]):
         answer = acme.call("POST", EVENTS, json=body)
         assert set(answer.json) == {"success", "data"}
 
 
 @pytest.mark.parametrize("event", ["email.delivery_delayed", "email.failed", "email.unsubscribed"])
-def test_the_types_beyond_part_1_are_published_like_the_others(acme: ApiClient, event: str) -> None:
+def test_the_types_beyond_part_1_are_published_like_the_others(
+    acme: AccountClient, event: str
+) -> None:
     answer = acme.call("POST", EVENTS, json=document(event=event))
     assert answer.status == 202
 
 
-def test_a_list_of_one_is_answered_as_a_list(acme: ApiClient) -> None:
+def test_a_list_of_one_is_answered_as_a_list(acme: AccountClient) -> None:
     [result] = acme.call("POST", EVENTS, json=[document()]).data
     assert result["status"] == "accepted"
 
@@ -156,7 +158,7 @@ def test_a_list_of_one_is_answered_as_a_list(acme: ApiClient) -> None:
     ],
 )
 def test_where_nothing_is_accepted_the_request_is_refused(
-    on_fakes: ApiOnFakes, acme: ApiClient, body: Any, fields: list[str]
+    on_fakes: ApiOnFakes, acme: AccountClient, body: Any, fields: list[str]
 ) -> None:
     answer = acme.call("POST", EVENTS, json=body)
     assert (answer.status, answer.error["code"]) == (422, "validation_failed")
@@ -164,21 +166,23 @@ def test_where_nothing_is_accepted_the_request_is_refused(
     assert on_fakes.events.messages == []
 
 
-def test_an_events_own_limit_holds_over_http_too(acme: ApiClient) -> None:
+def test_an_events_own_limit_holds_over_http_too(acme: AccountClient) -> None:
     large = document(data={"to": "a@example.com", "text": "x" * 65_536})
     answer = acme.call("POST", EVENTS, json=large)
     assert (answer.status, answer.fields) == (422, ["body"])
     assert "over 65536 bytes" in answer.error["details"][0]["message"]
 
 
-def test_a_queue_that_takes_nothing_is_unavailable(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_queue_that_takes_nothing_is_unavailable(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     on_fakes.events.refuse = {0}
     answer = acme.call("POST", EVENTS, json=[document(event="email.lost"), document()])
     assert (answer.status, answer.error["code"]) == (503, "unavailable")
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_a_body_of_a_megabyte_is_taken_and_no_more(acme: ApiClient) -> None:
+def test_a_body_of_a_megabyte_is_taken_and_no_more(acme: AccountClient) -> None:
     filler = [document(data={"to": "a@example.com", "text": "x" * 60_000})] * 17
     body = json.dumps(filler)
     padded = body + " " * (1024 * 1024 - len(body))
@@ -203,20 +207,20 @@ def test_a_body_of_a_megabyte_is_taken_and_no_more(acme: ApiClient) -> None:
     ],
 )
 def test_what_is_no_json_is_malformed(
-    acme: ApiClient, body: str | bytes, status: int, code: str
+    acme: AccountClient, body: str | bytes, status: int, code: str
 ) -> None:
     answer = acme.call("POST", EVENTS, body=body)
     assert (answer.status, answer.error["code"]) == (status, code)
 
 
-def test_numbers_are_read_as_from_the_queue(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_numbers_are_read_as_from_the_queue(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     text = '{"event":"email.sent","data":{"to":"a@b.c","n":[1.0,1e400,12345678901234567890,-0.0]}}'
     assert acme.call("POST", EVENTS, body=text).status == 202
     [(_, message)] = on_fakes.events.messages
     assert json.loads(message)["data"]["n"] == [1, None, 12345678901234567168, 0]
 
 
-def test_another_media_type_is_refused(acme: ApiClient) -> None:
+def test_another_media_type_is_refused(acme: AccountClient) -> None:
     answer = acme.call(
         "POST", EVENTS, body="a=b", headers={"Content-Type": "application/x-www-form-urlencoded"}
     )

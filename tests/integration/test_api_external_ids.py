@@ -14,7 +14,7 @@ from webhooks.domain.webhook import Secrets
 from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
-    from support.http_api import Answer, ApiClient, ApiOnFakes
+    from support.http_api import AccountClient, Answer, ApiOnFakes
     from webhooks.domain.webhook import Webhook
 
 WEBHOOKS = "/api/v1/webhooks"
@@ -28,7 +28,7 @@ FULL: dict[str, Any] = {
 }
 
 
-def put(client: ApiClient, path: str = BILLING, /, **changes: Any) -> Answer:
+def put(client: AccountClient, path: str = BILLING, /, **changes: Any) -> Answer:
     return client.call("PUT", path, json={**BODY, **changes})
 
 
@@ -37,7 +37,7 @@ def stored(on_fakes: ApiOnFakes) -> Webhook:
     return webhook
 
 
-def test_a_put_creates_as_a_post_does(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_put_creates_as_a_post_does(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     answer = put(acme, **FULL)
     assert answer.status == 201
     assert answer.data["secret"].startswith("whsec_")
@@ -47,7 +47,9 @@ def test_a_put_creates_as_a_post_does(on_fakes: ApiOnFakes, acme: ApiClient) -> 
     assert stored(on_fakes).headers == {"X-Team": "billing"}
 
 
-def test_a_put_that_changes_nothing_answers_the_same(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_put_that_changes_nothing_answers_the_same(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     created = put(acme, **FULL, secret="a-secret-of-my-own").data
     before = stored(on_fakes)
     first = put(acme, **FULL, secret="another-secret-16", external_id="billing", active=True)
@@ -61,7 +63,7 @@ def test_a_put_that_changes_nothing_answers_the_same(on_fakes: ApiOnFakes, acme:
 
 
 def test_a_put_replaces_everything_and_what_is_left_out_gets_its_default(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     put(acme, **FULL)
     answer = put(acme, events=["*"], url="https://other.acme.com/hook")
@@ -73,7 +75,7 @@ def test_a_put_replaces_everything_and_what_is_left_out_gets_its_default(
     assert {"description", "header_names", "metadata"}.isdisjoint(answer.data)
 
 
-def test_a_webhook_that_was_disabled_stays_so(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_webhook_that_was_disabled_stays_so(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     webhook_id = put(acme).data["id"]
     FakeHealthStore(on_fakes.webhooks).disable("acme", webhook_id, "gone", 1)
     assert put(acme, description="new").data["disabled_reason"] == "gone"
@@ -100,7 +102,7 @@ def test_a_webhook_that_was_disabled_stays_so(on_fakes: ApiOnFakes, acme: ApiCli
 )
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_put_that_breaks_a_rule_is_refused_whether_or_not_the_webhook_exists(
-    acme: ApiClient, path: str, changes: dict[str, Any], field: str, exists: bool
+    acme: AccountClient, path: str, changes: dict[str, Any], field: str, exists: bool
 ) -> None:
     if exists:
         put(acme)
@@ -110,19 +112,19 @@ def test_a_put_that_breaks_a_rule_is_refused_whether_or_not_the_webhook_exists(
 
 
 @pytest.mark.parametrize("path", ["nobody", "0199a5b0-0000-7000-8000-000000000000", "x" * 200])
-def test_a_webhook_that_no_external_id_names_is_not_found(acme: ApiClient, path: str) -> None:
+def test_a_webhook_that_no_external_id_names_is_not_found(acme: AccountClient, path: str) -> None:
     answer = acme.call("GET", f"{WEBHOOKS}/external/{path}")
     assert (answer.status, answer.error["code"]) == (404, "webhook_not_found")
 
 
 @pytest.mark.parametrize("name", ["deliveries", "replays", "test", "a.b:c@d-e_f"])
-def test_an_external_id_may_be_any_word_of_a_path(acme: ApiClient, name: str) -> None:
+def test_an_external_id_may_be_any_word_of_a_path(acme: AccountClient, name: str) -> None:
     path = f"{WEBHOOKS}/external/{name}"
     assert put(acme, path).status == 201
     assert acme.call("GET", path).data["external_id"] == name
 
 
-def test_a_percent_encoded_external_id_is_the_same(acme: ApiClient) -> None:
+def test_a_percent_encoded_external_id_is_the_same(acme: AccountClient) -> None:
     created = put(acme, f"{WEBHOOKS}/external/a%3Ab%40c").data
     assert created["external_id"] == "a:b@c"
     assert put(acme, f"{WEBHOOKS}/external/a:b@c", external_id="a:b@c").data["id"] == created["id"]
@@ -130,7 +132,7 @@ def test_a_percent_encoded_external_id_is_the_same(acme: ApiClient) -> None:
     assert acme.call("GET", f"{WEBHOOKS}/external/a%3ab@c").data["id"] == created["id"]
 
 
-def test_a_taken_external_id_is_a_conflict_at_post_and_patch(acme: ApiClient) -> None:
+def test_a_taken_external_id_is_a_conflict_at_post_and_patch(acme: AccountClient) -> None:
     put(acme)
     taken = acme.call("POST", json={**BODY, "external_id": "billing"})
     assert (taken.status, taken.error["code"]) == (409, "external_id_taken")
@@ -143,7 +145,7 @@ def test_a_taken_external_id_is_a_conflict_at_post_and_patch(acme: ApiClient) ->
     assert empty.status == 422
 
 
-def test_a_deleted_webhook_leaves_its_external_id_to_another(acme: ApiClient) -> None:
+def test_a_deleted_webhook_leaves_its_external_id_to_another(acme: AccountClient) -> None:
     first = put(acme).data["id"]
     acme.call("DELETE", f"{WEBHOOKS}/{first}")
     again = put(acme)
@@ -151,7 +153,7 @@ def test_a_deleted_webhook_leaves_its_external_id_to_another(acme: ApiClient) ->
     assert again.data["id"] != first
 
 
-def test_metadata_is_shown_in_its_order_and_replaced_whole(acme: ApiClient) -> None:
+def test_metadata_is_shown_in_its_order_and_replaced_whole(acme: AccountClient) -> None:
     webhook_id = acme.call("POST", json=FULL).data["id"]
     one = f"{WEBHOOKS}/{webhook_id}"
     assert [*acme.call("GET", one).data["metadata"].items()] == [*FULL["metadata"].items()]
@@ -165,7 +167,7 @@ def test_metadata_is_shown_in_its_order_and_replaced_whole(acme: ApiClient) -> N
 
 
 def test_a_put_that_finds_the_webhook_made_meanwhile_changes_it(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = put(acme, description="first").data["id"]
     find = on_fakes.webhooks.find
@@ -181,7 +183,7 @@ def test_a_put_that_finds_the_webhook_made_meanwhile_changes_it(
 
 
 def test_a_put_at_the_limit_changes_what_another_made_meanwhile(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(50):
         acme.call("POST", json={**BODY, "url": f"https://h{number}.acme.com/"})
@@ -215,7 +217,7 @@ DOWN = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1")
     ],
 )
 def test_a_put_begins_a_clean_record_only_where_the_webhook_moves(
-    on_fakes: ApiOnFakes, acme: ApiClient, changes: dict[str, Any], begins: bool
+    on_fakes: ApiOnFakes, acme: AccountClient, changes: dict[str, Any], begins: bool
 ) -> None:
     put(acme)
     on_fakes.webhooks.add(replace(stored(on_fakes), health=DOWN), Secrets("s"))
@@ -226,7 +228,7 @@ def test_a_put_begins_a_clean_record_only_where_the_webhook_moves(
 @pytest.mark.parametrize("meanwhile", [{"active": False}, {"url": "https://other.acme.com/hook"}])
 def test_a_put_is_as_it_says_though_another_call_changes_it_meanwhile(
     on_fakes: ApiOnFakes,
-    acme: ApiClient,
+    acme: AccountClient,
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: dict[str, Any],
 ) -> None:
@@ -247,7 +249,7 @@ def test_a_put_is_as_it_says_though_another_call_changes_it_meanwhile(
 
 
 def test_a_put_takes_no_external_id_back_from_a_change_that_is_made_meanwhile(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook_id = put(acme).data["id"]
     find = on_fakes.webhooks.find
@@ -264,7 +266,7 @@ def test_a_put_takes_no_external_id_back_from_a_change_that_is_made_meanwhile(
 
 
 def test_a_put_that_loses_every_race_is_told_to_come_again(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def taken(*_: Any, **__: Any) -> None:
         raise ExternalIdTakenError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.http_api import LAMBDA_CONTEXT, ApiClient, ApiOnFakes, http_api_event
+from support.http_api import LAMBDA_CONTEXT, AccountClient, ApiOnFakes, http_api_event
 from support.samples import event_document
 from webhooks.domain import api_key
 from webhooks.domain.errors import IdempotencyInProgressError
@@ -22,7 +22,7 @@ def on_fakes() -> ApiOnFakes:
 
 
 def test_the_same_call_again_is_answered_the_same_secret_included(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     first = acme.call("POST", json=BODY, headers=MINE)
     again = acme.call("POST", json=BODY, headers=MINE)
@@ -45,7 +45,7 @@ def test_the_same_call_again_is_answered_the_same_secret_included(
     ],
 )
 def test_every_creating_call_takes_the_header(
-    on_fakes: ApiOnFakes, acme: ApiClient, path: str, body: Any
+    on_fakes: ApiOnFakes, acme: AccountClient, path: str, body: Any
 ) -> None:
     first = acme.call("POST", path, json=body, headers=MINE)
     made = (len(on_fakes.keys.keys), len(on_fakes.events.messages))
@@ -56,7 +56,9 @@ def test_every_creating_call_takes_the_header(
     assert (len(on_fakes.keys.keys), len(on_fakes.events.messages)) == made
 
 
-def test_a_put_is_answered_the_same_secret_included(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_put_is_answered_the_same_secret_included(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     path = f"{WEBHOOKS}/external/billing"
     first = acme.call("PUT", path, json=BODY, headers=MINE)
     again = acme.call("PUT", path, json=BODY, headers=MINE)
@@ -73,7 +75,7 @@ def test_a_put_is_answered_the_same_secret_included(on_fakes: ApiOnFakes, acme: 
 
 
 def test_what_is_stored_before_the_act_shows_nothing_of_what_follows_from_it(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: list[str] = []
     create = on_fakes.webhooks.create
@@ -96,12 +98,12 @@ def test_what_is_stored_before_the_act_shows_nothing_of_what_follows_from_it(
     assert on_fakes.idempotency_store.seeds == {}
 
 
-def acme_key_id(client: ApiClient) -> str:
+def acme_key_id(client: AccountClient) -> str:
     return api_key.key_id(client.key)
 
 
 def test_a_changed_record_is_an_error_of_ours_and_nothing_is_made(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     acme.call("POST", json=BODY, headers=MINE)
     [(key, (fingerprint, kept))] = on_fakes.idempotency_store.kept.items()
@@ -112,34 +114,34 @@ def test_a_changed_record_is_an_error_of_ours_and_nothing_is_made(
     assert len(on_fakes.webhooks.webhooks) == 1
 
 
-def test_another_body_is_a_conflict(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_another_body_is_a_conflict(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     acme.call("POST", json=BODY, headers=MINE)
     answer = acme.call("POST", json={**BODY, "description": "other"}, headers=MINE)
     assert (answer.status, answer.error["code"]) == (409, "idempotency_conflict")
     assert len(on_fakes.webhooks.webhooks) == 1
 
 
-def test_a_body_is_the_same_however_it_is_carried(acme: ApiClient) -> None:
+def test_a_body_is_the_same_however_it_is_carried(acme: AccountClient) -> None:
     text = '{"url": "https://hooks.acme.com/", "events": ["*"], "description": "ü"}'
     first = acme.call("POST", body=text, headers=MINE)
     again = acme.call("POST", body=text.encode(), headers=MINE)
     assert (first.status, again.text) == (201, first.text)
 
 
-def test_an_error_is_not_kept(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_an_error_is_not_kept(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     on_fakes.webhooks.failures.plan("create", True)
     assert acme.call("POST", json=BODY, headers=MINE).status == 503
     assert acme.call("POST", json=BODY, headers=MINE).status == 201
 
 
-def test_a_refused_call_may_be_corrected_under_its_key(acme: ApiClient) -> None:
+def test_a_refused_call_may_be_corrected_under_its_key(acme: AccountClient) -> None:
     assert acme.call("POST", json={"url": 1}, headers=MINE).status == 422
     assert acme.call("POST", json={**BODY, "events": ["no"]}, headers=MINE).status == 422
     assert acme.call("POST", json=BODY, headers=MINE).status == 201
 
 
 def test_a_call_that_may_have_been_made_keeps_its_key(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     on_fakes.webhooks.failures.plan("create", True)
     assert acme.call("POST", json=BODY, headers=MINE).status == 503
@@ -149,7 +151,7 @@ def test_a_call_that_may_have_been_made_keeps_its_key(
 
 
 def test_another_key_of_the_account_is_not_shown_the_secret(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     first = acme.call("POST", json=BODY, headers=MINE)
     for client in (on_fakes.client("acme"), on_fakes.globex):
@@ -164,7 +166,7 @@ def test_another_key_of_the_account_is_not_shown_the_secret(
     [(WEBHOOKS, BODY, "secret"), ("/api/v1/api-keys", {"name": "billing"}, "key")],
 )
 def test_what_is_kept_shows_no_secret_and_no_key(
-    on_fakes: ApiOnFakes, acme: ApiClient, path: str, body: Any, shown: str
+    on_fakes: ApiOnFakes, acme: AccountClient, path: str, body: Any, shown: str
 ) -> None:
     made = acme.call("POST", path, json=body, headers=MINE)
     [(_, kept)] = on_fakes.idempotency_store.kept.values()
@@ -177,7 +179,7 @@ def test_what_is_kept_shows_no_secret_and_no_key(
 
 
 def test_an_answer_that_was_kept_before_they_were_sealed_is_given_again(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     made = acme.call("POST", json=BODY, headers=MINE)
     [(key, (fingerprint, kept))] = on_fakes.idempotency_store.kept.items()
@@ -187,15 +189,15 @@ def test_an_answer_that_was_kept_before_they_were_sealed_is_given_again(
     assert (again.status, again.text) == (201, made.text)
 
 
-def test_a_revoked_key_gets_no_kept_answer(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_revoked_key_gets_no_kept_answer(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     made = acme.call("POST", "/api/v1/api-keys", json={"name": "lost"}).data
-    lost = ApiClient(on_fakes.api, made["key"])
+    lost = AccountClient(on_fakes.api, made["key"])
     assert lost.call("POST", json=BODY, headers=MINE).status == 201
     acme.call("DELETE", f"/api/v1/api-keys/{made['id']}")
     assert lost.call("POST", json=BODY, headers=MINE).status == 401
 
 
-def test_the_same_header_on_another_route_is_another_call(acme: ApiClient) -> None:
+def test_the_same_header_on_another_route_is_another_call(acme: AccountClient) -> None:
     acme.call("POST", json=BODY, headers=MINE)
     answer = acme.call("POST", "/api/v1/api-keys", json={"name": "a"}, headers=MINE)
     assert answer.status == 201
@@ -203,7 +205,7 @@ def test_the_same_header_on_another_route_is_another_call(acme: ApiClient) -> No
 
 
 def test_a_call_under_way_is_told_so(
-    on_fakes: ApiOnFakes, acme: ApiClient, monkeypatch: pytest.MonkeyPatch
+    on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_progress(*_: Any, **__: Any) -> Any:
         raise IdempotencyInProgressError
@@ -216,7 +218,7 @@ def test_a_call_under_way_is_told_so(
 
 @pytest.mark.parametrize("value", ["", " ", "two words", "é", "x" * 256, "tab\tbed"])
 def test_a_header_that_breaks_the_rule_is_refused(
-    on_fakes: ApiOnFakes, acme: ApiClient, value: str
+    on_fakes: ApiOnFakes, acme: AccountClient, value: str
 ) -> None:
     answer = acme.call("POST", json=BODY, headers={"Idempotency-Key": value})
     assert (answer.status, answer.fields) == (422, ["Idempotency-Key"])
@@ -224,11 +226,13 @@ def test_a_header_that_breaks_the_rule_is_refused(
 
 
 @pytest.mark.parametrize("value", ["x", "x" * 255, "!~", "8e03978e-40d5-43e8-bc93-6894a57f9324"])
-def test_a_header_within_the_rule_is_taken(acme: ApiClient, value: str) -> None:
+def test_a_header_within_the_rule_is_taken(acme: AccountClient, value: str) -> None:
     assert acme.call("POST", json=BODY, headers={"Idempotency-Key": value}).status == 201
 
 
-def test_a_call_that_makes_nothing_takes_no_notice(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_call_that_makes_nothing_takes_no_notice(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     webhook = acme.call("POST", json=BODY).data
     assert acme.call("GET", headers=MINE).status == 200
     assert acme.call("DELETE", f"{WEBHOOKS}/{webhook['id']}", headers=MINE).status == 200

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, cast
 
 from api.app import Api
-from support.http_api import ApiClient, ApiOnFakes
+from support.http_api import AccountClient, ApiOnFakes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def test_an_api_that_is_built_while_another_answers_takes_nothing_of_its_request
         answers["acme"] = fakes.acme.call("POST", json=REGISTRATION)
 
     def build_and_list() -> None:
-        another = ApiClient(Api(cast("ApiServices", fakes)), fakes.globex.key)
+        another = AccountClient(Api(cast("ApiServices", fakes)), fakes.globex.key)
         built.set()
         answers["globex"] = another.call("GET")
 

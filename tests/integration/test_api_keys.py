@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from api.operations import required_scope, routes
-from support.http_api import ApiClient, ApiOnFakes
+from support.http_api import AccountClient, ApiOnFakes
 from support.samples import event_document
 from webhooks.domain import api_key
 from webhooks.domain.api_key import Scope
@@ -20,14 +20,14 @@ ABSENT = f"{WEBHOOKS}/0199a5b0-0000-7000-8000-000000000000"
 BODY = {"url": "https://hooks.acme.com/", "events": ["email.sent"]}
 
 
-def test_a_key_is_shown_once_and_works(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_key_is_shown_once_and_works(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     answer = acme.call("POST", KEYS, json={"name": "billing"})
     assert answer.status == 201
     made = answer.data
     assert list(made) == ["id", "name", "scopes", "last_four", "created_at", "key"]
     assert (made["name"], made["scopes"]) == ("billing", ["read", "write", "publish"])
     assert made["last_four"] == made["key"][-4:]
-    assert ApiClient(on_fakes.api, made["key"]).call("GET").status == 200
+    assert AccountClient(on_fakes.api, made["key"]).call("GET").status == 200
     listed = acme.call("GET", KEYS)
     assert made["key"] not in listed.text
     assert "key_hash" not in listed.text
@@ -35,7 +35,7 @@ def test_a_key_is_shown_once_and_works(on_fakes: ApiOnFakes, acme: ApiClient) ->
 
 
 def test_keys_are_listed_page_by_page_with_their_last_four(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     for number in range(3):
         acme.call("POST", KEYS, json={"name": f"key {number}", "scopes": ["read"]})
@@ -70,7 +70,7 @@ def test_keys_are_listed_page_by_page_with_their_last_four(
     ],
 )
 def test_a_key_that_breaks_a_rule_is_refused(
-    on_fakes: ApiOnFakes, acme: ApiClient, body: dict[str, Any], field: str
+    on_fakes: ApiOnFakes, acme: AccountClient, body: dict[str, Any], field: str
 ) -> None:
     before = len(on_fakes.keys.keys)
     answer = acme.call("POST", KEYS, json=body)
@@ -80,10 +80,10 @@ def test_a_key_that_breaks_a_rule_is_refused(
 
 
 def test_a_revoked_key_stops_at_once_and_is_still_listed(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     made = acme.call("POST", KEYS, json={"name": "lost"}).data
-    lost = ApiClient(on_fakes.api, made["key"])
+    lost = AccountClient(on_fakes.api, made["key"])
     assert lost.call("GET").status == 200
     answer = acme.call("DELETE", f"{KEYS}/{made['id']}")
     assert answer.status == 200
@@ -95,13 +95,13 @@ def test_a_revoked_key_stops_at_once_and_is_still_listed(
     assert acme.call("DELETE", f"{KEYS}/{made['id']}").data == answer.data
 
 
-def test_the_last_key_is_protected(acme: ApiClient) -> None:
+def test_the_last_key_is_protected(acme: AccountClient) -> None:
     answer = acme.call("DELETE", f"{KEYS}/{api_key.key_id(acme.key)}")
     assert (answer.status, answer.error["code"]) == (409, "last_api_key")
     assert acme.call("GET").status == 200
 
 
-def test_a_foreign_key_answers_as_an_absent_one(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_foreign_key_answers_as_an_absent_one(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     foreign = acme.call("DELETE", f"{KEYS}/{api_key.key_id(on_fakes.globex.key)}")
     absent = acme.call("DELETE", f"{KEYS}/key_0000000000000000")
     assert (foreign.status, foreign.error["code"]) == (404, "api_key_not_found")
@@ -186,5 +186,5 @@ def test_a_keys_text_is_described_where_it_is_shown_only(on_fakes: ApiOnFakes) -
 @pytest.mark.parametrize(
     "name", ["\u0646\u0627\u0645\u0647\u200c\u0647\u0627", "\u8acb\u6c42\u3000\u90e8"]
 )
-def test_a_name_may_be_in_any_script(acme: ApiClient, name: str) -> None:
+def test_a_name_may_be_in_any_script(acme: AccountClient, name: str) -> None:
     assert acme.call("POST", KEYS, json={"name": name}).data["name"] == name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import samples
-from support.http_api import LIMITS, ApiClient, ApiOnFakes, http_api_event
+from support.http_api import LIMITS, AccountClient, ApiOnFakes, http_api_event
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.seed import Seed
 from webhooks.domain.webhook import Registration, Secrets
@@ -89,7 +89,7 @@ def test_documents_and_strangers_count_for_nobody() -> None:
     api = api_with(calls=1)
     for _ in range(3):
         assert api.acme.send(http_api_event("GET", "/api/v1/openapi.json")).status == 200
-        assert ApiClient(api.api, "sc_live_nobody").call("GET", WEBHOOKS).status == 401
+        assert AccountClient(api.api, "sc_live_nobody").call("GET", WEBHOOKS).status == 401
     assert api.rate_limit_store.used == {}
 
 

@@ -14,7 +14,7 @@ from support.http_api import (
     CURSOR_KEY,
     LAMBDA_CONTEXT,
     LIMITS,
-    ApiClient,
+    AccountClient,
     ApiOnFakes,
     http_api_event,
 )
@@ -36,7 +36,7 @@ WEBHOOKS = "/api/v1/webhooks"
 BODY = {"url": "https://hooks.acme.com/email", "events": ["email.sent", "email.bounced"]}
 
 
-def make_client(dynamodb: Any, account_id: str) -> ApiClient:
+def make_client(dynamodb: Any, account_id: str) -> AccountClient:
     api_key_service = ApiKeyService(DynamoDBApiKeyStore(dynamodb, "ApiKeysTable"))
     rate_limits = RateLimits(
         FakeRateLimitStore(), limits=LIMITS, telemetry=FakeTelemetry(), clock=time.time
@@ -61,7 +61,7 @@ def make_client(dynamodb: Any, account_id: str) -> ApiClient:
         rate_limits=rate_limits,
         telemetry=FakeTelemetry(),
     )
-    return ApiClient(Api(cast("ApiServices", services)), api_key_service.issue(account_id).text)
+    return AccountClient(Api(cast("ApiServices", services)), api_key_service.issue(account_id).text)
 
 
 def test_a_webhook_lives_from_registration_to_deletion(dynamodb: Any) -> None:
@@ -101,7 +101,7 @@ def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
 ) -> None:
     with backend(monkeypatch) as aws:
         services = aws.services(ApiServices)
-        acme = ApiClient(Api(services), services.api_key_service.issue("acme").text)
+        acme = AccountClient(Api(services), services.api_key_service.issue("acme").text)
         acme.call("GET")
         aws.calls.clear()
         body = {"url": "http://127.0.0.1:9/hook", "events": ["*"]}
@@ -124,7 +124,7 @@ def test_keys_events_and_repeated_calls_on_the_functions_own_wiring(
         assert aws.calls["SendMessageBatch"] == 2
 
         made = acme.call("POST", "/api/v1/api-keys", json={"name": "lost"}).data
-        lost = ApiClient(acme.api, made["key"])
+        lost = AccountClient(acme.api, made["key"])
         assert lost.call("GET").status == 200
         assert acme.call("DELETE", f"/api/v1/api-keys/{made['id']}").status == 200
         assert lost.call("GET").status == 401

@@ -13,17 +13,17 @@ from support.registering import WEBHOOKS, register, registered_id
 from webhooks.domain.webhook import Secrets, Webhook
 
 if TYPE_CHECKING:
-    from support.http_api import Answer, ApiClient, ApiOnFakes
+    from support.http_api import AccountClient, Answer, ApiOnFakes
 
 ABSENT = "0199a5b0-0000-7000-8000-000000000000"
 DAY_MS = 86_400_000
 
 
-def change(client: ApiClient, webhook_id: str, **changes: Any) -> Answer:
+def change(client: AccountClient, webhook_id: str, **changes: Any) -> Answer:
     return client.call("PATCH", f"{WEBHOOKS}/{webhook_id}", json=changes)
 
 
-def rotate(client: ApiClient, webhook_id: str, **request: Any) -> Answer:
+def rotate(client: AccountClient, webhook_id: str, **request: Any) -> Answer:
     return client.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret", **request)
 
 
@@ -41,7 +41,7 @@ def stored(on_fakes: ApiOnFakes, webhook_id: str) -> tuple[Webhook, Secrets]:
         ("description", "Bounces ✉"),
     ],
 )
-def test_each_field_is_changed_alone(acme: ApiClient, field: str, value: Any) -> None:
+def test_each_field_is_changed_alone(acme: AccountClient, field: str, value: Any) -> None:
     webhook_id = registered_id(acme, description="before")
     before = acme.call("GET", f"{WEBHOOKS}/{webhook_id}").data
     answer = change(acme, webhook_id, **{field: value})
@@ -51,7 +51,7 @@ def test_each_field_is_changed_alone(acme: ApiClient, field: str, value: Any) ->
     assert acme.call("GET", f"{WEBHOOKS}/{webhook_id}").data == answer.data
 
 
-def test_several_fields_are_changed_at_once(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_several_fields_are_changed_at_once(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     webhook_id = registered_id(acme, headers={"X-Team": "a"})
     secrets = stored(on_fakes, webhook_id)[1]
     changes = {"events": ["*"], "description": "new", "headers": {"X-Region": "eu"}}
@@ -65,7 +65,7 @@ def test_several_fields_are_changed_at_once(on_fakes: ApiOnFakes, acme: ApiClien
 
 @pytest.mark.parametrize("field", ["description", "headers"])
 @pytest.mark.parametrize("form", ["null", "empty"])
-def test_a_description_and_headers_are_cleared(acme: ApiClient, field: str, form: str) -> None:
+def test_a_description_and_headers_are_cleared(acme: AccountClient, field: str, form: str) -> None:
     webhook_id = registered_id(acme, description="before", headers={"X-Team": "a"})
     empty = {"description": "", "headers": {}}[field]
     answer = change(acme, webhook_id, **{field: None if form == "null" else empty})
@@ -76,7 +76,9 @@ def test_a_description_and_headers_are_cleared(acme: ApiClient, field: str, form
     assert kept in answer.data
 
 
-def test_switching_on_again_forgets_why_it_was_off(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_switching_on_again_forgets_why_it_was_off(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     webhook_id = registered_id(acme)
     FakeHealthStore(on_fakes.webhooks).disable("acme", webhook_id, "gone", 1)
     answer = change(acme, webhook_id, active=True)
@@ -114,7 +116,7 @@ def test_switching_on_again_forgets_why_it_was_off(on_fakes: ApiOnFakes, acme: A
     ],
 )
 def test_a_change_that_breaks_a_rule_changes_nothing(
-    on_fakes: ApiOnFakes, acme: ApiClient, changes: dict[str, Any], fields: list[str]
+    on_fakes: ApiOnFakes, acme: AccountClient, changes: dict[str, Any], fields: list[str]
 ) -> None:
     webhook_id = registered_id(acme)
     before = stored(on_fakes, webhook_id)
@@ -136,7 +138,7 @@ def test_a_new_host_must_not_resolve_to_a_private_address(on_fakes: ApiOnFakes) 
 
 class TestHeaders:
     def test_they_are_kept_and_only_their_names_are_shown(
-        self, on_fakes: ApiOnFakes, acme: ApiClient
+        self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         headers = {"X-Team": "canary-1", "X-Api-Key": "canary 2"}
         answers = [register(acme, headers=headers)]
@@ -152,18 +154,20 @@ class TestHeaders:
         assert "canary" not in repr(on_fakes.telemetry.lines)
         assert stored(on_fakes, webhook_id)[0].headers == headers
 
-    def test_a_webhook_without_any_says_nothing_of_them(self, acme: ApiClient) -> None:
+    def test_a_webhook_without_any_says_nothing_of_them(self, acme: AccountClient) -> None:
         assert "header_names" not in register(acme, headers={}).data
         assert "header_names" not in register(acme, headers=None).data
 
-    def test_a_refused_value_is_not_repeated(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    def test_a_refused_value_is_not_repeated(
+        self, on_fakes: ApiOnFakes, acme: AccountClient
+    ) -> None:
         answer = register(acme, headers={"X-Team": "canary\r\nX-Evil: 1", "Cookie": "canary"})
         assert answer.fields == ["headers.X-Team", "headers.Cookie"]
         assert "canary" not in answer.text + repr(on_fakes.telemetry.lines)
         assert not on_fakes.webhooks.webhooks
 
     @pytest.mark.parametrize("name", ["\ud800", "x" * 3000, "\n", ""])
-    def test_an_odd_name_is_refused_like_any_other(self, acme: ApiClient, name: str) -> None:
+    def test_an_odd_name_is_refused_like_any_other(self, acme: AccountClient, name: str) -> None:
         answer = register(acme, headers={name: "x"})
         assert answer.status == 422
         assert len(answer.text) < 1000
@@ -171,7 +175,7 @@ class TestHeaders:
 
 class TestRotation:
     def test_the_new_secret_is_shown_this_once_and_the_old_one_lives_on_for_a_day(
-        self, on_fakes: ApiOnFakes, acme: ApiClient
+        self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         registered = register(acme).data
         answer = rotate(acme, registered["id"], json={})
@@ -184,10 +188,10 @@ class TestRotation:
         shown = acme.call("GET", f"{WEBHOOKS}/{registered['id']}").text
         assert "whsec_" not in shown + repr(on_fakes.telemetry.lines)
 
-    def test_a_body_is_not_needed(self, acme: ApiClient) -> None:
+    def test_a_body_is_not_needed(self, acme: AccountClient) -> None:
         assert rotate(acme, registered_id(acme)).status == 200
 
-    def test_a_secret_of_the_callers_own(self, on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+    def test_a_secret_of_the_callers_own(self, on_fakes: ApiOnFakes, acme: AccountClient) -> None:
         webhook_id = registered_id(acme)
         answer = rotate(acme, webhook_id, json={"secret": "your_webhook_secret"})
         assert answer.data["secret"] == "your_webhook_secret"
@@ -195,7 +199,7 @@ class TestRotation:
 
     @pytest.mark.parametrize("seconds", [1, 604_800])
     def test_an_overlap_of_ones_choice(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, seconds: int
+        self, on_fakes: ApiOnFakes, acme: AccountClient, seconds: int
     ) -> None:
         webhook_id = registered_id(acme)
         assert rotate(acme, webhook_id, json={"overlap_seconds": seconds}).status == 200
@@ -203,7 +207,7 @@ class TestRotation:
         assert secrets.previous_expires_at_ms == webhook.updated_at_ms + seconds * 1000
 
     def test_no_overlap_ends_the_old_secret_at_once(
-        self, on_fakes: ApiOnFakes, acme: ApiClient
+        self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         webhook_id = registered_id(acme)
         answer = rotate(acme, webhook_id, json={"overlap_seconds": 0})
@@ -225,7 +229,7 @@ class TestRotation:
         ],
     )
     def test_a_broken_rule_leaves_the_secret(
-        self, on_fakes: ApiOnFakes, acme: ApiClient, body: dict[str, Any], fields: list[str]
+        self, on_fakes: ApiOnFakes, acme: AccountClient, body: dict[str, Any], fields: list[str]
     ) -> None:
         webhook_id = registered_id(acme)
         before = stored(on_fakes, webhook_id)
@@ -233,7 +237,7 @@ class TestRotation:
         assert (answer.status, answer.fields) == (422, fields)
         assert stored(on_fakes, webhook_id) == before
 
-    def test_a_body_that_is_no_object_is_malformed(self, acme: ApiClient) -> None:
+    def test_a_body_that_is_no_object_is_malformed(self, acme: AccountClient) -> None:
         assert rotate(acme, registered_id(acme), body="[]").status == 400
 
 

@@ -9,10 +9,10 @@ import pytest
 from support.registering import register, registered_id
 
 if TYPE_CHECKING:
-    from support.http_api import ApiClient, ApiOnFakes
+    from support.http_api import AccountClient, ApiOnFakes
 
 
-def test_the_list_is_newest_first_and_ends_without_a_cursor(acme: ApiClient) -> None:
+def test_the_list_is_newest_first_and_ends_without_a_cursor(acme: AccountClient) -> None:
     ids = [registered_id(acme) for _ in range(3)]
     answer = acme.call("GET")
     assert answer.status == 200
@@ -20,11 +20,11 @@ def test_the_list_is_newest_first_and_ends_without_a_cursor(acme: ApiClient) -> 
     assert answer.json["pagination"] == {}
 
 
-def test_an_account_without_webhooks_has_an_empty_list(acme: ApiClient) -> None:
+def test_an_account_without_webhooks_has_an_empty_list(acme: AccountClient) -> None:
     assert acme.call("GET").json == {"success": True, "data": [], "pagination": {}}
 
 
-def test_pages_follow_each_other_without_gap_or_repeat(acme: ApiClient) -> None:
+def test_pages_follow_each_other_without_gap_or_repeat(acme: AccountClient) -> None:
     ids = [registered_id(acme) for _ in range(5)]
     seen: list[str] = []
     query = {"limit": "2"}
@@ -40,7 +40,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(acme: ApiClient) -> None:
     assert sizes == [2, 2, 1]
 
 
-def test_a_page_is_of_20_unless_asked_otherwise(acme: ApiClient) -> None:
+def test_a_page_is_of_20_unless_asked_otherwise(acme: AccountClient) -> None:
     for _ in range(21):
         register(acme)
     assert len(acme.call("GET").data) == 20
@@ -55,7 +55,7 @@ def test_a_page_is_of_20_unless_asked_otherwise(acme: ApiClient) -> None:
         *("%2B1", "+1", "%201", "1%20", "1%0A", "1_0", "1.0", "%EF%BC%91", "%D9%A1", "-0"),
     ],
 )
-def test_a_limit_is_a_whole_number_from_1_to_100(acme: ApiClient, limit: str) -> None:
+def test_a_limit_is_a_whole_number_from_1_to_100(acme: AccountClient, limit: str) -> None:
     answer = acme.call("GET", query=f"limit={limit}")
     assert answer.status == 422
     assert answer.fields == ["limit"]
@@ -73,7 +73,7 @@ def test_a_cursor_is_of_no_use_to_another_account(on_fakes: ApiOnFakes) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "A" * 4000, "é", "../", "A" * 43, "null"])
-def test_a_made_up_cursor_is_refused(acme: ApiClient, cursor: str) -> None:
+def test_a_made_up_cursor_is_refused(acme: AccountClient, cursor: str) -> None:
     answer = acme.call("GET", query={"cursor": cursor})
     assert answer.status == 422
     assert answer.fields == ["cursor"]

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from support.fakes import FakeHealthStore
-from support.http_api import OWN_DOMAIN, ApiClient, ApiOnFakes
+from support.http_api import OWN_DOMAIN, AccountClient, ApiOnFakes
 from support.registering import URL, WEBHOOKS, register, registered_id
 from webhooks.domain.event import EventType
 from webhooks.domain.signing import secret_warnings
@@ -19,7 +19,7 @@ from webhooks.domain.signing import secret_warnings
 ABSENT = "0199a5b0-0000-7000-8000-000000000000"
 
 
-def test_a_registration_answers_what_the_documentation_shows(acme: ApiClient) -> None:
+def test_a_registration_answers_what_the_documentation_shows(acme: AccountClient) -> None:
     answer = acme.call(
         "POST",
         json={
@@ -44,20 +44,22 @@ def test_a_registration_answers_what_the_documentation_shows(acme: ApiClient) ->
     assert str(UUID(data["id"])) == data["id"]
 
 
-def test_a_secret_is_generated_where_none_is_given(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_secret_is_generated_where_none_is_given(
+    on_fakes: ApiOnFakes, acme: AccountClient
+) -> None:
     secrets = {register(acme).data["secret"] for _ in range(3)}
     assert len(secrets) == 3
     assert all(re.fullmatch(r"whsec_[0-9a-f]{64}", secret) for secret in secrets)
     assert {kept.current for _, kept in on_fakes.webhooks.webhooks.values()} == secrets
 
 
-def test_null_is_the_same_as_leaving_an_optional_field_out(acme: ApiClient) -> None:
+def test_null_is_the_same_as_leaving_an_optional_field_out(acme: AccountClient) -> None:
     data = register(acme, secret=None, description=None).data
     assert data["secret"].startswith("whsec_")
     assert "description" not in data
 
 
-def test_a_description_is_answered_where_one_is_given(acme: ApiClient) -> None:
+def test_a_description_is_answered_where_one_is_given(acme: AccountClient) -> None:
     answer = register(acme, description="Bounces für das Büro ✉")
     assert answer.data["description"] == "Bounces für das Büro ✉"
     shown = acme.call("GET", f"{WEBHOOKS}/{answer.data['id']}")
@@ -65,7 +67,9 @@ def test_a_description_is_answered_where_one_is_given(acme: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("events", [["*"], [*EventType], ["email.clicked"]])
-def test_every_subscription_of_the_contract_is_accepted(acme: ApiClient, events: list[str]) -> None:
+def test_every_subscription_of_the_contract_is_accepted(
+    acme: AccountClient, events: list[str]
+) -> None:
     assert register(acme, events=events).data["events"] == events
 
 
@@ -79,7 +83,7 @@ def test_every_subscription_of_the_contract_is_accepted(acme: ApiClient, events:
     ],
 )
 def test_a_secret_that_libraries_read_in_different_ways_is_warned_of(
-    acme: ApiClient, secret: str | None, warned_of: str | None
+    acme: AccountClient, secret: str | None, warned_of: str | None
 ) -> None:
     body = {"url": "https://example.com/hook", "events": ["*"], "secret": secret}
     created = acme.call("POST", json=body)
@@ -99,7 +103,9 @@ def test_a_secret_that_libraries_read_in_different_ways_is_warned_of(
 @pytest.mark.parametrize(
     "secret", ["x" * 16, "x" * 256, "with a space and ~!", "Schlüssel mit Umlaut äöü"]
 )
-def test_a_secret_of_printable_characters_is_kept_as_it_is(acme: ApiClient, secret: str) -> None:
+def test_a_secret_of_printable_characters_is_kept_as_it_is(
+    acme: AccountClient, secret: str
+) -> None:
     assert register(acme, secret=secret).data["secret"] == secret
 
 
@@ -140,7 +146,7 @@ def test_a_secret_of_printable_characters_is_kept_as_it_is(acme: ApiClient, secr
     ],
 )
 def test_a_broken_rule_names_its_field(
-    on_fakes: ApiOnFakes, acme: ApiClient, changes: dict[str, Any], fields: list[str]
+    on_fakes: ApiOnFakes, acme: AccountClient, changes: dict[str, Any], fields: list[str]
 ) -> None:
     answer = register(acme, **changes)
     assert answer.status == 422
@@ -152,7 +158,7 @@ def test_a_broken_rule_names_its_field(
 
 
 @pytest.mark.parametrize("field", ["url", "events"])
-def test_a_required_field_is_asked_for(acme: ApiClient, field: str) -> None:
+def test_a_required_field_is_asked_for(acme: AccountClient, field: str) -> None:
     body = {"url": URL, "events": ["email.sent"]}
     del body[field]
     answer = acme.call("POST", json=body)
@@ -167,7 +173,7 @@ def test_a_required_field_is_asked_for(acme: ApiClient, field: str) -> None:
     ["id", "account_id", "active", "created_at", "updated_at", "headers", "disabled_reason", "URL"],
 )
 def test_a_field_that_is_not_the_callers_to_set_is_refused_by_name(
-    on_fakes: ApiOnFakes, acme: ApiClient, field: str
+    on_fakes: ApiOnFakes, acme: AccountClient, field: str
 ) -> None:
     answer = register(acme, **{field: "x"})
     assert answer.status == 422
@@ -175,21 +181,21 @@ def test_a_field_that_is_not_the_callers_to_set_is_refused_by_name(
     assert not on_fakes.webhooks.webhooks
 
 
-def test_what_was_refused_is_not_repeated(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_what_was_refused_is_not_repeated(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     answer = register(acme, secret="canary\nsecret-value", url="https://canary@acme.com/canary")
     assert answer.status == 422
     assert "canary" not in answer.text
     assert "canary" not in repr(on_fakes.telemetry.lines)
 
 
-def test_many_unknown_fields_do_not_make_a_long_answer(acme: ApiClient) -> None:
+def test_many_unknown_fields_do_not_make_a_long_answer(acme: AccountClient) -> None:
     answer = register(acme, **{f"{'x' * 200}{number}": 1 for number in range(60)})
     assert answer.status == 422
     assert len(answer.error["details"]) == 20
     assert len(answer.text) < 5000
 
 
-def test_a_field_named_with_half_a_character_is_refused_like_any_other(acme: ApiClient) -> None:
+def test_a_field_named_with_half_a_character_is_refused_like_any_other(acme: AccountClient) -> None:
     answer = register(acme, **{"\ud83d": 1})
     assert answer.status == 422
     assert answer.fields == ["body"]
@@ -221,7 +227,7 @@ def test_a_host_that_resolves_to_public_addresses_is_looked_up_once() -> None:
         OWN_DOMAIN,
     ],
 )
-def test_no_webhook_leads_to_the_service_itself(acme: ApiClient, host: str) -> None:
+def test_no_webhook_leads_to_the_service_itself(acme: AccountClient, host: str) -> None:
     own = f"https://{host}/api/v1/events"
     created = acme.call("POST", json={"url": f"https://other.{OWN_DOMAIN}/", "events": ["*"]})
     assert created.status == 201
@@ -234,7 +240,7 @@ def test_no_webhook_leads_to_the_service_itself(acme: ApiClient, host: str) -> N
         assert "this API itself" in answer.text
 
 
-def test_anybody_elses_api_on_api_gateway_is_a_receiver(acme: ApiClient) -> None:
+def test_anybody_elses_api_on_api_gateway_is_a_receiver(acme: AccountClient) -> None:
     url = "https://abc123.execute-api.eu-central-1.amazonaws.com/Prod/hooks"
     assert acme.call("POST", json={"url": url, "events": ["*"]}).status == 201
 
@@ -262,7 +268,7 @@ def test_an_account_has_only_so_many_webhooks() -> None:
     assert register(on_fakes.acme).status == 201
 
 
-def test_a_webhook_is_shown_without_its_secret(acme: ApiClient) -> None:
+def test_a_webhook_is_shown_without_its_secret(acme: AccountClient) -> None:
     registered = register(acme, secret="your_webhook_secret").data
     answer = acme.call("GET", f"{WEBHOOKS}/{registered['id']}")
     assert answer.status == 200
@@ -278,7 +284,7 @@ def test_a_webhook_is_shown_without_its_secret(acme: ApiClient) -> None:
     assert "your_webhook_secret" not in answer.text + acme.call("GET").text
 
 
-def test_a_disabled_webhook_says_why(on_fakes: ApiOnFakes, acme: ApiClient) -> None:
+def test_a_disabled_webhook_says_why(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     webhook_id = registered_id(acme)
     FakeHealthStore(on_fakes.webhooks).disable("acme", webhook_id, "gone", 1766359512006)
     data = acme.call("GET", f"{WEBHOOKS}/{webhook_id}").data
@@ -289,7 +295,7 @@ def test_a_disabled_webhook_says_why(on_fakes: ApiOnFakes, acme: ApiClient) -> N
 
 @pytest.mark.parametrize("form", ["query", "path"])
 def test_a_webhook_is_deleted_in_both_forms(
-    on_fakes: ApiOnFakes, acme: ApiClient, form: str
+    on_fakes: ApiOnFakes, acme: AccountClient, form: str
 ) -> None:
     webhook_id = registered_id(acme)
     other_id = registered_id(acme)
@@ -305,14 +311,14 @@ def test_a_webhook_is_deleted_in_both_forms(
 
 @pytest.mark.parametrize("query", ["id={0}&id={1}", "id={0},{1}", "id={0}&id={0}", "id={0}&ID={1}"])
 def test_an_id_that_is_given_twice_deletes_nothing(
-    on_fakes: ApiOnFakes, acme: ApiClient, query: str
+    on_fakes: ApiOnFakes, acme: AccountClient, query: str
 ) -> None:
     ids = [registered_id(acme) for _ in range(2)]
     assert acme.call("DELETE", query=query.format(*ids)).status in {404, 422}
     assert len(on_fakes.webhooks.webhooks) == 2
 
 
-def test_deleting_by_query_needs_the_id(acme: ApiClient) -> None:
+def test_deleting_by_query_needs_the_id(acme: AccountClient) -> None:
     answer = acme.call("DELETE")
     assert answer.status == 422
     assert answer.fields == ["id"]

@@ -15,7 +15,7 @@ from support.receiver import Answer, Receiver
 from support.stores import on_dynamodb
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import UnavailableError
-from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id, judge
+from webhooks.domain.jobs.check import Check, CheckRequest, CheckStatus, check_id, judge
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature
 from webhooks.wiring.worker import WorkerServices
@@ -23,7 +23,7 @@ from webhooks.wiring.worker import WorkerServices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.http_api import ApiClient
+    from support.http_api import AccountClient
     from support.receiver import Request
     from support.stores import Clock, Stores
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 DAY_SECONDS = 86_400
 OUTCOMES = {
-    Probe.VALID: Outcome(status_code=204, duration_ms=12),
-    Probe.UNSIGNED: Outcome(FailureReason.HTTP_STATUS, 401, 3),
-    Probe.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
+    CheckRequest.VALID: Outcome(status_code=204, duration_ms=12),
+    CheckRequest.UNSIGNED: Outcome(FailureReason.HTTP_STATUS, 401, 3),
+    CheckRequest.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
 }
 
 
@@ -144,12 +144,12 @@ def test_a_check_is_one_step_that_reads_twice_and_writes_once(
         state = step(aws, state_of(check))
         assert aws.calls == {"GetItem": 2, "PutItem": 1}
         assert (state["decision"], state["check_id"]) == ("done", check.id)
-        assert len(receiver.requests) == len(Probe)
+        assert len(receiver.requests) == len(CheckRequest)
         assert step(aws, state_of(check))["decision"] == "done"
-        assert len(receiver.requests) == len(Probe), "it is made once"
+        assert len(receiver.requests) == len(CheckRequest), "it is made once"
     ended = stored(aws, check)
     assert judge(ended.outcomes).verified
-    assert ended.outcomes[Probe.OLD_SECRET].status_code == 401
+    assert ended.outcomes[CheckRequest.OLD_SECRET].status_code == 401
     assert dynamodb.scan(TableName="WebhooksTable")["Items"] == webhooks
     [item] = dynamodb.scan(TableName="DeliveriesTable")["Items"]
     told = f"{capsys.readouterr().out}{item}{state}"
@@ -164,7 +164,7 @@ def test_a_receiver_that_fails_keeps_its_health_and_gets_one_request(aws: Backen
         webhooks = aws.clients["dynamodb"].scan(TableName="WebhooksTable")["Items"]
         step(aws, state_of(check))
         assert len(receiver.requests) == 1
-    assert stored(aws, check).outcomes.keys() == {Probe.VALID}
+    assert stored(aws, check).outcomes.keys() == {CheckRequest.VALID}
     assert aws.clients["dynamodb"].scan(TableName="WebhooksTable")["Items"] == webhooks
 
 
@@ -188,7 +188,7 @@ def test_what_the_state_machine_gives_up_has_failed(aws: Backend) -> None:
 
 
 def test_an_owner_reads_the_report_as_soon_as_there_is_one(
-    on_fakes: ApiOnFakes, acme: ApiClient
+    on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     webhook = samples.webhook(account_id="acme")
     on_fakes.webhooks.create(webhook, samples.SECRET, limit=50)

@@ -105,16 +105,16 @@ def test_the_trail_leads_through_living_and_deleted_webhooks_by_id(stores: Store
     stores.webhooks.create(samples.webhook(5, account_id="acc_2"), samples.SECRET, limit=50)
     for number in (2, 4):
         assert stores.webhooks.delete("acc_1", samples.webhook(number).id)
-    found = [stores.trail.next("acc_1", None)]
+    found = [stores.webhook_ids.next("acc_1", None)]
     while found[-1] is not None:
-        found.append(stores.trail.next("acc_1", found[-1]))
+        found.append(stores.webhook_ids.next("acc_1", found[-1]))
     assert found == [*(samples.webhook(number).id for number in (1, 2, 3, 4)), None]
-    assert stores.trail.next("acc_3", None) is None
+    assert stores.webhook_ids.next("acc_3", None) is None
 
 
 def test_a_webhook_that_never_was_leaves_no_trail(stores: Stores) -> None:
     assert not stores.webhooks.delete("acc_1", samples.WEBHOOK_ID)
-    assert stores.trail.next("acc_1", None) is None
+    assert stores.webhook_ids.next("acc_1", None) is None
 
 
 def test_what_is_left_of_a_webhook_outlives_its_deliveries(dynamodb: Any, clock: Clock) -> None:
@@ -138,10 +138,10 @@ def test_a_deleted_webhook_whose_records_are_gone_is_passed_over(
         clock.seconds += DAY_SECONDS
     clock.seconds += (30 + 15) * DAY_SECONDS - 2 * DAY_SECONDS + 1
     living, last = samples.webhook(3).id, samples.webhook(4).id
-    assert stores.trail.next("acc_1", None) == living
-    assert stores.trail.next("acc_1", living) == last
+    assert stores.webhook_ids.next("acc_1", None) == living
+    assert stores.webhook_ids.next("acc_1", living) == last
     clock.seconds += DAY_SECONDS
-    assert stores.trail.next("acc_1", living) is None
+    assert stores.webhook_ids.next("acc_1", living) is None
 
 
 def test_too_many_of_these_are_passed_over_in_more_than_one_call(
@@ -155,9 +155,9 @@ def test_too_many_of_these_are_passed_over_in_more_than_one_call(
         stores.webhooks.create(samples.webhook(number), samples.SECRET, limit=50)
         stores.webhooks.delete("acc_1", samples.webhook(number).id)
     clock.seconds += 46 * DAY_SECONDS
-    found = [stores.trail.next("acc_1", None)]
+    found = [stores.webhook_ids.next("acc_1", None)]
     while found[-1] is not None:
-        found.append(stores.trail.next("acc_1", found[-1]))
+        found.append(stores.webhook_ids.next("acc_1", found[-1]))
     assert found == [ids[2], ids[5], None]
 
 
@@ -224,7 +224,7 @@ def test_a_missing_table_is_unavailable(dynamodb: Any, clock: Clock) -> None:
         lambda: stores.erasures.create(erasure()),
         lambda: stores.erasures.save(erasure(), erasure()),
         lambda: stores.erasures.running_since(JobOwner("acc_1"), 0),
-        lambda: stores.trail.next("acc_1", None),
+        lambda: stores.webhook_ids.next("acc_1", None),
     ):
         with pytest.raises(UnavailableError):
             call()

@@ -118,8 +118,8 @@ def test_no_list_and_no_sender_meets_what_holds_an_external_id(stores: Stores) -
     assert [each.webhook for each in stores.destinations.destinations("acc_1")] == [webhook]
     last = Shard(webhook.id, "ffffffff-ffff-ffff-ffff-ffffffffffff")
     assert [each.webhook for each in stores.destinations.destinations("acc_1", last)] == [webhook]
-    assert stores.trail.next("acc_1", None) == webhook.id
-    assert stores.trail.next("acc_1", webhook.id) is None
+    assert stores.webhook_ids.next("acc_1", None) == webhook.id
+    assert stores.webhook_ids.next("acc_1", webhook.id) is None
 
 
 def test_what_holds_an_external_id_sorts_after_webhooks_and_before_the_quota() -> None:

@@ -29,7 +29,7 @@ from webhooks.adapters.dynamodb.job_items import CHECKS
 from webhooks.adapters.dynamodb.jobs import DynamoDBJobStore
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, RecoveryKey
-from webhooks.domain.jobs.check import Check, CheckStatus, Probe, check_id
+from webhooks.domain.jobs.check import Check, CheckRequest, CheckStatus, check_id
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
 from webhooks.domain.selection import Selection
@@ -254,7 +254,7 @@ def test_a_check_is_made(world: World) -> None:
     ended = world.job_stores.checks.get(check.key)
     assert ended is not None
     assert ended.status is CheckStatus.COMPLETED
-    assert set(ended.outcomes) == set(Probe)
+    assert set(ended.outcomes) == set(CheckRequest)
 
 
 def test_a_job_that_is_given_up_is_recorded_as_failed(world: World) -> None:
@@ -296,7 +296,7 @@ def test_an_attempt_that_the_version_before_recorded_is_read() -> None:
 
 
 def test_a_check_that_the_version_before_recorded_is_read() -> None:
-    outcomes = {Probe.VALID: Outcome(FailureReason.RESPONSE_TOO_LARGE, 200, 5)}
+    outcomes = {CheckRequest.VALID: Outcome(FailureReason.RESPONSE_TOO_LARGE, 200, 5)}
     check = Check("acc_1", samples.WEBHOOK_ID, check_id(1, bytes(8)), 1, 1, outcomes=outcomes)
     item = {
         **item_keys.job_key("check", *check.key),

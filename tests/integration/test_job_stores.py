@@ -12,7 +12,7 @@ from support.jobs import check, erasure, replay
 from support.stores import on_dynamodb
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.errors import UnreadableRecordError
-from webhooks.domain.jobs.check import CheckStatus, Probe
+from webhooks.domain.jobs.check import CheckRequest, CheckStatus
 from webhooks.domain.jobs.erasure import ErasureStatus
 from webhooks.domain.jobs.replay import ReplayStatus
 from webhooks.domain.jobs.run import Run
@@ -172,8 +172,8 @@ STORED: dict[str, tuple[str, Any, dict[str, Any]]] = {
             reason="internal_error",
             updated_at_ms=LATER_MS,
             outcomes={
-                Probe.VALID: Outcome(status_code=204, duration_ms=12),
-                Probe.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
+                CheckRequest.VALID: Outcome(status_code=204, duration_ms=12),
+                CheckRequest.STALE_TIMESTAMP: Outcome(FailureReason.TIMEOUT, duration_ms=5000),
             },
         ),
         {

@@ -94,7 +94,7 @@ def test_a_batch_of_a_walk_is_bounded_and_the_next_goes_on(
     client: Any, engine: tuple[int, bool]
 ) -> None:
     metered = MeteredClient(client, engine[0], local=engine[1])
-    walk = on_dynamodb(metered, Clock()).walk  # type: ignore[arg-type]
+    walk = on_dynamodb(metered, Clock()).reader  # type: ignore[arg-type]
     selection = Selection.of_all_time(Status.SUCCEEDED)
     found: list[Delivery] = []
     after: str | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ops import redrive
-from ops.dead_letters import Tally, texts_of
+from ops.dead_letters import OutcomeCounts, texts_of
 from ops.outputs import NoStackError
 from support import samples
 from support.redriving import EXHAUSTED, NOW_MS, World, dead_letter
@@ -340,11 +340,11 @@ def test_what_would_do_more_than_it_says_is_refused(arguments: list[str]) -> Non
 def test_a_long_redrive_says_how_far_it_is_and_how_fast() -> None:
     told: list[str] = []
     times = iter([0.0, 0.5, 10.0, 20.0])
-    tally = Tally(told.append, lambda: next(times))
-    tally.add(["sent again"] * 10)
-    tally.add(["sent again"] * 2990)
+    counts = OutcomeCounts(told.append, lambda: next(times))
+    counts.add(["sent again"] * 10)
+    counts.add(["sent again"] * 2990)
     assert told == ["3,000 messages, 300 per second: 3,000 sent again"]
-    assert tally.end() == {"sent again": 3000}
+    assert counts.end() == {"sent again": 3000}
     assert told[1].startswith("3,000 messages, 150 per second")
 
 

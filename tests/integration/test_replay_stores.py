@@ -53,7 +53,7 @@ def walk(stores: Stores, selection: Selection, limit: int) -> list[str]:
     seen: list[str] = []
     after = None
     while True:
-        batch = stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, limit, after)
+        batch = stores.reader.oldest_first("acc_1", samples.WEBHOOK_ID, selection, limit, after)
         assert len(batch.items) <= limit
         seen += [one.id for one in batch.items]
         after = batch.next
@@ -180,7 +180,7 @@ def test_a_walk_through_what_succeeded_pages_as_well(stores: Stores) -> None:
 
 
 def test_nothing_to_walk_through_is_one_empty_batch(stores: Stores) -> None:
-    batch = stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, ALL_DAY, 5)
+    batch = stores.reader.oldest_first("acc_1", samples.WEBHOOK_ID, ALL_DAY, 5)
     assert (batch.items, batch.next) == ([], None)
 
 
@@ -216,9 +216,9 @@ def test_a_walk_through_few_matches_ends_its_batches_early(dynamodb_stores: Stor
     stores.deliveries.put_settled([*crowd, delivery(1400, Status.SUCCEEDED)])
     stores.deliveries.put_settled([replace(delivery(1), status=Status.SUCCEEDED)])
     selection = ALL_DAY._replace(statuses=(Status.SUCCEEDED,))
-    batch = stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 5)
+    batch = stores.reader.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 5)
     assert [one.id for one in batch.items] == [delivery(1400).id]
     assert batch.next is not None
-    rest = stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 5, batch.next)
+    rest = stores.reader.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 5, batch.next)
     assert [one.id for one in rest.items] == [delivery(1).id]
     assert rest.next is None

@@ -13,7 +13,7 @@ import worker.handler
 from api.app import Api
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from support.receiver import Answer, Receiver
 from webhooks.adapters.stepfunctions import StepFunctionsRetryScheduler
 from webhooks.domain.errors import UnavailableError
@@ -34,12 +34,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
 
 @pytest.fixture
-def owner(aws: Backend) -> ApiClient:
+def owner(aws: Backend) -> AccountClient:
     services = aws.services(ApiServices)
-    return ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
+    return AccountClient(Api(services), services.api_key_service.issue("acc_1").text)
 
 
-def register(owner: ApiClient, receiver: Receiver, **fields: Any) -> str:
+def register(owner: AccountClient, receiver: Receiver, **fields: Any) -> str:
     """Register a webhook; returns its path."""
     answer = owner.call("POST", json={"url": receiver.url, "events": ["*"], **fields})
     return f"{WEBHOOKS}/{answer.data['id']}"
@@ -64,7 +64,7 @@ def resends(aws: Backend) -> list[dict[str, Any]]:
 
 
 def test_a_failed_delivery_is_sent_again_beside_its_schedule(
-    aws: Backend, owner: ApiClient
+    aws: Backend, owner: AccountClient
 ) -> None:
     with Receiver(Answer(500), Answer(502), Answer(200)) as receiver:
         path = register(owner, receiver, headers={"X-Team": "billing"})
@@ -97,7 +97,7 @@ def test_a_failed_delivery_is_sent_again_beside_its_schedule(
 
 
 def test_a_test_event_is_delivered_like_any_other_and_marked_in_the_log(
-    aws: Backend, owner: ApiClient
+    aws: Backend, owner: AccountClient
 ) -> None:
     with Receiver(Answer(500), Answer(200)) as receiver:
         path = register(owner, receiver)
@@ -116,7 +116,7 @@ def test_a_test_event_is_delivered_like_any_other_and_marked_in_the_log(
 
 
 def test_a_resend_of_a_webhook_deleted_meanwhile_sends_nothing(
-    aws: Backend, owner: ApiClient
+    aws: Backend, owner: AccountClient
 ) -> None:
     with Receiver(Answer(500)) as receiver:
         path = register(owner, receiver)
@@ -129,7 +129,7 @@ def test_a_resend_of_a_webhook_deleted_meanwhile_sends_nothing(
     assert len(receiver.requests) == 1
 
 
-def test_the_log_is_filtered_and_goes_on_page_by_page(aws: Backend, owner: ApiClient) -> None:
+def test_the_log_is_filtered_and_goes_on_page_by_page(aws: Backend, owner: AccountClient) -> None:
     with Receiver(Answer(500)) as receiver:
         path = register(owner, receiver)
         events = ["email.sent", "email.opened", "email.sent"]
@@ -180,7 +180,9 @@ def test_a_state_machine_that_is_not_there_is_our_own_trouble(aws: Backend) -> N
         scheduler.resend(samples.delivery().key, attempt=2, request_id="a")
 
 
-def test_a_resend_that_meets_a_pause_has_its_execution_wait(aws: Backend, owner: ApiClient) -> None:
+def test_a_resend_that_meets_a_pause_has_its_execution_wait(
+    aws: Backend, owner: AccountClient
+) -> None:
     """The receiver asks for it once the resend was accepted; the state goes round as it is."""
     with Receiver(Answer(500), Answer(503, {"Retry-After": "2"}), Answer(200)) as receiver:
         path = register(owner, receiver)

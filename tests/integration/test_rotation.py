@@ -11,7 +11,7 @@ import dispatcher.handler
 from api.app import Api
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from support.receiver import Answer, Receiver
 from webhooks.domain.signing import sendcomms_signature
 from webhooks.wiring.api import ApiServices
@@ -55,7 +55,7 @@ def deliver(aws: Backend, number: int) -> None:
 
 def test_a_receiver_swaps_its_secret_mid_way_and_misses_nothing(aws: Backend) -> None:
     services = aws.services(ApiServices)
-    acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
+    acme = AccountClient(Api(services), services.api_key_service.issue("acc_1").text)
     code = Swapping()
     with Receiver(code) as receiver:
         webhook = acme.call("POST", json={"url": receiver.url, "events": ["*"]}).data
@@ -82,7 +82,7 @@ def test_a_receiver_swaps_its_secret_mid_way_and_misses_nothing(aws: Backend) ->
 
 def test_without_an_overlap_the_old_secret_ends_at_once(aws: Backend) -> None:
     services = aws.services(ApiServices)
-    acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
+    acme = AccountClient(Api(services), services.api_key_service.issue("acc_1").text)
     code = Swapping()
     with Receiver(code) as receiver:
         webhook = acme.call("POST", json={"url": receiver.url, "events": ["*"]}).data

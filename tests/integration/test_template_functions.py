@@ -125,7 +125,7 @@ def test_a_deployed_function_has_the_public_rules_whatever_its_environment_says(
         sender = kind.deployed()._sender
         assert isinstance(sender, GuardedSender)
         assert sender._check is targets.parse_url
-        assert sender._guard._dialer._allowed is targets.is_public
+        assert sender._context._dialer._allowed is targets.is_public
         assert sender._timeout_seconds == TIMEOUT_SECONDS
 
 

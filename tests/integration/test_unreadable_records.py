@@ -19,7 +19,7 @@ from api.app import Api
 from support import samples
 from support.backend import Backend, backend, lambda_context, sqs_event
 from support.corrupt_records import NEWER, WAYS, break_item, break_record
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from support.receiver import Receiver
 from support.stores import on_dynamodb
 from webhooks.adapters.dynamodb import webhook_items
@@ -146,7 +146,7 @@ def test_a_walk_goes_past_what_cannot_be_read_and_says_so(
     while more:
         selection = Selection(*EVER, statuses)
         batches.append(
-            stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, limit, after)
+            stores.reader.oldest_first("acc_1", samples.WEBHOOK_ID, selection, limit, after)
         )
         after, more = batches[-1].next, batches[-1].next is not None
     walked = [one for batch in batches for one in batch.items]
@@ -165,7 +165,7 @@ def test_a_walk_of_all_statuses_finds_those_that_this_version_does_not_know(
     newer = WAYS["a status of a newer version"]
     break_record(stores.deliveries, numbered(1).key, newer)
     selection = Selection(*EVER, tuple(Status))
-    batch = stores.walk.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 10)
+    batch = stores.reader.oldest_first("acc_1", samples.WEBHOOK_ID, selection, 10)
     assert batch == ([], None, [numbered(1).key])
 
 
@@ -321,7 +321,7 @@ def test_its_owner_sees_the_others_and_an_error_for_it_alone(
     register(aws, receiver, "acc_1")
     broken, whole = put(aws, 1, breaks=True), put(aws, 2)
     services = services_of(aws, ApiServices)
-    acme = ApiClient(Api(services), services.api_key_service.issue("acc_1").text)
+    acme = AccountClient(Api(services), services.api_key_service.issue("acc_1").text)
     path = f"/api/v1/webhooks/{samples.WEBHOOK_ID}/deliveries"
     capsys.readouterr()
     listed = acme.call("GET", path)

@@ -22,14 +22,14 @@ from support import samples
 from webhooks.adapters.dynamodb import webhook_items
 from webhooks.adapters.dynamodb.webhooks import SHOWN_ATTRIBUTES
 from webhooks.domain.targets import check_url
-from webhooks.domain.webhook import Registration, Settings, Webhook
+from webhooks.domain.webhook import Registration, Webhook, WebhookSettings
 from webhooks.domain.webhook_fields import (
     CHANGEABLE,
     FIELDS,
     READABLE,
     REGISTERED,
     Field,
-    Kind,
+    FieldKind,
     May,
     problems,
 )
@@ -55,7 +55,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
 
 
 def values_of(field: Field) -> tuple[Any, Any]:
-    if field.kind is Kind.TEXT and field.name not in VALUES:
+    if field.kind is FieldKind.TEXT and field.name not in VALUES:
         return f"one {field.name}", f"another {field.name}"
     assert field.name in VALUES, f"add two values of {field.name} to VALUES in {__file__}"
     return VALUES[field.name]
@@ -68,7 +68,7 @@ def whole() -> Webhook:
 
 
 def _own(field: Field) -> bool:
-    return field.kind is not Kind.SECRET
+    return field.kind is not FieldKind.SECRET
 
 
 def attributes(wanted: Iterable[Field]) -> list[str]:
@@ -93,8 +93,8 @@ def compare(where: str, found: Iterable[str], wanted: Iterable[str]) -> None:
 
 def test_a_webhook_and_the_table_have_the_same_fields() -> None:
     compare(
-        "Settings in domain/webhook.py (with its default), or to Webhook where its owner cannot "
-        "give it at registration",
+        "WebhookSettings in domain/webhook.py (with its default), or to Webhook where its owner "
+        "cannot give it at registration",
         {field.name for field in fields(Webhook)} - {"account_id"},
         {field.python_name for field in FIELDS if _own(field)},
     )
@@ -102,8 +102,8 @@ def test_a_webhook_and_the_table_have_the_same_fields() -> None:
 
 def test_what_an_owner_gives_at_registration_is_in_the_settings() -> None:
     compare(
-        "Settings in domain/webhook.py",
-        {field.name for field in fields(Settings)},
+        "WebhookSettings in domain/webhook.py",
+        {field.name for field in fields(WebhookSettings)},
         {field.name for field in REGISTERED if _own(field)},
     )
     assert {field.name for field in fields(Registration)} == {each.name for each in REGISTERED}
@@ -120,9 +120,9 @@ def test_only_a_field_that_not_every_webhook_has_may_be_cleared() -> None:
 @pytest.mark.parametrize("field", CHANGEABLE, ids=lambda field: field.name)
 def test_a_field_that_an_owner_writes_has_a_rule_and_a_sentence(field: Field) -> None:
     assert field.meaning.endswith("."), f"{field.name}: add its meaning in FIELDS"
-    ruled = field.rule or field.max_length or field.kind in {Kind.URL, Kind.FLAG}
+    ruled = field.rule or field.max_length or field.kind in {FieldKind.URL, FieldKind.FLAG}
     assert ruled, f"{field.name}: add a rule or a max_length in FIELDS"
-    if field.kind is Kind.TEXT:
+    if field.kind is FieldKind.TEXT:
         broken = {field.name: "x" * 5000}
         assert [one.field for one in problems(broken, check_url)] == [field.name]
 
@@ -138,7 +138,7 @@ def test_the_shapes_of_the_api_are_those_of_the_table() -> None:
     assert [*WebhookChangesIn.model_fields] == [field.name for field in CHANGEABLE]
     assert [*WebhookOut.model_fields] == [field.shown_as for field in READABLE]
     for field in REGISTERED:
-        optional = May.CLEAR in field.may or field.kind is Kind.SECRET
+        optional = May.CLEAR in field.may or field.kind is FieldKind.SECRET
         assert WebhookIn.model_fields[field.name].is_required() is not optional
     new = set(RegisteredWebhookOut.model_fields) - {"secret"}
     assert new < set(WebhookOut.model_fields)
@@ -192,7 +192,7 @@ def test_every_field_is_changed_alone_and_cleared(stores: Stores, field: Field) 
 
 @pytest.mark.parametrize("field", CHANGEABLE, ids=lambda field: field.name)
 def test_what_is_cleared_is_not_in_the_item(field: Field) -> None:
-    if field.kind is Kind.FLAG or May.CLEAR not in field.may:
+    if field.kind is FieldKind.FLAG or May.CLEAR not in field.may:
         return
     bare = replace(whole(), **{field.name: field.empty})
     assert field.name not in webhook_items.webhook_item(bare, samples.SECRET)
@@ -235,18 +235,18 @@ def test_the_role_changes_every_attribute_that_a_change_may_name_and_no_other() 
 
 @pytest.mark.parametrize("field", CHANGEABLE, ids=lambda field: field.name)
 def test_the_command_line_changes_and_clears_every_field(field: Field) -> None:
-    if field.kind is Kind.FLAG:
+    if field.kind is FieldKind.FLAG:
         return  # By commands of its own, enable and disable.
-    option = "--header" if field.kind is Kind.HEADERS else f"--{field.name.replace('_', '-')}"
+    option = "--header" if field.kind is FieldKind.HEADERS else f"--{field.name.replace('_', '-')}"
     word, value = {
-        Kind.NAMES: ("email.sent, email.opened", ["email.sent", "email.opened"]),
-        Kind.HEADERS: ("a=b=c", {"a": "b=c"}),
-        Kind.PAIRS: ("a=b=c", {"a": "b=c"}),
+        FieldKind.NAMES: ("email.sent, email.opened", ["email.sent", "email.opened"]),
+        FieldKind.HEADERS: ("a=b=c", {"a": "b=c"}),
+        FieldKind.PAIRS: ("a=b=c", {"a": "b=c"}),
     }.get(field.kind, ("text", "text"))
     parser = commands.parser()
     changes = webhook_options.given(parser.parse_args(["edit", "x", option, word]))
     assert changes == {field.name: value}, f"take {field.kind} in cli/webhook_options.py"
-    if field.kind is not Kind.URL:
+    if field.kind is not FieldKind.URL:
         created = webhook_options.given(parser.parse_args(["create", "url", option, word]))
         assert created == {"url": "url", "events": ["*"]} | changes
     if May.CLEAR in field.may:

@@ -48,7 +48,7 @@ from webhooks.domain.jobs.replay import ReplayKey
 from webhooks.domain.ses import SesAccounts
 from webhooks.services.jobs.runner import JobRunner, NextStep
 from webhooks.services.publisher import Publisher
-from webhooks.services.retrier import Decision, Verdict
+from webhooks.services.retrier import Decision, RetryDecision
 from worker.jobs import STEPS_AN_EXECUTION
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_an_execution_that_goes_on_in_the_next_names_it_as_step_functions_takes_
 
 
 def test_the_state_of_the_largest_delivery_is_small() -> None:
-    verdict = Verdict(Decision.DEAD_LETTER, largest_delivery())
+    verdict = RetryDecision(Decision.DEAD_LETTER, largest_delivery())
     decided = SimpleNamespace(retry=lambda *_, **__: verdict)
     services: Any = SimpleNamespace(telemetry=_telemetry(), retrier=decided, jobs=JobRunner({}))
     state = {"version": 1, **largest_delivery().key._asdict(), "attempt": 10, "seconds": 5}

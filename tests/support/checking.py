@@ -17,7 +17,7 @@ from support.fakes import (
 from support.http_api import LIMITS
 from support.service_fixture import World as Services
 from webhooks.domain.delivery import FailureReason, Outcome
-from webhooks.domain.jobs.check import Check, Probe, Verdict, judge
+from webhooks.domain.jobs.check import Check, CheckRequest, CheckVerdict, judge
 from webhooks.domain.rate_limit import RateLimit
 from webhooks.domain.signing import sendcomms_signature, standard_signature
 from webhooks.domain.webhook import Secrets
@@ -160,14 +160,16 @@ class World:
         return self.carry_out(self.checks.start(self.webhook))
 
 
-def verdicts(outcomes: Mapping[Probe, Outcome]) -> dict[Probe, Verdict]:
-    return {finding.probe: finding.verdict for finding in judge(outcomes).findings}
+def verdicts(outcomes: Mapping[CheckRequest, Outcome]) -> dict[CheckRequest, CheckVerdict]:
+    return {finding.request: finding.verdict for finding in judge(outcomes).findings}
 
 
-def failed(outcomes: Mapping[Probe, Outcome]) -> set[Probe]:
-    return {probe for probe, verdict in verdicts(outcomes).items() if verdict is Verdict.FAILED}
+def failed(outcomes: Mapping[CheckRequest, Outcome]) -> set[CheckRequest]:
+    return {
+        probe for probe, verdict in verdicts(outcomes).items() if verdict is CheckVerdict.FAILED
+    }
 
 
-def informed(outcomes: Mapping[Probe, Outcome]) -> set[Probe]:
+def informed(outcomes: Mapping[CheckRequest, Outcome]) -> set[CheckRequest]:
     found = verdicts(outcomes).items()
-    return {probe for probe, verdict in found if verdict is Verdict.INFORMATION}
+    return {probe for probe, verdict in found if verdict is CheckVerdict.INFORMATION}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from support import samples
-from support.http_api import Answer, ApiClient, http_api_event
+from support.http_api import AccountClient, Answer, http_api_event
 from webhooks.adapters.dynamodb.api_keys import ACCOUNT_INDEX
 from webhooks.domain.delivery import Status
 from webhooks.wiring.api import ApiServices
@@ -122,7 +122,7 @@ class Caller:
         context = SimpleNamespace(
             aws_request_id="lambda-request-id", get_remaining_time_in_millis=lambda: remaining_ms
         )
-        return ApiClient(lambda event, _: self._api(event, context), self.key).send(
+        return AccountClient(lambda event, _: self._api(event, context), self.key).send(
             self.event(body)
         )
 

@@ -224,7 +224,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             "health": self.world.health_store,
             "executions": self.executions,
             "recoveries": self.recoveries,
-            "walk": self.world.walk,
+            "reader": self.world.reader,
             "webhooks": self.world.store,
         }
 

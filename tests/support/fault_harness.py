@@ -23,7 +23,7 @@ from api.app import Api
 from support import samples
 from support.backend import backend, lambda_context, sqs_event
 from support.faults import Faults
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from support.log_capture import HEADER_VALUE, RECIPIENT, SECRET, SUBJECT, URL_TOKEN
 from support.receiver import Receiver, local_sender
 from webhooks.adapters.dynamodb import deliveries, item_keys, webhook_items
@@ -131,10 +131,10 @@ class Case:
         self._add(stand.bystander.url, 1, self.bystander, {})
 
     @cached_property
-    def acme(self) -> ApiClient:
+    def acme(self) -> AccountClient:
         """The account as a customer of the API."""
         services = self.stand.services(ApiServices)
-        return ApiClient(Api(services), services.api_key_service.issue(self.account).text)
+        return AccountClient(Api(services), services.api_key_service.issue(self.account).text)
 
     def webhook(self, receiver: Receiver | str, number: int = 1, **changes: Any) -> Webhook:
         """Register a webhook, with what nobody may see in its url, its headers and its secret."""

@@ -139,7 +139,7 @@ class Answer:
         return [detail["field"] for detail in self.error["details"]]
 
 
-class ApiClient:
+class AccountClient:
     """Calls an API as one account does."""
 
     def __init__(self, api: Callable[[Mapping[str, Any], Any], dict[str, Any]], key: str) -> None:
@@ -240,9 +240,9 @@ class ApiOnFakes:
         self.acme = self.client("acme")
         self.globex = self.client("globex")
 
-    def client(self, account_id: str, scopes: AbstractSet[Scope] = ALL_SCOPES) -> ApiClient:
+    def client(self, account_id: str, scopes: AbstractSet[Scope] = ALL_SCOPES) -> AccountClient:
         """Make a key for an account and return its client."""
-        return ApiClient(self.api, self.api_key_service.issue(account_id, scopes=scopes).text)
+        return AccountClient(self.api, self.api_key_service.issue(account_id, scopes=scopes).text)
 
     def resolve(self, host: str) -> Sequence[str]:
         """Look a name up in `addresses`; names that are not there have none."""

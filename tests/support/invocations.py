@@ -15,7 +15,7 @@ from api.app import Api
 from support import samples
 from support.backend import lambda_context, sqs_event
 from support.faults import Faults, refused
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from support.receiver import Answer, Receiver
 from webhooks.wiring.api import ApiServices
 from webhooks.wiring.dispatcher import DispatcherServices
@@ -52,7 +52,7 @@ class World:
     def call(self, method: str, path: str, status: int = 200, **request: Any) -> Any:
         """Have the api answer a request, which must be with a status; returns its data."""
         with self._recorder.by("ApiFunction"):
-            answer: ApiAnswer = ApiClient(self._api, self.key).call(method, path, **request)
+            answer: ApiAnswer = AccountClient(self._api, self.key).call(method, path, **request)
         assert answer.status == status, answer.text
         return answer.json.get("data")
 

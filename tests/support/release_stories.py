@@ -18,7 +18,7 @@ from webhooks.domain.timestamps import to_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support.http_api import ApiClient
+    from support.http_api import AccountClient
     from support.receiver import Request
     from support.releases import Releases
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RECIPIENT = "anna@example.com"
 
 
-def register(account: ApiClient, receiver: Receiver, **fields: Any) -> dict[str, Any]:
+def register(account: AccountClient, receiver: Receiver, **fields: Any) -> dict[str, Any]:
     """Register a webhook for all events; returns it with its secret."""
     made = account.call("POST", json={"url": receiver.url, "events": ["*"], **fields})
     assert made.status == 201, made.text
@@ -44,7 +44,9 @@ def publish(releases: Releases, account_id: str, number: int = 0, **changes: Any
     return text
 
 
-def deliveries(account: ApiClient, webhook: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
+def deliveries(
+    account: AccountClient, webhook: dict[str, Any], **query: Any
+) -> list[dict[str, Any]]:
     """Return a webhook's log, newest first."""
     listed = account.call("GET", f"/api/v1/webhooks/{webhook['id']}/deliveries", query=query)
     assert listed.status == 200, listed.text
@@ -52,11 +54,13 @@ def deliveries(account: ApiClient, webhook: dict[str, Any], **query: Any) -> lis
     return found
 
 
-def statuses(account: ApiClient, webhook: dict[str, Any]) -> list[str]:
+def statuses(account: AccountClient, webhook: dict[str, Any]) -> list[str]:
     return [one["status"] for one in deliveries(account, webhook)]
 
 
-def delivered(releases: Releases, account: ApiClient, webhook: dict[str, Any], count: int) -> None:
+def delivered(
+    releases: Releases, account: AccountClient, webhook: dict[str, Any], count: int
+) -> None:
     """Wait until a webhook's log has so many deliveries, all of them delivered."""
     releases.wait(
         lambda: statuses(account, webhook) == ["succeeded"] * count, f"{count} are delivered"

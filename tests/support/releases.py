@@ -31,7 +31,7 @@ from ops.redrive import Stack, Wanted, redrive_deliveries
 from support.backend import LOOPBACK
 from support.former_functions import Former, former_environment
 from support.former_release import unpack
-from support.http_api import ApiClient
+from support.http_api import AccountClient
 from support.moto_in_process import serving_in_process
 from support.stack import Queue, eventually
 from support.state_machines import hurried, hurry
@@ -183,7 +183,7 @@ class Releases:
         eventually(found, what, timeout=45.0)
 
     def wait_until_shown(
-        self, account: ApiClient, webhook: Mapping[str, Any], *states: str
+        self, account: AccountClient, webhook: Mapping[str, Any], *states: str
     ) -> None:
         """Wait until the API shows a webhook in one of these states of health."""
         path = f"/api/v1/webhooks/{webhook['id']}"
@@ -193,7 +193,7 @@ class Releases:
 
         self.wait(shown, f"the webhook is {states}")
 
-    def wait_until_ended(self, account: ApiClient, path: str) -> dict[str, Any]:
+    def wait_until_ended(self, account: AccountClient, path: str) -> dict[str, Any]:
         """Wait until the API shows that a job has ended; returns it."""
         shown: dict[str, Any] = {}
 
@@ -249,13 +249,13 @@ class Releases:
             return answer
         return self._api(event, context)
 
-    def account(self, account_id: str) -> ApiClient:
+    def account(self, account_id: str) -> AccountClient:
         """Return an account, with a key of the release that is deployed."""
         if self._is_former:
             key = self.former.call("issue_key", {"account_id": account_id})
         else:
             key = self.api_services.api_key_service.issue(account_id, "tests").text
-        return ApiClient(self.api, key)
+        return AccountClient(self.api, key)
 
     @property
     def events(self) -> Queue:

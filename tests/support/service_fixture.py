@@ -51,7 +51,7 @@ from webhooks.services.jobs.sweep_events import OperationalEventSweep
 from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
 from webhooks.services.operational_events import LastingOperationalEvents
 from webhooks.services.pauses import Pauses
-from webhooks.services.retrier import Machine, Retrier, Verdict
+from webhooks.services.retrier import Machine, Retrier, RetryDecision
 from webhooks.services.retries import Retries
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class World:
         sightings.note(sightings.FAKES)
         self.health_store = FakeHealthStore(self.store)
         self.pause_store = FakePauseStore(self.health_store)
-        self.walk = FakeDeliveryReader(self.deliveries)
+        self.reader = FakeDeliveryReader(self.deliveries)
 
     def clock(self) -> float:
         return self.now_ms / 1000
@@ -240,7 +240,7 @@ class World:
         return RecoveryJob(
             store=self.health_store,
             health=self.health,
-            walk=self.walk,
+            reader=self.reader,
             deliveries=self.deliveries,
             destinations=self.store,
             retrier=self.retrier,
@@ -257,8 +257,8 @@ class World:
     def erasure_job(self) -> ErasureJob:
         return ErasureJob(
             store=self.erasures,
-            trail=FakeWebhookIds(self.store),
-            walk=self.walk,
+            webhook_ids=FakeWebhookIds(self.store),
+            reader=self.reader,
             log=self.deliveries,
             deliveries=self.deliveries,
             telemetry=self.telemetry,
@@ -341,7 +341,7 @@ class World:
         """Make what makes the steps of these replays, so many deliveries a second."""
         return ReplayJob(
             store=records,
-            walk=self.walk,
+            reader=self.reader,
             destinations=self.store,
             retrier=self.retrier,
             pauses=self.pauses,
@@ -367,7 +367,7 @@ class World:
         generation: int = 0,
         *,
         machine: Machine = Machine.STANDARD,
-    ) -> Verdict:
+    ) -> RetryDecision:
         """Have a later attempt made, in an invocation of its own."""
         self.invocations += 1
         return self.retrier.retry(

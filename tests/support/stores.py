@@ -96,12 +96,12 @@ class Stores(NamedTuple):
     overdue: OverdueDeliveries
     overdue_jobs: OverdueJobs
     log: DeliveryLog
-    walk: DeliveryReader
+    reader: DeliveryReader
     replays: JobStore[Replay]
     api_keys: ApiKeyStore
     checks: JobStore[Check]
     erasures: JobStore[Erasure]
-    trail: WebhookIds
+    webhook_ids: WebhookIds
     rate_limits: RateLimitStore
     pauses: PauseStore
     subscriptions: Subscriptions
@@ -163,12 +163,12 @@ def on_fakes() -> Stores:
         overdue=FakeOverdueDeliveries(deliveries),
         overdue_jobs=FakeOverdueJobs(replays, checks, erasures),
         log=deliveries,
-        walk=FakeDeliveryReader(deliveries),
+        reader=FakeDeliveryReader(deliveries),
         replays=replays,
         api_keys=FakeApiKeyStore(),
         checks=checks,
         erasures=erasures,
-        trail=FakeWebhookIds(webhooks),
+        webhook_ids=FakeWebhookIds(webhooks),
         rate_limits=FakeRateLimitStore(),
         pauses=FakePauseStore(health),
         subscriptions=webhooks,
@@ -188,12 +188,12 @@ def on_dynamodb(client: DynamoDBClient, clock: Callable[[], float]) -> Stores:
         overdue=DynamoDBOverdueDeliveries(client, table),
         overdue_jobs=DynamoDBOverdueJobs(client, table, (REPLAYS, ERASURES, CHECKS)),
         log=DynamoDBDeliveryLog(client, table, deliveries, clock=clock),
-        walk=DynamoDBDeliveryReader(client, table, deliveries, clock=clock),
+        reader=DynamoDBDeliveryReader(client, table, deliveries, clock=clock),
         replays=DynamoDBJobStore(client, table, REPLAYS, retention_days=30, clock=clock),
         api_keys=DynamoDBApiKeyStore(client, "ApiKeysTable"),
         checks=DynamoDBJobStore(client, table, CHECKS, retention_days=30, clock=clock),
         erasures=DynamoDBJobStore(client, table, ERASURES, retention_days=30, clock=clock),
-        trail=DynamoDBWebhookIds(client, "WebhooksTable", table, clock=clock),
+        webhook_ids=DynamoDBWebhookIds(client, "WebhooksTable", table, clock=clock),
         rate_limits=DynamoDBRateLimitStore(client, table),
         pauses=DynamoDBPauseStore(client, "WebhooksTable"),
         subscriptions=DynamoDBSubscriptions(client, "WebhooksTable"),

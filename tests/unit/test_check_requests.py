@@ -10,22 +10,28 @@ import pytest
 from support import samples
 from support.checking import NOW, OTHER_SECRET, World, by_library_without_time, in_time
 from webhooks.domain.delivery import FailureReason, Outcome
-from webhooks.domain.jobs.check import Probe, Verdict, judge
-from webhooks.domain.jobs.check_requests import Signers, forged, genuine, sample, unlive_secret
+from webhooks.domain.jobs.check import CheckRequest, CheckVerdict, judge
+from webhooks.domain.jobs.check_requests import (
+    Signers,
+    forged,
+    sample,
+    unlive_secret,
+    valid_request,
+)
 from webhooks.domain.payload import parse, serialize
 from webhooks.domain.webhook import Secrets
 
 if TYPE_CHECKING:
-    from webhooks.domain.jobs.check_requests import Request
+    from webhooks.domain.jobs.check_requests import SignedRequest
 
 
 def test_each_request_is_a_delivery_but_for_the_one_thing_that_is_wrong() -> None:
     webhook = samples.webhook(events=("*",))
     signers = Signers.of([samples.SECRET])
-    made: dict[Probe, Request] = {}
-    for probe in Probe:
+    made: dict[CheckRequest, SignedRequest] = {}
+    for probe in CheckRequest:
         delivery = sample(webhook, probe, f"evt_{probe}", samples.NOW_MS)
-        right = genuine(delivery, signers, NOW)
+        right = valid_request(delivery, signers, NOW)
         made[probe] = (
             right if probe.genuine else forged(probe, delivery, signers, NOW, OTHER_SECRET)
         )
@@ -38,26 +44,26 @@ def test_each_request_is_a_delivery_but_for_the_one_thing_that_is_wrong() -> Non
         assert (
             differs
             == {
-                Probe.VALID: set(),
-                Probe.DUPLICATE: set(),
-                Probe.TAMPERED_BODY: {"body"},
-                Probe.OLD_SECRET: signatures,
-                Probe.UNSIGNED: signatures,
-                Probe.TRUNCATED_SIGNATURE: signatures,
-                Probe.STALE_TIMESTAMP: {"webhook-timestamp", "webhook-signature"},
-                Probe.FUTURE_TIMESTAMP: {"webhook-timestamp", "webhook-signature"},
-                Probe.TAMPERED_TIMESTAMP: {"webhook-signature"},
+                CheckRequest.VALID: set(),
+                CheckRequest.DUPLICATE: set(),
+                CheckRequest.TAMPERED_BODY: {"body"},
+                CheckRequest.OLD_SECRET: signatures,
+                CheckRequest.UNSIGNED: signatures,
+                CheckRequest.TRUNCATED_SIGNATURE: signatures,
+                CheckRequest.STALE_TIMESTAMP: {"webhook-timestamp", "webhook-signature"},
+                CheckRequest.FUTURE_TIMESTAMP: {"webhook-timestamp", "webhook-signature"},
+                CheckRequest.TAMPERED_TIMESTAMP: {"webhook-signature"},
             }[probe]
         )
-    stale, future = made[Probe.STALE_TIMESTAMP], made[Probe.FUTURE_TIMESTAMP]
+    stale, future = made[CheckRequest.STALE_TIMESTAMP], made[CheckRequest.FUTURE_TIMESTAMP]
     for request in (stale, future):
         assert by_library_without_time(samples.SECRET, request.body, request.headers)
         assert not in_time(request.headers)
     assert int(stale.headers["webhook-timestamp"]) < NOW < int(future.headers["webhook-timestamp"])
 
 
-@pytest.mark.parametrize("probe", [Probe.VALID, Probe.DUPLICATE])
-def test_nothing_genuine_is_forged(probe: Probe) -> None:
+@pytest.mark.parametrize("probe", [CheckRequest.VALID, CheckRequest.DUPLICATE])
+def test_nothing_genuine_is_forged(probe: CheckRequest) -> None:
     delivery = sample(samples.webhook(), probe, "evt_1", samples.NOW_MS)
     with pytest.raises(ValueError, match="genuine"):
         forged(probe, delivery, Signers.of([samples.SECRET]), NOW, OTHER_SECRET)
@@ -66,7 +72,7 @@ def test_nothing_genuine_is_forged(probe: Probe) -> None:
 def test_every_body_is_a_sample_that_says_so_and_node_writes_it_as_it_is() -> None:
     world = World(events=("email.bounced",), headers={"X-Team": "billing"})
     world.check()
-    assert len(world.receiver.came) == len(Probe)
+    assert len(world.receiver.came) == len(CheckRequest)
     for body, headers in world.receiver.came:
         assert serialize(parse(body.decode())) == body
         payload = json.loads(body)
@@ -135,6 +141,6 @@ def test_a_valid_request_that_is_refused_names_the_likely_framework(
     status: int, named: list[str]
 ) -> None:
     refused = Outcome(error=FailureReason.HTTP_STATUS, status_code=status)
-    [finding] = judge({Probe.VALID: refused}).findings
-    assert finding.verdict is Verdict.FAILED
+    [finding] = judge({CheckRequest.VALID: refused}).findings
+    assert finding.verdict is CheckVerdict.FAILED
     assert [name for name in named if name not in finding.message] == []

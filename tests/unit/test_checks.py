@@ -31,7 +31,7 @@ from support.checking import (
 )
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.errors import TooManyTestsError, UnavailableError, WebhookDisabledError
-from webhooks.domain.jobs.check import AFTER_VALID, CheckStatus, Probe, Verdict, judge
+from webhooks.domain.jobs.check import AFTER_VALID, CheckRequest, CheckStatus, CheckVerdict, judge
 from webhooks.domain.webhook import Secrets
 from webhooks.services.jobs.check import PATIENCE_SECONDS, SECONDS_FOR_A_CHECK
 
@@ -40,33 +40,37 @@ if TYPE_CHECKING:
 
     from support.checking import Verify
 
-OF_TIME = {Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP, Probe.TAMPERED_TIMESTAMP}
+OF_TIME = {
+    CheckRequest.STALE_TIMESTAMP,
+    CheckRequest.FUTURE_TIMESTAMP,
+    CheckRequest.TAMPERED_TIMESTAMP,
+}
 
 
 @pytest.mark.parametrize(
     ("verify", "expected_failures", "information"),
     [
-        (by_contract, set(), {Probe.DUPLICATE, *OF_TIME}),
-        (by_library, set(), {Probe.DUPLICATE}),
-        (by_both, set(), {Probe.DUPLICATE}),
-        (by_either, set(), {Probe.DUPLICATE, *OF_TIME}),
-        (by_contract_and_clock, set(), {Probe.DUPLICATE, Probe.TAMPERED_TIMESTAMP}),
+        (by_contract, set(), {CheckRequest.DUPLICATE, *OF_TIME}),
+        (by_library, set(), {CheckRequest.DUPLICATE}),
+        (by_both, set(), {CheckRequest.DUPLICATE}),
+        (by_either, set(), {CheckRequest.DUPLICATE, *OF_TIME}),
+        (by_contract_and_clock, set(), {CheckRequest.DUPLICATE, CheckRequest.TAMPERED_TIMESTAMP}),
         (
             by_library_without_time,
-            {Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP},
-            {Probe.DUPLICATE},
+            {CheckRequest.STALE_TIMESTAMP, CheckRequest.FUTURE_TIMESTAMP},
+            {CheckRequest.DUPLICATE},
         ),
-        (only_where_signed, {Probe.UNSIGNED}, {Probe.DUPLICATE, *OF_TIME}),
-        (by_prefix, {Probe.TRUNCATED_SIGNATURE}, {Probe.DUPLICATE, *OF_TIME}),
-        (nothing, set(AFTER_VALID) - {Probe.DUPLICATE}, {Probe.DUPLICATE}),
+        (only_where_signed, {CheckRequest.UNSIGNED}, {CheckRequest.DUPLICATE, *OF_TIME}),
+        (by_prefix, {CheckRequest.TRUNCATED_SIGNATURE}, {CheckRequest.DUPLICATE, *OF_TIME}),
+        (nothing, set(AFTER_VALID) - {CheckRequest.DUPLICATE}, {CheckRequest.DUPLICATE}),
     ],
 )
 def test_a_receiver_is_verified_where_it_accepts_nothing_that_its_signature_gives_away(
-    verify: Verify, expected_failures: set[Probe], information: set[Probe]
+    verify: Verify, expected_failures: set[CheckRequest], information: set[CheckRequest]
 ) -> None:
     check = World(verify).check()
     assert check.status is CheckStatus.COMPLETED
-    assert set(check.outcomes) == set(Probe)
+    assert set(check.outcomes) == set(CheckRequest)
     assert failed(check.outcomes) == expected_failures
     assert informed(check.outcomes) == information
     assert judge(check.outcomes).verified == (not expected_failures)
@@ -77,7 +81,7 @@ def test_a_receiver_that_refuses_everything_is_sent_no_more_than_the_valid_reque
     check = world.check()
     assert len(world.receiver.came) == 1
     report = judge(check.outcomes)
-    assert [finding.probe for finding in report.findings] == [Probe.VALID]
+    assert [finding.request for finding in report.findings] == [CheckRequest.VALID]
     assert not report.verified
     assert "genuine" in report.message
     assert "secret" in report.findings[0].message
@@ -87,32 +91,32 @@ def test_a_secret_that_was_rotated_away_is_found_where_the_receiver_still_takes_
     world = World(with_any_of(samples.SECRET, OTHER_SECRET))
     retired = Secrets(samples.SECRET, OTHER_SECRET, samples.NOW_MS)
     world.webhooks.add(world.webhook, retired)
-    assert failed(world.check().outcomes) == {Probe.OLD_SECRET}
+    assert failed(world.check().outcomes) == {CheckRequest.OLD_SECRET}
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({}, {"nothing is left to do"}),
-        ({Probe.DUPLICATE: 409}, {"duplicate"}),
-        ({Probe.UNSIGNED: 400}, {"return 401"}),
-        ({Probe.UNSIGNED: 500, Probe.DUPLICATE: 409}, {"return 401", "duplicate"}),
-        ({Probe.UNSIGNED: 403}, {"nothing is left to do"}),
+        ({CheckRequest.DUPLICATE: 409}, {"duplicate"}),
+        ({CheckRequest.UNSIGNED: 400}, {"return 401"}),
+        ({CheckRequest.UNSIGNED: 500, CheckRequest.DUPLICATE: 409}, {"return 401", "duplicate"}),
+        ({CheckRequest.UNSIGNED: 403}, {"nothing is left to do"}),
     ],
 )
 def test_what_a_verified_receiver_had_better_do_is_in_the_first_sentence_too(
-    changes: dict[Probe, int], said: set[str]
+    changes: dict[CheckRequest, int], said: set[str]
 ) -> None:
-    genuine = dict.fromkeys((probe for probe in Probe if probe.genuine), ACCEPTED)
+    genuine = dict.fromkeys((probe for probe in CheckRequest if probe.genuine), ACCEPTED)
     refused = {
         probe: Outcome(FailureReason.HTTP_STATUS, status) for probe, status in changes.items()
     }
-    report = judge({**dict.fromkeys(Probe, REFUSED), **genuine, **refused})
+    report = judge({**dict.fromkeys(CheckRequest, REFUSED), **genuine, **refused})
     assert report.verified
     pieces = {"nothing is left to do", "return 401", "duplicate"}
     assert {piece for piece in pieces if piece in report.message} == said
     for finding in report.findings:
-        if finding.probe in changes and finding.outcome.status_code != 403:
+        if finding.request in changes and finding.outcome.status_code != 403:
             assert "eturn" in finding.message
 
 
@@ -147,35 +151,42 @@ def test_during_a_rotation_a_receiver_may_refuse_a_signature_in_its_own_way(stat
     assert failed(world.check().outcomes) == set()
     world.receiver.secret = "whsec_" + "0" * 64
     check = world.check()
-    assert check.outcomes[Probe.VALID].status_code == status
+    assert check.outcomes[CheckRequest.VALID].status_code == status
 
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (400, Verdict.PASSED),
-        (302, Verdict.PASSED),
-        (500, Verdict.PASSED),
-        (429, Verdict.FAILED),
-        (503, Verdict.FAILED),
+        (400, CheckVerdict.PASSED),
+        (302, CheckVerdict.PASSED),
+        (500, CheckVerdict.PASSED),
+        (429, CheckVerdict.FAILED),
+        (503, CheckVerdict.FAILED),
     ],
 )
 def test_what_is_not_accepted_counts_as_refused_unless_nobody_looked_at_it(
-    status: int, verdict: Verdict
+    status: int, verdict: CheckVerdict
 ) -> None:
     outcome = Outcome(FailureReason.HTTP_STATUS, status)
-    answers = {**dict.fromkeys(Probe, REFUSED), Probe.VALID: ACCEPTED, Probe.UNSIGNED: outcome}
-    assert verdicts(answers)[Probe.UNSIGNED] is verdict
-    assert judge(answers).verified is (verdict is Verdict.PASSED)
+    answers = {
+        **dict.fromkeys(CheckRequest, REFUSED),
+        CheckRequest.VALID: ACCEPTED,
+        CheckRequest.UNSIGNED: outcome,
+    }
+    assert verdicts(answers)[CheckRequest.UNSIGNED] is verdict
+    assert judge(answers).verified is (verdict is CheckVerdict.PASSED)
 
 
 @pytest.mark.parametrize("error", [error for error in FailureReason if error != "http_status"])
 def test_what_got_no_response_proves_nothing(error: FailureReason) -> None:
     silent = Outcome(error)
-    assert failed({Probe.VALID: silent}) == {Probe.VALID}
-    answers: dict[Probe, Outcome] = {Probe.VALID: ACCEPTED, **dict.fromkeys(AFTER_VALID, silent)}
+    assert failed({CheckRequest.VALID: silent}) == {CheckRequest.VALID}
+    answers: dict[CheckRequest, Outcome] = {
+        CheckRequest.VALID: ACCEPTED,
+        **dict.fromkeys(AFTER_VALID, silent),
+    }
     report = judge(answers)
-    assert failed(answers) == set(AFTER_VALID) - {Probe.DUPLICATE}
+    assert failed(answers) == set(AFTER_VALID) - {CheckRequest.DUPLICATE}
     assert not report.verified
     assert "check again" in report.message
 
@@ -214,9 +225,9 @@ def test_a_check_is_made_once() -> None:
     world = World()
     check = world.check()
     assert world.carry_out(check) == check
-    assert len(world.receiver.came) == len(Probe)
+    assert len(world.receiver.came) == len(CheckRequest)
     world.check_job.step(check.key._replace(check_id="another"), lambda: 45.0)
-    assert len(world.receiver.came) == len(Probe)
+    assert len(world.receiver.came) == len(CheckRequest)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +275,7 @@ def test_a_fault_of_ours_amid_a_check_has_all_of_it_made_again() -> None:
     with pytest.raises(UnavailableError):
         world.carry_out(check)
     assert world.now(check).running
-    assert set(world.carry_out(check).outcomes) == set(Probe)
+    assert set(world.carry_out(check).outcomes) == set(CheckRequest)
 
 
 def test_a_check_that_is_given_up_has_failed_unless_it_was_made() -> None:
@@ -288,7 +299,7 @@ def test_no_secret_and_no_signature_is_kept_or_logged() -> None:
         for part in headers.get(name, "").split(" ")
         if part
     ]
-    assert len(signatures) == 2 * (len(Probe) - 1)
+    assert len(signatures) == 2 * (len(CheckRequest) - 1)
     told = f"{check!r}{judge(check.outcomes)!r}{world.telemetry!r}{vars(world.telemetry)!r}"
     assert world.webhook.id in told
     for told_nowhere in (samples.SECRET, *signatures):

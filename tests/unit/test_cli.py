@@ -14,7 +14,7 @@ import requests
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
 from cli import client, commands
-from cli.client import Access, Api, ApiError, NotConfiguredError, find_access
+from cli.client import Access, ApiClient, ApiClientError, NotConfiguredError, find_access
 from cli.listening import Arrived, Forwarder, Listener
 from cli.screen import Screen, cell
 from support import samples
@@ -36,8 +36,8 @@ BODY = serialize({"event": "email.delivered", "data": {"to": "r@example.com", "n
 
 
 @pytest.fixture
-def api(wire: Wire) -> Api:
-    return Api(Access(API_URL, wire.on_fakes.acme.key))
+def api(wire: Wire) -> ApiClient:
+    return ApiClient(Access(API_URL, wire.on_fakes.acme.key))
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_what_was_stored_cannot_steer_a_terminal() -> None:
     assert cell("Grüße, 世界") == "Grüße, 世界"
 
 
-def test_listening_finds_each_new_delivery_once_and_nothing_old(api: Api, wire: Wire) -> None:
+def test_listening_finds_each_new_delivery_once_and_nothing_old(api: ApiClient, wire: Wire) -> None:
     recorded(wire.on_fakes)
     recorded(wire.on_fakes, age_seconds=7200)
     listener = Listener(api, WEBHOOK.id)
@@ -257,7 +257,7 @@ def test_listening_finds_each_new_delivery_once_and_nothing_old(api: Api, wire: 
 
 
 def test_an_event_that_is_old_when_it_comes_is_found_however_deep_it_lies(
-    api: Api, wire: Wire, monkeypatch: pytest.MonkeyPatch
+    api: ApiClient, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "PAGE_SIZE", 2)
     long_ago = int(time.time() * 1000) - 10_000_000
@@ -269,19 +269,19 @@ def test_an_event_that_is_old_when_it_comes_is_found_however_deep_it_lies(
     assert [found for _ in range(6) for found in new(listener)] == []
 
 
-def test_what_could_not_be_read_comes_with_the_next_poll(api: Api, wire: Wire) -> None:
+def test_what_could_not_be_read_comes_with_the_next_poll(api: ApiClient, wire: Wire) -> None:
     listener = Listener(api, WEBHOOK.id)
     first, second = recorded(wire.on_fakes, 2), recorded(wire.on_fakes, 1)
     arrivals = listener.arrivals()
     assert next(arrivals).delivery["id"] == first.id
     wire.failures = [requests.ConnectionError("refused")]
-    with pytest.raises(ApiError) as failed:
+    with pytest.raises(ApiClientError) as failed:
         next(arrivals)
     assert failed.value.passing
     assert new(listener) == [second.id]
 
 
-def test_all_webhooks_are_listened_to_those_made_later_too(api: Api, wire: Wire) -> None:
+def test_all_webhooks_are_listened_to_those_made_later_too(api: ApiClient, wire: Wire) -> None:
     listener = Listener(api)
     wire.on_fakes.webhooks.add(OTHER, Secrets(samples.SECRET))
     there = recorded(wire.on_fakes)
@@ -292,19 +292,19 @@ def test_all_webhooks_are_listened_to_those_made_later_too(api: Api, wire: Wire)
     assert new(listener) == []
 
 
-def test_a_webhook_that_is_absent_cannot_be_listened_to(api: Api) -> None:
-    with pytest.raises(ApiError, match=r"[Ww]ebhook") as failed:
+def test_a_webhook_that_is_absent_cannot_be_listened_to(api: ApiClient) -> None:
+    with pytest.raises(ApiClientError, match=r"[Ww]ebhook") as failed:
         Listener(api, OTHER.id)
     assert failed.value.status == 404
 
 
-def arrived(api: Api, wire: Wire) -> Arrived:
+def arrived(api: ApiClient, wire: Wire) -> Arrived:
     delivery = recorded(wire.on_fakes)
     return Arrived(WEBHOOK.id, api.get(f"/webhooks/{WEBHOOK.id}/deliveries/{delivery.id}"))
 
 
 def test_a_delivery_is_forwarded_byte_for_byte_and_signed(
-    api: Api, wire: Wire, receiver: Receiver
+    api: ApiClient, wire: Wire, receiver: Receiver
 ) -> None:
     one = arrived(api, wire)
     forwarder = Forwarder(receiver.url, samples.SECRET)
@@ -322,7 +322,7 @@ def test_a_delivery_is_forwarded_byte_for_byte_and_signed(
 
 
 def test_without_a_secret_a_delivery_is_forwarded_unsigned(
-    api: Api, wire: Wire, receiver: Receiver
+    api: ApiClient, wire: Wire, receiver: Receiver
 ) -> None:
     Forwarder(receiver.url, None).forward(arrived(api, wire))
     [request] = receiver.requests
@@ -332,7 +332,7 @@ def test_without_a_secret_a_delivery_is_forwarded_unsigned(
 
 
 def test_a_refusal_and_a_closed_port_are_told_apart(
-    api: Api, wire: Wire, receiver: Receiver
+    api: ApiClient, wire: Wire, receiver: Receiver
 ) -> None:
     one = arrived(api, wire)
     receiver.answer_with(Answer(302, {"Location": f"{receiver.url}/elsewhere"}))
@@ -345,7 +345,7 @@ def test_a_refusal_and_a_closed_port_are_told_apart(
 
 
 def test_listening_survives_an_api_that_is_away_and_ends_with_ctrl_c(
-    api: Api,
+    api: ApiClient,
     wire: Wire,
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,

@@ -17,7 +17,7 @@ from support.api_wire import WEBHOOK
 from support.terminal import Terminal
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.health import Health
-from webhooks.domain.jobs.check import Probe
+from webhooks.domain.jobs.check import CheckRequest
 from webhooks.domain.jobs.erasure import ErasureStatus
 from webhooks.domain.jobs.replay import ReplayStatus
 from webhooks.domain.timestamps import to_text
@@ -146,13 +146,13 @@ def test_a_webhook_is_edited_and_what_is_not_given_stays(
     assert "health.state" in capsys.readouterr().out
 
 
-def answered(unsigned: Outcome) -> dict[Probe, Outcome]:
+def answered(unsigned: Outcome) -> dict[CheckRequest, Outcome]:
     """Return the answers of a receiver that refuses what is forged, but for what is unsigned."""
     accepted = Outcome(status_code=200, duration_ms=3)
     refused = Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=3)
     return {
-        **{probe: accepted if probe.genuine else refused for probe in Probe},
-        Probe.UNSIGNED: unsigned,
+        **{probe: accepted if probe.genuine else refused for probe in CheckRequest},
+        CheckRequest.UNSIGNED: unsigned,
     }
 
 

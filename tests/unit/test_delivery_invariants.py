@@ -180,7 +180,7 @@ class Deliveries(DeliveryMachine):
         where=st.sampled_from(
             [("store", method) for method in ("get", "get_many", "create", "update", "put_settled")]
             + [("health", method) for method in ("failed", "open", "succeeded", "keep", "end")]
-            + [("executions", "start"), ("recoveries", "start"), ("walk", "oldest_first")]
+            + [("executions", "start"), ("recoveries", "start"), ("reader", "oldest_first")]
             + [("webhooks", "destination"), ("webhooks", "destinations")]
         ),
         calls=st.lists(st.booleans(), min_size=1, max_size=3),

@@ -264,13 +264,13 @@ def test_an_erasure_that_somebody_else_carried_on_is_looked_at_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     erasure = world.start()
-    original = world.walk.oldest_first
+    original = world.reader.oldest_first
 
     def oldest_first(*arguments: Any) -> Any:
         world.erasures.jobs[erasure.key] = replace(erasure, steps=5)
         return original(*arguments)
 
-    monkeypatch.setattr(world.walk, "oldest_first", oldest_first)
+    monkeypatch.setattr(world.reader, "oldest_first", oldest_first)
     assert world.step(erasure) == PAUSE_SECONDS
     assert world.erasures.jobs[erasure.key].steps == 5
 

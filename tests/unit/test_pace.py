@@ -10,11 +10,11 @@ from support import samples
 from webhooks.domain.delivery import FailureReason
 from webhooks.domain.drain_rate import (
     SLOWEST,
-    at_once,
+    batch_size,
+    halved,
     is_overloaded,
     next_drain_rate,
     pause,
-    slower,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_a_pace_is_never_above_the_rate_nor_below_one_a_minute(
     for attempts in steps:
         pace = next_drain_rate(pace, attempts, rate)
         assert SLOWEST <= pace <= rate
-        assert 1 <= at_once(pace) <= rate
+        assert 1 <= batch_size(pace) <= rate
         assert 1 <= pause(pace) <= 60
 
 
@@ -73,7 +73,7 @@ def test_a_step_that_sent_nothing_says_nothing(pace: float) -> None:
 
 @given(PACES)
 def test_slower_is_half_as_fast(pace: float) -> None:
-    assert slower(pace) == max(pace / 2, SLOWEST)
+    assert halved(pace) == max(pace / 2, SLOWEST)
 
 
 @pytest.mark.parametrize("failure", [failed(500), failed(503), UNANSWERED])
@@ -104,7 +104,7 @@ def test_a_refusal_is_of_one_delivery_whatever_the_pace() -> None:
 
 
 def test_below_one_a_second_it_is_the_pauses_that_get_longer() -> None:
-    assert [(at_once(pace), pause(pace)) for pace in (50, 2.9, 1, 0.5, SLOWEST)] == [
+    assert [(batch_size(pace), pause(pace)) for pace in (50, 2.9, 1, 0.5, SLOWEST)] == [
         (50, 1),
         (2, 1),
         (1, 1),

@@ -17,7 +17,7 @@ from support.service_fixture import World
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Window
-from webhooks.domain.jobs.refusals import Refusals, settle
+from webhooks.domain.jobs.refusals import ReplayRefusals, settle
 from webhooks.ports import WebhookChanges
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def test_what_a_replays_step_leaves_is_neither_lost_nor_sent_twice(
         replace(TAKEN, status_code=429, error=FailureReason.HTTP_STATUS) if each else TAKEN
         for each in refused[:made]
     ]
-    settled = settle(ids, ids, attempts, Refusals(steps))
+    settled = settle(ids, ids, attempts, ReplayRefusals(steps))
     left = [
         each
         for each in ids
@@ -241,4 +241,4 @@ def test_what_a_replays_step_leaves_is_neither_lost_nor_sent_twice(
         and each not in settled.refusals.passed
     ]
     assert len(settled.results) + len(left) == len(ids)
-    assert Refusals.read(settled.refusals.written()) == settled.refusals
+    assert ReplayRefusals.read(settled.refusals.written()) == settled.refusals

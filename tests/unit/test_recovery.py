@@ -112,13 +112,13 @@ def test_a_webhook_that_was_down_for_five_days_is_disabled_unprobed(world: World
 def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world: World) -> None:
     """An item past its time to live is in the index for days, and no store returns it."""
     oldest, second = world.wait_for(2)
-    batch = world.walk.oldest_first
+    batch = world.reader.oldest_first
 
     def expired_first(*values: Any, **more: Any) -> Page[Delivery]:
         found = batch(*values, **more)
         return Page([], oldest.id) if oldest in found.items else found
 
-    world.walk.oldest_first = expired_first  # type: ignore[method-assign]
+    world.reader.oldest_first = expired_first  # type: ignore[method-assign]
     world.recovery_rate = 1
     assert world.step() == DRAINING
     assert world.sent() == [second.id]
@@ -128,13 +128,13 @@ def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world:
 def test_a_probe_goes_past_what_is_no_more_so_page_by_page(world: World) -> None:
     """One at a time it would come to its end before the first that still waits."""
     *expired, living = world.wait_for(7)
-    batch = world.walk.oldest_first
+    batch = world.reader.oldest_first
 
     def without_expired(*values: Any, **more: Any) -> Page[Delivery]:
         found = batch(*values, **more)
         return Page([one for one in found.items if one is living], found.next)
 
-    world.walk.oldest_first = without_expired  # type: ignore[method-assign]
+    world.reader.oldest_first = without_expired  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, *[SECONDS_FOR_A_STEP - 1] * 9])
     assert world.recovery_job.advance(KEY, FIRST, lambda: next(left)) == DRAINING
     assert world.sent() == [living.id]
@@ -143,7 +143,7 @@ def test_a_probe_goes_past_what_is_no_more_so_page_by_page(world: World) -> None
 
 def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None:
     world.drain()
-    world.walk.oldest_first = lambda *_: Page([], "more")  # type: ignore[method-assign]
+    world.reader.oldest_first = lambda *_: Page([], "more")  # type: ignore[method-assign]
     left = iter([60.0, 60.0, 60.0, SECONDS_FOR_A_STEP - 1])
     assert world.recovery_job.advance(KEY, FIRST, lambda: next(left)) == RecoveryState(
         1, probe=0, past="more"
@@ -154,13 +154,13 @@ def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -
     """Were it to begin anew each time, it would never come to what waits at its end."""
     *expired, living = world.wait_for(7)
     world.drain()
-    batch = world.walk.oldest_first
+    batch = world.reader.oldest_first
 
     def without_expired(*values: Any, **more: Any) -> Page[Delivery]:
         found = batch(*values, **more)
         return Page([one for one in found.items if one is living], found.next)
 
-    world.walk.oldest_first = without_expired  # type: ignore[method-assign]
+    world.reader.oldest_first = without_expired  # type: ignore[method-assign]
 
     def short_step(before: RecoveryState) -> RecoveryState | None:
         left = iter([60.0, SECONDS_FOR_A_STEP - 1])
@@ -230,7 +230,7 @@ def test_a_cancellation_that_takes_more_than_a_step_goes_on_where_it_was(world: 
         after.append(values[-1])
         return Page([], "far" if len(after) < 3 else None)
 
-    world.walk.oldest_first = expired  # type: ignore[assignment]
+    world.reader.oldest_first = expired  # type: ignore[assignment]
     step = world.step()
     assert step == RecoveryState(1, past="far")
     assert world.step(step) == step
@@ -262,7 +262,7 @@ def test_a_step_that_our_own_side_broke_off_is_made_again(world: World, broken: 
     if broken == "record":
         world.deliveries.failures.plan("update", True, True)
     else:
-        world.walk.failures.plan("oldest_first", True)
+        world.reader.failures.plan("oldest_first", True)
     with pytest.raises(UnavailableError):
         world.step()
     assert world.step() == DRAINING

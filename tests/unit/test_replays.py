@@ -48,7 +48,7 @@ class World(Services):
         )
         self.replay_job = ReplayJob(
             store=self.replay_store,
-            walk=self.walk,
+            reader=self.reader,
             destinations=self.store,
             retrier=self.retrier,
             pauses=self.pauses,

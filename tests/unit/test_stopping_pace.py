@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.executions import Count, Pace, Quota, duration, stop_quota
+from ops.executions import Count, RequestPacer, RequestQuota, duration, stop_quota
 from support.fakes.deletion import FakeClock
 
 
@@ -12,7 +12,7 @@ from support.fakes.deletion import FakeClock
 def test_a_pace_takes_as_long_as_was_said(number: int) -> None:
     time = FakeClock()
     quota = stop_quota("eu-central-1")
-    pace = Pace(quota, time.clock())
+    pace = RequestPacer(quota, time.clock())
     for _ in range(number):
         pace.wait()
     assert time.seconds == pytest.approx(quota.seconds(number))
@@ -20,7 +20,7 @@ def test_a_pace_takes_as_long_as_was_said(number: int) -> None:
 
 def test_a_bucket_fills_up_to_its_size() -> None:
     time = FakeClock()
-    pace = Pace(Quota(10, 1), time.clock())
+    pace = RequestPacer(RequestQuota(10, 1), time.clock())
     for _ in range(10):
         pace.wait()
     time.seconds += 3600

@@ -179,3 +179,49 @@ def test_a_cycle_of_packages_is_seen_where_their_modules_have_none() -> None:
 def test_the_page_of_modules_is_that_of_the_code() -> None:
     found = modules.PAGE.read_text(encoding="utf-8")
     assert found == modules.page(), "run python -m local.modules"
+
+
+def own_milliseconds(text: str) -> list[int]:
+    """Return the lines that write the milliseconds of a second anew, or a method for the time."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Assign | ast.BinOp | ast.FunctionDef):
+            continue
+        if isinstance(node, ast.Assign):
+            names = {each.id for each in node.targets if isinstance(each, ast.Name)}
+            written = any("MILLISECONDS" in name for name in names) and is_thousand(node.value)
+        elif isinstance(node, ast.BinOp):
+            scales = not isinstance(node.op, ast.Add | ast.Sub)
+            written = scales and (is_thousand(node.left) or is_thousand(node.right))
+        else:
+            clocks = {ast.unparse(each) for each in ast.walk(node) if isinstance(each, ast.Call)}
+            written = node.name in {"now_ms", "_now_ms"} and "self._clock()" in clocks
+        if written:
+            found.append(node.lineno)
+    return found
+
+
+def is_thousand(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in {1000, 1_000_000}
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("_MILLISECONDS = 1000", True),
+        ("int(clock() * 1000)", True),
+        ("now_ns // 1_000_000", True),
+        ("class A:\n    def _now_ms(self): return to_ms(self._clock())", True),
+        ("to_ms(clock())", False),
+        ("MOST = 1000", False),
+        ("_FIRST_TIME_IN_MILLISECONDS = 1e11", False),
+    ],
+)
+def test_milliseconds_of_its_own_are_seen(text: str, *, seen: bool) -> None:
+    assert bool(own_milliseconds(text)) is seen
+
+
+def test_milliseconds_are_defined_once() -> None:
+    found = {name: lines for name, text in sources().items() if (lines := own_milliseconds(text))}
+    assert [*found] == ["webhooks.domain.timestamps"]
+    assert len(found["webhooks.domain.timestamps"]) == 1

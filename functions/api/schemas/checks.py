@@ -7,7 +7,15 @@ from pydantic import Field
 from api.schemas.base import Out
 from api.schemas.webhooks import NOT_BEFORE, HealthOut
 from webhooks.domain.delivery import FailureReason
-from webhooks.domain.jobs.check import Check, CheckStatus, Finding, Probe, Report, Verdict, judge
+from webhooks.domain.jobs.check import (
+    Check,
+    CheckRequest,
+    CheckStatus,
+    CheckVerdict,
+    Finding,
+    Report,
+    judge,
+)
 from webhooks.domain.timestamps import to_text
 from webhooks.domain.webhook import Webhook
 
@@ -15,9 +23,9 @@ from webhooks.domain.webhook import Webhook
 class FindingOut(Out):
     """One request of a check, the receiver's response, and the verdict on the receiver."""
 
-    request: Probe
+    request: CheckRequest
     expected: Literal["accepted", "refused"]
-    verdict: Verdict
+    verdict: CheckVerdict
     message: str = Field(description="The meaning of the verdict, and the remedy.")
     status_code: int | None = None
     error: FailureReason | None = None
@@ -26,10 +34,10 @@ class FindingOut(Out):
     @classmethod
     def of(cls, finding: Finding) -> "FindingOut":
         """Return a finding as reports show it."""
-        probe, outcome, verdict, message = finding
+        request, outcome, verdict, message = finding
         return cls(
-            request=probe,
-            expected="accepted" if probe.genuine else "refused",
+            request=request,
+            expected="accepted" if request.genuine else "refused",
             verdict=verdict,
             message=message,
             status_code=outcome.status_code,

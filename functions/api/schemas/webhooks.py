@@ -12,7 +12,7 @@ from webhooks.domain.event import EventType
 from webhooks.domain.headers import MAX_HEADER_VALUE_LENGTH, MAX_HEADERS
 from webhooks.domain.health import Health, HealthState
 from webhooks.domain.signing import secret_warnings
-from webhooks.domain.timestamps import to_text
+from webhooks.domain.timestamps import ns_to_ms, to_text
 from webhooks.domain.webhook import Registration, Webhook
 from webhooks.domain.webhook_fields import (
     CHANGEABLE,
@@ -20,7 +20,7 @@ from webhooks.domain.webhook_fields import (
     READABLE,
     REGISTERED,
     Field,
-    Kind,
+    FieldKind,
     May,
 )
 from webhooks.domain.webhook_rules import (
@@ -82,16 +82,16 @@ _FORMS: dict[str, dict[str, Any]] = {
         "examples": [{"team": "billing", "environment": "production"}],
     },
 }
-_GIVEN: dict[Kind, Any] = {
-    Kind.URL: str,
-    Kind.TEXT: str,
-    Kind.NAMES: list[str],
-    Kind.FLAG: bool,
-    Kind.SECRET: str,
-    Kind.HEADERS: dict[str, str],
-    Kind.PAIRS: dict[str, str],
+_GIVEN: dict[FieldKind, Any] = {
+    FieldKind.URL: str,
+    FieldKind.TEXT: str,
+    FieldKind.NAMES: list[str],
+    FieldKind.FLAG: bool,
+    FieldKind.SECRET: str,
+    FieldKind.HEADERS: dict[str, str],
+    FieldKind.PAIRS: dict[str, str],
 }
-_HIDDEN = (Kind.SECRET, Kind.HEADERS)
+_HIDDEN = (FieldKind.SECRET, FieldKind.HEADERS)
 """Kinds whose values no schema's `repr` shows."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -118,7 +118,7 @@ def _given(field: Field) -> Any:
     if field.filled:
         given = Annotated[given, StringConstraints(min_length=1)]
     form = _FORMS.get(field.name)
-    if form is None and field.kind is Kind.TEXT:
+    if form is None and field.kind is FieldKind.TEXT:
         form = {"type": "string", "maxLength": field.max_length}
     if form is None:
         return given
@@ -126,7 +126,7 @@ def _given(field: Field) -> Any:
 
 
 def _to_register(field: Field) -> Any:
-    if field.required and field.kind is not Kind.SECRET:
+    if field.required and field.kind is not FieldKind.SECRET:
         return (_given(field), ...)
     return (_given(field) | None, Shape(default=None, repr=field.kind not in _HIDDEN))
 
@@ -183,14 +183,14 @@ def _values(given: In, names: set[str]) -> dict[str, Any]:
     for field in FIELDS:
         if field.name in names:
             value = getattr(given, field.name)
-            if value is None and field.kind is not Kind.SECRET:
+            if value is None and field.kind is not FieldKind.SECRET:
                 value = field.empty
-            values[field.name] = tuple(value) if field.kind is Kind.NAMES else value
+            values[field.name] = tuple(value) if field.kind is FieldKind.NAMES else value
     return values
 
 
 _SECRET_FORM = _FORMS["secret"] | {
-    "description": next(field.meaning for field in FIELDS if field.kind is Kind.SECRET)
+    "description": next(field.meaning for field in FIELDS if field.kind is FieldKind.SECRET)
 }
 
 
@@ -278,7 +278,7 @@ class HealthOut(Out):
     def of(cls, health: Health) -> "HealthOut":
         """Return a webhook's health as the API shows it."""
         since_ms = health.failing_since_ms
-        until_ms = health.paused_until_ms(time.time_ns() // 1_000_000)
+        until_ms = health.paused_until_ms(ns_to_ms(time.time_ns()))
         return cls(
             state=health.state,
             consecutive_failures=health.failures,
@@ -287,16 +287,16 @@ class HealthOut(Out):
         )
 
 
-_SHOWN: dict[Kind, tuple[Any, Callable[[Any], Any]]] = {
-    Kind.URL: (str, str),
-    Kind.TEXT: (str, str),
-    Kind.NAMES: (list[str], list),
-    Kind.FLAG: (bool, bool),
-    Kind.TIME: (str, to_text),
+_SHOWN: dict[FieldKind, tuple[Any, Callable[[Any], Any]]] = {
+    FieldKind.URL: (str, str),
+    FieldKind.TEXT: (str, str),
+    FieldKind.NAMES: (list[str], list),
+    FieldKind.FLAG: (bool, bool),
+    FieldKind.TIME: (str, to_text),
     # Names only: a header's value may be a credential of the receiver.
-    Kind.HEADERS: (list[str], list),
-    Kind.PAIRS: (dict[str, str], dict),
-    Kind.HEALTH: (HealthOut, HealthOut.of),
+    FieldKind.HEADERS: (list[str], list),
+    FieldKind.PAIRS: (dict[str, str], dict),
+    FieldKind.HEALTH: (HealthOut, HealthOut.of),
 }
 """Each kind's type in responses, and the conversion of a value to it."""
 
@@ -304,7 +304,7 @@ _OF_NEW = tuple(field for field in FIELDS if field.is_created and field.name != 
 
 
 def _shown(field: Field) -> Any:
-    if field.kind is Kind.SECRET:
+    if field.kind is FieldKind.SECRET:
         return (str, Shape(repr=False))
     kind = _SHOWN[field.kind][0]
     return (kind, ...) if field.required else (kind | None, None)

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from webhooks.domain.timestamps import MILLISECONDS
+
 if TYPE_CHECKING:
     from webhooks.domain.event import Event
 
@@ -206,7 +208,7 @@ class Delivery:
         """
         if self.status is not Status.WAITING or self.expiring:
             return None
-        return self.last_active_at_ms + retention_seconds * 1000 - EXPIRY_NOTICE_MS
+        return self.last_active_at_ms + retention_seconds * MILLISECONDS - EXPIRY_NOTICE_MS
 
     @property
     def scheduled_attempts(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from webhooks.domain.status_codes import is_rate_limited, is_strained
+
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt
 
@@ -30,10 +32,7 @@ STARTING_RATE = 1.0
 trial."""
 
 PATIENCE = 16
-"""This many failures in a row end a trial's own pace: the webhook is then probed as if down."""
-
-TOO_MANY_REQUESTS = 429
-"""The status by which a receiver reports that it is sent too much at a time."""
+"""This many failures in a row end a trial's own rate: the webhook is then probed as if down."""
 
 _A_FEW = 3
 
@@ -43,49 +42,49 @@ def is_overloaded(attempts: Sequence[Attempt]) -> bool:
 
     Either one response is 429, or two thirds of the latest attempts (up to `MAX_RATE`, and more
     than a few) failed as if from overload. A receiver with one dead server in three fails less
-    often than that at any pace. Any other 4xx concerns its own delivery only.
+    often than that at any rate. Any other 4xx concerns its own delivery only.
     """
-    if any(attempt.status_code == TOO_MANY_REQUESTS for attempt in attempts):
+    if any(is_rate_limited(attempt.status_code) for attempt in attempts):
         return True
     latest = attempts[-MAX_RATE:]
     strained = _strained(latest)
     return strained > _A_FEW and 3 * strained >= 2 * len(latest)
 
 
-def next_drain_rate(pace: float, attempts: Sequence[Attempt], fastest: float) -> float:
-    """Return the deliveries a second after a step of `attempts` at `pace`; never above `fastest`.
+def next_drain_rate(rate: float, attempts: Sequence[Attempt], fastest: float) -> float:
+    """Return the deliveries a second after a step of `attempts` at `rate`; never above `fastest`.
 
     Half if it was too much, a tenth more if at most a quarter failed from load, otherwise the same:
-    some receivers fail now and then at any pace.
+    some receivers fail now and then at any rate.
     """
     if is_overloaded(attempts):
-        return slower(min(pace, len(attempts)))
+        return halved(min(rate, len(attempts)))
     if attempts and 4 * _strained(attempts) <= len(attempts):
-        return min(pace * GROWTH, fastest)
-    return pace
+        return min(rate * GROWTH, fastest)
+    return rate
 
 
-def slower(pace: float) -> float:
-    """Return the pace halved, at least `SLOWEST`."""
-    return max(pace / 2, SLOWEST)
+def halved(rate: float) -> float:
+    """Return the rate halved, at least `SLOWEST`."""
+    return max(rate / 2, SLOWEST)
 
 
-def on_trial(pace: float, *, taken: bool, slowest: float) -> float:
-    """Return the pace of a trial after a delivery: doubled if accepted, halved if not."""
-    return pace * 2 if taken else max(pace / 2, slowest)
+def on_trial(rate: float, *, taken: bool, slowest: float) -> float:
+    """Return the rate of a trial after a delivery: doubled if accepted, halved if not."""
+    return rate * 2 if taken else max(rate / 2, slowest)
 
 
-def at_once(pace: float) -> int:
-    """Return how many deliveries a step sends at this pace: at least one."""
-    return max(1, int(pace))
+def batch_size(rate: float) -> int:
+    """Return how many deliveries a step sends at this rate: at least one."""
+    return max(1, int(rate))
 
 
-def pause(pace: float) -> float:
+def pause(rate: float) -> float:
     """Return the seconds between two steps: longer than `PAUSE_SECONDS` below one a second."""
-    return max(PAUSE_SECONDS, 1 / pace)
+    return max(PAUSE_SECONDS, 1 / rate)
 
 
 def _strained(attempts: Sequence[Attempt]) -> int:
-    """Count the failures that an overloaded receiver may cause: no response, 429 or 5xx."""
-    codes = [attempt.status_code for attempt in attempts if attempt.error is not None]
-    return sum(code is None or code == TOO_MANY_REQUESTS or code >= 500 for code in codes)
+    """Count the failures that an overloaded receiver may cause."""
+    failed = [attempt for attempt in attempts if attempt.error is not None]
+    return sum(is_strained(attempt.status_code) for attempt in failed)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from webhooks.domain.timestamps import MILLISECONDS
+
 UNASKED_AT_ONCE = 10
 """Requests to a host that one invocation makes without a reservation: a batch of ten events for one
 webhook. An event for many webhooks of one host exceeds it immediately."""
@@ -26,8 +28,6 @@ next second; therefore a busy process reserves about four times a second."""
 
 AT_ONCE_SECONDS = 1.0
 """Turns of the next second are sent at once: a rate of 200 a second allows 200 in one moment."""
-
-_MILLISECONDS = 1000
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ def lot(rate: int) -> int:
 
 def line_ms(count: int, rate: int) -> int:
     """Return how many milliseconds of the line `count` turns occupy."""
-    return math.ceil(count * _MILLISECONDS / rate)
+    return math.ceil(count * MILLISECONDS / rate)
 
 
 def delays(first_ms: int, count: int, rate: int, now_ms: int) -> list[int]:
@@ -85,6 +85,6 @@ def delays(first_ms: int, count: int, rate: int, now_ms: int) -> list[int]:
     appears at the start of its turn's second.
     """
     seconds = [
-        (first_ms - now_ms + turn * _MILLISECONDS / rate) / _MILLISECONDS for turn in range(count)
+        (first_ms - now_ms + turn * MILLISECONDS / rate) / MILLISECONDS for turn in range(count)
     ]
     return [0 if one < AT_ONCE_SECONDS else math.floor(one) for one in seconds]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import Status
 from webhooks.domain.retry import SHORT_DELAY_SECONDS
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery
@@ -24,8 +25,6 @@ MAX_CLAIMS = 3
 MOST_CLAIMS = 6
 """After this many claims in a row without a result, a delivery becomes a dead letter. Each restart
 by the sweep allows one more claim, so that the delivery arrives once the fault is over."""
-
-_MILLISECONDS = 1000
 
 
 class Overdue(StrEnum):
@@ -58,7 +57,7 @@ def overdue(delivery: Delivery, now_ms: int, retention_seconds: int) -> Overdue:
     if delivery.unstarted and not _given_up(delivery):
         return Overdue.UNSTARTED
     grace_seconds = SHORT_GRACE_SECONDS if delivery.short else GRACE_SECONDS
-    if now_ms - due_ms <= grace_seconds * _MILLISECONDS:
+    if now_ms - due_ms <= grace_seconds * MILLISECONDS:
         return Overdue.NOT
     return Overdue.SHORT if delivery.short else Overdue.LONG
 
@@ -73,7 +72,7 @@ def given_another_execution(delivery: Delivery, now_ms: int, delay_seconds: floa
     - After `MAX_CLAIMS` claims without a result it is no longer `short`; a dead letter for that
       reason may be claimed once more.
     """
-    due_ms = now_ms + int(delay_seconds * _MILLISECONDS)
+    due_ms = now_ms + to_ms(delay_seconds)
     if delivery.status is Status.EXHAUSTED:
         return delivery.reminded(due_ms)
     stays = delivery.short and not _given_up(delivery)

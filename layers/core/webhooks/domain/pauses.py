@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from webhooks.domain.retry import JITTER, asked_seconds
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +28,6 @@ NOTICE_MS = 15 * 60_000
 _MOST_SPREAD_SECONDS = 60.0
 """Retries delayed by a pause are spread over at most this time after its end."""
 
-_MILLISECONDS = 1000
-
 
 def asked_until_ms(outcome: Outcome, now_ms: int) -> int | None:
     """Return the end of the pause that a response asks for, in Unix milliseconds, or None.
@@ -36,7 +35,7 @@ def asked_until_ms(outcome: Outcome, now_ms: int) -> int | None:
     The pause is in whole seconds from `now_ms`, rounded up, and 24 hours at most.
     """
     seconds = math.ceil(asked_seconds(outcome))
-    return now_ms + seconds * _MILLISECONDS if seconds > 0 else None
+    return now_ms + seconds * MILLISECONDS if seconds > 0 else None
 
 
 def asks(attempt: Attempt | None) -> bool:
@@ -84,5 +83,5 @@ def retry_seconds(until_ms: int, now_ms: int, random: float) -> float:
 
     `random` is from 0 to 1. It spreads such retries over a tenth of the wait, a minute at most.
     """
-    seconds = max(0, until_ms - now_ms) / _MILLISECONDS
+    seconds = max(0, until_ms - now_ms) / MILLISECONDS
     return seconds + random * min(JITTER * seconds, _MOST_SPREAD_SECONDS)

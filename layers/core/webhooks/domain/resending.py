@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from webhooks.domain.timestamps import MILLISECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,7 +36,7 @@ HAS_TURN = 1
 ASKED = 2
 """The line was too long to reserve a turn: the message asks again on arrival."""
 
-GIVES_UP_AFTER_MS = 4 * 24 * 60 * 60 * 1000
+GIVES_UP_AFTER_MS = 4 * 24 * 60 * 60 * MILLISECONDS
 """How long after its first arrival a message that fails through a fault of ours is sent again."""
 
 FEWEST_TRIES = 10

@@ -1,10 +1,12 @@
-"""Retry delays. All timing of attempts is decided here and in `pace`."""
+"""Retry delays. All timing of attempts is decided here and in `drain_rate`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from webhooks.domain.status_codes import may_pause
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Outcome
@@ -33,8 +35,6 @@ RESTART_SECONDS = 600.0
 
 MAX_RESTART_SECONDS = 86400.0
 """The longest delay of a restart."""
-
-_ASKING_STATUS_CODES = frozenset({429, 503})
 
 
 def next_delay(
@@ -77,7 +77,7 @@ def asked_seconds(outcome: Outcome | None) -> float:
     """Return the seconds of a `Retry-After` on 429 or 503, 24 hours at most; otherwise 0."""
     if outcome is None or outcome.retry_after_seconds is None:
         return 0.0
-    if outcome.status_code not in _ASKING_STATUS_CODES:
+    if not may_pause(outcome.status_code):
         return 0.0
     return min(outcome.retry_after_seconds, MAX_RETRY_AFTER_SECONDS)
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from webhooks.domain.status_codes import blames_signature, may_refuse_signature
+from webhooks.domain.timestamps import MILLISECONDS
+
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Outcome
-
-SIGNATURE_STATUSES = frozenset({401, 403})
-"""Responses to a wrong signature as HTTP defines them. The second secret is always tried."""
-
-OTHER_CAUSES = frozenset({408, 410, 413, 429})
-"""4xx responses that a signature never causes: a time-out, a removed endpoint, a size, a rate."""
-
-SERVER_ERROR = 500
-"""The response of a receiver whose verification raises an error that its code does not catch."""
 
 MAX_PAUSE_SECONDS = 300
 """The longest time for which the second secret is left out after a receiver refused both. It is
@@ -50,17 +44,7 @@ class Refusals(NamedTuple):
         meanwhile is reached at a retry.
         """
         seconds = min(1 << min(self.times - 1, 16), MAX_PAUSE_SECONDS)
-        return self.at_ms <= now_ms < self.at_ms + seconds * 1000
-
-
-def may_refuse_signature(status_code: int | None, *, failing: bool = False) -> bool:
-    """Whether a response may be the refusal of a signature (contract 2.3).
-
-    Any 4xx except `OTHER_CAUSES`, and 500 unless the webhook is `failing`: then 500 says little.
-    """
-    if status_code == SERVER_ERROR:
-        return not failing
-    return status_code is not None and 400 <= status_code < 500 and status_code not in OTHER_CAUSES
+        return self.at_ms <= now_ms < self.at_ms + seconds * MILLISECONDS
 
 
 def telling(first: Outcome, second: Outcome) -> bool:
@@ -69,4 +53,4 @@ def telling(first: Outcome, second: Outcome) -> bool:
     The first decides if both may be refusals of a signature and the first was not 401 or 403: then
     the receiver first refused the delivery itself, and only afterwards the other secret.
     """
-    return first.status_code in SIGNATURE_STATUSES or not may_refuse_signature(second.status_code)
+    return blames_signature(first.status_code) or not may_refuse_signature(second.status_code)

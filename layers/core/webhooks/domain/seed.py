@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from webhooks.domain.timestamps import ns_to_ms
+
 KEY_BYTES = 32
 """Random bytes in a seed."""
 
@@ -27,7 +29,7 @@ class Seed:
     @property
     def now_ms(self) -> int:
         """The time in Unix milliseconds."""
-        return self.now_ns // 1_000_000
+        return ns_to_ms(self.now_ns)
 
 
 def fresh(now_ns: Callable[[], int], random_bytes: Callable[[int], bytes]) -> Seed:

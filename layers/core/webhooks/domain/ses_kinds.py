@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Kind(NamedTuple):
+class SesKind(NamedTuple):
     """The places in a record of one type that hold the occurrence and its recipients.
 
     `detail` is the record's part about the occurrence; `name` is that part's name in the event's
@@ -28,18 +28,18 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "Send": Kind(EventType.SENT, "send", "send", to_all=True, timed=False),
-    "Delivery": Kind(EventType.DELIVERED, "delivery", "delivery", "recipients"),
-    "Bounce": Kind(EventType.BOUNCED, "bounce", "bounce", "bouncedRecipients"),
-    "Complaint": Kind(EventType.COMPLAINED, "complaint", "complaint", "complainedRecipients"),
-    "Open": Kind(EventType.OPENED, "open", "open"),
-    "Click": Kind(EventType.CLICKED, "click", "click"),
-    "DeliveryDelay": Kind(
+    "Send": SesKind(EventType.SENT, "send", "send", to_all=True, timed=False),
+    "Delivery": SesKind(EventType.DELIVERED, "delivery", "delivery", "recipients"),
+    "Bounce": SesKind(EventType.BOUNCED, "bounce", "bounce", "bouncedRecipients"),
+    "Complaint": SesKind(EventType.COMPLAINED, "complaint", "complaint", "complainedRecipients"),
+    "Open": SesKind(EventType.OPENED, "open", "open"),
+    "Click": SesKind(EventType.CLICKED, "click", "click"),
+    "DeliveryDelay": SesKind(
         EventType.DELIVERY_DELAYED, "deliveryDelay", "delivery_delay", "delayedRecipients"
     ),
-    "Reject": Kind(EventType.FAILED, "reject", "failure", to_all=True, timed=False),
-    "Rendering Failure": Kind(EventType.FAILED, "failure", "failure", to_all=True, timed=False),
-    "Subscription": Kind(EventType.UNSUBSCRIBED, "subscription", "subscription"),
+    "Reject": SesKind(EventType.FAILED, "reject", "failure", to_all=True, timed=False),
+    "Rendering Failure": SesKind(EventType.FAILED, "failure", "failure", to_all=True, timed=False),
+    "Subscription": SesKind(EventType.UNSUBSCRIBED, "subscription", "subscription"),
 }
 """The kinds that become events, by SES's word for them."""
 
@@ -94,7 +94,7 @@ _OF_A_REPORT = ("status", "action", "diagnosticCode")
 _OF_THE_SERVER = ("reportingMTA", "remoteMtaIp")
 
 
-def dropped_as(kind: Kind, record: Mapping[str, object]) -> str | None:
+def dropped_as(kind: SesKind, record: Mapping[str, object]) -> str | None:
     """Return the name under which a record without an event is counted; None if it is an event.
 
     Complaints with feedback in `NO_COMPLAINTS`, and changes of preferences without an opt-out.
@@ -112,7 +112,7 @@ def dropped_as(kind: Kind, record: Mapping[str, object]) -> str | None:
 
 
 def particulars(
-    kind: Kind, detail: Mapping[str, object], entry: Mapping[str, object]
+    kind: SesKind, detail: Mapping[str, object], entry: Mapping[str, object]
 ) -> dict[str, object]:
     """Return a record's specific fields: its general ones, and one recipient's from `entry`."""
     found = {**_picked(detail), **_picked(entry)}

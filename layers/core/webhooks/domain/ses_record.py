@@ -22,7 +22,7 @@ from webhooks.domain.event import (
 )
 from webhooks.domain.fitting import fitting
 from webhooks.domain.payload import is_longer, serialize
-from webhooks.domain.ses_kinds import Kind, particulars
+from webhooks.domain.ses_kinds import SesKind, particulars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ class Made(NamedTuple):
 class Reading:
     """A record whose shape has been checked as far as its events depend on it."""
 
-    kind: Kind
+    kind: SesKind
     mail: Mapping[str, object]
     detail: Mapping[str, object]
     tags: Mapping[str, list[str]]
@@ -79,7 +79,7 @@ class Reading:
     headers: Sequence[str]
 
     @classmethod
-    def of(cls, record: Mapping[str, object], kind: Kind, headers: Sequence[str]) -> Reading:
+    def of(cls, record: Mapping[str, object], kind: SesKind, headers: Sequence[str]) -> Reading:
         """Check a record out of its envelopes; InvalidEventError names the missing field."""
         mail = _object(record.get("mail"), "mail")
         tags = tags_of(record)

@@ -10,6 +10,7 @@ from uuid import UUID
 from webhooks.domain.errors import InvalidInputError, WebhookDisabledError
 from webhooks.domain.health import CLEAN, Health
 from webhooks.domain.signing import GENERATED_PREFIX
+from webhooks.domain.timestamps import NANOSECONDS
 from webhooks.domain.webhook_fields import REGISTERED, problems
 from webhooks.domain.webhook_rules import ALL_EVENTS, CheckUrl
 
@@ -25,7 +26,7 @@ _SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class WebhookSettings:
     """The values that a webhook's owner gives at its registration; `FIELDS` has their rules."""
 
     url: str
@@ -37,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook(Settings):
+class Webhook(WebhookSettings):
     """A registration without its secrets: the part that its owner may read.
 
     Times are Unix milliseconds. `disabled_reason` is set only while the webhook is disabled, and
@@ -127,7 +128,7 @@ class InvalidWebhookError(InvalidInputError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration(Settings):
+class Registration(WebhookSettings):
     """A customer's request to register a webhook, not yet checked."""
 
     url: str = field(repr=False)
@@ -135,7 +136,7 @@ class Registration(Settings):
 
     def settings(self) -> dict[str, Any]:
         """Return the new webhook's values: all except the secret."""
-        return {each.name: getattr(self, each.name) for each in fields(Settings)}
+        return {each.name: getattr(self, each.name) for each in fields(WebhookSettings)}
 
     def check(self, check_url: CheckUrl) -> None:
         """Raise InvalidWebhookError with every rule of contract 2.2 that this breaks.
@@ -175,7 +176,7 @@ def webhook_id(now_ns: int, random_bytes: bytes) -> str:
     method 3), so that ids sort in the order in which they were made; then 62 of the 8 random bytes'
     bits.
     """
-    milliseconds, rest_ns = divmod(now_ns, 1_000_000)
-    fraction = (rest_ns << 12) // 1_000_000
+    milliseconds, rest_ns = divmod(now_ns, NANOSECONDS)
+    fraction = (rest_ns << 12) // NANOSECONDS
     random_bits = int.from_bytes(random_bytes[:8]) & (1 << 62) - 1
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random_bits))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from webhooks.domain.errors import InvalidInputError
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """The type of a field's value; `adapters.dynamodb.webhook_items` has a codec for each."""
 
     URL = "url"
@@ -90,7 +90,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     may: May
     meaning: str = ""
     rule: Callable[[Any], Iterable[InvalidInputError]] | None = None
@@ -109,12 +109,12 @@ class Field:
     @property
     def python_name(self) -> str:
         """The attribute of a `Webhook` that holds the field."""
-        return f"{self.name}_ms" if self.kind is Kind.TIME else self.name
+        return f"{self.name}_ms" if self.kind is FieldKind.TIME else self.name
 
     @property
     def shown_as(self) -> str:
         """The API's name of the field in responses."""
-        return "header_names" if self.kind is Kind.HEADERS else self.name
+        return "header_names" if self.kind is FieldKind.HEADERS else self.name
 
     @property
     def is_created(self) -> bool:
@@ -129,11 +129,11 @@ class Field:
     @property
     def empty(self) -> Any:
         """The value that clears the field."""
-        return {} if self.kind in {Kind.HEADERS, Kind.PAIRS} else ""
+        return {} if self.kind in {FieldKind.HEADERS, FieldKind.PAIRS} else ""
 
     def problems(self, value: Any, check_url: CheckUrl) -> Iterable[InvalidInputError]:
         """Return the problems of a value that an owner gave."""
-        if self.kind is Kind.URL:
+        if self.kind is FieldKind.URL:
             return url_problems(value, check_url)
         if self.rule is not None:
             return self.rule(value)
@@ -143,7 +143,7 @@ class Field:
 FIELDS = (
     Field(
         "id",
-        Kind.TEXT,
+        FieldKind.TEXT,
         May.READ,
         required=True,
         written=Written.AT_CREATION | Written.AT_CHANGE,
@@ -151,14 +151,14 @@ FIELDS = (
     ),
     Field(
         "url",
-        Kind.URL,
+        FieldKind.URL,
         _OWNERS,
         "The target of events: https, a public host, no user information or fragment.",
         required=True,
     ),
     Field(
         "events",
-        Kind.NAMES,
+        FieldKind.NAMES,
         _OWNERS,
         'The event types to send, or ["*"] for all of mail, future types included.',
         rule=event_problems,
@@ -166,7 +166,7 @@ FIELDS = (
     ),
     Field(
         "secret",
-        Kind.SECRET,
+        FieldKind.SECRET,
         May.REGISTER,
         "The key that signs the deliveries; generated if it is left out. Never shown again.",
         rule=secret_problems,
@@ -174,30 +174,30 @@ FIELDS = (
     ),
     Field(
         "active",
-        Kind.FLAG,
+        FieldKind.FLAG,
         May.READ | May.CHANGE,
         "Whether events are sent.",
         required=True,
         written=Written.AT_CREATION,
     ),
-    Field("created_at", Kind.TIME, May.READ, required=True, written=Written.AT_CREATION),
+    Field("created_at", FieldKind.TIME, May.READ, required=True, written=Written.AT_CREATION),
     Field(
         "updated_at",
-        Kind.TIME,
+        FieldKind.TIME,
         May.READ,
         required=True,
         written=Written.AT_CREATION | Written.AT_CHANGE,
     ),
     Field(
         "description",
-        Kind.TEXT,
+        FieldKind.TEXT,
         _OWNERS | May.CLEAR,
         "A line for your own use.",
         max_length=MAX_DESCRIPTION_LENGTH,
     ),
     Field(
         "headers",
-        Kind.HEADERS,
+        FieldKind.HEADERS,
         _OWNERS | May.CLEAR,
         "Headers to add to each delivery, by name. Values are sent, and never shown again. Refused "
         "are the delivery's own headers, HTTP's, and headers for a request's sender or client "
@@ -206,7 +206,7 @@ FIELDS = (
     ),
     Field(
         "external_id",
-        Kind.TEXT,
+        FieldKind.TEXT,
         _OWNERS | May.CLEAR,
         "Your own id of the webhook, unique in the account and not a UUID.",
         rule=external_id_problems,
@@ -215,15 +215,15 @@ FIELDS = (
     ),
     Field(
         "metadata",
-        Kind.PAIRS,
+        FieldKind.PAIRS,
         _OWNERS | May.CLEAR,
         "Your own texts by key, for your own use. They are shown to you and never sent.",
         rule=metadata_problems,
     ),
-    Field("disabled_reason", Kind.TEXT, May.READ, written=Written.AT_CHANGE),
+    Field("disabled_reason", FieldKind.TEXT, May.READ, written=Written.AT_CHANGE),
     Field(
         "health",
-        Kind.HEALTH,
+        FieldKind.HEALTH,
         May.READ,
         required=True,
         written=Written.AT_CHANGE,

@@ -19,6 +19,7 @@ from webhooks.domain.errors import (
 )
 from webhooks.domain.seed import Seed, fresh
 from webhooks.domain.texts import is_blank, is_line
+from webhooks.domain.timestamps import MILLISECONDS, ns_to_ms
 from webhooks.domain.webhook_rules import NO_LINE
 from webhooks.ports import Page
 
@@ -32,7 +33,7 @@ MAX_NAME_LENGTH = 64
 _MAX_HEADER_LENGTH = 256
 _TIME_BYTES = 6
 _RANDOM_BYTES = 34
-_LAST_USE_GRAIN_MS = 60 * 60 * 1000
+_LAST_USE_GRAIN_MS = 60 * 60 * MILLISECONDS
 _WITNESSES_AT_ONCE = 100
 _MOST_WITNESS_PAGES = 30
 """3,000 keys, so that a call stays within its read units: 12.5 for a page of keys of 1 KB."""
@@ -140,7 +141,7 @@ class ApiKeyService:
         key = self._keys.find(by.account_id, key_id)
         if key is None or key.revoked_at_ms is not None:
             return key
-        now_ms = self._now_ms()
+        now_ms = ns_to_ms(self._now_ns())
         witnesses: Iterator[str | None] = self._others(key, by) if key.manages else iter([None])
         for witness in witnesses:
             if self._keys.revoke(key.key_hash, now_ms, while_active=witness):
@@ -187,7 +188,7 @@ class ApiKeyService:
 
     def _note_use(self, key: ApiKey) -> None:
         """Record the use of a key, at most once an hour, since each record costs a write."""
-        now_ms = self._now_ms()
+        now_ms = ns_to_ms(self._now_ns())
         if now_ms - (key.last_used_at_ms or 0) < _LAST_USE_GRAIN_MS:
             return
         try:
@@ -195,9 +196,6 @@ class ApiKeyService:
         except UnavailableError:
             # The time of use only informs the owner, so no request fails without it.
             return
-
-    def _now_ms(self) -> int:
-        return self._now_ns() // 1_000_000
 
 
 def bearer_token(authorization: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from webhooks.domain.delivery import Attempt, FailureReason, Status
 from webhooks.domain.pauses import asked_until_ms
 from webhooks.domain.retry import SHORT_DELAY_SECONDS, next_wait
+from webhooks.domain.status_codes import is_gone
+from webhooks.domain.timestamps import MILLISECONDS
 from webhooks.services.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ LATENCY = "DeliveryLatency"
 SQS took the event. The worker measures from when the dispatcher read it, so most of that time is
 the schedule's."""
 
-GONE = 410
-_MILLISECONDS = 1000
 
 _WITHOUT_RESPONSE = frozenset(
     {FailureReason.CONNECTION, FailureReason.DNS, FailureReason.TIMEOUT, FailureReason.TLS}
@@ -83,7 +83,7 @@ class Deliverer:
         Raises UnavailableError if our own side failed, which is not an attempt.
         """
         started_at = self._clock()
-        secrets = destination.secrets.live(int(started_at * _MILLISECONDS))
+        secrets = destination.secrets.live(int(started_at * MILLISECONDS))
         if not secrets:
             self._telemetry.log("error", "secret_missing", **_names(delivery))
             self._telemetry.count("SecretMissing")
@@ -99,7 +99,7 @@ class Deliverer:
         )
         attempt = Attempt(
             number=number,
-            started_at_ms=int(started_at * _MILLISECONDS),
+            started_at_ms=int(started_at * MILLISECONDS),
             duration_ms=outcome.duration_ms,
             status_code=outcome.status_code,
             error=outcome.error,
@@ -109,7 +109,7 @@ class Deliverer:
             not_before_ms=(
                 None
                 if outcome.retry_after_seconds is None
-                else asked_until_ms(outcome, int(self._clock() * _MILLISECONDS))
+                else asked_until_ms(outcome, int(self._clock() * MILLISECONDS))
             ),
             requests=requests,
             signed_with=signed_with,
@@ -120,7 +120,7 @@ class Deliverer:
         self._report_failure(delivery, attempt)
         # First disable the webhook, then defer: a delivery that waits for an enabled webhook is
         # never sent.
-        disabled = outcome.status_code == GONE and self._disabled(destination.webhook)
+        disabled = is_gone(outcome.status_code) and self._disabled(destination.webhook)
         if not attempt.scheduled:
             return delivery.after(attempt, delivery.status, delivery.next_attempt_at_ms)
         if disabled:
@@ -142,7 +142,7 @@ class Deliverer:
         seconds = next_wait(self._schedule, delivery.next_attempt, outcome, self._random)
         if seconds is None:
             return replace(delivery.after(attempt, Status.EXHAUSTED), reason=outcome.error)
-        next_attempt_at_ms = int((self._clock() + seconds) * _MILLISECONDS)
+        next_attempt_at_ms = int((self._clock() + seconds) * MILLISECONDS)
         short = seconds <= self._short_delay_seconds
         return delivery.after(attempt, Status.RETRYING, next_attempt_at_ms, short=short)
 

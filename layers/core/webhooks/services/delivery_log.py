@@ -14,6 +14,7 @@ from webhooks.domain.event import parse_timestamp
 from webhooks.domain.filing import filed_at_ms, is_until, reach_ms
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.seed import Seed, fresh
+from webhooks.domain.timestamps import MILLISECONDS, ns_to_ms
 from webhooks.domain.webhook import InvalidWebhookError
 from webhooks.ports import DeliveryQuery, Page
 from webhooks.services.failures import log_unreadable
@@ -78,7 +79,7 @@ class DeliveryLogService:
         before = cursors.unseal(self._cursor_key, scope, cursor)
         until_ms = query.until_ms
         if until_ms is not None:
-            now_ms = self._now_ns() // 1_000_000
+            now_ms = ns_to_ms(self._now_ns())
             reaches = [reach_ms(until_ms, now_ms)]
             if before is not None:
                 # The first page may have reached further ahead. Queries begin inside their range.
@@ -114,13 +115,13 @@ class DeliveryLogService:
         if len(delivery.attempts) >= MAX_ATTEMPTS:
             raise TooManyAttemptsError
         self._rate_limits.resend(webhook)
-        now_ms = self._now_ns() // 1_000_000
+        now_ms = ns_to_ms(self._now_ns())
         due_ms = webhook.health.paused_until_ms(now_ms) or now_ms
         self._scheduler.resend(
             delivery.key,
             attempt=len(delivery.attempts) + 1,
             request_id=(seed or self._fresh()).draw("resend", 16).hex(),
-            delay_seconds=(due_ms - now_ms) / 1000,
+            delay_seconds=(due_ms - now_ms) / MILLISECONDS,
         )
         return delivery
 
@@ -159,7 +160,7 @@ class DeliveryLogService:
             self._rate_limits.test(webhook)
             self._deliveries.create(delivery)
         # For an existing delivery this starts nothing, unless its first call ended before this.
-        self._scheduler.start(delivery, delay_seconds=(due_ms - now_ms) / 1000)
+        self._scheduler.start(delivery, delay_seconds=(due_ms - now_ms) / MILLISECONDS)
         return delivery
 
     def _fresh(self) -> Seed:

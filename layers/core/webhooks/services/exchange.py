@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain import rotation, signing
+from webhooks.domain import rotation, signing, status_codes
 from webhooks.domain.delivery import SignedWith
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
+from webhooks.domain.timestamps import to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,15 +108,15 @@ class Exchange:
         self, destination: Destination, first: Outcome, secrets: Sequence[str], *, asked_for: bool
     ) -> str | None:
         """Return the secret to offer after the first response; None for no second request."""
-        if first.status_code in rotation.SIGNATURE_STATUSES:
+        if status_codes.blames_signature(first.status_code):
             return secrets[0] if len(secrets) > 1 else self._rotated(destination, secrets[0])
         failing = destination.webhook.health.failures > 0 and not asked_for
-        if len(secrets) == 1 or not rotation.may_refuse_signature(
+        if len(secrets) == 1 or not status_codes.may_refuse_signature(
             first.status_code, failing=failing
         ):
             return None
         refusals = destination.secrets.refusals
-        pausing = refusals is not None and refusals.pause(self._now_ms())
+        pausing = refusals is not None and refusals.pause(to_ms(self._clock()))
         return None if pausing else secrets[0]
 
     def _rotated(self, destination: Destination, known: str) -> str | None:
@@ -138,7 +139,7 @@ class Exchange:
     def _learn_refusal(self, delivery: Delivery, secrets: Secrets) -> None:
         try:
             self._destinations.refused_both(
-                delivery.account_id, delivery.webhook_id, secrets, self._now_ms()
+                delivery.account_id, delivery.webhook_id, secrets, to_ms(self._clock())
             )
         except UnavailableError as error:
             # The next refusal is counted.
@@ -147,6 +148,3 @@ class Exchange:
     def _log(self, event: str, delivery: Delivery, error: UnavailableError) -> None:
         names = {**delivery.key._asdict(), "event_id": delivery.event_id}
         self._telemetry.log("warning", event, **names, error=str(error))
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)

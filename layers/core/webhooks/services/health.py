@@ -16,7 +16,7 @@ from webhooks.domain.health import (
 )
 from webhooks.domain.operational_event import OperationalEvent, OperationalEventType
 from webhooks.domain.retry import probe_delay
-from webhooks.domain.timestamps import to_text
+from webhooks.domain.timestamps import to_ms, to_text
 from webhooks.services.operational_events import report_lost
 from webhooks.services.signs import is_counted, is_news, opens, signs, tally_of
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         Telemetry,
     )
 
-_MILLISECONDS = 1000
 
 Fact = str | int | None
 
@@ -125,7 +124,7 @@ class WebhookHealthService:
         `health` is the webhook's, if it was read later than the webhook. Raises UnavailableError.
         """
         health = health or webhook.health
-        if health.recovery_id is not None and health.recovery_due_at_ms <= self._now_ms():
+        if health.recovery_id is not None and health.recovery_due_at_ms <= to_ms(self._clock()):
             key = RecoveryKey(webhook.account_id, webhook.id, health.recovery_id)
             self._scheduler.start(key, delay_seconds=0)
 
@@ -174,11 +173,11 @@ class WebhookHealthService:
         """
         key = RecoveryKey(webhook.account_id, webhook.id, recovery_id)
         told_down = webhook.health.told_down
-        if self._store.passed(key, self._now_ms(), proven=proven, told_down=told_down):
+        if self._store.passed(key, to_ms(self._clock()), proven=proven, told_down=told_down):
             self._recovered(webhook)
 
     def _succeeded(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
-        now_ms = self._now_ms()
+        now_ms = to_ms(self._clock())
         health = webhook.health
         if health.changed_by_success and self._store.succeeded(
             webhook.account_id, webhook.id, now_ms, told_down=health.told_down
@@ -215,7 +214,7 @@ class WebhookHealthService:
         )
 
     def _failed(self, webhook: Webhook, attempts: Sequence[Attempt]) -> bool:
-        now_ms = self._now_ms()
+        now_ms = to_ms(self._clock())
         counts = is_counted(webhook.health, attempts, now_ms)
         health = self._store.failed(
             webhook.account_id,
@@ -239,7 +238,7 @@ class WebhookHealthService:
         """Open the circuit, unless another call has; True if the failed deliveries must wait."""
         delay = probe_delay(self._recovery_schedule, 1, self._random)
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
-        due_ms = now_ms + int(delay * _MILLISECONDS)
+        due_ms = now_ms + to_ms(delay)
         window = health.window
         if window is not None and not (health.on_probation or window.is_live(now_ms)):
             window = None
@@ -294,7 +293,7 @@ class WebhookHealthService:
         return found is not None and found.webhook.health.circuit is Circuit.OPEN
 
     def _review(self, webhook: Webhook, health: Health) -> bool:
-        now_ms = self._now_ms()
+        now_ms = to_ms(self._clock())
         since_ms = health.failing_since_ms
         if since_ms is None or now_ms - since_ms < WARN_AFTER_MS:
             return False
@@ -327,7 +326,7 @@ class WebhookHealthService:
             webhook.account_id,
             webhook.id,
             reason,
-            self._now_ms(),
+            to_ms(self._clock()),
             failing_since_ms=failing_since_ms,
             updated_at_ms=updated_at_ms,
         ):
@@ -345,14 +344,11 @@ class WebhookHealthService:
         self._telemetry.log(
             "warning", kind.value, account_id=account_id, webhook_id=webhook_id, **facts
         )
-        event = OperationalEvent(kind, account_id, webhook_id, self._now_ms(), facts)
+        event = OperationalEvent(kind, account_id, webhook_id, to_ms(self._clock()), facts)
         try:
             self._operational_events.publish(event)
         except UnavailableError as error:
             report_lost(self._telemetry, event, str(error))
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)
 
 
 _METRICS = {

@@ -15,6 +15,7 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import Circuit
 from webhooks.domain.host_turns import AT_ONCE_SECONDS, Bucket, delays, line_ms, lot
 from webhooks.domain.resending import ASKED, HAS_TURN
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 from webhooks.services.concurrency import NoTimeLeftError, submit_all
 from webhooks.services.dispatch.event_limits import LONGEST_DELAY_SECONDS
 from webhooks.services.failures import log_failure
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from webhooks.services.dispatch.batch import Batch
     from webhooks.services.dispatch.messages import DeliveryTask, ReceivedEvent
 
-PACED_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
+PACED_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * MILLISECONDS
 """A delivery that has asked for a turn before is sent at once if its event arrived this long
 ago."""
 
@@ -35,7 +36,6 @@ _MOST_BUCKETS = 4096
 """Hosts that a process remembers; a forgotten host begins again with a full bucket."""
 
 _SAME_LOG_SECONDS = 60.0
-_MILLISECONDS = 1000
 
 
 class Line(NamedTuple):
@@ -118,7 +118,7 @@ class HostLimits:
         further = min(count - unasked, self.rate)
         if not further:
             return Turns(unasked)
-        now_ms = int(now * _MILLISECONDS)
+        now_ms = to_ms(now)
         span_ms = line_ms(further, self.rate)
         try:
             begins_ms = self._turns.reserve(*line, span_ms=span_ms, now_ms=now_ms, latest_ms=now_ms)
@@ -133,7 +133,7 @@ class HostLimits:
         webhook = task.destination.webhook
         if task.stored is not None or not webhook.active:
             return False
-        if webhook.health.paused_until_ms(int(self._clock() * _MILLISECONDS)) is not None:
+        if webhook.health.paused_until_ms(to_ms(self._clock())) is not None:
             return False
         return webhook.health.circuit is not Circuit.OPEN and not self._passes(task.received)
 
@@ -141,7 +141,7 @@ class HostLimits:
         """True if a delivery has its turn, or has asked for one for too long."""
         if received.message.paced != ASKED:
             return received.message.paced == HAS_TURN
-        age_ms = self._clock() * _MILLISECONDS - received.arrived_at_ms
+        age_ms = self._clock() * MILLISECONDS - received.arrived_at_ms
         return age_ms > PACED_ENDS_AFTER_MS
 
     def _waiting(
@@ -151,7 +151,7 @@ class HostLimits:
         now: float,
     ) -> dict[int, tuple[DeliveryTask, tuple[int, int]]]:
         """Return the tasks that wait, each with its delay in seconds and its `paced` mark."""
-        now_ms = int(now * _MILLISECONDS)
+        now_ms = to_ms(now)
         # At a low rate one batch may be a longer line than a message may wait in the queue.
         most = max(1, self.rate * LONGEST_DELAY_SECONDS // 2)
 
@@ -161,7 +161,7 @@ class HostLimits:
                 *line,
                 span_ms=span_ms,
                 now_ms=now_ms,
-                latest_ms=now_ms + LONGEST_DELAY_SECONDS * _MILLISECONDS - span_ms,
+                latest_ms=now_ms + LONGEST_DELAY_SECONDS * MILLISECONDS - span_ms,
                 least_ms=line_ms(lot(self.rate), self.rate),
             )
 

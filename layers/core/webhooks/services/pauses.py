@@ -11,6 +11,7 @@ from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.overdue import GRACE_SECONDS
 from webhooks.domain.pauses import LEAST_MOVE_MS, asked, is_notified, moves, retry_seconds
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from webhooks.services.health import WebhookHealthService
 
 Result = TypeVar("Result")
-
-_MILLISECONDS = 1000
 
 
 class Pauses:
@@ -56,21 +55,21 @@ class Pauses:
 
     def until_ms(self, webhook: Webhook) -> int | None:
         """Return when the webhook's pause ends, in Unix milliseconds; None if it has none."""
-        return webhook.health.paused_until_ms(self.now_ms())
+        return webhook.health.paused_until_ms(to_ms(self._clock()))
 
     def seconds_left(self, webhook: Webhook) -> float:
         """Return the seconds until the webhook's pause ends, 0 if it has none."""
         until_ms = self.until_ms(webhook)
-        return 0.0 if until_ms is None else (until_ms - self.now_ms()) / _MILLISECONDS
+        return 0.0 if until_ms is None else (until_ms - to_ms(self._clock())) / MILLISECONDS
 
     def retry_at_ms(self, webhook: Webhook) -> int | None:
         """Return when to make a retry that is due now: after the pause, or None for now."""
         until_ms = self.until_ms(webhook)
         if until_ms is None:
             return None
-        now_ms = self.now_ms()
+        now_ms = to_ms(self._clock())
         seconds = retry_seconds(until_ms, now_ms, self._random())
-        return max(until_ms, now_ms + int(seconds * _MILLISECONDS))
+        return max(until_ms, now_ms + to_ms(seconds))
 
     def heard(self, webhook: Webhook, attempts: Sequence[Attempt]) -> None:
         """Record a pause that the attempts' responses ask for, or the end of one.
@@ -95,7 +94,7 @@ class Pauses:
         False if that time is over, if the webhook leads elsewhere by now, or if our own side
         failed: then no delivery waits.
         """
-        now_ms = self.now_ms()
+        now_ms = to_ms(self._clock())
         if not moves(webhook.health.not_before_ms, until_ms, now_ms):
             return until_ms > now_ms
         try:
@@ -118,21 +117,21 @@ class Pauses:
         recovery is recorded first. Raises UnavailableError if it could not be recorded: then no
         delivery may wait for it.
         """
-        now_ms = self.now_ms()
+        now_ms = to_ms(self._clock())
         key = RecoveryKey(webhook.account_id, webhook.id, self._new_id())
         if not self._store.begin(key, until_ms, now_ms):
             return
         try:
-            self._scheduler.start(key, delay_seconds=max(0, until_ms - now_ms) / _MILLISECONDS)
+            self._scheduler.start(key, delay_seconds=max(0, until_ms - now_ms) / MILLISECONDS)
         except UnavailableError as error:
             self._telemetry.log(
                 "warning", "recovery_not_started", **key._asdict(), error=str(error)
             )
-            self._recoveries.keep(key, until_ms - int(GRACE_SECONDS * _MILLISECONDS))
+            self._recoveries.keep(key, until_ms - to_ms(GRACE_SECONDS))
 
-    def now_ms(self) -> int:
-        """Return the present time in Unix milliseconds."""
-        return int(self._clock() * _MILLISECONDS)
+    def is_ahead(self, until_ms: int) -> bool:
+        """Whether a time is still to come."""
+        return until_ms > to_ms(self._clock())
 
     def _report_unrecorded(self, webhook: Webhook, error: UnavailableError) -> None:
         self._telemetry.count("UnrecordedHealth")
@@ -145,7 +144,7 @@ class Pauses:
         )
 
 
-class _Found(NamedTuple):
+class _FoundPause(NamedTuple):
     """A pause that an attempt of this batch found, and whether deliveries wait for it."""
 
     until_ms: int
@@ -160,7 +159,7 @@ class BatchPauses:
     """
 
     pauses: Pauses
-    found: dict[tuple[str, str], _Found] = field(default_factory=dict)
+    found: dict[tuple[str, str], _FoundPause] = field(default_factory=dict)
     _recoveries: dict[tuple[str, str], Future[None]] = field(default_factory=dict)
     _cleared: set[tuple[str, str]] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
@@ -174,8 +173,7 @@ class BatchPauses:
         found = self.found.get(_owner(webhook))
         if found is None and webhook.health.not_before_ms is None:
             return False
-        now_ms = self.pauses.now_ms()
-        if found is not None and found.until_ms > now_ms and found.holds.result():
+        if found is not None and self.pauses.is_ahead(found.until_ms) and found.holds.result():
             self._ensure_recovery(webhook, found.until_ms)
             return True
         until_ms = self.pauses.until_ms(webhook)
@@ -200,7 +198,7 @@ class BatchPauses:
             known = self.found.get(owner)
             if known is not None and until_ms - known.until_ms < LEAST_MOVE_MS:
                 return
-            found = _Found(until_ms, Future())
+            found = _FoundPause(until_ms, Future())
             self.found[owner] = found
         _settle(found.holds, lambda: self.pauses.pause(webhook, until_ms))
 

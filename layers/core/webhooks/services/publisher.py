@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from webhooks.domain.errors import InvalidEventError, InvalidInputError, UnavailableError
 from webhooks.domain.event import accept
 from webhooks.domain.resending import Outgoing
+from webhooks.domain.timestamps import to_ms
 from webhooks.domain.webhook import subscribes
 from webhooks.services.failures import log_failure
 
@@ -78,7 +79,7 @@ class Publisher:
         """
         if not 1 <= len(documents) <= MAX_EVENTS:
             raise InvalidInputError("body", f"Send 1 to {MAX_EVENTS} events.")
-        now_ms = int(self._clock() * 1000)
+        now_ms = to_ms(self._clock())
         results = [_checked(document, account_id, now_ms) for document in documents]
         places = [place for place, result in enumerate(results) if result.error is None]
         if self._rate_limits is not None:

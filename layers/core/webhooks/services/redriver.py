@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain.delivery import MAX_ATTEMPTS, Status
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.timestamps import to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from webhooks.domain.delivery import Delivery, DeliveryKey
     from webhooks.ports import DeliveryStore, RetryScheduler
 
-_MILLISECONDS = 1000
 
 _SHORT_GRACE_MS = 60_000
 """How long after a short delay its attempt may still be under way. The sweep waits as long."""
@@ -74,7 +74,7 @@ class Redriver:
         refused = _refusal(delivery, generation)
         if refused is not None:
             return refused
-        now_ms = int(self._clock() * _MILLISECONDS)
+        now_ms = to_ms(self._clock())
         # The execution of an exhausted delivery sends the message before it ends, and may seem to
         # run for a moment longer. It makes no further attempt, so the new generation may begin. The
         # same holds while the sweep's execution only waits, up to a day, for a fault that may be

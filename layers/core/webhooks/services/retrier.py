@@ -11,6 +11,7 @@ from webhooks.domain.errors import DeliveryInterruptedError, UnavailableError
 from webhooks.domain.merging import behind
 from webhooks.domain.overdue import MOST_CLAIMS
 from webhooks.domain.pauses import UNSUBSCRIBED
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 from webhooks.services.deliverer import LATENCY
 from webhooks.services.signs import signs_of_health
 
@@ -31,8 +32,6 @@ LEASE_SECONDS = 90.0
 """How long a claim holds: longer than the function's own time and the retries of its calls, so that
 nothing is done for a claim after its lease."""
 
-_MILLISECONDS = 1000
-
 
 class Machine(StrEnum):
     """The state machine that asks for an attempt."""
@@ -52,7 +51,7 @@ class Decision(StrEnum):
     DONE = "done"
 
 
-class Verdict(NamedTuple):
+class RetryDecision(NamedTuple):
     """The decision, its delivery, and the seconds to wait before the next try."""
 
     decision: Decision
@@ -103,7 +102,7 @@ class Retrier:
         *,
         invocation: str,
         machine: Machine = Machine.STANDARD,
-    ) -> Verdict:
+    ) -> RetryDecision:
         """Make attempt `attempt_number` unless it was made, and decide what follows.
 
         `invocation` is the unique id of this invocation. It claims the attempt before it makes it,
@@ -116,9 +115,9 @@ class Retrier:
         delivery = self._deliveries.get(key)
         if delivery is None:
             self._telemetry.log("warning", "delivery_expired", **key._asdict())
-            return Verdict(Decision.DONE)
+            return RetryDecision(Decision.DONE)
         if delivery.generation != generation:
-            return Verdict(Decision.DONE)
+            return RetryDecision(Decision.DONE)
         stored: Delivery | None = delivery
         if delivery.retrying and delivery.scheduled_attempts < attempt_number:
             stored = self._make(delivery, attempt_number, invocation, machine)
@@ -149,7 +148,7 @@ class Retrier:
         if set_aside is not None:
             return self._record(delivery, set_aside)
         retry_at_ms = self._pauses.retry_at_ms(destination.webhook)
-        if retry_at_ms is not None and not delivery.is_claimed(self._now_ms()):
+        if retry_at_ms is not None and not delivery.is_claimed(to_ms(self._clock())):
             return self._postpone(delivery, retry_at_ms, machine)
         claimed = self._claim(delivery, attempt_number, invocation)
         if claimed is None or claimed.claim is None or claimed.claim.invocation != invocation:
@@ -162,14 +161,14 @@ class Retrier:
             raise
         except Exception:
             # A bug, perhaps of this very delivery: the claim counts, but delays no other try.
-            self._give_up(claimed, replace(claimed.claim, until_ms=self._now_ms()))
+            self._give_up(claimed, replace(claimed.claim, until_ms=to_ms(self._clock())))
             raise
         if machine is not Machine.SHORT:
             # The execution itself waits for the next attempt, however long.
             after = replace(after, short=False)
         if after.status is Status.EXHAUSTED and machine is not Machine.FORMER:
             # The delivery is due until the dead-letter queue has its message.
-            after = replace(after, next_attempt_at_ms=self._now_ms())
+            after = replace(after, next_attempt_at_ms=to_ms(self._clock()))
         return self._record(claimed, after)
 
     def _postpone(self, delivery: Delivery, retry_at_ms: int, machine: Machine) -> Delivery | None:
@@ -186,13 +185,13 @@ class Retrier:
         return postponed
 
     def _claim(self, delivery: Delivery, attempt_number: int, invocation: str) -> Delivery | None:
-        now_ms = self._now_ms()
+        now_ms = to_ms(self._clock())
         held = delivery.claim
         if held is not None and held.count >= MOST_CLAIMS and held.until_ms <= now_ms:
             raise DeliveryInterruptedError(delivery.key, held.count)
         claim = Claim(
             invocation,
-            until_ms=now_ms + int(LEASE_SECONDS * _MILLISECONDS),
+            until_ms=now_ms + to_ms(LEASE_SECONDS),
             count=held.count + 1 if held else 1,
         )
         return self._deliveries.claim_attempt(
@@ -209,34 +208,34 @@ class Retrier:
 
     def _follow(
         self, stored: Delivery | None, attempt_number: int, generation: int, machine: Machine
-    ) -> Verdict:
+    ) -> RetryDecision:
         """Decide what follows from the delivery as it is stored now."""
         if stored is None or stored.generation != generation:
-            return Verdict(Decision.DONE)
+            return RetryDecision(Decision.DONE)
         if stored.retrying and stored.scheduled_attempts < attempt_number:
             return self._held(stored, machine)
         if machine is not Machine.SHORT:
             if machine is Machine.FORMER:
-                return self._verdict(self._note(stored), generation)
+                return self._decide(self._note(stored), generation)
             if stored.status is Status.EXHAUSTED and stored.next_attempt_at_ms is None:
                 # The dead-letter queue has its message.
-                return Verdict(Decision.DONE, stored)
-            return self._verdict(stored, generation)
+                return RetryDecision(Decision.DONE, stored)
+            return self._decide(stored, generation)
         # The attempt is recorded, by this run or by another, which may have ended before it started
         # the next one. An exhausted delivery gets an execution that sends its dead letter.
         if stored.next_attempt_at_ms is not None and stored.next_attempt == attempt_number + 1:
             self._retries.start(stored)
-        return Verdict(Decision.DONE, stored)
+        return RetryDecision(Decision.DONE, stored)
 
-    def _held(self, delivery: Delivery, machine: Machine) -> Verdict:
+    def _held(self, delivery: Delivery, machine: Machine) -> RetryDecision:
         """Leave an attempt alone if another invocation has claimed it, or if it is due later."""
         seconds = self._retries.seconds_left(delivery)
-        if delivery.claim is not None and delivery.is_claimed(self._now_ms()):
+        if delivery.claim is not None and delivery.is_claimed(to_ms(self._clock())):
             self._telemetry.log("warning", "attempt_claimed", **delivery.key._asdict())
-            seconds = (delivery.claim.until_ms - self._now_ms()) / _MILLISECONDS
+            seconds = (delivery.claim.until_ms - to_ms(self._clock())) / MILLISECONDS
         if machine is Machine.SHORT:
-            return Verdict(Decision.DONE, delivery)
-        return Verdict(Decision.WAIT, delivery, seconds)
+            return RetryDecision(Decision.DONE, delivery)
+        return RetryDecision(Decision.WAIT, delivery, seconds)
 
     def resend(self, key: DeliveryKey) -> Resent:
         """Make one attempt outside the schedule, for any status and any type of event.
@@ -305,7 +304,7 @@ class Retrier:
         if after.status is Status.RETRYING:
             after = replace(after, generation=delivery.generation + 1, reason=None)
         elif after.status is Status.EXHAUSTED:
-            after = after.resumed(self._now_ms())
+            after = after.resumed(to_ms(self._clock()))
         made = signs_of_health(delivery, after)
         stored = self._record(delivery, after)
         if stored is not None and stored.next_attempt_at_ms is not None:
@@ -378,17 +377,14 @@ class Retrier:
         if after.status is Status.WAITING:
             self._telemetry.count("DeferredDeliveries")
 
-    def _verdict(self, delivery: Delivery | None, generation: int) -> Verdict:
+    def _decide(self, delivery: Delivery | None, generation: int) -> RetryDecision:
         if delivery is None or delivery.generation != generation:
-            return Verdict(Decision.DONE)
+            return RetryDecision(Decision.DONE)
         if delivery.status is Status.RETRYING:
-            return Verdict(Decision.WAIT, delivery, self._retries.seconds_left(delivery))
+            return RetryDecision(Decision.WAIT, delivery, self._retries.seconds_left(delivery))
         if delivery.status is Status.EXHAUSTED:
-            return Verdict(Decision.DEAD_LETTER, delivery)
-        return Verdict(Decision.DONE, delivery)
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)
+            return RetryDecision(Decision.DEAD_LETTER, delivery)
+        return RetryDecision(Decision.DONE, delivery)
 
 
 def _set_aside(webhook: Webhook, delivery: Delivery) -> Delivery | None:

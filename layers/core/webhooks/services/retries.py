@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from webhooks.domain.delivery import Delivery
     from webhooks.ports import DeliveryStore, RetryScheduler, Telemetry
-
-_MILLISECONDS = 1000
 
 
 class Retries:
@@ -54,4 +53,4 @@ class Retries:
     def seconds_left(self, delivery: Delivery) -> float:
         """Return the seconds until a delivery is due, 0 if it is overdue."""
         due_ms = delivery.next_attempt_at_ms or 0
-        return max(0.0, due_ms / _MILLISECONDS - self._clock())
+        return max(0.0, due_ms / MILLISECONDS - self._clock())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from webhooks.domain.drain_rate import TOO_MANY_REQUESTS
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Tally
+from webhooks.domain.status_codes import is_rate_limited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def is_counted(health: Health, attempts: Sequence[Attempt], now_ms: int) -> bool
     tally = tally_of(attempts)
     if not any(tally):
         return False
-    if health.on_probation and any(one.status_code == TOO_MANY_REQUESTS for one in attempts):
+    if health.on_probation and any(is_rate_limited(one.status_code) for one in attempts):
         return False
     return health.counts(tally, now_ms)
 

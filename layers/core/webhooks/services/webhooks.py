@@ -19,6 +19,7 @@ from webhooks.domain.errors import (
 from webhooks.domain.health import SETTLE_SECONDS, Circuit, RecoveryKey
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.seed import Seed, fresh
+from webhooks.domain.timestamps import MILLISECONDS, ns_to_ms, to_ms
 from webhooks.domain.webhook import (
     Registration,
     Webhook,
@@ -184,7 +185,7 @@ class WebhookService:
             return None
         if "url" in changes:
             self._check_host(account_id, changes["url"], excluded=webhook_id)
-        now_ms = self._now_ns() // 1_000_000
+        now_ms = ns_to_ms(self._now_ns())
         asked = changes.get("active") is True
         if not asked and _TARGET.isdisjoint(changes):
             return self._store.update(account_id, webhook_id, changes, now_ms)
@@ -244,9 +245,9 @@ class WebhookService:
         seed = seed or self._fresh()
         new = _secret(secret, seed, "rotated secret")
         # The overlap begins with the write: for a repeated call, that is later than its seed.
-        now_ms = max(seed.now_ms, self._now_ns() // 1_000_000) if seed.repeated else seed.now_ms
+        now_ms = max(seed.now_ms, ns_to_ms(self._now_ns())) if seed.repeated else seed.now_ms
         since_ms = seed.now_ms if seed.repeated else None
-        until_ms = now_ms + overlap_seconds * 1000
+        until_ms = now_ms + overlap_seconds * MILLISECONDS
         # Again if another call restored the secret in between.
         for _ in range(2):
             made = self._store.rotate_secret(
@@ -296,14 +297,14 @@ class WebhookService:
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
         unstarted = None
         if not self._started(key, SETTLE_SECONDS):
-            due_ms = self._now_ns() // 1_000_000 + int(SETTLE_SECONDS * 1000)
+            due_ms = ns_to_ms(self._now_ns()) + to_ms(SETTLE_SECONDS)
             unstarted = UnstartedRecovery(key.recovery_id, due_ms)
         return self._store.delete(account_id, webhook_id, unstarted=unstarted)
 
     def _request_probe(self, account_id: str, webhook_id: str, now_ms: int) -> None:
         """Probe a webhook that is down now, unless a probe was asked for a moment ago."""
         key = RecoveryKey(account_id, webhook_id, self._new_recovery_id())
-        if self._store.ask(*key, now_ms, before_ms=now_ms - ASK_SECONDS * 1000):
+        if self._store.ask(*key, now_ms, before_ms=now_ms - ASK_SECONDS * MILLISECONDS):
             self._recover(key)
 
     def _new_recovery_id(self) -> str:

@@ -44,7 +44,7 @@ class JobServices:
         """The steps of a replay."""
         return ReplayJob(
             store=self._stores.replays,
-            walk=self._walk,
+            reader=self._reader,
             destinations=self._worker._destinations,
             retrier=self._worker.retrier,
             pauses=self._worker._pauses,
@@ -60,10 +60,10 @@ class JobServices:
         settings = self._worker.settings
         return ErasureJob(
             store=self._stores.erasures,
-            trail=DynamoDBWebhookIds(
+            webhook_ids=DynamoDBWebhookIds(
                 self._worker._dynamodb, settings.webhooks_table, settings.deliveries_table
             ),
-            walk=self._walk,
+            reader=self._reader,
             log=DynamoDBDeliveryLog(
                 self._worker._dynamodb, settings.deliveries_table, self._worker._deliveries
             ),
@@ -91,7 +91,7 @@ class JobServices:
         return RecoveryJob(
             store=self._worker._health_store,
             health=self._worker._health,
-            walk=self._walk,
+            reader=self._reader,
             deliveries=self._worker._deliveries,
             destinations=self._worker._destinations,
             retrier=self._worker.retrier,
@@ -170,7 +170,7 @@ class JobServices:
         )
 
     @cached_property
-    def _walk(self) -> DeliveryReader:
+    def _reader(self) -> DeliveryReader:
         return DynamoDBDeliveryReader(
             self._worker._dynamodb, self._worker.settings.deliveries_table, self._worker._deliveries
         )

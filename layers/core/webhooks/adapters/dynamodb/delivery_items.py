@@ -23,6 +23,7 @@ from webhooks.domain.delivery import (
     Status,
 )
 from webhooks.domain.errors import UnreadableRecordError
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,7 +41,6 @@ _STORED_REASONS = {FailureReason.RESPONSE_TOO_LARGE: "answer_too_large"}
 
 WRITE_UNIT_BYTES = 1024
 
-_MILLISECONDS = 1000
 
 _ATTEMPT_FIELDS = 8
 """The previous release reads attempts of up to this many fields; others are stored apart."""
@@ -61,7 +61,7 @@ def delivery_item(delivery: Delivery, retention_seconds: int) -> Item:
         "event_type": {"S": delivery.event_type},
         "status": {"S": delivery.status.value},
         "created_at": number(delivery.created_at_ms),
-        "expires_at": number(delivery.last_active_at_ms // _MILLISECONDS + retention_seconds),
+        "expires_at": number(delivery.last_active_at_ms // MILLISECONDS + retention_seconds),
         "attempts": {"L": [attempt_value(attempt) for attempt in delivery.attempts]},
     }
     due_ms = due_at_ms(delivery, retention_seconds)

@@ -1,4 +1,4 @@
-"""Queries of a webhook's deliveries in the order of time, shared by their log and their walk."""
+"""Queries of a webhook's deliveries in the order of time, shared by their log and their reader."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from webhooks.adapters.dynamodb import item_keys
 from webhooks.domain.event import HOLD_SECONDS, EventClaim
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from webhooks.domain.event import Event, Holder
 
-_MILLISECONDS = 1000
 
 _NEW = "attribute_not_exists(delivery_id)"
 _SAME_TIME = "occurred_at = :mine"
@@ -25,7 +25,7 @@ def put(event: Event, holder: Holder, *, expires_at: int) -> dict[str, Any]:
     The write that settles the event's time also holds the event, so the hold costs nothing extra:
     one write unit, whether the event is new or not. Records of the previous version hold nothing.
     """
-    held_until_ms = holder.now_ms + HOLD_SECONDS * _MILLISECONDS
+    held_until_ms = holder.now_ms + HOLD_SECONDS * MILLISECONDS
     values = {":mine": item_keys.number(event.occurred_at_ms)}
     parameters: dict[str, Any] = {
         "Item": {

@@ -10,6 +10,7 @@ from webhooks.adapters.aws import error_code, unavailable_on_failure
 from webhooks.adapters.dynamodb import item_keys
 from webhooks.adapters.dynamodb.own_writes import sent_again
 from webhooks.domain.errors import UnavailableError
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ _KEPT_SECONDS = 3600
 """The time to live removes an unused line this long after its end."""
 
 _TRIES = 4
-_MILLISECONDS = 1000
 
 
 class DynamoDBHostTurns:
@@ -91,7 +91,7 @@ class DynamoDBHostTurns:
         /,
     ) -> tuple[bool, int]:
         """Change a line; returns whether its condition held, and when its next turn is free."""
-        numbers = {**values, ":end": ends_ms // _MILLISECONDS + _KEPT_SECONDS}
+        numbers = {**values, ":end": ends_ms // MILLISECONDS + _KEPT_SECONDS}
         with unavailable_on_failure("reserving turns at a host"):
             try:
                 answer = self._client.update_item(

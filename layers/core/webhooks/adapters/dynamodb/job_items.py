@@ -10,7 +10,7 @@ from uuid import UUID
 from webhooks.adapters.dynamodb.delivery_items import read_reason, stored_reason
 from webhooks.adapters.dynamodb.item_keys import number
 from webhooks.domain.delivery import Outcome, Status
-from webhooks.domain.jobs.check import Check, CheckKey, CheckStatus, Probe
+from webhooks.domain.jobs.check import Check, CheckKey, CheckRequest, CheckStatus
 from webhooks.domain.jobs.erasure import Erasure, ErasureKey, ErasureStatus, Unsearched
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus
 from webhooks.domain.jobs.run import Run
@@ -135,7 +135,7 @@ def _read_erasure(ids: Sequence[str], item: Mapping[str, Any]) -> Erasure:
 
 
 def _check_attributes(check: Check) -> Item:
-    return {"outcomes": {"L": [_value(probe, each) for probe, each in check.outcomes.items()]}}
+    return {"outcomes": {"L": [_value(request, each) for request, each in check.outcomes.items()]}}
 
 
 def _read_check(ids: Sequence[str], item: Mapping[str, Any]) -> Check:
@@ -150,20 +150,20 @@ def _read_check(ids: Sequence[str], item: Mapping[str, Any]) -> Check:
     )
 
 
-def _value(probe: Probe, outcome: Outcome) -> dict[str, Any]:
+def _value(request: CheckRequest, outcome: Outcome) -> dict[str, Any]:
     """Return a request's outcome as a short JSON list, without anything else of the response."""
-    fields = [probe.value, outcome.status_code, stored_reason(outcome.error), outcome.duration_ms]
+    fields = [request.value, outcome.status_code, stored_reason(outcome.error), outcome.duration_ms]
     return {"S": json.dumps(fields)}
 
 
-def _read_outcome(text: str) -> tuple[Probe, Outcome]:
-    probe, status_code, error, duration_ms = json.loads(text)
+def _read_outcome(text: str) -> tuple[CheckRequest, Outcome]:
+    request, status_code, error, duration_ms = json.loads(text)
     outcome = Outcome(
         error=read_reason(error),
         status_code=status_code,
         duration_ms=duration_ms,
     )
-    return Probe(probe), outcome
+    return CheckRequest(request), outcome
 
 
 def _of_every_job(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from webhooks.adapters.dynamodb.job_items import run_attributes
 from webhooks.adapters.dynamodb.transactions import transact
 from webhooks.domain.delivery import delivery_id_range
 from webhooks.domain.errors import UnreadableRecordError
+from webhooks.domain.timestamps import MILLISECONDS
 from webhooks.ports import Page, Record
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from webhooks.ports import JobKey, JobOwner
 
 _DAY_SECONDS = 86_400
-_MILLISECONDS = 1000
 _RUNNING = "running"
 """The status of a running job of any kind."""
 
@@ -204,7 +204,7 @@ class DynamoDBJobStore(Generic[Record]):
             query = {**query, "ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _item(self, job: Record) -> item_keys.Item:
-        expires_at = job.created_at_ms // _MILLISECONDS + self._retention_seconds
+        expires_at = job.created_at_ms // MILLISECONDS + self._retention_seconds
         return {
             **self._key(job.key),
             **self._codec.attributes(job),

@@ -21,6 +21,7 @@ from webhooks.domain.errors import (
     UnavailableError,
 )
 from webhooks.domain.rotation import Rotation
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -154,7 +155,7 @@ class SecretRotation:
                 # Two processes' clocks always differ a little.
                 "at": item_keys.number(max(self._now_ms, seen.at_ms)),
                 "ended_overlap": {"BOOL": force},
-                "expires_at": item_keys.number(end_ms // 1000 + _DAY_SECONDS),
+                "expires_at": item_keys.number(end_ms // MILLISECONDS + _DAY_SECONDS),
             },
         }
         if not force:

@@ -22,6 +22,7 @@ from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import S
 from botocore.exceptions import ClientError
 
 from webhooks.adapters.aws import error_code
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,6 @@ HOLDER = "holder"
 _IN_PROGRESS = STATUS_CONSTANTS["INPROGRESS"]
 _HELD = "holder = :mine"
 _HOLDER_BYTES = 16
-_MILLISECONDS = 1000
 
 
 class SeededRecords(DynamoDBPersistenceLayer):
@@ -96,7 +96,7 @@ class SeededRecords(DynamoDBPersistenceLayer):
     def _left(self, stored: DataRecord) -> bool:
         """Whether a record's try has ended without a response."""
         until_ms = stored.in_progress_expiry_timestamp
-        ended = until_ms is not None and until_ms < time.time() * _MILLISECONDS
+        ended = until_ms is not None and until_ms < time.time() * MILLISECONDS
         return stored.status == _IN_PROGRESS and ended
 
     def _take_over(self, data_record: DataRecord, found: Mapping[str, Any]) -> None:

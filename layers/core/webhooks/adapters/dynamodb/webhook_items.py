@@ -10,7 +10,7 @@ from webhooks.adapters.dynamodb.item_keys import number, webhook_key
 from webhooks.domain.health import CLEAN, Circuit, Comeback, Health, Window
 from webhooks.domain.rotation import Refusals
 from webhooks.domain.webhook import Secrets, Webhook
-from webhooks.domain.webhook_fields import FIELDS, Field, Kind, May
+from webhooks.domain.webhook_fields import FIELDS, Field, FieldKind, May
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,25 +71,27 @@ _HEALTH_ATTRIBUTES = frozenset(
 )
 
 
-_ENCODERS: dict[Kind, Callable[[Any], dict[str, Any]]] = {
-    Kind.URL: lambda text: {"S": text},
-    Kind.TEXT: lambda text: {"S": text},
-    Kind.SECRET: lambda text: {"S": text},
-    Kind.NAMES: lambda texts: {"L": [{"S": text} for text in texts]},
-    Kind.FLAG: lambda flag: {"BOOL": flag},
-    Kind.TIME: number,
-    Kind.HEADERS: lambda texts: {"M": {name: {"S": text} for name, text in texts.items()}},
+_ENCODERS: dict[FieldKind, Callable[[Any], dict[str, Any]]] = {
+    FieldKind.URL: lambda text: {"S": text},
+    FieldKind.TEXT: lambda text: {"S": text},
+    FieldKind.SECRET: lambda text: {"S": text},
+    FieldKind.NAMES: lambda texts: {"L": [{"S": text} for text in texts]},
+    FieldKind.FLAG: lambda flag: {"BOOL": flag},
+    FieldKind.TIME: number,
+    FieldKind.HEADERS: lambda texts: {"M": {name: {"S": text} for name, text in texts.items()}},
     # As one text, since DynamoDB does not keep the order of a map.
-    Kind.PAIRS: lambda texts: {"S": json.dumps(texts, ensure_ascii=False, separators=(",", ":"))},
+    FieldKind.PAIRS: lambda texts: {
+        "S": json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+    },
 }
-_DECODERS: dict[Kind, Callable[[Any], Any]] = {
-    Kind.URL: itemgetter("S"),
-    Kind.TEXT: itemgetter("S"),
-    Kind.NAMES: lambda value: tuple([text["S"] for text in value["L"]]),
-    Kind.FLAG: itemgetter("BOOL"),
-    Kind.TIME: lambda value: int(value["N"]),
-    Kind.HEADERS: lambda value: {name: text["S"] for name, text in value["M"].items()},
-    Kind.PAIRS: lambda value: json.loads(value["S"]),
+_DECODERS: dict[FieldKind, Callable[[Any], Any]] = {
+    FieldKind.URL: itemgetter("S"),
+    FieldKind.TEXT: itemgetter("S"),
+    FieldKind.NAMES: lambda value: tuple([text["S"] for text in value["L"]]),
+    FieldKind.FLAG: itemgetter("BOOL"),
+    FieldKind.TIME: lambda value: int(value["N"]),
+    FieldKind.HEADERS: lambda value: {name: text["S"] for name, text in value["M"].items()},
+    FieldKind.PAIRS: lambda value: json.loads(value["S"]),
 }
 
 

@@ -28,7 +28,7 @@ from webhooks.domain.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from webhooks.adapters.http.deadline_timer import Watch
+    from webhooks.adapters.http.deadline_timer import RequestDeadline
     from webhooks.adapters.http.dialer import Dialer
     from webhooks.domain.targets import Target
 
@@ -70,16 +70,16 @@ class ConnectionContext:
         self._lock = threading.Lock()
         self._current = threading.local()
 
-    def begin(self, target: Target, watch: Watch) -> None:
-        """Set the target and the watch of the request that this thread is about to make."""
+    def begin(self, target: Target, deadline: RequestDeadline) -> None:
+        """Set the target and the deadline of the request that this thread is about to make."""
         self._current.target = target
-        self._current.watch = watch
+        self._current.deadline = deadline
 
     @property
-    def watch(self) -> Watch:
-        """The watch of the request that this thread is making."""
-        watch: Watch = self._current.watch
-        return watch
+    def deadline(self) -> RequestDeadline:
+        """The deadline of the request that this thread is making."""
+        deadline: RequestDeadline = self._current.deadline
+        return deadline
 
     @property
     def target(self) -> Target:
@@ -97,7 +97,7 @@ class ConnectionContext:
 
     def dial(self, host: str, port: int) -> socket.socket:
         """Open a connection for this thread's request."""
-        return self._dialer.dial(host, port, self.watch)
+        return self._dialer.dial(host, port, self.deadline)
 
 
 def _acknowledge(connection: socket.socket) -> None:
@@ -111,12 +111,12 @@ def _acknowledge(connection: socket.socket) -> None:
 
 
 class GuardedConnection(HTTPConnection):
-    """A connection that its guard's dialer opens. It is reused only if it is `clean`.
+    """A connection that its context's dialer opens. It is reused only if it is `clean`.
 
     `cut_short` is true if the receiver did not read the whole request.
     """
 
-    guard: ConnectionContext
+    context: ConnectionContext
     response: BoundedResponse | None = None
     clean = False
     cut_short = False
@@ -135,7 +135,7 @@ class GuardedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         self.opened_at = time.monotonic()
-        return self.guard.dial(self.host, self.port)
+        return self.context.dial(self.host, self.port)
 
     def forget_response(self) -> None:
         """Reset the state for the next request."""
@@ -158,7 +158,9 @@ class GuardedConnection(HTTPConnection):
         rest = memoryview(b"".join(self._pieces))
         try:
             while rest:
-                self.sock.settimeout(max(self.guard.watch.remaining() - SECONDS_TO_READ, 0.001))
+                self.sock.settimeout(
+                    max(self.context.deadline.remaining() - SECONDS_TO_READ, 0.001)
+                )
                 rest = rest[self.sock.send(rest) :]
         except (ConnectionError, TimeoutError, ssl.SSLError) as error:
             self.cut_short = True
@@ -171,7 +173,7 @@ class GuardedConnection(HTTPConnection):
         urllib3 has normalised the `url` given here: `%2f` became `%2F`. A receiver may sign, route
         or compare the registered text (RFC 3986, section 6.2.2.1).
         """
-        super().putrequest(method, self.guard.target.path_and_query, *args, **options)
+        super().putrequest(method, self.context.target.path_and_query, *args, **options)
 
     def send(self, data: Any) -> None:
         """Keep a part of the request until `request` has all of them."""
@@ -202,7 +204,7 @@ class _GuardedTlsConnection(GuardedConnection, HTTPSConnection):
         # The certificate is checked against the name, not the address.
         connection = self._new_conn()
         try:
-            self.sock = self.guard.ssl_context.wrap_socket(connection, server_hostname=self.host)
+            self.sock = self.context.ssl_context.wrap_socket(connection, server_hostname=self.host)
         except BaseException:
             connection.close()
             raise
@@ -212,13 +214,13 @@ class _GuardedTlsConnection(GuardedConnection, HTTPSConnection):
 class _GuardedPool(HTTPConnectionPool):
     ConnectionCls = GuardedConnection
 
-    def __init__(self, *args: Any, guard: ConnectionContext, **options: Any) -> None:
-        self._guard = guard
+    def __init__(self, *args: Any, context: ConnectionContext, **options: Any) -> None:
+        self._context = context
         super().__init__(*args, **options)
 
     def _new_conn(self) -> Any:
         connection: Any = super()._new_conn()
-        connection.guard = self._guard
+        connection.context = self._context
         return connection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
@@ -238,7 +240,7 @@ class _GuardedPool(HTTPConnectionPool):
         if conn.is_closed:
             return super()._make_request(conn, *args, **options)
         try:
-            self._guard.watch.hold(conn.sock)
+            self._context.deadline.hold(conn.sock)
         except OSError as error:
             raise UnavailableError("this process has no descriptor left for a request") from error
         try:
@@ -281,8 +283,8 @@ class GuardedAdapter(HTTPAdapter):
     the environment: without one, none of that can happen.
     """
 
-    def __init__(self, guard: ConnectionContext) -> None:
-        self._guard = guard
+    def __init__(self, context: ConnectionContext) -> None:
+        self._context = context
         super().__init__(
             MAX_POOLS,
             MAX_IDLE_CONNECTIONS_PER_POOL,
@@ -295,8 +297,8 @@ class GuardedAdapter(HTTPAdapter):
         """Make pools whose connections are guarded, for every scheme."""
         self.poolmanager = PoolManager(connections, maxsize=maxsize, block=block, **pool_kwargs)
         self.poolmanager.pool_classes_by_scheme = {
-            "http": partial(_GuardedPool, guard=self._guard),
-            "https": partial(_GuardedTlsPool, guard=self._guard),
+            "http": partial(_GuardedPool, context=self._context),
+            "https": partial(_GuardedTlsPool, context=self._context),
         }
 
     def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
@@ -305,7 +307,7 @@ class GuardedAdapter(HTTPAdapter):
         return self.poolmanager.connection_from_host(target.host, target.port, target.scheme)
 
     def cert_verify(self, *_: Any) -> None:
-        """Do nothing: the guard's context always verifies certificates."""
+        """Do nothing: the TLS context always verifies certificates."""
 
     def request_url(self, request: Any, *_: Any) -> str:
         """Return the path and query; there are no proxies. The connection sends the target's."""

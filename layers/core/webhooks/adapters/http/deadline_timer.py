@@ -18,15 +18,15 @@ from typing import Self
 from webhooks.domain.errors import UnavailableError
 
 
-class Watch:
+class RequestDeadline:
     """One request's deadline. Use it in a `with` block, in the one thread that makes the request.
 
-    Only a `DeadlineTimer` makes one. `deadline` is a time of `time.monotonic`. Once `expired` is
+    Only a `DeadlineTimer` makes one. `until` is a time of `time.monotonic`. Once `expired` is
     true, the request's socket is shut down: check it before trusting received data.
     """
 
-    def __init__(self, deadline: float, lock: threading.Condition) -> None:
-        self.deadline = deadline
+    def __init__(self, until: float, lock: threading.Condition) -> None:
+        self.until = until
         self.expired = False
         self.over = False
         self._lock = lock
@@ -34,7 +34,7 @@ class Watch:
 
     def remaining(self) -> float:
         """Return the seconds left; zero or less after the deadline."""
-        return self.deadline - time.monotonic()
+        return self.until - time.monotonic()
 
     def hold(self, connection: socket.socket) -> None:
         """Take this socket as the request's; OSError if the process has no descriptor left.
@@ -79,31 +79,31 @@ class Watch:
 
 
 class DeadlineTimer:
-    """Watches any number of requests from one thread, which starts with the first of them."""
+    """Ends any number of requests from one thread, which starts with the first of them."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._watches: list[tuple[float, int, Watch]] = []
+        self._deadlines: list[tuple[float, int, RequestDeadline]] = []
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def watch(self, deadline: float) -> Watch:
-        """Watch a request until `deadline`, a time of `time.monotonic`.
+    def start(self, until: float) -> RequestDeadline:
+        """Start a request's deadline, which ends it at `until`, a time of `time.monotonic`.
 
         Raises UnavailableError if no thread can be started.
         """
-        watch = Watch(deadline, self._changed)
+        deadline = RequestDeadline(until, self._changed)
         with self._changed:
             if self._thread is None:
                 self._thread = self._started()
-            heapq.heappush(self._watches, (deadline, next(self._numbers), watch))
-            if self._watches[0][2] is watch:
+            heapq.heappush(self._deadlines, (until, next(self._numbers), deadline))
+            if self._deadlines[0][2] is deadline:
                 self._changed.notify()
-        return watch
+        return deadline
 
     def close(self) -> None:
-        """Stop the thread; a later `watch` starts another."""
+        """Stop the thread; a later `start` starts another."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -113,23 +113,23 @@ class DeadlineTimer:
 
     def _started(self) -> threading.Thread:
         self._closed = False
-        thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        thread = threading.Thread(target=self._run, name="deadline-timer", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
-            raise UnavailableError("this process has no thread left to watch requests") from error
+            raise UnavailableError("this process has no thread left to time requests") from error
         return thread
 
     def _run(self) -> None:
         with self._changed:
             while not self._closed:
-                while self._watches and self._watches[0][2].over:
-                    heapq.heappop(self._watches)
-                if not self._watches:
+                while self._deadlines and self._deadlines[0][2].over:
+                    heapq.heappop(self._deadlines)
+                if not self._deadlines:
                     self._changed.wait()
                     continue
-                left = self._watches[0][2].remaining()
+                left = self._deadlines[0][2].remaining()
                 if left > 0:
                     self._changed.wait(left)
                 else:
-                    heapq.heappop(self._watches)[2].expire()
+                    heapq.heappop(self._deadlines)[2].expire()

@@ -14,7 +14,7 @@ from webhooks.domain.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from webhooks.adapters.http.deadline_timer import Watch
+    from webhooks.adapters.http.deadline_timer import RequestDeadline
 
 LOOK_UP_SECONDS = 2.0
 MAX_LOOK_UPS = 512
@@ -46,20 +46,20 @@ class Dialer:
         self._allowed = allowed
         self._look_ups = threading.BoundedSemaphore(MAX_LOOK_UPS)
 
-    def dial(self, host: str, port: int, watch: Watch) -> socket.socket:
-        """Look the name up once and connect to an address that it resolved to, within the watch.
+    def dial(self, host: str, port: int, deadline: RequestDeadline) -> socket.socket:
+        """Look the name up once and connect to an address that it resolved to, within the deadline.
 
         Raises AttemptFailedError for `dns`, `blocked_address`, `connection` and `timeout`, and
         UnavailableError if this process ran out of a resource.
         """
-        addresses = self._vetted_addresses(host, port, watch)
+        addresses = self._vetted_addresses(host, port, deadline)
         for tries_left in range(len(addresses), 0, -1):
             # An address that drops packets must leave time for the next one.
-            seconds = watch.remaining() / tries_left
+            seconds = deadline.remaining() / tries_left
             if seconds <= 0:
                 raise AttemptFailedError(FailureReason.TIMEOUT)
             try:
-                return _connect(addresses[-tries_left], port, seconds, watch)
+                return _connect(addresses[-tries_left], port, seconds, deadline)
             except OSError as error:
                 if error.errno in _OUR_ERRNOS:
                     raise UnavailableError(
@@ -68,11 +68,11 @@ class Dialer:
                 timed_out = isinstance(error, TimeoutError)
         raise AttemptFailedError(FailureReason.TIMEOUT if timed_out else FailureReason.CONNECTION)
 
-    def _vetted_addresses(self, host: str, port: int, watch: Watch) -> list[str]:
+    def _vetted_addresses(self, host: str, port: int, deadline: RequestDeadline) -> list[str]:
         """Return one or two IPv4 addresses; a single blocked address fails the whole look-up."""
-        if watch.remaining() <= 0:
+        if deadline.remaining() <= 0:
             raise AttemptFailedError(FailureReason.TIMEOUT)
-        answers = self._look_up(host, port, min(LOOK_UP_SECONDS, max(watch.remaining(), 0)))
+        answers = self._look_up(host, port, min(LOOK_UP_SECONDS, max(deadline.remaining(), 0)))
         if not all(self._allowed(address[0]) for *_, address in answers):
             raise AttemptFailedError(FailureReason.BLOCKED_ADDRESS)
         open_addresses = (address[0] for family, *_, address in answers if family == socket.AF_INET)
@@ -127,14 +127,14 @@ def _named(error: OSError | UnicodeError) -> AttemptFailedError | UnavailableErr
     return AttemptFailedError(FailureReason.DNS)
 
 
-def _connect(address: str, port: int, seconds: float, watch: Watch) -> socket.socket:
+def _connect(address: str, port: int, seconds: float, deadline: RequestDeadline) -> socket.socket:
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(seconds)
-        watch.hold(connection)
+        deadline.hold(connection)
         connection.connect((address, port))
-        connection.settimeout(max(watch.remaining(), 0.001))
+        connection.settimeout(max(deadline.remaining(), 0.001))
     except BaseException:
         connection.close()
         raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from webhooks.adapters.http.dialer import AttemptFailedError
 from webhooks.domain.delivery import FailureReason
+from webhooks.domain.status_codes import is_interim, switches_protocols
 
 if TYPE_CHECKING:
     import socket
@@ -79,7 +80,7 @@ class _Stream(io.BufferedReader):
         if self._bytes_left < 0 or self._lines_left < 0:
             raise AttemptFailedError(FailureReason.RESPONSE_TOO_LARGE)
         if not line.endswith(b"\n"):
-            # http.client accepts an incomplete head, also if the watchdog closed the connection.
+            # http.client accepts an incomplete head, also if the timer closed the connection.
             raise RemoteDisconnected("the response's head broke off")
         return line
 
@@ -117,7 +118,7 @@ class BoundedResponse(HTTPResponse):
             if match is None:
                 raise BadStatusLine("")
             status = int(match[2])
-            if status >= 200 or status == 101:
+            if not is_interim(status):
                 return match[1].decode(), status, ""
             while self._stream.readline() not in _BLANK:
                 pass
@@ -146,7 +147,7 @@ class BoundedResponse(HTTPResponse):
         if (
             self.will_close
             or not (read_to_the_end and framed_once)
-            or self.status < 200
+            or switches_protocols(self.status)
             or self.msg.defects
             or not all(length.isdecimal() for length in lengths)
         ):

@@ -21,14 +21,16 @@ from webhooks.adapters.http.deadline_timer import DeadlineTimer
 from webhooks.adapters.http.dialer import AttemptFailedError, Dialer
 from webhooks.domain.delivery import MAX_RESPONSE_BODY_BYTES, FailureReason, Outcome
 from webhooks.domain.errors import InvalidTargetError
+from webhooks.domain.status_codes import is_success
 from webhooks.domain.targets import is_public, parse_url
+from webhooks.domain.timestamps import MILLISECONDS
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
     from webhooks.adapters.http.connection import GuardedConnection
-    from webhooks.adapters.http.deadline_timer import Watch
+    from webhooks.adapters.http.deadline_timer import RequestDeadline
     from webhooks.domain.targets import Target
 
 TIMEOUT_SECONDS = 5.0
@@ -64,9 +66,9 @@ class GuardedSender:
     ) -> None:
         self._check = check
         self._timeout_seconds = timeout_seconds
-        self._guard = ConnectionContext(Dialer(allowed), ssl_context)
-        self._adapter = GuardedAdapter(self._guard)
-        self._watchdog = DeadlineTimer()
+        self._context = ConnectionContext(Dialer(allowed), ssl_context)
+        self._adapter = GuardedAdapter(self._context)
+        self._timer = DeadlineTimer()
         # urllib3 logs urls, whose paths hold customers' tokens: when it connects, at DEBUG, and
         # when a receiver's head is malformed, at WARNING.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -84,8 +86,8 @@ class GuardedSender:
             target = self._check(url)
         except InvalidTargetError:
             return Outcome(error=FailureReason.BLOCKED_ADDRESS)
-        with self._watchdog.watch(started + self._timeout_seconds) as watch:
-            self._guard.begin(target, watch)
+        with self._timer.start(started + self._timeout_seconds) as deadline:
+            self._context.begin(target, deadline)
             try:
                 response = self._adapter.send(
                     Post(target, body, headers), stream=True, timeout=self._timeout_seconds
@@ -94,15 +96,15 @@ class GuardedSender:
             except AttemptFailedError as failure:
                 error = failure.error
             except (requests.RequestException, HTTPError) as failure:
-                error = _error_of(failure, watch)
+                error = _error_of(failure, deadline)
             else:
                 return _outcome(response, taken, _milliseconds_since(started))
         return Outcome(error=error, duration_ms=_milliseconds_since(started))
 
     def close(self) -> None:
-        """Close the idle connections and stop the watchdog. No request may be in progress."""
+        """Close the idle connections and stop the timer. No request may be in progress."""
         self._adapter.close()
-        self._watchdog.close()
+        self._timer.close()
 
 
 def _beginning_of_body(response: requests.Response) -> bytes:
@@ -113,8 +115,8 @@ def _beginning_of_body(response: requests.Response) -> bytes:
     return taken
 
 
-def _error_of(failure: Exception, watch: Watch) -> FailureReason:
-    if watch.expired or watch.remaining() <= 0 or isinstance(failure, requests.Timeout):
+def _error_of(failure: Exception, deadline: RequestDeadline) -> FailureReason:
+    if deadline.expired or deadline.remaining() <= 0 or isinstance(failure, requests.Timeout):
         return FailureReason.TIMEOUT
     if isinstance(failure, requests.exceptions.SSLError):
         return FailureReason.TLS
@@ -123,10 +125,9 @@ def _error_of(failure: Exception, watch: Watch) -> FailureReason:
 
 def _outcome(response: requests.Response, taken: bytes, duration_ms: int) -> Outcome:
     status_code = response.status_code
-    succeeded = 200 <= status_code < 300
     asked = response.headers.get("Retry-After")
     return Outcome(
-        error=None if succeeded else FailureReason.HTTP_STATUS,
+        error=None if is_success(status_code) else FailureReason.HTTP_STATUS,
         status_code=status_code,
         duration_ms=duration_ms,
         retry_after_seconds=None if asked is None else retry_after_seconds(asked, time.time()),
@@ -135,7 +136,7 @@ def _outcome(response: requests.Response, taken: bytes, duration_ms: int) -> Out
 
 
 def _milliseconds_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+    return round((time.monotonic() - started) * MILLISECONDS)
 
 
 def retry_after_seconds(text: str, now: float) -> float | None:
@@ -150,7 +151,9 @@ def retry_after_seconds(text: str, now: float) -> float | None:
         seconds = float(text)
         if seconds <= _FIRST_TIME:
             return float(math.ceil(min(seconds, _YEAR_SECONDS)))
-        seconds = (seconds / 1000 if seconds > _FIRST_TIME_IN_MILLISECONDS else seconds) - now
+        seconds = (
+            seconds / MILLISECONDS if seconds > _FIRST_TIME_IN_MILLISECONDS else seconds
+        ) - now
     else:
         try:
             date = parsedate_to_datetime(text[:64])

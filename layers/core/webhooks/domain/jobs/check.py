@@ -10,10 +10,16 @@ from typing import NamedTuple
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.jobs import Action
 from webhooks.domain.jobs.run import Run
+from webhooks.domain.status_codes import (
+    blames_signature,
+    is_from_parser,
+    is_inconclusive,
+    is_server_error,
+)
 from webhooks.domain.webhook import webhook_id
 
 
-class Probe(StrEnum):
+class CheckRequest(StrEnum):
     """A request of a check, named after its fault."""
 
     VALID = "valid"
@@ -29,20 +35,19 @@ class Probe(StrEnum):
     @property
     def genuine(self) -> bool:
         """Whether a receiver is expected to accept it."""
-        return self in {Probe.VALID, Probe.DUPLICATE}
+        return self in {CheckRequest.VALID, CheckRequest.DUPLICATE}
 
 
-AFTER_VALID = tuple(probe for probe in Probe if probe is not Probe.VALID)
+AFTER_VALID = tuple(request for request in CheckRequest if request is not CheckRequest.VALID)
 """Requests sent after the valid one was accepted: before that, a refusal would prove nothing."""
 
-_OF_TIME = frozenset({Probe.STALE_TIMESTAMP, Probe.FUTURE_TIMESTAMP, Probe.TAMPERED_TIMESTAMP})
+_OF_TIME = frozenset(
+    {CheckRequest.STALE_TIMESTAMP, CheckRequest.FUTURE_TIMESTAMP, CheckRequest.TAMPERED_TIMESTAMP}
+)
 """Forgeries that `X-SendComms-Signature` cannot reveal, because it does not cover the time."""
 
-_NO_VERDICT = frozenset({408, 429, 502, 503, 504})
-"""Responses of a receiver, or of a proxy in front of it, that has not read the request."""
 
-
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """The conclusion from one response."""
 
     PASSED = "passed"
@@ -84,7 +89,7 @@ class Check:
     created_at_ms: int
     updated_at_ms: int
     status: CheckStatus = CheckStatus.RUNNING
-    outcomes: Mapping[Probe, Outcome] = field(default_factory=dict)
+    outcomes: Mapping[CheckRequest, Outcome] = field(default_factory=dict)
     reason: str | None = None
     run: Run = Run()  # noqa: RUF009 (frozen)
 
@@ -98,7 +103,7 @@ class Check:
         """Whether its requests are not all sent yet."""
         return self.status is CheckStatus.RUNNING
 
-    def completed(self, outcomes: Mapping[Probe, Outcome], now_ms: int) -> Check:
+    def completed(self, outcomes: Mapping[CheckRequest, Outcome], now_ms: int) -> Check:
         """Return the check with all its responses."""
         return replace(
             self, status=CheckStatus.COMPLETED, outcomes=dict(outcomes), updated_at_ms=now_ms
@@ -112,9 +117,9 @@ class Check:
 class Finding(NamedTuple):
     """One request of a check, and the conclusion from its response."""
 
-    probe: Probe
+    request: CheckRequest
     outcome: Outcome
-    verdict: Verdict
+    verdict: CheckVerdict
     message: str
 
 
@@ -126,7 +131,7 @@ class Report(NamedTuple):
     findings: Sequence[Finding]
 
 
-def judge(outcomes: Mapping[Probe, Outcome]) -> Report:
+def judge(outcomes: Mapping[CheckRequest, Outcome]) -> Report:
     """Draw the conclusions from a check's responses, which include at least `VALID`.
 
     A receiver is verified if it accepts genuine requests and refuses forged ones. It may accept
@@ -134,15 +139,15 @@ def judge(outcomes: Mapping[Probe, Outcome]) -> Report:
     contract's own receiver does. It does if it refuses a changed body, and accepts a request whose
     `webhook-signature` is of another time.
     """
-    tells_the_body = not _accepted(outcomes, Probe.TAMPERED_BODY)
-    goes_by_time = not _accepted(outcomes, Probe.TAMPERED_TIMESTAMP)
-    excused = _OF_TIME if tells_the_body and not goes_by_time else frozenset[Probe]()
+    tells_the_body = not _accepted(outcomes, CheckRequest.TAMPERED_BODY)
+    goes_by_time = not _accepted(outcomes, CheckRequest.TAMPERED_TIMESTAMP)
+    excused = _OF_TIME if tells_the_body and not goes_by_time else frozenset[CheckRequest]()
     findings = [
-        Finding(probe, outcome, *_of(probe, outcome, excused=probe in excused))
-        for probe, outcome in outcomes.items()
+        Finding(request, outcome, *_of(request, outcome, excused=request in excused))
+        for request, outcome in outcomes.items()
     ]
-    verified = len(outcomes) == len(Probe) and all(
-        finding.verdict is not Verdict.FAILED for finding in findings
+    verified = len(outcomes) == len(CheckRequest) and all(
+        finding.verdict is not CheckVerdict.FAILED for finding in findings
     )
     return Report(verified, _summary(findings, verified, excused=bool(excused)), findings)
 
@@ -152,44 +157,46 @@ def check_id(now_ns: int, random_bytes: bytes) -> str:
     return webhook_id(now_ns, random_bytes)
 
 
-def _accepted(outcomes: Mapping[Probe, Outcome], probe: Probe) -> bool:
-    return probe in outcomes and outcomes[probe].succeeded
+def _accepted(outcomes: Mapping[CheckRequest, Outcome], request: CheckRequest) -> bool:
+    return request in outcomes and outcomes[request].succeeded
 
 
-def _of(probe: Probe, outcome: Outcome, *, excused: bool) -> tuple[Verdict, str]:
-    if probe is Probe.VALID:
+def _of(request: CheckRequest, outcome: Outcome, *, excused: bool) -> tuple[CheckVerdict, str]:
+    if request is CheckRequest.VALID:
         return _of_valid(outcome)
-    if probe is Probe.DUPLICATE:
+    if request is CheckRequest.DUPLICATE:
         message = _DUPLICATE_ACCEPTED if outcome.succeeded else _DUPLICATE_REFUSED
-        return Verdict.INFORMATION, message
-    return _of_forged(probe, outcome, excused=excused)
+        return CheckVerdict.INFORMATION, message
+    return _of_forged(request, outcome, excused=excused)
 
 
-def _of_forged(probe: Probe, outcome: Outcome, *, excused: bool) -> tuple[Verdict, str]:
+def _of_forged(
+    request: CheckRequest, outcome: Outcome, *, excused: bool
+) -> tuple[CheckVerdict, str]:
     if outcome.succeeded:
         if excused:
-            return Verdict.INFORMATION, _EXCUSED
-        return Verdict.FAILED, _ADVICE[probe]
+            return CheckVerdict.INFORMATION, _EXCUSED
+        return CheckVerdict.FAILED, _ADVICE[request]
     status = outcome.status_code
-    if status is None or status in _NO_VERDICT:
-        return Verdict.FAILED, _UNCLEAR
-    if status >= 500:
-        return Verdict.PASSED, _REFUSED_AS_FAULT.format(status)
-    if status not in _OF_SIGNATURES:
-        return Verdict.PASSED, _REFUSED_OTHERWISE.format(status)
-    return Verdict.PASSED, "Refused, as it should be."
+    if is_inconclusive(status):
+        return CheckVerdict.FAILED, _UNCLEAR
+    if is_server_error(status):
+        return CheckVerdict.PASSED, _REFUSED_AS_FAULT.format(status)
+    if not blames_signature(status):
+        return CheckVerdict.PASSED, _REFUSED_OTHERWISE.format(status)
+    return CheckVerdict.PASSED, "Refused, as it should be."
 
 
-def _of_valid(outcome: Outcome) -> tuple[Verdict, str]:
+def _of_valid(outcome: Outcome) -> tuple[CheckVerdict, str]:
     if outcome.succeeded:
-        return Verdict.PASSED, "Accepted, as it should be."
-    if outcome.status_code in _OF_SIGNATURES:
-        return Verdict.FAILED, _VALID_REFUSED
-    if outcome.status_code in _OF_PARSERS:
-        return Verdict.FAILED, _VALID_UNPARSED.format(outcome.status_code)
+        return CheckVerdict.PASSED, "Accepted, as it should be."
+    if blames_signature(outcome.status_code):
+        return CheckVerdict.FAILED, _VALID_REFUSED
+    if is_from_parser(outcome.status_code):
+        return CheckVerdict.FAILED, _VALID_UNPARSED.format(outcome.status_code)
     if outcome.status_code is not None:
-        return Verdict.FAILED, _VALID_FAILED.format(outcome.status_code)
-    return Verdict.FAILED, _UNREACHED[outcome.error or FailureReason.CONNECTION]
+        return CheckVerdict.FAILED, _VALID_FAILED.format(outcome.status_code)
+    return CheckVerdict.FAILED, _UNREACHED[outcome.error or FailureReason.CONNECTION]
 
 
 def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> str:
@@ -197,34 +204,28 @@ def _summary(findings: Sequence[Finding], verified: bool, *, excused: bool) -> s
         left = _left(findings)
         accepts = _VERIFIED_WITHOUT_TIME if excused else _VERIFIED
         return " ".join([accepts, *left]) if left or excused else _NOTHING_LEFT
-    failed = {finding.probe for finding in findings if finding.verdict is Verdict.FAILED}
-    if Probe.VALID in failed:
+    failed = {finding.request for finding in findings if finding.verdict is CheckVerdict.FAILED}
+    if CheckRequest.VALID in failed:
         return _NOT_REACHED
-    accepted = {finding.probe for finding in findings if finding.outcome.succeeded}
+    accepted = {finding.request for finding in findings if finding.outcome.succeeded}
     if not failed & accepted:
         return _UNPROVEN
-    if {Probe.TAMPERED_BODY, Probe.OLD_SECRET, Probe.UNSIGNED} <= accepted:
+    if {CheckRequest.TAMPERED_BODY, CheckRequest.OLD_SECRET, CheckRequest.UNSIGNED} <= accepted:
         return _UNVERIFIED
     return _INCOMPLETE
 
 
 def _left(findings: Sequence[Finding]) -> list[str]:
     """Return further advice for the owner of a verified receiver."""
-    refused = {f.probe: f.outcome.status_code for f in findings if not f.outcome.succeeded}
+    refused = {f.request: f.outcome.status_code for f in findings if not f.outcome.succeeded}
     left = []
-    if Probe.DUPLICATE in refused:
+    if CheckRequest.DUPLICATE in refused:
         left.append(_LEFT_DUPLICATE)
-        del refused[Probe.DUPLICATE]
-    if not _OF_SIGNATURES.issuperset(refused.values()):
+        del refused[CheckRequest.DUPLICATE]
+    if not all(blames_signature(code) for code in refused.values()):
         left.append(_LEFT_STATUS)
     return left
 
-
-_OF_SIGNATURES = frozenset({401, 403})
-"""Responses that blame the signature: during a rotation the other secret is tried next."""
-
-_OF_PARSERS = frozenset({400, 406, 415, 422})
-"""Responses from a parser or a firewall in front of the receiver's own code."""
 
 _VERIFIED = "Your receiver accepts requests that we sign and refuses everything else."
 _NOTHING_LEFT = f"{_VERIFIED[:-1]}: nothing is left to do."
@@ -302,18 +303,18 @@ _REFUSED_AS_FAULT = (
 _REFUSED_OTHERWISE = (
     "Refused, with {}: return 401, which shows us during a rotation which secret you have."
 )
-_ADVICE: Mapping[Probe, str] = {
-    Probe.TAMPERED_BODY: "Accepted, though its body was changed after it was signed: compare the "
-    "signature with your own of the body's bytes.",
-    Probe.OLD_SECRET: "Accepted, though it was signed with a secret that is no longer valid: keep "
-    "only the webhook's live secrets.",
-    Probe.UNSIGNED: "Accepted, though it has no signature: refuse requests without one.",
-    Probe.TRUNCATED_SIGNATURE: "Accepted, though the end of its signature is missing: compare "
-    "all of it, in constant time.",
-    Probe.STALE_TIMESTAMP: "Accepted, though it was signed ten minutes ago: refuse requests "
-    "with a webhook-timestamp over five minutes old.",
-    Probe.FUTURE_TIMESTAMP: "Accepted, though its time is ten minutes ahead: refuse requests "
-    "with a webhook-timestamp over five minutes in the future.",
-    Probe.TAMPERED_TIMESTAMP: "Accepted, though its webhook-timestamp was changed after it was "
-    "signed: verify a signature.",
+_ADVICE: Mapping[CheckRequest, str] = {
+    CheckRequest.TAMPERED_BODY: "Accepted, though its body was changed after it was signed: "
+    "compare the signature with your own of the body's bytes.",
+    CheckRequest.OLD_SECRET: "Accepted, though it was signed with a secret that is no longer "
+    "valid: keep only the webhook's live secrets.",
+    CheckRequest.UNSIGNED: "Accepted, though it has no signature: refuse requests without one.",
+    CheckRequest.TRUNCATED_SIGNATURE: "Accepted, though the end of its signature is missing: "
+    "compare all of it, in constant time.",
+    CheckRequest.STALE_TIMESTAMP: "Accepted, though it was signed ten minutes ago: refuse "
+    "requests with a webhook-timestamp over five minutes old.",
+    CheckRequest.FUTURE_TIMESTAMP: "Accepted, though its time is ten minutes ahead: refuse "
+    "requests with a webhook-timestamp over five minutes in the future.",
+    CheckRequest.TAMPERED_TIMESTAMP: "Accepted, though its webhook-timestamp was changed after it "
+    "was signed: verify a signature.",
 }

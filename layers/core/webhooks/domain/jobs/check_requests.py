@@ -8,7 +8,7 @@ from typing import NamedTuple
 from webhooks.domain.catalog import sample_event
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.event import EventType
-from webhooks.domain.jobs.check import Probe
+from webhooks.domain.jobs.check import CheckRequest
 from webhooks.domain.signing import delivery_headers
 from webhooks.domain.webhook import Secrets, Webhook, generated_secret
 from webhooks.domain.webhook_rules import ALL_EVENTS
@@ -32,15 +32,15 @@ _TRYING = {
 Only the genuine request has them, so that a forged request is refused for its forgery alone."""
 
 _OFF_SECONDS = {
-    Probe.STALE_TIMESTAMP: -600,
-    Probe.FUTURE_TIMESTAMP: 600,
+    CheckRequest.STALE_TIMESTAMP: -600,
+    CheckRequest.FUTURE_TIMESTAMP: 600,
     # An old copy whose time was then updated.
-    Probe.TAMPERED_TIMESTAMP: -600,
+    CheckRequest.TAMPERED_TIMESTAMP: -600,
 }
 """Offset of a request's signed time: twice the tolerance of the Standard Webhooks libraries."""
 
 
-class Request(NamedTuple):
+class SignedRequest(NamedTuple):
     """A request, without the headers that the webhook's owner adds."""
 
     body: bytes
@@ -63,23 +63,23 @@ class Signers(NamedTuple):
         return cls(live, live[-1])
 
 
-def sample(webhook: Webhook, probe: Probe, event_id: str, now_ms: int) -> Delivery:
-    """Return a probe's delivery of a sample event, which is never logged.
+def sample(webhook: Webhook, request: CheckRequest, event_id: str, now_ms: int) -> Delivery:
+    """Return a request's delivery of a sample event, which is never logged.
 
     The event is of a type that the webhook wants, and its subject explains its purpose to anyone
-    who finds it. The valid one has unusual content that a receiver must accept as well. Each probe
-    has its own event, except a duplicate: otherwise a receiver that checks ids alone would take a
-    forgery for a repeat, and accept it.
+    who finds it. The valid one has unusual content that a receiver must accept as well. Each
+    request has its own event, except a duplicate: otherwise a receiver that checks ids alone would
+    take a forgery for a repeat, and accept it.
     """
     wanted = webhook.events[0]
-    is_valid = probe is Probe.VALID
+    is_valid = request is CheckRequest.VALID
     event = sample_event(
         EventType.DELIVERED.value if wanted == ALL_EVENTS else wanted,
         account_id=webhook.account_id,
         event_id=event_id,
         now_ms=now_ms,
         # Double spaces, which must still be there when the receiver computes the signature.
-        subject=f"A check of your receiver: {probe}{'  ' * is_valid}",
+        subject=f"A check of your receiver: {request}{'  ' * is_valid}",
         more=_TRYING if is_valid else None,
     )
     return Delivery(
@@ -95,9 +95,9 @@ def sample(webhook: Webhook, probe: Probe, event_id: str, now_ms: int) -> Delive
     )
 
 
-def genuine(
+def valid_request(
     delivery: Delivery, signers: Signers, unix_seconds: int, attempt_number: int = 1
-) -> Request:
+) -> SignedRequest:
     """Return a request signed at this moment, the same as for any delivery."""
     headers = delivery_headers(
         delivery,
@@ -106,31 +106,31 @@ def genuine(
         secrets=signers.standard,
         sendcomms_secret=signers.sendcomms,
     )
-    return Request(delivery.body, headers)
+    return SignedRequest(delivery.body, headers)
 
 
 def forged(
-    probe: Probe, delivery: Delivery, signers: Signers, unix_seconds: int, old_secret: str
-) -> Request:
-    """Return the request of a forged probe; ValueError for a genuine one.
+    request: CheckRequest, delivery: Delivery, signers: Signers, unix_seconds: int, old_secret: str
+) -> SignedRequest:
+    """Return a forged request; ValueError for a genuine one.
 
-    `old_secret` is no longer valid. Except for the probe's fault, the request is correct.
+    `old_secret` is no longer valid. Except for the request's fault, the request is correct.
     """
-    if probe.genuine:
-        msg = f"{probe} is genuine"
+    if request.genuine:
+        msg = f"{request} is genuine"
         raise ValueError(msg)
-    signing = Signers.of([old_secret]) if probe is Probe.OLD_SECRET else signers
-    signed = genuine(delivery, signing, unix_seconds + _OFF_SECONDS.get(probe, 0))
+    signing = Signers.of([old_secret]) if request is CheckRequest.OLD_SECRET else signers
+    signed = valid_request(delivery, signing, unix_seconds + _OFF_SECONDS.get(request, 0))
     headers = signed.headers
-    if probe is Probe.TAMPERED_BODY:
+    if request is CheckRequest.TAMPERED_BODY:
         return signed._replace(body=signed.body.replace(_RECIPIENT, _OTHER_RECIPIENT))
-    if probe is Probe.UNSIGNED:
+    if request is CheckRequest.UNSIGNED:
         kept = {name: text for name, text in headers.items() if name not in _SIGNATURE_HEADERS}
         return signed._replace(headers=kept)
-    if probe is Probe.TRUNCATED_SIGNATURE:
+    if request is CheckRequest.TRUNCATED_SIGNATURE:
         cut = {name: _truncated(headers[name]) for name in _SIGNATURE_HEADERS}
         return signed._replace(headers={**headers, **cut})
-    if probe is Probe.TAMPERED_TIMESTAMP:
+    if request is CheckRequest.TAMPERED_TIMESTAMP:
         return signed._replace(headers={**headers, _TIME_HEADER: str(unix_seconds)})
     return signed
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webhooks.domain.drain_rate import PATIENCE, TOO_MANY_REQUESTS
+from webhooks.domain.drain_rate import PATIENCE
 from webhooks.domain.pauses import asks
+from webhooks.domain.status_codes import is_rate_limited
 
 if TYPE_CHECKING:
     from webhooks.domain.delivery import Attempt
 
 
-class Refusals(NamedTuple):
+class ReplayRefusals(NamedTuple):
     """The refusals that a step passes on to the next one.
 
     `steps` in a row ended with a refusal of the same delivery. `passed` are the ids of later
@@ -26,7 +27,7 @@ class Refusals(NamedTuple):
     passed: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, state: Mapping[str, Any]) -> Refusals:
+    def read(cls, state: Mapping[str, Any]) -> ReplayRefusals:
         """Return the refusals in a state machine's state."""
         passed = filter(None, str(state.get("passed", "")).split(","))
         return cls(int(state.get("refusals", 0)), frozenset(passed))
@@ -47,7 +48,7 @@ class Settled(NamedTuple):
     """
 
     results: Sequence[bool]
-    refusals: Refusals
+    refusals: ReplayRefusals
     up_to: str | None = None
     whole: bool = False
 
@@ -56,12 +57,12 @@ def settle(
     found: Sequence[str],
     wanted: Sequence[str],
     attempts: Sequence[Attempt | None],
-    before: Refusals,
+    before: ReplayRefusals,
 ) -> Settled:
     """Return the result of attempts of the first `wanted` deliveries; None for one not made.
 
     `found` are the ids of all deliveries that the step went through, in order. A delivery that is
-    refused in 16 steps in a row, the last ones at the slowest pace, has failed.
+    refused in 16 steps in a row, the last ones at the slowest rate, has failed.
     """
     refused = [_is_refused(made) for made in attempts]
     if refused and refused[0] and before.steps + 1 >= PATIENCE:
@@ -71,20 +72,20 @@ def settle(
     results = [_succeeded(attempts[number]) for number in counted]
     if end == len(wanted):
         later = frozenset(each for each in before.passed if not found or each > found[-1])
-        return Settled(results, Refusals(passed=later), whole=True)
+        return Settled(results, ReplayRefusals(passed=later), whole=True)
     first = wanted[end]
     steps = before.steps * (end == 0) + any(refused)
     passed = before.passed.union(wanted[number] for number in counted)
     done = [each for each in found if each < first]
     return Settled(
         results,
-        Refusals(steps, frozenset(each for each in passed if each > first)),
+        ReplayRefusals(steps, frozenset(each for each in passed if each > first)),
         up_to=done[-1] if done else None,
     )
 
 
 def _is_refused(made: Attempt | None) -> bool:
-    return made is not None and (made.status_code == TOO_MANY_REQUESTS or asks(made))
+    return made is not None and (is_rate_limited(made.status_code) or asks(made))
 
 
 def _succeeded(made: Attempt | None) -> bool:

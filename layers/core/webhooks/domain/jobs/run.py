@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from webhooks.domain.retry import restart_delay
+from webhooks.domain.timestamps import to_ms
 
 MAX_RESTARTS = 6
 """Restarts in a row without a step, after which a job has failed: they take over five hours."""
@@ -15,8 +16,6 @@ START_SECONDS = 90.0
 _MARGIN_SECONDS = 120.0
 _KEEP_SECONDS = 300.0
 """The due time is written this far ahead, so that most steps leave it and its index unchanged."""
-
-_MILLISECONDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +68,4 @@ def run_name(job_id: str, number: int) -> str:
 
 
 def _ms(seconds: float) -> int:
-    return int(seconds * _MILLISECONDS)
+    return to_ms(seconds)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.ingest import RejectedMessage
 from webhooks.domain.resending import Outgoing, delay_seconds, gives_up
+from webhooks.domain.timestamps import to_ms
 from webhooks.services.dispatch.rejecting import reject
 from webhooks.services.failures import log_failure
 
@@ -45,8 +46,6 @@ SECONDS_FOR_SENDING = 9.0
 
 SECONDS_FOR_ONE_MESSAGE = 37.0
 """One attempt that the dispatcher begins, and sending its message again if it fails."""
-
-_MILLISECONDS = 1000
 
 
 class _Progress:
@@ -107,7 +106,7 @@ class Batches:
         self, messages: Sequence[QueueMessage], remaining_seconds: Callable[[], float]
     ) -> list[str]:
         """Handle a batch; return the ids of the messages that SQS must deliver again."""
-        now_ms = self._now_ms()
+        now_ms = to_ms(self._clock())
         oldest_ms = min(
             (message.arrived_at_ms for message in messages if not message.held_back),
             default=now_ms,
@@ -184,7 +183,7 @@ class Batches:
             if one.id in failed_ids
         ]
         if remaining_seconds() >= SECONDS_FOR_SENDING:
-            now_ms = self._now_ms()
+            now_ms = to_ms(self._clock())
             given_up = [
                 one
                 for one in failed
@@ -246,6 +245,3 @@ class Batches:
             log_failure(self._telemetry, "messages_not_deleted", error)
             return False
         return True
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)

@@ -16,6 +16,7 @@ from webhooks.domain.lots import Lot, share
 from webhooks.domain.rate_limit import ACCOUNT, RateLimit, RateLimitWindow, window_at
 from webhooks.domain.resending import FEWEST_TRIES
 from webhooks.domain.shard import ALL, Part, to_message
+from webhooks.domain.timestamps import MILLISECONDS
 from webhooks.services.concurrency import NoTimeLeftError, submit_all
 from webhooks.services.failures import log_failure
 from webhooks.services.turns import in_turns
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 OVER_LIMIT = "over_limit"
 """The reason of an event that was above its account's limit for as long as SQS keeps a message."""
 
-OVER_LIMIT_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * 1000
+OVER_LIMIT_ENDS_AFTER_MS = 14 * 24 * 60 * 60 * MILLISECONDS
 """How long after its first arrival an event above its account's limit is delayed again.
 
 It is delayed at least `domain.resending.FEWEST_TRIES` times: a redriven event must not end at
@@ -194,7 +195,7 @@ class EventLimits:
         return int(seconds)
 
     def _ends(self, received: ReceivedEvent) -> bool:
-        age_ms = self._clock() * 1000 - received.arrived_at_ms
+        age_ms = self._clock() * MILLISECONDS - received.arrived_at_ms
         return age_ms > OVER_LIMIT_ENDS_AFTER_MS and received.message.delays >= FEWEST_TRIES
 
     def _log_once_a_minute(self, events: Iterable[ReceivedEvent]) -> None:

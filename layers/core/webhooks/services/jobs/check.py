@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhooks.domain import rotation
+from webhooks.domain import rotation, status_codes
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.headers import merged
 from webhooks.domain.ids import is_uuid
 from webhooks.domain.jobs import check_requests
-from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, Probe, check_id, judge
+from webhooks.domain.jobs.check import AFTER_VALID, Check, CheckKey, CheckRequest, check_id, judge
 from webhooks.domain.pauses import asked_until_ms
 from webhooks.domain.seed import Seed, fresh
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 from webhooks.services.concurrency import run_all
 from webhooks.services.jobs.runner import NextStep
 from webhooks.services.jobs.running import NO_STATE, current, kept
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from webhooks.domain.delivery import Delivery, Outcome
-    from webhooks.domain.jobs.check_requests import Request, Signers
+    from webhooks.domain.jobs.check_requests import SignedRequest, Signers
     from webhooks.domain.webhook import Destination, Webhook
     from webhooks.ports import DestinationStore, JobScheduler, JobStore, Sender, Telemetry
     from webhooks.services.pauses import Pauses
@@ -44,8 +45,6 @@ that it waited for. Its owner has stopped waiting by then.
 
 _WAITED_UNTIL = "waited_until"
 """State of a check that waited for a pause: the pause's end, in Unix milliseconds."""
-
-_MILLISECONDS = 1000
 
 
 class _Accepted(NamedTuple):
@@ -159,28 +158,28 @@ class CheckJob:
             return None
         until_ms = self._pauses.until_ms(found.webhook)
         if until_ms is not None:
-            seconds = (until_ms - self._now_ms()) / _MILLISECONDS
-            waiting = replace(check, updated_at_ms=self._now_ms())
-            self._store.save(check, kept(waiting, self._now_ms(), seconds))
+            seconds = (until_ms - to_ms(self._clock())) / MILLISECONDS
+            waiting = replace(check, updated_at_ms=to_ms(self._clock()))
+            self._store.save(check, kept(waiting, to_ms(self._clock()), seconds))
             return NextStep(seconds, {_WAITED_UNTIL: until_ms})
         if remaining_seconds() < SECONDS_FOR_A_CHECK:
             msg = f"a check: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        signers = check_requests.Signers.of(found.secrets.live(self._now_ms()))
+        signers = check_requests.Signers.of(found.secrets.live(to_ms(self._clock())))
         self._complete(check, self._outcomes(found, signers))
         return None
 
     def _ready(self, check: Check, waited_until_ms: int) -> Destination | str:
         """Return the check's destination, or the reason of its failure."""
         begun_ms = max(check.created_at_ms, waited_until_ms)
-        if self._now_ms() > begun_ms + PATIENCE_SECONDS * _MILLISECONDS:
+        if to_ms(self._clock()) > begun_ms + PATIENCE_SECONDS * MILLISECONDS:
             return "internal_error"
         destination = self._destinations.destination(check.account_id, check.webhook_id)
         if destination is None:
             return "webhook_deleted"
         if not destination.webhook.active:
             return "webhook_disabled"
-        if not destination.secrets.live(self._now_ms()):
+        if not destination.secrets.live(to_ms(self._clock())):
             self._telemetry.log("error", "secret_missing", **check.key._asdict())
             self._telemetry.count("SecretMissing")
             return "secret_missing"
@@ -192,36 +191,38 @@ class CheckJob:
         if check is not None:
             self._fail(check, "internal_error")
 
-    def _outcomes(self, destination: Destination, signers: Signers) -> dict[Probe, Outcome]:
+    def _outcomes(self, destination: Destination, signers: Signers) -> dict[CheckRequest, Outcome]:
         webhook = destination.webhook
-        valid = self._sample(webhook, Probe.VALID)
+        valid = self._sample(webhook, CheckRequest.VALID)
         first = self._send_valid(webhook, valid, signers)
         self._hear(webhook, [first.outcome])
         if not first.outcome.succeeded:
-            return {Probe.VALID: first.outcome}
+            return {CheckRequest.VALID: first.outcome}
         seconds = int(self._clock())
         old_secret = check_requests.unlive_secret(
-            destination.secrets, self._now_ms(), self._random_bytes(32)
+            destination.secrets, to_ms(self._clock()), self._random_bytes(32)
         )
 
-        def send(probe: Probe) -> Outcome:
-            if probe is Probe.DUPLICATE:
-                request = check_requests.genuine(valid, first.signers, seconds, attempt_number=2)
+        def send(request: CheckRequest) -> Outcome:
+            if request is CheckRequest.DUPLICATE:
+                signed = check_requests.valid_request(
+                    valid, first.signers, seconds, attempt_number=2
+                )
             else:
-                sample = self._sample(webhook, probe)
-                request = check_requests.forged(probe, sample, first.signers, seconds, old_secret)
-            return self._post(webhook, request)
+                sample = self._sample(webhook, request)
+                signed = check_requests.forged(request, sample, first.signers, seconds, old_secret)
+            return self._post(webhook, signed)
 
         rest = run_all(self._threads, send, AFTER_VALID)
         self._hear(webhook, rest)
         if len(rest) < len(AFTER_VALID):
             msg = "a check: not all of its requests could be sent"
             raise UnavailableError(msg)
-        return {Probe.VALID: first.outcome, **dict(zip(AFTER_VALID, rest, strict=True))}
+        return {CheckRequest.VALID: first.outcome, **dict(zip(AFTER_VALID, rest, strict=True))}
 
     def _hear(self, webhook: Webhook, outcomes: Sequence[Outcome]) -> None:
         """Pause the webhook until the latest time that a response asks for, if any does."""
-        asked_ms = [asked_until_ms(outcome, self._now_ms()) for outcome in outcomes]
+        asked_ms = [asked_until_ms(outcome, to_ms(self._clock())) for outcome in outcomes]
         until_ms = max((each for each in asked_ms if each is not None), default=None)
         if until_ms is not None:
             self._pauses.pause(webhook, until_ms)
@@ -229,30 +230,27 @@ class CheckJob:
     def _send_valid(self, webhook: Webhook, valid: Delivery, signers: Signers) -> _Accepted:
         """Send the valid request like a delivery: again after a refusal during a rotation."""
         seconds = int(self._clock())
-        outcome = self._post(webhook, check_requests.genuine(valid, signers, seconds))
-        if len(signers.standard) > 1 and rotation.may_refuse_signature(outcome.status_code):
+        outcome = self._post(webhook, check_requests.valid_request(valid, signers, seconds))
+        if len(signers.standard) > 1 and status_codes.may_refuse_signature(outcome.status_code):
             new = check_requests.Signers.of(signers.standard[:1])
-            second = self._post(webhook, check_requests.genuine(valid, new, seconds))
+            second = self._post(webhook, check_requests.valid_request(valid, new, seconds))
             if rotation.telling(outcome, second):
                 return _Accepted(second, new)
         return _Accepted(outcome, signers)
 
-    def _post(self, webhook: Webhook, request: Request) -> Outcome:
-        headers = merged(webhook.headers, request.headers)
-        return self._sender.post(webhook.url, request.body, headers)
+    def _post(self, webhook: Webhook, signed: SignedRequest) -> Outcome:
+        headers = merged(webhook.headers, signed.headers)
+        return self._sender.post(webhook.url, signed.body, headers)
 
-    def _sample(self, webhook: Webhook, probe: Probe) -> Delivery:
+    def _sample(self, webhook: Webhook, request: CheckRequest) -> Delivery:
         event_id = f"evt_{self._random_bytes(16).hex()}"
-        return check_requests.sample(webhook, probe, event_id, self._now_ms())
+        return check_requests.sample(webhook, request, event_id, to_ms(self._clock()))
 
-    def _complete(self, check: Check, outcomes: dict[Probe, Outcome]) -> None:
-        if self._store.save(check, check.completed(outcomes, self._now_ms())):
+    def _complete(self, check: Check, outcomes: dict[CheckRequest, Outcome]) -> None:
+        if self._store.save(check, check.completed(outcomes, to_ms(self._clock()))):
             verified = judge(outcomes).verified
             self._telemetry.log("info", "check_completed", **check.key._asdict(), verified=verified)
 
     def _fail(self, check: Check, reason: str) -> None:
-        if self._store.save(check, check.failed(reason, self._now_ms())):
+        if self._store.save(check, check.failed(reason, to_ms(self._clock()))):
             self._telemetry.log("info", "check_failed", **check.key._asdict(), reason=reason)
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)

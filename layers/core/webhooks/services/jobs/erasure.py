@@ -23,6 +23,7 @@ from webhooks.domain.jobs.erasure import (
 )
 from webhooks.domain.recipient import parse_address
 from webhooks.domain.selection import Selection
+from webhooks.domain.timestamps import MILLISECONDS, ns_to_ms, to_ms
 from webhooks.ports import DeliveryQuery, JobOwner
 from webhooks.services.failures import log_unreadable
 from webhooks.services.jobs.runner import NextStep
@@ -63,7 +64,6 @@ _TURNS_A_STEP = 100
 
 _ERASE_TRIES = 5
 _DAY_MS = 86_400_000
-_MILLISECONDS = 1000
 _EVERYTHING = Selection.of_all_time(*Status)
 
 
@@ -98,7 +98,7 @@ class ErasureService:
         """
         wanted = parse_address(address)
         now_ns = self._now_ns()
-        now_ms = now_ns // 1_000_000
+        now_ms = ns_to_ms(now_ns)
         for other in self._store.running_since(JobOwner(account_id), now_ms - _DAY_MS):
             enough = other.include_unsearched or not include_unsearched
             if enough and other.passes == 0 and other.seeks([wanted]):
@@ -150,8 +150,8 @@ class ErasureJob:
         self,
         *,
         store: JobStore[Erasure],
-        trail: WebhookIds,
-        walk: DeliveryReader,
+        webhook_ids: WebhookIds,
+        reader: DeliveryReader,
         log: DeliveryLog,
         deliveries: DeliveryStore,
         telemetry: Telemetry,
@@ -160,8 +160,8 @@ class ErasureJob:
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._store = store
-        self._trail = trail
-        self._walk = walk
+        self._webhook_ids = webhook_ids
+        self._reader = reader
         self._log = log
         self._deliveries = deliveries
         self._telemetry = telemetry
@@ -195,12 +195,12 @@ class ErasureJob:
             self._go_through(progress, remaining_seconds)
         except UnavailableError:
             if progress.erasure.webhook_id is not None:
-                recorded = progress.erasure.recorded(self._now_ms())
-                self._store.save(before, kept(recorded, self._now_ms(), PAUSE_SECONDS))
+                recorded = progress.erasure.recorded(to_ms(self._clock()))
+                self._store.save(before, kept(recorded, to_ms(self._clock()), PAUSE_SECONDS))
             raise
-        recorded = progress.erasure.recorded(self._now_ms())
+        recorded = progress.erasure.recorded(to_ms(self._clock()))
         pause = max(PAUSE_SECONDS, self._seconds_to_settle(recorded))
-        if not self._store.save(before, kept(recorded, self._now_ms(), pause)):
+        if not self._store.save(before, kept(recorded, to_ms(self._clock()), pause)):
             # Another call changed the record: the next step reads it again.
             return NextStep(PAUSE_SECONDS)
         if recorded.running:
@@ -213,7 +213,7 @@ class ErasureJob:
         erasure = current(self._store, key, state)
         if erasure is None:
             return
-        failed = erasure.ended(ErasureStatus.FAILED, self._now_ms(), "internal_error")
+        failed = erasure.ended(ErasureStatus.FAILED, to_ms(self._clock()), "internal_error")
         if self._store.save(erasure, failed):
             self._report(failed)
 
@@ -229,7 +229,7 @@ class ErasureJob:
                 break
 
     def _batch(self, progress: _Progress, remaining_seconds: Callable[[], float]) -> None:
-        erasure = progress.erasure = progress.erasure.begun(self._now_ms())
+        erasure = progress.erasure = progress.erasure.begun(to_ms(self._clock()))
         webhook_id = erasure.webhook_id
         if webhook_id is not None and erasure.floor_ms is None:
             erasure = replace(erasure, floor_ms=self._oldest_ms(erasure.account_id, webhook_id))
@@ -259,7 +259,7 @@ class ErasureJob:
 
     def _turn(self, erasure: Erasure) -> Erasure:
         """Return the erasure at the next webhook, or at the end of the pass."""
-        webhook_id = self._trail.next(erasure.account_id, erasure.webhook_id)
+        webhook_id = self._webhook_ids.next(erasure.account_id, erasure.webhook_id)
         if webhook_id is not None and not erasure.covers(time_of_id(webhook_id)):
             # Ids are in the order of time, so all later webhooks are too new as well.
             webhook_id = None
@@ -267,7 +267,7 @@ class ErasureJob:
 
     def _oldest_ms(self, account_id: str, webhook_id: str) -> int | None:
         """Return the event's time of a webhook's oldest delivery; None if it has none."""
-        found = self._walk.oldest_first(account_id, webhook_id, _EVERYTHING, 1)
+        found = self._reader.oldest_first(account_id, webhook_id, _EVERYTHING, 1)
         ids = [delivery.id for delivery in found.items]
         ids += [key.delivery_id for key in found.unreadable]
         # If all deliveries read are past their time, the next ones are newer.
@@ -294,7 +294,7 @@ class ErasureJob:
     def _seconds_to_settle(self, erasure: Erasure) -> float:
         if not erasure.between_passes:
             return 0.0
-        return erasure.updated_at_ms / _MILLISECONDS + self._settle_seconds - self._clock()
+        return erasure.updated_at_ms / MILLISECONDS + self._settle_seconds - self._clock()
 
     def _report(self, erasure: Erasure) -> None:
         self._telemetry.log(
@@ -307,6 +307,3 @@ class ErasureJob:
             erased=erasure.erased,
             unsearched=erasure.unsearched_count,
         )
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)

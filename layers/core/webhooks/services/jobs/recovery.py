@@ -12,18 +12,19 @@ from webhooks.domain.drain_rate import (
     PATIENCE,
     PAUSE_SECONDS,
     STARTING_RATE,
-    at_once,
+    batch_size,
+    halved,
     is_overloaded,
     next_drain_rate,
     on_trial,
     pause,
-    slower,
 )
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import SETTLE_SECONDS, Circuit, Comeback, RecoveryKey
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.pauses import asks
 from webhooks.domain.retry import JITTER, probe_delay
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 from webhooks.services.concurrency import run_all
 from webhooks.services.host_limits import turns_of
 from webhooks.services.jobs.runner import NextStep
@@ -57,7 +58,6 @@ _KEEP_SECONDS = 300.0
 """How far ahead a recovery's due time is written, so that most steps need not write it."""
 
 _CANCELLED_AT_ONCE = 50
-_MILLISECONDS = 1000
 
 
 class RecoveryJob:
@@ -77,7 +77,7 @@ class RecoveryJob:
         *,
         store: HealthStore,
         health: WebhookHealthService,
-        walk: DeliveryReader,
+        reader: DeliveryReader,
         deliveries: DeliveryStore,
         destinations: DestinationStore,
         retrier: Retrier,
@@ -103,7 +103,7 @@ class RecoveryJob:
         self._rate = deliveries_per_second
         self._threads = ThreadPoolExecutor(MAX_RATE, thread_name_prefix="recover")
         self._waiting_deliveries = WaitingDeliveries(
-            walk=walk,
+            reader=reader,
             retrier=retrier,
             telemetry=telemetry,
             threads=self._threads,
@@ -143,7 +143,7 @@ class RecoveryJob:
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a recovery's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        if not destination.secrets.live(self._now_ms()):
+        if not destination.secrets.live(to_ms(self._clock())):
             self._telemetry.count("SecretMissing")
             self._telemetry.log("error", "secret_missing", **key._asdict())
             step: RecoveryState | None = probe._replace(seconds=self._schedule[-1])
@@ -223,9 +223,9 @@ class RecoveryJob:
         first, slowest = self._trial_paces()
         # A higher speed is left from a draining before this trial.
         fresh = before.pace is None or before.pace >= STARTING_RATE
-        pace = first if fresh or before.pace is None else before.pace
-        pace = on_trial(pace, taken=taken, slowest=slowest)
-        if pace >= STARTING_RATE and taken:
+        rate = first if fresh or before.pace is None else before.pace
+        rate = on_trial(rate, taken=taken, slowest=slowest)
+        if rate >= STARTING_RATE and taken:
             recovery_id = webhook.health.recovery_id or ""
             self._health.passed(webhook, recovery_id, proven=True)
             return self._drain_next(webhook, RecoveryState(0))
@@ -233,8 +233,8 @@ class RecoveryJob:
         if number > PATIENCE:
             seconds = probe_delay(self._schedule, number - PATIENCE + 1, self._random)
         else:
-            seconds = pause(pace) * (1 + JITTER * self._random())
-        return RecoveryState(seconds, number, after, pace=pace)
+            seconds = pause(rate) * (1 + JITTER * self._random())
+        return RecoveryState(seconds, number, after, pace=rate)
 
     def _trial_paces(self) -> tuple[float, float]:
         """Return the deliveries per second at which a trial begins, and the lowest speed."""
@@ -244,7 +244,7 @@ class RecoveryJob:
     def _drain_next(self, webhook: Webhook, before: RecoveryState) -> RecoveryState:
         """Return the first step of draining."""
         state = RecoveryState(PAUSE_SECONDS, probe=0)
-        return self._paced(webhook, state, self._pace(webhook, before))
+        return self._at_rate(webhook, state, self._rate_of(webhook, before))
 
     def _leave_alone(self, webhook: Webhook, before: RecoveryState) -> RecoveryState:
         """Wait for the first probe of a webhook that went down again while it was drained.
@@ -254,7 +254,7 @@ class RecoveryJob:
         seconds = probe_delay(self._schedule, 1, self._random)
         if webhook.health.on_trial:
             return RecoveryState(seconds)
-        return RecoveryState(seconds, pace=slower(self._pace(webhook, before)))
+        return RecoveryState(seconds, pace=halved(self._rate_of(webhook, before)))
 
     def _drain(
         self,
@@ -266,16 +266,16 @@ class RecoveryJob:
         """Send the next second's deliveries; end if none is left and none can follow."""
         again = before._replace(seconds=PAUSE_SECONDS, probe=0, after=None)
         webhook = destination.webhook
-        pace = self._pace(webhook, before)
-        count = at_once(pace)
+        rate = self._rate_of(webhook, before)
+        count = batch_size(rate)
         found = self._waiting(key, count, remaining_seconds, before.past, webhook)
         if found.items:
             turns = turns_of(self._host_limits, webhook, len(found.items[:count]))
             batch = found.items[: turns.now]
             if batch:
                 attempts = self._send(key, destination, batch, remaining_seconds)
-                pace = next_drain_rate(pace, attempts, self._rate)
-            after = self._paced(webhook, again, pace)
+                rate = next_drain_rate(rate, attempts, self._rate)
+            after = self._at_rate(webhook, again, rate)
             return after._replace(seconds=max(after.seconds, turns.wait_seconds))
         if found.next is not None:
             return again._replace(past=found.next)
@@ -347,15 +347,15 @@ class RecoveryJob:
             return True
         return destination.webhook.health.recovery_id != key.recovery_id
 
-    def _pace(self, webhook: Webhook, step: RecoveryState) -> float:
+    def _rate_of(self, webhook: Webhook, step: RecoveryState) -> float:
         if step.pace is not None:
             return min(step.pace, self._rate)
         return self._rate if webhook.health.comeback is Comeback.FULL else STARTING_RATE
 
-    def _paced(self, webhook: Webhook, step: RecoveryState, pace: float) -> RecoveryState:
+    def _at_rate(self, webhook: Webhook, step: RecoveryState, rate: float) -> RecoveryState:
         """Return the next step's state at this speed."""
-        full = pace >= self._rate and webhook.health.comeback is Comeback.FULL
-        return step._replace(seconds=pause(pace), pace=None if full else pace)
+        full = rate >= self._rate and webhook.health.comeback is Comeback.FULL
+        return step._replace(seconds=pause(rate), pace=None if full else rate)
 
     def _cancel(
         self, key: RecoveryKey, past: str | None, remaining_seconds: Callable[[], float]
@@ -384,14 +384,11 @@ class RecoveryJob:
         return self._waiting_deliveries.oldest(key, limit, has_time, after, webhook)
 
     def _keep(self, key: RecoveryKey, known_due_ms: int, seconds: float) -> None:
-        due_ms = self._now_ms() + int(seconds * _MILLISECONDS)
+        due_ms = to_ms(self._clock()) + to_ms(seconds)
         if known_due_ms < due_ms:
-            self._store.keep(key, due_ms + int(_KEEP_SECONDS * _MILLISECONDS))
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)
+            self._store.keep(key, due_ms + to_ms(_KEEP_SECONDS))
 
 
 def _slow(attempt: Attempt) -> bool:
     """Return whether an attempt took long enough for another recovery to begin."""
-    return attempt.duration_ms >= PAUSE_SECONDS * _MILLISECONDS
+    return attempt.duration_ms >= PAUSE_SECONDS * MILLISECONDS

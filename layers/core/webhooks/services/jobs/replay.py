@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from webhooks.domain import cursor as cursors
 from webhooks.domain.delivery import Status
-from webhooks.domain.drain_rate import MAX_RATE, at_once, next_drain_rate, pause
+from webhooks.domain.drain_rate import MAX_RATE, batch_size, next_drain_rate, pause
 from webhooks.domain.errors import ReplayRunningError, TooManyReplaysError, UnavailableError
 from webhooks.domain.ids import is_uuid
-from webhooks.domain.jobs.refusals import Refusals, settle
+from webhooks.domain.jobs.refusals import ReplayRefusals, settle
 from webhooks.domain.jobs.replay import Replay, ReplayKey, ReplayStatus, replay_id, select
 from webhooks.domain.seed import Seed, fresh
+from webhooks.domain.timestamps import ns_to_ms, to_ms
 from webhooks.ports import JobOwner, Page
 from webhooks.services.concurrency import run_all
 from webhooks.services.failures import log_unreadable
@@ -41,7 +42,6 @@ around them, each at its slowest (see `adapters.aws`).
 
 _DAY_MS = 86_400_000
 _CANCEL_TRIES = 5
-_MILLISECONDS = 1000
 
 
 class ReplayService:
@@ -138,14 +138,11 @@ class ReplayService:
             replay = self.get(webhook, replay_id)
             if replay is None or not replay.running:
                 return replay
-            cancelled = replay.ended(ReplayStatus.CANCELLED, self._now_ms())
+            cancelled = replay.ended(ReplayStatus.CANCELLED, ns_to_ms(self._now_ns()))
             if self._store.save(replay, cancelled):
                 return cancelled
         msg = "a replay could not be cancelled: it keeps making steps"
         raise UnavailableError(msg)
-
-    def _now_ms(self) -> int:
-        return self._now_ns() // 1_000_000
 
 
 class ReplayJob:
@@ -168,7 +165,7 @@ class ReplayJob:
         self,
         *,
         store: JobStore[Replay],
-        walk: DeliveryReader,
+        reader: DeliveryReader,
         destinations: DestinationStore,
         retrier: Retrier,
         pauses: Pauses,
@@ -179,7 +176,7 @@ class ReplayJob:
     ) -> None:
         self._host_limits = host_limits
         self._store = store
-        self._walk = walk
+        self._reader = reader
         self._destinations = destinations
         self._retrier = retrier
         self._pauses = pauses
@@ -210,22 +207,24 @@ class ReplayJob:
             return None
         pause_seconds = self._pauses.seconds_left(destination.webhook)
         if pause_seconds:
-            waiting = replay.advanced(replay.position, (), self._now_ms(), replay.pace)
-            self._store.save(replay, kept(waiting, self._now_ms(), pause_seconds))
-            return NextStep(pause_seconds, Refusals.read(state).written())
+            waiting = replay.advanced(replay.position, (), to_ms(self._clock()), replay.pace)
+            self._store.save(replay, kept(waiting, to_ms(self._clock()), pause_seconds))
+            return NextStep(pause_seconds, ReplayRefusals.read(state).written())
         if remaining_seconds() < SECONDS_FOR_A_STEP:
             msg = f"a replay's step: {remaining_seconds():.0f} seconds are too few for it"
             raise UnavailableError(msg)
-        return self._send(replay, destination, Refusals.read(state))
+        return self._send(replay, destination, ReplayRefusals.read(state))
 
-    def _send(self, replay: Replay, destination: Destination, before: Refusals) -> NextStep | None:
+    def _send(
+        self, replay: Replay, destination: Destination, before: ReplayRefusals
+    ) -> NextStep | None:
         """Send as many deliveries as the receiver and its host may get now."""
-        pace = min(replay.pace or self._batch_size, self._batch_size)
-        turns = turns_of(self._host_limits, destination.webhook, at_once(pace))
+        rate = min(replay.pace or self._batch_size, self._batch_size)
+        turns = turns_of(self._host_limits, destination.webhook, batch_size(rate))
         if not turns.now:
-            self._store.save(replay, kept(replay, self._now_ms(), turns.wait_seconds))
+            self._store.save(replay, kept(replay, to_ms(self._clock()), turns.wait_seconds))
             return NextStep(turns.wait_seconds, before.written())
-        found = self._walk.oldest_first(
+        found = self._reader.oldest_first(
             replay.account_id, replay.webhook_id, replay.reach, turns.now, replay.position
         )
         log_unreadable(self._telemetry, found.unreadable)
@@ -247,18 +246,18 @@ class ReplayJob:
             [each.id for each in found.items], [each.id for each in wanted], attempts, before
         )
         position = found.next if settled.whole else settled.up_to or replay.position
-        pace = next_drain_rate(pace, [made for made in attempts if made], self._batch_size)
+        rate = next_drain_rate(rate, [made for made in attempts if made], self._batch_size)
         after = replay.advanced(
             position,
             settled.results,
-            self._now_ms(),
-            pace=None if pace >= self._batch_size else pace,
+            to_ms(self._clock()),
+            pace=None if rate >= self._batch_size else rate,
         )
         if settled.whole and found.next is None:
             self._end(replay, ReplayStatus.COMPLETED, None, after)
             return None
-        seconds = pause(pace)
-        self._store.save(replay, kept(after, self._now_ms(), seconds))
+        seconds = pause(rate)
+        self._store.save(replay, kept(after, to_ms(self._clock()), seconds))
         # If the write was refused, another call changed the record, and the next step reads it
         # again.
         return NextStep(seconds, settled.refusals.written())
@@ -272,7 +271,7 @@ class ReplayJob:
     def _end(
         self, replay: Replay, status: ReplayStatus, reason: str | None, after: Replay | None = None
     ) -> None:
-        ended = (after or replay).ended(status, self._now_ms(), reason)
+        ended = (after or replay).ended(status, to_ms(self._clock()), reason)
         if self._store.save(replay, ended):
             self._telemetry.log(
                 "info",
@@ -283,6 +282,3 @@ class ReplayJob:
                 sent=ended.sent,
                 succeeded=ended.succeeded,
             )
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.overdue import Overdue
+from webhooks.domain.timestamps import to_ms
 from webhooks.services.jobs.turn import Turn
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from webhooks.services.jobs.sweep_deliveries import DeliverySweep
     from webhooks.services.jobs.sweep_events import OperationalEventSweep
     from webhooks.services.jobs.sweep_jobs import JobSweep, RecoverySweep
-
-_MILLISECONDS = 1000
 
 
 class Swept(NamedTuple):
@@ -67,7 +66,7 @@ class SweepJob:
         failure, except for an unreadable record, which no further sweep can repair.
         """
         turn = Turn(remaining_seconds, self._telemetry)
-        now_ms = int(self._clock() * _MILLISECONDS)
+        now_ms = to_ms(self._clock())
         spare_seconds = turn.spare_seconds()
         recoveries = self._recoveries.sweep(turn, now_ms, spare_seconds * 3 / 4)
         jobs = self._jobs.sweep(turn, now_ms, spare_seconds / 2)

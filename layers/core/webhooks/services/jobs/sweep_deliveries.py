@@ -19,6 +19,7 @@ from webhooks.domain.overdue import (
     overdue,
 )
 from webhooks.domain.retry import restart_delay
+from webhooks.domain.timestamps import MILLISECONDS, to_ms
 from webhooks.services.concurrency import submit_all
 
 if TYPE_CHECKING:
@@ -56,10 +57,8 @@ _ORDER = (Overdue.UNSTARTED, Overdue.SHORT, Overdue.EXPIRING, Overdue.LONG)
 _FEW = {Overdue.EXPIRING, Overdue.LONG}
 """Kinds of which each delivery takes a notice or a call with a low quota."""
 
-_MILLISECONDS = 1000
 
-
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """A delivery as the table has it, and the reason why it is overdue."""
 
     delivery: Delivery
@@ -147,7 +146,7 @@ class DeliverySweep:
             results = submit_all(self._threads, partial(self._try_one, turn, now_ms), chosen)
             counts[why] += sum(result.result() for result in results)
 
-    def _read(self, turn: Turn, now_ms: int, keys: Sequence[DeliveryKey]) -> list[_Found]:
+    def _read(self, turn: Turn, now_ms: int, keys: Sequence[DeliveryKey]) -> list[_Candidate]:
         """Return the overdue deliveries on a page of the index; the table is up to date."""
         read = turn.attempt(self._deliveries.get_many, keys) or {}
         found = []
@@ -156,10 +155,10 @@ class DeliverySweep:
                 turn.attempt(_unreadable, key)
             else:
                 why = overdue(delivery, now_ms, self._retention_seconds)
-                found.append(_Found(delivery, why))
+                found.append(_Candidate(delivery, why))
         return found
 
-    def _try_one(self, turn: Turn, now_ms: int, found: _Found) -> bool:
+    def _try_one(self, turn: Turn, now_ms: int, found: _Candidate) -> bool:
         if turn.spare_seconds() < 0:
             return False
         if found.why is Overdue.UNSTARTED:
@@ -183,7 +182,7 @@ class DeliverySweep:
             self._deliveries.update(delivery.started(), before=delivery)
         return True
 
-    def _restart(self, turn: Turn, found: _Found, now_ms: int) -> bool:
+    def _restart(self, turn: Turn, found: _Candidate, now_ms: int) -> bool:
         delivery = found.delivery
         if found.why is Overdue.LONG:
             if not self._looks.take(turn.spare_seconds()) or self._scheduler.running(delivery):
@@ -191,7 +190,7 @@ class DeliverySweep:
             if turn.spare_seconds() < 0:
                 return False
         delay = restart_delay(delivery.restarts)
-        again = given_another_execution(delivery, self._now_ms(), delay)
+        again = given_another_execution(delivery, to_ms(self._clock()), delay)
         # Its execution may have ended just now, or another sweep may be faster.
         if not self._deliveries.update(again, before=delivery):
             return False
@@ -200,7 +199,7 @@ class DeliverySweep:
             "delivery_overdue",
             **delivery.key._asdict(),
             status=delivery.status,
-            seconds=(now_ms - (delivery.next_attempt_at_ms or now_ms)) // _MILLISECONDS,
+            seconds=(now_ms - (delivery.next_attempt_at_ms or now_ms)) // MILLISECONDS,
         )
         if turn.spare_seconds() >= 0 and self._may_start(turn, again):
             self._scheduler.start(again, delay_seconds=delay)
@@ -213,7 +212,7 @@ class DeliverySweep:
     def _notify(self, delivery: Delivery) -> bool:
         if not self._deliveries.note_expiring(delivery):
             return False
-        expires_at_ms = delivery.last_active_at_ms + self._retention_seconds * _MILLISECONDS
+        expires_at_ms = delivery.last_active_at_ms + self._retention_seconds * MILLISECONDS
         self._notify_expiring(delivery, expires_at_ms)
         return True
 
@@ -233,7 +232,7 @@ class DeliverySweep:
         if first.next is None:
             return
         place = first.items[-1]
-        lately_ms = max(place.due_ms, now_ms - int(GRACE_SECONDS * _MILLISECONDS))
+        lately_ms = max(place.due_ms, now_ms - to_ms(GRACE_SECONDS))
         yield from self._rest(turn, partition, lately_ms, now_ms, None)
         middle_ms = place.due_ms + int((lately_ms - place.due_ms) * self._random() ** 3)
         if middle_ms < lately_ms:
@@ -257,9 +256,6 @@ class DeliverySweep:
             if page.next is None:
                 return
             after = page.items[-1]
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)
 
 
 def _next(turn: Turn, pages: Iterator[Sequence[DeliveryKey]]) -> Sequence[DeliveryKey] | None:

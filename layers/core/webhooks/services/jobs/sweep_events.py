@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.operational_event import KEPT_SECONDS, LATE_SECONDS
+from webhooks.domain.timestamps import MILLISECONDS
 from webhooks.services.failures import log_unreadable
 from webhooks.services.operational_events import report_lost
 
@@ -21,8 +22,6 @@ SWEPT_AT_ONCE = 500
 
 PUBLISHED_AT_ONCE = 10
 """The most events that the bus accepts in one request."""
-
-_MILLISECONDS = 1000
 
 
 class _Tried(NamedTuple):
@@ -93,7 +92,7 @@ class OperationalEventSweep:
     ) -> None:
         """Give up events refused for days, and count events that wait for long."""
         for event in refused:
-            age_seconds = (now_ms - event.at_ms) / _MILLISECONDS
+            age_seconds = (now_ms - event.at_ms) / MILLISECONDS
             if age_seconds >= KEPT_SECONDS:
                 report_lost(self._telemetry, event, error)
                 turn.attempt(self._kept.forget, event)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import RecoveryKey
 from webhooks.domain.overdue import GRACE_SECONDS
+from webhooks.domain.timestamps import to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 SWEPT_AT_ONCE = 500
 """The most recoveries that one sweep restarts, and the most jobs."""
-
-_MILLISECONDS = 1000
 
 
 class JobSweep:
@@ -69,19 +68,16 @@ class JobSweep:
             self._telemetry.log("error", "job_abandoned", action=key.action, **ids)
             self._jobs().abandon(key, {"run": job.run.number})
             return True
-        again = replace(job, run=job.run.restarted(self._now_ms()))
+        again = replace(job, run=job.run.restarted(to_ms(self._clock())))
         if not store.save(job, again):
             return False
         self._telemetry.log("error", "job_overdue", action=key.action, **ids)
         try:
             self._scheduler.start(key, delay_seconds=job.run.restart_delay, run=again.run.number)
         except UnavailableError:
-            store.save(again, replace(again, run=again.run.unstarted(self._now_ms())))
+            store.save(again, replace(again, run=again.run.unstarted(to_ms(self._clock()))))
             raise
         return True
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * _MILLISECONDS)
 
 
 class RecoverySweep:
@@ -104,7 +100,7 @@ class RecoverySweep:
 
     def sweep(self, turn: Turn, now_ms: int, until_spare_seconds: float) -> int:
         """Replace overdue recoveries while this much time is left; return the number replaced."""
-        before_ms = now_ms - int(GRACE_SECONDS * _MILLISECONDS)
+        before_ms = now_ms - to_ms(GRACE_SECONDS)
         found = turn.attempt(self._health.overdue, before_ms, SWEPT_AT_ONCE) or ()
         replaced = 0
         for key in found:
@@ -115,7 +111,7 @@ class RecoverySweep:
 
     def _replace(self, key: RecoveryKey) -> bool:
         new = RecoveryKey(key.account_id, key.webhook_id, self._new_id())
-        if not self._health.replace(key, new.recovery_id, int(self._clock() * _MILLISECONDS)):
+        if not self._health.replace(key, new.recovery_id, to_ms(self._clock())):
             return False
         self._telemetry.log("error", "recovery_overdue", **key._asdict())
         self._scheduler.start(new, delay_seconds=0)

@@ -31,13 +31,13 @@ class WaitingDeliveries:
     def __init__(
         self,
         *,
-        walk: DeliveryReader,
+        reader: DeliveryReader,
         retrier: Retrier,
         telemetry: Telemetry,
         threads: Executor,
         page_size: int,
     ) -> None:
-        self._walk = walk
+        self._reader = reader
         self._retrier = retrier
         self._telemetry = telemetry
         self._threads = threads
@@ -66,7 +66,7 @@ class WaitingDeliveries:
     def _page(
         self, key: RecoveryKey, limit: int, after: str | None, webhook: Webhook | None
     ) -> Page[Delivery]:
-        found = self._walk.oldest_first(key.account_id, key.webhook_id, _EVER, limit, after)
+        found = self._reader.oldest_first(key.account_id, key.webhook_id, _EVER, limit, after)
         log_unreadable(self._telemetry, found.unreadable)
         if webhook is None:
             return found
