@@ -5,7 +5,7 @@ STAGE ?= dev
 BIN := .venv/bin
 RUN := .venv-run/bin/python
 SAM := .venv-sam/bin/sam
-LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+LOCK := uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal --generate-hashes
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -271,6 +271,11 @@ redrive: .venv-run/.ready ## Empty a dead-letter queue: QUEUE=deliveries or even
 rejected: .venv-run/.ready ## List event messages that were rejected, or SAVE=directory, or SEND=directory once corrected: REASON=..., STACK=name, JSON=1
 	@exec $(RUN) -m ops.rejected $(if $(SAVE),--save "$(SAVE)") $(if $(SEND),--send "$(SEND)") $(if $(REASON),--reason "$(REASON)") $(if $(STACK),--stack "$(STACK)") $(if $(JSON),--json)
 
+.PHONY: release
+release: .venv-run/.ready ## Make a release, its commit and its tag: VERSION=1.2.0; DRY_RUN=1 shows the changes
+	@test -n "$(VERSION)" || { echo "No version is given. Name it: make release VERSION=1.2.0" >&2; exit 2; }
+	@exec $(RUN) -m ops.release "$(VERSION)" $(if $(DRY_RUN),--dry-run)
+
 # Lambda's runtime, to measure a new function's start: its Python and its botocore.
 .venv-lambda/.ready: requirements-dev.lock | .venv/.ready
 	@"$(PYTHON313)/bin/python3.13" -m venv .venv-lambda
@@ -299,13 +304,15 @@ units: .venv/.ready ## Update the golden file of the deliveries' cost in AWS's u
 figures: .venv/.ready ## Write the figures of benchmarks/ into the README, docs/budgets.md and docs/scaling.md
 	@$(BENCHMARK) benchmarks.readme
 
+# Renovate reads the command in a lock's header and runs it again, so its sources are files and its
+# options those that Renovate knows. It knows no --python-platform: `make lock` alone updates that lock.
 .PHONY: lock
-lock: .venv/.ready ## Update the locks of pyproject.toml's dependencies
-	@$(BIN)/$(LOCK) pyproject.toml --group dev --python-version 3.11 -o requirements-dev.lock
-	@$(BIN)/$(LOCK) pyproject.toml --group run -c requirements-dev.lock --python-version 3.11 -o requirements-run.lock
-	@echo uv | $(BIN)/$(LOCK) - -c requirements-dev.lock --python-version 3.11 -o requirements-uv.lock
-	@echo aws-sam-cli | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-sam.lock
-	@printf '%s\n' 'ministack>=1.5.33' boto3 aws-sam-translator | $(BIN)/$(LOCK) - --python-version 3.13 -o requirements-ministack.lock
-	@echo checkov | $(BIN)/$(LOCK) - --python-version 3.11 -o requirements-checkov.lock
-	@$(BIN)/$(LOCK) pyproject.toml -c requirements-dev.lock --python-version 3.13 -o layers/core/requirements.txt
-	@echo cryptography | $(BIN)/$(LOCK:--universal=--python-platform aarch64-manylinux2014) - -c requirements-dev.lock --python-version 3.13 -o layers/cryptography/requirements.txt
+lock: .venv/.ready ## Update the locks of pyproject.toml's dependencies; UPGRADE=1 raises all versions
+	@$(BIN)/$(LOCK) --python-version=3.11 --group=dev pyproject.toml --output-file=requirements-dev.lock
+	@$(BIN)/$(LOCK) --python-version=3.11 --group=run --constraint=requirements-dev.lock pyproject.toml --output-file=requirements-run.lock
+	@$(BIN)/$(LOCK) --python-version=3.11 --constraint=requirements-dev.lock requirements-uv.in --output-file=requirements-uv.lock
+	@$(BIN)/$(LOCK) --python-version=3.11 requirements-sam.in --output-file=requirements-sam.lock
+	@$(BIN)/$(LOCK) --python-version=3.13 requirements-ministack.in --output-file=requirements-ministack.lock
+	@$(BIN)/$(LOCK) --python-version=3.11 requirements-checkov.in --output-file=requirements-checkov.lock
+	@$(BIN)/$(LOCK) --python-version=3.13 --constraint=requirements-dev.lock pyproject.toml --output-file=layers/core/requirements.txt
+	@$(BIN)/$(LOCK:--universal=--python-platform=aarch64-manylinux2014) --python-version=3.13 --constraint=requirements-dev.lock layers/cryptography/requirements.in --output-file=layers/cryptography/requirements.txt

@@ -18,6 +18,7 @@ from cli.client import (
 )
 from cli.listen import listen
 from cli.screen import Screen, cell
+from webhooks import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"The API's address is in {URL_VARIABLE} and your key in {KEY_VARIABLE}; without "
         "them, the stack of `make run` is used.",
     )
+    root.add_argument("--version", action="version", version=f"webhooks {VERSION}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print JSON, for scripts")
     commands = root.add_subparsers(metavar="COMMAND", required=True)

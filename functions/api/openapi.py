@@ -29,6 +29,7 @@ from api.operations import (
 )
 from api.requests import MAX_BODY_BYTES
 from api.schemas.base import Failure
+from webhooks import VERSION
 from webhooks.domain.errors import (
     IdempotencyConflictError,
     IdempotencyInProgressError,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from api.api_error import ApiError
 
 TITLE = "SendComms Webhooks"
-VERSION = "1.0.0"
+LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 DESCRIPTION = """\
 Webhooks for email events. Apart from this document and its page, every response is JSON in one \
 envelope: `{"success": true, "data": ...}` or \
@@ -136,7 +137,12 @@ def document(app: APIGatewayHttpResolver) -> dict[str, Any]:
         paths.setdefault(route.openapi_path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
-        "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
+        "info": {
+            "title": TITLE,
+            "version": VERSION,
+            "description": DESCRIPTION,
+            "license": LICENSE,
+        },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": dict(sorted(paths.items())),

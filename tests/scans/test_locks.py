@@ -71,7 +71,8 @@ class Pin(NamedTuple):
 def pins(text: str) -> list[Pin]:
     """Return a lock's packages; AssertionError for what is not pinned or not hashed."""
     found = []
-    for requirement in filter(None, text.replace("\\\n", " ").splitlines()):
+    without_comments = re.sub(r"^ *#.*$", "", text, flags=re.MULTILINE)
+    for requirement in filter(None, without_comments.replace("\\\n", " ").splitlines()):
         specifier, *hashes = re.split(r"\s+(?=--hash)", requirement.strip())
         match = _PIN.fullmatch(specifier.strip())
         assert match, f"{requirement[:80]} is not pinned"
@@ -117,9 +118,26 @@ def test_a_requirement_that_could_change_is_noticed(line: str) -> None:
         pins(f"{good}\n{line}\n")
 
 
+@pytest.mark.parametrize("lock", FLOORS)
+def test_a_lock_names_the_command_that_makes_lock_runs(lock: str) -> None:
+    """Renovate runs it again; `make lock` adds only what uv leaves out of the header."""
+    _, header, *_ = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    command = header.removeprefix("#    uv pip compile ").split()
+    [*_, source, output] = command
+    assert output == f"--output-file={lock}"
+    assert (ROOT / source).is_file()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    [line] = [line for line in makefile.splitlines() if line.endswith(output)]
+    general = {"--generate-hashes", "--universal", "--python-platform=aarch64-manylinux2014"}
+    given = [word for word in line.partition("LOCK")[2].split()[1:] if word.startswith("--")]
+    assert [word for word in command[:-2] if word not in general] == given[:-1]
+
+
 def test_every_lock_in_the_project_is_looked_at() -> None:
     found = {str(path.relative_to(ROOT)) for path in ROOT.glob("requirements*")}
+    found = {path for path in found if not path.endswith(".in")}
     of_layers = {str(path.relative_to(ROOT)) for path in ROOT.glob("layers/*/requirements*")}
+    of_layers = {path for path in of_layers if not path.endswith(".in")}
     assert of_layers == set(LAYERS)
     assert found | of_layers == set(FLOORS)
 
