@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOURS = 730
-"""Hours of a month, as in AWS's own price calculator."""
+"""Hours in a month, the figure of AWS's price calculator."""
 
 SWEEPS = 60 * HOURS
 SWEEP_MILLISECONDS = 300

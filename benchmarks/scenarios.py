@@ -93,7 +93,7 @@ class LogMeter(io.StringIO):
 
 
 class Stand:
-    """The functions on moto, built once, as in a process; requests and log lines are metered."""
+    """The functions on moto, built once per process; requests and log lines are metered."""
 
     def __init__(self, stand: Backend, meter: Meter, logs: LogMeter) -> None:
         self.backend = stand

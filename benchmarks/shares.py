@@ -1,4 +1,4 @@
-"""The share of a CPU that comes with a function's memory, as a kernel quota (cgroup)."""
+"""The CPU share that a function's memory size implies, set through a kernel quota (cgroup)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def group(memory_mb: int, name: str = "0") -> Iterator[Path]:
 
 @contextmanager
 def limited(share: float, name: str) -> Iterator[Path]:
-    """Make a group with this share of one CPU, as `group` does."""
+    """Make a group with this share of one CPU, like `group`."""
     unified = (_GROUPS / "cgroup.controllers").exists()
     path = (_GROUPS if unified else _GROUPS / "cpu") / f"webhooks-{os.getpid()}-{name}"
     try:

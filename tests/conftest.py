@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Hooks and fixtures of every test."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PROPERTY_TIMEOUT_SECONDS = 600
 
 def pytest_configure(config: pytest.Config) -> None:
     if "CPU_GROUPS" in os.environ and hasattr(config, "workerinput"):
-        # By tests/slow_cpu.py: what this process starts is in its group too.
+        # For tests/slow_cpu.py: this process's children join its group too.
         shares.join(Path(os.environ["CPU_GROUPS"] + config.workerinput["workerid"]))
-    # A shell without job control starts background programs with Ctrl-C ignored, and what the tests
-    # start would inherit that.
+    # A shell without job control starts background programs with Ctrl-C ignored, and the tests'
+    # child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # How long an example takes says how busy the machine is, and nothing of the code.
-    # Of several failures one is reported, whose rule is then the first line.
+    # The duration of an example depends on the machine's load, not on the code. Of several failures
+    # one is reported, whose rule is then the first line.
     settings.register_profile("untimed", deadline=None, report_multiple_bugs=False)
     settings.load_profile("untimed")
     config.pluginmanager.register(seen.Seen())
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let the limits of whole tests grow with the machine's slowness, as those within them do.
+    """Let the limits of whole tests grow with the machine's slowness, like the limits within them.
 
     A property has the time to shrink, unless it sets a timeout of its own.
     """
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Give a file's tests to one process, and those that share a stack all to the same one."""
+    """Give a file's tests to one process, and all tests of the shared stack to the same process."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneStackAtATime(LoadFileScheduling):  # type: ignore[misc]
@@ -70,5 +70,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 @pytest.fixture(autouse=True, scope="session")
 def checked_parameters() -> None:
-    """Hold what the adapters send to AWS against its models, which the functions do not do."""
+    """Check the adapters' requests against AWS's models; the deployed functions skip that check."""
     aws.CHECKS_PARAMETERS = True

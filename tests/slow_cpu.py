@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/slow_cpu.py [--share 0.2] [--workers 2] tests/e2e -k ...
 
-It takes root on Linux, for the kernel's quotas. A test that fails here waits for seconds instead of
+It needs root on Linux, for the kernel's quotas. A test that fails here waits for seconds instead of
 for an event, or has a limit without `support.slowness.seconds`.
 """
 
@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 @contextlib.contextmanager
 def worker_group(share: float, number: int) -> Iterator[Path]:
-    """Make a worker's group; at the end, end what an interrupted test left running in it."""
+    """Make a worker's group; at the end, end an interrupted test's leftover processes in it."""
     from benchmarks import shares
 
     with shares.limited(share, f"gw{number}") as path:

@@ -1,4 +1,4 @@
-"""What `sam build` made: complete, compiled for Lambda's Python, and nothing more."""
+"""The output of `sam build`: complete, compiled for Lambda's Python, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ PACKAGES = {
     "ApiFunction": {"api"},
     "DispatcherFunction": {"dispatcher"},
     "WorkerFunction": {"worker"},
-    # Under its former name it calls itself.
+    # It calls itself by its former name.
     "RetrierFunction": {"retrier", "worker"},
 }
 LAYERS = ["CoreLayer", "CryptographyLayer"]
 ARTIFACTS = [*PACKAGES, *LAYERS]
 
 UNCHECKED_HASH = (1).to_bytes(4, "little")
-"""The flags of a compiled file that is taken as it is, whatever its source's time (PEP 552)."""
+"""The flags of a compiled file that Python loads without a look at its source's time (PEP 552)."""
 
 MAGIC_3_13 = (3571).to_bytes(2, "little") + b"\r\n"
 
 MAX_LAYER_BYTES = 32 * 1024 * 1024
-"""Both architectures' wheels of one layer. Lambda's own limit is 250 MB for a function with all of
-its layers."""
+"""The wheels of one layer for both architectures. Lambda's own limit is 250 MB for a function
+with all of its layers."""
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "template.yaml").exists(), reason="nothing is built: run `make build`"
@@ -89,7 +89,7 @@ def test_cryptography_is_in_a_layer_of_its_own() -> None:
     names = {path.name for path in (BUILD / "CryptographyLayer" / "python").iterdir()}
 
     assert {"cryptography", "cffi"} <= names
-    # A package in two layers would be that of the layer that is merged last.
+    # A package in two layers would come from the layer that is merged last.
     assert not names & {path.name for path in (BUILD / "CoreLayer" / "python").iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""What schemathesis loads: the run must not revoke the very keys that it calls with."""
+"""The hooks of schemathesis: the run must not revoke its own API keys."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ _OWN_KEYS = set(filter(None, os.environ.get("CONFORMANCE_KEY_IDS", "").split(","
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
-    """Aim a revocation of one of the run's own keys at a key that nobody has."""
+    """Aim a revocation of one of the run's own keys at an absent key."""
     if case.path_parameters and case.path_parameters.get("key_id") in _OWN_KEYS:
         case.path_parameters["key_id"] = ABSENT

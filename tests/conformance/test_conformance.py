@@ -1,7 +1,7 @@
 """The running local stack against its own OpenAPI document, with schemathesis and two accounts.
 
 All checks, from one seed: no 5xx, no undocumented status, header, content type or shape, no call
-without a key, nothing usable after its deletion, and nothing of one account's read by the other.
+without a key, nothing usable after its deletion, and no account's data read by the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A browser's page on the dashboard, and what went wrong in it."""
+"""A browser's page on the dashboard, and the errors in it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 EXECUTABLE = shutil.which("chromium") or shutil.which("google-chrome")
 
 PATIENCE_MS = 20_000
-"""How long something may take to appear on an idle machine."""
+"""The time limit for an element to appear on an idle machine."""
 
-# What a browser says of an answer that the page deals with itself.
+# A browser's message about a refusal that the page itself handles.
 _REFUSAL = "Failed to load resource: the server responded with a status of 4"
 
 
 def launch(chromium: BrowserType) -> Browser:
-    """Start the browser; root, as in a container, may only without its sandbox."""
+    """Start the browser; for root, the user of a container, it starts only without its sandbox."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     return chromium.launch(executable_path=EXECUTABLE, args=arguments)
 
@@ -47,7 +47,7 @@ class Visit:
         expect(self.heading("Webhooks")).to_be_visible()
 
     def go(self, path: str) -> None:
-        """Go to a view by its address, and wait until it has read everything."""
+        """Go to a view by its address, and wait until all its data is there."""
         self.page.goto(f"{self.url}{path}")
         self.settle()
 
@@ -59,7 +59,7 @@ class Visit:
         return self.page.get_by_role("heading", name=name, exact=True)
 
     def press(self, name: str) -> None:
-        """Press the button of this name, in the dialog where there is one."""
+        """Press the button of this name, in the dialog if one is open."""
         dialog = self.dialog
         inside: Any = dialog if dialog.count() else self.page
         inside.get_by_role("button", name=name, exact=True).click()
@@ -70,7 +70,7 @@ class Visit:
 
     @property
     def said(self) -> Locator:
-        """What the page told everybody last."""
+        """The page's last announcement."""
         return self.page.locator("#announcer")
 
     def note(self, message: ConsoleMessage) -> None:
@@ -80,7 +80,7 @@ class Visit:
 
 @contextlib.contextmanager
 def visit(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
-    """Open a page of its own; AssertionError at the end where the browser complained."""
+    """Open a page of its own; AssertionError at the end if the browser complained."""
     context = browser.new_context(
         **{"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 860}} | options
     )

@@ -1,4 +1,4 @@
-"""The browser, and dashboards to look at with it."""
+"""The browser, and dashboards to open in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def place() -> Iterator[Site]:
-    """A dashboard of an account that has nothing yet."""
+    """A dashboard of an empty account."""
     with site() as place:
         yield place
 

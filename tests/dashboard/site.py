@@ -1,4 +1,4 @@
-"""The dashboard on the API with fakes behind it, over HTTP, and an account to look at."""
+"""The dashboard on the API with fakes behind it, over HTTP, and an account with data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Site:
         attempts: Sequence[Attempt] | None = None,
         **changes: Any,
     ) -> Delivery:
-        """Add a delivery of an event of that long ago."""
+        """Add a delivery of an event that happened that long ago."""
         at_ms = self.now_ms - age_ms
         event_id = changes.pop("event_id", f"evt_{len(self.fakes.deliveries.deliveries):032x}")
         event_type = changes.pop("event_type", "email.delivered")
@@ -100,7 +100,7 @@ def refused(number: int, at_ms: int, response_body: str = "no", **changes: Any) 
 
 @contextlib.contextmanager
 def site() -> Iterator[Site]:
-    """Serve an account that has nothing yet."""
+    """Serve an empty account."""
     fakes = ApiOnFakes(addresses={HOST: ["93.184.216.34"]})
     function = LocalFunction("api", fakes.api)
     declared = template.routes(template.read())

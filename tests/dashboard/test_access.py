@@ -1,6 +1,6 @@
-"""Who works by keyboard, by ear, on a phone or in the dark can use the dashboard too.
+"""The dashboard works by keyboard, by screen reader, on a phone and in dark mode.
 
-The rules are those of WCAG 2.2 that a program can hold: names, labels, contrast, headings,
+The rules are the part of WCAG 2.2 that a program can check: names, labels, contrast, headings,
 landmarks, targets, focus.
 """
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 VIEWS = ("webhooks", "webhook", "down", "delivery")
 DIALOGS = ("Send test event", "Replay…", "Edit…", "Rotate secret…", "Delete…")
 
-# Returns what breaks a rule: [rule, element] pairs.
+# Returns the violations: [rule, element] pairs.
 PROBLEMS = """() => {
   const shown = (e) => e.checkVisibility();
   const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
@@ -64,7 +64,7 @@ PROBLEMS = """() => {
   return problems;
 }"""
 
-# Returns the worst contrasts of text with what is behind it: [ratio, least, text] triples.
+# Returns the worst contrasts of text with its background: [ratio, least, text] triples.
 CONTRASTS = """() => {
   const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
   const parse = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -193,7 +193,7 @@ def test_the_way_from_the_list_to_a_resend_needs_no_mouse(
             keys.press("Tab")
             if guest.page.evaluate("() => document.activeElement.textContent") == name:
                 return
-        pytest.fail(f"the focus does not come to {name}")
+        pytest.fail(f"the focus does not reach {name}")
 
     tab_to("https://hooks.acme.com/webhooks/email")
     keys.press("Enter")

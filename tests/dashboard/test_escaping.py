@@ -1,4 +1,4 @@
-"""What owners and receivers write is shown as text, wherever it comes up."""
+"""The texts of owners and receivers are shown as text everywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ATTACKS = [
 
 
 def unbroken(guest: Visit) -> None:
-    """Hold that nothing ran, and that there is no element that only an attack could have made."""
+    """Check that no script ran, and that no element exists that only an attack could have made."""
     assert guest.page.evaluate("() => window.broken") is None
     assert (
         guest.page.locator("main script, main iframe, main img, [onerror], [onload]").count() == 0

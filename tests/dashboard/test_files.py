@@ -1,4 +1,4 @@
-"""The dashboard's files, as they are served and as they are written; no browser needed."""
+"""The dashboard's files, as served and as written; no browser needed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NAMES = sorted(dashboard_page.files())
 MAX_BYTES = 100_000
 """All files together, before compression."""
 
-# What makes markup or code of a string, or keeps something beyond the tab. The policy forbids the
-# first to the browser; here they are not even written.
+# Code that turns a string into markup or a program, or stores something beyond the tab. The policy
+# forbids the first to the browser; here it may not even be written.
 FORBIDDEN = (
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment"
     r"|\beval\b|new Function|localStorage|document\.cookie|\.setAttribute\(\"(on|style)"

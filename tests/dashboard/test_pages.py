@@ -56,7 +56,7 @@ def test_a_key_that_is_revoked_meanwhile_leads_back_to_the_door(guest: Visit, pl
     assert guest.page.evaluate("() => sessionStorage.length") == 0
 
 
-def test_a_key_that_may_only_read_is_told_what_it_lacks(browser: Browser, place: Site) -> None:
+def test_a_read_only_key_gets_the_missing_scope(browser: Browser, place: Site) -> None:
     place.webhook(1)
     key = place.fakes.client("acme", {Scope.READ}).key
     with visit(browser, place.url) as guest:
@@ -200,7 +200,7 @@ def test_a_filter_that_cannot_be_is_refused_beside_its_field(guest: Visit, place
     expect(rows.first).to_be_visible()
 
 
-def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[str, str]) -> None:
+def test_a_deliverys_page_is_complete(guest: Visit, place: Site, furnished: dict[str, str]) -> None:
     guest.go(furnished["delivery"])
     delivery_id = furnished["delivery"].rpartition("/")[2]
     steps = guest.page.locator(".timeline > li")
@@ -226,9 +226,7 @@ def test_a_delivery_tells_everything(guest: Visit, place: Site, furnished: dict[
 
 
 @pytest.mark.parametrize("width", [1280, 320])
-def test_a_check_tells_what_the_receiver_accepted(
-    browser: Browser, place: Site, width: int
-) -> None:
+def test_a_check_lists_the_accepted_requests(browser: Browser, place: Site, width: int) -> None:
     webhook = place.webhook(1)
     with visit(browser, place.url, viewport={"width": width, "height": 860}) as guest:
         guest.sign_in(place.key)

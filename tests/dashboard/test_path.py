@@ -1,4 +1,4 @@
-"""The whole way of an owner, in a browser and against the whole stack: from nothing to a resend."""
+"""An owner's whole way, in a browser and against the whole stack: from nothing to a resend."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def owner(browser: Browser, stack: Stack, account: Account) -> Iterator[Visit]:
 
 
 def register(owner: Visit, receiver: Receiver) -> str:
-    """Register a webhook in the browser; returns the secret, as it was copied."""
+    """Register a webhook in the browser; returns the copied secret."""
     owner.press("Register your first")
     owner.dialog.get_by_label("URL").fill("ftp://files.example.com")
     owner.press("Register")

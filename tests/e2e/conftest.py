@@ -1,7 +1,7 @@
 """One stack for all tests, accounts in it, and receivers.
 
 The stack is a local one of their own. With E2E_STACK (`make e2e`) it is a deployed one of that
-name, or, with the name `local`, the one that `make run` runs; then only tests with the marker
+name, or, with the name `local`, the stack of `make run`; then only tests with the marker
 `any_stack` run. A deployed stack reaches E2E_RECEIVER, a public url. With E2E_RECEIVER_PORT it
 leads to that port of this machine, where the tests' receivers listen; without, it answers 2xx by
 itself. E2E_API_URL is where the API is reached, if no resolver knows the address in the outputs.
@@ -39,7 +39,7 @@ RECEIVER_PORT = os.environ.get("E2E_RECEIVER_PORT", "")
 API_URL = os.environ.get("E2E_API_URL", "")
 LOCAL = "local"
 LOOPBACK_URL = "https://127.0.0.1:8443/webhooks/email"
-"""A url whose registration looks no name up, and which a local stack takes."""
+"""A url whose registration looks no name up, and which a local stack accepts."""
 
 PUBLIC_URL = "https://example.com/webhooks/email"
 
@@ -78,12 +78,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyStack]:
     directory = checkout(tmp_path_factory.mktemp("checkout"))
     schedules = {"RETRY_SCHEDULE": RETRY_SCHEDULE, "RECOVERY_SCHEDULE": RECOVERY_SCHEDULE}
     with ObservedStack(directory, **schedules) as stack:
-        # What a busy machine makes fail comes again while the test still waits for it.
+        # A message that failed on a busy machine returns while its test still waits for it.
         stack.events.comes_again_after(VISIBILITY_SECONDS)
         yield stack
-        # All that the tests had it do: a failure here is not of the test it is reported with.
+        # The log of all tests together: a failure here need not be of the test that reports it.
         assert_nothing_secret({"the log": log(stack)})
-        # There are none where few tests were chosen.
+        # They are absent if few tests were selected.
         told = executions(stack)
         assert_nothing_secret({"state machines": told} if told else {})
         refused = [
@@ -114,7 +114,7 @@ def visiting(stack: AnyStack) -> Iterator[Account]:
 
 @pytest.fixture
 def url(stack: AnyStack) -> str:
-    """A url that the stack takes for a webhook, and to which nothing needs to be sent."""
+    """A url that the stack accepts for a webhook, and that receives no deliveries."""
     return (RECEIVER_URL or PUBLIC_URL) if stack.deployed else LOOPBACK_URL
 
 
@@ -130,7 +130,7 @@ def receiver(stack: AnyStack) -> Iterator[Receiver]:
 
 @pytest.fixture
 def receiver_url(stack: AnyStack, request: pytest.FixtureRequest) -> str:
-    """The url of a receiver that takes everything, whoever runs it."""
+    """The url of a receiver that accepts everything, ours or an operator's."""
     if stack.deployed and RECEIVER_URL and not RECEIVER_PORT:
         return RECEIVER_URL
     receiver: Receiver = request.getfixturevalue("receiver")

@@ -1,4 +1,4 @@
-"""The programs in docs/receivers: found, set up as their reader does, and run."""
+"""The programs in docs/receivers: found, set up the reader's way, and run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATH = "/webhooks/sendcomms"
 
 @dataclass(frozen=True)
 class Language:
-    """How a page's programs are run: as which file, with what, after which build."""
+    """The way to run a page's programs: the file, the command and the build."""
 
     file: str
     programs: tuple[str, ...]
@@ -48,7 +48,7 @@ LANGUAGES = {
     "php": Language(
         "receiver.php",
         ("php",),
-        # Warnings that are shown go out before the status, and with them a 200.
+        # Displayed warnings go out before the status, and with them a 200.
         ("php", "-d", "display_errors=1", "-S", "127.0.0.1:{port}", "receiver.php"),
     ),
     "ruby": Language(
@@ -67,7 +67,7 @@ PAGES = ("node", "python", "go", "php", "ruby", "java")
 
 @dataclass(frozen=True)
 class Guide:
-    """One program of a page, and the version of Express that it gets where it asks for one."""
+    """One program of a page, and the version of Express that it gets if it asks for one."""
 
     page: str
     heading: str
@@ -81,12 +81,12 @@ class Guide:
 
     @property
     def with_library(self) -> bool:
-        """Whether it leaves the verifying to the Standard Webhooks library."""
+        """Whether it leaves the verification to the Standard Webhooks library."""
         return LIBRARY.search(self.code) is not None
 
     @property
     def missing(self) -> str | None:
-        """Say what this machine does not have and the program needs."""
+        """Return the program's requirements that this machine lacks."""
         for program in LANGUAGES[self.language].programs:
             if not shutil.which(program):
                 return f"{program} is not on the PATH"
@@ -129,7 +129,7 @@ class Running:
         return f"{self.program.output}\n{self.program.errors}"
 
     def status(self, headers: dict[str, str], body: bytes) -> int:
-        """Send it a request as a stranger could; returns what it answered."""
+        """Send it a request that a stranger could send; returns the answer's status."""
         return call(self.url, "POST", PATH, headers=headers, body=body).status
 
     def is_listening(self) -> bool:
@@ -139,7 +139,7 @@ class Running:
 
 
 def framework_programs() -> tuple[str, dict[str, str]]:
-    """Return the module that the page of frameworks begins with, and each framework's program."""
+    """Return the first module of the frameworks' page, and each framework's program."""
     page = ROOT / "docs" / "receivers" / "node-frameworks.md"
     module, *sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     [genuine] = re.findall(r"^```js\n(.*?)^```$", module, re.M | re.S)
@@ -165,7 +165,8 @@ def serving(command: Sequence[str], directory: Path, secret: str) -> Iterator[Ru
 def set_up(guide: Guide, directory: Path, code: str) -> str | None:
     """Put a program, which may be changed `code` of the guide, where it can run.
 
-    Return what this machine lacks for it, if anything. Node.js has its packages installed before.
+    Return the requirements that this machine lacks, if any. The packages of Node.js are installed
+    before.
     """
     if guide.missing:
         return guide.missing

@@ -1,7 +1,7 @@
 """The Standard Webhooks library of each language, put where a guide's program finds it.
 
 Those of Node.js, Go and Java come from their registries, in versions that are locked here. Those of
-PHP and Ruby are taken where somebody has installed them.
+PHP and Ruby are used only where they are installed already.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIBRARY = re.compile(r"standard-?webhooks", re.IGNORECASE)
-"""How a program that uses the library names it, whatever its language."""
+"""The name of the library in a program of any language."""
 
 _HERE = Path(__file__).parent
 _FETCH_SECONDS = 100
 
 
 def bring(language: str, directory: Path) -> str | None:
-    """Put a language's library into a program's directory; return what is missing, if anything."""
+    """Bring a language's library into a program's directory; return a missing requirement."""
     bringer = _BRINGERS.get(language)
     return bringer(directory) if bringer else None
 

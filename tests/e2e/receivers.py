@@ -20,9 +20,9 @@ CONTRACT_SECRET = "whsec_your_secret_here"
 
 @dataclass(frozen=True)
 class Received:
-    """A request to a receiver, and what it answered. Header names are in lower case.
+    """A request to a receiver, and its answer. Header names are in lower case.
 
-    `verified` is what each library made of it, True or its error, where libraries verified it.
+    `verified` has each library's result, True or its error, if libraries verified it.
     """
 
     path: str
@@ -47,14 +47,14 @@ class Received:
 
 
 class NodeReceiver(Program):
-    """A receiver that reports in lines of JSON what it received."""
+    """A receiver that reports its requests in lines of JSON."""
 
     def __init__(self, script: str, *arguments: str) -> None:
         super().__init__("node", script, *arguments, cwd=NODE)
 
     @property
     def url(self) -> str:
-        """Where it listens, once it does."""
+        """The address on which it listens, once it does."""
         return f"http://127.0.0.1:{self._wait_for_report('port')['port']}"
 
     def wait_for_requests(
@@ -101,7 +101,7 @@ class StandardReceiver(NodeReceiver):
         super().__init__("standard_receiver.js")
 
     def learn(self, path: str, secret: str, *, as_bytes: bool = False) -> None:
-        """Give it the secret of a path, `as_bytes` where the libraries cannot read the text."""
+        """Give it the secret of a path, `as_bytes` if the libraries cannot read the text."""
         format_option = {"format": "raw"} if as_bytes else {}
         self.write_line(json.dumps({"path": path, "secret": secret, **format_option}))
         self._wait_for_report("knows", path)

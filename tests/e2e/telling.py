@@ -1,4 +1,4 @@
-"""What a stack tells whoever may look at it, and what must not be in that."""
+"""The outputs of a stack (log, executions, events), and the secrets that none of them may hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from support.stack import Stack
 
 CANARY = "canarybird"
-"""In every value that must not be told. It appears in no id, no code and no name of ours."""
+"""A mark in every secret value. It appears in no id, no code and no name of ours."""
 
 SHAPES = {
     "an API key": r"sc_live_[A-Za-z0-9_-]{16,}",
@@ -20,23 +20,23 @@ SHAPES = {
     "a signature": r"sha256=[0-9a-f]{16,}|v1,[A-Za-z0-9+/]{16,}",
     "an email address": r"[\w.+-]+@[\w-]+\.\w+",
     "a subject": r"Welcome to our platform",
-    # A queue's own address is in the state machines' steps, and tells nothing.
+    # A queue's own address is in the state machines' steps, and is no secret.
     "a url of a webhook": r"https?://(?!sqs\.us-east-1\.amazonaws\.com/\d{12}/)",
 }
-"""What every test puts through the same stack."""
+"""The shapes of the values that every test sends through the same stack."""
 
 
 def assert_nothing_secret(told: Mapping[str, str]) -> None:
-    """Fail where one of the texts holds what must not be told, and show where in it."""
-    patterns = {"what the canary's test marked": CANARY, **SHAPES}
+    """Fail if one of the texts holds a secret, and show where."""
+    patterns = {"a value that the canary's test marked": CANARY, **SHAPES}
     for where, text in told.items():
-        assert text, f"{where}: nothing was looked at"
+        assert text, f"{where}: the text is empty"
         for what, pattern in patterns.items():
             assert not re.search(pattern, text), (where, what, surroundings(text, pattern))
 
 
 def log(stack: Stack) -> str:
-    """What the functions printed, with AWS's address here under another name.
+    """The functions' output, with AWS's address here under another name.
 
     On a busy machine their calls to AWS time out. The tracebacks name that address, which looks
     like a webhook's on loopback.
@@ -61,6 +61,6 @@ def executions(stack: Stack) -> str:
 
 
 def surroundings(text: str, pattern: str) -> str:
-    """Where it was found, for whoever has to find out why."""
+    """The text around the first match, for the failure's message."""
     found = re.search(pattern, text)
     return "" if found is None else text[max(0, found.start() - 300) : found.end() + 100]

@@ -1,8 +1,8 @@
-"""Marked secrets go through everything that the stack does, and are found in nothing that it tells.
+"""Marked secrets go through the whole stack, and appear in none of its outputs.
 
-What the functions and moto printed is all in the stack's log: the lines, the metrics, the texts of
-exceptions. What Step Functions holds and what EventBridge was told is read from their APIs. When
-all tests are through, `conftest.py` looks at what the stack has told by then, in the same way.
+The output of the functions and of moto is all in the stack's log: the lines, the metrics, the texts
+of exceptions. The executions of Step Functions and the events on EventBridge are read from their
+APIs. After all tests, `conftest.py` searches the stack's outputs once more in the same way.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def document(account: Account, number: int, **data: str) -> str:
 
 
 def close(_: socket.socket, __: threading.Event) -> None:
-    """Answer nothing: the client's own exception tells of it."""
+    """Answer nothing: the failure is in the client's own exception."""
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_nothing_that_is_secret_is_told_anywhere(
         account.call("POST", f"{target}/replay", json={"since": "2025-01-01T00:00:00Z"})
 
         def exhausted() -> Any:
-            # On a busy machine the API's own calls time out: it answers 503 and is asked again.
+            # On a busy machine the API's own calls time out: it answers 503 and is called again.
             page = account.call("GET", f"{target}/deliveries?status=exhausted").json
             return page.get("data")
 
@@ -118,7 +118,7 @@ def test_nothing_that_is_secret_is_told_anywhere(
     }
     assert failing.requests
     assert_nothing_secret(told)
-    # `conftest.py` holds the calls of all tests against the roles: these are written down.
+    # `conftest.py` compares the calls of all tests with the roles: these are recorded.
     assert {function for function, _ in stack.calls()} == {
         *("ApiFunction", "DispatcherFunction", "WorkerFunction")
     }

@@ -25,7 +25,7 @@ FORGED = ["tampered_body", "old_secret", "unsigned", "truncated_signature", *OF_
 
 
 def report_of(account: Account, webhook_id: str) -> dict[str, Any]:
-    """Have a webhook's receiver checked, and return the report."""
+    """Check a webhook's receiver, and return the report."""
     path = f"/api/v1/webhooks/{webhook_id}/check"
     started = account.call("POST", path)
     assert started.status == 202, started.text

@@ -122,7 +122,7 @@ def test_without_settings_the_stack_of_this_checkout_is_used(stack: Stack) -> No
     assert "email.delivered" in run(stack, None, "events")
 
 
-def test_an_error_of_the_api_is_told_with_exit_code_1(stack: Stack, account: Account) -> None:
+def test_an_error_of_the_api_is_printed_with_exit_code_1(stack: Stack, account: Account) -> None:
     with start(stack, account, "create", "https://10.0.0.1/") as program:
         assert program.wait() == 1
         assert "\n  url: " in program.errors

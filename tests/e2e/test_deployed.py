@@ -1,4 +1,4 @@
-"""A stack as its owner first tries it: nothing is known but its API's address and a key."""
+"""A stack on its owner's first attempt: only its API's address and a key are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WEBHOOKS = "/api/v1/webhooks"
 pytestmark = pytest.mark.any_stack
 
 
-def test_an_event_is_delivered_to_whoever_takes_it(account: Account, receiver_url: str) -> None:
+def test_an_event_is_delivered_to_every_subscriber(account: Account, receiver_url: str) -> None:
     webhook = account.register(receiver_url)
     account.publish()
 

@@ -1,4 +1,4 @@
-"""Commands of pages that have no suite of their own, and none that is run nowhere."""
+"""Commands of pages that have no suite of their own; each of them is run somewhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def test_an_erasure_is_asked_for_and_followed(stack: Stack, account: Account) -> None:
     begun = account.call("DELETE", "/api/v1/recipients/anna%40example.com").data
-    # The page's first command asks for the same address again, and is answered with what began, or
-    # with another erasure where that one's first pass is over, which in an empty account is soon.
+    # The page's first command requests an erasure of the same address again. The answer is the
+    # running erasure, or another if its first pass is over, which in an empty account is soon.
     asked, followed, whole = run_commands("privacy.md", stack, account, ERASURE=begun["id"])
     assert asked["data"].keys() == begun.keys()
     assert whole["data"]["id"] != begun["id"]

@@ -1,4 +1,4 @@
-"""Each program in docs/receivers, run as its reader does, on real deliveries and on forgeries."""
+"""Each program in docs/receivers, run the reader's way, on real deliveries and on forgeries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ELEVEN_MINUTES = 11 * 60
 STRANGE = {"to": "zoë@example.com", "subject": "Zürich, 東京 </script>", "count": 1.0}
-"""Data on which a receiver fails that verifies anything but the bytes as they came."""
+"""Data on which a receiver fails if it verifies anything but the received bytes."""
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def running(guide: Guide, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
 
 
 def sent_headers(delivery: Request) -> dict[str, str]:
-    """The headers of a delivery, but for those that belong to its connection."""
+    """The headers of a delivery without the headers of its connection."""
     of_connection = {"host", "content-length", "connection", "accept-encoding"}
     return {name: text for name, text in delivery.headers.items() if name not in of_connection}
 
 
 def dated(delivery: Request, seconds: int) -> dict[str, str]:
-    """Sign a delivery as genuinely as it was, at another time."""
+    """Sign a delivery genuinely, at another time."""
     event_id = delivery.headers["webhook-id"]
     timestamp = int(delivery.headers["webhook-timestamp"]) + seconds
     return {
@@ -70,7 +70,7 @@ def test_a_guides_program_takes_a_genuine_delivery_and_refuses_any_other(
     guide: Guide, running: Running, account: Account, receiver: Receiver
 ) -> None:
     webhook = account.register(f"{running.url}{PATH}", secret=SECRET)
-    # A second webhook with the same secret shows what is on the wire, for forgeries of it.
+    # A second webhook with the same secret shows the bytes on the wire, for forgeries of them.
     account.register(receiver.url, secret=SECRET)
     account.publish(data=STRANGE)
     [delivery] = receiver.wait_for(1)
@@ -94,5 +94,5 @@ def test_a_guides_program_takes_a_genuine_delivery_and_refuses_any_other(
     if guide.with_library:
         assert running.status(headers | dated(delivery, -ELEVEN_MINUTES), delivery.body) == 401
         assert running.status(headers | dated(delivery, ELEVEN_MINUTES), delivery.body) == 401
-    # After all of it, it still knows a genuine one.
+    # After all of it, it still accepts a genuine delivery.
     assert running.status(headers, delivery.body) == 200

@@ -61,7 +61,7 @@ def test_another_accounts_key_is_absent(account: Account, other_account: Account
 
 
 REGISTRATION = {"events": ["*"]}
-"""With the url that a test adds to it."""
+"""Incomplete: a test adds the url."""
 
 CALLS: dict[str, list[tuple[str, str, Any]]] = {
     "read": [("GET", WEBHOOKS, None), ("GET", KEYS, None)],

@@ -1,4 +1,4 @@
-"""The receivers of docs/migrating, before and after, on what each sender signs."""
+"""The receivers of docs/migrating, before and after, on each sender's signed requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from support.stack import Account, Stack
 
 THEIR_SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
-"""A secret as Svix and Resend make them, which a webhook may be registered with."""
+"""A secret in the form of Svix and Resend, which a webhook may be registered with."""
 
 EVENT = accept(sample_document(EventType.BOUNCED), sent_at_ms=0)
 DELIVERY = Delivery(
@@ -85,7 +85,7 @@ def test_a_receiver_of_svix_goes_on_with_its_secret_and_its_library() -> None:
     theirs = b'{"type":"email.bounced","data":{}}'
     assert before(theirs, svix_headers(theirs), THEIR_SECRET) == ("msg_1", "email.bounced")
     with pytest.raises(KeyError, match="svix-id"):
-        # What is signed was verified before that: only the name is another.
+        # The signed content was verified above: only the header's name differs.
         before(EVENT.body, our_headers(), THEIR_SECRET)
     assert after(EVENT.body, our_headers(), THEIR_SECRET) == (EVENT.id, "email.bounced")
     with pytest.raises(standardwebhooks.WebhookVerificationError):
@@ -133,7 +133,7 @@ def test_a_receiver_of_resend_changes_names_alone(node_packages: None) -> None:
 
 
 def answer_of(program: str, body: bytes, headers: dict[str, str]) -> Any:
-    """What a JavaScript receiver returns, or the name of what it throws."""
+    """A JavaScript receiver's result, or the name of the error that it throws."""
     arguments = json.dumps([body.decode(), headers, THEIR_SECRET])
     ending = (
         f"let answer; try {{ answer = receive(...{arguments}); }}\n"

@@ -1,6 +1,6 @@
-"""The contract's receiver and the guides' in Express and Fastify, on events of every odd sort.
+"""The contract's receiver and the guides' in Express and Fastify, on odd events of every kind.
 
-Those in other frameworks are tried by `make frameworks`.
+`make frameworks` tries the receivers in other frameworks.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.node
 
 
 def refused(url: str, secret: str) -> list[str]:
-    """Return the names of the odd events that a receiver does not take."""
+    """Return the names of the odd events that a receiver refuses."""
     return [name for name, body in odd_events().items() if post(url, secret, body) != 200]
 
 
 def post(url: str, secret: str, body: bytes, sent: bytes | None = None) -> int:
-    """Send a body, or another in its place, as a delivery; returns the answer's status."""
+    """Send a body, or a substitute, as a delivery; returns the answer's status."""
     headers = delivery_headers(
         delivery(body=body),
         attempt_number=1,

@@ -21,7 +21,7 @@ WEBHOOKS = "/api/v1/webhooks"
 
 
 def statuses(account: Account, webhook_id: str) -> Counter[str]:
-    """How many of a webhook's deliveries have each status."""
+    """The number of a webhook's deliveries in each status."""
     counts: Counter[str] = Counter()
     cursor = ""
     while True:
@@ -91,7 +91,7 @@ def test_an_outage_costs_one_execution_and_loses_nothing(stack: Stack, account: 
     assert len(executions(stack)) == before + 1
 
 
-def test_an_operator_redrives_what_was_exhausted(stack: Stack, account: Account) -> None:
+def test_an_operator_redrives_exhausted_deliveries(stack: Stack, account: Account) -> None:
     with Receiver(Answer(500)) as receiver:
         webhook = account.register(receiver.url)
         publish(account, 2, "one")
@@ -104,7 +104,7 @@ def test_an_operator_redrives_what_was_exhausted(stack: Stack, account: Account)
             with Program(sys.executable, *command, cwd=directory) as program:
                 program.process.wait(seconds(30))
                 counts = json.loads(program.output)
-                # Progress is told now and then, and on a busy machine not after the last ones.
+                # Progress is printed at intervals, and on a busy machine not after the last event.
                 assert counts.get("started") or " started" not in program.errors
             return bool(counts.get("started") or counts.get("settled"))
 
@@ -127,7 +127,7 @@ def test_what_came_while_a_webhook_was_off_is_sent_when_it_is_on_again(
     assert {one["x-sendcomms-attempt"] for one in headers} == {"1"}
 
 
-def test_the_sweep_starts_again_what_nobody_works_on_and_finds_nothing_else(
+def test_the_sweep_restarts_abandoned_deliveries_alone(
     stack: Stack, account: Account, receiver: Receiver
 ) -> None:
     del account, receiver

@@ -1,4 +1,4 @@
-"""What an owner does with a webhook day by day, through the running stack."""
+"""An owner's daily work with a webhook, through the running stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event on its way from the queue to the webhooks that want it, and to no others."""
+"""An event on its way from the queue to its subscribed webhooks, and to no others."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_message_without_a_time_twice_is_one_delivery_too(
 
 
 @pytest.mark.any_stack
-def test_what_a_producer_leaves_out_is_filled_in(account: Account, receiver: Receiver) -> None:
+def test_missing_fields_are_filled_in(account: Account, receiver: Receiver) -> None:
     account.register(receiver.url)
     account.publish(timestamp=None, transaction_id=None, data={"to": "a@example.com"})
     [request] = receiver.wait_for(1)

@@ -1,4 +1,4 @@
-"""Publishing over HTTP, as a producer without AWS does, and what its receivers get."""
+"""Publishing over HTTP, the way of a producer without AWS, and the receivers' deliveries."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_hundred_events_in_one_call_all_arrive(
     assert arrived == Counter(result["event_id"] for result in answer.data)
 
 
-def test_what_is_wrong_is_told_and_the_rest_arrives(
+def test_faulty_events_are_named_and_the_rest_arrives(
     stack: Stack, account: Account, other_account: Account, receiver: Receiver
 ) -> None:
     account.register(receiver.url)

@@ -1,4 +1,4 @@
-"""The README, line by line, as a stranger follows it."""
+"""Every line of the README, followed the way a stranger does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PUBLISHING = (ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
 VERIFYING = (ROOT / "docs" / "verifying.md").read_text(encoding="utf-8")
 LONGEST = 200
-"""Lines of the README: a screen, and what the first five minutes need."""
+"""Lines of the README: one screen, enough for the first five minutes."""
 
 
 def blocks(language: str, first_heading: str, last_heading: str, page: str = README) -> list[str]:
@@ -38,7 +38,7 @@ def test_the_readme_stays_a_screen_and_a_quick_start_with_its_two_pictures() -> 
 
 @pytest.fixture
 def shell(stack: Stack, tmp_path: Path) -> dict[str, str]:
-    """An environment in which `make` finds the environment that runs these tests."""
+    """An environment in which `make` finds the tests' own environment."""
     make = tmp_path / "make"
     make.write_text(
         f'#!/bin/sh\nexec {shutil.which("make")} RUN="{sys.executable}" -o .venv-run/.ready "$@"\n'
@@ -68,7 +68,7 @@ def receiver_url(stack: Stack) -> str:
 
 @pytest.fixture
 def commands(stack: Stack) -> list[str]:
-    """The README's commands, with this stack's receiver for the one of `make run`'s own port."""
+    """The README's commands, with this stack's receiver in place of the default port's."""
     return [
         block.replace("http://127.0.0.1:9000", receiver_url(stack))
         for block in blocks("sh", "Five minutes", "Verify a delivery")

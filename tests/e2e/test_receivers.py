@@ -1,4 +1,4 @@
-"""The receivers themselves: that they are what they claim to be, and can say no."""
+"""The receivers themselves: that they behave as they claim, and can refuse."""
 
 from __future__ import annotations
 

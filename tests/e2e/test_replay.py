@@ -1,4 +1,4 @@
-"""A receiver was broken for a while; its owner has what it missed sent again."""
+"""A receiver was broken for a while; its owner replays the events that it missed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MISSED = 30
 RATE = 10
-"""What the template lets a replay send in a second, unless an operator changes it."""
+"""Replayed deliveries a second by the template's default."""
 
 SINCE = "2025-12-21T00:00:00Z"
 CLOCK_SECONDS = 0.002
@@ -31,7 +31,8 @@ CLOCK_SECONDS = 0.002
 def webhook(stack: Stack, account: Account, receiver: Receiver) -> dict[str, Any]:
     """A webhook with thirty exhausted deliveries, whose receiver is well.
 
-    As many real failures in a row would open its circuit, so the log is made to say that they were.
+    So many real failures in a row would open its circuit; therefore the log is edited to contain
+    them.
     """
     webhook = account.register(receiver.url)
     first = datetime(2025, 12, 21, 10, tzinfo=UTC)
@@ -89,7 +90,7 @@ def test_what_a_receiver_missed_is_sent_again_a_few_a_second(
         assert later - earlier >= 1 - CLOCK_SECONDS
     minutes = [request.json["timestamp"] for request in requests]
     for batch in range(0, MISSED, RATE):
-        # Within a batch they go out all at once.
+        # A batch goes out all at once.
         assert set(minutes[batch : batch + RATE]) == set(sorted(minutes)[batch : batch + RATE])
     path = f"/api/v1/webhooks/{webhook['id']}/deliveries?limit=100"
     assert {one["status"] for one in account.call("GET", path).data} == {"succeeded"}

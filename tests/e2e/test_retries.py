@@ -19,7 +19,7 @@ DELAYS = [1.0, 1.0, 1.0]
 """The stack's schedule."""
 
 CLOCK_SECONDS = 0.002
-"""What the log's whole milliseconds may cut off."""
+"""The error from the log's times, which are in whole milliseconds."""
 
 
 def about(delivery_id: str) -> Callable[[QueueMessage], bool]:
@@ -92,7 +92,7 @@ def test_a_flaky_receiver_gets_the_delivery_in_the_end(
     assert stack.dead_letters.matching(about(delivery_id)) == []
 
 
-def test_a_receiver_that_does_not_answer_is_cut_off_and_delays_nobody(
+def test_a_silent_receiver_is_cut_off_and_delays_no_other(
     account: Account, receiver: Receiver
 ) -> None:
     def hang(_: socket.socket, stopping: threading.Event) -> None:

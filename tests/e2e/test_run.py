@@ -1,4 +1,4 @@
-"""`make run` and `make demo` as programs: what they say, leave behind and end with."""
+"""`make run` and `make demo` as programs: their output, their files, their exit codes."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ OUTPUTS = {
     "JobStateMachineArn",
     "JobStateMachine",
 }
-"""What architecture 8 asks for."""
+"""The keys that section 8 of the architecture demands."""
 
 
 def test_the_banner_says_how_fast_it_was_and_what_to_paste(stack: Stack) -> None:
     banner = stack.program.output
     ready = re.search(r"^Ready in ([0-9.]+) seconds", banner, re.MULTILINE)
     assert ready
-    # Ten seconds on an idle machine; this one may be busy with other tests.
+    # Ten seconds on an idle machine; this machine may be busy with other tests.
     assert float(ready[1]) < seconds(READY_SECONDS / 2)
     for name in ("ApiUrl", "ApiKey", "AccountId", "EventsQueueUrl", "AwsEndpointUrl"):
         assert stack.outputs[name] in banner
@@ -90,7 +90,7 @@ def test_a_published_sample_reaches_the_receiver_that_shows_it(stack: Stack) -> 
     assert line.endswith("/ok -> 200")
 
 
-def test_the_log_tells_what_failed_and_nothing_that_is_secret(
+def test_the_log_has_failures_and_no_secrets(
     stack: Stack, account: Account, receiver: Receiver
 ) -> None:
     mark = uuid4().hex
@@ -142,7 +142,7 @@ def test_a_stack_can_be_stopped_while_it_starts(how: signal.Signals, tmp_path: P
 
 
 @pytest.mark.parametrize("setting", ["PORT", "AWS_PORT", "RECEIVER_PORT"])
-def test_a_taken_port_is_told_at_once(setting: str, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_at_once(setting: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with run_module(
@@ -159,7 +159,7 @@ def test_a_taken_port_is_told_at_once(setting: str, tmp_path: Path) -> None:
     ("setting", "value"),
     [("PORT", "http"), ("AWS_PORT", "65536"), ("RETRY_SCHEDULE", "1,soon"), ("PORT", "-1")],
 )
-def test_a_wrong_setting_is_told_at_once(setting: str, value: str, tmp_path: Path) -> None:
+def test_a_wrong_setting_is_reported_at_once(setting: str, value: str, tmp_path: Path) -> None:
     with run_module("local.run", directory=checkout(tmp_path), **{setting: value}) as program:
         assert program.wait() == 1
         assert setting in program.errors
@@ -174,7 +174,7 @@ def test_the_demo_shows_that_it_all_works(tmp_path: Path) -> None:
 
 def assert_free(port: int) -> None:
     def bound() -> bool:
-        # The same option that the stack sets: connections that are fading away do not count.
+        # The same option that the stack sets: closing connections do not count.
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", port))

@@ -1,7 +1,7 @@
-"""Each program in docs/receivers with secrets of one's own, and with headers that strangers write.
+"""Each program in docs/receivers with an owner's own secrets, and with headers from strangers.
 
-What a page says about a secret that is not base64 is done to its program; a program that goes by
-`X-SendComms-Signature` takes every secret as it is.
+A page's advice on a secret that is not base64 is applied to its program; a program that checks
+`X-SendComms-Signature` accepts every secret unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STRANGE_TEXTS = ("é" * 71, "sha256=é", "v1,é", ",", "v1", "v1,v1,v1", "", "1e
 
 
 class AsBytes(NamedTuple):
-    """How a page's program hands its secret over, and how the page says that bytes are."""
+    """The form in which a page's program gets its secret, and the page's way to write bytes."""
 
     shown: str
     instead: str
@@ -107,7 +107,7 @@ def test_a_guides_program_takes_every_secret_and_refuses_every_odd_header(
 
 
 def judge(guide: Guide, running: Running, secret: str) -> None:
-    """Send a program what is genuine, and what lacks a header or has an odd one."""
+    """Send a program genuine requests, and requests that lack a header or have an odd one."""
     headers = delivery_headers(
         delivery(body=BODY),
         attempt_number=1,

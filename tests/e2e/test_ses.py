@@ -31,7 +31,7 @@ TYPES = {
     "subscription": EventType.UNSUBSCRIBED,
 }
 SENT_AT = "2016-10-14T05:02:16.645Z"
-"""When the email of all records was sent; before what happened to it."""
+"""The time of the email in all records, earlier than its events."""
 
 
 def ses_record(name: str, account_id: str | None, message_id: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_the_records_become_the_events_of_their_types(
         assert body["event"] == request.headers["x-sendcomms-event"]
         assert body["data"]["email_id"] == message_id
         assert body["data"]["to"] == "recipient@example.com"
-    # All that happens to one email shares `data.id`; each event has a transaction of its own.
+    # All events of one email share `data.id`; each event has a transaction of its own.
     assert len({request.json["data"]["id"] for request in requests}) == 1
     assert len({request.json["transaction_id"] for request in requests}) == len(TYPES)
 

@@ -1,4 +1,4 @@
-"""Every delivery is verified by receivers that others wrote, whatever is in it."""
+"""Receivers written by others verify every delivery, with any content."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HEADERS = {
 
 HTTP_HEADERS = {"host", "content-length", "accept-encoding", "connection"}
 
-# What a producer publishes as `data.value`, and what the body must have in its place.
+# A `data.value` as its producer publishes it, and the same value in the delivered body.
 VALUES = {
     "non-ascii": (r'"Z\u00fcrich, \u6771\u4eac"', '"Zürich, 東京"'),
     "raw-non-ascii": ('"Zürich, 東京, مرحبا"', '"Zürich, 東京, مرحبا"'),
@@ -80,7 +80,7 @@ class Customer:
     webhook_ids: frozenset[str]
 
     def publish(self, data: str, event_type: str = EventType.DELIVERED) -> list[Received]:
-        """Publish an event with this JSON text as its data; returns what each receiver got."""
+        """Publish an event with this JSON text as its data; returns each receiver's request."""
         transaction_id = self.send(data, event_type).encode()
         receivers = (self.express4, self.express5, self.standard)
         return [
@@ -114,7 +114,7 @@ def customer(
 
 
 def assert_verified(received: list[Received], generated_secret: str) -> None:
-    """Take the receivers' own word for it, and ask PyPI's libraries as well."""
+    """Check the receivers' own results, and verify with PyPI's libraries as well."""
     four, five, standard = received
     assert (four.status, five.status, standard.status) == (200, 200, 204)
     assert standard.verified == {"standardwebhooks": True, "svix": True}
@@ -127,7 +127,7 @@ def assert_verified(received: list[Received], generated_secret: str) -> None:
     ):
         headers = dict(one.headers)
         assert standardwebhooks.Webhook(secret).verify(one.body, headers) == one.json
-        svix.Webhook(secret).verify(one.body, headers)  # raises where it does not
+        svix.Webhook(secret).verify(one.body, headers)  # raises if it does not verify
 
 
 @pytest.mark.parametrize("event_type", EventType)
@@ -182,7 +182,7 @@ def test_every_header_is_the_contracts(customer: Customer) -> None:
 def test_every_vector_of_the_contracts_json_is_verified_by_every_receiver(
     customer: Customer,
 ) -> None:
-    """All of them at once: what a producer may write, in the middle of an event's data."""
+    """All values at once that a producer may write, in the middle of an event's data."""
     texts = publishable_vectors()
     assert len(texts) > 90
     mark = f"{uuid4().hex}@example.com"
@@ -200,7 +200,7 @@ def test_every_vector_of_the_contracts_json_is_verified_by_every_receiver(
 
 
 def publishable_vectors() -> list[str]:
-    """Return the texts that are JSON, fit into an event, and into a message of SQS."""
+    """Return the texts that are JSON, and that fit into an event and into a message of SQS."""
     vectors = json.loads(VECTORS.read_text(encoding="utf-8"))["vectors"]
     texts = [as_text(vector["in"]) for vector in vectors if vector["node"] is not None]
     return [text for text in texts if text is not None]

@@ -1,4 +1,4 @@
-"""An event to more webhooks than one dispatcher attempts, over the queue that is really polled."""
+"""An event to more webhooks than one dispatcher attempts, over a queue that is really polled."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def wide(stack: Stack, account: Account, receiver: Receiver) -> Iterator[Account
     for webhook in webhooks:
         dynamodb.put_item(**table, Item=webhook_items.webhook_item(webhook, samples.SECRET))
     yield account
-    # The API would count them off, and they were never counted.
+    # A deletion over the API would lower a count that never included them.
     for webhook in webhooks:
         dynamodb.delete_item(**table, Key=item_keys.webhook_key(account.id, webhook.id))
 

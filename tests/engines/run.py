@@ -1,13 +1,13 @@
-"""Runs a command beside engines that stand in for AWS, and ends them with it.
+"""Runs a command together with engines that stand in for AWS, and stops them at its end.
 
 `python tests/engines/run.py ENGINE ... -- COMMAND ...` starts each of the named engines, gives the
 command their addresses and returns its exit code:
 
 - `dynamodb-local`: DynamoDB Local, AWS's own, in `DYNAMODB_ENDPOINT`
 - `elasticmq`: ElasticMQ, which has SQS's interface, in `SQS_ENDPOINT`
-- `ministack`: ministack, which has those of many services, in `MINISTACK_ENDPOINT`
+- `ministack`: ministack, which has many services' interfaces, in `MINISTACK_ENDPOINT`
 
-All keep what they hold in memory. The Makefile fetches them first.
+All keep their data in memory. The Makefile fetches them first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STOP_SECONDS = 10
 
 @dataclass(frozen=True)
 class Start:
-    """The command that starts an engine, and what it finds in its environment."""
+    """The command that starts an engine, and its environment."""
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def _ministack(port: int) -> Start:
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_ACCOUNT_ID": "123456789012",
-        # Functions are processes here. No container is looked for, and nothing but HTTP is served.
+        # Functions are processes here. No container is looked for, and only HTTP is served.
         "LAMBDA_EXECUTOR": "local",
         "DOCKER_HOST": "unix:///nonexistent",
         "IOT_MTLS_ENABLED": "false",
@@ -84,13 +84,13 @@ ENGINES: Mapping[str, tuple[str, Callable[[int], Start]]] = {
     "elasticmq": ("SQS_ENDPOINT", _elasticmq),
     "ministack": ("MINISTACK_ENDPOINT", _ministack),
 }
-"""Each engine's variable, and what starts it on a port."""
+"""Each engine's variable, and the function that starts it on a port."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what stands behind `--` beside the engines before it; returns its exit code."""
+    """Run the command after `--` with the engines named before it; returns its exit code."""
     end = arguments.index("--")
-    # As Ctrl-C does, so that the engines are stopped by every way out of here.
+    # Like Ctrl-C, so that every way out of here stops the engines.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with running(arguments[:end]) as addresses:
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def running(names: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Give the addresses of engines, by the variables that they are for, while the block runs."""
+    """Give the addresses of engines, by their variables, while the block runs."""
     with ExitStack() as started:
         ports = {name: started.enter_context(_started(name)) for name in names}
         for name, (process, port, said) in ports.items():
@@ -117,7 +117,7 @@ def _started(name: str) -> Iterator[tuple[subprocess.Popen[bytes], int, IO[bytes
     with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             start.command,
-            # Some write beside where they are started.
+            # Some write files into their working directory.
             cwd=folder,
             env={**os.environ, **start.environment},
             stdin=subprocess.DEVNULL,
@@ -147,7 +147,7 @@ def _wait_until_it_answers(
 
 
 def _answers(port: int) -> bool:
-    """Tell whether something speaks HTTP there; any answer will do."""
+    """True if something speaks HTTP there; any answer will do."""
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/")

@@ -1,4 +1,4 @@
-"""The stand of the fault matrix, and what every row asserts besides its own outcome."""
+"""The stand of the fault matrix, and the asserts that every row shares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _seen(request: pytest.FixtureRequest) -> None:
-    """Count what the test and its fixtures see for its row."""
+    """Count the sightings of the test and its fixtures for its row."""
     sightings.begin(request.node.name)
 
 
@@ -36,11 +36,11 @@ def stand() -> Iterator[Stand]:
 
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
-    """What the functions log, in which nothing secret may turn up."""
+    """The functions' log, in which no secret may appear."""
     watch = Watch(capsys)
     with watch.kept():
         yield watch
-    assert watch.text, "the test made no function log anything: the watch saw nothing"
+    assert watch.text, "no function logged anything during the test: the watch is empty"
     assert watch.leaks() == []
 
 
@@ -70,5 +70,5 @@ def receiver() -> Iterator[Callable[..., Receiver]]:
 
 @pytest.fixture(autouse=True)
 def _others_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A suspect is handled after the others of its batch: by chance they go back to the queue."""
+    """A suspect is handled after the others of its batch, which go back to the queue by chance."""
     monkeypatch.setattr(batches, "SUSPECTS_FIRST", 0.0)

@@ -1,4 +1,4 @@
-"""Rows 98 and 99: more events than an account may have, and more requests than a host may get."""
+"""Rows 98 and 99: too many events of an account, and too many requests to a host."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     MakeReceiver = Callable[..., Receiver]
 
 ARRIVED_MS = 1_766_313_000_000
-"""When the stand's messages arrived: more than 14 days ago by the functions' clock."""
+"""The arrival of the stand's messages: more than 14 days ago by the functions' clock."""
 
 
 def at(services: DispatcherServices, seconds: float) -> DispatcherServices:
-    """Set the clock of a process, before it makes what counts by it."""
+    """Set the clock of a process, before it makes the parts that count by it."""
     services._clock = lambda: seconds
     return services
 
 
 def held_back(case: Case) -> list[dict[str, Any]]:
-    """Return what went back to the queue for the account because of a limit."""
+    """Return the account's messages that went back to the queue because of a limit."""
     return [
         entry
         for operation, body in case.stand.faults.sent
@@ -66,7 +66,7 @@ def test_row_98_events_above_the_limit_come_again_and_nothing_is_lost(
     begun = time.time() // 60 * 60
     services = at(case.stand.fresh(DispatcherServices, max_events_per_minute=4), begun)
     assert case.dispatch(*events(case, 9), services=services) == []
-    # A share of one, and four that are counted; the bystander has its own.
+    # A share of one, and four that are counted; the bystander has a share of its own.
     assert len(hook.requests) == 5
     [*back] = held_back(case)
     assert len(back) == 4
@@ -138,7 +138,7 @@ def test_row_98_after_fourteen_days_it_is_dead_lettered(case: Case, receiver: Ma
     )
     rejected = case.rejected()
     assert list(rejected.values()) == ["over_limit"]
-    # As it is, it can be sent again.
+    # It can be sent again unchanged.
     later = at(case.stand.fresh(DispatcherServices), time.time() // 60 * 60)
     assert case.dispatch(*rejected, services=later) == []
     assert transactions(hook) == ["txn_0", "txn_1", "txn_2"]
@@ -165,7 +165,7 @@ def test_row_99_requests_above_a_hosts_rate_come_in_their_turn(
         case.webhook(hook, number)
     services = at(case.stand.fresh(DispatcherServices, max_requests_per_host=4), time.time())
     assert case.dispatch(*events(case, 3), services=services) == []
-    # Two unasked, and a second's turns: all webhooks of the host share them.
+    # Two without a reservation, and a second's turns: all webhooks of the host share them.
     assert len(hook.requests) == 6
     back = held_back(case)
     assert {entry["DelaySeconds"] for entry in back} == {1, 2, 3}
@@ -200,7 +200,7 @@ def test_row_99_two_processes_share_a_hosts_rate(case: Case, receiver: MakeRecei
     for first in (0, 2):
         services = at(case.stand.fresh(DispatcherServices, max_requests_per_host=4), now)
         assert case.dispatch(*events(case, 2, first), services=services) == []
-    # Each process has two unasked, and together they have the turns of one second.
+    # Each process has two without a reservation, and together they have the turns of one second.
     assert len(hook.requests) == 4 + 2 * 2
     assert len(held_back(case)) >= 2
 

@@ -1,4 +1,4 @@
-"""Attempts that were asked for by hand: no failure of theirs is a sign of the receiver's health."""
+"""Attempts requested by hand: none of their failures counts against the receiver's health."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def resend(world: World) -> None:
 
 
 def send_tests(world: World) -> None:
-    """With all of their retries: a test is of no real event."""
+    """With all of their retries: a test is no real event."""
     tests = exhausted(
         world, status=Status.PENDING, attempts=(), next_attempt_at_ms=samples.NOW_MS, test=True
     )
@@ -69,7 +69,7 @@ def replay(world: World) -> None:
 
 
 def redrive(world: World) -> None:
-    """With all of their retries: each has used up a schedule while others arrived."""
+    """With all of their retries: each has exhausted a schedule while others arrived."""
     redriver = Redriver(world.deliveries, world.scheduler, world.clock)
     for one in exhausted(world):
         assert redriver.redrive(one.key).done
@@ -111,7 +111,7 @@ def test_row_82_a_success_that_was_asked_for_has_new_events_sent_again(world: Wo
 
 
 def test_row_82_successes_that_were_asked_for_outweigh_no_failures(world: World) -> None:
-    """Or an owner's loop of resends would keep a webhook that fails from being down."""
+    """Otherwise an owner's loop of resends would keep a failing webhook from being down."""
     [one] = exhausted(world, 1)
     for _ in range(20):
         world.health.report(world.webhook(), [samples.attempt()] * 2)
@@ -121,7 +121,7 @@ def test_row_82_successes_that_were_asked_for_outweigh_no_failures(world: World)
 
 
 def test_row_82_gone_disables_whoever_asked(world: World) -> None:
-    """A 410 is the receiver's own word about its URL, and no sign to be counted."""
+    """A 410 is the receiver's own statement about its URL, and no failure to be counted."""
     [one] = exhausted(world, 1)
     world.sender.answer = lambda *_: Outcome(FailureReason.HTTP_STATUS, status_code=410)
     assert not world.retrier.resend(one.key).succeeded

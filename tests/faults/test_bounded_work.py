@@ -1,4 +1,4 @@
-"""Lists and erasures that would cost too much, or would not end."""
+"""Lists and erasures whose cost or duration would have no bound."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Receivers that take a part of what they are sent, and owners who enable dead webhooks.
+"""Receivers that accept a part of their deliveries, and owners who enable dead webhooks.
 
-Each is sent 300 events in twelve seconds. What it costs is counted in all state machines together,
-a failing delivery as one execution for its first retry and one for those after it.
+Each receives 300 events in twelve seconds. The cost is counted over all state machines, a failing
+delivery as one execution for its first retry and one for the later retries.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ HOUR = 3600
 
 
 def takes(some: int, of: int) -> Callable[[], Outcome]:
-    """Return a receiver that takes the last `some` of each `of` requests."""
+    """Return a receiver that accepts the last `some` of each `of` requests."""
     numbers = count()
     return lambda: TAKEN if next(numbers) % of >= of - some else REFUSED
 
 
 def takes_at_random(of: int, seed: str) -> Callable[[], Outcome]:
-    """Return a receiver that takes each request with a chance of one in `of`."""
+    """Return a receiver that accepts each request with a chance of one in `of`."""
     chance = random.Random(f"{of} {seed}")  # noqa: S311
     return lambda: TAKEN if chance.random() * of < 1 else REFUSED
 
@@ -55,7 +55,7 @@ def test_row_78_one_in_eight_costs_few_executions_and_requests(dispatchers: int)
     assert story.executions <= MOST_EXECUTIONS
     assert story.posts <= MOST_POSTS
     assert story.notices == ["webhook.down"]
-    # It gets on with what waits, and is still told of once.
+    # It goes on with the waiting deliveries, and one notice is published.
     before = story.delivered
     story.go_on(HOUR)
     assert story.delivered > before
@@ -105,7 +105,7 @@ def test_row_78_what_waits_is_sent_once_the_receiver_takes_most() -> None:
 
 @pytest.mark.parametrize(("some", "dispatchers"), [(6, 1), (7, 1), (9, 1), (7, 3), (9, 3)])
 def test_row_78_a_receiver_that_takes_most_is_never_down(some: int, dispatchers: int) -> None:
-    """Of several functions one may report twenty of which most failed, though 60 % are taken."""
+    """One of several functions may report twenty of which most failed, though 60 % succeed."""
     story = Story(takes(some, of=10), dispatchers=dispatchers)
     story.events(3_000, a_second=25)
     story.go_on(TEN_MINUTES)
@@ -129,7 +129,7 @@ def test_row_79_enabling_a_dead_webhook_again_and_again_costs_little(dispatchers
     "changes", [{"description": "new"}, {"url": "https://hook1.example.com/events"}]
 )
 def test_row_79_any_other_call_again_and_again_costs_no_more(changes: dict[str, str]) -> None:
-    """Though it comes while every single request is on its way."""
+    """Even if it comes while every single request is on its way."""
     story = Story(dead)
     story.events(EVENTS, a_second=25)
     story.owner_acts_during_requests(**changes)
@@ -139,7 +139,7 @@ def test_row_79_any_other_call_again_and_again_costs_no_more(changes: dict[str, 
 
 
 def test_row_79_an_owner_who_moves_a_dead_webhook_to_and_fro_is_stopped() -> None:
-    """A changed url begins a clean record, so changes are limited as enabling is."""
+    """A changed url begins a clean record, so changes are limited like enabling."""
     story = Story(dead)
     story.events(EVENTS, a_second=25)
     story.owner_repeats(0.2, seconds=20, url="https://hook2.example.com/")
@@ -162,7 +162,7 @@ def test_row_79_a_webhook_that_is_enabled_is_probed_with_one_delivery() -> None:
     assert story.executions == 1
     story.receiver = lambda: TAKEN
     story.go_on(45)
-    # The next probe is taken, and then a delivery a second, ten per cent more each time.
+    # The next probe succeeds, and then a delivery a second, ten per cent more each time.
     assert 2 <= story.posts <= 15
     story.go_on(TEN_MINUTES)
     assert story.delivered == EVENTS

@@ -26,7 +26,7 @@ COPY = 2
 
 
 def delayed(case: Case) -> list[dict[str, Any]]:
-    """Return what the queue was given for later."""
+    """Return the queue's delayed messages."""
     return [
         entry
         for operation, body in case.stand.faults.sent
@@ -74,7 +74,7 @@ def test_row_92_a_copy_of_a_claimed_event_is_held_and_found_recorded(
 def test_row_92_a_copy_of_an_event_that_is_not_claimed_is_sent_with_the_same_id_and_bytes(
     case: Case, receiver: MakeReceiver
 ) -> None:
-    """Its id is of its content, its time with it, as with every record of SES."""
+    """Its id comes from its content, its time included; every record of SES is such an event."""
     hook = while_it_is_sent(case, receiver, case.message())
     assert len(hook.requests) == 2
     assert one_event(*hook.requests)

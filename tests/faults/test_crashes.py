@@ -1,8 +1,8 @@
 """Rows 10 to 14: a function that is killed at each step of its work, or runs out of time.
 
-It is a process of its own, which the kernel ends: nothing of it gets to run after the step. What
-SQS does then, a fresh dispatcher handling the same messages, is done by the test; and so is what
-Step Functions does, the worker asked the same again.
+It is a process of its own, which the kernel ends: no code of it runs after the step. The test does
+the next acts of SQS, a fresh dispatcher for the same messages, and of Step Functions, the worker
+called again with the same state.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 
 def kill(case: Case, when: str, *messages: str, about: str = "") -> None:
-    """Have the messages handled by a dispatcher that is killed on the way.
+    """Handle the messages with a dispatcher that is killed on the way.
 
-    The step is that of the first request that names the account, or what it is `about`.
+    The step is the first request that names the account, or its `about`.
     """
     batch = sqs_event(*messages)
     case.log.add(run_victim(case.stand.aws.settings, batch, when, about=about or case.account))
 
 
 def kill_worker(case: Case, when: str, state: dict[str, Any], about: str = "") -> None:
-    """Have a state handled by a worker that is killed on the way."""
+    """Handle a state with a worker that is killed on the way."""
     settings = case.stand.aws.settings
     about = about or f"{case.account}#"
     case.log.add(run_victim(settings, state, when, about=about, function="worker"))
 
 
 def assert_settled(case: Case, status: int) -> None:
-    """Assert that there is one record, and one schedule where there is to be any.
+    """Assert that there is one record, and one schedule if one is due.
 
-    The schedule's next attempt, of a receiver that is well again, ends it.
+    The schedule's next attempt, to a receiver that is well again, ends it.
     """
     delivery = case.delivery()
     assert [attempt.number for attempt in delivery.attempts] == [1]
@@ -148,7 +148,7 @@ def test_row_11_killed_around_the_record_of_a_later_attempt(
     assert len(case.delivery().attempts) == (2 if when == AFTER else 1)
 
     if when == BEFORE:
-        # The claim of the one that was killed: nobody sends before its lease is over.
+        # The killed process holds the claim: no other process sends until its lease is over.
         assert case.retry(state)["decision"] == "wait"
         assert len(hook.requests) == 2
     after = case.retry(state, case.after_the_lease())
@@ -185,7 +185,7 @@ def test_row_12_killed_after_the_record_around_the_schedules_start(
 def test_row_12_killed_around_the_start_of_a_recovery(
     case: Case, receiver: MakeReceiver, when: str
 ) -> None:
-    """It opened the circuit: nobody else opens it again, and nobody but it knew that it did."""
+    """It opened the circuit: no other process opens it again or knows that it did."""
     case.webhook(receiver(Answer(500)))
     messages = [case.message(f"txn_{number}") for number in range(FAILURES_TO_OPEN)]
     kill(case, f"{when} StartExecution", *messages, about="recover")
@@ -195,7 +195,7 @@ def test_row_12_killed_around_the_start_of_a_recovery(
     case.health(recovery_due_at={"N": "1"})
     assert case.dispatch(*messages) == []
     [state] = case.recoveries()
-    # A recovery that is not the webhook's own would be done.
+    # A recovery that is not the webhook's own would end.
     assert case.retry(state)["decision"] == "wait"
 
 
@@ -203,13 +203,13 @@ def test_row_12_killed_around_the_start_of_a_recovery(
 def test_row_12_killed_around_the_start_of_a_drained_deliverys_schedule(
     case: Case, receiver: MakeReceiver, when: str
 ) -> None:
-    """The step made again finds nothing that waits: where nothing was started, the sweep does."""
+    """The repeated step finds no waiting delivery: if no start was made, the sweep makes it."""
     hook = receiver(Answer(500))
     webhook = case.webhook(hook, active=False)
     assert case.dispatch(case.message()) == []
     path = f"/api/v1/webhooks/{webhook.id}"
     assert case.acme.call("PATCH", path, json={"active": True}).status == 200
-    # As after the probe, which another delivery was.
+    # As after the probe, which was another delivery.
     case.health(circuit={"S": "draining"}, draining_since={"N": "1"})
     [recovery] = case.recoveries()
     kill_worker(case, f"{when} StartExecution", recovery, about=case.delivery().id)
@@ -245,7 +245,7 @@ def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:
     messages = [case.message(name) for name in names]
     kill(case, f"{AFTER} BatchWriteItem", *messages)
     alive.set()
-    # It was killed behind its first record, which may hold fewer than all three.
+    # It was killed after its first record, which may hold fewer than all three.
     recorded = {one.transaction_id for one in case.deliveries()}
     assert recorded
     assert recorded <= at_once

@@ -1,4 +1,4 @@
-"""Rows 15 to 20, 28, 29 and 59: a table that is throttled, slow, denied, or loses its answers."""
+"""Rows 15 to 20, 28, 29 and 59: a table that throttles, is slow, denies, or loses its answers."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     MakeReceiver = Callable[..., Receiver]
 
 SENT_AT_MS = 1_766_313_000_000
-"""When the first message of a batch was put on the queue; each next one, a millisecond later."""
+"""The time at which a batch's first message was queued; each next one is a millisecond later."""
 
 LONGEST_PAUSES = [0.1, 0.2, 0.4, 0.8, 1.6]
-"""Seconds between the six tries of a batch, of which jitter takes a half at most."""
+"""Seconds between the six tries of a batch; jitter takes a half of them at most."""
 
 TROUBLE = [
     pytest.param(refused("ProvisionedThroughputExceededException"), id="throttled"),
@@ -128,7 +128,7 @@ def test_row_18_the_answer_to_the_record_is_lost(case: Case, receiver: MakeRecei
     case.webhook(hook)
     case.stand.faults.on("PutItem", answer_lost(), about=case.account, times=1)
     assert case.dispatch(case.message()) == []
-    # The second try found the first one's record, and knew it.
+    # The second try found the first one's record, and recognized it.
     assert case.stand.faults.count("PutItem", case.account) == 2
     assert len(case.delivery().attempts) == 1
     assert case.retry()["decision"] == "done"
@@ -143,11 +143,11 @@ def test_row_18_the_answer_to_the_claim_is_lost(case: Case, receiver: MakeReceiv
     without_time = case.message(timestamp=None)
     faults.on("PutItem", answer_lost(), about=claim, times=1)
     assert case.dispatch(without_time) == []
-    # The second try found the first one's claim, and knew it.
+    # The second try found the first one's claim, and recognized it.
     assert faults.count("PutItem", claim) == 2
     delivery = case.delivery()
 
-    # A copy that was sent a millisecond later is refused its own time, twice here too.
+    # A copy that was sent a millisecond later is refused a time of its own, twice here too.
     faults.on("PutItem", answer_lost(), about=claim, times=1)
     assert case.dispatch("poison", without_time) == []
     claims = [body for name, body in faults.sent if name == "PutItem" and claim in str(body)]
@@ -262,7 +262,7 @@ def test_row_28_the_tables_key_is_throttled_or_denied_for_a_first_attempt(
     assert case.executions() == []
 
     case.stand.faults.clear()
-    # What could not be recorded is no failure of the receiver's either.
+    # A result that could not be recorded is no failure of the receiver either.
     assert case.health() == before
     hook.answer_with(Answer(200))
     assert case.dispatch(case.message()) == []
@@ -322,7 +322,7 @@ def test_row_29_a_secret_that_goes_missing_stops_the_later_attempts(
     assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")
     assert len(hook.requests) == 1
 
-    # What the alarm's page tells an owner to do.
+    # The action that the alarm's page recommends to an owner.
     hook.answer_with(Answer(200))
     path = f"/api/v1/webhooks/{webhook.id}"
     assert case.acme.call("POST", f"{path}/rotate-secret", json={}).status == 200
@@ -388,7 +388,7 @@ def test_row_59_unprocessed_reads_are_no_absent_deliveries(
 
 
 def assert_they_grow(pauses: list[float]) -> None:
-    """Hold the pauses of a batch that stays unprocessed against what they are to be."""
+    """Compare the pauses of a batch that stays unprocessed with the intended ones."""
     assert len(pauses) == len(LONGEST_PAUSES)
     for pause, longest in zip(pauses, LONGEST_PAUSES, strict=True):
         assert longest / 2 <= pause <= longest

@@ -44,7 +44,7 @@ def test_row_69_deleting_disabling_and_reading_need_no_step_functions(
     assert case.acme.call("GET", path).status == 404
     assert case.recoveries() == []
 
-    # What cancels the deliveries that wait for it is overdue a moment later, for the sweep.
+    # The job that cancels its waiting deliveries is overdue a moment later, for the sweep.
     case.stand.faults.clear()
     health = case.stand.services(WorkerServices)._health_store
     [key] = [
@@ -98,7 +98,7 @@ def test_row_69_a_start_that_cannot_be_marked_is_made_by_the_machines_next_try(
 
 
 def exhausted(case: Case, receiver: MakeReceiver) -> tuple[dict[str, Any], Delivery]:
-    """Have a short run use a schedule up; returns the input of the execution that it started."""
+    """Exhaust a schedule in a short run; returns the input of the execution that it started."""
     case.webhook(receiver(Answer(500)))
     made = case.stand.fresh(DispatcherServices, short_delay_seconds=60.0, retry_schedule=(5.0,))
     assert case.dispatch(case.message(), services=made) == []
@@ -136,7 +136,7 @@ def test_row_70_an_execution_of_the_definition_before_ends_as_it_did(
     case: Case, receiver: MakeReceiver
 ) -> None:
     state, _ = exhausted(case, receiver)
-    # Without an action: nothing comes after its dead letter.
+    # Without an action: nothing follows its dead letter.
     former = {**state, "action": None}
     assert case.retry(former)["decision"] == "dead_letter"
     assert case.delivery().next_attempt_at_ms is None

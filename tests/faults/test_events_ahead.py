@@ -29,7 +29,7 @@ def now(offset_ms: int = 0) -> str:
 
 
 def stamps() -> dict[str, str]:
-    """Return times ahead of now, the last one of those that need no claim."""
+    """Return times ahead of now; `a_little` is the last that needs no claim."""
     return {
         "nine_hours": now(9 * HOUR_MS),
         "five_minutes": now(5 * 60_000),
@@ -40,7 +40,7 @@ def stamps() -> dict[str, str]:
 
 
 def replayed(case: Case, path: str, **request: str) -> dict[str, Any]:
-    """Start a replay, make its steps, and return what has become of it."""
+    """Start a replay, make its steps, and return the replay at its end."""
     started = case.acme.call("POST", f"{path}/replay", json=request)
     assert started.status == 202
     state = case.recoveries()[-1]
@@ -81,7 +81,7 @@ def test_row_96_events_stamped_ahead_do_not_stand_above_what_came_later(
     assert case.dispatch(later, sent_at_ms=samples.NOW_MS + 60_000) == []
     [newest] = case.acme.call("GET", f"{path}/deliveries", query={"limit": "1"}).data
     assert newest["transaction_id"] == "txn_later"
-    # What the body says is the producer's own.
+    # The time in the body is the producer's own.
     assert sum(json.loads(one.body)["timestamp"] == FAR for one in case.deliveries()) == 5
 
 

@@ -40,11 +40,11 @@ OUR_OWN_SIDE = {
     "Sandbox.Timedout": "the function's own 50 seconds were over",
     "States.Timeout": "the task's 60 seconds were over",
 }
-"""The errors that say nothing about a receiver, each with what it stands for."""
+"""The errors of our own side, none a receiver's fault, each with its meaning."""
 
 
 def failing(case: Case, receiver: MakeReceiver) -> Receiver:
-    """Have a delivery's first attempt refused; returns its receiver, which refuses all others."""
+    """Let a delivery's first attempt fail; returns its receiver, which refuses all others."""
     hook = receiver(Answer(500))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
@@ -122,7 +122,8 @@ def test_row_24_the_tries_are_spread_and_last_for_hours(machine: str, task: str)
     assert sorted(first["ErrorEquals"]) == sorted(OUR_OWN_SIDE)
     assert (first["JitterStrategy"], first["BackoffRate"]) == ("FULL", 2)
     assert first["MaxAttempts"] * first["MaxDelaySeconds"] > 12 * 3600
-    # What is left is a bug, and a bad deployment has half an hour. It would not take a time-out.
+    # The second rule covers our own bugs, such as half an hour of a bad deployment, but no
+    # time-out.
     assert second["ErrorEquals"] == ["States.TaskFailed"]
     assert second["MaxAttempts"] == 3
 
@@ -152,7 +153,7 @@ def test_row_26_a_dead_letter_that_cannot_be_sent_fails_in_sight(
         status, entered = world.ended(execution_of(case))
     assert (status, entered[-1]) == ("FAILED", "DeadLetter")
     assert world.machine.failures(world.machine.named(execution_of(case))) == 2
-    # What happened is in the record all the same, and an alarm watches failed executions.
+    # The result is in the record all the same, and an alarm watches failed executions.
     delivery = case.delivery()
     assert (delivery.status, len(delivery.attempts)) == (Status.EXHAUSTED, 3)
     alarm = template.load()["Resources"]["FailedRetriesAlarm"]["Properties"]
@@ -171,7 +172,7 @@ def test_row_26_the_dead_letter_is_tried_for_a_day() -> None:
 
 
 def redrive(case: Case, world: World) -> dict[str, int]:
-    """Redrive the dead-letter queue, as an operator does."""
+    """Redrive the dead-letter queue with the operator's command."""
     settings = case.stand.aws.settings
     stack = Stack(
         deliveries_table=settings.deliveries_table,

@@ -28,7 +28,7 @@ EXTERNAL = f"{WEBHOOKS}/external"
 
 
 def ids_of(case: Case) -> list[str | None]:
-    """Return the external ids of the account's webhooks, as its list shows them."""
+    """Return the external ids of the account's webhooks, from its list."""
     listed = case.acme.call("GET", WEBHOOKS).json["data"]
     return [webhook.get("external_id") for webhook in listed]
 
@@ -64,7 +64,7 @@ def test_row_61_an_answer_that_is_lost_makes_no_false_conflict(
 def test_row_61_of_puts_at_once_one_creates_and_the_others_change(
     case: Case, body: dict[str, Any]
 ) -> None:
-    """Each is in a process of its own, and all of them have looked before one writes."""
+    """Each is in its own process, and all of them have looked before one writes."""
     everybody = threading.Barrier(4)
 
     def seen_by_all(send: Callable[[Any], Any], request: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Row 100: strangers call what needs no key, without end."""
+"""Row 100: strangers call the routes without a key, without end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stranger(case: Case, *, docs_page: bool = True) -> AccountClient:
 
 
 def keyless(client: AccountClient) -> set[str]:
-    """Return the routes that need no key, as the document of the API says."""
+    """Return the routes that need no key, by the API's document."""
     paths: dict[str, Any] = json.loads(client.call("GET", DOCUMENT).text)["paths"]
     return {
         f"{method.upper()} {path}"
@@ -40,7 +40,7 @@ def test_row_100_each_route_without_a_key_has_a_rate_of_its_own(case: Case) -> N
         assert set(settings) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
     events = resources["ApiFunction"]["Properties"]["Events"].values()
     routes = {f"{one['Properties']['Method']} {one['Properties']['Path']}" for one in events}
-    # A setting for a route that the gateway has not would have no effect.
+    # A setting for an absent route of the gateway would have no effect.
     assert set(rates) < routes
 
 

@@ -1,4 +1,4 @@
-"""Rows 43 to 45: whose certificate counts, what a name server can say, where none may go."""
+"""Rows 43 to 45: accepted certificates, answers of a name server, forbidden addresses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLIC = "93.184.216.34"
 
 
 class NameServer:
-    """Answers for one name; every other one, as AWS's endpoint here, is looked up as ever."""
+    """Answers for one name; all others, such as AWS's endpoint here, are looked up as usual."""
 
     def __init__(self) -> None:
         self.answer: Any = []
@@ -105,7 +105,7 @@ def test_row_44_a_name_that_is_not_found_is_a_failed_attempt(
     assert case.dispatch(case.message()) == []
     [attempt] = case.delivery().attempts
     assert attempt.error is FailureReason.DNS
-    # Two seconds for the look-up, and what a busy machine adds.
+    # Two seconds for the look-up, and the extra time of a busy machine.
     assert (2000 if answer == "silence" else 0) <= attempt.duration_ms < 3500
     assert case.delivery().status is Status.RETRYING
     assert len(case.executions()) == 1
@@ -198,7 +198,7 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
     assert case.retry(services=worker_services)["decision"] == "wait"
     second = case.delivery().attempts[1]
     assert second.error is FailureReason.BLOCKED_ADDRESS
-    # The same words whatever is there, and none of the address.
+    # The text is the same for every answer there, and holds nothing of the address.
     assert (second.status_code, second.response_body) == (None, "")
     assert len(connects) == before
     assert len(hook.requests) == 1

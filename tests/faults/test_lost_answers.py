@@ -1,7 +1,7 @@
-"""Row 104: the answer to a write is lost, of every write that there is.
+"""Row 104: the answer to a write is lost, for every write that there is.
 
-What the SDK does then is here: it sends the same request again. That the page names every write is
-held against the source of the adapters.
+The SDK's reaction is tested here: it sends the same request again. That the page names every write
+is held against the source of the adapters.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _UNFIXED = frozenset({"expiration", "in_progress_expiration"})
-"""What Powertools takes of its own clock."""
+"""The attributes that Powertools sets from its own clock."""
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/faults.md"
 
 TEMPLATE = {"SesRule", "OperationalEventsRule", "Events", "Sweep"}
-"""What of the template has AWS write by itself."""
+"""The writes that AWS makes by itself because of the template."""
 
 
 @pytest.fixture(scope="module", params=[engine_of("dynamodb")])
@@ -69,7 +69,7 @@ def world(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def outcome(world: World, write: Write, *, lost: int | None = None, times: int = 1) -> Any:
-    """Return a call's answer, what it leaves in the tables, and how many writes it made."""
+    """Return a call's answer, its traces in the tables, and the number of its writes."""
     empty(world.client)
     write.prepare(world)
     answer = None
@@ -90,7 +90,7 @@ def test_row_104_a_write_whose_answer_is_lost_is_made_once(world: World, name: s
     assert calls
     found = [outcome(world, write, lost=place)[0] for place in range(calls)]
     if write.twice:
-        # What only looks is not counted.
+        # A call that only reads is not counted.
         twice, _ = outcome(world, write, times=2)
         assert twice in found
         found = [each for each in found if each != twice]
@@ -99,7 +99,7 @@ def test_row_104_a_write_whose_answer_is_lost_is_made_once(world: World, name: s
 
 
 class Services:
-    """A queue, a state machine and a bus, and what each has in the end."""
+    """A queue, a state machine and a bus, and the final contents of each."""
 
     def __init__(self) -> None:
         session: Any = boto3.session.Session()
@@ -134,7 +134,7 @@ class Services:
         self.sqs.send_message(QueueUrl=self.url, MessageBody="{}")
         received = self.sqs.receive_message(QueueUrl=self.url)["Messages"]
         handles = [message["ReceiptHandle"] for message in received]
-        # SQS deletes what is gone, and ElasticMQ does not know it (see `test_what_queues_allow`).
+        # SQS deletes an absent message, and ElasticMQ refuses (see `test_what_queues_allow`).
         other = engine_of("sqs") == ELASTICMQ
         with suppress(UnavailableError) if other else nullcontext():
             SQSReceivedMessages(self.sqs, self.url).delete(handles)
@@ -142,7 +142,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Request:
-    """A call of another service than DynamoDB, its answer, and how much is there in the end."""
+    """A call of another service than DynamoDB, its answer, and the number of its final items."""
 
     act: Callable[[Services], Any]
     operation: str
@@ -182,7 +182,7 @@ def test_row_104_a_request_whose_answer_is_lost_is_answered_the_same(
     request = REQUESTS[name]
     with endpoints(monkeypatch):
         services = Services()
-        # What the test itself sends beforehand is another operation.
+        # The test's own preparation sends another operation.
         with Writes(0, request.operation).watched() as writes:
             assert request.act(services) == request.answer
         first, second = (sent for operation, sent in writes.sent if operation == request.operation)
@@ -200,7 +200,7 @@ def documented() -> dict[str, str]:
 
 
 def states_that_write() -> set[str]:
-    """Return the states that call another service than Lambda, as `retry.asl.yaml: DeadLetter`."""
+    """Return the states that call services other than Lambda, e.g. `retry.asl.yaml: DeadLetter`."""
     return {
         f"{path.name}: {name}"
         for path in (ROOT / "statemachines").glob("*.asl.yaml")

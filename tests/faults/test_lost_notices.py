@@ -1,4 +1,4 @@
-"""Row 104: what a change of a webhook's health has done, though the answer to its write is lost."""
+"""Row 104: the effects of a change of a webhook's health, when the answer to its write is lost."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_the_page_says_what_each_row_was_seen_on() -> None:
 
 
 def test_no_engine_is_the_only_proof_of_a_row() -> None:
-    """Of each of AWS's services that a row's tests call, two engines have answered."""
+    """Two engines have answered for each of AWS's services that a row's tests call."""
     alone = [
         (row, service, names)
         for row, kinds in seen.recorded().items()

@@ -1,4 +1,4 @@
-"""Row 94: operational events that EventBridge does not take, or whose answer is lost."""
+"""Row 94: operational events that EventBridge refuses, or whose answer is lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kept(case: Case) -> list[dict[str, Any]]:
 
 
 def put(case: Case) -> list[str]:
-    """Return the details of the account's events of all requests, each of the SDK's tries too."""
+    """Return the details of the account's events in all requests, the SDK's own tries included."""
     return [
         entry["Detail"]
         for operation, body in case.stand.faults.sent
@@ -46,7 +46,7 @@ def put(case: Case) -> list[str]:
 
 
 def gone(case: Case, receiver: MakeReceiver) -> None:
-    """Have a webhook disabled by its receiver, which is told of once."""
+    """Disable a webhook through its receiver's 410, which publishes one event."""
     case.webhook(receiver(Answer(410)))
     assert case.dispatch(case.message()) == []
 
@@ -72,7 +72,7 @@ def test_row_94_an_event_that_is_not_taken_is_published_by_the_sweep(
     assert item["type"] == {"S": "webhook.disabled"}
     [line] = case.log.lines("operational_event_kept")
     assert (line["type"], line["account_id"]) == ("webhook.disabled", case.account)
-    # While EventBridge is out of order, a sweep comes to its end and leaves the event kept.
+    # While EventBridge is out of order, a sweep completes and leaves the event kept.
     case.retry(SWEEP)
     assert len(kept(case)) == 1
 

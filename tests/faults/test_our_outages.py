@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     MakeReceiver = Callable[..., Receiver]
 
 RECEIVES = 8
-"""More than SQS handed a message out, when failures were counted by its receives."""
+"""More often than SQS handed a message out when failures were counted by its receives."""
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_row_75_an_outage_of_ours_longer_than_any_count_of_receives(
     assert case.dispatch(message, numbers=numbers) == []
     assert case.dispatch(message) == []
     assert len(hook.requests) == 1
-    # As at its first arrival, which its time and its ids are derived from.
+    # As at its first arrival, from which its time and its ids are derived.
     assert hook.requests[0].json["timestamp"] == "2025-12-21T10:30:00.000Z"
     assert numbers[ARRIVED_AT] == "1766313000000"
 
@@ -100,7 +100,7 @@ def test_row_76_a_message_that_kills_its_dispatcher_harms_no_other(
     assert case.bystander_arrived("txn_other")
     assert hook.requests == []
     assert left_on_the_queue(case) == 1
-    # Whatever it was, it is over: the message's next receive delivers it.
+    # The fault is over: the message's next receive delivers it.
     assert case.dispatch(case.message(), receive_count=2, numbers={SUSPICIONS: 1}) == []
     assert len(hook.requests) == 1
 
@@ -115,7 +115,7 @@ def test_row_76_a_suspect_is_sent_again_before_anything_can_kill(
     numbers = numbers_of(entry)
     assert numbers == {TRIES: "2", SUSPICIONS: "1", ARRIVED_AT: "1766313000000"}
     assert hook.requests == []
-    # It was no fault of its own: its next receive delivers it.
+    # It was not the message's fault: its next receive delivers it.
     assert case.dispatch(case.message(), numbers=numbers) == []
     assert len(hook.requests) == 1
 
@@ -148,7 +148,7 @@ def test_row_77_what_cannot_be_sent_again_either_is_received_again(
 def test_row_77_a_suspect_that_cannot_be_sent_again_is_handled_last(
     case: Case, receiver: MakeReceiver
 ) -> None:
-    """Else an outage of sending alone would keep it from being delivered."""
+    """Otherwise an outage of sending alone would keep it from delivery."""
     hook = receiver(Answer(200))
     case.webhook(hook)
     case.stand.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503))
@@ -165,7 +165,7 @@ def numbers_of(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def received(case: Case, *messages: tuple[str, dict[str, int]]) -> list[dict[str, Any]]:
-    """Put messages on the queue, and receive them as Lambda hands them to the dispatcher."""
+    """Put messages on the queue, and receive them in the mapping's form."""
     sqs, url = case.stand.aws.clients["sqs"], case.stand.aws.settings.events_queue_url
     for body, numbers in messages:
         attributes: Any = {

@@ -1,4 +1,4 @@
-"""Rows 84 to 86: receivers that ask for a pause, and owners who take types of events off."""
+"""Rows 84 to 86: receivers that ask for a pause, and owners who unsubscribe from event types."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def asks(seconds: float, status_code: int = 429) -> Outcome:
 
 
 class Timed(Story):
-    """A story that knows when each request came, in seconds from its beginning."""
+    """A story that keeps the time of each request, in seconds from its beginning."""
 
     def __init__(self, answer: Callable[[], Outcome], **options: Any) -> None:
         super().__init__(answer, **options)
@@ -53,7 +53,7 @@ class Timed(Story):
 
     def _receive(self, numbers: range) -> None:
         super()._receive(numbers)
-        # The others of a batch whose first one sends nothing.
+        # The others of a batch whose first message sends nothing.
         while self._at_once:
             self._receive_next()
 
@@ -67,7 +67,7 @@ class Timed(Story):
 
 
 class Once:
-    """A receiver that asks for a pause once, at its `number`th request, else takes all or none."""
+    """Asks once for a pause, at its `number`th request, and else accepts all or none."""
 
     def __init__(self, number: int, asking: Outcome, otherwise: Outcome = TAKEN) -> None:
         self.left = number
@@ -86,7 +86,7 @@ def test_row_84_nothing_is_sent_until_a_pause_is_over(dispatchers: int, status_c
     story.events(300, a_second=25)
     story.go_on(3600)
     asked_at = story.times[14]
-    # What was on its way already: the threads of dispatchers that had read the webhook before.
+    # Requests on their way already, from threads of dispatchers that read the webhook before.
     assert story.requests(asked_at, asked_at + 600) == 0
     assert len([time for time in story.times if time <= asked_at]) <= 15 + 8 * dispatchers
     assert story.delivered == 300
@@ -119,7 +119,7 @@ def test_row_84_a_drain_waits_for_the_end_of_a_pause() -> None:
     story.receiver = Once(12, asks(300))
     story.go_on(2 * 3600)
     asked_at = story.times[before + 11]
-    # The step that it was asked in, and nothing after it.
+    # The step of the pause's request, and nothing after it.
     assert story.requests(asked_at + 0.001, asked_at + 300) == 0
     assert story.delivered == 200
 
@@ -159,7 +159,7 @@ def test_row_84_a_replay_waits_for_the_end_of_a_pause() -> None:
     story.later(0, partial(step, {}))
     story.go_on(590)
     assert len(story.times) - before == 5
-    # The sweep sees that it goes on.
+    # The sweep continues it.
     assert world.replay_records.jobs[replay.key].run.due_at_ms > world.now_ms
     story.go_on(600)
     ended = world.replay_records.jobs[replay.key]
@@ -190,7 +190,7 @@ def test_row_84_the_owner_sees_a_pause_and_when_what_it_asks_for_is_sent(
     for answer in (resent, tested, checked, replayed):
         assert (answer.status, answer.data["not_before"]) == (202, until)
     assert len(hook.requests) == 1
-    # Its owner knows better, and has it end.
+    # Its owner ends it early.
     enabled = case.acme.call("PATCH", path, json={"active": True})
     assert "not_before" not in enabled.data["health"]
 
@@ -214,7 +214,7 @@ def _sweep(story: Story) -> None:
 def test_row_85_a_dispatcher_killed_after_its_recovery_is_recorded_strands_nothing() -> None:
     story = Timed(Once(5, asks(60)))
     started = story.world.recoveries.start
-    # Killed on the spot: neither the start nor a mark of it.
+    # Killed on the spot: there is neither the start nor a mark of it.
     story.world.recoveries.start = lambda *_, **__: None  # type: ignore[method-assign]
     story.events(50, a_second=25)
     story.go_on(50)
@@ -253,7 +253,7 @@ def test_row_85_an_owner_who_ends_a_pause_has_everything_sent(changes: dict[str,
     assert story.world.webhook().health.not_before_ms is None
     story.go_on(120)
     assert story.posts > posts
-    # All but the one that was asked in, whose retry has its own time.
+    # All but the delivery whose answer asked for the pause: its retry has its own time.
     assert story.delivered >= 50 - 8
     # The execution that waited for the end of the pause finds another in its place.
     story.go_on(2 * 86_400)
@@ -338,7 +338,7 @@ def test_row_86_a_replay_passes_over_types_taken_off_and_a_resend_sends_them() -
         Status.CANCELLED,
         "unsubscribed",
     )
-    # What has arrived stays so in the log.
+    # A delivery that arrived stays so in the log.
     assert stored[first.key].status is Status.SUCCEEDED
     assert world.retrier.resend(first.key).succeeded
     assert story.posts == posts + 1

@@ -1,4 +1,4 @@
-"""Rows 1 to 6: messages that nobody can process, and those that only look like it."""
+"""Rows 1 to 6: messages that cannot be processed, and messages that only look unprocessable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FULL = '"account_id": "%s", "event": "email.sent", "data": {"to": "a@example.com
 
 
 def assert_dead_lettered(case: Case, message: str, reason: str) -> None:
-    """Have it handled once: it is dead-lettered with its reason, and never received again."""
+    """Assert that it is dead-lettered at once with its reason, and never received again."""
     assert case.dispatch(message) == []
     assert case.rejected() == {message: reason}
     assert case.deliveries() == []
@@ -137,7 +137,7 @@ def test_row_05_numbers_and_keys_are_what_javascript_makes_of_them(
 
 
 def twice(message: str, field: str, value: object) -> str:
-    """Return a message with a field that comes twice: this first, and its own later."""
+    """Return a message with a duplicate field: this value first, and its own later."""
     return "{" + f"{json.dumps(field)}: {json.dumps(value)}, " + message[1:]
 
 
@@ -156,7 +156,7 @@ def twice(message: str, field: str, value: object) -> str:
 def test_row_05_of_a_field_that_comes_twice_the_last_counts(
     case: Case, receiver: MakeReceiver, field: str, first: object
 ) -> None:
-    """It is the very event without the first one: it has its id, and is not sent again as it."""
+    """It is exactly the event without the first value: it has its id, and is not sent again."""
     hook = receiver()
     case.webhook(hook)
     message = case.message()
@@ -181,7 +181,7 @@ def test_row_05_an_account_that_comes_twice_is_the_last_one_alone(
     before = len(case.stand.bystander.requests)
     assert case.dispatch(twice(case.message(), "account_id", case.bystander)) == []
     assert len(hook.requests) == 1
-    # Its own message of the batch, and no more.
+    # Its own message of the batch alone.
     assert len(case.stand.bystander.requests) == before + 1
 
     message = case.message("txn_2", account_id=case.bystander)
@@ -241,7 +241,7 @@ def test_row_06_the_largest_payload_that_is_taken_is_written_whole(
 
 
 def hook_body(case: Case, hook: Receiver) -> bytes:
-    """Return what is sent of an event like the largest, but without its text."""
+    """Return the body of an event like the largest, but without its text."""
     assert case.dispatch(case.message(data={"text": ""})) == []
     return hook.requests[0].body
 

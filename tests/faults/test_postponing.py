@@ -32,7 +32,7 @@ READING_MS = 40_000
 
 
 def put_back(case: Case) -> list[str]:
-    """Return what the dispatcher put on the queue for the account, without waiting for delays."""
+    """Return the account's messages that the dispatcher sent to the queue, delayed ones too."""
     return [
         entry["MessageBody"]
         for operation, body in case.stand.faults.sent
@@ -90,7 +90,7 @@ def test_row_73_a_message_of_many_events_and_webhooks_is_divided(
 def test_row_73_killed_around_sending_what_is_left(
     case: Case, receiver: MakeReceiver, when: str
 ) -> None:
-    """It did not acknowledge the message, which comes again beside what is left of it."""
+    """It did not acknowledge the message, which returns in addition to the rest of it."""
     hook = receiver()
     case.webhooks(hook, 80)
     batch = sqs_event(case.message())

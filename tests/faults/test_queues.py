@@ -44,7 +44,7 @@ def test_row_56_a_slow_account_holds_up_no_other_in_its_batch(
 
 
 def test_row_56_each_account_is_a_group_of_the_queue(case: Case) -> None:
-    """What SQS's fair queueing goes by; that it is fair only a real queue shows."""
+    """SQS's fair queueing uses the group; only a real queue shows that it is fair."""
     assert published(case, "txn_1", "txn_2").status == 202
     assert case.message_groups() == {case.account}
     assert len(taken(case)) == 2
@@ -79,7 +79,7 @@ def test_row_56_a_flood_that_the_queue_does_not_take_back_is_delivered_once(
     case.stand.faults.on("SendMessageBatch", fault, about=case.account)
     assert case.dispatch(*flood(case), grouped=False) == []
     case.stand.faults.clear()
-    # Where only the answer was lost, what the queue has is found recorded.
+    # If only the answer was lost, the messages on the queue are found recorded.
     for text in case.stand.aws.queued():
         assert case.dispatch(text, grouped=False) == []
     assert transactions(hook) == sorted(f"txn_{one}" for one in range(MOST_UNGROUPED + 5))
@@ -123,7 +123,7 @@ def flood(case: Case) -> list[str]:
 
 
 def put_back(case: Case) -> list[dict[str, Any]]:
-    """Return what went back to the queue for the account."""
+    """Return the account's messages that went back to the queue."""
     return [
         entry
         for operation, body in case.stand.faults.sent
@@ -146,5 +146,5 @@ def published(case: Case, *transactions: str) -> Any:
 
 
 def taken(case: Case) -> list[dict[str, Any]]:
-    """Take every message off the events queue, twice those that are there twice."""
+    """Take every message off the events queue; a duplicate counts twice."""
     return [json.loads(text) for text in case.stand.aws.queued()]

@@ -1,4 +1,4 @@
-"""Rows 42, 43, 62 and 63: connections that end, TLS, and responses that come early."""
+"""Rows 42, 43, 62 and 63: connections that end, TLS, and early responses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_row_42_a_connection_that_is_reset_before_tls(case: Case, receiver: Make
 def with_own_context(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[DispatcherServices]:
-    """A dispatcher with the TLS context of every deployed one, but for whom it trusts."""
+    """A dispatcher with the deployed TLS context, except for its trusted authorities."""
     trusted = tmp_path / "authorities.pem"
     trusted.write_text(authority().pem)
     monkeypatch.setattr(certifi, "where", lambda: str(trusted))
@@ -100,7 +100,7 @@ def test_row_43_a_certificate_of_an_authority_that_is_known(
     case.webhook(hook)
     assert case.dispatch(case.message(), services=with_own_context) == []
     assert case.delivery().status is Status.SUCCEEDED
-    # It takes nothing older itself, whatever the machine's OpenSSL would.
+    # It accepts nothing older itself, even if the machine's OpenSSL does.
     assert new_ssl_context().minimum_version is TLSVersion.TLSv1_2
 
 
@@ -129,7 +129,7 @@ def test_row_43_plain_http_on_the_port_of_tls(case: Case, receiver: MakeReceiver
 
 
 LARGE = {"html": "x" * 60_000}
-"""More than a receiver's first read takes, so that the rest is unread when it closes."""
+"""More than a receiver's first read, so that the rest is unread when it closes."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Rows 34 to 41, 46 and 57: what a receiver answers, and what its delivery comes to."""
+"""Rows 34 to 41, 46 and 57: a receiver's answers, and the results of its deliveries."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ WAITED_FOR = [
 def test_row_35_what_is_no_final_http_answer_is_a_failed_attempt(
     case: Case, receiver: MakeReceiver, said: bytes, stays: bool
 ) -> None:
-    """Of one that `stays` the connection is there still, and must not be used again."""
+    """With `stays` the connection is still open, and must not be used again."""
     hook = receiver(Raw(says(said, then_silent=stays)))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
@@ -203,7 +203,7 @@ def test_row_40_5xx_are_retried_by_the_schedule(
 def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
     case: Case, receiver: MakeReceiver, said: bytes, error: FailureReason | None, stays: bool
 ) -> None:
-    """Of one that `stays` the connection is there still, and must not be used again."""
+    """With `stays` the connection is still open, and must not be used again."""
     hook = receiver(Raw(says(said, then_silent=stays)))
     if error:
         fails(case, hook, error)
@@ -220,7 +220,7 @@ def test_row_41_a_head_that_breaks_off_is_no_answer(case: Case, receiver: MakeRe
 
 
 def half_read(head: bytes, more: bytes) -> Wire:
-    """Send as much of a body as is read of one; what another request would read comes later."""
+    """Send as much of a body as the sender reads, and later another request's part."""
 
     def act(connection: socket.socket, stop: threading.Event) -> None:
         connection.sendall(head + b"x" * 4096)
@@ -254,7 +254,7 @@ def test_row_46_a_cookie_is_not_sent_back(case: Case, receiver: MakeReceiver) ->
     for number in range(3):
         assert case.dispatch(case.message(f"txn_{number}")) == []
     assert len(hook.requests) == 3
-    # The same connection, too: were there a jar, it would have been used.
+    # The same connection, too: a cookie jar, if there were one, would have been used.
     assert len({one.connection for one in hook.requests}) == 1
     assert not any("cookie" in one.headers for one in hook.requests)
 

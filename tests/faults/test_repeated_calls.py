@@ -1,4 +1,4 @@
-"""Rows 90 and 91: a creating call that ends without an answer, and comes again with its key."""
+"""Rows 90 and 91: a creating call that ends without an answer, and its repeat with its key."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     MakeReceiver = Callable[..., Receiver]
 
 KINDS = [kind for kind in CALLS if kind != "events"]
-"""Events have no ids but those of their content: they have a test of their own."""
+"""Events have no ids except those of their content: they have a test of their own."""
 
 ALIKE = {"named webhook", "own secret", "test", "check"}
 """The steps of these are a webhook's and a replay's."""
 UNLIKE = [kind for kind in KINDS if kind not in ALIKE]
-"""One of each that takes other steps than the others."""
+"""One kind for each different sequence of steps."""
 
 CHANGES = {"rotation"}
-"""Calls that change what is there, and add nothing."""
+"""Calls that change a resource, and add none."""
 
 
 def undisturbed(caller: Caller) -> tuple[int, list[int]]:
-    """Make a call that nothing happens to; returns its requests, and what the account has more."""
+    """Make a call without faults; returns its requests, and the number of items that it added."""
     # The use of a key is noted once an hour.
     assert caller.case.acme.call("GET").status == 200
     caller.begin()
@@ -61,12 +61,12 @@ def undisturbed(caller: Caller) -> tuple[int, list[int]]:
 
 
 def added(caller: Caller) -> list[int]:
-    """Return how much more of each the account has than before the present call."""
+    """Return the number of items of each kind added since before the present call."""
     return [new - old for old, new in zip(caller.before, caller.made(), strict=True)]
 
 
 def assert_made_once(caller: Caller, kind: str, answer: Answer, more: list[int]) -> None:
-    """Assert what a repeated call answered, that all it names is there, and nothing besides."""
+    """Assert a repeated call's answer: all that it names exists, and nothing else was made."""
     assert answer.status == caller.call.status, answer.text
     if kind in {"webhook", "named webhook", "put", "own secret"}:
         assert caller.secrets(answer.data["id"]).current == answer.data["secret"]
@@ -181,7 +181,7 @@ def test_row_90_events_of_a_killed_publication_are_delivered_once(
 
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_row_91_the_outcome_of_a_step_is_not_known(case: Case, kind: str) -> None:
-    """A step is done, and none of the SDK's tries hears of it: the call fails on our side."""
+    """A step is done, and none of the SDK's tries gets its answer: the call fails on our side."""
     caller = Caller(case, kind)
     requests, more = undisturbed(caller)
     failures = 0
@@ -231,7 +231,7 @@ def test_row_91_a_call_that_may_have_been_done_is_made_with_no_other_body(
 
 
 def test_row_90_a_rotation_that_another_has_followed_is_not_made_again(case: Case) -> None:
-    """Its secret would come back, or take the place of one that a receiver has."""
+    """Its secret would come back, or replace a secret that a receiver uses."""
     caller = Caller(case, "rotation")
     for force, followers in ((False, 1), (True, 1), (False, 2), (True, 2)):
         caller.begin()

@@ -1,4 +1,4 @@
-"""Replays to receivers that take so many requests a second, and to those under strain."""
+"""Replays to receivers with a limit of requests a second, and to receivers under strain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class World(Services):
             assert self.now_ms < end_ms
 
     def limit(self, a_second: float) -> None:
-        """Have the receiver take so many a second, and answer all others with 429."""
+        """Let the receiver accept so many a second, and answer all others with 429."""
         taken: Counter[int] = Counter()
 
         def answer(*_: object) -> Outcome:
@@ -106,7 +106,7 @@ def test_row_83_a_replay_goes_at_the_pace_of_its_receiver(a_second: float, statu
     world.run()
     ended = world.replay
     assert (ended.status, ended.sent, ended.failed) == (ReplayStatus.COMPLETED, 60, 0)
-    # Each is taken once, and few are refused.
+    # Each is accepted once, and few are refused.
     assert taken == dict.fromkeys(world.missed, 1)
     assert len(world.sender.posts) < 2 * 60
     assert world.webhook().health == CLEAN

@@ -1,4 +1,4 @@
-"""Rows 87 to 89: a rotation that is written again, one in another's overlap, and odd refusals."""
+"""Rows 87 to 89: a repeated rotation, a rotation in another's overlap, and odd refusals."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_row_87_the_answer_to_a_rotation_is_lost(
 def test_row_87_a_rotation_without_any_answer_is_made_again_with_its_secret(
     case: Case, receiver: MakeReceiver, force: bool
 ) -> None:
-    """What a repeat with the same `Idempotency-Key` does, in another process and later."""
+    """As a repeat with the same `Idempotency-Key` does, in another process and later."""
     webhook = case.webhook(receiver())
     api = case.stand.services(ApiServices).webhook_service
     owner = (case.account, webhook.id)
@@ -96,7 +96,7 @@ def test_row_87_a_rotation_without_any_answer_is_made_again_with_its_secret(
     assert again is not None
     assert (again.secret, again.ended_overlap) == (signs[0], False)
     assert signing(case, webhook) == signs
-    # The overlap of the first call, and not one that begins with the second.
+    # The overlap of the first call, and no new overlap from the second.
     assert again.previous_until_ms is not None
     ends_in = again.previous_until_ms / 1000 - time.time()
     assert signing(case, webhook, ends_in - 0.1) == signs
@@ -183,7 +183,7 @@ def test_row_88_an_overlap_that_is_over_refuses_nothing(case: Case, receiver: Ma
     later._now_ns = lambda: time.time_ns() + 2_000_000_000
     expired = later.rotate_secret(case.account, webhook.id, overlap_seconds=0)
     assert expired is not None
-    # Without an overlap, nothing is in the way of the next.
+    # Without an overlap, the next can begin.
     last = rotate(case, webhook, overlap_seconds=0)
     assert (last.status, last.json.get("warnings")) == (200, None)
     assert signing(case, webhook) == (last.data["secret"],)
@@ -220,7 +220,7 @@ def test_row_88_of_ten_rotations_at_once_one_is_made(
 
 
 class Gate:
-    """Hands answers over once there are so many: no call goes on before all have read."""
+    """Releases answers once there are so many: no call goes on before all have read."""
 
     def __init__(self, parties: int) -> None:
         self._barrier = threading.Barrier(parties)
@@ -232,13 +232,13 @@ class Gate:
 
 
 class Verifying:
-    """A receiver that verifies with one secret, refuses with a status, and has bad days."""
+    """A receiver that verifies with one secret, refuses with a status, and fails at times."""
 
     def __init__(self, refusal: int) -> None:
         self.secret = log_capture.SECRET
         self.refusal = refusal
         self.own: int | None = None
-        """What it returns to a genuine request; None for 200."""
+        """Its status for a genuine request; None for 200."""
 
     def __call__(self, request: Request) -> Answer:
         genuine = sendcomms_signature(self.secret, request.body)
@@ -305,11 +305,11 @@ def test_row_89_a_receivers_own_refusals_cost_one_request_each_once_both_are_ref
         assert case.dispatch(case.message(f"txn_{number}")) == []
     assert len(hook.requests) == 5
     assert case.stand.faults.count("UpdateItem", "secret_refusals") == 0
-    # What is left of another overlap holds nothing back.
+    # A leftover of another overlap delays nothing.
     case.health(secret_refusals={"M": {"until": {"N": "1"}, "count": {"N": "8"}, "at": now}})
     assert case.dispatch(case.message("txn_other")) == []
     assert len(hook.requests) == 7
-    # This test's own, and one that counts.
+    # This test's own update, and one update of a counter.
     assert case.stand.faults.count("UpdateItem", "secret_refusals") == 2
     assert {one.attempts[0].status_code for one in case.deliveries()} == {422}
 

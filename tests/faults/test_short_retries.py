@@ -46,7 +46,7 @@ def test_row_64_a_short_retry_is_recorded_before_it_is_started(
     assert operations(case) == ["PutItem", "StartExecution"]
     delivery = case.delivery()
     assert (delivery.status, delivery.short, delivery.generation) == (Status.RETRYING, True, 0)
-    # A start that is lost, or an execution that is, leaves what the sweep finds it by.
+    # A lost start, or a lost execution, leaves the mark by which the sweep finds it.
     assert delivery.next_attempt_at_ms is not None
     assert case.executions() == []
 
@@ -61,7 +61,7 @@ def test_row_64_a_first_retry_waits_five_seconds_and_no_second_more(
 ) -> None:
     case.webhook(receiver(Answer(500)))
     state = fail_once(case)
-    # Five, less what a busy machine takes from the record to the start.
+    # Five, less the time of a busy machine from the record to the start.
     assert 0 < state["seconds"] <= 5
     attempt = case.delivery().attempts[0]
     due_ms = case.delivery().next_attempt_at_ms or 0

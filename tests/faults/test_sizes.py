@@ -1,4 +1,4 @@
-"""Rows 80 and 81: a message that becomes too much, and an invocation with too much to say."""
+"""Rows 80 and 81: a message that grows too large, and an invocation with too much output."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_row_80_of_an_array_what_does_not_fit_is_dead_lettered_and_the_rest_deli
     posted = receiver()
     case.webhook(posted, events=("*",))
     first, last = record(case.account, 1, "v", "first"), record(case.account, 1, "v", "last")
-    # Of another account, which has no webhook: its events are a hundred times 64 KiB, nearly.
+    # Of another account, which has no webhook: its events are nearly a hundred times 64 KiB.
     large = record("acc_other", MAX_RECIPIENTS, "v" * (MAX_BODY_BYTES - 400), "large")
     is_overloaded = {**large, "mail": {**large["mail"], "messageId": "too-much"}}
     assert case.dispatch(json.dumps([first, large, is_overloaded, last])) == []
@@ -66,7 +66,9 @@ def test_row_80_of_an_array_what_does_not_fit_is_dead_lettered_and_the_rest_deli
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells the greatest resident size")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak resident size comes from Linux's kernel"
+)
 def test_row_80_the_worst_messages_take_no_more_memory_than_there_is() -> None:
     environment = os.environ | {"PYTHONPATH": "functions:layers/core:tests:."}
     measured = subprocess.run(

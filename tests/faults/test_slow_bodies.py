@@ -1,4 +1,4 @@
-"""Row 95: a response whose head is whole, and whose rest comes slowly or not at all."""
+"""Row 95: a response with a complete head, whose rest comes slowly or not at all."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_row_95_what_is_slow_behind_the_head_ends_after_half_a_second(
     took_ms = (time.monotonic() - started) * 1000
     assert case.delivery().status is Status.SUCCEEDED
     [attempt] = case.delivery().attempts
-    # The time that its thread was held: far from five seconds, on the busiest machine.
+    # The time that its thread was held: far from five seconds, even on the busiest machine.
     assert 500 <= attempt.duration_ms <= took_ms < 3000
     next_one_arrives(case, hook)
 

@@ -1,4 +1,4 @@
-"""Rows 30 to 33: receivers that are slow, or send more than is read."""
+"""Rows 30 to 33: receivers that are slow, or send more than the sender reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     MakeReceiver = Callable[..., Receiver]
 
 DRIP = [b"x"] * 400
-"""Longer than anything may take, but no test hangs on it."""
+"""Longer than any limit, but no test hangs on it."""
 
 HASTY_SECONDS = 0.8
 
@@ -89,7 +89,7 @@ def test_row_32_a_drip_ends_in_time(
     case.webhook(hook)
     started = time.monotonic()
     assert case.dispatch(case.message(), services=hasty) == []
-    # The whole of it, since an attempt's own time stops at the head.
+    # The whole of it, since an attempt's own time ends at the head.
     assert time.monotonic() - started < 10
     if error:
         assert_failed(case.delivery(), error)
@@ -110,19 +110,19 @@ def test_row_32_a_body_that_drips_is_waited_for_half_a_second(
 ) -> None:
     """Not for the five seconds that an answer has, however many of its bytes come in time."""
     hook = receiver(Raw(drips(HEAD + framing, DRIP)), tls=True)
-    # What is loaded once is loaded, and the bystander's connection is open.
+    # The modules are loaded now, and the bystander's connection is open.
     assert case.dispatch() == []
     case.webhook(hook)
     started = time.monotonic()
     assert case.dispatch(case.message()) == []
     took = time.monotonic() - started
     assert case.delivery().status is Status.SUCCEEDED
-    # Far from five, on the busiest machine.
+    # Far from five, even on the busiest machine.
     assert 0.5 <= took < 3
 
 
 def many_bytes() -> Script:
-    """400 MB of body, as fast as they are taken."""
+    """400 MB of body, as fast as the sender reads."""
     head = HEAD + f"Content-Length: {400 << 20}\r\n\r\n".encode()
     return Raw(for_ever(head, log_capture.RECEIVERS_WORDS.encode() * 3000))
 
@@ -139,7 +139,7 @@ def test_row_33_of_a_huge_body_only_the_beginning_is_read(
 ) -> None:
     hook = receiver(make())
     case.webhook(hook)
-    # The first one loads what there is to load.
+    # The first one loads the modules.
     assert case.dispatch(case.message("txn_before")) == []
     tracemalloc.start()
     assert case.dispatch(case.message()) == []

@@ -40,7 +40,7 @@ def test_row_21_a_refused_start_is_marked_and_the_message_is_done(
         assert case.dispatch(case.message()) == []
     delivery = case.delivery()
     assert (delivery.status, delivery.unstarted) == (Status.RETRYING, True)
-    # The record says when it is due, which is where the sweep looks.
+    # The record has the due time, by which the sweep finds it.
     assert delivery.next_attempt_at_ms is not None
     assert case.executions() == []
     assert len(hook.requests) == 1

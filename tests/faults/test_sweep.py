@@ -1,4 +1,4 @@
-"""Rows 67, 71 and 72: what the sweep finds, every minute, that nobody else works on."""
+"""Rows 67, 71 and 72: the sweep finds, every minute, the work that no process is doing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAY_MS = 86_400_000
 
 
 def edit(case: Case, key: dict[str, Any], **values: Any) -> None:
-    """Write attributes of an item of the deliveries' table; None takes one away."""
+    """Write attributes of an item of the deliveries' table; None removes an attribute."""
     removed = [name for name, value in values.items() if value is None]
     written = {name: value for name, value in values.items() if value is not None}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in written)
@@ -56,7 +56,7 @@ def starts(case: Case) -> list[tuple[str, dict[str, Any]]]:
 
 
 def failed_once(case: Case, receiver: MakeReceiver, **values: Any) -> Receiver:
-    """Have a first attempt fail, and its delivery be as the table then has it."""
+    """Fail a first attempt, and edit its delivery as the table then has it."""
     hook = receiver(Answer(500), Answer(204))
     case.webhook(hook)
     assert case.dispatch(case.message()) == []

@@ -1,4 +1,4 @@
-"""Rows 54 and 55: clocks that differ or leap, and a time to live that is enforced late."""
+"""Rows 54 and 55: clocks that differ or leap, and a late time to live."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEN_MINUTES = 600.0
 
 
 def with_clock(stand: Stand, kind: type[Made], clock: Callable[[], float]) -> Made:
-    """Return a function's services whose clock is another, the stores' own included."""
+    """Return a function's services on another clock, the stores' own included."""
     made = stand.fresh(kind)
     made._deliveries = DynamoDBDeliveryStore(
         made._dynamodb,
@@ -58,7 +58,7 @@ def test_row_54_the_order_of_attempts_is_that_of_their_numbers(
     [state] = case.executions()
     # From the record on, so that a slow machine has used some of it up.
     assert 0 <= state["seconds"] <= 6
-    # What was recorded under one clock has not expired under the other.
+    # A record made under one clock has not expired under the other.
     state = case.retry(state, services=worker_services)
     assert state["attempt"] == 3
     assert 270 <= state["seconds"] <= 331
@@ -106,13 +106,13 @@ def test_row_54_a_leap_in_time_makes_no_delay_negative(
 def test_row_54_a_recovery_waits_for_slow_dispatchers_whatever_their_clocks(
     case: Case, receiver: MakeReceiver, apart: float
 ) -> None:
-    """One whose clock is another noted since when the webhook drains; a third defers late."""
+    """A function on another clock recorded the start of the draining; a third defers late."""
     hook = receiver()
     webhook = case.webhook(hook, active=False)
     path = f"/api/v1/webhooks/{webhook.id}"
     assert case.acme.call("PATCH", path, json={"active": True}).status == 200
     [state] = case.recoveries()
-    # Nothing waits that it could be probed with.
+    # No delivery waits that could be its probe.
     state = case.retry(state)
     since_ms = int((time.time() + apart) * 1000)
     case.health(draining_since={"N": str(since_ms)})
@@ -167,7 +167,7 @@ def test_row_54_a_step_that_comes_again_late_waits_no_negative_time(
 
 
 def expire(case: Case) -> None:
-    """Put the delivery past its time to live, and leave it in the table as DynamoDB may."""
+    """Put the delivery past its time to live, and leave it in the table, which DynamoDB may do."""
     case.stand.aws.clients["dynamodb"].update_item(
         TableName="DeliveriesTable",
         Key=item_keys.delivery_key(case.delivery().key),
@@ -200,7 +200,7 @@ def test_row_55_an_expired_delivery_ends_its_execution(case: Case, receiver: Mak
 def test_row_55_an_expired_delivery_is_not_replayed(
     case: Case, receiver: MakeReceiver, status: str | None
 ) -> None:
-    """What the table still holds of it is found by its status, and by its time alone."""
+    """An item that the table still holds is found by its status, and by its time alone."""
     hook = receiver(Answer(200 if status == "succeeded" else 500))
     path = f"/api/v1/webhooks/{case.webhook(hook).id}"
     now = int(time.time() * 1000)

@@ -1,4 +1,4 @@
-"""Row 93: events that no webhook is sent, and mail whose account cannot be told."""
+"""Row 93: events without a subscribed webhook, and mail whose account is unknown."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_row_93_an_event_that_no_webhook_is_subscribed_to_leaves_a_trace(
 def test_row_93_an_account_tag_of_a_wrong_form_is_dead_lettered(
     case: Case, receiver: MakeReceiver, tag: Any
 ) -> None:
-    """The default account's webhooks are not sent it."""
+    """The default account's webhooks do not receive it."""
     hook = receiver(Answer(200))
     case.webhook(hook, events=("*",))
     services = case.stand.fresh(DispatcherServices, default_account_id=case.account)
@@ -64,6 +64,6 @@ def test_row_93_an_account_tag_of_a_wrong_form_is_dead_lettered(
     assert case.dispatch(record(value), services=services) == []
     assert list(case.rejected().values()) == ["invalid_field"]
     assert hook.requests == []
-    # A tag that can be read is its account's.
+    # A readable tag belongs to its account.
     assert case.dispatch(record([case.account]), services=services) == []
     assert len(hook.requests) == 1

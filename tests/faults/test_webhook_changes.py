@@ -35,7 +35,7 @@ def change(case: Case, webhook_id: str, **changes: Any) -> None:
 
 
 def has_failed_for(case: Case, milliseconds: int) -> None:
-    """Make the webhook one whose attempts have failed for so long, and was warned of in time."""
+    """Give the webhook so long a time of failures, with a warning in time."""
     since = int(time.time() * 1000) - milliseconds
     case.health(
         failing_since={"N": str(since)},
@@ -82,7 +82,7 @@ def test_row_47_a_webhook_deleted_mid_retry_is_sent_nothing(
     webhook = case.webhook(hook)
     assert case.dispatch(case.message()) == []
     assert case.acme.call("DELETE", f"/api/v1/webhooks/{webhook.id}").status == 200
-    # Not `dead_letter`: nobody is told of what its owner did.
+    # Not `dead_letter`: an owner's own act notifies no operator.
     assert case.retry()["decision"] == "done"
     delivery = case.delivery()
     assert (delivery.status, delivery.reason) == (Status.CANCELLED, "webhook_deleted")
@@ -94,7 +94,7 @@ def test_row_47_a_webhook_deleted_mid_retry_is_sent_nothing(
 def test_row_47_what_waits_for_want_of_a_secret_is_cancelled_with_its_webhook(
     case: Case, receiver: MakeReceiver
 ) -> None:
-    """The webhook is on and well: nothing that its owner sees tells that a delivery waits."""
+    """The webhook is enabled and healthy: its owner sees no sign of a waiting delivery."""
     hook = receiver()
     webhook = case.webhook(hook)
     case.lose_secret()
@@ -155,7 +155,7 @@ def test_row_49_the_new_url_is_checked_at_the_attempt_too(
     assert case.dispatch(case.message()) == []
     change(case, webhook.id, url=private.url)
     worker_services = case.stand.fresh(WorkerServices)
-    # The rule of every deployed function, which takes no url on loopback.
+    # The rule of every deployed function, which refuses urls on loopback.
     worker_services._sender = GuardedSender()
     assert case.retry(services=worker_services)["decision"] == "wait"
     assert case.delivery().attempts[1].error is FailureReason.BLOCKED_ADDRESS
@@ -229,14 +229,14 @@ def test_row_52_many_deliveries_that_exhaust_together_disable_the_webhook_once(
     assert len(states) == count
 
     has_failed_for(case, SIX_DAYS_MS)
-    # No failure changes what its owner set.
+    # No failure changes its owner's settings.
     assert case.health().updated_at_ms == webhook.updated_at_ms
     with ThreadPoolExecutor(16) as threads:
         decisions = list(
             threads.map(lambda state: case.retry(state, services=worker_services), states)
         )
     assert {one["decision"] for one in decisions} <= {"dead_letter", "done"}
-    # Those that found it disabled are kept: nothing is given up that was not attempted.
+    # Deliveries that found it disabled are kept: none is exhausted without an attempt.
     exhausted = [one for one in case.deliveries() if one.status is Status.EXHAUSTED]
     waiting = [one for one in case.deliveries() if one.status is Status.WAITING]
     assert exhausted

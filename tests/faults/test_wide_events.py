@@ -1,4 +1,4 @@
-"""Row 58 for wide events: shards that the queue takes in part, and a dispatcher that is killed."""
+"""Row 58 for wide events: shards that the queue accepts in part, and a killed dispatcher."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WIDE = MOST_AT_ONCE + SHARD_WEBHOOKS
 SHARDS = WIDE // SHARD_WEBHOOKS
 FIRST = "00000000-0000"
-"""How the first shard begins."""
+"""The beginning of the first shard."""
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def hook(case: Case, receiver: MakeReceiver) -> Receiver:
 
 
 def dispatched(case: Case, texts: list[str]) -> list[str]:
-    """Have messages handled in batches; returns those that failed."""
+    """Handle messages in batches; returns the messages that failed."""
     batches = [texts[at : at + 10] for at in range(0, len(texts), 10)]
     return [batch[int(name[1:])] for batch in batches for name in case.dispatch(*batch)]
 
@@ -103,7 +103,7 @@ def test_row_58_killed_around_the_queueing_of_shards(case: Case, hook: Receiver,
 def test_row_58_a_shard_twice_at_once_is_two_posts_of_the_same_at_most(
     case: Case, hook: Receiver
 ) -> None:
-    """SQS may deliver it twice, to two dispatchers; one after the other it is one."""
+    """SQS may deliver it twice, to two dispatchers; one after the other it is sent once."""
     assert case.dispatch(case.message()) == []
     [first, *_] = case.stand.aws.queued()
     assert case.dispatch(first, first) == []

@@ -1,7 +1,7 @@
 """Receivers in the frameworks of Node.js, on ordinary and odd events (`make frameworks`).
 
-Each program of docs/receivers/node-frameworks.md takes every one of them. What the contract's own
-receiver meets in each framework, on the body as it was parsed, is what docs/verifying.md says.
+Each program of docs/receivers/node-frameworks.md accepts every event. The contract's own receiver,
+on the body that each framework parsed, behaves as docs/verifying.md says.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ createServer(async (req, res) => {
   res.writeHead(answer.statusCode).end(answer.body);
 }).listen(Number(process.env.PORT), '127.0.0.1');
 """
-"""What API Gateway does for a handler on Lambda."""
+"""A server that calls a Lambda handler in API Gateway's place."""
 
 CHANGED: dict[str, tuple[int, set[str]]] = {
     "Express": (200, set()),
@@ -70,8 +70,8 @@ CHANGED: dict[str, tuple[int, set[str]]] = {
     "xss-clean": (401, {"HTML", "a template"}),
     "express-mongo-sanitize": (401, {"keys with dollars and dots", "keys past an index"}),
 }
-"""What the contract's receiver answers to a check's valid request, and which odd events it refuses,
-where it has each framework's own parser."""
+"""The answer of the contract's receiver to a check's valid request, and the odd events that it
+refuses, with each framework's own parser."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,9 +84,9 @@ def packages() -> None:
 
 
 def prepared(directory: Path, framework: str, raw: str = "", parsed: str = "") -> Sequence[str]:
-    """Put a framework's program into a directory as its reader does; returns how it is run.
+    """Put a framework's program into a directory the reader's way; returns its command.
 
-    With `raw` it goes by what is `parsed` instead, as the contract's receiver does.
+    With `raw` it verifies the `parsed` body instead, like the contract's receiver.
     """
     program = PROGRAMS[framework].replace(raw, f"JSON.stringify({parsed})") if raw else ""
     assert program != PROGRAMS[framework]

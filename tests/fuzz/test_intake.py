@@ -1,4 +1,4 @@
-"""Real messages, bent: whatever comes, it is an event that can be delivered or a stated refusal."""
+"""Real messages, bent: each is an event that can be delivered, or a stated refusal."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ VALUES = st.recursive(
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Give every place in a document at which something can be put: a container and a key."""
+    """Give every place in a document for a value: a container and a key."""
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield value, key
@@ -99,7 +99,7 @@ def _keys(container: Any) -> Any:
 
 
 def events_of(text: str) -> tuple[Event, ...] | str:
-    """Return what a message came to: its events, or the reason of its refusal."""
+    """Return a message's events, or the reason of its refusal."""
     accounts = SesAccounts(default="acc_ses")
     try:
         message = read_message(text, sent_at_ms=SENT_AT_MS, ses_accounts=accounts)
@@ -112,7 +112,7 @@ def events_of(text: str) -> tuple[Event, ...] | str:
 
 
 def assert_deliverable(event: Event) -> None:
-    """Check all that the dispatcher, the tables and the receiver rely on."""
+    """Check everything that the dispatcher, the tables and the receiver rely on."""
     assert is_account_id(event.account_id)
     assert isinstance(event.type, EventType)
     assert event.body == serialize(parse(event.body))
@@ -121,7 +121,7 @@ def assert_deliverable(event: Event) -> None:
     assert list(body) == ["event", "transaction_id", "timestamp", "data"]
     assert (body["event"], body["transaction_id"]) == (event.type, event.transaction_id)
     assert body["data"]["to"]
-    # A header takes visible ASCII, a table's keys and attributes well-formed Unicode.
+    # A header needs visible ASCII, a table's keys and attributes well-formed Unicode.
     assert event.id.isascii()
     assert event.id.isprintable()
     (event.transaction_id + event.timestamp).encode()
@@ -134,9 +134,9 @@ def in_sns(document: dict[str, Any]) -> str:
 
 
 def assert_alike_in_an_envelope(document: dict[str, Any], found: tuple[Event, ...] | str) -> None:
-    """Check that SNS's envelope makes no difference, but to what may not come inside of one."""
+    """Check that SNS's envelope makes no difference, except to forbidden contents."""
     if "shard" in document and "event" not in document:
-        # It claims to be a part, which comes bare, and has fields that a part has not.
+        # It claims to be a part, but has an envelope, and fields that a part has not.
         assert isinstance(found, str)
     elif document.get("Type") != "Notification" or not isinstance(document.get("Message"), str):
         assert events_of(in_sns(document)) == found
@@ -177,7 +177,7 @@ def test_a_bent_ses_record_is_delivered_alike_in_every_envelope_or_refused(
         assert_deliverable(event)
     assert len({event.id for event in events}) == len(events), "each recipient's event is its own"
     if events:
-        # As it is read: JSON may write 1 as 1.0, and tell 2**60 from 2**60 + 1.
+        # As it is read: JSON may write 1 as 1.0, and 2**60 differs from 2**60 + 1.
         assert to_events(read_json(text), accounts=SesAccounts(default="acc_ses")) == list(events)
 
 

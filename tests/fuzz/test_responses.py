@@ -1,4 +1,4 @@
-"""Answers that a receiver bends at will: each is an outcome, and the next delivery is unharmed."""
+"""A receiver's bent answers: each is an outcome, and the next delivery is unharmed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BODIES = (
 
 
 class Answers:
-    """A source of raw answers, the same for the same seed: most have a head that can be read."""
+    """A source of raw answers, the same for the same seed: the head of most can be read."""
 
     def __init__(self, seed: int) -> None:
         """Begin at `seed`."""
@@ -87,7 +87,7 @@ def test_any_answer_is_an_outcome_and_harms_no_other_delivery(
             outcomes[outcome.error] += 1
             following = sender.post(receiver.url, b"{}", {})
             assert (following.status_code, following.response_body) == (202, str(number)), raw
-        # One request for each post: a bent answer is never asked for twice.
+        # One request for each post: a bent answer never causes a second one.
         assert len(receiver.requests) == 2 * ROUNDS
     assert outcomes.keys() <= {None, FailureReason.CONNECTION, FailureReason.HTTP_STATUS}
     assert min(outcomes[None], outcomes[FailureReason.CONNECTION]) > ROUNDS // 10

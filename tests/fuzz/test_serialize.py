@@ -1,4 +1,4 @@
-"""The bytes against Node.js itself, as many as one asks for: `make fuzz CASES=1000000`."""
+"""The bytes against Node.js itself, with any number of cases: `make fuzz CASES=1000000`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_texts_reach_every_rule_in_which_python_differs() -> None:
         assert piece in texts, piece
 
 
-def test_node_tells_a_wrong_byte(node: Node) -> None:
+def test_node_detects_a_wrong_byte(node: Node) -> None:
     assert node.ask("restringify", ['{"1":1.0}', "[1e-7]", "nonsense"]) == [
         '{"1":1}',
         "[1e-7]",

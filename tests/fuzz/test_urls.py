@@ -1,4 +1,4 @@
-"""Published URLs, bent at random: whatever the rule accepts means one host to every parser."""
+"""Published URLs, bent at random: an accepted url means one host to every parser."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class Urls:
         chance = self._chance
         url = chance.choice(GOOD if chance.random() < 0.7 else URLS)[:300]
         for _ in range(chance.randrange(4)):
-            # Most of what can go wrong is in the host.
+            # Most faults are in the host.
             at = min(chance.randrange(8, 40) if chance.random() < 0.8 else 0, len(url))
             url = url[:at] + chance.choice(PIECES) + url[at + chance.randrange(3) :]
         return url
 
 
 def judged(url: str) -> Target | None:
-    """What a registered url is taken apart to; None where it is refused."""
+    """The parts of a registered url; None where it is refused."""
     try:
         target = parse_url(url)
         check_international_name(target)

@@ -1,4 +1,4 @@
-"""The API on fakes with a customer of it, and the stores on every engine."""
+"""The API on fakes with a customer, and the stores on every engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=BACKENDS)
 def stores(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Stores]:
-    """All stores on each engine, for what every one of them promises."""
+    """All stores on each engine, for the contract that all of them share."""
     with open_stores(request.param, clock) as stores:
         yield stores
 
@@ -55,12 +55,12 @@ def dynamodb(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
 
 @pytest.fixture
 def dynamodb_stores(dynamodb: DynamoDBClient, clock: Clock) -> Stores:
-    """All stores on DynamoDB, for what no fake knows of: a time to live, the cost of a page."""
+    """All stores on DynamoDB, for features without a fake: a time to live, the cost of a page."""
     return on_dynamodb(dynamodb, clock)
 
 
 @pytest.fixture(params=SQS_ENGINES)
 def sqs(request: pytest.FixtureRequest) -> Iterator[SQSClient]:
-    """SQS on each engine, for what the adapters of its queues and the redrive promise."""
+    """SQS on each engine, for the contract of its queues' adapters and of the redrive."""
     with open_sqs(request.param) as client:
         yield client

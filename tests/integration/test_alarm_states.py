@@ -1,7 +1,7 @@
-"""When each alarm is on, by the rules that CloudWatch's guide writes (`support.cloudwatch`).
+"""The states of each alarm, by the rules of CloudWatch's guide (`support.cloudwatch`).
 
-Nothing here evaluates alarms as AWS does: moto stores them and evaluates none. What the guide
-leaves open is tried both ways, and an alarm has to be right either way.
+Nothing here evaluates alarms as AWS does: moto stores them and evaluates none. Where the guide is
+unclear, both readings are tried, and an alarm has to be right under either.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _default(value: Any) -> float:
 
 
 def states(alarm: str | Mapping[str, Any], samples: Samples, now: float) -> set[str]:
-    """Return the states that an alarm, or the one of that name, may have by the guide."""
+    """Return the states that an alarm, or the alarm of that name, may have by the guide."""
     properties = alarms()[alarm] if isinstance(alarm, str) else alarm
     return {one.state(properties, samples, now) for one in EVALUATIONS}
 
@@ -60,13 +60,13 @@ def every_minute(value: float, start: float, end: float) -> list[tuple[float, fl
 
 
 def sweeps(start: float, end: float) -> Samples:
-    """Return what completed sweeps count, one a minute, where there is nothing to do."""
+    """Return the counts of completed sweeps, one a minute, where there is nothing to do."""
     counted = ("OverdueDeliveries", "OverdueRecoveries", "OverdueJobs")
     return {f"{name} of worker": every_minute(0, start, end) for name in counted}
 
 
 def idle_queues(end: float) -> Samples:
-    """Return what SQS publishes of queues that are used and empty."""
+    """Return SQS's metrics of queues that are used and empty."""
     names = ("NumberOfMessagesSent", "ApproximateNumberOfMessagesVisible")
     queues = ("EventsQueue", "EventsDeadLetterQueue", "DeadLetterQueue")
     ages = "ApproximateAgeOfOldestMessageInQuietGroups of ${EventsQueue.QueueName}"
@@ -78,8 +78,8 @@ def idle_queues(end: float) -> Samples:
 
 
 A_TABLE = [
-    # Points as the guide's table has them, the most recent last; 3 of 3, and the state where what
-    # is missing is breaching, or is not.
+    # Points in the form of the guide's table, the most recent last; 3 of 3, and the states with
+    # missing data breaching and not breaching.
     ("0-X-X", OK, OK),
     ("0----", OK, OK),
     ("-----", ALARM, OK),
@@ -117,7 +117,7 @@ def test_no_alarm_is_on_in_the_first_half_hour_of_an_empty_stack(name: str, firs
 
 
 def test_without_its_warm_up_a_new_stack_would_be_in_alarm() -> None:
-    """The tests above would see it."""
+    """The tests above would notice it."""
     alarm = {**alarms()["SweepMissingAlarm"]}
     del alarm["WarmUpConfiguration"]
     assert states(alarm, sweeps(2 * MINUTE, HOUR), MINUTE) == {ALARM}
@@ -148,7 +148,7 @@ def test_no_alarm_is_on_for_a_deployment_in_which_nothing_is_published(name: str
 
 
 class Trouble(NamedTuple):
-    """What one metric has to publish for an alarm to be on: a value each minute for so long."""
+    """The samples of one metric that turn an alarm on: a value each minute for so long."""
 
     metric: str
     value: float
@@ -170,7 +170,7 @@ TROUBLES: dict[str, list[Trouble]] = {
         Trouble(f"ApproximateAgeOfOldestMessageInQuietGroups of {QUEUE}", 601)
     ],
     "OldestEventAlarm": [Trouble("OldestEventAge of dispatcher", HOUR * 1000 + 1)],
-    # Sent again for ten minutes, each time as a new message; and what no dispatcher receives.
+    # Sent again for ten minutes, each time as a new message; and messages that are never received.
     "EventsWaitingAlarm": [
         Trouble("OldestEventAge of dispatcher", 600_001),
         Trouble(f"ApproximateAgeOfOldestMessage of {QUEUE}", 601),
@@ -195,7 +195,7 @@ TROUBLES: dict[str, list[Trouble]] = {
     "OverdueRecoveriesAlarm": [Trouble("OverdueRecoveries of worker", 1)],
     "OverdueJobsAlarm": [Trouble("OverdueJobs of worker", 1)],
 }
-"""Each alarm, and every metric that alone turns it on. Two take more than one: they are below."""
+"""Each alarm, and every metric that alone turns it on. Two alarms, below, need more."""
 
 
 def test_every_alarm_has_its_troubles_but_that_of_no_sweep() -> None:
@@ -210,7 +210,7 @@ def test_every_alarm_has_its_troubles_but_that_of_no_sweep() -> None:
 def test_each_metric_alone_turns_its_alarm_on_and_nothing_keeps_it_on(
     name: str, trouble: Trouble
 ) -> None:
-    """No other metric of the alarm was ever published, as in a stack whose other functions rest."""
+    """No other metric of the alarm was ever published: the stack's other functions idle."""
     alarm = alarms()[name]
     start = 5 * HOUR
     end = start + trouble.minutes * MINUTE
@@ -236,7 +236,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_dead_letter_is_told_of_once_and_the_next_thousand_again(way: str) -> None:
+def test_a_dead_letter_is_notified_once_and_the_next_thousand_again(way: str) -> None:
     """One message stays for days. The alarm is off an hour after it, and on for the next ones."""
     name, queue, counted = WAYS[way]
     first, second, end = DAY, 3 * DAY, 4 * DAY
@@ -260,8 +260,8 @@ def test_a_dead_letter_is_told_of_once_and_the_next_thousand_again(way: str) -> 
     assert found == {hours: {ALARM if hours in on else OK} for hours in found}
 
 
-def test_a_first_message_that_sqs_moves_to_an_unused_queue_is_told_of() -> None:
-    """A queue without messages that nobody asks has no metrics: its first point is the message."""
+def test_a_first_message_that_sqs_moves_to_an_unused_queue_is_notified() -> None:
+    """A queue without messages and requests has no metrics: its first point is the message."""
     samples = {f"ApproximateNumberOfMessagesVisible of {EVENTS}": every_minute(1, DAY, 2 * DAY)}
     alarm = alarms()["RejectedEventsAlarm"]
     assert states(alarm, samples, DAY + MINUTE) == {ALARM}
@@ -269,7 +269,7 @@ def test_a_first_message_that_sqs_moves_to_an_unused_queue_is_told_of() -> None:
 
 
 def test_messages_that_a_redrive_takes_away_or_holds_turn_no_alarm_on() -> None:
-    """A reader that hides messages for some minutes and gives them back is no arrival."""
+    """A reader that hides messages for some minutes and returns them is no arrival."""
     held = f"ApproximateNumberOfMessagesVisible of {DELIVERIES}"
     samples = {
         held: [
@@ -301,7 +301,7 @@ def test_a_stack_may_have_its_usual_number_of_exhausted_deliveries(
 
 
 RATES = [
-    # taken, failed: in five minutes
+    # accepted, failed: in five minutes
     (20, 79, OK),
     (20, 80, ALARM),
     (1_000, 400, OK),

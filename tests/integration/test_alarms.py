@@ -1,4 +1,4 @@
-"""Every alarm of the template, and when it goes off (`test_alarm_states` has its states)."""
+"""Every alarm of the template, and its condition (`test_alarm_states` has its states)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.translated_template import OWN, of_type, text
 
 
 class Sample(NamedTuple):
-    """What an alarm takes of a metric: whose it is, as `text` writes it, and how often."""
+    """An alarm's use of a metric: its resource in the form of `text`, statistic and period."""
 
     statistic: str
     name: str
@@ -22,10 +22,9 @@ class Sample(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """When an alarm goes off: what it compares, and how many periods in a row.
+    """The condition of an alarm: a comparison, and a number of periods in a row.
 
-    Of several expressions the first is compared. Samples have the names that expressions call them
-    by.
+    The first of several expressions is compared. Expressions use the samples' names.
     """
 
     sample: Sample | None
@@ -38,7 +37,7 @@ class Alarm(NamedTuple):
 
 
 def arrivals(queue: str) -> tuple[tuple[str, Sample], ...]:
-    """Return what the alarm of a dead-letter queue takes of it."""
+    """Return the input of a dead-letter queue's alarm."""
     of = (f"${{{queue}.QueueName}}", "AWS/SQS", 3600)
     return (
         ("sent", Sample("Sum", "NumberOfMessagesSent", *of)),
@@ -161,11 +160,11 @@ ALARMS = {
         samples=(("counted", Sample("SampleCount", "OverdueDeliveries", "worker")),),
     ),
 }
-"""Every alarm, and when it goes off. A change of one is a change of this table."""
+"""Every alarm and its condition. A change of an alarm is a change of this table."""
 
 
 def as_in_the_table(alarm: dict[str, Any]) -> tuple[Alarm, set[str]]:
-    """Return what an alarm of the template is in the table, and what it says besides."""
+    """Return an alarm of the template as an entry of the table, and the rest of its properties."""
     left = dict(alarm)
     sample, expressions, samples = None, [], []
     if "MetricName" in alarm:
@@ -173,7 +172,7 @@ def as_in_the_table(alarm: dict[str, Any]) -> tuple[Alarm, set[str]]:
         for name in ("MetricName", "Namespace", "Dimensions"):
             left.pop(name)
     for number, part in enumerate(left.pop("Metrics", [])):
-        # The first is what is compared: what it is made of is not.
+        # Only the first is compared; its inputs are not.
         assert part.get("ReturnData", True) is (number == 0)
         if "Expression" in part:
             assert ("Label" in part) is (number == 0)
@@ -209,7 +208,7 @@ def test_the_table_has_every_alarm() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_goes_off_as_the_table_says_and_tells_of_both_its_ends(name: str) -> None:
+def test_an_alarm_goes_off_as_the_table_says_and_notifies_both_ends(name: str) -> None:
     alarm = of_type("AWS::CloudWatch::Alarm")[name]
     made, left = as_in_the_table(alarm)
     assert made == ALARMS[name]
@@ -226,7 +225,7 @@ def test_the_alarm_of_no_sweep_is_not_evaluated_before_its_time() -> None:
 
 
 ACT_NOW = {"QuietEventsWaitingAlarm", "OldestEventAlarm", "SuccessRateAlarm", "SweepMissingAlarm"}
-"""Customers miss events, or would without anybody being told: reason to wake a person."""
+"""Customers miss events, or would without any notice: reason to wake a person."""
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -237,7 +236,7 @@ def test_an_alarms_description_begins_with_how_urgent_it_is(name: str) -> None:
     assert len(said) <= 1024
 
 
-def test_the_page_about_operations_tells_the_same_urgency() -> None:
+def test_the_page_about_operations_has_the_same_urgency() -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     told = dict(re.findall(r"^\| \[(\w+Alarm)\]\(#\w+\) \| (\S+) \|", page, re.MULTILINE))
     assert told == {name: "**now**" if name in ACT_NOW else "today" for name in ALARMS}

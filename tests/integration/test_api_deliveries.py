@@ -262,7 +262,7 @@ class TestResend:
         assert (answer.status, answer.error["code"]) == (409, "webhook_disabled")
         assert on_fakes.scheduler.resends == {}
 
-    def test_our_own_trouble_is_told_as_such(
+    def test_our_own_failure_is_named_as_such(
         self, on_fakes: ApiOnFakes, acme: AccountClient
     ) -> None:
         delivery = recorded(on_fakes)

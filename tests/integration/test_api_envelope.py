@@ -1,4 +1,4 @@
-"""What every answer of the API has in common: the envelope, the key, the headers, the errors."""
+"""Every answer of the API: the envelope, the key, the headers, the errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_unknown_route_is_not_found(acme: AccountClient, path: str, with_key:
         (f"{WEBHOOKS}/x", "POST", "DELETE, GET, PATCH"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(
+def test_a_wrong_method_gets_the_right_ones(
     acme: AccountClient, path: str, method: str, allowed: str
 ) -> None:
     answer = acme.call(method, path)
@@ -245,7 +245,7 @@ def test_a_table_that_does_not_answer_is_unavailable(
     assert "planned" not in answer.text
 
 
-def test_a_table_of_keys_that_does_not_answer_lets_nobody_in(
+def test_without_the_table_of_keys_every_call_is_refused(
     on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     on_fakes.keys.failures.plan("get", True)
@@ -253,7 +253,7 @@ def test_a_table_of_keys_that_does_not_answer_lets_nobody_in(
     assert (answer.status, answer.error["code"]) == (503, "unavailable")
 
 
-def test_a_bug_is_answered_in_the_envelope_and_tells_nothing(
+def test_a_bug_is_answered_in_the_envelope_without_details(
     on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     def broken(*_: Any) -> Any:

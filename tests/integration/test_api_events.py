@@ -61,10 +61,10 @@ def test_a_list_is_answered_item_by_item(on_fakes: ApiOnFakes, acme: AccountClie
     assert detail["message"].startswith("This must be one of email.sent, ")
 
 
-def test_the_answer_tells_to_how_many_webhooks_each_event_goes(
+def test_the_answer_has_the_number_of_webhooks_of_each_event(
     on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
-    """Disabled ones and those that are down included: the event waits for them."""
+    """Disabled and failing webhooks included: the event waits for them."""
     for number, events in enumerate((["*"], ["email.bounced"], ["email.sent", "email.opened"])):
         health = Health(circuit=Circuit.OPEN) if number == 0 else Health()
         webhook = samples.webhook(
@@ -91,7 +91,7 @@ def test_webhooks_that_cannot_be_counted_hinder_no_event(
     assert len(on_fakes.events.messages) == 1
 
 
-def test_what_the_queue_does_not_take_goes_to_no_webhook(
+def test_events_refused_by_the_queue_go_to_no_webhook(
     on_fakes: ApiOnFakes, acme: AccountClient
 ) -> None:
     on_fakes.events.refuse = {0}
@@ -206,7 +206,7 @@ def test_a_body_of_a_megabyte_is_taken_and_no_more(acme: AccountClient) -> None:
         ("[" * 100_000, 400, "malformed_json"),
     ],
 )
-def test_what_is_no_json_is_malformed(
+def test_text_that_is_no_json_is_malformed(
     acme: AccountClient, body: str | bytes, status: int, code: str
 ) -> None:
     answer = acme.call("POST", EVENTS, body=body)

@@ -1,4 +1,4 @@
-"""PUT and GET by a webhook's external id, and its metadata, from event to answer."""
+"""PUT and GET by a webhook's external id, and its metadata: from event to answer."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_a_put_takes_no_external_id_back_from_a_change_that_is_made_meanwhile(
     assert (stored(on_fakes).external_id, stored(on_fakes).description) == ("crm", "new")
 
 
-def test_a_put_that_loses_every_race_is_told_to_come_again(
+def test_a_put_that_loses_every_race_gets_a_retry_after(
     on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def taken(*_: Any, **__: Any) -> None:

@@ -66,7 +66,7 @@ def test_a_put_is_answered_the_same_secret_included(
     assert again.text == first.text
     assert first.data["secret"]
     assert again.headers["Idempotency-Replayed"] == "true"
-    # Under another header, and without one, it is the call of a deployment.
+    # Under another header, and without one, it is a deployment's call.
     for headers in ({"Idempotency-Key": "other"}, {}):
         put = acme.call("PUT", path, json=BODY, headers=headers)
         assert (put.status, put.data.get("secret")) == (200, None)
@@ -173,7 +173,7 @@ def test_what_is_kept_shows_no_secret_and_no_key(
     assert kept is not None
     assert made.data[shown] not in repr(kept)
     assert acme.key not in repr(on_fakes.idempotency_store.kept)
-    # The same key, however its header is spaced, opens it.
+    # The same key opens it, however its header is spaced.
     spaced = {**MINE, "Authorization": f"bearer  {acme.key} "}
     assert acme.call("POST", path, json=body, headers=spaced).text == made.text
 
@@ -204,7 +204,7 @@ def test_the_same_header_on_another_route_is_another_call(acme: AccountClient) -
     assert "Idempotency-Replayed" not in answer.headers
 
 
-def test_a_call_under_way_is_told_so(
+def test_a_repeat_of_a_call_under_way_is_refused(
     on_fakes: ApiOnFakes, acme: AccountClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_progress(*_: Any, **__: Any) -> Any:
@@ -239,7 +239,7 @@ def test_a_call_that_makes_nothing_takes_no_notice(
     assert on_fakes.idempotency_store.kept == {}
 
 
-def test_nobody_without_a_key_reaches_the_kept_answers(on_fakes: ApiOnFakes) -> None:
+def test_calls_without_a_key_never_reach_the_kept_answers(on_fakes: ApiOnFakes) -> None:
     event = http_api_event("POST", WEBHOOKS, headers=MINE, body="{}")
     assert on_fakes.api(event, LAMBDA_CONTEXT)["statusCode"] == 401
     assert on_fakes.idempotency_store.kept == {}

@@ -1,4 +1,4 @@
-"""Several APIs in one process, as the local stack has them: none answers another's request."""
+"""Several APIs in one process, the local stack's case: none answers another's request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REGISTRATION = {"url": f"https://{HOST}/events", "events": ["*"]}
 
 
 class HeldUp(ApiOnFakes):
-    """An API whose registrations wait at the name server until they are let go."""
+    """An API whose registrations wait at the name server until the test releases them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +49,7 @@ def test_an_api_that_is_built_while_another_answers_takes_nothing_of_its_request
     first.start()
     assert fakes.waiting.wait(20)
     second.start()
-    # It may be built meanwhile or wait its turn: what counts is what it answers afterwards.
+    # It may be built meanwhile or wait its turn: only its later answer matters.
     built.wait(0.5)
     fakes.let_go.set()
     first.join(20)

@@ -1,4 +1,4 @@
-"""What the store of API keys promises, held against the fake and against DynamoDB."""
+"""The contract of the API key store, held against the fake and against DynamoDB."""
 
 from __future__ import annotations
 

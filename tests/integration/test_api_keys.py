@@ -1,4 +1,4 @@
-"""Keys over HTTP: made, listed, revoked; and what each scope lets a key do."""
+"""Keys over HTTP: made, listed, revoked; and the calls that each scope allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's limits on how much may be asked for: what is refused, and when to come again."""
+"""The API's rate limits: the calls that are refused, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_is_refused_for_another_reason_is_not_counted() -> None:
 def test_an_account_has_only_so_many_calls_a_minute_whatever_they_are() -> None:
     api = api_with(calls=5)
     calls = [("GET", WEBHOOKS), ("GET", WEBHOOK), ("GET", f"{WEBHOOKS}/x"), ("PUT", WEBHOOKS)]
-    # A method that a path has not is refused before it is known whose call it is.
+    # An absent method of a path is refused before the caller is known.
     assert [api.acme.call(*call).status for call in calls] == [200, 200, 404, 405]
     assert [api.acme.call("GET", WEBHOOKS).status for _ in range(3)] == [200, 200, 429]
     answer = api.acme.call("GET", WEBHOOK)
@@ -85,7 +85,7 @@ def test_all_keys_of_an_account_share_its_calls() -> None:
     assert [key.call("GET", WEBHOOKS).status for key in keys] == [200, 200, 429]
 
 
-def test_documents_and_strangers_count_for_nobody() -> None:
+def test_documents_and_strangers_count_for_no_account() -> None:
     api = api_with(calls=1)
     for _ in range(3):
         assert api.acme.send(http_api_event("GET", "/api/v1/openapi.json")).status == 200
@@ -158,7 +158,7 @@ def test_an_account_publishes_only_so_many_events_a_minute_and_none_of_a_call_to
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     assert len(api.events.sent) == 30
     assert api.telemetry.counts["OverLimitEvents"] == 22
-    # What is less has room, and other accounts have their own.
+    # A smaller request has room, and other accounts have their own limits.
     assert publish(api, 20).status == 202
     assert len(api.events.sent) == 50
     assert api.globex.call("POST", EVENTS, json=EVENT).status == 202
@@ -201,13 +201,13 @@ def test_a_process_with_few_events_writes_nothing_and_counts_in_lots_past_them()
 def test_without_a_count_events_are_published() -> None:
     api = api_with(published=1)
     assert publish(api, 1).status == 202
-    # The first one is of the call itself.
+    # The first belongs to the call itself.
     api.rate_limit_store.failures.plan("consume", True, True)
     assert publish(api, 1).status == 202
 
 
 def test_a_repeated_registration_removes_no_webhook_that_is_there() -> None:
-    """A limit may have been lowered between the tries: the webhook may have been sent events."""
+    """A limit may have been lowered between the tries: the webhook may have had events by then."""
     api = ApiOnFakes(max_webhooks_per_host=2)
     asked = Registration(url="https://a.acme.com/hook", events=("email.opened",))
     seed = Seed(samples.NOW_MS * 1_000_000, lambda _, number: bytes(number))

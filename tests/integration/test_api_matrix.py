@@ -1,4 +1,4 @@
-"""Every route, with every method, scope and kind of id: who may do what, and to whose data."""
+"""Every route, with every method, scope and kind of id: the caller's rights and reach."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Case(NamedTuple):
 
     @property
     def ids(self) -> list[str]:
-        """The ids that the call names; an address is nobody's own."""
+        """The ids that the call names; an address has no owner."""
         named = re.findall(r"{(\w+)}", self.path + self.query)
         return [name for name in named if name != "address"]
 
@@ -89,7 +89,7 @@ CASES = [
     Case("GET", "/dashboard", None, 200),
     Case("GET", "/dashboard/{file}", None, 200),
 ]
-# A PUT makes what is absent, so that it has no id that is not found.
+# A PUT makes an absent webhook, so it has no id that is not found.
 WITH_IDS = [case for case in CASES if case.ids and case.method != "PUT"]
 
 
@@ -98,13 +98,13 @@ def name_of(case: Case) -> str:
 
 
 class World:
-    """The API on fakes, and two accounts that have one of everything."""
+    """The API on fakes, and two accounts with one resource of every kind."""
 
     def __init__(self) -> None:
         self.fakes = ApiOnFakes(addresses={HOST: ["93.184.216.34"]})
-        # A key of each that nobody calls with: the others' last use changes as they are used.
+        # One unused key for each account: the last use of other keys changes with their use.
         self.ids = {"own": self._own("acme", 1), "foreign": self._own("globex", 2)}
-        # acme's has ended, so that another may be started; globex's runs, to be left alone.
+        # acme's has ended, so that another may be started; globex's runs, and must go on.
         for key, replay in self.fakes.replay_store.jobs.items():
             if key.account_id == "acme":
                 ended = replace(replay, status=ReplayStatus.COMPLETED)
@@ -133,7 +133,7 @@ class World:
     def watch_the_stores(self) -> list[str]:
         """Return a list to which every call of a store is added, by name.
 
-        Not those of the rate limits: a call takes what is left, or asks for more, whatever its id.
+        Except of the rate limits: a call uses or requests an allowance for any id.
         """
         made: list[str] = []
         fakes = self.fakes
@@ -147,7 +147,7 @@ class World:
         return made
 
     def of(self, account_id: str) -> list[str]:
-        """Return all there is of an account, to compare; of its keys, those that do not call."""
+        """Return an account's whole data, to compare; of its keys, the unused ones."""
         fakes = self.fakes
         unused = {ids["key_id"] for ids in self.ids.values()}
         return sorted(
@@ -188,7 +188,7 @@ class World:
             "check_id": self.fakes.checks.start(webhook).id,
             "erasure_id": self.fakes.erasures.start(account_id, f"{account_id}@example.com").id,
             "key_id": key.id,
-            # The one thing that belongs to nobody: another account's is one that there is not.
+            # The only resource without an owner: another account's is an absent one.
             "file": "app.js" if account_id == "acme" else f"{account_id}.js",
         }
 
@@ -207,7 +207,7 @@ def world() -> World:
 
 
 def shape(path: str) -> str:
-    """Return a path whatever its variables are called."""
+    """Return a path without the names of its variables."""
     return re.sub(r"{\w+}", "{}", path)
 
 
@@ -270,7 +270,8 @@ def test_foreign_absent_and_malformed_ids_get_the_same_bytes_and_change_nothing(
     world: World, case: Case
 ) -> None:
     before = world.of("acme"), world.of("globex")
-    # Each id of the path in turn is another's, those before it one's own, and those after it both.
+    # Each id of the path in turn is another account's; ids before it are the caller's, after it
+    # both.
     for place, name in enumerate(case.ids):
         answers = set()
         for kind in FOREIGN_KINDS:

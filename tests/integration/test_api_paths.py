@@ -1,4 +1,4 @@
-"""Odd paths and methods, from outside: the gateway's one route leads to the same as many would."""
+"""Odd paths and methods, from outside: the gateway's one route gives the results of many."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ STATUSES |= {REFUSED: 405, INVALID: 422, "malformed_json": 400}
 
 
 class Row(NamedTuple):
-    """A call as it goes over the wire, and the error that it is answered with.
+    """A call in its form on the wire, and the error that answers it.
 
-    API Gateway hands a path on decoded; `encoded` is the answer where one would not.
+    API Gateway decodes a path before it hands it on; `encoded` is the answer of a gateway that does
+    not.
     """
 
     method: str
@@ -98,7 +99,7 @@ TABLE = [
     Row("DELETE", f"{RECIPIENTS}/a%40example.com", OK, 202),
     Row("DELETE", f"{RECIPIENTS}/a%2Bb%40example.com", OK, 202),
     Row("DELETE", f"{RECIPIENTS}/j%C3%B6rg%40example.com", OK, 202),
-    # Encoded twice: so that a slash or a mark gets past a gateway that decodes.
+    # Encoded twice: a slash or a mark gets past a gateway that decodes.
     Row("DELETE", f"{RECIPIENTS}/a%252Bb%2540example.com", OK, 202, encoded=INVALID),
     Row("DELETE", f"{RECIPIENTS}/a%252Fb%2540example.com", OK, 202, encoded=INVALID),
     Row("DELETE", f"{RECIPIENTS}/o%2523b%2540example.com", OK, 202, encoded=INVALID),
@@ -144,14 +145,14 @@ class Answered(NamedTuple):
 
     @property
     def told(self) -> tuple[int, str]:
-        """The status and the code; a body that HEAD leaves out says the same as its status."""
+        """The status and the code; the omitted body of HEAD is no more than its status."""
         if self.status < 400:
             return self.status, OK
         return self.status, json.loads(self.body)["error"]["code"] if self.body else REFUSED
 
 
 class Site:
-    """The API behind a gateway that listens, with the key of an account that has nothing."""
+    """The API behind a gateway that listens, with the key of an empty account."""
 
     def __init__(self, fakes: ApiOnFakes, port: int) -> None:
         self.fakes = fakes
@@ -181,14 +182,14 @@ def declared(fakes: ApiOnFakes) -> list[tuple[str, str]]:
 
 
 def explicit(fakes: ApiOnFakes) -> list[tuple[str, str]]:
-    """A route of the gateway's for each of the API's, before those that take the rest."""
+    """A route of the gateway for each of the API's, before the catch-all routes."""
     own = [(route.method, route.openapi_path) for route in routes(fakes.api.resolver)]
     return [*own, ("ANY", "/{proxy+}"), ("ANY", "/")]
 
 
 @pytest.fixture(scope="module")
 def sites() -> Iterator[tuple[Site, Site]]:
-    """The API behind the template's routes, and behind one for each of its own."""
+    """The API behind the template's routes, and behind a route for each of its own."""
     fakes = ApiOnFakes()
     function = LocalFunction("api", fakes.api)
     first, second = listen(LOOPBACK, 0, "PORT"), listen(LOOPBACK, 0, "PORT")

@@ -1,4 +1,4 @@
-"""The API's erasures: what is answered, to whom, and that the address is told to nobody."""
+"""The API's erasures: the answers, their readers, and that no answer shows the address."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_unsearched_payloads_are_included_where_the_call_says_so(api: ApiOnFakes
     included = api.acme.call("DELETE", ANNA, query="include_unsearched=true")
     assert included.data["include_unsearched"] is True
     assert included.data["id"] != plain.data["id"]
-    # What leaves less is as good.
+    # A narrower request is as good.
     again = api.acme.call("DELETE", ANNA)
     assert again.data["id"] in {plain.data["id"], included.data["id"]}
     for value in ("2", "1", "yes", "on", "TRUE", "t", "", "true&include_unsearched=false"):
@@ -61,7 +61,7 @@ def test_unsearched_payloads_are_included_where_the_call_says_so(api: ApiOnFakes
         assert detail == {"field": "include_unsearched", "message": "Use true or false."}
 
 
-def test_what_was_not_searched_is_listed(api: ApiOnFakes) -> None:
+def test_unsearched_deliveries_are_listed(api: ApiOnFakes) -> None:
     erasure_id = api.acme.call("DELETE", ANNA).data["id"]
     [(key, erasure)] = api.erasure_store.jobs.items()
     unsearched = (Unsearched(samples.WEBHOOK_ID, samples.delivery().id),)

@@ -1,4 +1,4 @@
-"""The API's replays: what is answered, and to whom."""
+"""The API's replays: the answers, and their readers."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_disabled_webhook_is_refused(api: ApiOnFakes) -> None:
     assert (answer.status, answer.error["code"]) == (409, "webhook_disabled")
 
 
-def test_more_replays_than_a_day_allows_are_told_to_wait(api: ApiOnFakes) -> None:
+def test_more_replays_than_a_day_allows_are_refused(api: ApiOnFakes) -> None:
     for _ in range(3):
         api.acme.call("DELETE", f"{PATH}/replays/{start(api)}")
     answer = api.acme.call("POST", f"{PATH}/replay", json={"since": SINCE})

@@ -51,7 +51,7 @@ def test_a_page_is_of_20_unless_asked_otherwise(acme: AccountClient) -> None:
     "limit",
     [
         *("0", "101", "-1", "x", "", "1.5", "1&limit=2", "1e1", "9" * 5000, "0x1", "1%00", "true"),
-        # All of these pydantic reads as a number.
+        # pydantic reads all of these as a number.
         *("%2B1", "+1", "%201", "1%20", "1%0A", "1_0", "1.0", "%EF%BC%91", "%D9%A1", "-0"),
     ],
 )

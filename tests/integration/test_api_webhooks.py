@@ -29,7 +29,7 @@ def test_a_registration_answers_what_the_documentation_shows(acme: AccountClient
         },
     )
     assert answer.status == 201
-    # The last is not in the documentation: its secret is one that libraries read differently.
+    # The last is not in the documentation: libraries read its secret in different ways.
     assert list(answer.json) == ["success", "data", "warnings"]
     assert answer.json["success"] is True
     data = answer.data
@@ -181,7 +181,7 @@ def test_a_field_that_is_not_the_callers_to_set_is_refused_by_name(
     assert not on_fakes.webhooks.webhooks
 
 
-def test_what_was_refused_is_not_repeated(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
+def test_refused_values_are_not_repeated(on_fakes: ApiOnFakes, acme: AccountClient) -> None:
     answer = register(acme, secret="canary\nsecret-value", url="https://canary@acme.com/canary")
     assert answer.status == 422
     assert "canary" not in answer.text
@@ -220,7 +220,7 @@ def test_a_host_that_resolves_to_public_addresses_is_looked_up_once() -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        # The one that the test's calls come by, others of the same API, and the API's own domain.
+        # The domain of the test's calls, other domains of the same API, and the API's own domain.
         "api-id.execute-api.eu-central-1.amazonaws.com",
         "API-ID.execute-api.eu-central-1.amazonaws.com",
         "api-id.execute-api.eu-central-1.api.aws",

@@ -1,4 +1,4 @@
-"""What deliveries cost in AWS's units is what the golden file says, so that a change shows."""
+"""The cost of deliveries in AWS's units equals the golden file, so that a change shows."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TOLERANCE = 0.02
 """A line's length depends on how many digits a duration has."""
 
 WRITES = "dynamodb.BatchWriteItem"
-"""Successes are recorded together with those of the same quarter of a second, so a slow machine
-makes more of these requests; what is billed is their items, whose units are exact."""
+"""Successes are recorded together with others of the same quarter of a second, so a slow machine
+makes more of these requests; AWS bills their items, whose units are exact."""
 
 
 @pytest.mark.timeout(300)
@@ -55,7 +55,7 @@ def test_an_idle_stacks_sweeps_cost_less_than_fifteen_cents_a_month() -> None:
 
 
 def test_an_idle_stacks_bill_counts_what_the_template_has() -> None:
-    """Each metric of an alarm is billed; one that only some parameters make is not counted."""
+    """Each metric of an alarm is billed; alarms that only some parameters make are not counted."""
     alarms = of_type("AWS::CloudWatch::Alarm")
     undelivered = {name: {"Properties": alarms[name]} for name in alarms if "Undelivered" in name}
     every = {
@@ -85,7 +85,7 @@ def test_the_pages_tell_the_price_of_an_idle_stack(page: str) -> None:
     assert told.groups() == (f"{totals.beyond_free:.2f}", f"{totals.without_alarms:.2f}")
 
 
-def test_the_parameter_that_leaves_alarms_out_tells_their_price() -> None:
+def test_the_parameter_that_leaves_alarms_out_names_their_price() -> None:
     said = template.read()["Parameters"]["Alarms"]["Description"]
     [alarms] = [item for item in idle.items() if item.name.startswith("CloudWatch alarms")]
     assert f"up to ${math.ceil(alarms.listed)} a month" in said

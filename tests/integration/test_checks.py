@@ -1,4 +1,4 @@
-"""A check of a receiver on the real adapters: its store, its step, and what it leaves alone."""
+"""A check of a receiver on the real adapters: its store, its step, and the untouched state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from support.receiver import Request
     from support.stores import Clock, Stores
 
-"""The real time: what these handlers write expires by the real clock."""
+"""The real time: the items of these handlers expire by the real clock."""
 
 DAY_SECONDS = 86_400
 OUTCOMES = {
@@ -75,7 +75,7 @@ def test_a_check_is_found_by_its_own_webhook_alone(stores: Stores) -> None:
     assert stores.checks.get(check.key) == failed
 
 
-def test_what_was_never_begun_has_no_end(stores: Stores) -> None:
+def test_an_absent_check_has_no_end(stores: Stores) -> None:
     assert not stores.checks.save(check_of(), check_of().completed(OUTCOMES, samples.NOW_MS))
 
 

@@ -1,4 +1,4 @@
-"""Every Choice of every state machine: no field is compared that may be absent."""
+"""Every Choice of every state machine: it compares no field that may be absent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def unguarded(state: States) -> set[str]:
     """Return the paths that a Choice compares where they may be absent.
 
-    Step Functions ends an execution that compares a path which is not there, whatever the Default
-    ("Choice state", Step Functions' guide). A rule by absence before the others guards them; moto
-    does not show it, since it goes on to the Default.
+    Step Functions ends an execution that compares an absent path, even if the Choice has a Default
+    ("Choice state", Step Functions' guide). An earlier rule for absence guards them; moto does not
+    show it, since it goes on to the Default.
     """
     guarded: set[str] = set()
     found: set[str] = set()
@@ -35,7 +35,7 @@ def _compared(rule: States, guarded: set[str]) -> set[str]:
     found: set[str] = set()
     for part in (*rule.get("And", ()), *rule.get("Or", ()), *filter(None, [rule.get("Not")])):
         found |= _compared(part, present)
-        # And is evaluated in its order, and ends with the first part that does not hold.
+        # And is evaluated in order, and ends with the first part that is false.
         if "And" in rule and part.get("IsPresent") is True:
             present.add(part["Variable"])
     if "Variable" in rule and "IsPresent" not in rule and rule["Variable"] not in guarded:

@@ -1,4 +1,4 @@
-"""What the stores of deliveries promise of claims and marks, against the fakes and DynamoDB."""
+"""The contract of the delivery stores for claims and marks, against the fakes and DynamoDB."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def receiver(stack: LocalStack) -> Iterator[Receiver]:
 def entry(
     name: str, detail_type: str, configuration_set: str, message_id: str, **tags: str
 ) -> dict[str, Any]:
-    """Return what SES would put on the bus for one of its documented records."""
+    """Return SES's entry on the bus for one of its documented records."""
     record: dict[str, Any] = json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
     record["mail"]["messageId"] = message_id
     record["mail"]["tags"] = {tag: [value] for tag, value in tags.items()}
@@ -111,7 +111,7 @@ def test_only_mail_of_the_stacks_own_sets_is_taken(stack: LocalStack, receiver: 
         sent(f"{STACK_NAME}-other", "mail-of-another-stack", account_id="acc_demo"),
         sent("newsletter", "mail-of-somebody-else", account_id="acc_demo"),
         entry("send", "Email Eaten", STACK_NAME, "mail-eaten", account_id="acc_demo"),
-        # No tag says whose it is; the table of configuration sets does.
+        # No tag names the account; the table of configuration sets does.
         sent(f"{STACK_NAME}_tenant", "mail-of-a-tenant"),
         sent(STACK_NAME, "mail-by-tag", account_id="acc_demo"),
     )

@@ -1,4 +1,4 @@
-"""What the stores of deliveries promise, held against the fakes and against DynamoDB."""
+"""The contract of the delivery stores, held against the fakes and against DynamoDB."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_recording_the_same_attempt_again_is_known_as_done(stores: Stores) -> No
     assert [attempt.number for attempt in stored.attempts] == [1, 2]
 
 
-def test_the_slower_of_two_recorders_is_told(stores: Stores) -> None:
+def test_the_slower_of_two_recorders_learns_it(stores: Stores) -> None:
     delivery = samples.delivery()
     stores.deliveries.create(delivery)
     faster = delivery.after(samples.attempt(2), Status.RETRYING, samples.NOW_MS + 300_000)
@@ -166,7 +166,7 @@ def test_a_delivery_is_kept_for_its_retention_from_the_last_that_happened(
 def test_what_is_started_again_and_again_is_kept_no_longer_for_it_and_no_less(
     dynamodb_stores: Stores, clock: Clock, waits_days: int
 ) -> None:
-    """Also where a schedule's delay is longer than the retention."""
+    """Also if a schedule's delay is longer than the retention."""
     store = dynamodb_stores.deliveries
     due_ms = samples.NOW_MS + waits_days * DAY_MS
     delivery = samples.delivery(next_attempt_at_ms=due_ms)
@@ -194,7 +194,7 @@ def test_what_is_started_again_and_again_is_kept_no_longer_for_it_and_no_less(
 
 
 def first_ms(stores: Stores, event: Event) -> int:
-    """Return the time that a claim settles, by one batch after the other."""
+    """Return the time that a claim settles, for one batch after the other."""
     return stores.deliveries.claim(event, Holder("one", samples.NOW_MS)).occurred_at_ms
 
 
@@ -211,7 +211,7 @@ def test_the_first_copys_time_holds_for_all_copies_of_an_event(stores: Stores) -
 def test_an_event_is_held_for_the_batch_that_claimed_it_first(
     stores: Stores, later_ms: int
 ) -> None:
-    """A copy that came at the very same time is a copy as any other."""
+    """A copy that came at the very same time is a copy like any other."""
     now_ms = samples.NOW_MS
     copy = _event(now_ms + later_ms)
     claim = stores.deliveries.claim
@@ -220,7 +220,7 @@ def test_an_event_is_held_for_the_batch_that_claimed_it_first(
     # The answer to the first claim was lost, or its batch has the copy too.
     assert claim(_event(now_ms), Holder("one", now_ms + 50)) == EventClaim(now_ms)
     assert claim(copy, Holder("one", now_ms + 50)) == EventClaim(now_ms)
-    # A message that failed before is held by nobody.
+    # A message that failed before has no holder.
     assert claim(copy, Holder("two", now_ms + 50, take_over=True)) == EventClaim(now_ms)
     until_ms = now_ms + 60_000 + 50
     assert claim(copy, Holder("three", until_ms)) == EventClaim(now_ms)

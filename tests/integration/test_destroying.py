@@ -1,6 +1,7 @@
 """Deleting a stack through the command, with boto3's own clients, on moto.
 
-moto deletes a state machine at once, whatever runs: that it does not on AWS is in the unit tests.
+moto deletes a state machine at once, even with running executions; the unit tests cover AWS's
+delay.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ RESOURCES = {
 
 
 class Aws:
-    """The clients, and what they see of the stack."""
+    """The clients, and their view of the stack."""
 
     def __init__(self) -> None:
         self.clients = {name: boto3.client(name) for name in SERVICES}  # type: ignore[call-overload]
@@ -177,7 +178,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 @pytest.fixture
 def sam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Have the stack deleted in place of the SAM CLI, and note how that was called."""
+    """Delete the stack in place of the SAM CLI, and note its arguments."""
     calls: list[list[str]] = []
 
     def run(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -227,7 +228,7 @@ def test_the_command_undoes_what_an_interrupted_run_has_closed(
     monkeypatch.setattr(deployment.Deployment, "delete", interrupted)
     assert deployment.main(["destroy", "--yes"]) == 130
     assert aws.statuses(waiting) == {"ABORTED"}
-    # The rule of Amazon SES fills the queue, and nothing of it is lost.
+    # The rule of Amazon SES fills the queue, and none of its events is lost.
     assert aws.is_open() == [False, False, False, False, True]
     assert deployment.main(["destroy", "--undo"]) == 0
     assert all(aws.is_open())
@@ -235,7 +236,7 @@ def test_the_command_undoes_what_an_interrupted_run_has_closed(
 
 
 def closed_parts(aws: Aws) -> dict[str, Any]:
-    """Return each part that a deletion closes, with what closes it."""
+    """Return each part that a deletion closes, with the function that closes it."""
     functions, events = aws.clients["lambda"], aws.clients["events"]
     return {
         "the schedule the-sweep": lambda: events.disable_rule(Name="the-sweep"),
@@ -256,7 +257,7 @@ def test_a_closed_stack_is_opened_before_it_is_deployed(
     assert preflight.main(["deploy", "--yes"]) == 0
     name, close = list(closed_parts(aws).items())[part]
     close()
-    # The rule of Amazon SES is the operator's own affair.
+    # The rule of Amazon SES is the operator's own.
     aws.clients["events"].disable_rule(Name="the-mail")
     assert preflight.main(["preview"]) == 0
     assert preflight.main(["deploy", "--yes"]) == 1

@@ -1,4 +1,4 @@
-"""The page of the API: all that the document says is on it, and anybody can read it."""
+"""The page of the API: it has everything in the document, and every user can read it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ globalThis.fetch = async (url, options) => {
   return { status: 202, headers: new Headers({ "Retry-After": "7" }), text: async () => '{"a":1}' };
 };
 """
-"""As much of a browser as the page's script uses."""
+"""The parts of a browser that the page's script uses."""
 
 SUBMIT = """
 const output = { hidden: true, textContent: "" };
@@ -50,7 +50,7 @@ setTimeout(() => console.log(JSON.stringify(output)), 50);
 
 
 class Page(HTMLParser):
-    """What a page's elements are, and what their texts are."""
+    """The elements of a page, and their texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def test_it_is_usable_by_keyboard_and_screen_reader(html: str) -> None:
     assert page.of("html") == [{"lang": "en"}]
     [skip] = [one for one in page.of("a") if one.get("class") == "skip"]
     assert skip["href"][1:] in ids
-    # What scrolls can be reached without a mouse.
+    # Scrolling areas can be reached without a mouse.
     assert all(one["tabindex"] == "0" for one in page.of("div", "pre", "output"))
     assert all(one["scope"] in {"row", "col"} for one in page.of("th"))
     assert all("aria-live" in one and "aria-label" in one for one in page.of("output"))
@@ -227,7 +227,7 @@ def test_an_example_is_the_schemas_own_or_made_of_its_type() -> None:
         "list": ["b"],
         "either": True,
     }
-    # A schema that holds itself comes to an end.
+    # The example of a recursive schema is finite.
     assert example_of(made, {"$ref": "#/schemas/C"}) is not None
 
 

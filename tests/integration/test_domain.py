@@ -17,7 +17,7 @@ def test_a_domain_name_is_taken(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["https://api.example.com", "api.example.com/", "API.example.com", "a"]
 )
-def test_what_is_no_domain_name_is_refused(name: str) -> None:
+def test_a_malformed_domain_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="domain name"):
         template.load(parameters={"DomainName": name})
 

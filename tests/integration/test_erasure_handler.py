@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.erasure import ErasureKey
 
 NOW_MS = int(time.time() * 1000)
-"""The real time: what these handlers write expires by the real clock."""
+"""The real time: the items of these handlers expire by the real clock."""
 
 ANNA = "anna.private@example.com"
 SALT = b"s" * 32
@@ -127,9 +127,9 @@ def test_what_a_step_costs(aws: Backend) -> None:
     erasure = begun(aws)
     aws.calls.clear()
     step(aws, state_of(erasure.key))
-    # The record; the first webhook, the second, and that there is no third, in two tables each;
-    # the oldest delivery and the deliveries of both; a write for each that is erased, and one for
-    # the progress.
+    # The record; the first webhook, the second, and the absence of a third, in two tables each; the
+    # oldest delivery and the deliveries of both; a write for each erased one, and one for the
+    # progress.
     assert aws.calls == {
         "GetItem": 1,
         "Query": 3 * 2 + 2 * 2,

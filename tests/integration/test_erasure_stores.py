@@ -1,4 +1,4 @@
-"""What the stores of an erasure and of rate limits promise, held against fakes and DynamoDB."""
+"""The contract of the stores of erasures and of rate limits, against fakes and DynamoDB."""
 
 from __future__ import annotations
 

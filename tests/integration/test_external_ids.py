@@ -1,4 +1,4 @@
-"""External ids: each is of one webhook of its account, however parallel, whatever gets lost."""
+"""External ids: each belongs to one webhook, under parallel calls and lost answers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_creation_that_is_tried_again_is_one_webhook(stores: Stores) -> None:
     [destination] = stores.destinations.destinations("acc_1")
     assert destination.secrets.current == samples.SECRET
     create(stores, 2, limit=2)
-    # The limit is reached, which the first one's own try again does not hear of.
+    # The limit is reached, but the first call's repeat ignores that.
     stores.webhooks.create(webhook, samples.SECRET, limit=2)
 
 

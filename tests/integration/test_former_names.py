@@ -1,7 +1,7 @@
-"""Executions of the version before, run to their ends by this one.
+"""Executions of the former release, run to their ends by this release.
 
-That version called the worker `RetrierFunction`, its jobs' state machine `RecoveryStateMachine` and
-the error that is tried again for hours `Unavailable`. What it stored is read too.
+That release called the worker `RetrierFunction`, its jobs' state machine `RecoveryStateMachine` and
+the error that is tried again for hours `Unavailable`. Its stored items are read too.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def test_a_replay_goes_on_in_a_new_execution_of_the_new_definition(world: World)
 
 @contextmanager
 def updated(world: World) -> Iterator[None]:
-    """Give the former state machine its definition of this version, as the update does."""
+    """Give the former state machine its definition of this version, the update's act."""
     arn = world.made.state_machines["RecoveryStateMachine"]
     before = world.states.describe_state_machine(stateMachineArn=arn)["definition"]
     machine = rendered("true")["Resources"]["RecoveryStateMachine"]
@@ -278,7 +278,7 @@ def test_a_job_that_is_given_up_is_recorded_as_failed(world: World) -> None:
 
 
 class OneItem:
-    """A DynamoDB client of one item, in which that version's words stand."""
+    """A DynamoDB client of one item, which holds that version's words."""
 
     def __init__(self, item: dict[str, Any]) -> None:
         text = json.dumps(item).replace("response_too_large", "answer_too_large")

@@ -1,4 +1,4 @@
-"""The resources of the template under the names of the version before."""
+"""The template's resources under the former release's names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_former_names_exist_where_they_are_asked_for() -> None:
 
 
 def test_no_other_resource_takes_a_name_that_one_had_in_the_version_before() -> None:
-    # CloudFormation makes what is new before it deletes what is gone: the update would fail.
+    # CloudFormation makes new resources before it deletes removed ones: the update would fail.
     taken: dict[str, str] = json.loads((FORMER / "names.json").read_text())
     found = [
         (taken[name], logical_id)

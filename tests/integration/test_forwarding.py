@@ -1,4 +1,4 @@
-"""What `webhooks listen --forward` sends, held against what a delivery sends, on the wire."""
+"""The requests of `webhooks listen --forward`, held against a delivery's, on the wire."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN = {
 
 
 class Wire:
-    """A port that takes two requests and keeps their very bytes."""
+    """A port that accepts two requests and keeps their very bytes."""
 
     def __init__(self) -> None:
         self.server = socket.create_server(("127.0.0.1", 0))
@@ -47,7 +47,7 @@ class Wire:
                 connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
     def both(self) -> list[bytes]:
-        """Return both requests without what the time of signing decides."""
+        """Return both requests without the parts that depend on the time of signing."""
         self._thread.join(10)
         self.server.close()
         return [re.sub(rb"(webhook-timestamp: |v1,)\S+", rb"\1", one) for one in self.requests]

@@ -72,7 +72,7 @@ def test_an_event_is_delivered_signed_and_recorded(aws: Backend) -> None:
     assert request.headers["accept"] == "*/*"
 
 
-def test_what_ten_deliveries_cost_when_all_goes_well(
+def test_the_cost_of_ten_successful_deliveries(
     aws: Backend, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bodies = [samples.event_text(transaction_id=f"txn_{number}") for number in range(10)]
@@ -218,7 +218,7 @@ def test_the_api_loads_cryptography_only_once_it_seals() -> None:
 
 
 def printed(code: str) -> str:
-    """Run a program as a function's process has it; returns what it prints."""
+    """Run a program in the state of a function's process; returns its output."""
     environment = {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT / "functions"), str(ROOT / "layers/core")]

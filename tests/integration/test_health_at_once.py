@@ -35,7 +35,7 @@ TAKEN = samples.attempt(status_code=200, error=None)
 
 
 class World:
-    """A keeper of health over an engine's store, and whoever it tells."""
+    """A health service over an engine's store, and the recipient of its notices."""
 
     def __init__(self, stores: Stores, count: int) -> None:
         self.stores = stores
@@ -63,7 +63,7 @@ class World:
         return found.webhook
 
     def at_once(self, call: Callable[[Webhook], object]) -> None:
-        """Have as many functions, which all read the webhook before, do the same."""
+        """Run the same act in so many functions, which all read the webhook before."""
         webhook = self.webhook()
         with ThreadPoolExecutor(32) as pool:
             list(pool.map(lambda _: call(webhook), range(self.count)))
@@ -71,7 +71,7 @@ class World:
 
 @pytest.fixture
 def world(stores: Stores, request: pytest.FixtureRequest) -> World:
-    # moto takes one at a time, and its time: what holds there for some holds for more.
+    # moto handles one request at a time, slowly: a result there for some holds for more.
     on_moto = request.node.callspec.params["stores"] == MOTO
     return World(stores, 100 if on_moto else 1000)
 
@@ -118,7 +118,7 @@ def test_successes_close_it_once(world: World) -> None:
         ([WARN_AFTER_MS, NOTICE_MS], ["webhook.failing", "webhook.disabled"]),
     ],
 )
-def test_a_webhook_that_fails_for_days_is_told_of_once(
+def test_a_webhook_that_fails_for_days_is_notified_once(
     world: World, days_ms: list[int], told: list[str]
 ) -> None:
     world.stores.health.failed(*OWNER, FAILURES_TO_OPEN, world.now_ms)
@@ -128,7 +128,7 @@ def test_a_webhook_that_fails_for_days_is_told_of_once(
         world.at_once(lambda webhook: world.keeper.report(webhook, [FAILED]))
     assert world.operational_events.types == told
     assert world.webhook().active == (told == ["webhook.failing"])
-    # Those that are reported after it was disabled, which changed it, do not count any more.
+    # Failures that are reported after it was disabled, which changed it, no longer count.
     before_the_last_day = FAILURES_TO_OPEN + (len(told) - 1) * world.count
     counted = world.webhook().health.failures - before_the_last_day
     assert counted == world.count if world.webhook().active else 0 < counted <= world.count

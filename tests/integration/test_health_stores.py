@@ -1,4 +1,4 @@
-"""What the stores of health promise, held against fakes and DynamoDB."""
+"""The contract of the health stores, held against fakes and DynamoDB."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from support.stores import Stores
 
 
-# A thousand calls at once take moto ten seconds of CPU, which a busy machine may not have in the
-# usual time.
+# A thousand calls at once take moto ten seconds of CPU, for which a busy machine may need longer.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -99,7 +98,7 @@ def test_a_success_takes_the_circuit_from_open_once(stores: Stores) -> None:
     assert health(stores) == DRAINING
 
 
-def test_the_first_success_after_an_owner_set_a_webhook_right_is_told_of(stores: Stores) -> None:
+def test_the_first_success_after_an_owner_set_a_webhook_right_is_notified(stores: Stores) -> None:
     go_down(stores)
     stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS + 5, recovery_id="r")
     again = KEY._replace(recovery_id="r")
@@ -185,7 +184,7 @@ def test_a_recovery_ends_when_it_drained_and_not_before(stores: Stores) -> None:
     assert not stores.health.end(KEY, NOW_MS)
     assert health(stores).circuit is Circuit.OPEN
     stores.health.succeeded(*OWNER, NOW_MS)
-    # It drains since another time than the one that looked knows of.
+    # It has been draining since a later time than the caller knows.
     assert not stores.health.end(KEY, NOW_MS - 1)
     assert health(stores).circuit is Circuit.DRAINING
     assert stores.health.end(KEY, NOW_MS)
@@ -251,7 +250,7 @@ def test_a_recovery_that_ended_is_never_overdue(stores: Stores) -> None:
     assert list(stores.health.overdue(DUE_MS + 1, 10)) == []
 
 
-def test_one_of_a_thousand_openings_at_once_is_told(stores: Stores) -> None:
+def test_one_of_a_thousand_openings_at_once_is_notified(stores: Stores) -> None:
     stores.health.failed(*OWNER, FAILURES_TO_OPEN, NOW_MS)
     opened = at_once(
         1000,
@@ -263,13 +262,13 @@ def test_one_of_a_thousand_openings_at_once_is_told(stores: Stores) -> None:
     assert health(stores).recovery_id == winner
 
 
-def test_one_of_a_thousand_successes_at_once_is_told(stores: Stores) -> None:
+def test_one_of_a_thousand_successes_at_once_is_notified(stores: Stores) -> None:
     go_down(stores)
     assert at_once(1000, lambda _: stores.health.succeeded(*OWNER, NOW_MS)).count(True) == 1
 
 
 @pytest.mark.parametrize("how", ["disable", "warn"])
-def test_one_of_a_thousand_that_switch_off_or_warn_at_once_is_told(
+def test_one_of_a_thousand_that_switch_off_or_warn_at_once_is_notified(
     stores: Stores, how: str
 ) -> None:
     stores.health.failed(*OWNER, 1, NOW_MS)

@@ -1,4 +1,4 @@
-"""What the stores of health promise of windows, trials and probes, on fakes and DynamoDB."""
+"""The contract of the health stores for windows, trials and probes, on fakes and DynamoDB."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_window_counts_what_failed_and_what_was_taken_for_a_minute(stores: Sto
     failed = stores.health.failed(*OWNER, 5, last_ms, window=True)
     assert failed == health(stores) == Health(7, NOW_MS, window=Window(NOW_MS, 8, 4))
     assert count(stores, 0, 1, last_ms + 1) == Window(last_ms + 1, 0, 1)
-    # What is not counted in it leaves it as it is.
+    # An attempt that the window does not count leaves it unchanged.
     stores.health.failed(*OWNER, 1, last_ms + 2)
     assert health(stores).window == Window(last_ms + 1, 0, 1)
     later_ms = NOW_MS + 5 * WINDOW_MS
@@ -106,7 +106,7 @@ def test_a_window_opens_nothing_once_half_of_it_was_taken(stores: Stores) -> Non
     count(stores, 0, 2)
     assert stores.health.open(KEY, DUE_MS, NOW_MS, window=window, trial=True) is None
     count(stores, 3, 0, NOW_MS + WINDOW_MS)
-    # Nor does one that another has followed.
+    # Nor does a window that another has followed.
     assert stores.health.open(KEY, DUE_MS, NOW_MS, window=window, trial=True) is None
     assert health(stores).circuit is Circuit.CLOSED
 
@@ -172,13 +172,13 @@ def test_an_owner_asks_for_a_probe_of_what_is_down_once_in_a_while(
     assert not ask(32, NOW_MS + 99)
 
 
-def test_the_first_success_after_a_probe_was_asked_for_is_told_of(stores: Stores) -> None:
+def test_the_first_success_after_a_requested_probe_is_notified(stores: Stores) -> None:
     go_down(stores)
     stores.webhooks.ask(*OWNER, "asked", NOW_MS + 5, before_ms=NOW_MS)
     assert [stores.health.succeeded(*OWNER, NOW_MS + 6) for _ in range(2)] == [True, False]
 
 
-def test_enabling_what_was_never_down_tells_of_no_recovery(stores: Stores) -> None:
+def test_enabling_a_webhook_that_was_never_down_notifies_no_recovery(stores: Stores) -> None:
     stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS + 5, recovery_id="r")
     assert not stores.health.succeeded(*OWNER, NOW_MS + 6)
     assert health(stores).circuit is Circuit.DRAINING
@@ -191,16 +191,14 @@ def test_enabling_what_was_never_down_tells_of_no_recovery(stores: Stores) -> No
         (WebhookChanges(external_id="mine"), True),
         (WebhookChanges(headers={"X-Key": "1"}), False),
         (WebhookChanges(active=True), False),
-        # A receiver that is gone, or down, is so whatever signs a request.
+        # A receiver that is gone or down is so under every secret.
         (None, True),
     ],
 )
 def test_only_a_change_of_what_a_request_depends_on_makes_failures_old(
     stores: Stores, changes: WebhookChanges | None, counts: bool
 ) -> None:
-    """Otherwise an owner who writes a description again and again keeps a dead webhook from
-    being down.
-    """
+    """Otherwise an owner who keeps changing a description would keep a dead webhook up."""
     read_at_ms = samples.webhook().updated_at_ms
     if changes is None:
         stores.webhooks.rotate_secret(
@@ -256,7 +254,7 @@ def test_what_is_down_is_put_on_trial_by_its_recovery_alone(stores: Stores) -> N
     count(stores, 9, 1)
     stores.health.put_on_trial(KEY)
     assert (health(stores).on_trial, health(stores).window) == (True, None)
-    # One that its owner asked for is probed as its owner asked.
+    # A probe that its owner asked for is made as requested.
     stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS + 5, recovery_id="asked")
     stores.health.put_on_trial(KEY._replace(recovery_id="asked"))
     assert health(stores).comeback is Comeback.SLOW

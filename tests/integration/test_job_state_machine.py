@@ -1,4 +1,4 @@
-"""The job state machine, really run on each of its paths; its task does as it is told."""
+"""The job state machine, really run on each of its paths; a test scripts its task."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Machine(StateMachine):
         return self.execute(IDS | {"seconds": 0}, name="r")
 
     def next_ended(self, name: str) -> tuple[str, list[str]]:
-        """Wait for the execution of that name, which another one starts."""
+        """Wait for the execution of that name, which another starts."""
         return self.ended(self.named(name))
 
     def take_the_name(self, name: str) -> None:
@@ -181,7 +181,7 @@ def test_an_answer_without_ids_is_abandoned_by_those_of_the_execution(
 
 
 def test_a_history_never_reaches_its_limit() -> None:
-    """Count what Step Functions writes down of a step with every retry that it may have."""
+    """Count the events of a step in Step Functions' history with every possible retry."""
     states = definition()
     retries = sum(rule["MaxAttempts"] for rule in states["Step"]["Retry"])
     events_a_step = 2 + 2 + 2 + 3 * (1 + retries)  # Wait, Decide, Step; a try is three events

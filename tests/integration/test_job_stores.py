@@ -1,4 +1,4 @@
-"""What the store of jobs promises of every kind of job, held against the fake and DynamoDB."""
+"""The contract of the job store for every kind of job, held against the fake and DynamoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `IdempotencyStore` promises, held against the fake and against Powertools on DynamoDB."""
+"""The contract of `IdempotencyStore`, held against the fake and against Powertools on DynamoDB."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def answers(request: pytest.FixtureRequest) -> Iterator[IdempotencyStore]:
 
 
 class Answering:
-    """Makes an answer, or fails, and counts how often it was asked to."""
+    """Makes an answer, or fails, and counts its calls."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.calls = 0
@@ -109,7 +109,7 @@ def test_another_request_with_the_same_key_is_a_conflict(answers: IdempotencySto
     assert once(answers, answer).replayed
 
 
-def test_a_request_while_the_first_is_answered_is_told_so(answers: IdempotencyStore) -> None:
+def test_a_request_while_the_first_is_answered_is_refused(answers: IdempotencyStore) -> None:
     raised = []
 
     def answer(_: str) -> StoredResponse:
@@ -132,7 +132,7 @@ def test_a_request_that_failed_is_made_again_even_if_corrected(answers: Idempote
 
 
 class Killed(BaseException):
-    """The process of a call is no more."""
+    """The process of a call was killed."""
 
 
 @pytest.mark.parametrize("error", [Killed(), UnavailableError("no answer")])

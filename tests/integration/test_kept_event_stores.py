@@ -1,4 +1,4 @@
-"""What the store of unpublished operational events promises, on the fake and on DynamoDB."""
+"""The contract of the store of unpublished operational events, on the fake and on DynamoDB."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_sum_grows_past_any_limit(stores: Stores) -> None:
     assert stores.rate_limits.consume(EVENTS, limit=8)
 
 
-def test_turns_follow_each_other_and_begin_now_where_nobody_is_in_line(stores: Stores) -> None:
+def test_turns_follow_each_other_and_begin_now_in_an_empty_line(stores: Stores) -> None:
     assert reserve(stores, 500) == NOW
     assert reserve(stores, 500) == NOW + 500
     assert reserve(stores, 500, NOW + 100) == NOW + 1000
@@ -62,7 +62,7 @@ def test_turns_follow_each_other_and_begin_now_where_nobody_is_in_line(stores: S
     assert reserve(stores, 500, NOW + 9000) == NOW + 9000
 
 
-def test_a_lot_is_reserved_only_where_nobody_is_in_line(stores: Stores) -> None:
+def test_a_lot_is_reserved_only_in_an_empty_line(stores: Stores) -> None:
     def with_lot(span_ms: int) -> int | None:
         return stores.host_turns.reserve(
             "acc_1", HOST, span_ms=span_ms, now_ms=NOW, latest_ms=NOW + 9000, least_ms=250
@@ -86,7 +86,7 @@ def test_each_host_and_each_account_has_a_line_of_its_own(stores: Stores) -> Non
     assert other == NOW
 
 
-def test_a_line_goes_when_nobody_is_in_it_any_more(dynamodb: Any) -> None:
+def test_an_empty_line_is_deleted(dynamodb: Any) -> None:
     stores = on_dynamodb(dynamodb, Clock())
     reserve(stores, 500)
     reserve(stores, 500)

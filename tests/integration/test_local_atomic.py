@@ -1,4 +1,4 @@
-"""moto among threads, as the local stack runs it: what AWS does in one step, it does in one."""
+"""moto among threads, the way of the local stack: each single step of AWS is one step there."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_of_many_conditional_writes_at_once_one_succeeds(client: Callable[[str],
                 ConditionExpression="attribute_not_exists(id)",
             )
         except ClientError as error:
-            # By its code: of many threads at once each may make a class of its own of it.
+            # By its code: each of many threads at once may make a class of its own of it.
             assert error_code(error) == "ConditionalCheckFailedException"
             return False
         return True

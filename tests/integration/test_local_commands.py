@@ -1,4 +1,4 @@
-"""What the local stack's commands do that is not their ordinary course (see `e2e/test_run.py`)."""
+"""The local stack's commands outside their ordinary course (see `e2e/test_run.py`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_banners_commands_can_be_pasted_into_a_shell(tmp_path: Path) -> None
         registered = json.loads(subprocess.check_output(["sh", "-c", register]))
         listed = json.loads(subprocess.check_output(["sh", "-c", list_them]))
         assert [webhook["id"] for webhook in listed["data"]] == [registered["data"]["id"]]
-        # The AWS CLI need not be on this machine, so a client sends what the command would.
+        # The AWS CLI may be absent on this machine; therefore a client sends the command's request.
         syntax = subprocess.run(["sh", "-n", "-c", publish], check=False)
         assert syntax.returncode == 0
         message = re.search(r"--message-body '(.*)'", publish)
@@ -65,7 +65,7 @@ def test_sigint_stops_a_stack_that_a_script_started_in_the_background(tmp_path: 
         assert program.errors == ""
 
 
-def test_a_part_that_does_not_stop_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_part_that_does_not_stop_delays_no_other(tmp_path: Path) -> None:
     run = (
         "import sys, time, local.run, local.stack; local.run._TIDYING_SECONDS = 1.0; "
         "local.stack.LocalStack.__exit__ = lambda *_: time.sleep(600); sys.exit(local.run.main())"
@@ -77,7 +77,7 @@ def test_a_part_that_does_not_stop_keeps_nobody_waiting(tmp_path: Path) -> None:
     assert "Thread 0x" in (directory / ".local" / "run.log").read_text()
 
 
-def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
+def test_publishing_without_a_stack_names_the_remedy(tmp_path: Path) -> None:
     with run_module("ops.publish", directory=checkout(tmp_path)) as command:
         assert command.wait() == 1
         assert "start the stack with make run" in command.errors
@@ -85,7 +85,7 @@ def test_publishing_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "not-text"])
-def test_publishing_a_file_that_cannot_be_read_says_what_to_do(
+def test_publishing_an_unreadable_file_names_the_remedy(
     tmp_path: Path, content: bytes | None
 ) -> None:
     directory = checkout(tmp_path)

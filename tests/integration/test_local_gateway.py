@@ -88,7 +88,7 @@ def test_a_path_without_a_route_is_a_404_of_the_gateway() -> None:
     ] * 3
 
 
-def test_the_default_route_takes_what_is_left() -> None:
+def test_the_default_route_takes_the_rest() -> None:
     client = client_of(("GET", "/here", ECHO), ("ANY", "$default", ECHO))
     answer = client.post("/anywhere")
     assert answer.json
@@ -197,6 +197,6 @@ def raising(error: Exception) -> Callable[[Any, Context], Any]:
     ],
     ids=["status", "headers", "error", "not JSON"],
 )
-def test_a_broken_answer_is_a_500_that_tells_nothing(function: LocalFunction) -> None:
+def test_a_broken_answer_is_a_500_without_details(function: LocalFunction) -> None:
     answer = client_of(("GET", "/", function)).get("/")
     assert (answer.status_code, answer.json) == (500, {"message": "Internal Server Error"})

@@ -1,4 +1,4 @@
-"""The address rule of the local stack: the deployed one, and loopback besides."""
+"""The address rule of the local stack: the deployed rule, and loopback is allowed too."""
 
 from __future__ import annotations
 

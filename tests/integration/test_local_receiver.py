@@ -1,4 +1,4 @@
-"""The demo's receiver: what it verifies, and how it misbehaves."""
+"""The demo's receiver: its verification, and its planned failures."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ class TestTheMapping:
                 two_at_once.set()
             if len(under_way) >= 3:
                 three_at_once.set()
-            # Holds the first batch until there is a second, and both until a third would be here.
+            # Holds the first batch until there is a second, and both until a third should be here.
             two_at_once.wait(seconds(SECONDS))
             three_at_once.wait(0.3)
             under_way.remove(id(context))

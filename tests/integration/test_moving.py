@@ -1,6 +1,6 @@
 """SQS's own move of the events dead-letter queue: on ElasticMQ, and on a fake client.
 
-moto has no such tasks. The fake says what AWS's API reference does, of tasks that fail too.
+moto has no such tasks. The fake follows AWS's API reference, failing tasks included.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def test_events_that_all_carry_their_first_arrival_are_moved_to_the_events_queue
     sqs.send(carries=True)
     sqs.send(carries=True)
     assert moved(sqs) == 2
-    # A destination is named: the dispatcher's own messages have none to go back to.
+    # A destination is named: the dispatcher's own messages have no source to return to.
     assert sqs.tasks == [("dead", "events")]
 
 
@@ -104,7 +104,7 @@ def test_more_than_can_be_looked_at_together_are_not_moved(
         moved(sqs)
 
 
-def test_a_task_that_fails_is_told_with_its_reason(sqs: MovingSqs) -> None:
+def test_a_failed_task_is_reported_with_its_reason(sqs: MovingSqs) -> None:
     sqs.statuses = [{"Status": "FAILED", "FailureReason": "AWS.SimpleQueueService.X"}]
     with pytest.raises(NotMovedError, match=r"ended with AWS\.SimpleQueueService\.X"):
         moved(sqs)

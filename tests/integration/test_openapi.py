@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, valid, up to date, and to be read without a key."""
+"""The OpenAPI document: complete, valid, up to date, and readable without a key."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_unused(document: dict[st
         for kind in ("schemas", "responses", "headers")
         for name in document["components"][kind]
     }
-    # What no operation answers is for calls of methods that there are not.
+    # The rest is for calls of absent methods, and belongs to no operation.
     assert components - found == {"responses/MethodNotAllowed"}
     assert found <= components
 
@@ -152,7 +152,7 @@ def test_the_document_needs_no_key_and_goes_compressed_to_who_takes_it() -> None
 
 
 class Page(HTMLParser):
-    """What a page runs, and what it would load."""
+    """The scripts and styles of a page, and the addresses that it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -192,5 +192,5 @@ def test_the_page_runs_what_its_policy_names_and_loads_nothing_of_others() -> No
     assert policy["require-trusted-types-for"] == "'script'"
     loads = {load for load in page.loads if not load.startswith("#")}
     assert loads == {"data:,", "/api/v1/openapi.json"}
-    # A browser makes these \n before it takes a digest.
+    # A browser turns these into   before it computes a digest.
     assert "\r" not in answer.text

@@ -1,4 +1,4 @@
-"""What operators look at, against what there is: metrics, log lines, traces."""
+"""The operators' metrics, log lines and traces in pages and queries, against the real ones."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ COUNTED_BY = {
         "failures",
     ),
 }
-"""The modules whose metrics a function tells."""
+"""The modules whose metrics a function publishes."""
 
 
 class Source(NamedTuple):
-    """A namespace of AWS's: its dimension, the resources that it is of, and its metrics."""
+    """A namespace of AWS's: its dimension, its resources, and its metrics."""
 
     dimension: str
     resource_type: str
@@ -96,10 +96,10 @@ AWS_METRICS = {
         "ApiId", "AWS::ApiGatewayV2::Api", frozenset({"4xx", "5xx", "Count", "Latency"})
     ),
 }
-"""Of what each service's guide lists, what is looked at here."""
+"""The metrics of each service's guide that are used here."""
 
 LAMBDAS_OWN_FIELDS = {"errorType", "errorMessage"}
-"""Of the line that Lambda writes about a function that crashed."""
+"""Fields of the line that Lambda writes about a function that crashed."""
 
 CONTEXT: Any = SimpleNamespace(aws_request_id="request-1", function_name="any")
 
@@ -207,8 +207,8 @@ def test_an_expression_uses_the_metrics_beside_it() -> None:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """What functions write about attempts that fail and succeed, and about what they reject."""
-    # A name of its own each time: a logger keeps the output that it was made with.
+    """The functions' log lines about failed and successful attempts and about rejected messages."""
+    # A name of its own each time: a logger keeps the output stream of its creation.
     telemetry: Any = PowertoolsTelemetry(f"recorded-{uuid4()}")
     world = World(telemetry=telemetry)
     world.add(1, 2)
@@ -225,7 +225,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def calls(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """What the gateway and the function write of calls: the gateway's line, then the function's."""
+    """The log lines of calls: the gateway's line, then the function's."""
     telemetry: Any = PowertoolsTelemetry(f"recorded-{uuid4()}")
     api = ApiOnFakes(telemetry=telemetry)
     written = []
@@ -237,7 +237,7 @@ def calls(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def gateways_line(request_id: str, status: int) -> dict[str, Any]:
-    """Return what the stage's access log has of a call, by the template's format."""
+    """Return the stage's access log line of a call, by the template's format."""
     [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
     text = stage["AccessLogSettings"]["Format"]
     known = {
@@ -265,12 +265,12 @@ def test_the_gateways_line_is_json_whether_or_not_there_was_an_error() -> None:
 
 
 def quoted(message: str) -> Callable[[re.Match[str]], str]:
-    """Return what the gateway puts in the place of an error's message, or of its messageString."""
+    """Return the gateway's value for an error's message, or for its messageString."""
     return lambda found: f'"{message}"' if found[1] and message != "-" else message
 
 
 def flat(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line's fields as Logs Insights names them: an item of a list has a number."""
+    """Return a line's fields with Logs Insights' names: an item of a list has a number."""
     fields: dict[str, Any] = {}
     for name, value in line.items():
         if isinstance(value, list):
@@ -345,7 +345,7 @@ def test_the_id_that_a_caller_is_told_finds_the_gateways_line_and_the_functions(
 
 
 def test_calls_are_counted_once_by_the_lines_of_both() -> None:
-    """Two `stats` are as many as there may be; what joins the lines is what both have."""
+    """Two `stats` are the maximum; the lines are joined by the field that both have."""
     query = of_type("AWS::Logs::QueryDefinition")["CallsByRouteQuery"]
     steps = query["QueryString"].split("\n| ")
     first, second = (step for step in steps if step.startswith("stats "))

@@ -1,4 +1,4 @@
-"""What the stores of overdue work promise, held against fakes and DynamoDB."""
+"""The contract of the stores of overdue work, held against fakes and DynamoDB."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_was_due_before_a_time_is_found_whatever_its_id(stores: Stores) -> 
 def test_overdue_work_is_found_page_by_page_the_longest_overdue_first(
     stores: Stores, limit: int
 ) -> None:
-    """Also where many were due at the same moment."""
+    """Also if many were due at the same moment."""
     due = [_due(number, NOW_MS - 1 - number // 32) for number in range(128)]
     for delivery in due:
         stores.deliveries.create(delivery)
@@ -72,7 +72,7 @@ def test_overdue_work_is_found_from_a_time_on(stores: Stores) -> None:
         {"status": Status.CANCELLED, "next_attempt_at_ms": None, "reason": "webhook_deleted"},
     ],
 )
-def test_what_is_due_no_more_is_overdue_no_more(stores: Stores, changes: dict[str, Any]) -> None:
+def test_finished_work_is_no_longer_overdue(stores: Stores, changes: dict[str, Any]) -> None:
     delivery = _due(1, NOW_MS - 1)
     stores.deliveries.create(delivery)
     assert overdue_keys(stores, NOW_MS) == [delivery.key]
@@ -88,7 +88,7 @@ def test_a_success_put_over_an_overdue_delivery_is_overdue_no_more(stores: Store
     assert overdue_keys(stores, NOW_MS) == []
 
 
-def test_an_exhausted_delivery_that_nobody_told_of_is_overdue(stores: Stores) -> None:
+def test_an_exhausted_delivery_without_its_notice_is_overdue(stores: Stores) -> None:
     untold = _due(1, NOW_MS - 1, status=Status.EXHAUSTED)
     stores.deliveries.create(untold)
     assert overdue_keys(stores, NOW_MS) == [untold.key]

@@ -1,4 +1,4 @@
-"""What the stores of pauses promise, on fakes and DynamoDB."""
+"""The contract of the stores of pauses, on fakes and DynamoDB."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _registered(stores: Stores) -> None:
 
 
 def pause(stores: Stores, until_ms: int = UNTIL_MS) -> bool | None:
-    """Pause the webhook as it was registered; returns whether that wrote, None where refused."""
+    """Pause the webhook as it was registered; returns whether that wrote, None if refused."""
     paused = stores.pauses.pause(*OWNER, until_ms, updated_at_ms=NOW_MS)
     return None if paused is None else paused.written
 
@@ -93,7 +93,7 @@ def test_a_paused_webhook_gets_one_recovery_which_drains(stores: Stores) -> None
     )
     [overdue] = stores.health.overdue(DUE_MS + 1, 10)
     assert overdue.recovery_id == found.recovery_id
-    # The SDK's second try of the one that did it is told so too.
+    # The SDK's second try of the successful call gets the same answer.
     assert stores.pauses.begin(overdue, DUE_MS, NOW_MS) is True
 
 

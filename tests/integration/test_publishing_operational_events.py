@@ -1,4 +1,4 @@
-"""Operational events, as they reach a rule of EventBridge."""
+"""Operational events in their form at a rule of EventBridge."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Answering:
 
 
 def routed(pattern: dict[str, Any], *published: OperationalEvent) -> list[dict[str, Any]]:
-    """Publish events, and return what a rule with this pattern sends to its queue."""
+    """Publish events, and return the messages of a rule with this pattern."""
     sqs = boto3.client("sqs", region_name=REGION)
     events = boto3.client("events", region_name=REGION)
     url = sqs.create_queue(QueueName="told")["QueueUrl"]

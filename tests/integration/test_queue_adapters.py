@@ -1,7 +1,7 @@
-"""The adapters of the queues on every SQS: what arrives of what they send, and what is refused.
+"""The adapters of the queues on every SQS: their messages as they arrive, and the refusals.
 
 On moto, and on ElasticMQ where it runs (`make test-elasticmq`). The batches that they make are in
-`test_event_queue`; what the engines do in ways of their own is in `test_what_queues_allow`.
+`test_event_queue`; the engines' own behaviour is in `test_what_queues_allow`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def test_a_message_carries_what_it_has_of_the_one_that_it_comes_of(queue: Queue)
 
 
 def test_a_message_that_is_sent_again_waits_with_its_group(queue: Queue) -> None:
-    """Of the same batch, one that has no delay is there at once."""
+    """A message of the same batch without a delay is there at once."""
     before_ms = int(time.time() * 1000)
     messages = [Outgoing("later", "acc_1", delay_seconds=1, tries=1), Outgoing("now", "acc_1")]
     assert queue.events.put(messages) == []
@@ -198,7 +198,7 @@ def test_any_body_can_be_rejected(queue: Queue, came: str, kept: str) -> None:
 def test_what_is_received_too_often_lies_in_the_dead_letter_queue_as_it_was_sent(
     sqs: SQSClient,
 ) -> None:
-    """SQS moves it by itself: with its group, its attributes and the time that it was sent at."""
+    """SQS moves it by itself: with its group, its attributes and its sending time."""
     dead = Queue(sqs)
     policy = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": "2"}
     queue = Queue(sqs, VisibilityTimeout="0", RedrivePolicy=json.dumps(policy))

@@ -1,4 +1,4 @@
-"""What lists cost in read units, however large the items are."""
+"""The cost of lists in read units, for items of any size."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_bodies_are_not_read_for_more_than_a_page(client: Any) -> None:
 
 
 def test_what_is_read_of_webhooks_at_once_is_bounded(client: Any) -> None:
-    """Where one is registered or given another url, and where events are published."""
+    """At a registration, at a change of the url, and at the publication of events."""
     for number in range(150):
         samples_id = f"019b4069-0000-7000-8000-{number:012}"
         webhook = samples.webhook(1, account_id="acc_7", id=samples_id)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW_MS = int(time.time() * 1000)
-"""The real time: what these handlers write expires by the real clock."""
+"""The real time: the items of these handlers expire by the real clock."""
 
 KEY = RecoveryKey("acc_1", samples.WEBHOOK_ID, "019b4069-0000-4000-8000-0000000000aa")
 STATE: dict[str, Any] = {"version": 1, "action": "recover", **KEY._asdict(), "seconds": 0}
@@ -51,7 +51,7 @@ def broken() -> Iterator[Receiver]:
 
 
 def go_down(aws: Backend, receiver: Receiver, waiting: int = 3) -> list[Delivery]:
-    """Register a webhook that is down; returns what waits for it, oldest first."""
+    """Register a webhook that is down; returns the waiting deliveries, oldest first."""
     dynamodb = aws.clients["dynamodb"]
     webhook_store(dynamodb).create(samples.webhook(url=receiver.url), samples.SECRET, limit=50)
     health = DynamoDBHealthStore(dynamodb, "WebhooksTable")
@@ -146,7 +146,7 @@ def test_how_far_draining_has_come_is_part_of_the_state(aws: Backend, receiver: 
 def test_the_pace_of_a_receiver_with_a_limit_is_part_of_the_state(
     aws: Backend, receiver: Receiver
 ) -> None:
-    """And of no other's: an execution that the version before this one began has none either."""
+    """And of no other receiver's: an execution of the former release has no rate either."""
     deliveries = go_down(aws, receiver, waiting=5)
     after = step(aws, STATE)
     assert "pace" not in after

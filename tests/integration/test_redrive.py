@@ -1,4 +1,4 @@
-"""The redrive of both dead-letter queues, as an operator's command does it."""
+"""The redrive of both dead-letter queues, through the operator's command."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_an_exhausted_delivery_whose_execution_is_just_ending_is_redriven(world:
 
 
 class LongQueue:
-    """A queue whose messages are received again while a redrive is still at work."""
+    """A queue whose messages return while a redrive is still at work."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
@@ -162,7 +162,7 @@ def test_what_comes_again_during_a_long_redrive_is_not_its_end(world: World, thr
         threads=threads,
     )
     assert counts == {"unknown": 3}
-    # By the handle of the last time that it was received, the only one that counts.
+    # By the handle of its last receive, the only valid one.
     assert queue.shown_again.keys() == {"a", "b", "c"}
     if threads == 1:
         assert queue.shown_again == {"a": "a2", "b": "b2", "c": "c1"}
@@ -227,7 +227,7 @@ def test_rejected_events_go_back_when_asked_for(world: World, wanted: dict[str, 
 
 
 def test_an_event_goes_back_with_its_first_arrival_and_its_group(world: World) -> None:
-    """Of what SQS moved itself, SentTimestamp; of what the dispatcher sent, its attribute."""
+    """If SQS moved the message, SentTimestamp; if the dispatcher sent it, its attribute."""
     dead = world.stack.events_dead_letter_queue_url
     before_ms = int(time.time() * 1000)
     world.sqs.send_message(QueueUrl=dead, MessageBody="moved", MessageGroupId="acc_1")
@@ -258,7 +258,7 @@ def test_what_killed_its_dispatchers_goes_back_by_its_reason_only(world: World) 
 
 
 class PartlyTaking:
-    """A queue that does not take what a test names, and may not delete what it did."""
+    """A queue that refuses the messages a test names, and may not delete the accepted ones."""
 
     def __init__(self, sqs: Any, not_taken: str, not_deleted: int = 0) -> None:
         self._sqs = sqs

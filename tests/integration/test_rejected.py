@@ -44,7 +44,7 @@ def test_a_rejected_message_is_saved_corrected_and_sent_again(world: World, tmp_
     assert file.stat().st_mode & 0o777 == 0o600
     assert world.told == [f"{file}  data.to: must be a recipient"]
 
-    # As it is, it would come straight back.
+    # Unchanged, it would come straight back.
     counts = rejected.send(world.sqs, world.stack, folder, world.told.append)
     assert counts == {"still rejected": 1, "left": 1}
     assert world.told[1].startswith(f"{file}  data.to: must be a recipient")

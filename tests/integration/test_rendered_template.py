@@ -127,7 +127,7 @@ def test_nothing_names_another_partition(place: Place) -> None:
 
 
 def foreign_addresses(text: str, place: Place) -> set[str]:
-    """Return the addresses of AWS in a text that are not the partition's own."""
+    """Return the addresses of AWS in a text that belong to another partition."""
     found = set(re.findall(r"[\w.*-]*\b(?:amazonaws|aws\.amazon)[\w.*-]*", text))
     own = re.compile(
         rf"[\w.-]+\.{re.escape(place.url_suffix)}|{place.region}\.{re.escape(CONSOLES[place])}"
@@ -148,7 +148,7 @@ def test_nothing_names_an_address_of_another_partition(place: Place) -> None:
 
 
 def test_a_description_names_no_partition() -> None:
-    """No function fills it in, so that a partition in one would be wrong in the two others."""
+    """No function fills it in; therefore a partition in it would be wrong in the two others."""
     loaded = condition_sets.loaded()
     read = [loaded["Description"], *texts(loaded["Metadata"]), *texts(loaded["Rules"])]
     for section in ("Parameters", "Outputs"):
@@ -243,7 +243,7 @@ def test_every_name_fits_under_the_longest_name_of_a_stack() -> None:
 
 
 def test_every_property_that_names_a_resource_is_measured() -> None:
-    """A name of the stack's own choosing that this file does not know would go unmeasured."""
+    """A name of the stack's own that this file does not know would go unmeasured."""
     naming = re.compile(r"(?:.*Name|Name)$")
     no_name = {("AWS::SNS::Topic", "DisplayName")}
     found = {
@@ -262,7 +262,7 @@ def test_every_roles_policies_fit() -> None:
                 continue
             documents = [one["PolicyDocument"] for one in resource["Properties"]["Policies"]]
             size = sum(len(json.dumps(one, separators=(",", ":"))) for one in documents)
-            # Lists of attributes grow: four fifths, so that it is seen before it is too late.
+            # Lists of attributes grow: four fifths, to see it before it is too late.
             assert size < MAX_ROLE_CHARACTERS * 4 / 5, name
 
 

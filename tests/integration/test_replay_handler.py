@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from webhooks.domain.jobs.replay import ReplayKey
 
 NOW_MS = int(time.time() * 1000)
-"""The real time: what these handlers write expires by the real clock."""
+"""The real time: the items of these handlers expire by the real clock."""
 
 MISSED = 25
 """Two full batches of ten and one of five."""

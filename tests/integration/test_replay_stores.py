@@ -1,4 +1,4 @@
-"""What the stores of a replay promise, held against the fakes and against DynamoDB."""
+"""The contract of the stores of a replay, held against the fakes and against DynamoDB."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def delivery(seconds_ago: int, status: Status = Status.EXHAUSTED, **changes: Any
 
 
 def walk(stores: Stores, selection: Selection, limit: int) -> list[str]:
-    """Return the ids of all deliveries that the batches hold, in the order in which they come."""
+    """Return the ids of all deliveries in the batches, in order."""
     seen: list[str] = []
     after = None
     while True:

@@ -53,7 +53,7 @@ def dispatch(aws: Backend) -> None:
 
 
 def run(aws: Backend, state: dict[str, Any]) -> dict[str, Any]:
-    """Give the worker an execution's state as Step Functions does; returns its answer."""
+    """Give the worker an execution's state in Step Functions' form; returns its answer."""
     answer = worker.handler.handle(state, lambda_context(), aws.services(WorkerServices))
     parsed: dict[str, Any] = json.loads(json.dumps(answer))
     return parsed
@@ -183,7 +183,7 @@ def test_a_state_machine_that_is_not_there_is_our_own_trouble(aws: Backend) -> N
 def test_a_resend_that_meets_a_pause_has_its_execution_wait(
     aws: Backend, owner: AccountClient
 ) -> None:
-    """The receiver asks for it once the resend was accepted; the state goes round as it is."""
+    """The receiver asks for it after the resend was accepted; the state returns unchanged."""
     with Receiver(Answer(500), Answer(503, {"Retry-After": "2"}), Answer(200)) as receiver:
         path = register(owner, receiver)
         dispatch(aws)

@@ -1,4 +1,4 @@
-"""The retry state machine, really run: each of its paths, with a task that does as it is told."""
+"""The retry state machine, really run on each of its paths; a test scripts its task."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FACTS = {
 
 
 class Machine(StateMachine):
-    """The retry state machine, and the queue that it gives up to."""
+    """The retry state machine, and its dead-letter queue."""
 
     def __init__(self, endpoint: str, made: Resources) -> None:
         super().__init__(endpoint, made, MACHINE)
@@ -189,7 +189,7 @@ def test_an_answer_without_ids_is_dead_lettered_with_those_of_the_execution(
 
 
 def test_a_history_never_reaches_its_limit() -> None:
-    """Count what Step Functions writes down where every attempt and the letter need every try."""
+    """Count the events of a history in which every attempt and the letter need every try."""
     states = definition()
     tries = {
         name: 1 + sum(rule["MaxAttempts"] for rule in states[name]["Retry"])

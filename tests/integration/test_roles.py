@@ -1,4 +1,4 @@
-"""What each function and state machine really calls, against what its role allows, and no more."""
+"""The real calls of each function and state machine, against its role: all allowed, none unused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = sorted(template.of_type(loaded(), "AWS::Lambda::Function"))
 MACHINES = sorted(template.of_type(loaded(), "AWS::StepFunctions::StateMachine"))
-# The fixture does everything there is to do, which on a busy machine takes its time.
+# The fixture performs every act, which takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
 
@@ -129,7 +129,7 @@ READ = {
             ),
             False,
         ),
-        # Should AWS have no such key for a read that names no attributes.
+        # For the case that AWS sends no such key for a read that names no attributes.
         (Call("dynamodb:GetItem", WEBHOOKS, {"dynamodb:LeadingKeys": frozenset({"acc_1"})}), False),
         (
             Call(

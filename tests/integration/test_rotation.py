@@ -26,7 +26,7 @@ WEBHOOKS = "/api/v1/webhooks"
 
 
 class Swapping:
-    """A receiver's code: the contract's own check, with the one secret that it has been given."""
+    """A receiver's code: the contract's own check, with its one secret."""
 
     def __init__(self) -> None:
         self.secret = ""
@@ -47,7 +47,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
 
 def deliver(aws: Backend, number: int) -> None:
-    """Deliver an event of its own; AssertionError where it was not accepted at once."""
+    """Deliver an event of its own; AssertionError if it was not accepted at once."""
     event = sqs_event(samples.event_text(transaction_id=f"txn_{number}"))
     answer = dispatcher.handler.handle(event, lambda_context(), aws.services(DispatcherServices))
     assert answer["batchItemFailures"] == []

@@ -1,4 +1,4 @@
-"""The sender against a real receiver on loopback that behaves, more or less."""
+"""The sender against a real receiver on loopback that mostly behaves."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_receiver_gets_these_very_bytes_and_headers(tls: bool) -> None:
         "/h?to=https://example.com/a%20b+c",
         "/%25%32%66",
         "/",
-        # Of this machine's rule alone: the deployed one refuses them.
+        # This machine's rule alone; the deployed rule refuses them.
         '/{tenant}/x|y"z^`<>?a[]=%zz\\',
     ],
 )

@@ -1,7 +1,7 @@
 """The sender against receivers that answer before they have read the request, and close.
 
-A rate limit, a body limit and a firewall do that. What the receiver left unread makes its system
-reset the connection, which the sender may notice while it still sends.
+A rate limit, a body limit and a firewall do that. The unread part of the request makes the
+receiver's system reset the connection, which the sender may notice while it still sends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def says_and_resets(said: bytes) -> Wire:
 
 
 def says_below_tls(said: bytes) -> Wire:
-    """Write to the connection that TLS is on, as nothing that TLS would write."""
+    """Write to the connection under TLS bytes that TLS would never write."""
 
     def act(connection: socket.socket, _: threading.Event) -> None:
         socket.socket.sendall(connection, said)
@@ -81,7 +81,7 @@ def test_an_early_answer_is_read_wherever_the_request_is_cut_short(
             outcome = sender.post(receiver.url, b"x" * next(sizes), {})
             assert (outcome.status_code, outcome.retry_after_seconds) == (429, 7.0)
             assert outcome.response_body == "busy"
-    # What was answered is not sent again.
+    # An answered request is not sent again.
     assert len(receiver.requests) == TRIES * len(answers)
     assert receiver.connections == TRIES
 
@@ -96,7 +96,7 @@ def test_an_early_answer_is_read_where_the_rest_is_never_taken(
         outcome = sender.post(receiver.url, bytes(8 << 20), {})
         assert (outcome.status_code, outcome.response_body) == (413, "large")
         assert outcome.duration_ms < 2000
-        # The next request is no rest of this one.
+        # The next request is separate from the rest of this one.
         assert sender.post(receiver.url, b"{}", {}).status_code == 202
     assert [request.connection for request in receiver.requests] == [1, 2]
 

@@ -1,4 +1,4 @@
-"""The sender's address guard, by the published vectors: what it looks up and where it connects.
+"""The sender's address guard, by the published vectors: its look-ups and its connections.
 
 The resolver and `connect` are stubbed: public numbers lead to a receiver on loopback, and a
 connection to anything else fails the test.

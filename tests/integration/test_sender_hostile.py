@@ -127,7 +127,7 @@ def test_a_body_that_never_ends_is_not_waited_for_as_an_answer_is(sender: Guarde
         outcome = sender.post(receiver.url, b"{}", {})
         assert outcome.succeeded
         assert outcome.response_body == "yes"
-        # Far from the 5 seconds of a whole attempt, on the busiest machine.
+        # Far from the 5 seconds of a whole attempt, even on the busiest machine.
         assert outcome.duration_ms < 2500
         assert time.monotonic() - started < 4
 

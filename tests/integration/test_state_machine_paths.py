@@ -1,8 +1,8 @@
 """Every transition of both state machines, really made: each Next, Choice, Retry and Catch.
 
-A walk says what the machine's task answers, which of AWS's calls fail, and which transitions the
-execution then makes. The last tests hold the walks against the definitions: a transition that none
-of them makes fails.
+A walk has the answers of the machine's task, the failing calls of AWS, and the transitions that the
+execution then makes. The last tests compare the walks with the definitions: a transition in no walk
+fails.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ FACTS = {
 
 @dataclass(frozen=True)
 class Walk:
-    """One execution: what it meets, how it ends, and the transitions that it makes.
+    """One execution: its task's answers, its end, and its transitions.
 
-    `refused` are the next calls of AWS that fail, by operation. `taken` says that an execution of
-    the name that the walk goes on in has been there before, with another input.
+    `refused` are the next calls of AWS that fail, by operation. With `taken`, the name under which
+    the walk goes on already has an execution with another input.
     """
 
     machine: str
@@ -63,7 +63,7 @@ class Walk:
 
 
 def error(name: str) -> Exception:
-    """Return an error as the state machine sees it: by the name of its class."""
+    """Return an error in the state machine's view: by the name of its class."""
     made: Exception = type(name, (Exception,), {})("x")
     return made
 
@@ -324,7 +324,7 @@ WALKS = {
 
 
 class Machine(StateMachine):
-    """A state machine whose task and whose calls of AWS do as they are told."""
+    """A state machine whose task and whose calls of AWS a test scripts."""
 
     def __init__(self, endpoint: str, made: Any, name: str, task: ScriptedTask) -> None:
         super().__init__(endpoint, made, name)
@@ -354,7 +354,7 @@ class Machine(StateMachine):
         return status, walked(definition(self._name), history["events"])
 
     def next_task_saw(self) -> dict[str, Any]:
-        """Wait for the execution that the last walk goes on in; returns what its task was told."""
+        """Wait for the execution that continues the last walk; returns its task's input."""
         assert self.ended(self.named(self._following))[0] == "SUCCEEDED"
         return self._task.states[-1]
 

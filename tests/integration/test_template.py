@@ -1,4 +1,4 @@
-"""The template against the code and against the rules: what is deployed is what was meant."""
+"""The template against the code and against the rules: the deployed settings are intended."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_each_function_outlives_its_slowest_calls(monkeypatch: pytest.MonkeyPatc
 
     assert call_seconds == 9
     assert properties("ApiFunction")["Timeout"] >= 3 * call_seconds
-    # What a later attempt reads, its claim, and its result.
+    # A later attempt's read, its claim, and its result.
     assert properties("WorkerFunction")["Timeout"] >= 4 * call_seconds + 2 * TIMEOUT_SECONDS
     first = 2 * call_seconds + SECONDS_FOR_ONE_ATTEMPT
     assert properties("DispatcherFunction")["Timeout"] >= first + call_seconds
@@ -163,11 +163,11 @@ def test_each_route_that_needs_no_key_has_a_rate_of_its_own() -> None:
     }
     settings = properties("HttpApiApiGatewayDefaultStage")["RouteSettings"]
 
-    # Whatever else is called, by whomever, has the default rate alone: that of the API.
+    # Every other call has the default rate alone: that of the API.
     assert set(settings) == explicit
     for key, limits in settings.items():
-        # JSON, in which CloudFormation would put a parameter as a string; both, since what a
-        # route's settings leave out is not taken from the default ones.
+        # JSON, in which CloudFormation would put a parameter as a string; both, since a setting
+        # that a route leaves out does not come from the default ones.
         assert set(limits) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}, key
         assert all(isinstance(limit, int) and limit > 0 for limit in limits.values()), key
 

@@ -1,4 +1,4 @@
-"""Which parameters make alarms and their topic, and whom the alarms notify."""
+"""The parameters that make alarms and their topic, and the recipients of the alarms."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_topic_is_an_output_wherever_there_are_alarms() -> None:
 
 
 def test_the_stacks_topic_can_be_published_to_by_its_own_account() -> None:
-    """SNS's default policy lets it; a key of KMS would need a policy for CloudWatch."""
+    """SNS's default policy allows it; a key of KMS would need a policy for CloudWatch."""
     [topic] = of_type("AWS::SNS::Topic").values()
     assert "KmsMasterKeyId" not in topic
     assert of_type("AWS::SNS::TopicPolicy") == {}
@@ -113,7 +113,7 @@ def test_every_parameter_of_alarms_is_in_their_group() -> None:
 
 
 def test_the_page_has_the_policies_that_ones_own_topic_needs() -> None:
-    """A topic's: publish for CloudWatch. Its key's: what SNS's guide names for AWS services."""
+    """A topic's: publish for CloudWatch. Its key's: the actions in SNS's guide for AWS services."""
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S)
     topics, keys = map(json.loads, blocks)

@@ -21,7 +21,7 @@ from webhooks.wiring.worker import WorkerServices
 
 
 class ReadNames(dict[str, str]):
-    """An environment that remembers what was asked of it."""
+    """An environment that remembers the names read from it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def test_only_the_function_that_seals_has_the_layer_of_cryptography() -> None:
 
 
 def _stem(layer: dict[str, str]) -> str:
-    """Return a layer's name of the template; SAM's has a hash of its content behind it."""
+    """Return a layer's name in the template; SAM's name ends with a hash of its content."""
     return re.sub(r"[0-9a-f]{10}$", "", layer["Ref"])
 
 

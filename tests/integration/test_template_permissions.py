@@ -1,4 +1,4 @@
-"""The template's roles and policies: each allows what the code needs, and no more."""
+"""The template's roles and policies: each allows the code's calls and nothing else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SECRETS = {"secret", "previous_secret", "previous_secret_expires_at"}
 
 
 def test_the_functions_resource_policies_stay_far_below_lambdas_limit() -> None:
-    """20 KB a function, of which `AddPermission` says when it is too late (Lambda's quotas)."""
+    """20 KB a function; `AddPermission` fails only when it is too late (Lambda's quotas)."""
     policies: dict[str, list[str]] = {}
     for logical_id, resource in template.of_type(translated(), "AWS::Lambda::Permission").items():
         permission = resource["Properties"]
@@ -61,7 +61,7 @@ def test_the_functions_resource_policies_stay_far_below_lambdas_limit() -> None:
 
 
 def policy_statement(logical_id: str, permission: dict[str, Any]) -> str:
-    """Return a permission as a function's policy has it, with names as long as they may be."""
+    """Return a permission in the form of a function's policy, with names of the greatest length."""
     stack = "s" * 128
     arn = json.dumps(permission["SourceArn"])
     for pattern, value in (

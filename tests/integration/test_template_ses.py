@@ -1,4 +1,4 @@
-"""The template's connection with Amazon SES, which is made where it is asked for."""
+"""The template's connection with Amazon SES, which only a parameter makes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SES_DETAIL_TYPES = {
     "renderingFailure": "Email Rendering Failed",
     "subscription": "Email Subscribed",
 }
-"""What an event destination calls the types, and what EventBridge calls them (AWS's guides)."""
+"""The types' names in an event destination, and their names on EventBridge (AWS's guides)."""
 
 
 def test_ses_is_connected_only_where_that_was_asked_for() -> None:
@@ -66,7 +66,7 @@ def test_the_rule_for_ses_goes_by_the_configuration_sets_of_this_stack() -> None
     own, others = properties("SesRule")["EventPattern"]["resources"]
 
     assert own["Fn::Sub"].endswith(":configuration-set/${AWS::StackName}")
-    # Without the underscore the stack `mail` would take what is for the stack `mail-dev`.
+    # Without the underscore the stack `mail` would receive messages for the stack `mail-dev`.
     assert others == {"prefix": {"Fn::Sub": own["Fn::Sub"] + "_"}}
 
 

@@ -1,4 +1,4 @@
-"""A throttled call of DynamoDB is our own trouble, whatever is asked: moto throttles none."""
+"""Throttling by DynamoDB is our own fault for every call: moto throttles none."""
 
 from __future__ import annotations
 

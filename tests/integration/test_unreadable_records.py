@@ -1,6 +1,7 @@
-"""A delivery whose record cannot be read costs itself alone: in the stores, and in the functions.
+"""An unreadable record loses its own delivery alone: in the stores, and in the functions.
 
-As after a rollback, when records have a status or an error that the older version does not know.
+Such records exist after a rollback, if they have a status or an error that the older version does
+not know.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
     from support.stores import Stores
 
 NOW_MS = int(time.time() * 1000)
-"""The real time: what these handlers read expires by the real clock."""
+"""The real time: these handlers' items expire by the real clock."""
 
 EVER = (0, (1 << 48) - 1)
 
 
 def numbered(number: int, **changes: Any) -> Delivery:
-    """Return the delivery of an event, each a millisecond later than the one before it."""
+    """Return the delivery of an event, each a millisecond later than the one before."""
     event_id = f"evt_{number}"
     values = {"webhook_id": samples.WEBHOOK_ID, **changes}
     return samples.delivery(
@@ -76,7 +77,7 @@ def test_a_record_that_cannot_be_read_is_told_from_one_that_is_absent(
         with pytest.raises(UnreadableRecordError, match=broken.id) as raised:
             read()
         assert raised.value.key == broken.key
-        # What reading came to may quote the record.
+        # The text of the original error may quote the record.
         assert raised.value.__cause__ is None
         assert "quota" not in str(raised.value)
 
@@ -160,7 +161,7 @@ def test_a_walk_goes_past_what_cannot_be_read_and_says_so(
 def test_a_walk_of_all_statuses_finds_those_that_this_version_does_not_know(
     stores: Stores,
 ) -> None:
-    """What an erasure would leave out otherwise, and then say that it erased everything."""
+    """An erasure would otherwise leave them out, and then say that it erased everything."""
     stores.deliveries.create(numbered(1))
     newer = WAYS["a status of a newer version"]
     break_record(stores.deliveries, numbered(1).key, newer)
@@ -182,7 +183,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def services_of(aws: Backend, kind: type[Made]) -> Made:
-    """Return a function's services; a logger keeps the output that it was made with, so its own."""
+    """Return a function's services, with telemetry of their own: a logger keeps its stream."""
     services = aws.services(kind)
     services.telemetry = PowertoolsTelemetry(f"recorded-{uuid4()}")
     return services
@@ -205,7 +206,7 @@ def put(aws: Backend, number: int, **changes: Any) -> Delivery:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], float]:
-    """Return the ids that the log names as unreadable, and how many were counted."""
+    """Return the ids that the log names as unreadable, and their count."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     named = [line for line in lines if line.get("message") == "record_unreadable"]
     assert {line["level"] for line in named} <= {"ERROR"}

@@ -1,7 +1,7 @@
-"""The one table of a webhook's fields, held against all that is written out by hand elsewhere.
+"""The one table of a webhook's fields, held against every copy written by hand elsewhere.
 
 A field that is added to `FIELDS` alone, or to anything but `FIELDS`, fails here, in a sentence that
-says which line is missing and where.
+names the missing line and its place.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def values_of(field: Field) -> tuple[Any, Any]:
 
 
 def whole() -> Webhook:
-    """Return a webhook in which every field that a new one may have has a value."""
+    """Return a webhook with a value in every field that a new one may have."""
     given = {field.name: values_of(field)[0] for field in {*REGISTERED, *CHANGEABLE} if _own(field)}
     return replace(samples.webhook(), **given)
 
@@ -129,7 +129,7 @@ def test_a_field_that_an_owner_writes_has_a_rule_and_a_sentence(field: Field) ->
 
 @pytest.mark.parametrize("field", CHANGEABLE, ids=lambda field: field.name)
 def test_what_is_changed_is_stored_under_the_fields_own_name(field: Field) -> None:
-    # So that an attribute of a change tells which field an owner changed.
+    # Therefore a changed attribute identifies the field that an owner changed.
     assert field.attributes == (field.name,)
 
 
@@ -276,7 +276,7 @@ def test_the_documents_name_every_field_that_an_owner_writes() -> None:
     contract = Path("docs/contract.md").read_text(encoding="utf-8").partition("### 2.2")[2]
     named = {*re.findall(r"[a-z_]+", contract)}
     for field in {*REGISTERED, *CHANGEABLE}:
-        assert field.name in named, f"say in docs/contract.md 2.2 what {field.name} is"
+        assert field.name in named, f"describe {field.name} in docs/contract.md 2.2"
 
 
 def test_metadata_comes_back_in_the_order_it_was_given_in(stores: Stores) -> None:

@@ -1,4 +1,4 @@
-"""What the stores of webhooks promise, held against the fakes and against DynamoDB."""
+"""The contract of the webhook stores, held against the fakes and against DynamoDB."""
 
 from __future__ import annotations
 
@@ -296,11 +296,11 @@ def test_a_rotation_made_again_with_its_secret_changes_nothing(stores: Stores) -
     stores.webhooks.create(samples.webhook(), samples.SECRET, limit=5)
     first = rotated(stores, "a")
     before = _secrets(stores)
-    # Later, so that an overlap of its own would be longer.
+    # Later: an overlap of its own would be longer.
     assert rotated(stores, "a", 5000) == first == Rotation(samples.NOW_MS + 1000)
     assert rotated(stores, "a", 5000, force=True) == first
     assert _secrets(stores) == before
-    # Nor where the overlap ended meanwhile.
+    # Nor if the overlap ended meanwhile.
     stores.destinations.end_overlap("acc_1", samples.WEBHOOK_ID, "a" * 16)
     assert rotated(stores, "a") == Rotation(None)
     assert _secrets(stores) == Secrets("a" * 16)
@@ -340,7 +340,7 @@ def test_a_repeated_call_finds_its_rotation_and_undoes_no_later_one(stores: Stor
         rotated(stores, "c", force=True)
     stores.destinations.end_overlap("acc_1", samples.WEBHOOK_ID, "c" * 16)
     assert rotated(stores, "c", **again) == Rotation(None, True)
-    # What was rotated before the call's first try is in no way of it.
+    # A rotation before the call's first try does not hinder it.
     later: dict[str, Any] = {"since_ms": samples.NOW_MS + 1}
     assert rotated(stores, "d", **later) == Rotation(samples.NOW_MS + 1000)
 
@@ -362,7 +362,7 @@ def test_a_refusal_of_both_secrets_is_counted_once_for_what_was_read(stores: Sto
     assert _secrets(stores).refusals == Refusals(1, 7)
     stores.destinations.refused_both(*owner, _secrets(stores), 9)
     assert _secrets(stores).refusals == Refusals(2, 9)
-    # Those of an overlap are not the next one's, nor does a late one count there.
+    # Refusals in one overlap do not count in the next, nor does a late refusal.
     late = _secrets(stores)
     rotated(stores, "b", 5000, force=True)
     assert _secrets(stores).refusals is None

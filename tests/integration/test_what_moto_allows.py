@@ -1,7 +1,7 @@
-"""What moto allows and AWS refuses: our own code never sends it.
+"""Requests that moto accepts and AWS refuses: our own code never sends them.
 
-That a message stays hidden for as long as a function may take is in the template, and so in
-`test_template`; that a throttled call is never taken for an absence, in `test_throttled_stores`.
+That a message stays hidden for as long as a function may take is in the template, and therefore in
+`test_template`; that a throttled call is never read as an absence, in `test_throttled_stores`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
 
 class Recorder:
-    """An AWS client that takes everything, and keeps what it was asked for."""
+    """An AWS client that accepts every call, and keeps the requests."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -157,10 +157,10 @@ def _telemetry() -> Any:
 
 
 def largest_delivery() -> Delivery:
-    """Return a delivery whose every value is as large as our own rules let it become.
+    """Return a delivery whose every value is as large as our own rules allow.
 
-    Its log was one short of full when the longest schedule began anew, its response bodies are
-    all of a character that takes two bytes to store, its body cannot be compressed.
+    Its log was one short of full when the longest schedule began anew, its response bodies are all
+    of a character that takes two bytes to store, its body cannot be compressed.
     """
     response_body = '"' * MAX_RESPONSE_BODY_BYTES
     attempts = tuple(
@@ -228,7 +228,7 @@ def _keeps_order(value: Any) -> bool:
 
 @pytest.fixture
 def requests(dynamodb: Any) -> list[tuple[str, Any]]:
-    """The operation and the parameters of every request that DynamoDB is sent from now on."""
+    """The operation and the parameters of every request to DynamoDB from now on."""
     sent: list[tuple[str, Any]] = []
 
     def note(request: Any, event_name: str, **_: Any) -> None:

@@ -1,9 +1,9 @@
-"""Where moto and ElasticMQ differ from SQS: what AWS's documents say, and what each engine does.
+"""Differences of moto and ElasticMQ from SQS: AWS's documents, and each engine's behaviour.
 
-What an engine allows and AWS refuses, our own code never sends (`test_queue_adapters`,
-`test_what_moto_allows`). What an engine refuses and AWS takes is worked around in tests alone. An
-engine of a newer version that has come nearer to AWS fails
-here, and its entry goes. Seen with moto 5.2 and ElasticMQ 1.7.1.
+Our own code never sends a request that an engine accepts and AWS refuses (`test_queue_adapters`,
+`test_what_moto_allows`). Tests alone work around a request that an engine refuses and AWS accepts.
+If a newer version of an engine has come nearer to AWS, its test fails here and its entry is
+removed. Seen with moto 5.2 and ElasticMQ 1.7.1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ATTRIBUTES: Any = {"name": {"DataType": "String", "StringValue": "v" * 100}}
 
 
 class Difference(NamedTuple):
-    """What AWS documents, where, and what an engine does where that is something else."""
+    """AWS's documented behaviour with its source, and the engines' behaviour where it differs."""
 
     aws: str
     source: str
@@ -32,12 +32,12 @@ class Difference(NamedTuple):
 
 
 def sent(**parameters: Any) -> Callable[[Any, str], object]:
-    """Return what sends one message."""
+    """Return a function that sends one message."""
     return lambda sqs, url: sqs.send_message(QueueUrl=url, **{"MessageBody": "{}", **parameters})
 
 
 def sent_together(*entries: dict[str, Any]) -> Callable[[Any, str], object]:
-    """Return what sends a batch."""
+    """Return a function that sends a batch."""
     return lambda sqs, url: sqs.send_message_batch(
         QueueUrl=url,
         Entries=[{"Id": str(place), **entry} for place, entry in enumerate(entries)],
@@ -129,8 +129,8 @@ REFUSED = {
         {ELASTICMQ: "ReceiptHandleIsInvalid"},
     ),
 }
-"""What an engine refuses and AWS takes. Here it is a second deletion, as where the first answer is
-lost, which `SQSReceivedMessages` then takes for a message that may be left."""
+"""Requests that an engine refuses and AWS accepts. Here it is a second deletion, the case of a
+lost first answer, which `SQSReceivedMessages` then reads as a message that may be left."""
 
 
 def differing() -> list[tuple[str, str]]:

@@ -7,8 +7,9 @@
         account = engine.stack.account("acme")
 
 The stack is the template's, built by `make build`: its functions run from their zips and layers in
-the functions' version of Python, each with the credentials of its role, and what a role's policies
-do not allow is denied. Within the `with` block the tests' own AWS clients are the engine's root.
+the functions' version of Python, each with the credentials of its role, and every call
+beyond a role's policies is denied. Within the `with` block the tests' own AWS clients are the
+engine's root.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ STACK = "sendcomms-webhooks-dev"
 """The stack of the stage `dev`."""
 
 FEW_PROCESSES = {"DispatcherConcurrency": "2"}
-"""As few dispatchers as the template allows: each is a process of its own here."""
+"""The fewest dispatchers that the template allows: each is a process of its own here."""
 
 START_SECONDS = 120
 COMMAND_SECONDS = 600
@@ -55,7 +56,7 @@ class Engine:
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """What leads the AWS CLI, boto3 and the SAM CLI to the engine, and to nothing else."""
+        """The variables that lead the AWS CLI, boto3 and the SAM CLI to the engine alone."""
         return {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "AWS_ACCESS_KEY_ID": "test",
@@ -79,12 +80,12 @@ class Engine:
 
     @property
     def said(self) -> str:
-        """What the emulator and the functions wrote."""
+        """The output of the emulator and the functions."""
         return self._said.read_text(encoding="utf-8", errors="replace")
 
     @property
     def denied(self) -> list[str]:
-        """What IAM refused so far: a role, an action and a resource each."""
+        """The refusals of IAM so far: a role, an action and a resource each."""
         return [line for line in self.said.splitlines() if line.startswith("DENIED ")]
 
     def deploy(self, **parameters: str) -> None:
@@ -97,7 +98,7 @@ class Engine:
         self._deployment("destroy")
 
     def deploy_other(self, root: Path, **parameters: str) -> None:
-        """Build and deploy another version of the project, whose root is given, as this one is."""
+        """Build and deploy another version of the project, given its root, in the same way."""
         given = [f"{name}={value}" for name, value in (FEW_PROCESSES | parameters).items()]
         self.run(str(SAM), "build", directory=root)
         self.run(
@@ -108,7 +109,7 @@ class Engine:
         )
 
     def run(self, *command: str, directory: Path = ROOT, **variables: str) -> str:
-        """Run a command that must succeed; returns what it printed."""
+        """Run a command that must succeed; returns its output."""
         done = subprocess.run(
             command,
             cwd=directory,
@@ -129,13 +130,13 @@ class Engine:
 
     def __enter__(self) -> Self:
         self._before = {name: os.environ.get(name) for name in self.environment}
-        # The emulator's own root is `test` where its environment names no other.
+        # The emulator's own root is `test` if its environment names no other.
         inherited = {name: value for name, value in os.environ.items() if name[:4] != "AWS_"}
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 [str(PYTHON), str(SERVER), str(self.port), str(self.api_port)],
                 cwd=self._directory.name,
-                # Where it unpacks functions and layers, which it leaves behind.
+                # The directory into which it unpacks functions and layers, which it leaves behind.
                 env={**inherited, "TMPDIR": self._directory.name},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -177,7 +178,7 @@ class Engine:
             connection.close()
 
     def _stop(self) -> None:
-        # It keeps nothing, so there is nothing to shut down in order.
+        # It keeps nothing; therefore nothing needs an orderly shutdown.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -1,4 +1,4 @@
-"""Serves ministack, with what its CloudFormation and its API Gateway lack.
+"""Serves ministack, with the parts that its CloudFormation and its API Gateway lack.
 
 `.venv-ministack/bin/python tests/ministack/server.py PORT API_PORT` serves AWS's APIs on PORT of
 loopback, and the HTTP API that was made last at the root of API_PORT. The stack's template, layers
@@ -49,7 +49,7 @@ def settings(port: int) -> dict[str, str]:
 
 
 def make_saved_queries(handlers: dict[str, Any]) -> None:
-    """Take `AWS::Logs::QueryDefinition`, a type that the emulator's CloudFormation refuses."""
+    """Accept `AWS::Logs::QueryDefinition`, a type that the emulator's CloudFormation refuses."""
 
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
         return logical_id, {"QueryDefinitionId": logical_id}
@@ -61,7 +61,7 @@ def make_saved_queries(handlers: dict[str, Any]) -> None:
 
 
 def give(handlers: dict[str, Any], kind: str, change: Callable[[Properties], Properties]) -> None:
-    """Have the resources of a type made and updated with changed properties."""
+    """Give the handlers of a type changed properties on creation and update."""
     handler = handlers[kind]
     create, update = handler["create"], handler["update"]
 
@@ -79,7 +79,7 @@ def give(handlers: dict[str, Any], kind: str, change: Callable[[Properties], Pro
 def alarm_on_the_first_metric(properties: Properties) -> Properties:
     """Change an alarm on metric math, which the emulator's CloudFormation refuses, to a plain one.
 
-    So it is made, changed and deleted with the stack. No alarm is to fire here.
+    The alarm is thus made, changed and deleted with the stack. No alarm is to fire here.
     """
     measured = [one["MetricStat"] for one in properties.get("Metrics", ()) if "MetricStat" in one]
     if not measured:
@@ -90,7 +90,7 @@ def alarm_on_the_first_metric(properties: Properties) -> Properties:
 
 
 def concurrency_as_a_number(properties: Properties) -> Properties:
-    """Read a queue's concurrency, which the emulator leaves the text that a parameter is.
+    """Read a queue's concurrency, which the emulator leaves as a parameter's text.
 
     Its poller then fails each time it compares the text with the number of invocations.
     """
@@ -184,9 +184,9 @@ def know_the_source_of_events(actions: Any) -> None:
 
 
 def name_denials(evaluator: Any) -> None:
-    """Say each call that IAM denies, in a line that begins with DENIED.
+    """Print each call that IAM denies, in a line that begins with DENIED.
 
-    The functions' own logs do not: a refused part of a batch, for one, has no such error.
+    The functions' own logs do not: for example, a refused part of a batch has no such error.
     """
     enforce = evaluator.enforce
 
@@ -201,10 +201,11 @@ def name_denials(evaluator: Any) -> None:
 
 
 def served(application: Application, gateway: Any, port: int) -> Application:
-    """Serve the HTTP API that was made last at the root of a port, and all as if it came by TLS.
+    """Serve the HTTP API that was made last at the root of a port, every call as if over TLS.
 
     The emulator knows an API by its host name, which no resolver leads to loopback. The queues'
-    policies refuse calls without TLS, which the emulator heeds; a certificate would show no more.
+    policies refuse calls without TLS, which the emulator heeds; a certificate would show nothing
+    more.
     """
 
     async def serve(scope: dict[str, Any], receive: Any, send: Any) -> None:

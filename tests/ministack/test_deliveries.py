@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RETRY_SCHEDULE = "1,2"
 SECONDS = 60
-"""How long a delivery may take: each function begins with a cold start."""
+"""The time limit of a delivery: each function begins with a cold start."""
 
 pytestmark = pytest.mark.timeout(300)
 

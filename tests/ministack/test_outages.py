@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS = 200
 LONG_DELAY = 61
-"""One second more than what the Express machine waits."""
+"""One second more than the longest wait of the Express machine."""
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 SECONDS = 120
 DELAY = 150
-"""More than an update takes: what waits so long begins before the update and ends after it."""
+"""Longer than an update: a wait of this length begins before the update and ends after it."""
 
 
 @pytest.mark.timeout(900)
 def test_data_and_executions_of_the_former_release_go_on(tmp_path: Path) -> None:
     with Engine() as engine:
-        # What the former release's roles lacked is no fault of this one's.
+        # A missing permission in the former release's roles is no fault of this one's.
         before = update(engine, unpack(tmp_path))
         assert engine.denied[before:] == []
 
 
 def update(engine: Engine, former: Path) -> int:
-    """Deploy the former release, then this one; returns how many calls were denied before it."""
+    """Deploy the former release, then this one; returns the number of denied calls before it."""
     schedules = {"RetrySchedule": f"1,{DELAY}", "RecoverySchedule": str(DELAY)}
     engine.deploy_other(former, **schedules)
     account = new_account(engine)

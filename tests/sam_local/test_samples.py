@@ -1,7 +1,7 @@
 """Every sample of `events/` with `sam local invoke`, on the tables of a running local stack.
 
-Needs what `make build` leaves in `.aws-sam`, a Docker engine, and the image that SAM runs functions
-in; where one is missing the tests are skipped, and say so.
+It needs `make build`'s output in `.aws-sam`, a Docker engine, and the image in which SAM runs
+functions; if one is missing the tests are skipped with a message.
 """
 
 from __future__ import annotations

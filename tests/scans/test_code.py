@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CODE = ("layers/core/webhooks", "functions", "local", "ops", "cli", "benchmarks")
 FORGED_AWS_KEY = "AKIA" + "Z7QX3MPL9WTRKV2D"
-"""Of the form of a real one, and in two parts, so as not to be found here."""
+"""In the form of a real one, and in two parts, to keep this scan from finding it here."""
 
 
 def test_bandit_finds_nothing_in_the_code(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_ruff_looks_for_what_is_unsafe_everywhere(directory: str) -> None:
 def test_no_file_holds_a_secret(tmp_path: Path) -> None:
     planted = tmp_path / "planted.txt"
     planted.write_text(f"{FORGED_AWS_KEY}\n", "utf-8")
-    # Not this scan's own list of values, nor what is nothing but hashes.
+    # Neither this scan's own list of values nor files of hashes.
     skipped = {str(SUPPRESSIONS.relative_to(ROOT)), "tests/e2e/node/package-lock.json"}
     files = [
         path

@@ -1,4 +1,4 @@
-"""The locks: every package pinned and hashed, and what is deployed under a licence we may use."""
+"""The locks: every package pinned and hashed, and the deployed ones under a licence we may use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FLOORS = {
 """Each lock and how many packages it holds at least."""
 
 OLDER_ON_INTEL_MACS = {"cryptography", "lazy-object-proxy"}
-"""What has an older version there too, by pyproject.toml: newer ones have no wheels for them."""
+"""Packages with an older version there, by pyproject.toml: newer ones have no wheels for them."""
 
 ALLOWED_LICENCES = {
     "Apache-2.0",
@@ -58,7 +58,7 @@ _CLASSIFIERS = {
 }
 _SPELLINGS = {"Apache License 2.0": "Apache-2.0", "BSD": "BSD-3-Clause", "MIT license": "MIT"}
 _MANY = "Dual License"
-"""What python-dateutil's older field says; its classifiers name both."""
+"""The text of python-dateutil's older field; its classifiers name both."""
 
 
 class Pin(NamedTuple):
@@ -69,7 +69,7 @@ class Pin(NamedTuple):
 
 
 def pins(text: str) -> list[Pin]:
-    """Return a lock's packages; AssertionError for what is not pinned or not hashed."""
+    """Return a lock's packages; AssertionError for a package that is not pinned or not hashed."""
     found = []
     without_comments = re.sub(r"^ *#.*$", "", text, flags=re.MULTILINE)
     for requirement in filter(None, without_comments.replace("\\\n", " ").splitlines()):
@@ -83,7 +83,7 @@ def pins(text: str) -> list[Pin]:
 
 
 def licences(name: str) -> set[str]:
-    """Return what a package's metadata says of its licences: an expression, or older fields."""
+    """Return the licences in a package's metadata: an expression, or older fields."""
     described = metadata(name)
     expression = described["License-Expression"] or described["License"]
     named = set(re.split(r" (?:AND|OR|WITH) ", expression.strip("()"))) if expression else set()
@@ -174,7 +174,7 @@ def test_only_intel_macs_have_versions_of_their_own() -> None:
 
 
 def test_a_licence_that_is_not_allowed_would_be_noticed() -> None:
-    # chardet's like are not in the layer; what is installed for the tests has other licences too.
+    # Licences such as chardet's are not in the layer; the tests' packages have other licences too.
     assert not licences("hypothesis") <= ALLOWED_LICENCES - {"MPL-2.0"}
 
 
@@ -204,7 +204,7 @@ def test_every_npm_package_is_pinned_and_hashed(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NPM_LOCKS, ids=str)
 def test_no_npm_package_runs_a_script_when_it_is_installed(path: Path) -> None:
-    """What is optional is left out, and `npm ci --ignore-scripts` would run none either."""
+    """Optional packages are left out, and `npm ci --ignore-scripts` would run no script either."""
     packages = npm_packages(path).items()
     assert [
         name for name, one in packages if one.get("hasInstallScript") and not one.get("optional")

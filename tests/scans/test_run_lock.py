@@ -72,7 +72,7 @@ def sources() -> list[str]:
 
 
 def loaded(node: ast.AST) -> Iterator[str]:
-    """Yield what a module imports at any time, but for types alone: `package.module`."""
+    """Yield each import of a module at any time, except for types alone: `package.module`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
@@ -85,14 +85,14 @@ def loaded(node: ast.AST) -> Iterator[str]:
 
 
 def others_modules() -> set[str]:
-    """Return the modules of others that the commands' sources import."""
+    """Return the third-party modules that the commands' sources import."""
     names = {name for text in sources() for name in loaded(ast.parse(text))}
     ours = OWN_PACKAGES | sys.stdlib_module_names
     return {name for name in names if name.partition(".")[0] not in ours}
 
 
 def missing(names: set[str]) -> list[str]:
-    """Return those of the modules that `.venv-run` cannot import."""
+    """Return the modules that `.venv-run` cannot import."""
     script = """
 import importlib, sys
 for name in sys.argv[1:]:

@@ -28,7 +28,7 @@ CHECKED_TYPES = {
     "AWS::Logs::LogGroup",
     "AWS::SQS::Queue",
 }
-"""The types of which every single resource must have been judged by some check."""
+"""The types of which some check must have judged every single resource."""
 
 PLANTED = {
     "Resources": {
@@ -142,7 +142,7 @@ def test_cfn_lint_knows_every_resource_and_property_there(place: Place, tmp_path
 
 
 def test_the_condition_keys_types_are_those_of_awss_reference() -> None:
-    """Renew them as `support.condition_keys` says."""
+    """`support.condition_keys` explains how to renew them."""
     keys = condition_keys.types().keys() - condition_keys.GLOBAL_KEYS.keys()
     assert condition_keys.reference(keys)["types"] == {
         key: condition_keys.types()[key] for key in keys

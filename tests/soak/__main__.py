@@ -4,7 +4,7 @@
 
     python -m soak [--short] [--events N] [--seed N] [--log FILE]
 
-Prints what became of every delivery; the exit code is 1 where one is lost or missing. With
+Prints the results of all deliveries; the exit code is 1 if one is lost or missing. With
 `DYNAMODB_ENDPOINT` set, the tables are in the DynamoDB Local at that address.
 """
 
@@ -40,12 +40,12 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--short", action="store_true", help="the form that is among the tests")
-    parser.add_argument("--events", type=int, help="how many, instead of the form's own number")
+    parser.add_argument("--short", action="store_true", help="the short form, which the tests run")
+    parser.add_argument("--events", type=int, help="the number, instead of the form's own")
     parser.add_argument("--json", action="store_true", help="print the account as JSON")
-    parser.add_argument("--seed", type=int, default=1, help="another choice of everything random")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of every random choice")
     parser.add_argument(
-        "--log", type=Path, default=ROOT / ".local" / "soak.log", help="what the functions print"
+        "--log", type=Path, default=ROOT / ".local" / "soak.log", help="the functions' output"
     )
     options = parser.parse_args()
     shape = SHORT if options.short else FULL
@@ -53,7 +53,7 @@ def main() -> int:
         shape = replace(shape, events=options.events)
     options.log.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Before the functions' output is taken off both. What a script reads has no progress in it.
+    # Before the functions' output is taken off both. Output for a script holds no progress.
     results = sys.stdout
     screen = sys.stderr if options.json else sys.stdout
 
@@ -106,7 +106,7 @@ def _percentile(ascending: Sequence[float], percent: int) -> float | None:
 
 
 def _keep_off_the_screen(path: Path) -> TextIO:
-    """Have what is printed go to a file, until the end: threads outlive what they work for."""
+    """Send all output to a file, until the end: threads outlive their work."""
     log = path.open("w", encoding="utf-8", buffering=1)
     sys.stdout = sys.stderr = log
     logging.basicConfig(stream=log, level=logging.WARNING)

@@ -1,4 +1,4 @@
-"""Dispatchers in processes of their own, as Lambda has them, that can be killed at any moment.
+"""Dispatchers in their own processes, like on Lambda, that can be killed at any moment.
 
 The pool is a handler to the local stack: an invocation goes to a free process, or to a new one, and
 fails with the process that is killed under it. Run as a module it is such a process.
@@ -31,17 +31,17 @@ PATHS = ("functions", "layers/core", "tests", ".")
 
 
 SHORT_DELAY_SECONDS = 6.0
-"""With it the first retries are those of short delays, and the later ones the others."""
+"""With it the first retries have short delays, and the later ones long delays."""
 
 make_soak_handler = partial(make_handler, short_delay_seconds=SHORT_DELAY_SECONDS)
 
 _FIRST_GUESS_SECONDS = 2.0
 _SMOOTH = 8
-"""An invocation's time counts for so much of what is taken to be usual."""
+"""The usual time moves by this fraction, 1/8, towards each invocation's time."""
 
 
 class InvocationError(Exception):
-    """An invocation came to nothing: its process was killed, or its handler raised."""
+    """An invocation failed: its process was killed, or its handler raised."""
 
 
 class Dispatchers:
@@ -59,7 +59,7 @@ class Dispatchers:
         doomed: float,
         random: Random,
     ) -> None:
-        """Run the handler of that dotted name; what the processes print goes to `log`."""
+        """Run the handler of that dotted name; the processes' output goes to `log`."""
         self.killed = 0
         self.doomed = doomed
         self._random = random
@@ -155,7 +155,7 @@ def _bury(process: subprocess.Popen[str]) -> None:
     process.wait()
     for pipe in (process.stdin, process.stdout):
         assert pipe
-        # What the process had not read when it was killed cannot be written any more.
+        # Input that the killed process had not read can no longer be written.
         with contextlib.suppress(BrokenPipeError):
             pipe.close()
 
@@ -177,11 +177,11 @@ def _ask(process: subprocess.Popen[str], order: Mapping[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Handle invocations, a line each, until there are no more."""
+    """Handle invocations, a line each, until the input ends."""
     from local.functions import LocalFunction
 
     with of_environment(), os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
-        # What the handler logs on its standard output must not be taken for an answer.
+        # The handler's log lines on standard output must not be read as an answer.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         order = json.loads(sys.stdin.readline())
         handler = make_soak_handler(order["name"], order["environment"])

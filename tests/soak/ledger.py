@@ -1,4 +1,4 @@
-"""What became of every event for every webhook: by what receivers got, and by the delivery log."""
+"""The result of every event for every webhook: by receivers' records and by the log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STEADY = frozenset({"slow", "flaky"})
 
 _FIRST_DELAY_SECONDS = 5.0
 _UNDELIVERED = (Status.WAITING, Status.EXHAUSTED, Status.RETRYING)
-"""How the log may account for a delivery that no receiver got."""
+"""The statuses by which the log accounts for a delivery that no receiver got."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Ledger:
     """The account, by kind of receiver.
 
     `missing` counts the deliveries that the log accounts for, of receivers that were to get them
-    all; `problems` says what else is wrong. `exhausted` has the ids of deliveries that are.
+    all; `problems` lists the other faults. `exhausted` has the ids of exhausted deliveries.
     """
 
     counts: dict[Kind, Counter[str]]
@@ -54,7 +54,7 @@ class Ledger:
 
     @property
     def lost(self) -> int:
-        """The deliveries that nobody got and nothing accounts for."""
+        """The deliveries that never arrived and that nothing explains."""
         return sum(counts["lost"] for counts in self.counts.values())
 
     @property
@@ -63,7 +63,7 @@ class Ledger:
         return not (self.lost or self.missing or self.problems)
 
     def figures(self) -> dict[str, Any]:
-        """Return all of it for a script."""
+        """Return all numbers for a script."""
         return {
             "receivers": {kind.value: dict(counts) for kind, counts in self.counts.items()},
             "lost": self.lost,
@@ -89,7 +89,8 @@ def draw_up(
     dynamodb: Any,
     table: str,
 ) -> Ledger:
-    """Compare what is due with what came and with the log; `ids` are the webhooks', by number."""
+    """Compare the due deliveries with the received ones and with the log; `ids` are the
+    webhooks', by number."""
     ledger = Ledger({kind: Counter() for kind in plan.shape.webhooks})
     for hook in plan.hooks:
         log = _log(dynamodb, table, owner(hook.account_id, ids[hook.number]))
@@ -113,7 +114,7 @@ def first_retries(
 ) -> list[float]:
     """Return the seconds from each failed first attempt to the second, in ascending order.
 
-    Of receivers that fail now and then, where the second was due before the Unix time `until`.
+    Of receivers that fail now and then, if the second was due before the Unix time `until`.
     """
     seconds: list[float] = []
     for hook in plan.hooks:
@@ -160,7 +161,7 @@ def _enter(
 
 
 def _surplus(due: Sequence[str], log: Sequence[Delivery]) -> Iterator[str]:
-    """Find what is in the log and should not be: an event twice, or one that is not due."""
+    """Find the log's wrong entries: an event twice, or an event that is not due."""
     times = Counter(str(delivery.transaction_id) for delivery in log)
     for transaction_id in due:
         times[transaction_id] -= 1

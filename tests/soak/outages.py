@@ -1,6 +1,6 @@
 """Outages: for a while AWS refuses every request to one of its services, in every process.
 
-What stands above botocore is real: the SDK's own tries, the adapters, and the local event source
+Everything above botocore is real: the SDK's own tries, the adapters, and the local event source
 mapping. Lambda has no requests here; its outage fails the invocations instead.
 """
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from support.faults import Act
 
 STATE_FILE = "SOAK_OUTAGE_FILE"
-"""The environment variable that names the file which the outage's service is written to."""
+"""The environment variable with the name of the file that holds the outage's service."""
 
 _KNOWN_SECONDS = 0.2
 
 _SEND = "_send"
-"""The method of botocore's `Endpoint` behind which there is only the network."""
+"""The method of botocore's `Endpoint` in front of the network."""
 
 
 class Service(StrEnum):
@@ -46,7 +46,7 @@ class Service(StrEnum):
 
 
 class _Refusal(NamedTuple):
-    """The beginning of the target of the requests that are refused, and the response to them."""
+    """The beginning of the target of the refused requests, and the response to them."""
 
     target: str
     act: Act
@@ -54,7 +54,7 @@ class _Refusal(NamedTuple):
 
 _REFUSALS: Mapping[str, _Refusal] = {
     Service.DYNAMODB: _Refusal("DynamoDB_", refused("InternalServerError", 500)),
-    # DynamoDB is what uses the key.
+    # DynamoDB uses the key.
     Service.KMS: _Refusal("DynamoDB_", refused("KMSThrottlingException", 400)),
     Service.SQS: _Refusal("AmazonSQS", refused("ServiceUnavailable", 503)),
     Service.STEP_FUNCTIONS: _Refusal("AWSStepFunctions", refused("ServiceUnavailable", 503)),
@@ -66,7 +66,7 @@ ServiceException = type("Lambda.ServiceException", (Exception,), {})
 
 
 class Outages:
-    """The outages of one soak. `past` has the Unix times of those that began."""
+    """The outages of one soak. `past` has the Unix times of those already begun."""
 
     def __init__(self, state: Path) -> None:
         """Keep the service that is out in the file `state`."""
@@ -75,7 +75,7 @@ class Outages:
         self._state.write_text("", encoding="utf-8")
 
     def begin_and_end(self, service: Service, seconds: float, stopping: threading.Event) -> None:
-        """Have a service fail for some seconds, or until `stopping`."""
+        """Fail a service for some seconds, or until `stopping`."""
         began = time.time()
         self._state.write_text(service, encoding="utf-8")
         try:
@@ -106,7 +106,7 @@ class Switch:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand in the way of every client of this process."""
+        """Intercept the requests of every client in this process."""
         original: Any = getattr(Endpoint, _SEND)
 
         def send(endpoint: Any, request: Any) -> Any:
@@ -135,13 +135,13 @@ class Switch:
     def _service(self) -> str:
         now = time.monotonic()
         if now >= self._known_until:
-            # Read now and then alone: there are thousands of requests a second.
+            # Read only at intervals: there are thousands of requests a second.
             self._known_until = now + _KNOWN_SECONDS
             self._known = self._state.read_text(encoding="utf-8")
         return self._known
 
 
 def of_environment() -> contextlib.AbstractContextManager[None]:
-    """Return what stands in the way of this process's clients, where a soak says so."""
+    """Return the interception of this process's clients, if a soak's environment asks for it."""
     state = os.environ.get(STATE_FILE)
     return Switch(Path(state)).installed() if state else contextlib.nullcontext()

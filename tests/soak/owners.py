@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 1.0
 _MAX_TIMES = 50
-"""Below the limit of what an owner may enable in an hour."""
+"""Below the limit of an owner's enabling calls in an hour."""
 
 
 class Owners:
@@ -38,7 +38,7 @@ class Owners:
         self._thread.start()
 
     def stop(self, timeout_seconds: float) -> Sequence[str]:
-        """Stop, with every webhook enabled; returns the paths of those that could not be."""
+        """Stop, with every webhook enabled; returns the paths of the rest."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -58,7 +58,7 @@ class Owners:
             active = not active
             self.times += active
             for path, headers in self._paths:
-                # One that an outage refuses is the next time's.
+                # A call that an outage refuses is repeated next time.
                 self._change(path, headers, active=active)
 
     def _change(self, path: str, headers: Mapping[str, str], *, active: bool) -> bool:

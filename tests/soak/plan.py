@@ -1,4 +1,4 @@
-"""What a soak consists of: accounts, webhooks of every kind, events, and who is to get which."""
+"""The plan of a soak: accounts, webhooks of every kind, events, and the recipients of each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _TYPES = tuple(event_type.value for event_type in EventType)
 _WORDS = ("Grüße", "ご案内", "line\nbreak", 'a "quote"', "\u2028", "🎉", "</script>", "plain")
 _OWN_ID_OF = 4
-"""One event in so many has an id of its producer's own."""
+"""One event in so many has its producer's own id."""
 
 _REPEATED_OF = 50
-"""One event in so many is published twice, as producers that are unsure do."""
+"""One event in so many is published twice, the act of an unsure producer."""
 
 _SES_OF = 40
 """One message in so many is a record of SES, which becomes an event for each recipient."""
@@ -34,7 +34,7 @@ _SES_RECIPIENTS = (2, 20)
 
 
 class Kind(StrEnum):
-    """How the receiver of a webhook behaves."""
+    """The behaviour of a webhook's receiver."""
 
     HEALTHY = "healthy"
     SLOW = "slow"
@@ -48,20 +48,20 @@ class Kind(StrEnum):
 
     @property
     def gets_everything(self) -> bool:
-        """Whether nothing may be missing at the end: the receiver takes it sooner or later."""
+        """Whether nothing may be missing at the end: the receiver accepts it sooner or later."""
         return self not in {Kind.FLAPPING, Kind.DEAD, Kind.GONE}
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How big a soak is, and how long things take in it.
+    """The size of a soak, and its durations.
 
     The retry schedule outlasts the outage of a recovering receiver, as the real one's three days
     do. Of all invocations `doomed` are killed. `outage` is the part of the publishing during which
     a recovering receiver is down. Each of AWS's services fails for `aws_outage_seconds`, one after
     the other. The owner of a toggled webhook disables it and enables it again every
-    `toggle_seconds`. `until_settled`: go on until no delivery of a dead receiver is being retried
-    any more. The first `calm_events` are published slowly, before anything is killed or fails: the
+    `toggle_seconds`. `until_settled`: go on until no delivery of a dead receiver is being retried.
+    The first `calm_events` are published slowly, before anything is killed or fails: the
     first retries of that time are measured.
     """
 
@@ -148,13 +148,13 @@ class Hook:
     down_until: float = 0.0
 
     def wants(self, event_type: str) -> bool:
-        """Tell whether it is subscribed to this type."""
+        """True if it is subscribed to this type."""
         return ALL_EVENTS in self.events or event_type in self.events
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A message as its producer published it, how often, and the transactions it tells of."""
+    """A message as its producer published it, how often, and its transactions."""
 
     account_id: str
     event_type: str

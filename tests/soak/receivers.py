@@ -1,7 +1,7 @@
 """The receivers of a soak: one server on loopback, a path for each webhook, a kind for each path.
 
-Every request's signatures are verified, and what a webhook was given of an event is kept: how
-often, under which id, and which bytes.
+Every request's signatures are verified, and a webhook's receipts of each event are kept: their
+number, the id and the bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from soak.plan import Hook
 
 HANG_UP = 0
-"""The status of an answer that is none: the connection is closed."""
+"""The status of an absent answer: the connection is closed."""
 
 _BACKLOG = 1024
 _SLOW_SECONDS = (0.1, 1.2)
@@ -39,14 +39,14 @@ _SILENT_SHARE = 0.03
 _FLAKY_SHARE = 0.25
 _FLAKY_STATUSES = (500, 503, 404, HANG_UP)
 _REQUESTS_A_SECOND = 3
-"""What a rate limiting receiver takes."""
+"""The requests that a rate limiting receiver accepts."""
 
 _FLAPPING_SHARE = 7 / 8
 """The part that a flapping receiver refuses."""
 
 
 class Answer(NamedTuple):
-    """What to answer, and after how long."""
+    """An answer, and the time before it."""
 
     status: int = 200
     after_seconds: float = 0.0
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
 
 
 class ReceiptKey(NamedTuple):
-    """A webhook's number, and the transaction that it was told of."""
+    """A webhook's number, and a transaction that was delivered to it."""
 
     hook: int
     transaction_id: str
@@ -62,7 +62,7 @@ class ReceiptKey(NamedTuple):
 
 @dataclass(slots=True)
 class Receipt:
-    """What a webhook was given of one event, and said 200 to."""
+    """A webhook's deliveries of one event that it answered with 200."""
 
     event_id: str
     digest: bytes
@@ -70,10 +70,10 @@ class Receipt:
 
 
 class Receivers:
-    """All receivers, in a thread of their own, for as long as the `with` block.
+    """All receivers, in their own thread, for as long as the `with` block.
 
-    `published` is the part of all events that were published so far, from 0 to 1, which whoever
-    publishes sets: it decides which recovering receivers are down.
+    `published` is the part of all events that were published so far, from 0 to 1, set by the
+    publisher: it decides which recovering receivers are down.
     """
 
     def __init__(self, hooks: Sequence[Hook], seed: int) -> None:
@@ -95,7 +95,7 @@ class Receivers:
         return f"http://127.0.0.1:{self.port}/{hook.number}"
 
     def expect(self, hook: Hook, secret: str) -> None:
-        """Verify a webhook's requests with the secret that its registration answered with."""
+        """Verify a webhook's requests with the secret from its registration's answer."""
         self._secrets[hook.number] = secret
 
     def __enter__(self) -> Self:
@@ -124,7 +124,7 @@ class Receivers:
         for task in conversations:
             task.cancel()
         await asyncio.gather(*conversations, return_exceptions=True)
-        # The connections that were aborted are closed at the loop's next turn.
+        # The aborted connections are closed at the loop's next turn.
         await asyncio.sleep(0)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -137,7 +137,7 @@ class Receivers:
             writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; False where that ends the connection."""
+        """Answer one request; False if that ends the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.rstrip().split("\r\n")
         pairs = (line.split(":", 1) for line in lines)
@@ -206,4 +206,4 @@ class Receivers:
 
 
 _DEATHS = (Answer(500), Answer(HANG_UP), Answer(HANG_UP, _SILENT_SECONDS))
-"""How dead receivers are dead: an error each time, a connection that breaks, or silence."""
+"""The behaviours of dead receivers: an error each time, a connection that breaks, or silence."""

@@ -38,7 +38,7 @@ Tell = Callable[[str], None]
 
 _MESSAGES_A_SEND = 10
 _MAX_BACKLOG = 20
-"""With more messages in the queue, publishing waits: moto is the slower the more there are."""
+"""With more messages in the queue, publishing waits: a longer queue makes moto slower."""
 
 _PAUSE_SECONDS = 0.5
 _PROGRESS_SECONDS = 10.0
@@ -61,7 +61,7 @@ class Soak:
     def __init__(
         self, shape: Shape, seed: int, tell: Tell, log: IO[str], dynamodb_endpoint: str | None
     ) -> None:
-        """`tell` gets the progress, `log` what the functions print.
+        """`tell` receives the progress, `log` the functions' output.
 
         With a `dynamodb_endpoint` the tables are there, and not in moto.
         """
@@ -81,7 +81,7 @@ class Soak:
         self.first_retries: Sequence[float] = ()
 
     def run(self) -> Ledger:
-        """Do it all; returns the account of it."""
+        """Run the soak; returns its account."""
         shape = self._plan.shape
         parameters = {
             "RetrySchedule": shape.retry_schedule,
@@ -121,7 +121,7 @@ class Soak:
     def _make_handler(self, name: str, environment: Mapping[str, str]) -> Handler:
         """Run the dispatcher in processes of its own, the other functions in this one."""
         if self._dynamodb_endpoint is not None:
-            # The SDK's own variable, which an endpoint of all services would win over.
+            # The SDK's own variable, which takes precedence over an endpoint of all services.
             os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = self._dynamodb_endpoint
             environment = {k: v for k, v in environment.items() if k != "AWS_ENDPOINT_URL"}
         if not name.startswith("dispatcher."):
@@ -131,7 +131,7 @@ class Soak:
 
     @contextlib.contextmanager
     def _outages(self, outages: Outages) -> Iterator[None]:
-        """Have each service fail once while events are published."""
+        """Fail each service once while events are published."""
         thread = threading.Thread(target=self._fail, args=(outages,), daemon=True)
         thread.start()
         try:
@@ -221,7 +221,7 @@ class Soak:
         self._progress()
 
     def _wait_until(self, over: Callable[[], bool]) -> bool:
-        """Wait until something is over, no longer than the deadline; True where it was in time."""
+        """Wait for a condition, no longer than the deadline; True if it came in time."""
         deadline = self._started + seconds(self._plan.shape.deadline_seconds)
         while not over():
             if time.monotonic() > deadline:
@@ -234,7 +234,7 @@ class Soak:
         return self._queued("EventsQueueUrl", _QUEUED) == 0
 
     def _settled(self) -> bool:
-        """Tell whether nothing more is to come; what was dead-lettered is redriven on the way."""
+        """True if all work is done; dead-lettered messages are redriven on the way."""
         if not self._dispatched():
             return False
         if self._queued("EventsDeadLetterQueueUrl", _QUEUED):
@@ -269,7 +269,7 @@ class Soak:
         return draw_up(self._plan, self._ids, self._receivers.receipts, self._dynamodb, table)
 
     def _letters(self) -> set[str]:
-        """Take what is in the dead-letter queue; returns the ids of its deliveries."""
+        """Take the messages in the dead-letter queue; returns the ids of its deliveries."""
         queue_url = self._outputs["DeadLetterQueueUrl"]
         ids: set[str] = set()
         while messages := self._sqs.receive_message(
@@ -297,7 +297,7 @@ class Soak:
 
     @property
     def killed(self) -> int:
-        """How many dispatchers were killed so far."""
+        """The number of killed dispatchers so far."""
         return sum(dispatchers.killed for dispatchers in self._dispatchers)
 
     def _progress(self) -> None:

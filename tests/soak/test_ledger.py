@@ -1,4 +1,4 @@
-"""The soak's account can fail: what is lost, missing or changed does not pass as delivered."""
+"""The soak's account can fail: a lost, missing or changed delivery does not pass as delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The short soak, as `make soak` runs the long one: a process of its own that prints a table."""
+"""The short soak: like `make soak`'s long one, a process of its own that prints a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcomes of an event that is sent to a receiver, and what follows from each."""
+"""The outcomes of an event that is sent to a receiver, and their consequences."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def assert_scheduled(case: Case) -> None:
 
 
 def fails(case: Case, hook: Receiver, error: FailureReason, status_code: int | None = None) -> None:
-    """Have an event sent to a receiver and assert that it failed, and what follows from that."""
+    """Send an event to a receiver, and assert that it failed with all consequences."""
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     assert_failed(case.delivery(), error, status_code)
@@ -38,7 +38,7 @@ def fails(case: Case, hook: Receiver, error: FailureReason, status_code: int | N
 
 
 def succeeds(case: Case, hook: Receiver) -> Delivery:
-    """Have an event sent to a receiver and assert that it arrived."""
+    """Send an event to a receiver and assert that it arrived."""
     case.webhook(hook)
     assert case.dispatch(case.message()) == []
     delivery = case.delivery()
@@ -48,7 +48,7 @@ def succeeds(case: Case, hook: Receiver) -> Delivery:
 
 
 def next_one_arrives(case: Case, hook: Receiver) -> None:
-    """Assert that the receiver's next event is not disturbed by what came of the last one."""
+    """Assert that the last result does not disturb the receiver's next event."""
     hook.answer_with(Answer(202))
     assert case.dispatch(case.message("txn_next")) == []
     assert hook.requests[-1].json["transaction_id"] == "txn_next"

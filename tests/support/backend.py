@@ -1,6 +1,6 @@
 """The functions' real wiring on moto, for tests that call a handler as Lambda does.
 
-Or on the engines beside it that run (see `support.engines`).
+Engines that run next to moto are used instead (see `support.engines`).
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _STATE_MACHINE = {
     "StartAt": "Wait",
     "States": {"Wait": {"Type": "Wait", "Seconds": 86_400, "End": True}},
 }
-"""Waits, as the template's do: what is started here goes on."""
+"""Waits, as the template's machine does: an execution that starts here does not end."""
 
 
 def lambda_context(remaining_seconds: float = 60.0) -> Any:
-    """Return what a handler asks of its context; its clock stands still."""
+    """Return the parts of a Lambda context that a handler uses; its clock stands still."""
     return SimpleNamespace(
         # Each invocation has one of its own.
         aws_request_id=str(UUID(int=next(_INVOCATIONS))),
@@ -55,7 +55,7 @@ def lambda_context(remaining_seconds: float = 60.0) -> Any:
 
 @dataclass
 class Backend:
-    """AWS as its engines play it, with every call that the code makes of it counted."""
+    """An AWS of test engines; every call of the code is counted."""
 
     settings: Settings
     clients: dict[str, Any]
@@ -71,7 +71,7 @@ class Backend:
         return self._executions(self.settings.retry_state_machine_arn)
 
     def short_executions(self) -> list[dict[str, Any]]:
-        """The inputs of those of the machine of short delays."""
+        """The inputs of the executions of the machine of short delays."""
         return self._executions(self.settings.short_retry_state_machine_arn)
 
     def _executions(self, machine: str) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ class Backend:
         ]
 
     def queued(self) -> list[str]:
-        """Take every message off the events queue, twice those that are there twice."""
+        """Take every message off the events queue; a duplicate counts twice."""
         sqs, url = self.clients["sqs"], self.settings.events_queue_url
         found: list[str] = []
         while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -104,12 +104,12 @@ class Backend:
 
 @contextmanager
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    """Stand AWS up, empty, with the template's tables and what the functions call besides."""
+    """Set AWS up, empty, with the template's tables and the functions' other resources."""
     # Here, because it takes seconds to load and the benchmarks' processes do not need it.
     from support.tables import create_tables
 
     with endpoints(monkeypatch), ExitStack() as made:
-        # Of this stand's credentials: boto3's own session keeps those that it found first.
+        # Of this stand's credentials: boto3's own session keeps the first that it found.
         session: Any = boto3.session.Session()
         clients: dict[str, Any] = {
             service: session.client(service) for service in ("dynamodb", "sqs", "stepfunctions")
@@ -162,9 +162,9 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
 
 @contextmanager
 def endpoints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have every client find its engine in the environment, as do those of a process started here.
+    """Lead every client, here and in child processes, to its engine through the environment.
 
-    Where each service has a second engine that runs there is no moto, and none is asked.
+    If a second engine runs for each service, there is no moto.
     """
     second = engines.addresses()
     with ExitStack() as serving:
@@ -189,7 +189,7 @@ def _delete_tables(client: Any) -> None:
 
 @contextmanager
 def _moto() -> Iterator[str]:
-    """Serve moto, empty, its writes atomic as AWS's are; yields its url."""
+    """Serve moto, empty, with atomic writes like AWS's; yields its url."""
     from local.moto_locks import one_at_a_time
     from support.moto_in_process import called_in_process
 
@@ -228,9 +228,9 @@ def sqs_event(
     numbers: Mapping[str, object] | None = None,
     group: str | None = None,
 ) -> dict[str, Any]:
-    """Return a batch of messages as the event source mapping hands it to the dispatcher.
+    """Return a batch of messages in the event source mapping's form.
 
-    `numbers` are the message attributes of all of them, `group` is their group.
+    All messages have `numbers` as attributes and `group` as their group.
     """
     attributes = {
         name: {

@@ -21,7 +21,7 @@ NOW_MS = samples.NOW_MS
 
 
 class KilledError(BaseException):
-    """The process ends, as out of memory: no code of ours catches it."""
+    """The process ends, for example out of memory: no code of ours catches it."""
 
 
 def event(number: int = 0, **changes: Any) -> QueueMessage:
@@ -37,12 +37,12 @@ def handle(world: World, *messages: QueueMessage, remaining: Sequence[float] = (
 
 
 def posted(world: World) -> list[str]:
-    """The transactions that were posted, in their order."""
+    """The transactions that were posted, in order."""
     return [json.loads(body)["transaction_id"] for _, body, _ in world.sender.posts]
 
 
 def fail(world: World, *transactions: str) -> None:
-    """Have the read of deliveries fail for messages of these transactions."""
+    """Fail the read of deliveries for messages of these transactions."""
     read = world.store.destinations
 
     def destinations(account_id: str, shard: Any = None) -> Any:
@@ -60,7 +60,7 @@ def broken(number: int = 0, **changes: Any) -> QueueMessage:
 
 @dataclass
 class Queue:
-    """SQS as far as it matters here: receive counts, delays, what a killed dispatcher leaves."""
+    """SQS as far as it matters here: receive counts, delays, a killed dispatcher's messages."""
 
     world: World
     messages: list[tuple[float, QueueMessage]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Queue:
         self.messages += [(self.world.now_ms, message) for message in messages]
 
     def receive(self) -> list[QueueMessage]:
-        """Return the next ten, and move the time to when the first of them can be seen."""
+        """Return the next ten, and move the time to the first that can be seen."""
         self.messages.sort(key=lambda one: one[0])
         self.world.now_ms = max(self.world.now_ms, int(self.messages[0][0]))
         batch: list[QueueMessage] = []
@@ -85,7 +85,7 @@ class Queue:
         self.messages = [one for one in self.messages if one[1].receipt_handle not in handles]
 
     def take_in(self) -> None:
-        """Take what was sent and deleted meanwhile."""
+        """Apply the sends and deletions since the last receive."""
         for sent in self.world.queue.sent:
             self.numbers += 1
             values = carried(sent.attributes, sent_at_ms=self.world.now_ms)
@@ -108,7 +108,7 @@ class Queue:
         self.world.received.deleted.clear()
 
     def run(self) -> int:
-        """Poll until nothing is left; returns how many dispatchers were killed."""
+        """Poll until the queue is empty; returns how many dispatchers were killed."""
         killed = 0
         for _ in range(2000):
             if not self.messages:

@@ -1,4 +1,4 @@
-"""A certificate authority for the tests, made once a run, and the TLS contexts that come of it."""
+"""A certificate authority for the tests, made once a run, and the TLS contexts made with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def authority() -> Authority:
 
 @cache
 def unknown_authority() -> Authority:
-    """Return an authority that nobody trusts."""
+    """Return an authority that no client trusts."""
     return _new_authority("Nobody's authority")
 
 
@@ -90,7 +90,7 @@ def server_context(
 
 
 def client_context() -> ssl.SSLContext:
-    """Return a sender's TLS context that trusts the tests' authority and nobody else."""
+    """Return a sender's TLS context that trusts only the tests' authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=authority().pem)

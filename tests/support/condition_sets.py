@@ -1,4 +1,4 @@
-"""Sets of parameters that bring the template's conditions together in every way.
+"""Sets of parameters that combine the template's conditions.
 
 A fault that needs two conditions shows in a set that has both: the sets have every pair of values
 of every two parameters that conditions depend on, as far as the template's rules allow it.
@@ -24,7 +24,7 @@ _EXAMPLES = (
     "arn:{partition}:sns:{region}:{account}:operational-events",
     "Z0123456789ABCDEFGHIJ",
 )
-"""Values of parameters that may be empty: the first that fits a parameter's pattern is its own."""
+"""Values of parameters that may be empty: a parameter uses the first that fits its pattern."""
 
 Pair = frozenset[tuple[str, str]]
 
@@ -36,7 +36,7 @@ def loaded() -> dict[str, Any]:
 
 
 def values(place: Place) -> dict[str, tuple[str, ...]]:
-    """Return the values to try of each parameter that a condition depends on, its default first."""
+    """Return the values to try of each parameter of a condition, its default first."""
     declared = loaded()["Parameters"]
     names = {name for name in _referred(loaded()["Conditions"]) if name in declared}
     return {name: _values(declared[name], place) for name in sorted(names)}
@@ -55,7 +55,7 @@ def every(place: Place = COMMERCIAL) -> list[Parameters]:
 
 
 def pairwise(place: Place = COMMERCIAL) -> list[Parameters]:
-    """Return few sets that have every pair of values between them, with all defaults first."""
+    """Return few sets that cover every pair of values, with all defaults first."""
     candidates = every(place)
     missing = {pair for one in candidates for pair in _pairs(one)}
     chosen = [candidates[0]]

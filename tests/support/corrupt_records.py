@@ -1,4 +1,4 @@
-"""Records of deliveries that cannot be read, as an edit by hand or a rollback leaves them."""
+"""Unreadable records of deliveries, the results of an edit by hand or a rollback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "no event": {"event_id": None},
     "no event and no time to live": {"event_id": None, "expires_at": None},
 }
-"""What of an item is changed, None for what is taken away."""
+"""The changes to an item; None removes an attribute."""
 
 NEWER = WAYS["an error of a newer version"]
 

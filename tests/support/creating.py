@@ -1,4 +1,4 @@
-"""Calls that make something, with an `Idempotency-Key`, among faults; and what they have made."""
+"""Calls that make something, with an `Idempotency-Key`, among faults; and their results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEBHOOKS = "/api/v1/webhooks"
 _OWN = "own " * 5
 
 NO_TIME_LEFT = -1_000
-"""The milliseconds of a call that is killed: nobody holds its key any more."""
+"""The remaining milliseconds of a killed call: its lease of the key is over."""
 
 
 class Creating(NamedTuple):
@@ -55,7 +55,7 @@ CALLS = {
 
 
 class Made(NamedTuple):
-    """What an account has: how many of each, and nothing of what they are."""
+    """The number of an account's items of each kind, without their contents."""
 
     webhooks: int
     keys: int
@@ -64,7 +64,7 @@ class Made(NamedTuple):
 
 
 class Caller:
-    """An account that makes one call again and again, each time for things of its own."""
+    """An account that repeats one call, each time with resources of its own."""
 
     def __init__(self, case: Case, kind: str) -> None:
         self.case = case
@@ -76,10 +76,10 @@ class Caller:
         self._event: dict[str, Any] = {}
         self.webhook_id = ""
         self.before = self.made()
-        """What the account had before the present call."""
+        """The account's items before the present call."""
 
     def begin(self) -> None:
-        """Prepare what the next call needs; from now on it is that one."""
+        """Prepare the resources of the next call, and make it the current one."""
         self._number += 1
         names = {"number": str(self._number), "webhook": "", "delivery": ""}
         if "{webhook}" in self.call.path:
@@ -114,11 +114,11 @@ class Caller:
         self.before = self.made()
 
     def event(self, body: object = None) -> dict[str, Any]:
-        """Return the call as the gateway hands it on, with another body where given."""
+        """Return the call as the gateway's event, with another body where given."""
         return self._event if body is None else {**self._event, "body": json.dumps(body)}
 
     def make(self, remaining_ms: int = 15_000, body: object = None) -> Answer:
-        """Make the call, with so much time."""
+        """Make the call, with so many milliseconds left."""
         context = SimpleNamespace(
             aws_request_id="lambda-request-id", get_remaining_time_in_millis=lambda: remaining_ms
         )
@@ -127,7 +127,7 @@ class Caller:
         )
 
     def made(self) -> Made:
-        """Count what the account has."""
+        """Count the account's items."""
         settings = self.case.stand.aws.settings
         dynamodb = self.case.stand.aws.clients["dynamodb"]
         sent = self.case.stand.faults.sent
@@ -160,12 +160,12 @@ class Caller:
             webhooks=webhooks["Count"],
             keys=keys["Count"],
             records=records["Count"],
-            # One of a name that is taken starts nothing.
+            # An execution under a name in use starts nothing.
             executions=len({body["name"] for name, body in sent if name == "StartExecution"}),
         )
 
     def secrets(self, webhook_id: str) -> Secrets:
-        """Return what signs for a webhook."""
+        """Return a webhook's signing secrets."""
         with self.case.stand.faults.out_of_the_way():
             destinations = self.case.stand.services(DispatcherServices)._destinations
             destination = destinations.destination(self.case.account, webhook_id)

@@ -1,4 +1,4 @@
-"""Who deletes a stack, on a fake of AWS whose clock only jumps."""
+"""An operator who deletes a stack, on a fake of AWS whose clock only jumps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGIONS = ["eu-central-1", "us-east-1"]
 
 
 class AtOnce:
-    """In place of threads, which run at another pace than a clock that only jumps."""
+    """A substitute for threads, which run at another pace than a clock that only jumps."""
 
     def __init__(self, _: int) -> None: ...
 
@@ -38,7 +38,7 @@ class AtOnce:
 
 
 class Operator:
-    """Who deletes the stack: the answer, and what is said."""
+    """The operator who deletes the stack: the answer, and the output."""
 
     def __init__(self, aws: FakeAws, answer: str | None = STACK) -> None:
         self.aws = aws

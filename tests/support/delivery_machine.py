@@ -1,4 +1,4 @@
-"""A world of deliveries that go on by themselves, for Hypothesis to play with."""
+"""A world of deliveries that go on by themselves, for Hypothesis."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ outcomes = st.sampled_from([TAKEN, REFUSED, REFUSED, BUSY, GONE])
 
 
 class DeliveryMachine(RuleBasedStateMachine):
-    """Deliveries that are received, go on when they are due, and are swept."""
+    """Deliveries that are received, retried when they are due, and swept."""
 
     @initialize(
         first=outcomes,
@@ -136,9 +136,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         }
         failed = [texts[int(message_id[1:])] for message_id in self.world.send(*texts)]
         self.unfinished += failed
-        # A first attempt is not for a webhook that is known to be down: its event waits.
+        # A webhook that is known to be down gets no first attempt: its event waits.
         assert not down & {url for url, _, _ in self.world.sender.posts[before:]}
-        # A success that is not recorded must have its message come again.
+        # After a success that is not recorded, the message must return.
         assert {*map(_of_delivery, self.store.unrecorded)} <= {*map(_of_message, failed)}
 
     @rule(index=indexes, times=st.integers(1, 6), answers_lost=st.integers(0, 2))
@@ -161,14 +161,14 @@ class DeliveryMachine(RuleBasedStateMachine):
         with suppress(UnavailableError):
             verdict = self.world.retry(name.key, execution.attempt, name.generation)
             assert verdict.seconds >= 0
-            # It may be left where an answer was lost, or its start: there is nothing for it to do.
+            # A lost answer or a lost start may leave the delivery: the execution has no work then.
             assert not waiting or verdict.decision is Decision.DONE
             assert not waiting or len(self.world.sender.posts) == before
             made = verdict.delivery is None or verdict.delivery.next_attempt > execution.attempt
-            # Another invocation has claimed the attempt: this one waits for its lease's end.
+            # Another invocation has claimed the attempt: this execution waits for the lease's end.
             held = not made and verdict.decision is Decision.WAIT
             for _ in range(0 if held else answers_lost):
-                # It may be asked again when what it has to wait for is long due.
+                # It may be called again long after the time that it waits for.
                 self.world.now_ms += 400_000
                 again = self.world.retry(name.key, execution.attempt, name.generation)
                 assert again.decision == verdict.decision
@@ -233,7 +233,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         return settled and not self.unfinished and not self.executions.live
 
     def a_quarter_of_an_hour(self) -> None:
-        """Let everything happen when it is due, as it does where nobody interferes."""
+        """Let everything happen when it is due, without interference."""
         self.messages_are_received()
         end_ms = self.world.now_ms + 900_000
         while self.world.now_ms < end_ms:
@@ -250,12 +250,12 @@ class DeliveryMachine(RuleBasedStateMachine):
 
 
 def pick(of: Any, index: int) -> Any:
-    """Return one of some names."""
+    """Return one of the names."""
     return sorted(of)[index % len(of)]
 
 
 def _of_the_sweep(delivery: Delivery) -> Delivery:
-    """Return a delivery without what a sweep may note of one that is worked on."""
+    """Return a delivery without the sweep's notes about a delivery that is worked on."""
     return replace(delivery, unstarted=False, expiring=False)
 
 

@@ -1,4 +1,4 @@
-"""What of a template is created before what, as CloudFormation orders it by references."""
+"""The order in which CloudFormation creates a template's resources, by their references."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROLES = {"AWS::Lambda::Function": "Role", "AWS::StepFunctions::StateMachine": "
 
 
 class Late(NamedTuple):
-    """A policy that may come after a resource whose role it belongs to."""
+    """A policy that may be created after a resource with its role."""
 
     resource: str
     policy: str
@@ -29,7 +29,7 @@ def cycles(resources: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 
 def late_policies(resources: Mapping[str, Mapping[str, Any]]) -> set[Late]:
-    """Return the policies that a function or state machine of their role does not wait for."""
+    """Return the policies of its role that a function or state machine does not wait for."""
     attached = {
         policy: set(_referred(resource["Properties"].get(_ATTACHED[resource["Type"]])))
         for policy, resource in resources.items()
@@ -49,7 +49,7 @@ def late_policies(resources: Mapping[str, Mapping[str, Any]]) -> set[Late]:
 
 
 def _before(resources: Mapping[str, Mapping[str, Any]], name: str) -> set[str]:
-    """Return all that is created before a resource."""
+    """Return all resources that are created before a resource."""
     found: set[str] = set()
     waiting = [name]
     while waiting:

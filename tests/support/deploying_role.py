@@ -1,4 +1,4 @@
-"""The deploying role's policies as IAM judges them, and what CloudFormation's schemas ask for."""
+"""The deploying role's policies under IAM's rules, and the needs of CloudFormation's schemas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.stack import ROOT
 
 FILE = ROOT / "deploying-role.yaml"
 STACK = "sendcomms-webhooks-staging"
-"""Longer than 24 characters, after which CloudFormation cuts it in names of up to 64."""
+"""Longer than 24 characters, the length to which CloudFormation cuts it in names of up to 64."""
 VALUES = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws-cn",
@@ -39,7 +39,7 @@ LONGEST = VALUES | {
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement that allows; its conditions are the reader's to judge."""
+    """A statement that allows; the reader judges its conditions."""
 
     policy: str
     sid: str
@@ -101,9 +101,9 @@ def characters(document: Mapping[str, Any]) -> int:
 
 @cache
 def handlers(resource_type: str) -> frozenset[str]:
-    """Return the actions that CloudFormation takes for resources of a type.
+    """Return the actions that CloudFormation uses for resources of a type.
 
-    From the registry's schema, as cfn-lint carries it: to create, read, update, delete and list.
+    From the registry's schema in cfn-lint: to create, read, update, delete and list.
     """
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
     return frozenset(
@@ -120,13 +120,13 @@ def _reference() -> dict[str, Any]:
 
 
 def known(action: str) -> bool:
-    """Tell whether IAM has an action: a few of the schemas' are none."""
+    """True if IAM has the action: a few of the schemas' actions do not exist."""
     service, name = action.split(":")
     return name.lower() in _reference().get(service, {}).get("Actions", {})
 
 
 def takes_resource(action: str) -> bool:
-    """Tell whether an action has a resource; one that has none is allowed on * alone."""
+    """True if an action has a resource; an action without is allowed on * alone."""
     service, name = action.split(":")
     return bool(_reference()[service]["Actions"][name.lower()].get("Resources"))
 

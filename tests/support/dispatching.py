@@ -33,9 +33,9 @@ class World(Services):
 
 @dataclass
 class TimedWorld(World):
-    """A dispatcher with one thread, so that the time that each step takes is the time that passes.
+    """A dispatcher with one thread, so that the time of its steps is the time that passes.
 
-    A test says how many seconds a step takes; every invocation has 60.
+    A test sets the seconds of a step; every invocation has 60.
     """
 
     names: Iterator[int] = field(default_factory=itertools.count)
@@ -48,7 +48,7 @@ class TimedWorld(World):
         return made
 
     def slow(self, owner: Any, name: str, seconds: float) -> None:
-        """Have a method take so many seconds of each invocation."""
+        """Let a method take so many seconds of each invocation."""
         method: Callable[..., Any] = getattr(owner, name)
 
         def slowly(*args: Any) -> Any:
@@ -61,12 +61,12 @@ class TimedWorld(World):
         return [QueueMessage(f"m{next(self.names)}", text, self.now_ms) for text in texts]
 
     def invoke(self, messages: list[QueueMessage]) -> list[str]:
-        """Handle a batch in an invocation of its own; returns the ids of the failed messages."""
+        """Handle a batch in its own invocation; returns the ids of the failed messages."""
         self.remaining = 60.0
         return self.dispatcher.dispatch(messages, lambda: self.remaining)
 
     def taken(self) -> list[QueueMessage]:
-        """Take what is on the queue, as the mapping hands it over."""
+        """Take the messages off the queue, in the mapping's form."""
         sent, self.queue.sent = self.queue.sent, []
         return [
             QueueMessage(

@@ -1,4 +1,4 @@
-"""The documents' own commands, run."""
+"""The documents' own commands, executed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_commands(document: str, stack: Stack, account: Account, **variables: str) -> list[Any]:
-    """Run each `sh` block of a document with an account's key; returns what they answered."""
+    """Run each `sh` block of a document with an account's key; returns the answers."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     environment = {
         **os.environ,

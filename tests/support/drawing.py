@@ -1,8 +1,8 @@
-"""Events' data as hypothesis draws it, and words that mean something in a message.
+"""Events' data drawn by hypothesis, and words that mean something in a message.
 
-Hypothesis draws words of the product's own code too, so that sooner or later a field is called
-`to` and holds no recipient. Here `to` has its recipients by construction, and the other words
-that mean something come up in each run, instead of in one of thousands.
+Hypothesis draws words of the product's own code too, so sooner or later a field is called `to` and
+holds no recipient. Here `to` has its recipients by construction, and the other words that mean
+something come up in each run, instead of in one of thousands.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORDS = st.sampled_from(
         *("eventType", "notificationType", "detail-type", "detail", "mail", "Bounce", "aws.ses"),
     )
 )
-"""Fields of an event and its data, and all that tells one kind of message from another."""
+"""Fields of an event and its data, and the marks of each kind of message."""
 
 
 def json_values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -38,7 +38,7 @@ def json_values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 
 def event_data(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw an event's data: one recipient or several, and JSON of any kind besides."""
+    """Draw an event's data: one recipient or several, and further JSON of any kind."""
     recipients = texts.filter(bool)
     return st.builds(
         lambda more, to: {**more, "to": to},
@@ -48,7 +48,8 @@ def event_data(texts: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any
 
 
 def as_read(data: dict[str, Any]) -> dict[str, Any]:
-    """Return data as a message's JSON is read: numbers are doubles, surrogates that pair joined."""
+    """Return data in the form of a message's JSON after reading: numbers are doubles, paired
+    surrogates are joined."""
     again = parse(serialize(data))
     assert isinstance(again, dict)
     return again

@@ -1,7 +1,7 @@
-"""The engines that stand in for AWS in the tests, and which of them answers in this run.
+"""The engines that stand in for AWS in the tests, and the choice of engines for this run.
 
-`tests/engines/run.py` starts those beside moto and names their addresses in the environment:
-`make test-engines` has every row of the fault matrix pass with no moto in it.
+`tests/engines/run.py` starts the engines other than moto and names their addresses in the
+environment: under `make test-engines` every row of the fault matrix passes with no moto in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VARIABLES = {
     ELASTICMQ: "SQS_ENDPOINT",
     MINISTACK: "MINISTACK_ENDPOINT",
 }
-"""The variable with the address of each engine beside moto, where it runs."""
+"""The variable with the address of each engine other than moto, if it runs."""
 
 SECOND = {
     "dynamodb": DYNAMODB_LOCAL,
@@ -49,24 +49,24 @@ SQS_ENGINES = [MOTO, ELASTICMQ] if VARIABLES[ELASTICMQ] in os.environ else [MOTO
 
 
 def address(engine: str) -> str | None:
-    """Return where an engine beside moto runs, None where it does not."""
+    """Return the address of an engine other than moto, None if it does not run."""
     return os.environ.get(VARIABLES[engine])
 
 
 def addresses() -> dict[str, str]:
-    """Return the address of the second engine of each service, for those that run."""
+    """Return the address of each service's second engine, if it runs."""
     found = {service: address(engine) for service, engine in SECOND.items()}
     return {service: url for service, url in found.items() if url is not None}
 
 
 def engine_of(service: str) -> str:
-    """Return the engine that answers for a service in what `backend` sets up."""
+    """Return the engine of a service for `backend`."""
     return SECOND[service] if service in addresses() else MOTO
 
 
 @contextmanager
 def open_sqs(engine: str) -> Iterator[SQSClient]:
-    """Give a client of one of `SQS_ENGINES`; another's queues may be there, so `unique` names."""
+    """Give a client of one of `SQS_ENGINES`; it may hold other tests' queues: use `unique`."""
     # Every run of pytest loads this module, and few of them need these.
     import boto3
     from moto import mock_aws
@@ -84,5 +84,5 @@ def open_sqs(engine: str) -> Iterator[SQSClient]:
 
 
 def unique(name: str) -> str:
-    """Return a name of one's own: an engine may serve several processes."""
+    """Return a new name: an engine may serve several processes."""
     return f"{name}-{uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""Every write to DynamoDB, as its adapter makes it, on what it finds there."""
+"""Every write to DynamoDB, made by its adapter, on each state of the tables that it may find."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _paused(world: World, until_ms: int = NOW_MS + 3_600_000) -> Any:
 
 
 def _draining_again(world: World) -> None:
-    """A webhook that drains and fails again, so that its opening keeps its recovery."""
+    """A webhook that drains and fails again: its opening keeps its recovery."""
     world.draining()
     world.stores.health.failed(*OWNER, 10, LATER_MS)
 
@@ -103,7 +103,7 @@ def _on_trial(world: World) -> None:
 
 
 def _trusted(world: World) -> None:
-    """Its recovery has new events sent to a webhook that is down, without a success."""
+    """A recovery sends new events to a webhook that is down, without a success."""
     world.down()
     world.stores.health.passed(KEY, NOW_MS, proven=False)
 

@@ -31,7 +31,7 @@ MACHINE = "RetryStateMachine"
 
 
 class Task:
-    """The machine's task: the real worker, unless a test has it fail first."""
+    """The machine's task: the real worker, after the failures that a test plans."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -45,19 +45,19 @@ class Task:
         self.states.append(state["state"])
         name = self.failures.pop(0) if self.failures else self.fails_always
         if name:
-            # An error's name is that of its class, whatever its text quotes.
+            # An error's name is its class's, even if its text quotes another.
             raise type(name, (Exception,), {})("the text of an error")
         return self.handler(state)
 
 
 class World:
-    """A state machine that really runs, and the functions with what they stand on."""
+    """A state machine that really runs, and the functions with their resources."""
 
     def __init__(
         self, aws: Backend, endpoint: str, made: Resources, task: Task, faults: Faults
     ) -> None:
         """Find the machine and its dead-letter queue at `endpoint`."""
-        # The standard machine, whatever the delay.
+        # The standard machine, for every delay.
         aws.settings = replace(
             aws.settings,
             retry_state_machine_arn=made.state_machines[MACHINE],
@@ -79,13 +79,13 @@ class World:
 
     @contextmanager
     def without_dead_letter_queue(self) -> Iterator[None]:
-        """Have no dead-letter queue, whose url stays what it was."""
+        """Set the url of an absent dead-letter queue."""
         self.sqs.delete_queue(QueueUrl=self.dead_letter_queue)
         yield
         self.sqs.create_queue(QueueName=self.dead_letter_queue.rpartition("/")[2])
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """Take what is on the dead-letter queue."""
+        """Take the messages off the dead-letter queue."""
         answer = self.sqs.receive_message(
             QueueUrl=self.dead_letter_queue, MaxNumberOfMessages=10, WaitTimeSeconds=0
         )
@@ -128,7 +128,7 @@ def _on_second_engines(task: Task, faults: Faults, endpoint: str) -> Iterator[Wo
 
 @contextmanager
 def running_world(faults: Faults) -> Iterator[World]:
-    """Make the machine, in ministack where it runs; its requests meet `faults`."""
+    """Make the machine, in ministack if it runs; its requests meet `faults`."""
     task, endpoint = Task(), engines.address(engines.MINISTACK)
     made = _on_second_engines(task, faults, endpoint) if endpoint else _on_moto(task, faults)
     with made as ready, faults.installed(), ready.bystander:

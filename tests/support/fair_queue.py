@@ -1,8 +1,8 @@
-"""A model of a standard SQS queue with fair queueing, by the rule that AWS writes down.
+"""A model of a standard SQS queue with fair queueing, by AWS's written rule.
 
 The source is "How Amazon SQS fair queues work" in SQS's developer guide, read in December 2026. AWS
 calls the thresholds approximate, and does not say how long "recent" is: here a minute. A real queue
-is distributed and keeps no strict order; this one hands out the oldest message first.
+is distributed and keeps no strict order; this model hands out the oldest message first.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ NOISY_SHARE = 0.1
 """Of the messages in flight, or of the recent processing time: a tenant above it is noisy."""
 
 FEWEST_IN_FLIGHT = 30
-"""Messages in flight of a tenant that is noisy for its share of those in flight."""
+"""The messages in flight from which a tenant's share of them can make it noisy."""
 
 QUIET_AFTER_SECONDS = 300.0
-"""How long a noisy tenant has nothing in flight until it is quiet."""
+"""The time without a message in flight after which a noisy tenant is quiet."""
 
 RECENT_SECONDS = 60.0
 
@@ -49,13 +49,13 @@ class FairQueue(Generic[Content]):
     """A heap of the first messages of quiet tenants; some entries are out of date."""
     _processed: deque[tuple[float, str, int]] = field(default_factory=deque)
     _micros: Counter[str] = field(default_factory=Counter)
-    """The recent processing time of each group, in whole microseconds: nothing is left of a sum."""
+    """The recent processing time of each group, in whole microseconds: sums have no remainder."""
     _all_micros: int = 0
     _last_in_flight: dict[str, float] = field(default_factory=dict)
     _sent: int = 0
 
     def send(self, content: Content, group: str | None = None) -> None:
-        """Take a message of a tenant; one without a group is a tenant of its own."""
+        """Accept a message of a tenant; a message without a group is a tenant of its own."""
         self._sent += 1
         tenant = f"message {self._sent}" if group is None else group
         self._backlog.setdefault(tenant, deque()).append((self._sent, group, content))
@@ -81,7 +81,7 @@ class FairQueue(Generic[Content]):
         return received
 
     def delete(self, message: Received[Content], now: float) -> None:
-        """Be done with a message."""
+        """Delete a message."""
         tenant, micros = message.tenant, round((now - message.received_at) * _MICROSECONDS)
         self.in_flight[tenant] -= 1
         if not self.in_flight[tenant]:
@@ -107,7 +107,7 @@ class FairQueue(Generic[Content]):
         return min(waiting, key=lambda one: (self.in_flight[one], one), default=None)
 
     def _judge(self, now: float) -> None:
-        """Find out who is noisy now."""
+        """Find the noisy tenants of this moment."""
         while self._processed and self._processed[0][0] < now - RECENT_SECONDS:
             _, tenant, micros = self._processed.popleft()
             self._all_micros -= micros

@@ -1,4 +1,4 @@
-"""The functions among faults: one AWS for many tests, and for each of them an account of its own.
+"""The functions among faults: one AWS for many tests, with an account for each.
 
 Each batch of a test has a further message, of an account without faults, which must arrive.
 """
@@ -61,26 +61,26 @@ _NUMBERS = itertools.count(1)
 
 @dataclass
 class Stand:
-    """AWS, the functions on it, and the receiver of the account that nothing is wrong with."""
+    """AWS, the functions on it, and the receiver of the account without faults."""
 
     aws: Backend
     faults: Faults
     bystander: Receiver
     pauses: list[float] = field(default_factory=list)
-    """The seconds that the store of deliveries waited before what a batch left."""
+    """The seconds that the store of deliveries waited before a batch's leftovers."""
     deleted: list[str] = field(default_factory=list)
     """The receipt handles that the dispatcher deleted, of messages that are on no queue here."""
     _warm: dict[type[CommonServices], Any] = field(default_factory=dict)
 
     def services(self, kind: type[Made]) -> Made:
-        """Return a function's services, kept from one invocation to the next as Lambda does."""
+        """Return a function's services, kept from one invocation to the next as in Lambda."""
         if kind not in self._warm:
             self._warm[kind] = self.fresh(kind)
         made: Made = self._warm[kind]
         return made
 
     def empty_the_queue(self) -> None:
-        """Take everything off the events queue; what waits there with a delay, too."""
+        """Take everything off the events queue, delayed messages included."""
         url = self.aws.settings.events_queue_url
         self.aws.clients["sqs"].delete_queue(QueueUrl=url)
         self.aws.clients["sqs"].create_queue(QueueName=url.rpartition("/")[2])
@@ -98,7 +98,7 @@ class Stand:
 
 @contextmanager
 def stand(patch: pytest.MonkeyPatch) -> Iterator[Stand]:
-    """Set everything up; a pause before what a batch left is noted, and nobody waits for it."""
+    """Set everything up; the pause before a batch's leftovers is noted, without a real wait."""
     pauses: list[float] = []
     patch.setattr(deliveries, "time", SimpleNamespace(time=time.time, sleep=pauses.append))
     deleted: list[str] = []
@@ -109,7 +109,7 @@ def stand(patch: pytest.MonkeyPatch) -> Iterator[Stand]:
 
 
 class Case:
-    """One test's account, its webhooks and what becomes of its events."""
+    """One test's account, its webhooks and the results of its events."""
 
     def __init__(self, stand: Stand, log: Watch) -> None:
         self.stand = stand
@@ -119,9 +119,9 @@ class Case:
         self.bystander = f"bystander_{number}"
         self._batches = itertools.count(1)
         self.received_again: set[str] = set()
-        """The messages that the latest batch's answer had SQS hand out again."""
+        """The messages that SQS hands out again because of the latest batch's answer."""
         self._owners: dict[str, set[str]] = {self.account: set(), self.bystander: set()}
-        # Through a client that waits longer than the functions' do: a test's beginning is no race.
+        # Through a client with longer time-outs than the functions': a test's beginning is no race.
         self._store = DynamoDBWebhookStore(
             stand.aws.clients["dynamodb"],
             stand.aws.settings.webhooks_table,
@@ -137,12 +137,12 @@ class Case:
         return AccountClient(Api(services), services.api_key_service.issue(self.account).text)
 
     def webhook(self, receiver: Receiver | str, number: int = 1, **changes: Any) -> Webhook:
-        """Register a webhook, with what nobody may see in its url, its headers and its secret."""
+        """Register a webhook with secrets in its url, its headers and its signing secret."""
         url = receiver if isinstance(receiver, str) else receiver.url
         return self._add(url, number, self.account, changes)
 
     def webhooks(self, receiver: Receiver, number: int) -> None:
-        """Register many webhooks at once, which no test has the time to do one by one."""
+        """Register many webhooks at once: to do it one by one takes too long."""
         made = [
             samples.webhook(one, url=receiver.url, account_id=self.account)
             for one in range(1, number + 1)
@@ -157,7 +157,7 @@ class Case:
         self._owners[self.account] |= {item_keys.owner(self.account, one.id) for one in made}
 
     def message(self, transaction: str = "txn_1", **changes: Any) -> str:
-        """Return an event of the account as a producer writes it."""
+        """Return an event of the account in its producer's form."""
         data = {"to": RECIPIENT, "subject": SUBJECT, **changes.pop("data", {})}
         values = {"account_id": self.account, "transaction_id": transaction, "data": data}
         return samples.event_text(**{**values, **changes})
@@ -173,12 +173,12 @@ class Case:
         sent_at_ms: int = samples.NOW_MS,
         grouped: bool = True,
     ) -> list[str]:
-        """Have a batch handled; returns the ids, m0 and so on, of the messages that failed.
+        """Handle a batch; returns the ids, m0 and so on, of the messages that failed.
 
         Those were sent again, or are received again. With a `shared_fate` the bystander's message
         may fail too, but be neither lost nor sent without a record. The messages, but not the
-        bystander's, were received `receive_count` times, have `numbers` as attributes, and were
-        taken by SQS at `sent_at_ms`. They have the group of their account, but for not `grouped`.
+        bystander's, were received `receive_count` times, have `numbers` as attributes, and reached
+        SQS at `sent_at_ms`. They have the group of their account, unless `grouped` is false.
         """
         transaction = f"txn_{self.bystander}_{next(self._batches)}"
         bystander = samples.event_text(account_id=self.bystander, transaction_id=transaction)
@@ -213,15 +213,15 @@ class Case:
         return failed
 
     def bystander_arrived(self, transaction: str = "") -> bool:
-        """Tell whether the bystander's delivery is recorded: that of a batch, or any."""
+        """True if the bystander's delivery is recorded: of one batch, or of any."""
         return any(transaction in str(one.transaction_id) for one in self._stored(self.bystander))
 
     def retry(
         self, state: dict[str, Any] | None = None, services: WorkerServices | None = None
     ) -> Any:
-        """Have the worker do what a state asks for, else the only execution's; its answer.
+        """Run the worker on a state, or on the only execution's state; returns its answer.
 
-        What the handler raises is in the logs as Lambda's runtime writes it there.
+        An exception of the handler is in the logs in the form of Lambda's runtime.
         """
         if state is None:
             [state] = self.executions()
@@ -237,13 +237,13 @@ class Case:
         return json.loads(json.dumps(answer))
 
     def after_the_lease(self) -> WorkerServices:
-        """Return the services of a worker for whom every claim's lease is over."""
+        """Return the services of a worker that finds every claim's lease over."""
         made = self.stand.fresh(WorkerServices)
         made._clock = lambda: time.time() + LEASE_SECONDS + 1
         return made
 
     def deliveries(self) -> list[Delivery]:
-        """Return what is stored of the account's deliveries, in the order of their webhooks."""
+        """Return the account's stored deliveries, in the order of their webhooks."""
         return sorted(self._stored(self.account), key=lambda one: one.webhook_id)
 
     def delivery(self) -> Delivery:
@@ -269,8 +269,8 @@ class Case:
         return [state for state in started if state["account_id"] == self.account]
 
     def announced(self, what: str) -> list[dict[str, Any]]:
-        """Return what was told of the account's webhooks, as `webhook.disabled`."""
-        # The SDK's own tries say the very same.
+        """Return the published details of `webhook.disabled` for the account's webhooks."""
+        # The SDK's own tries send the same again.
         details = dict.fromkeys(
             entry["Detail"]
             for operation, body in self.stand.faults.sent
@@ -282,7 +282,7 @@ class Case:
         return [one for one in told if one["account_id"] == self.account]
 
     def message_groups(self) -> set[str]:
-        """Return the groups of all messages that were put on the queue in batches."""
+        """Return the groups of all messages that were sent to the queue in batches."""
         return {
             entry["MessageGroupId"]
             for operation, body in self.stand.faults.sent
@@ -291,7 +291,7 @@ class Case:
         }
 
     def sent_again(self) -> list[dict[str, Any]]:
-        """Return what the queue was to take again, at each of the SDK's own tries."""
+        """Return the messages sent back to the queue, at each of the SDK's own tries."""
         return [
             entry
             for operation, body in self.stand.faults.sent
@@ -301,7 +301,7 @@ class Case:
         ]
 
     def health(self, number: int = 1, **attributes: Any) -> Webhook:
-        """Return a webhook as it is stored, with attributes of its item changed where given."""
+        """Return a webhook as it is stored, after changes to attributes of its item where given."""
         webhook_id = samples.webhook(number).id
         if attributes:
             self.stand.aws.clients["dynamodb"].update_item(
@@ -315,7 +315,7 @@ class Case:
         return webhook
 
     def lose_secret(self, number: int = 1) -> None:
-        """Take a webhook's secret away, as an edit of the table by hand can."""
+        """Remove a webhook's secret, which an edit of the table by hand can do."""
         self.stand.aws.clients["dynamodb"].update_item(
             TableName=self.stand.aws.settings.webhooks_table,
             Key=item_keys.webhook_key(self.account, samples.webhook(number).id),
@@ -323,7 +323,7 @@ class Case:
         )
 
     def overdue(self, delivery: Delivery) -> None:
-        """Make a delivery one whose next attempt was due long ago."""
+        """Make the next attempt of a delivery long overdue."""
         self.stand.aws.clients["dynamodb"].update_item(
             TableName=self.stand.aws.settings.deliveries_table,
             Key=item_keys.delivery_key(delivery.key),
@@ -343,7 +343,7 @@ class Case:
             ]
 
     def rejected(self) -> dict[str, str | None]:
-        """Take what is on the events dead-letter queue: each message's body, and its reason."""
+        """Take the messages off the events dead-letter queue: each body, and its reason."""
         taken = self.stand.aws.rejected()
         for message in taken:
             self.stand.aws.clients["sqs"].delete_message(
@@ -385,7 +385,7 @@ class Case:
 
 
 def one_event(*requests: Request) -> bool:
-    """Tell whether all of these are the same event: one id, one delivery, the very same bytes."""
+    """True if all of these are the same event: one id, one delivery, the very same bytes."""
     named = {
         (one.headers["webhook-id"], one.headers["x-sendcomms-delivery"], one.body)
         for one in requests
@@ -394,9 +394,9 @@ def one_event(*requests: Request) -> bool:
 
 
 def signed(request: Request, secret: str = SECRET) -> bool:
-    """Tell whether a request's signatures, both of them, are this secret's and right.
+    """True if both signatures of a request are right and made with this secret.
 
-    As a receiver does: by the Standard Webhooks library, and by the contract's three lines.
+    Verified as by a receiver: with the Standard Webhooks library, and the contract's three lines.
     """
     digest = hmac.new(secret.encode(), request.body, "sha256").hexdigest()
     if request.headers["x-sendcomms-signature"] != f"sha256={digest}":

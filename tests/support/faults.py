@@ -1,6 +1,6 @@
 """Faults of AWS, injected where botocore hands a request to the network.
 
-What stands above that is real: the SDK's own tries, the adapters and everything that they serve.
+Everything above that is real: the SDK's own tries, the adapters and everything that they serve.
 
 ::
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Send = Callable[[Any], Any]
 Act = Callable[[Send, Any], Any]
-"""What becomes of a request, given what would send it; returns the answer or raises."""
+"""The fault of a request, given the function that sends it; returns the answer or raises."""
 
 SDK_TRIES = 3
 """How often the adapters' clients try a request: with as many faults a call fails."""
@@ -41,11 +41,11 @@ EVERY = "*"
 """Stands for every operation."""
 
 LEAK = "the request held: "
-"""What AWS's message of a refused request begins with here; the request itself follows."""
+"""The start of AWS's message about a refused request here; the request itself follows."""
 
 
 _SEND = "_send"
-"""The method of botocore's `Endpoint` behind which there is only the network."""
+"""The method of botocore's `Endpoint` in front of the network."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class _Rule:
     times: int | None
 
     def takes(self, operation: str, body: str) -> bool:
-        """Tell whether this request is one that the rule is for, and count it."""
+        """True if the rule covers this request, which is counted."""
         other = self.operation not in {operation, EVERY}
         if other or self.about not in body or self.times == 0:
             return False
@@ -88,29 +88,29 @@ class Faults:
         skip: int = 0,
         times: int | None = None,
     ) -> None:
-        """Do `act` to `times` requests whose body names `about`, after the first `skip` of them."""
+        """Apply `act` to `times` requests whose body names `about`, after the first `skip`."""
         with self._lock:
             self._rules.append(_Rule(operation, act, about, skip, times))
 
     def clear(self) -> None:
-        """Let everything work again, and forget what was sent."""
+        """End all faults, and forget the requests so far."""
         self.heal()
         with self._lock:
             self.sent.clear()
 
     def heal(self) -> None:
-        """Let everything work again."""
+        """End all faults."""
         with self._lock:
             self._rules.clear()
 
     def count(self, operation: str, about: str = "") -> int:
-        """How many requests of an operation named `about`."""
+        """The number of an operation's requests that named `about`."""
         with self._lock:
             return sum(name == operation and about in str(body) for name, body in self.sent)
 
     @contextmanager
     def out_of_the_way(self) -> Iterator[None]:
-        """Let what this thread asks for meanwhile through: a test's own look at what is there."""
+        """Let this thread's requests through in the meantime: a test's own look at the tables."""
         self._looking.on = True
         try:
             yield
@@ -119,7 +119,7 @@ class Faults:
 
     @contextmanager
     def installed(self) -> Iterator[Faults]:
-        """Stand in the way of every client of this process, and hurry their tries on."""
+        """Intercept the requests of every client in this process, and hurry their retries."""
         original: Any = getattr(Endpoint, _SEND)
 
         def send(endpoint: Any, request: Any) -> Any:
@@ -146,7 +146,7 @@ class Faults:
 
 
 def refused(code: str, status: int = 400) -> Act:
-    """Answer with an error of AWS whose message quotes the request, as real ones may."""
+    """Answer with an error of AWS whose message quotes the request, as a real message may."""
 
     def act(_: Send, request: Any) -> Any:
         return _answer(request, status, {"__type": code, "message": LEAK + _text(request)})
@@ -164,7 +164,7 @@ def timed_out() -> Act:
 
 
 def answer_lost() -> Act:
-    """Do what was asked, and lose the answer on its way back."""
+    """Carry the request out, and lose its answer."""
 
     def act(send: Send, request: Any) -> Any:
         send(request)
@@ -174,7 +174,7 @@ def answer_lost() -> Act:
 
 
 def unprocessed(about: str = "") -> Act:
-    """Leave those parts of a batch unprocessed that name `about`, as DynamoDB does when throttled.
+    """Leave the parts of a batch that name `about` unprocessed, as DynamoDB does when throttled.
 
     SQS's batches fail in part the same way.
     """
@@ -200,7 +200,7 @@ def unprocessed(about: str = "") -> Act:
 
 
 def entries_refused() -> Act:
-    """Answer that none of the entries was taken, as EventBridge does with 200."""
+    """Answer that all entries were refused, as EventBridge does with 200."""
 
     def act(_: Send, request: Any) -> Any:
         entries = json.loads(_text(request))["Entries"]
@@ -212,7 +212,7 @@ def entries_refused() -> Act:
 
 
 def changed(**parameters: Any) -> Act:
-    """Send the request with other parameters, as `Limit=1` for pages of one item."""
+    """Send the request with other parameters, for example `Limit=1` for pages of one item."""
 
     def act(send: Send, request: Any) -> Any:
         wanted = json.loads(_text(request)) | parameters
@@ -243,7 +243,7 @@ def killed_after() -> Act:
 
 
 class KilledError(BaseException):
-    """The end of the process, as far as a test inside can have it: no handler sees it."""
+    """The end of the process, as far as a test inside can simulate it: no handler sees it."""
 
 
 def ended_before() -> Act:
@@ -266,7 +266,7 @@ def ended_after() -> Act:
 
 
 def die() -> None:
-    """End this process at once: no `finally`, no flush, no goodbye."""
+    """End this process at once: no `finally`, no flush."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -298,7 +298,7 @@ def _text(request: Any) -> str:
 
 
 class _Content(io.BytesIO):
-    """An answer's body as botocore reads it."""
+    """An answer's body in botocore's form."""
 
     def stream(self) -> Iterator[bytes]:
         yield self.read()

@@ -22,7 +22,7 @@ STEPS = 4
 
 
 class Fleet:
-    """Dispatchers that share stores, queue and receivers, each with what its process remembers."""
+    """Dispatchers that share stores, queue and receivers, each with the memory of its process."""
 
     def __init__(self, world: World, dispatchers: int, *, seed: int = 1) -> None:
         self.world = world
@@ -36,7 +36,7 @@ class Fleet:
         self.posts: list[int] = []
         """The requests of each second."""
         self.messages = 0
-        """What the dispatchers were handed in all."""
+        """The number of messages that the dispatchers received in all."""
 
     @property
     def now_ms(self) -> int:
@@ -53,7 +53,7 @@ class Fleet:
             self._second()
 
     def run_out(self, most_seconds: int) -> int:
-        """Let time pass until the queue is empty; returns the seconds that were needed."""
+        """Let time pass until the queue is empty; returns the seconds that it took."""
         begun = len(self.posts)
         while self.ready or self.waiting:
             assert len(self.posts) - begun < most_seconds, "messages are left"

@@ -1,4 +1,4 @@
-"""The template without what `FormerNames` adds, which `test_former_template` looks at by itself."""
+"""The template without the additions of `FormerNames`, which `test_former_template` tests alone."""
 
 from __future__ import annotations
 

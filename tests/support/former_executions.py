@@ -1,4 +1,4 @@
-"""Executions of the version before, on the template's resources after the update."""
+"""Executions of the former release, on the template's resources after the update."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORMER = Path(__file__).parents[1] / "data" / "former"
 DEFINITIONS = {"RetryStateMachine": "retry", "RecoveryStateMachine": "recovery"}
 NOW_MS = int(time.time() * 1000)
-"""The real time: what the functions write expires by the real clock."""
+"""The real time: the functions' items expire by the real clock."""
 
 
 def rendered(former_names: str) -> dict[str, Any]:
@@ -41,14 +41,14 @@ def rendered(former_names: str) -> dict[str, Any]:
 
 
 def former(name: str) -> dict[str, Any]:
-    """Return a definition of the version before."""
+    """Return a definition of the former release."""
     source = FORMER / f"{name}.asl.yaml"
     definition: dict[str, Any] = yaml_parse(source.read_text(encoding="utf-8"))
     return definition
 
 
 class Ran(NamedTuple):
-    """What an execution came to."""
+    """The result of an execution."""
 
     status: str
     walk: list[str]
@@ -95,7 +95,7 @@ class World:
         return StateMachine(self.endpoint, self.made, name)
 
     def start(self, machine: str, state: dict[str, Any]) -> str:
-        """Begin an execution of the version before, whose first call of DynamoDB fails."""
+        """Begin an execution of the former release, whose first call of DynamoDB fails."""
         account_id = state["account_id"]
         self.faults.on(
             "GetItem", refused("InternalServerError", 500), about=account_id, times=SDK_TRIES

@@ -33,7 +33,7 @@ class Former:
         self._url = ""
 
     def call(self, path: str, event: Any) -> Any:
-        """Have the program do something; raises what it raised, by the name of its class."""
+        """Call a function of the program; raises its error, under the name of its class."""
         answer = call(self._url, "POST", f"/{path}", body=json.dumps(event))
         result = answer.json
         if "error" in result:

@@ -1,12 +1,12 @@
 """The functions of the release before this one, behind HTTP: a program of its own.
 
-Its packages have the names of this release's. So it runs in a process of its own, with that
+Its packages have the names of this release's. Therefore it runs in its own process, with that
 release's `functions` and `layers/core` as PYTHONPATH and a function's environment variables, and
 imports nothing of this project. It prints its port, and then answers until its input ends:
 
     POST /api, /dispatcher, /retrier    an event: the function's result, or the error that it raised
     POST /issue_key {"account_id"}      an API key, as that release's command makes it
-    POST /redrive {ids}                 what came of a redrive, as that release's command makes it
+    POST /redrive {ids}                 the counts of a redrive by that release's command
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _set(module: str, **constants: float) -> None:
 
 
 class Former:
-    """That release's functions. Receivers on this machine are allowed, as in the local stack."""
+    """That release's functions. It allows receivers on this machine, like the local stack."""
 
     def __init__(self) -> None:
         targets = import_module("webhooks.domain.targets")
@@ -64,11 +64,11 @@ class Former:
         _set("services.sharder", MOST_AT_ONCE=4, SHARD_WEBHOOKS=2)
         _set("domain.shard", SHARD_WEBHOOKS=2)
         _set("services.eraser", SETTLE_SECONDS=1.0)
-        # Overdue as soon as it is due, and what is due within the hour with it.
+        # Overdue as soon as it is due, together with everything due within the hour.
         _set("services.sweeper", GRACE_SECONDS=-3_600.0)
 
     def call(self, path: str, event: Any) -> Any:
-        """Do what a path is for."""
+        """Call the function of a path."""
         if path == "/api":
             return self._api(event, _context())
         if path == "/issue_key":
@@ -89,7 +89,7 @@ def main() -> None:
             event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
                 result = {"payload": former.call(self.path, event)}
-            except Exception as error:  # the edge of the process, as in Lambda
+            except Exception as error:  # the edge of the process, the place of Lambda's runtime
                 result = {"error": type(error).__name__, "message": str(error)}
             body = json.dumps(result).encode()
             self.send_response(200)

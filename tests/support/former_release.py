@@ -1,6 +1,6 @@
 """The release before this one: its template, functions, layers and state machines.
 
-They are commit aa45c53, kept as it was. The former definitions in `tests/data/former` are older.
+They are commit aa45c53, unchanged. The former definitions in `tests/data/former` are older.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many cases the fuzz tests try, and from which seed: a thousand unless `make fuzz` says so."""
+"""The number of cases and the seed of the fuzz tests: 1,000 cases unless `make fuzz` sets more."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 CASES = int(os.environ.get("FUZZ_CASES", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "20251221"))
 EXAMPLES = max(100, CASES // 50)
-"""How many examples hypothesis tries: it takes fifty times as long to make one, and shrinks it."""
+"""The number of hypothesis examples: one takes fifty times as long to make, and is shrunk."""
 
 _BATCH = 1000
 _REPORT_SECONDS = 10.0
 
 
 def batches(what: str) -> Iterator[int]:
-    """Give the sizes of the batches that make up all cases, and print now and then how it goes."""
+    """Give the sizes of the batches that make up all cases, and print the progress at intervals."""
     started = reported = time.monotonic()
     for done in range(0, CASES, _BATCH):
         size = min(_BATCH, CASES - done)

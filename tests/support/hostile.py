@@ -1,7 +1,6 @@
-"""What a bad receiver does to a connection: for `Receiver(on_connect=...)` and for `Raw(...)`.
+"""A bad receiver's acts on a connection: for `Receiver(on_connect=...)` and for `Raw(...)`.
 
-Each function makes a `Wire`. Those that go on for ever stop when the receiver does, or when the
-sender hangs up.
+Each function makes a `Wire`. Endless ones stop when the receiver does, or when the sender hangs up.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def silent() -> Wire:
-    """Say nothing, and do not hang up either."""
+    """Send nothing, and keep the connection open."""
     return says(then_silent=True)
 
 
 def says(*parts: bytes, then_silent: bool = False) -> Wire:
-    """Send these very bytes, and hang up or keep still."""
+    """Send these very bytes, and hang up or fall silent."""
 
     def act(connection: socket.socket, stop: threading.Event) -> None:
         for part in parts:
@@ -62,7 +61,7 @@ def for_ever(first: bytes, part: bytes) -> Wire:
 
 
 def resets() -> Wire:
-    """Break the connection off with a reset."""
+    """Break the connection with a reset."""
 
     def act(connection: socket.socket, _: threading.Event) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from webhooks.wiring.api import ApiServices
 
 PROXY_ROUTE = "ANY /{proxy+}"
-"""The route of the template's that takes every call but those which need no key."""
+"""The template's catch-all route, for every call that needs a key."""
 
 OWN_DOMAIN = "hooks.api.sendcomms.com"
 CURSOR_KEY = b"a key for the cursors of tests"
@@ -58,7 +58,7 @@ LIMITS = {
     RateLimit.ENABLES: 100,
     RateLimit.ERASURES: 100,
 }
-"""What an account may ask for on fakes, unless a test says otherwise: nothing that it meets."""
+"""An account's rate limits on fakes, unless a test sets others: too high to meet."""
 
 LAMBDA_CONTEXT = SimpleNamespace(
     aws_request_id="lambda-request-id", get_remaining_time_in_millis=lambda: 15_000
@@ -74,7 +74,7 @@ def http_api_event(
     body: str | bytes | None = None,
     request_id: str | None = "JKJaXmPLvHcESHA=",
 ) -> dict[str, Any]:
-    """Make the event that API Gateway makes of a request; a body of bytes goes as base64."""
+    """Make API Gateway's event of a request; a body of bytes goes as base64."""
     raw_query = query if isinstance(query, str) else urlencode(query)
     event: dict[str, Any] = {
         "version": "2.0",
@@ -114,7 +114,7 @@ def http_api_event(
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API answered, its body read."""
+    """An answer of the API, its body read."""
 
     status: int
     headers: dict[str, str]
@@ -140,7 +140,7 @@ class Answer:
 
 
 class AccountClient:
-    """Calls an API as one account does."""
+    """Calls an API with an account's key."""
 
     def __init__(self, api: Callable[[Mapping[str, Any], Any], dict[str, Any]], key: str) -> None:
         self.api = api
@@ -156,7 +156,7 @@ class AccountClient:
         return self.send(http_api_event(method, path, headers=headers, **request))
 
     def send(self, event: Mapping[str, Any]) -> Answer:
-        """Send an event as it is."""
+        """Send an event unchanged."""
         answer = self.api(event, LAMBDA_CONTEXT)
         assert set(answer) == {"statusCode", "headers", "cookies", "body", "isBase64Encoded"}
         return Answer(answer["statusCode"], answer["headers"], answer["body"])
@@ -164,7 +164,7 @@ class AccountClient:
 
 @dataclass
 class ApiOnFakes:
-    """The API with fakes behind it, and two accounts' keys."""
+    """The API on fakes, and two accounts' keys."""
 
     addresses: dict[str, Sequence[str]] = field(default_factory=dict)
     max_webhooks: int = 50
@@ -245,6 +245,6 @@ class ApiOnFakes:
         return AccountClient(self.api, self.api_key_service.issue(account_id, scopes=scopes).text)
 
     def resolve(self, host: str) -> Sequence[str]:
-        """Look a name up in `addresses`; names that are not there have none."""
+        """Look a name up in `addresses`; absent names have no address."""
         self.looked_up.append(host)
         return self.addresses.get(host, ())

@@ -50,14 +50,14 @@ class World:
         return made
 
     def call(self, method: str, path: str, status: int = 200, **request: Any) -> Any:
-        """Have the api answer a request, which must be with a status; returns its data."""
+        """Call the api, assert the answer's status, and return its data."""
         with self._recorder.by("ApiFunction"):
             answer: ApiAnswer = AccountClient(self._api, self.key).call(method, path, **request)
         assert answer.status == status, answer.text
         return answer.json.get("data")
 
     def dispatch(self, *texts: str) -> None:
-        """Have the dispatcher handle a batch, all of it."""
+        """Handle a batch with the dispatcher, and assert that none failed."""
         with self._recorder.by("DispatcherFunction"):
             answer = dispatcher.handler.handle(
                 sqs_event(*texts), lambda_context(), self.services(DispatcherServices)
@@ -65,14 +65,14 @@ class World:
         assert answer == {"batchItemFailures": []}
 
     def retry(self, **state: Any) -> dict[str, Any]:
-        """Have the worker do what a state asks for."""
+        """Run the worker on a state."""
         with self._recorder.by("WorkerFunction"):
             return worker.handler.handle(
                 {"version": 1, **state}, lambda_context(), self.services(WorkerServices)
             )
 
     def event(self, **changes: Any) -> str:
-        """Return another event of the account, of this moment."""
+        """Return a new event of the account, with the present time."""
         number = next(self._events)
         values = {"timestamp": now(), "transaction_id": f"txn_{number}", **changes}
         return samples.event_text(**values)
@@ -91,7 +91,7 @@ class World:
 
     @contextlib.contextmanager
     def short_delays(self) -> Iterator[None]:
-        """Have a schedule that begins with two short delays, for the length of a `with` block."""
+        """Use a schedule that begins with two short delays, for the length of a `with` block."""
         before, services = self.aws.settings, self._services
         self.aws.settings = replace(
             before, short_delay_seconds=60.0, retry_schedule=(1.0, 1.0, 300.0)
@@ -102,13 +102,13 @@ class World:
 
     @contextlib.contextmanager
     def without_step_functions(self) -> Iterator[None]:
-        """Have every start of an execution refused, for the length of a `with` block."""
+        """Refuse every start of an execution, for the length of a `with` block."""
         with self._refusing("StartExecution"):
             yield
 
     @contextlib.contextmanager
     def without_eventbridge(self) -> Iterator[None]:
-        """Have no operational event taken, for the length of a `with` block."""
+        """Refuse every operational event, for the length of a `with` block."""
         with self._refusing("PutEvents"):
             yield
 
@@ -120,7 +120,7 @@ class World:
             yield
 
     def change(self, table: str, key: dict[str, str], **attributes: Any) -> None:
-        """Set attributes of an item from outside, as time or an operator would have."""
+        """Set attributes of an item from outside, in time's or an operator's place."""
         self.aws.clients["dynamodb"].update_item(
             TableName=table,
             Key={name: {"S": value} for name, value in key.items()},
@@ -133,7 +133,7 @@ class World:
         self.aws.clients["dynamodb"].put_item(TableName=table, Item=item)
 
     def queued(self, field: str) -> list[str]:
-        """Take every message off the events queue; returns those that have a field."""
+        """Take every message off the events queue; returns the messages with this field."""
         return [text for text in self.aws.queued() if field in json.loads(text)]
 
     def item(self, webhook_id: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class World:
         return item
 
     def stop(self, delivery_id: str) -> None:
-        """Stop the execution of a delivery's retries, as an operator may."""
+        """Stop the execution of a delivery's retries, an operator's act."""
         states = self.aws.clients["stepfunctions"]
         listed = states.list_executions(stateMachineArn=self.aws.settings.retry_state_machine_arn)
         for execution in listed["executions"]:
@@ -166,10 +166,10 @@ class World:
 
 
 def names(webhook_id: str) -> dict[str, str]:
-    """Return what names a webhook of the account, in a state and in its table's key."""
+    """Return the ids of a webhook of the account, in a state's form and in its table key's."""
     return {"account_id": "acc_1", "webhook_id": webhook_id}
 
 
 def now(offset_ms: int = 0) -> str:
-    """Return a time that far from now, as an event's timestamp."""
+    """Return a time that far from now, in the form of an event's timestamp."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + offset_ms / 1000))

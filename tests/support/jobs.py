@@ -1,4 +1,4 @@
-"""Records of jobs as tests begin with them."""
+"""Records of jobs at the beginning of tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON texts by the million, from a seed: numbers at every edge, odd keys, escapes, broken ones."""
+"""JSON texts by the million, from a seed: numbers at every edge, odd keys, escapes, faults."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import struct
 
 KEY_WITH_A_BACKSLASH = re.compile(r'"(?:[^"\\]|\\.)*?\\(?:\\|u005[cC])(?:[^"\\]|\\.)*"\s*:')
-r"""V8 takes a key with an escape for the last key that it saw, in this text or in one before, where
-it is spelled as that one begins: after {"a\\":0}, {"a\n":0} has the key of the first, a backslash
-behind its a. So no key that V8 is asked for holds a backslash."""
+r"""V8 takes a key with an escape for the last key that it saw, in this text or in one before, if
+that key begins with the same spelling: after {"a\\":0}, {"a ":0} has the key of the first, a
+backslash behind its a. Therefore no key in a question to V8 holds a backslash."""
 
 _LITERALS = ("true", "false", "null", '""', "[]", "{}")
 _EDGES = (

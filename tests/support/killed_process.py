@@ -1,7 +1,7 @@
-"""A function in a process of its own that dies, as by `kill -9`, at a step that a test names.
+"""A function in its own process that dies, like by `kill -9`, at a step that a test names.
 
-`run_victim` starts it and waits for its end; run as a module it is the process itself, which takes
-what to do as JSON from its standard input.
+`run_victim` starts it and waits for its end; run as a module it is the process itself, which reads
+its task as JSON from its standard input.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def run_victim(
     asked: int = _ALWAYS,
     left_ms: int = 20_000,
 ) -> str:
-    """Have a process handle an event as a function does, and die at a step; what it wrote.
+    """Run a function in a process that dies at a step; returns the process's output.
 
-    `when` is `BEFORE_THE_POST`, or `before` or `after` with one of AWS's operations, as
+    `when` is `BEFORE_THE_POST`, or `before` or `after` with one of AWS's operations, for example
     `before PutItem`, for the first request that names `about`. It has `left_ms` once it `asked` so
     often. AssertionError unless it was killed.
     """
@@ -75,7 +75,7 @@ def run_victim(
 
 
 class _Doomed:
-    """A sender whose process does not live to use it."""
+    """A sender whose process dies before it sends."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -88,7 +88,7 @@ class _Doomed:
 
 
 def main() -> None:
-    """Handle the event, and die on the way."""
+    """Handle the event, and die at the step."""
     from support.faults import Faults, killed_after, killed_before
     from support.receiver import local_sender, loopback_target
     from support.running_out import RunningOut
@@ -96,7 +96,7 @@ def main() -> None:
     from webhooks.settings import Settings
     from webhooks.wiring.common import TargetRules
 
-    # By chance a batch's others would go back to the queue.
+    # The others of a batch go back to the queue by chance.
     batches.SUSPECTS_FIRST = 0.0
     order = json.load(sys.stdin)
     rules = TargetRules(loopback_target, lambda _: True)

@@ -1,4 +1,4 @@
-"""A template and handlers of its own for the local stack, and what is done with its queues."""
+"""A template and handlers of its own for the local stack, and helpers for its queues."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ States:
 """
 
 SECONDS = 20
-"""How long something may take on an idle machine."""
+"""The time limit of a wait on an idle machine."""
 
 
 class Functions:
-    """Handlers that do what a test sets, and remember what they were given."""
+    """Handlers that do as a test sets, and keep their events."""
 
     def __init__(self) -> None:
         self.environments: dict[str, Mapping[str, str]] = {}
@@ -160,7 +160,7 @@ def bodies(events: list[Any]) -> list[str]:
 
 
 def dead_messages(stack: LocalStack, number: int) -> list[str]:
-    """Take that many messages out of the dead-letter queue, and look for no more."""
+    """Take that many messages out of the dead-letter queue, then stop."""
     found: list[str] = []
     deadline = time.monotonic() + seconds(SECONDS)
     while len(found) < number and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""A watch on what the functions log: everything that Lambda would keep, and what must not be in it.
+"""A watch on the functions' logs: everything that Lambda would keep, and the forbidden values.
 
 The values that a test uses are marked, so that each is found wherever it turns up.
 """
@@ -40,7 +40,7 @@ _FUNCTIONS = ("api", "dispatcher", "worker")
 
 
 class Watch:
-    """What the functions write while it is kept, as `capsys` finds it."""
+    """The functions' output while it is kept, captured by `capsys`."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
@@ -52,26 +52,26 @@ class Watch:
         return self._text
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        """The structured lines about an event, as `message_rejected`."""
+        """The structured lines about an event, for example `message_rejected`."""
         parsed = [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
         return [line for line in parsed if line.get("message") == event]
 
     def add(self, text: str) -> None:
-        """Add what was written somewhere else, as by a process of its own."""
+        """Add text written elsewhere, for example by a process of its own."""
         self._text += text
 
     def raised(self, error: BaseException) -> None:
-        """Add what Lambda's runtime writes of an exception that leaves a handler."""
+        """Add the text of Lambda's runtime about an exception that leaves a handler."""
         self.add(f"[ERROR] {type(error).__name__}: {error}\n")
         self.add("".join(traceback.format_tb(error.__traceback__)))
 
     def forget(self) -> None:
-        """Forget what was written so far, but that something was."""
+        """Forget the text so far, but not that there was some."""
         assert self.text
         self._text = "forgotten\n"
 
     def leaks(self) -> list[str]:
-        """What is in the logs and must not be."""
+        """The names of the secrets found in the logs."""
         text = self.text
         return [name for name, value in FORBIDDEN.items() if value in text]
 
@@ -96,7 +96,7 @@ class Watch:
 
 
 class _Current(io.TextIOBase):
-    """Whatever standard output is at the moment: pytest changes it with each phase of a test."""
+    """The current standard output: pytest changes it with each phase of a test."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)
@@ -106,7 +106,7 @@ _CURRENT = _Current()
 
 
 def _follow() -> None:
-    """Have the functions' loggers write to what is standard output then, not to what once was."""
+    """Lead the functions' loggers to the present standard output, not to a former one."""
     for name in _FUNCTIONS:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler):

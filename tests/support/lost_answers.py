@@ -1,4 +1,4 @@
-"""Answers of AWS that are lost, for adapters on any DynamoDB, moto in this process too."""
+"""Lost answers of AWS, for adapters on any DynamoDB, moto in this process included."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _EXCHANGE = "_do_get_response"
 
 
 class Writes:
-    """The writes that were sent, each with its parameters, those of the SDK's own tries too."""
+    """The writes that were sent, each with its parameters, the SDK's own tries included."""
 
     def __init__(self, lost: int | None = None, operation: str = "") -> None:
-        """Lose the answer to the write of this place, of those that are no repeat.
+        """Lose the answer to the write at this place; repeats are not counted.
 
-        Of those of one operation, where that is given.
+        With `operation`, only its writes count.
         """
         self._lost = lost
         self._operation = operation
@@ -39,7 +39,7 @@ class Writes:
 
     @property
     def calls(self) -> int:
-        """How many writes there were, without the SDK's repeats."""
+        """The number of writes, without the SDK's repeats."""
         return self._calls
 
     @contextmanager

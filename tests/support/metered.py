@@ -1,4 +1,4 @@
-"""A DynamoDB client that counts read units as AWS does, as if each item had a certain size."""
+"""A DynamoDB client that counts read units by AWS's rules, with an assumed size of each item."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 PAGE_BYTES = 1_048_576
-"""A query ends with the item that is past so many."""
+"""A query ends with the item that exceeds this size."""
 
 _UNIT_BYTES = 4096
 _INDEX_ITEM_BYTES = 250
@@ -24,7 +24,7 @@ class MeteredClient:
 
     def query(self, **request: Any) -> Any:
         size = _INDEX_ITEM_BYTES if "IndexName" in request else self._item_bytes
-        # DynamoDB Local reads on past a megabyte where a filter leaves it out.
+        # DynamoDB Local reads on past a megabyte if a filter leaves the item out.
         local = self._local and "FilterExpression" in request
         limit = request.get("Limit", PAGE_BYTES)
         most = limit if local else PAGE_BYTES // size + 1

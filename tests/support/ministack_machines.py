@@ -1,7 +1,7 @@
-"""One of the template's state machines in ministack, whose interpreter is none of moto's.
+"""One of the template's state machines in ministack, whose interpreter is not moto's.
 
 Its task is a function there that hands each event to the test's own task, over HTTP, and fails as
-that does. What the machine sends to a queue is on ministack's own.
+that does. The machine's messages go to a queue of ministack's own.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ while True:
     end = "error" if "errorType" in answer else "response"
     sent(f"{RUNTIME}/{invocation}/{end}", json.dumps(answer).encode())
 """
-"""A runtime of its own: of functions in Python ministack reports every error as
-`Runtime.HandlerError`, whatever its class."""
+"""A runtime of its own: ministack reports every error of a function in Python as
+`Runtime.HandlerError`, not by its class."""
 
 
 @contextmanager
 def made_on_ministack(
     task: Callable[[Any, Any], Any], machine: str, endpoint: str
 ) -> Iterator[Resources]:
-    """Make a machine, hurried, whose function is `task`; yields it, and the queue it sends to."""
+    """Make a machine, hurried, whose function is `task`; yields it, and its queue."""
     lambdas, sqs, states = (
         aws_client(service, endpoint) for service in ("lambda", "sqs", "stepfunctions")
     )
@@ -99,7 +99,7 @@ def _served(task: Callable[[Any, Any], Any]) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing of requests."""
+            """Log no request."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         serving = threading.Thread(target=server.serve_forever)

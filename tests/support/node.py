@@ -1,4 +1,4 @@
-"""A process of Node.js that is asked in batches, and answers each."""
+"""A process of Node.js that answers questions in batches."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Node:
         self._process.communicate()
 
     def ask(self, question: str, texts: Sequence[str]) -> list[Any]:
-        """Return Node's answer to one question about each text: null where it throws.
+        """Return Node's answer to one question about each text: null if it throws.
 
-        `restringify` is what the contract's receiver makes of a body, `host` whom a URL names.
+        `restringify` is the body after the contract's receiver, `host` the host that a URL names.
         """
         assert self._process.stdin
         assert self._process.stdout
-        # Escaped to ASCII and back, so that nothing on the way has a say in the text.
+        # Escaped to ASCII and back, so that no encoding on the way changes the text.
         self._process.stdin.write(json.dumps([question, *texts]) + "\n")
         self._process.stdin.flush()
         answers: list[Any] = json.loads(self._process.stdout.readline())

@@ -1,7 +1,7 @@
-"""`make run`, with each AWS call that a function makes written to `.local/calls.jsonl`.
+"""`make run`, with each AWS call of a function written to `.local/calls.jsonl`.
 
-A line is the function's name, the operation and its parameters. What the stack itself calls, in
-nobody's name, is not among them.
+A line is the function's name, the operation and its parameters. The stack's own calls, made for no
+function, are not among them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CALLS = "calls.jsonl"
 
 
 def observe() -> None:
-    """Have every client that a function gets from now on tell of its calls."""
+    """Record the calls of every client that a function gets from now on."""
     handlers._put_sources_on_path()
     from webhooks.wiring.common import CommonServices
 
@@ -31,7 +31,7 @@ def observe() -> None:
         made = original(self, service)
 
         def write(params: Any, model: Any, **_: Any) -> None:
-            # Bytes are payloads, which no policy asks for.
+            # Bytes are payloads, which no policy uses.
             line = json.dumps([self.function, model.name, params], default=lambda _: "")
             with lock:
                 file.write(f"{line}\n")
@@ -47,5 +47,5 @@ if __name__ == "__main__":
     exit_code = run.main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # As the module itself does: for no thread of the functions.
+    # As the module itself does: in no thread of the functions.
     os._exit(exit_code)

@@ -1,7 +1,7 @@
-"""Events that are as odd as what a producer may publish, by name: the bytes of their deliveries.
+"""The oddest events that a producer may publish, by name: the bytes of their deliveries.
 
-Each has one odd value in its data. They go through the product's own intake, so that they are what
-a receiver is sent.
+Each has one odd value in its data. They go through the product's own intake, and are therefore a
+receiver's real input.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ _VALUES: dict[str, str] = {
 
 @cache
 def odd_events() -> dict[str, bytes]:
-    """Return the bodies, and one that is as large as any may be."""
+    """Return the bodies, one of them as large as a body may be."""
     bodies = {name: _body(value) for name, value in _VALUES.items()}
     room = event.MAX_BODY_BYTES - len(_body('""'))
     bodies["the largest there can be"] = _body(json.dumps("x" * room))
@@ -103,7 +103,7 @@ def odd_events() -> dict[str, bytes]:
 
 
 def ordinary_event() -> bytes:
-    """Return the body of an event like most."""
+    """Return the body of an ordinary event."""
     return _body('["welcome", "trial"]')
 
 

@@ -21,7 +21,7 @@ DELIVERY = samples.delivery(attempts=(), status=Status.PENDING, next_attempt_at_
 
 
 class World(Services):
-    """A deliverer among fakes, at a moment that a test moves, in a rotation's overlap."""
+    """A deliverer among fakes, in a rotation's overlap, at a time that a test moves."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A webhook's events, retries and recoveries, each at its time, and its owner meanwhile."""
+"""A webhook's events, retries and recoveries, each at its time, and its owner's acts."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ OWNER = ("acc_1", samples.WEBHOOK_ID)
 
 
 class Story:
-    """What becomes of a webhook's events; `answer` is its receiver's."""
+    """The course of a webhook's events; `answer` is its receiver's."""
 
     def __init__(self, answer: Callable[[], Outcome], *, dispatchers: int = 1) -> None:
-        """Have as many dispatchers receive a batch at the same time."""
+        """Prepare so many dispatchers that receive a batch at the same time."""
         self.world = World(
             schedule=DEFAULT_SCHEDULE,
             recovery_schedule=DEFAULT_RECOVERY_SCHEDULE,
@@ -55,7 +55,7 @@ class Story:
             recoveries=_Recoveries(self),
             dispatcher_threads=1,
         )
-        # One at a time, so that a seed of chance is one story.
+        # One at a time, so that a random seed gives one story.
         self.world.recovery_job._threads = ThreadPoolExecutor(1)
         self.world.add()
         self.world.sender.answer = self._answer
@@ -71,12 +71,12 @@ class Story:
 
     @property
     def posts(self) -> int:
-        """How many requests the receiver has had."""
+        """The number of the receiver's requests."""
         return len(self.world.sender.posts)
 
     @property
     def notices(self) -> list[str]:
-        """What the webhook's owner was told."""
+        """The operational events about the webhook, in order."""
         return self.world.operational_events.types
 
     @property
@@ -108,19 +108,19 @@ class Story:
         )
 
     def events(self, number: int, *, a_second: float) -> None:
-        """Have so many events come, in full batches."""
+        """Send so many events, in full batches."""
         together = BATCH * len(self._dispatchers)
         for first in range(0, number, together):
             numbers = range(first, min(first + together, number))
             self.later(first / a_second, partial(self._receive, numbers))
 
     def owner_repeats(self, every_seconds: float, seconds: float, **changes: object) -> None:
-        """Have the owner make the same call again and again."""
+        """Repeat the same call of the owner."""
         for number in range(int(seconds / every_seconds)):
             self.later(number * every_seconds, partial(self._change, WebhookChanges(**changes)))
 
     def owner_acts_during_requests(self, **changes: object) -> None:
-        """Have the owner make the same call while each request is on its way."""
+        """Repeat the same call of the owner while each request is on its way."""
         receiver = self.receiver
 
         def interrupted() -> Outcome:
@@ -140,24 +140,24 @@ class Story:
         self.world.now_ms = end_ms
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Do something in so many seconds."""
+        """Act after so many seconds."""
         at_ms = self.world.now_ms + math.ceil(seconds * 1000)
         heapq.heappush(self._due, (at_ms, next(self._order), work))
 
     def recover(self, key: RecoveryKey, before: RecoveryState) -> None:
-        """Make a recovery's step."""
+        """Run a recovery's step."""
         step = self.world.recovery_job.advance(key, before, lambda: 60.0)
         if step is not None:
             self.later(math.ceil(step.seconds), partial(self.recover, key, step))
 
     def _receive(self, numbers: range) -> None:
-        """Have every dispatcher read the webhook before the first of them reports."""
+        """Let every dispatcher read the webhook before the first of them reports."""
         self._at_once = [
             [_message(n, self.world.now_ms) for n in numbers[start : start + BATCH]]
             for start in range(0, len(numbers), BATCH)
         ]
         while self._at_once:
-            # No request is made, and so no other batch received meanwhile, where events wait.
+            # If events wait, no request is made, and no other batch is received meanwhile.
             self._receive_next()
 
     def _receive_next(self) -> None:
@@ -192,7 +192,7 @@ class Story:
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
         verdict = self.world.retry(key, attempt, generation)
         if verdict.decision is Decision.WAIT and verdict.delivery is not None:
-            # The same one again where it was only moved.
+            # The same execution again if it was only moved.
             following = verdict.delivery.next_attempt
             self.later(verdict.seconds, partial(self._retry, key, following, generation))
 
@@ -203,7 +203,7 @@ class Story:
 
 
 class _Recoveries(FakeJobScheduler):
-    """Has the executions of recoveries begin when they are due."""
+    """Begins the executions of recoveries when they are due."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()

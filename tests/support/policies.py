@@ -1,4 +1,4 @@
-"""The roles' policies as IAM judges them, from the template as CloudFormation runs it."""
+"""The roles' policies under IAM's rules, from the template as CloudFormation runs it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _ARNS = {
 }
 
 Context = Mapping[str, frozenset[str]]
-"""The condition keys that a call has, each with its values; an absent one is not there."""
+"""The condition keys of a call, each with its values; an absent key is left out."""
 
 
 class Call(NamedTuple):
-    """One call as IAM sees it: an action on a resource, with the keys that conditions ask for."""
+    """One call as IAM sees it: an action on a resource, with the keys of conditions."""
 
     action: str
     resource: str
@@ -68,7 +68,7 @@ class Statement:
 
     @property
     def key(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """What tells a statement from the role's others, when a test fails."""
+        """The statement's key among the role's, for a failing test's message."""
         return self.sid, self.actions, self.resources
 
     def grants(self) -> Iterator[tuple[str, str]]:
@@ -79,7 +79,7 @@ class Statement:
 
 
 def _holds(operator: str, found: frozenset[str] | None, wanted: frozenset[str]) -> bool:
-    """Tell whether a condition holds, as IAM's guide has it; AssertionError for one unknown here.
+    """True if a condition holds by IAM's guide; AssertionError for an unknown operator.
 
     ForAllValues holds for a call that has not the key at all.
     """
@@ -120,7 +120,7 @@ def arn(name: str) -> str:
 
 
 def resolved(value: Any) -> str:
-    """Return the text that an intrinsic function comes to, with the ARN wherever one is asked for.
+    """Return the text of an intrinsic function, with the ARN for every reference.
 
     A queue's address counts as its ARN, so that both are one thing.
     """
@@ -138,7 +138,7 @@ def resolved(value: Any) -> str:
 
 @cache
 def statements(role: str) -> tuple[Statement, ...]:
-    """Return all that a role is allowed, by its own policies and by those that are attached."""
+    """Return a role's statements, from its own policies and from attached ones."""
     documents = [one["PolicyDocument"] for one in _resource(role)["Policies"]]
     documents += [
         properties["PolicyDocument"]

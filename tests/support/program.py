@@ -1,4 +1,4 @@
-"""A program that runs beside the tests, and what it prints."""
+"""A program that runs next to the tests, and its output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Program:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        # A file and not a pipe, which a program that is not listened to would fill and hang at.
+        # A file and not a pipe: a program would fill an unread pipe and hang.
         self._errors, name = tempfile.mkstemp()
         Path(name).unlink()
         self.process = subprocess.Popen(
@@ -49,7 +49,7 @@ class Program:
     def wait_for(
         self, look: Callable[[Sequence[str]], Found | None], what: str, timeout: float = 60.0
     ) -> Found:
-        """Return what `look` finds in the lines as soon as it does; AssertionError if it ends."""
+        """Return the first result of `look` on the lines; AssertionError if the program ends."""
         deadline = time.monotonic() + seconds(timeout)
         with self._changed:
             while True:
@@ -68,7 +68,7 @@ class Program:
 
     @property
     def errors(self) -> str:
-        """What came on standard error so far."""
+        """The standard error so far."""
         return os.pread(self._errors, 1 << 20, 0).decode(errors="replace")
 
     def write_line(self, line: str) -> None:
@@ -77,13 +77,13 @@ class Program:
         self.process.stdin.flush()
 
     def wait(self, timeout: float = 60.0) -> int:
-        """Return the exit code, once the process has ended and everything it said was read."""
+        """Return the exit code, once the process has ended and all its output was read."""
         code = self.process.wait(seconds(timeout))
         self._reader.join(seconds(timeout))
         return code
 
     def interrupt(self) -> int:
-        """Do what Ctrl-C does; returns the exit code."""
+        """Send Ctrl-C's signal; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.wait()
 

@@ -1,4 +1,4 @@
-"""A webhook's receiver on loopback: a real HTTP(S) server that answers as it is told to.
+"""A webhook's receiver on loopback: a real HTTP(S) server with scripted answers.
 
 ::
 
@@ -7,8 +7,8 @@
         first, second = receiver.wait_for(2)
         assert first.headers["x-sendcomms-attempt"] == "1"
 
-An answer is an `Answer`, a function from the request to one, a `Raw`: a function that writes to
-the socket whatever it likes (see `hostile`), after which the connection is closed; or an `Early`.
+An answer is an `Answer`, a function from the request to one, a `Raw`: a function that writes any
+bytes to the socket (see `hostile`), after which the connection is closed; or an `Early`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came. Header names are in lower case; `connection` counts from 1."""
+    """A received request. Header names are in lower case; `connection` counts from 1."""
 
     method: str
     path: str
@@ -55,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer. Unless a header frames the body, Content-Length is added."""
+    """An answer. Unless a header frames the body, Content-Length is added."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -71,19 +71,19 @@ class Answer:
 
 
 Wire = Callable[[socket.socket, threading.Event], None]
-"""Something done to a connection; the event is set when the receiver stops: never outlive it."""
+"""An act on a connection; the event is set when the receiver stops: never outlive it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An answer that is not HTTP, or not quite. The connection is closed behind it."""
+    """An answer that is not HTTP, or not quite. The connection is closed after it."""
 
     act: Wire
 
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """What is done once the head of a request is read, its body unread; then it is closed."""
+    """An act after the head of a request is read, before its body; then the connection closes."""
 
     act: Wire
 
@@ -92,14 +92,14 @@ Script = Answer | Raw | Early | Callable[[Request], Answer | Raw]
 
 
 class Receiver:
-    """A receiver that runs in threads of its own for as long as its `with` block.
+    """A receiver that runs in its own threads for as long as its `with` block.
 
-    `tls` is True for a certificate that `client_context` trusts, or a context of one's own.
-    `on_connect` does something to each new connection before TLS and before any request, and
-    the connection goes on to be served unless that closes it. `public_url` leads to it from
-    elsewhere, on `port` of this machine. `window_bytes` is how much the system takes for it that
-    it has not read; without it, the system's own choice. With `own_path` what comes for another
-    path is 404 and not among its requests: a port may have been another receiver's a moment ago.
+    `tls` is True for a certificate that `client_context` trusts, or a context. `on_connect` acts on
+    each new connection before TLS and before any request; the connection is served afterwards
+    unless the act closes it. `public_url` leads to it from elsewhere, on `port` of this machine.
+    `window_bytes` is the size of the system's buffer of unread bytes; without it, the system's own
+    choice. With `own_path` a request for another path gets 404 and is not among its requests: a
+    port may have been another receiver's a moment ago.
     """
 
     def __init__(
@@ -137,12 +137,12 @@ class Receiver:
         return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}{self._path}"
 
     def answer_with(self, *answers: Script) -> None:
-        """Answer so from the next request on; the last answer repeats."""
+        """Use this answer from the next request on; the last answer repeats."""
         with self._changed:
             self._answers = list(answers)
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[Request]:
-        """Return the requests when there are that many; AssertionError when they do not come.
+        """Return the requests when there are that many; AssertionError if they do not arrive.
 
         The timeout is in seconds on an idle machine.
         """
@@ -197,7 +197,7 @@ class Receiver:
                 connection = self._context.wrap_socket(connection, server_side=True)
             self._converse(connection, number)
         except (OSError, ValueError):
-            pass  # the sender hung up, or a test made it do so: the test asserts what matters
+            pass  # the sender hung up, or a test made it do so: the test's asserts decide
         finally:
             connection.close()
             with self._changed:
@@ -260,7 +260,7 @@ _LOOPBACK = re.compile(r"(https?)://(127\.0\.0\.1|localhost):([0-9]{1,5})(/[!-~]
 
 
 def loopback_target(url: str) -> Target:
-    """The tests' url rule: the real one, and besides it receivers on this machine."""
+    """The tests' url rule: the real rule, which here also allows receivers on this machine."""
     match = _LOOPBACK.fullmatch(url)
     if match is None:
         return parse_url(url)

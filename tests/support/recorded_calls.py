@@ -1,4 +1,4 @@
-"""The AWS calls that are made, each as IAM sees it: the code's own, and those AWS makes for it."""
+"""AWS calls in IAM's form: the code's own, and the calls that AWS makes for it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _TRANSACTIONS = ("TransactWriteItems", "TransactGetItems")
 _TABLES_KEY_ACTIONS = (
     *("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"),
 )
-"""What DynamoDB does with a table's key in the name of whoever calls it ("Using IAM policies with
-customer managed keys", DynamoDB's developer guide, whose two wildcards are spelled out here)."""
+"""The uses of a table's key by DynamoDB in its caller's name ("Using IAM policies with customer
+managed keys", DynamoDB's developer guide, whose two wildcards are spelled out here)."""
 
 _TRACES = ("PutTraceSegments", "PutTelemetryRecords")
 _SAMPLES = ("GetSamplingRules", "GetSamplingTargets")
@@ -34,7 +34,8 @@ _LOG_DELIVERY_ACTIONS = (
     *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery"),
     *("ListLogDeliveries", "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
 )
-"""What a state machine's role needs to log ("Logging using CloudWatch Logs", Step Functions)."""
+"""The permissions that a state machine's role needs to log ("Logging using CloudWatch Logs",
+Step Functions)."""
 
 _INTEGRATIONS = {
     "arn:aws:states:::sqs:sendMessage": ("sqs:SendMessage", "QueueUrl"),
@@ -43,7 +44,7 @@ _INTEGRATIONS = {
 
 
 class Recorder:
-    """Keeps the calls that are made while a function is named, under the name of that function."""
+    """Keeps calls under the name of the function that makes them."""
 
     def __init__(self, aws: Backend) -> None:
         """Watch the calls of `aws` from now on."""
@@ -66,7 +67,7 @@ class Recorder:
 
     @contextmanager
     def by(self, function: str) -> Iterator[None]:
-        """Take the calls within for those of a function, as `ApiFunction`."""
+        """Attribute the calls within to a function, for example `ApiFunction`."""
         self._function = function
         try:
             yield
@@ -80,7 +81,7 @@ class Recorder:
 
 
 class Resources:
-    """Tells which resource of the template a call is about."""
+    """Finds the resource of the template that a call is about."""
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class Resources:
 
     @classmethod
     def of(cls, outputs: Mapping[str, str]) -> Resources:
-        """Return those of a local stack, by its outputs."""
+        """Return the resources of a local stack, by its outputs."""
         machines = ("RetryStateMachine", "ShortRetryStateMachine", "JobStateMachine")
         return cls(
             queues={
@@ -109,7 +110,7 @@ class Resources:
         )
 
     def calls(self, operation: str, parameters: Mapping[str, Any]) -> Iterator[Call]:
-        """Give a call as IAM judges it; KeyError for an operation that is not known here."""
+        """Give a call in IAM's form; KeyError for an operation that is unknown here."""
         if operation in {"SendMessage", "SendMessageBatch"}:
             # IAM has one action for both.
             yield Call("sqs:SendMessage", self._queues[parameters["QueueUrl"]])
@@ -163,7 +164,7 @@ def _batch(request: Any) -> dict[str, Any]:
 
 
 def named_attributes(parameters: Mapping[str, Any]) -> frozenset[str]:
-    """Return the attributes that a call names, as IAM's `dynamodb:Attributes` has them."""
+    """Return the attributes that a call names, in the form of IAM's `dynamodb:Attributes`."""
     names = {name for item in _items(parameters) for name in item}
     aliases = parameters.get("ExpressionAttributeNames", {})
     for field, text in parameters.items():
@@ -200,7 +201,7 @@ def _leading_keys(table: str, index: str | None, parameters: Mapping[str, Any]) 
 
 
 def read_calls(file: Path, resources: Resources) -> Iterator[tuple[str, Call]]:
-    """Give the calls that `support.observed_run` wrote down, each with its function."""
+    """Give the calls that `support.observed_run` recorded, each with its function."""
     with file.open(encoding="utf-8") as lines:
         for function, operation, parameters in map(json.loads, lines):
             for call in resources.calls(operation, parameters):
@@ -208,7 +209,7 @@ def read_calls(file: Path, resources: Resources) -> Iterator[tuple[str, Call]]:
 
 
 def made_by_aws(function: str, calls: list[Call]) -> Iterator[Call]:
-    """Give what AWS does in a function's name: its logs, its queue, the key of its tables."""
+    """Give AWS's own calls for a function: its logs, its queue, the key of its tables."""
     properties = loaded()["Resources"][function]["Properties"]
     log_group = resolved(properties["LoggingConfig"]["LogGroup"])
     yield Call("logs:CreateLogStream", log_group)
@@ -232,7 +233,7 @@ def made_by_aws(function: str, calls: list[Call]) -> Iterator[Call]:
 
 
 def made_by_machine(machine: str) -> Iterator[Call]:
-    """Give the calls that a state machine's definition makes, and those of its logging."""
+    """Give the calls of a state machine's definition, and its logging's."""
     resource = loaded()["Resources"][machine]
     properties = resource["Properties"]
     given = properties["DefinitionSubstitutions"].items()

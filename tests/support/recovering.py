@@ -1,4 +1,4 @@
-"""A recovery among fakes, and what waits for the webhook that it brings back."""
+"""A recovery among fakes, and the deliveries that wait for its webhook."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class World(Services):
         self.store.add(replace(self.webhook(), health=health), Secrets(samples.SECRET))
 
     def drain(self) -> None:
-        """Let the webhook be back since now."""
+        """Mark the webhook as back since now."""
         self.be(Circuit.DRAINING, draining_since_ms=self.now_ms)
 
     def wait_for(self, count: int) -> list[Delivery]:
-        """Put deliveries by, a second after each other; returns them oldest first."""
+        """Defer deliveries, a second after each other; returns them oldest first."""
         return [self.put(waiting(second)) for second in range(count)]
 
     def step(self, before: RecoveryState = FIRST) -> RecoveryState | None:
@@ -70,5 +70,5 @@ def waiting(second: int, **changes: Any) -> Delivery:
 
 
 def settled(world: World) -> RecoveryState:
-    """The state after the wait in which whoever saw the webhook down came to an end."""
+    """The state after the wait in which every function that saw the webhook down has ended."""
     return RecoveryState(1, probe=0, settled=world.webhook().health.draining_since_ms)

@@ -1,7 +1,7 @@
-"""What begins under one release and ends under the other, in whichever direction.
+"""Stories that begin under one release and end under the other, in either direction.
 
-A story is a generator: what it does before its `yield` it does under the first release, the rest
-under the second. Each has an account and a receiver of its own.
+A story is a generator: its part before the `yield` runs under the first release, the rest under the
+second. Each has an account and a receiver of its own.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def delivered(
 
 
 def by_secrets(*secrets: str) -> Callable[[Request], Answer]:
-    """Return a receiver that takes what is signed with one of these secrets."""
+    """Return a receiver that accepts signatures with one of these secrets."""
 
     def answer(request: Request) -> Answer:
         genuine = {sendcomms_signature(secret, request.body) for secret in secrets}
@@ -115,7 +115,7 @@ def events_of_each_producer_wait_on_the_queue(releases: Releases) -> Iterator[No
         releases.later(json.dumps(record), None)
         releases.later(json.dumps({"Type": "Notification", "Message": json.dumps(record)}), None)
         yield
-        # The record is the same event whichever way it came.
+        # The record is the same event by either way.
         delivered(releases, account, webhook, 3)
         assert len(receiver.requests) == 3
         receiver.answer_with(by_secrets(webhook["secret"]))

@@ -1,8 +1,8 @@
 """Two releases of the functions on the same tables, queues and state machines.
 
-The release before runs in a process of its own (`former_program`). What a state machine calls waits
-behind a gate until a test opens it, so that executions are open while the release changes, however
-busy the machine is.
+The release before runs in its own process (`former_program`). The functions that a state
+machine calls wait behind a gate until a test opens it, so that executions are open while the
+release changes, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Execution(NamedTuple):
 
 
 class Releases:
-    """A stack whose functions are those of one release at a time; at first, of neither."""
+    """A stack whose functions are of one release at a time; at first, of neither."""
 
     def __init__(self, endpoint: str, made: Resources, former: Former, root: Path) -> None:
         self.endpoint = endpoint
@@ -87,10 +87,10 @@ class Releases:
         self.states = aws_client("stepfunctions", endpoint)
         self.sqs = aws_client("sqs", endpoint)
 
-    # What is deployed
+    # The deployed functions
 
     def deploy_former(self) -> None:
-        """Deploy the release before, as an update or a rollback does: what is new is deleted."""
+        """Deploy the release before, as an update or a rollback: new resources are deleted."""
         self._is_former = True
         for machine, name in _MACHINES.items():
             source = self._root / "statemachines" / f"{name}.asl.yaml"
@@ -107,7 +107,7 @@ class Releases:
             self._define(machine, text, "WorkerFunctionArn", "WorkerFunction")
 
     def roll_back(self) -> None:
-        """Deploy the release before over this one, as `make rollback` does."""
+        """Deploy the release before over this one, like `make rollback`."""
         now, then = template.read(), template.read(self._root / "template.yaml")
         outputs = {f"{name}Arn": arn for name, arn in self.made.state_machines.items()}
         going = handover.going(outputs, now, then)
@@ -130,7 +130,7 @@ class Releases:
             stateMachineArn=self.made.state_machines[machine], definition=text
         )
 
-    # What state machines call
+    # The functions that state machines call
 
     @property
     def functions(self) -> list[LocalFunction]:
@@ -151,7 +151,7 @@ class Releases:
     def _invoke(self, name: str, event: Any, context: Any) -> Any:
         if self._is_former:
             if name == "WorkerFunction":
-                # Lambda's answer for a function that is not there.
+                # Lambda's answer for an absent function.
                 raise type("ResourceNotFoundException", (Exception,), {})("Function not found")
             return self.former.call("retrier", event)
         modules: dict[str, Any] = {
@@ -162,15 +162,15 @@ class Releases:
         return module.handle(event, context, self.worker_services)
 
     def open(self) -> None:
-        """Let what waits behind the gate, and what comes, be called."""
+        """Let the waiting calls through the gate, and all later ones."""
         self._gate.set()
 
     def wait_for_call(self, account_id: str) -> None:
-        """Wait until a state machine's call for an account waits behind the gate."""
+        """Wait until a state machine's call for an account is at the gate."""
         self.wait(lambda: account_id in self.waiting, f"a call for {account_id} waits")
 
     def wait(self, look: Callable[[], object], what: str) -> None:
-        """Wait until something is so. Once the gate is open, the sweep runs meanwhile."""
+        """Wait for a condition. Once the gate is open, the sweep runs meanwhile."""
 
         def found() -> bool | None:
             if look():
@@ -207,7 +207,7 @@ class Releases:
         return shown
 
     def calls(self, account_id: str) -> list[tuple[bool, str]]:
-        """Return what state machines called for an account: whether of the release before, what."""
+        """Return state machines' calls for an account: whether of the former release, and which."""
         return [call[1:] for call in self.called if call[0] == account_id]
 
     def executions(self, machine: str) -> list[_Execution]:
@@ -216,7 +216,7 @@ class Releases:
         listed = self.states.list_executions(stateMachineArn=arn)["executions"]
         return [_Execution(str(one["name"]), str(one["status"])) for one in listed]
 
-    # What else calls functions
+    # The other callers of functions
 
     @cached_property
     def api_services(self) -> ApiServices:
@@ -234,7 +234,7 @@ class Releases:
         return Settings.from_environment(self.environment(function))
 
     def environment(self, function: str) -> dict[str, str]:
-        """Return a function's environment, with receivers' retries at once."""
+        """Return a function's environment, with immediate retries."""
         environment = self.made.functions[function].environment
         return {**environment, **_VARIABLES, "AWS_ENDPOINT_URL": self.endpoint}
 
@@ -243,14 +243,14 @@ class Releases:
         return Api(self.api_services)
 
     def api(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-        """Answer an HTTP API event with the release that is deployed."""
+        """Answer an HTTP API event with the deployed release."""
         if self._is_former:
             answer: dict[str, Any] = self.former.call("api", event)
             return answer
         return self._api(event, context)
 
     def account(self, account_id: str) -> AccountClient:
-        """Return an account, with a key of the release that is deployed."""
+        """Return an account, with a key of the deployed release."""
         if self._is_former:
             key = self.former.call("issue_key", {"account_id": account_id})
         else:
@@ -270,11 +270,11 @@ class Releases:
         return Queue(self.sqs, self.made.queues["DeadLetterQueue"])
 
     def later(self, body: str, group: str | None) -> None:
-        """Have a message on the events queue when the release changes, and not before."""
+        """Keep a message for the events queue until the release changes."""
         self._later.append((body, group))
 
     def enqueue(self) -> None:
-        """Put what is for later on the events queue."""
+        """Send the kept messages to the events queue."""
         for body, group in self._later:
             named = {"MessageGroupId": group} if group else {}
             self.sqs.send_message(
@@ -294,7 +294,7 @@ class Releases:
         return [body for body in bodies if body["account_id"] == account_id]
 
     def redrive(self, account_id: str) -> None:
-        """Redrive an account's deliveries with the command of the release that is deployed."""
+        """Redrive an account's deliveries with the command of the deployed release."""
         if self._is_former:
             for letter in self.letters_of(account_id):
                 ids = {name: letter[name] for name in DeliveryKey._fields}
@@ -306,7 +306,7 @@ class Releases:
 
     @property
     def stack(self) -> Stack:
-        """What this release's commands for dead-letter queues work on."""
+        """The input of this release's commands for dead-letter queues."""
         return Stack(
             self.made.tables["DeliveriesTable"],
             self.made.state_machines["RetryStateMachine"],
@@ -316,12 +316,12 @@ class Releases:
         )
 
     def dispatch(self) -> None:
-        """Have the release that is deployed handle all that is on the events queue."""
+        """Handle all messages on the events queue with the deployed release."""
         while self.dispatch_once():
             pass
 
     def dispatch_once(self) -> int:
-        """Have the release that is deployed handle a batch; returns its number of messages."""
+        """Handle a batch with the deployed release; returns its number of messages."""
         url = self.made.queues["EventsQueue"]
         messages = self._receive(url)
         event = {"Records": [to_record(one, "arn:aws:sqs:x:1:events") for one in messages]}
@@ -364,7 +364,7 @@ class Releases:
 
     @contextmanager
     def long_delays(self) -> Iterator[None]:
-        """Have this release's retries wait on the machine of long delays, whatever the delay."""
+        """Send all of this release's retries to the machine of long delays."""
         before = self.dispatcher_services
         settings = replace(before.settings, short_delay_seconds=-1.0)
         self.dispatcher_services = DispatcherServices(settings, rules=LOOPBACK)
@@ -372,7 +372,7 @@ class Releases:
         self.dispatcher_services = before
 
     def sweep(self) -> Any:
-        """Have the release that is deployed sweep, as its schedule does."""
+        """Run the deployed release's sweep, as its schedule does."""
         if self._is_former:
             return self.former.call("retrier", {"action": "sweep"})
         function = LocalFunction(
@@ -387,7 +387,7 @@ class Releases:
 
 @contextmanager
 def both_releases(directory: Path) -> Iterator[Releases]:
-    """Make the template's resources, which both releases are to use; yields them."""
+    """Make the template's resources, which both releases use; yields them."""
     root = unpack(directory)
     with ExitStack() as stack:
         endpoint = stack.enter_context(serving_in_process())

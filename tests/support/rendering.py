@@ -1,4 +1,4 @@
-"""The template as CloudFormation renders it, for parameters, a partition and a stack's name."""
+"""The template in CloudFormation's rendering, for parameters, a partition and a stack's name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLACES = (COMMERCIAL, GOVCLOUD, CHINA)
 
 _NO_VALUE = {"Ref": "AWS::NoValue"}
 _NOTHING = object()
-"""What `AWS::NoValue` leaves."""
+"""The value of `AWS::NoValue`: the property is left out."""
 
 _ARNS = {
     "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
@@ -83,7 +83,7 @@ class Rendering:
         }
 
     def resolved(self, value: Any) -> Any:
-        """Return a value without intrinsic functions; AssertionError for one unknown here."""
+        """Return a value without intrinsic functions; AssertionError for an unknown function."""
         found: Any
         match value:
             case {"Ref": str(name)}:
@@ -123,7 +123,7 @@ class Rendering:
         raise KeyError(condition)
 
     def obeys_the_rules(self) -> bool:
-        """Tell whether CloudFormation takes the parameters, by the template's rules."""
+        """True if the template's rules accept the parameters."""
         return all(
             self.holds(assertion["Assert"])
             for rule in self.template["Rules"].values()
@@ -132,7 +132,7 @@ class Rendering:
         )
 
     def name(self, logical_id: str) -> str:
-        """Return a resource's physical name, of CloudFormation's making where it has no own."""
+        """Return a resource's physical name; without one in the template, CloudFormation's."""
         resource = self.template["Resources"][logical_id]
         given = resource.get("Properties", {}).get(NAMES.get(resource["Type"], ""))
         return self.resolved(given) if given else f"{self.stack}-{logical_id}-{'X' * 12}"[-64:]
@@ -185,7 +185,7 @@ class Rendering:
 
 
 def reduced(loaded: Mapping[str, Any], parameters: Parameters) -> dict[str, Any]:
-    """Return a transformed template with its conditions applied and all else as it was.
+    """Return a transformed template with its conditions applied and the rest unchanged.
 
     The parameters are its defaults.
     """

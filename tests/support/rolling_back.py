@@ -1,4 +1,4 @@
-"""A stack on moto that a rollback brings back, and what CloudFormation and SAM say to it."""
+"""A stack on moto that a rollback restores, and the answers of CloudFormation and SAM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATE = {
 
 
 class Cloudformation:
-    """A stack of one status, which a rollback brings back."""
+    """A stack of one status, which a rollback restores."""
 
     def __init__(self, status: str = "UPDATE_COMPLETE") -> None:
         self.status = status
@@ -98,7 +98,7 @@ class Cloudformation:
 
 
 class Functions:
-    """Lambda, where no function has a reservation unless it is given one."""
+    """Lambda, where a function has a reservation only if a test gives it one."""
 
     def __init__(self) -> None:
         self.reserved: dict[str, int] = {}
@@ -109,7 +109,7 @@ class Functions:
 
 
 class World:
-    """A stage whose stack has both machines of jobs, and a SAM CLI that says how it was called."""
+    """A stage whose stack has both machines of jobs, and a SAM CLI that records its arguments."""
 
     def __init__(self, directory: Path, *answers: str, status: str = "UPDATE_COMPLETE") -> None:
         self.root = former_release.unpack(directory)
@@ -161,7 +161,7 @@ class World:
 
     @property
     def shown(self) -> dict[str, str]:
-        """The stack's outputs: a rollback takes the machine of this release's jobs with it."""
+        """The stack's outputs: a rollback removes the machine of this release's jobs."""
         if not self.is_back:
             return self.outputs
         return {name: arn for name, arn in self.outputs.items() if name != "JobStateMachineArn"}

@@ -1,4 +1,4 @@
-"""An invocation whose time runs out at a step, whatever the clock says."""
+"""An invocation whose time runs out at a step, on any clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values for tests: a webhook, an event, a delivery, each with what a test does not care about."""
+"""Values for tests: a webhook, an event, a delivery, with defaults for the rest."""
 
 from __future__ import annotations
 

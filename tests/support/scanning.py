@@ -1,4 +1,4 @@
-"""What scanners find, and what of it is kept, by `tests/scans/suppressions.yaml`."""
+"""The findings of scanners, without those suppressed in `tests/scans/suppressions.yaml`."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def suppressions(scanner: str) -> list[Suppression]:
 
 
 def assert_clean(scanner: str, findings: Iterable[Finding]) -> None:
-    """Fail for each finding that no entry keeps, and for each entry that keeps no finding."""
+    """Fail for each finding without an entry, and for each entry without a finding."""
     found, kept = set(findings), suppressions(scanner)
     open_ones = [one for one in sorted(found) if not any(entry.fits(one) for entry in kept)]
     assert not open_ones, "\n".join(map(str, open_ones))
     idle = [entry for entry in kept if not any(entry.fits(one) for one in found)]
-    assert not idle, f"these suppress nothing any more: {idle}"
+    assert not idle, f"these entries no longer suppress anything: {idle}"
 
 
 def project_files() -> list[str]:
-    """Return the paths of all files of the project, those not committed yet included."""
+    """Return the paths of all files of the project, uncommitted ones included."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

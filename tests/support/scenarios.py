@@ -1,7 +1,7 @@
-"""All that the functions do, one after another, each as Lambda calls it, on moto.
+"""All acts of the functions, one after another, each called in Lambda's way, on moto.
 
-Add to a scenario, or add a function to `SCENARIOS`, when a function learns to make another call:
-`test_roles` fails for what a role allows and no scenario needs.
+When a function learns to make another call, add to a scenario, or add a function to `SCENARIOS`:
+`test_roles` fails if a role allows a call that no scenario needs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def keys(world: World) -> None:
 
 
 def manage(world: World) -> None:
-    """A webhook's owner does everything that the API knows."""
+    """A webhook's owner uses every operation of the API."""
     with world.webhook() as (webhook_id, receiver):
         one = f"{WEBHOOKS}/{webhook_id}"
         world.call("GET", WEBHOOKS, query={"limit": "1"})
@@ -75,7 +75,7 @@ def publish(world: World) -> None:
 
 
 def deliver(world: World) -> None:
-    """Deliveries succeed, come again, fail and are retried, to the end of their schedule."""
+    """Deliveries succeed, come twice, fail and are retried, to the end of their schedule."""
     with world.webhook(Answer(200), Answer(200), Answer(500)) as (webhook_id, _):
         again = world.event()
         world.dispatch(again)
@@ -104,7 +104,7 @@ def deliver_widely(world: World) -> None:
 
 
 def move(world: World) -> None:
-    """A receiver refuses a signature, and takes the new secret's; another refuses every one."""
+    """A receiver refuses a signature, and accepts the new secret's; another refuses all."""
     with world.webhook(Answer(401), Answer(200)) as (webhook_id, _):
         world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
         world.dispatch(world.event())
@@ -133,7 +133,7 @@ def short(world: World) -> None:
 
 
 def gone(world: World) -> None:
-    """A receiver is gone, at the first attempt or at a later one; its owner takes it up again."""
+    """A receiver is gone, at the first attempt or at a later one; its owner enables it again."""
     with world.webhook(Answer(410)) as (webhook_id, _):
         world.dispatch(world.event())
         world.dispatch(world.event())
@@ -174,7 +174,7 @@ def recover(world: World) -> None:
 
 
 def restore(world: World) -> None:
-    """A webhook's secret goes missing; it is given another, and what waited for that is sent."""
+    """A webhook's secret goes missing; it gets another, and the waiting delivery is sent."""
     with world.webhook() as (webhook_id, receiver):
         item = world.item(webhook_id)
         del item["secret"]
@@ -189,7 +189,7 @@ def restore(world: World) -> None:
 
 
 def fail_for_days(world: World) -> None:
-    """A webhook that fails for four days is warned of, for five it is disabled."""
+    """After four days of failures a webhook's owner is warned, after five it is disabled."""
     with world.webhook(Answer(500)) as (webhook_id, _):
         for days in (0, 4.5, 5.5):
             world.dispatch(world.event())
@@ -226,7 +226,7 @@ def replay(world: World) -> None:
 
 
 def sweep(world: World) -> None:
-    """What nobody works on is started again: a delivery's retries, and a recovery."""
+    """The sweep restarts abandoned work: a delivery's retries, and a recovery."""
     long_ago = {"N": str(int(time.time() * 1000) - DAY_MS)}
     with world.webhook(Answer(500)) as (webhook_id, _):
         world.dispatch(world.event())
@@ -242,7 +242,7 @@ def sweep(world: World) -> None:
 
 
 def erase(world: World) -> None:
-    """What mentions a recipient is erased, until the rest is given up through a fault."""
+    """A recipient's deliveries are erased, until a fault makes the job give up the rest."""
     with world.webhook() as (webhook_id, _):
         world.dispatch(world.event())
         erasure = world.call("DELETE", "/api/v1/recipients/recipient%40example.com", 202)
@@ -255,7 +255,7 @@ def erase(world: World) -> None:
 
 
 def check(world: World) -> None:
-    """A receiver is checked, which is given up the second time; in a rotation it has moved."""
+    """A receiver is checked, and its second check is given up; in a rotation it has moved."""
     with world.webhook(Answer(401), Answer(200)) as (webhook_id, _):
         world.call("POST", f"{WEBHOOKS}/{webhook_id}/rotate-secret")
         path = f"{WEBHOOKS}/{webhook_id}/check"

@@ -1,11 +1,11 @@
-"""What each row of the fault matrix was seen on: held by every run of its tests, not by hand.
+"""The engines that each row of the fault matrix was seen on, checked by every run of its tests.
 
-`engines.json` says for each row which engine answered for each of AWS's services, and what else
-its tests had: a receiver on loopback, a process that is killed, fakes of the ports. A run in which
-all of a row's tests passed must have seen just that, as far as its engines go, and fails otherwise;
-with `RECORD_ENGINES=1` it writes down what it saw instead. A run that skips a row's test fails too:
-what is written down of the row would be of other runs. Run as a module it writes the page's column
-from that (`make engines` does all of it).
+`engines.json` says for each row which engine answered for each of AWS's services, and which other
+parts its tests had: a receiver on loopback, a process that is killed, fakes of the ports. A run in
+which all of a row's tests passed must have used just these engines, and fails otherwise; with
+`RECORD_ENGINES=1` it records them instead. A run that skips a row's test fails too: the row's entry
+would be of other runs. Run as a module it writes the page's column from the file (`make engines`
+does all of it).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEEN = dict[str, dict[str, list[str]]]
-"""By row, then by service or `else`: the engines, or what else there was."""
+"""By row, then by service or `else`: the engines, or the other parts."""
 
 FILE = Path(__file__).parents[1] / "data" / "engines.json"
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
@@ -44,7 +44,7 @@ _ORDER = {
     sightings.PROCESS: "a killed process",
     sightings.FAKES: "fakes",
 }
-"""What the column calls each, in its order."""
+"""The column's name of each, in its order."""
 
 _SERVICES = {
     "DynamoDB_20120810": "dynamodb",
@@ -57,7 +57,7 @@ _RECORDING = "RECORD_ENGINES"
 
 
 def cell(seen: dict[str, list[str]]) -> str:
-    """Return what the column says of a row, as `moto, DynamoDB Local, loopback`."""
+    """Return the column's text for a row, for example `moto, DynamoDB Local, loopback`."""
     names = {name for each in seen.values() for name in each}
     return ", ".join(text for name, text in _ORDER.items() if name in names) or "the code alone"
 
@@ -68,7 +68,7 @@ def cells(line: str) -> list[str]:
 
 
 def written(page: str, seen: SEEN) -> str:
-    """Return the page with what `seen` says in its column, which it may not have yet."""
+    """Return the page with the column of `seen`, which it may not have yet."""
     lines = []
     for line in page.splitlines():
         found = cells(line)
@@ -89,13 +89,13 @@ def _line(row: list[str]) -> str:
 
 
 def recorded() -> SEEN:
-    """Return what `engines.json` holds."""
+    """Return the contents of `engines.json`."""
     found: SEEN = json.loads(FILE.read_text(encoding="utf-8"))
     return found
 
 
 class Seen:
-    """A plugin of pytest that holds what the rows' tests saw against what is written down."""
+    """A plugin of pytest that compares the engines of the rows' tests with the recorded ones."""
 
     def __init__(self) -> None:
         self._seen = sightings.so_far()
@@ -106,7 +106,7 @@ class Seen:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Watch the requests of the rows' tests, and on second engines leave out those of none."""
+        """Watch the requests of the rows' tests; on second engines, deselect tests without one."""
         if any(sightings.row_of(item.name) for item in items):
             watch_requests()
         if not engines.addresses() or os.environ.get(_RECORDING) or not FILE.exists():
@@ -133,11 +133,11 @@ class Seen:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
-        """See nothing more of a test that is over."""
+        """Stop watching at the end of a test."""
         sightings.end()
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Give the controller of several processes what was seen, or hold it against the file."""
+        """Send the controller of several processes the sightings, or compare them with the file."""
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
             output["seen"] = {row: sorted(seen) for row, seen in self._seen.items()}
@@ -162,7 +162,7 @@ class Seen:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take what one of several processes saw."""
+        """Receive the sightings of one of several processes."""
         output = getattr(node, "workeroutput", {})
         for row, seen in output.get("seen", {}).items():
             self._seen[row] |= {(kind, name) for kind, name in seen}
@@ -176,9 +176,9 @@ class Seen:
 
 
 def differences(now: SEEN, before: SEEN) -> list[str]:
-    """Say of which rows this run saw something else than is written down.
+    """Return the rows whose engines in this run differ from the recorded ones.
 
-    Of each service a run sees one engine: those that are written down of others do not count.
+    A run sees one engine of each service: entries of other engines do not count.
     """
     wrong = []
     for row in sorted(now, key=int):
@@ -241,9 +241,9 @@ def _tests() -> dict[str, set[str]]:
 def watch_requests() -> None:
     """From now on note the engine that each request to AWS of this process reaches.
 
-    It is done before any test injects a fault: what a fault keeps back reaches none.
+    It is done before any test injects a fault: a request that a fault keeps back reaches none.
     """
-    # A run with no row in it, as of one file of unit tests, does not wait for these to load.
+    # A run without a row, for example of one unit file, does not wait for these to load.
     from botocore.endpoint import Endpoint
     from moto.core.botocore_stubber import BotocoreStubber
 

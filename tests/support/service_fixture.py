@@ -1,4 +1,4 @@
-"""The services among fakes: what handles, retries, replays and recovers deliveries."""
+"""The services among fakes: delivery, retries, replays and recoveries."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class World:
-    """Every fake, and every service that stands on them. A test moves the time, `now_ms`."""
+    """Every fake, and every service on them. A test moves the time, `now_ms`."""
 
     now_ms: int = samples.NOW_MS
     schedule: tuple[float, ...] = (5.0, 300.0)
@@ -95,10 +95,10 @@ class World:
     host_turns: FakeHostTurns = field(default_factory=FakeHostTurns)
     events_per_minute: int = 0
     requests_per_host: int = 0
-    """There are no such limits, unless a test says so."""
+    """No such limit, unless a test sets one."""
     settle_seconds: float = 90.0
     short_delay_seconds: float = -1.0
-    """No delay is short, unless a test says so."""
+    """No delay is short, unless a test sets it."""
     cpu_seconds: float = 0.0
     cpu_seconds_a_look: float = 0.0
     dispatcher_threads: int = 8
@@ -115,7 +115,7 @@ class World:
         return self.now_ms / 1000
 
     def cpu_clock(self) -> float:
-        """Return CPU seconds, of which each look at this clock takes some."""
+        """Return CPU seconds; each look at this clock takes some."""
         self.cpu_seconds += self.cpu_seconds_a_look
         return self.cpu_seconds
 
@@ -296,7 +296,7 @@ class World:
         return self.quota(quota.STARTS_PER_SECOND, quota.STARTS_AT_ONCE)
 
     def quota(self, per_second: float, at_once: int) -> quota.Quota:
-        """Make a quota of this world's clock."""
+        """Make a quota on this world's clock."""
         return quota.Quota(per_second, at_once, clock=self.clock, sleep=lambda _: None)
 
     @cached_property
@@ -338,7 +338,7 @@ class World:
         )
 
     def make_replay_job(self, records: FakeJobStore[Replay], *, per_second: int) -> ReplayJob:
-        """Make what makes the steps of these replays, so many deliveries a second."""
+        """Make the job of these replays, with so many deliveries a second."""
         return ReplayJob(
             store=records,
             reader=self.reader,
@@ -356,7 +356,7 @@ class World:
             self.store.add(samples.webhook(number, **changes), Secrets(samples.SECRET))
 
     def put(self, delivery: Delivery) -> Delivery:
-        """Store a delivery as it is."""
+        """Store a delivery unchanged."""
         self.deliveries.deliveries[delivery.key] = delivery
         return delivery
 
@@ -368,7 +368,7 @@ class World:
         *,
         machine: Machine = Machine.STANDARD,
     ) -> RetryDecision:
-        """Have a later attempt made, in an invocation of its own."""
+        """Make a later attempt, in its own invocation."""
         self.invocations += 1
         return self.retrier.retry(
             key,
@@ -387,11 +387,11 @@ class World:
         return self.dispatcher.dispatch(messages, lambda: self.remaining)
 
     def webhook(self, number: int = 1) -> Webhook:
-        """The webhook of that number as it now is."""
+        """The webhook of that number, as stored now."""
         return self.destination(number).webhook
 
     def destination(self, number: int = 1) -> Destination:
-        """The webhook of that number with its secrets, as it now is."""
+        """The webhook of that number with its secrets, as stored now."""
         found = self.store.destination("acc_1", samples.webhook(number).id)
         assert found is not None
         return found

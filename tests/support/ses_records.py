@@ -1,4 +1,4 @@
-"""Records of Amazon SES as they were captured, and what is read of them."""
+"""Captured records of Amazon SES, and their events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text_of(name: str) -> str:
 
 
 SENT_AT_MS = 1_900_000_000_000
-"""Behind all records, which are of the past for their readers."""
+"""Later than all records, which lie in their readers' past."""
 
 
 def read(text: str) -> ParsedMessage:
@@ -39,14 +39,14 @@ def read(text: str) -> ParsedMessage:
 
 
 def told(event: Event) -> dict[str, Any]:
-    """Return what is compared with an expectation."""
+    """Return the parts that are compared with an expectation."""
     body = json.loads(event.body)
     return {**body, "to": body["data"]["to"], "account_id": event.account_id}
 
 
 @cache
 def validator(event_type: EventType) -> Draft202012Validator:
-    """Return a validator of the shapes that the fields of SES's events have, and of no other."""
+    """Return a validator of exactly the shapes of SES's event fields."""
     schema = copy.deepcopy(schema_of(event_type))
     fields = schema["properties"]["data"]["properties"]
     for name in fields.keys() - {"to"}:
@@ -75,7 +75,7 @@ MISSING = object()
 
 
 def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every part of a document."""
+    """Yield the path to every part of a document."""
     if path:
         yield path
     if isinstance(value, dict | list):

@@ -1,4 +1,4 @@
-"""One record of Amazon SES of each type, and the events that it is read as."""
+"""One record of Amazon SES of each type, and its events."""
 
 from __future__ import annotations
 

@@ -29,14 +29,14 @@ def services(case: Case, kind: type[Made], *, late_seconds: float = 0.0) -> Made
 
 
 def fail_once(case: Case) -> dict[str, Any]:
-    """Have a first attempt fail; returns the input of its short execution."""
+    """Fail a first attempt; returns the input of its short execution."""
     assert case.dispatch(case.message(), services=services(case, DispatcherServices)) == []
     [state] = case.short_executions()
     return state
 
 
 def run(case: Case, state: dict[str, Any], *, late_seconds: float = 0.0) -> Any:
-    """Have the worker make the attempt of a short execution, in an invocation of its own."""
+    """Let the worker make the attempt of a short execution, in its own invocation."""
     return case.retry(
         {"action": Action.SHORT_ATTEMPT, "state": state},
         services(case, WorkerServices, late_seconds=late_seconds),
@@ -44,7 +44,7 @@ def run(case: Case, state: dict[str, Any], *, late_seconds: float = 0.0) -> Any:
 
 
 def claimed_by_another(case: Case, count: int = 1, lease_seconds: float = LEASE_SECONDS) -> None:
-    """Have an invocation that died hold the claim of the only delivery's next attempt."""
+    """Let an invocation that died hold the claim of the only delivery's next attempt."""
     until_ms = int((time.time() + lease_seconds) * 1000)
     case.stand.aws.clients["dynamodb"].update_item(
         TableName=case.stand.aws.settings.deliveries_table,

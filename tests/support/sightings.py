@@ -1,4 +1,4 @@
-"""What the fault matrix's tests see while they run: AWS's engines, and what else there is."""
+"""The engines of AWS, and the other parts, that the fault matrix's tests use as they run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROW = re.compile(r"test_row_([0-9]{2,3})_")
 
 
 class _Sightings:
-    """The row whose test runs, and what each has seen so far."""
+    """The row whose test runs, and the sightings of each so far."""
 
     def __init__(self) -> None:
         self.row: str | None = None
@@ -32,12 +32,12 @@ _sightings = _Sightings()
 
 
 def begin(test: str) -> None:
-    """From now on count what is seen for the row that a test's name has, if it has one."""
+    """From now on count sightings for the row in a test's name, if it has one."""
     _sightings.row = row_of(test)
 
 
 def end() -> None:
-    """Count no more: what a test's fixtures clear away is none of its row's."""
+    """Stop counting: the clean-up of a test's fixtures is no part of its row."""
     _sightings.row = None
 
 
@@ -47,7 +47,7 @@ def note(what: str) -> None:
 
 
 def row_of(test: str) -> str | None:
-    """Return the number of the row that a test's name has."""
+    """Return the number of the row in a test's name."""
     match = _ROW.match(test)
     return None if match is None else str(int(match[1]))
 
@@ -58,5 +58,5 @@ def add(kind: str, name: str) -> None:
 
 
 def so_far() -> defaultdict[str, set[tuple[str, str]]]:
-    """Return what each row has seen, as pairs of a service, or `ELSE`, and what it was."""
+    """Return each row's sightings, as pairs of a service, or `ELSE`, and an engine or part."""
     return _sightings.by_row

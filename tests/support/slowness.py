@@ -1,7 +1,7 @@
-"""How slow this machine is at the moment, and limits that grow with it.
+"""The slowness of this machine at the moment, and limits that grow with it.
 
-A test waits for an event; its limit only ends a wait for what never comes. On a machine that is
-shared, or under a quota (`tests/slow_cpu.py`), the same work takes longer, so each limit is
+A test waits for an event; its limit only ends a wait for an event that never comes. On a machine
+that is shared, or under a quota (`tests/slow_cpu.py`), the same work takes longer, so each limit is
 `seconds(n)`: n seconds on an idle machine.
 """
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _LOOPS = 400_000
 _IDLE_SECONDS = 0.02
-"""How long the loop takes on an idle core of 2024."""
+"""The loop's time on an idle core of 2024."""
 
 _MOST = 40.0
 _FRESH_SECONDS = 5.0
-"""How long a measurement holds. One costs 20 ms of CPU."""
+"""The validity of a measurement. A measurement costs 20 ms of CPU."""
 
 
 def measured() -> float:
-    """Return how many times longer than on an idle machine a loop takes at the moment."""
+    """Return the ratio of a loop's time at the moment to its time on an idle machine."""
     started = time.perf_counter()
     total = 0
     for number in range(_LOOPS):
@@ -48,7 +48,7 @@ class Slowness:
         self._measuring = threading.Lock()
 
     def factor(self) -> float:
-        """Return the factor for limits, measured again where the last time is long ago."""
+        """Return the factor for limits, measured again if the last measurement is old."""
         with self._measuring:
             at = self._measured_at
             if at is None or time.monotonic() - at > self._fresh_seconds:
@@ -61,5 +61,5 @@ _SLOWNESS = Slowness()
 
 
 def seconds(on_idle_machine: float) -> float:
-    """Return a limit for what takes at most so long on an idle machine."""
+    """Return a limit for an act that takes at most so long on an idle machine."""
     return on_idle_machine * _SLOWNESS.factor()

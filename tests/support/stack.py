@@ -1,4 +1,4 @@
-"""The local stack as a user has it: a process of its own, reached over HTTP and AWS's APIs.
+"""The local stack in a user's form: a process of its own, reached over HTTP and AWS's APIs.
 
 ::
 
@@ -7,11 +7,10 @@
         webhook = acme.register(receiver.url)
         acme.publish(event="email.sent")
 
-Each stack runs in a checkout of its own, so that its `.local` is not that of a stack which runs
-in the developer's, and listens on any free ports.
+Each stack runs in its own checkout, so that its `.local` is not that of a stack in the
+developer's checkout, and listens on any free ports.
 
-A test that needs nothing but what a stack says about itself takes an `AnyStack`, which may be
-deployed.
+A test that needs only a stack's outputs takes an `AnyStack`, which may be deployed.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 CALLS = "calls.jsonl"
-"""What `support.observed_run` writes, beside a stack's outputs."""
+"""The file that `support.observed_run` writes, next to a stack's outputs."""
 
 READY_SECONDS = 60.0
-"""How long a stack may take on a busy machine; what it takes on an idle one it says itself."""
+"""The longest start of a stack on a busy machine; it prints its own time on an idle one."""
 
 _FREE_PORTS = {"PORT": "0", "AWS_PORT": "0", "RECEIVER_PORT": "0"}
 _PAUSE_SECONDS = 0.05
@@ -60,7 +59,7 @@ Found = TypeVar("Found")
 
 
 def eventually(look: Callable[[], Found | None], what: str, timeout: float = 60.0) -> Found:
-    """Return what `look` finds as soon as it finds something; AssertionError if it never does.
+    """Return the first result of `look`; AssertionError if it never finds one.
 
     The timeout is in seconds on an idle machine.
     """
@@ -76,7 +75,7 @@ def eventually(look: Callable[[], Found | None], what: str, timeout: float = 60.
 
 
 def checkout(directory: Path) -> Path:
-    """Make a directory into a checkout of the project, by links to all that is not hidden."""
+    """Make a directory into a checkout of the project, by links to all visible files."""
     for path in ROOT.iterdir():
         if not path.name.startswith("."):
             (directory / path.name).symlink_to(path)
@@ -84,7 +83,7 @@ def checkout(directory: Path) -> Path:
 
 
 def run_module(name: str, *arguments: str, directory: Path, **variables: str) -> Program:
-    """Start `python -m NAME` in a checkout, without the settings of whoever runs the tests."""
+    """Start `python -m NAME` in a checkout, without the settings of the tests' own environment."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LOCAL_"))
     }
@@ -94,7 +93,7 @@ def run_module(name: str, *arguments: str, directory: Path, **variables: str) ->
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API answered."""
+    """An answer of the API."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -122,7 +121,7 @@ def call(
     headers: Mapping[str, str] | None = None,
     body: str | bytes | None = None,
 ) -> Answer:
-    """Send one HTTP request with these headers and no others than HTTP's own."""
+    """Send one HTTP request with these headers and HTTP's own, no others."""
     address = urlsplit(url)
     secure = address.scheme == "https"
     connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
@@ -168,7 +167,7 @@ class Queue:
         assert not answer.get("Failed")
 
     def comes_again_after(self, seconds: int) -> None:
-        """Have what is received and not deleted received again after so long."""
+        """Let messages that were received and not deleted return after so long."""
         self.sqs.set_queue_attributes(
             QueueUrl=self.url, Attributes={"VisibilityTimeout": str(seconds)}
         )
@@ -212,10 +211,10 @@ def outputs_of(name: str, api_url: str = "") -> Mapping[str, str]:
 
 
 class AnyStack:
-    """A stack that runs, here or in AWS, by what it says about itself."""
+    """A running stack, here or in AWS, known by its outputs."""
 
     def __init__(self, read_outputs: Callable[[], Mapping[str, str]]) -> None:
-        """Take what gives the stack's outputs, as soon as somebody asks for one."""
+        """Keep the function that returns the stack's outputs, for their first use."""
         self._read_outputs = read_outputs
 
     @cached_property
@@ -224,7 +223,7 @@ class AnyStack:
 
     @property
     def deployed(self) -> bool:
-        """Whether the stack is AWS's, and so takes public receivers only."""
+        """Whether the stack is AWS's, and therefore accepts public receivers only."""
         return "AwsEndpointUrl" not in self.outputs
 
     def client(self, service: str) -> Any:
@@ -243,7 +242,7 @@ class AnyStack:
 
     @cached_property
     def rejected(self) -> Queue:
-        """The dead-letter queue of messages that nobody can process."""
+        """The dead-letter queue of messages that cannot be processed."""
         return Queue(self.client("sqs"), self.outputs["EventsDeadLetterQueueUrl"])
 
     @cached_property
@@ -258,7 +257,7 @@ class AnyStack:
         )
 
     def account(self, account_id: str) -> Account:
-        """Return an account, with a key as `make api-key` makes it."""
+        """Return an account, with a key made like `make api-key`'s."""
         outputs = self.outputs
         table = KeysTable(
             self.table("ApiKeysTable"), outputs.get("AwsEndpointUrl"), outputs["Region"]
@@ -270,10 +269,10 @@ class AnyStack:
         return call(self.outputs["ApiUrl"], method, target, **request)
 
     def execution_status(self, delivery_id: str) -> str | None:
-        """Return how the retries of a delivery stand, in Step Functions' words; None: no retries.
+        """Return the status of a delivery's retries, in Step Functions' words; None: no retries.
 
-        AssertionError if a delivery has two standard executions. A short delay has one of its own,
-        which AWS does not list.
+        AssertionError if a delivery has two standard executions. A short delay has an execution of
+        its own, which AWS does not list.
         """
         standard = self._executions("RetryStateMachineArn", rf"{delivery_id}-[0-9]+$")
         assert len(standard) <= 1
@@ -291,7 +290,7 @@ class AnyStack:
         ]
 
     def wait_for_execution(self, delivery_id: str) -> None:
-        """Wait until the retries of a delivery are over, as they should be."""
+        """Wait until the retries of a delivery have succeeded."""
 
         def ended() -> str | None:
             status = self.execution_status(delivery_id)
@@ -303,12 +302,12 @@ class AnyStack:
 
 
 class Stack(AnyStack):
-    """`make run` in a checkout of its own, ready from the beginning of its `with` block."""
+    """`make run` in its own checkout, ready from the beginning of its `with` block."""
 
     module = "local.run"
 
     def __init__(self, directory: Path, **variables: str) -> None:
-        """Set `variables`, as RETRY_SCHEDULE, in its environment."""
+        """Set `variables`, for example RETRY_SCHEDULE, in its environment."""
         self.outputs_file = directory / ".local" / "outputs.json"
         super().__init__(lambda: of_local(self.outputs_file))
         self.program = run_module(self.module, directory=directory, **variables)
@@ -334,7 +333,7 @@ class Stack(AnyStack):
 
 
 class ObservedStack(Stack):
-    """A stack that writes down which AWS calls its functions make."""
+    """A stack that records its functions' AWS calls."""
 
     module = "tests.support.observed_run"
 

@@ -1,4 +1,4 @@
-"""Which transitions a state machine has, and which of them an execution made."""
+"""The transitions of a state machine, and the transitions that an execution made."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def transitions(states: States) -> set[str]:
     """Return every way of going on that a definition has, each by a name.
 
     `Wait -> Step` is a state's next, `Decide: wait -> Wait` a choice by a field's value, `Decide:
-    absent -> UnknownDecision` one by its absence, `Step: retry 1` the first
-    rule that tries again, `Step: catch 1 -> Abandon` one that catches, `DeadLetter: fails` the end
-    of an execution whose state catches nothing.
+    absent -> UnknownDecision` a choice by its absence, `Step: retry 1` the first Retry rule,
+    `Step: catch 1 -> Abandon` the first Catch rule, `DeadLetter: fails` the end of an execution
+    whose state catches nothing.
     """
     return {name for state in states for name in _of_state(state, states[state])}
 
@@ -72,11 +72,11 @@ def _of_state(name: str, state: States) -> Iterator[str]:
 
 
 def _chosen(name: str, state: States, given: States, entered: str) -> str:
-    """Return the way out of a Choice: the input tells apart those that lead to the same state."""
+    """Return the way out of a Choice: the input separates ways to the same state."""
     [field] = {choice["Variable"].removeprefix("$.") for choice in state["Choices"]}
     ways = [one for one in _of_state(name, state) if one.endswith(f" -> {entered}")]
     absent = f"{name}: absent -> {entered}"
-    # A definition of the version before has no way by absence: its Default took both.
+    # A definition of the former release has no way by absence: its Default covered both.
     if absent not in ways:
         [way] = ways
         return way
@@ -102,7 +102,7 @@ def _rule(rules: Sequence[States], error: str) -> int:
     """Return the number of the first rule that takes an error, from 1 on."""
     names = {error, "States.ALL"}
     if error != "States.Timeout":
-        # What any error of a task is called, but for that one (Amazon States Language).
+        # The name of any other error of a task (Amazon States Language).
         names.add("States.TaskFailed")
     return next(
         number for number, rule in enumerate(rules, start=1) if names & {*rule["ErrorEquals"]}

@@ -1,4 +1,4 @@
-"""The template's state machines, really run in moto, with a task that does as it is told."""
+"""The template's state machines, really run in moto, with a scripted task."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ScriptedTask:
-    """The machines' task: gives the answers it was told to, one an invocation, with its ids.
+    """The machines' task: gives its scripted answers, one an invocation, with its ids.
 
     It has an answer of its own where a dead letter is to be noted, unless a test gives another.
     """
@@ -77,7 +77,7 @@ class StateMachine:
         ]
 
     def failures(self, execution: str) -> int:
-        """Return how many requests of other services than Lambda failed, each try of one."""
+        """Return the number of failed requests of services other than Lambda, each try counted."""
         return sum(event["type"] == "TaskFailed" for event in self._history(execution))
 
     def _history(self, execution: str) -> list[Any]:
@@ -97,7 +97,7 @@ class StateMachine:
 
 @contextmanager
 def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]]:
-    """Make the template's resources, `machine` hurried; yields AWS's endpoint and them."""
+    """Make the template's resources, `machine` hurried; yields AWS's endpoint and the resources."""
     with serving_in_process() as endpoint:
         made = resources.create(hurried(template.load(), machine), endpoint)
         name = made.functions["WorkerFunction"].name
@@ -107,9 +107,9 @@ def made_for(task: ScriptedTask, machine: str) -> Iterator[tuple[str, Resources]
 
 @contextmanager
 def _timing_out() -> Iterator[None]:
-    """Have a task whose error is named `States.Timeout` be one that does not answer in its time.
+    """Turn a task's error with the name `States.Timeout` into a task that does not answer in time.
 
-    No function can raise an error of that name, and nobody has a minute.
+    No function can raise an error of that name, and a real time-out takes a minute.
     """
     from moto.stepfunctions.parser.asl.component.state.exec.state_task import state_task_lambda
 

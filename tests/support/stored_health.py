@@ -1,4 +1,4 @@
-"""A webhook's health in a store, and the ways that tests bring it there."""
+"""A webhook's health in a store, and the tests' ways to set it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DRAINING = Health(
 
 
 def health(stores: Stores) -> Health:
-    """The health as those who send know it; its owner sees one word."""
+    """The health as the senders read it; its owner sees one word."""
     owned = stores.webhooks.get(*OWNER)
     destination = stores.destinations.destination(*OWNER)
     assert owned is not None

@@ -1,7 +1,7 @@
-"""Every store of the system on each engine that its conformance suite holds it against.
+"""Every store of the system on each engine of its conformance suite.
 
-Set `DYNAMODB_ENDPOINT` to the address of a DynamoDB Local, AWS's own engine, to have it among them;
-`make test-dynamodb` does so.
+Set `DYNAMODB_ENDPOINT` to the address of a DynamoDB Local, AWS's own engine, to include it; `make
+test-dynamodb` does so.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ DYNAMODBS = [MOTO, DYNAMODB_LOCAL] if _ENDPOINT in os.environ else [MOTO]
 BACKENDS = [FAKE, *DYNAMODBS]
 
 _DATABASE = uuid4().hex
-"""DynamoDB Local keeps a database for each access key: this is of one run's own."""
+"""DynamoDB Local keeps a database for each access key: this key is one run's own."""
 
 
 class Stores(NamedTuple):
@@ -110,7 +110,7 @@ class Stores(NamedTuple):
 
 
 class Clock:
-    """Unix seconds, which pass when a test says so."""
+    """Unix seconds, which a test moves."""
 
     def __init__(self) -> None:
         self.seconds = samples.NOW_MS / 1000

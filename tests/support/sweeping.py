@@ -30,7 +30,7 @@ class World(Services):
         self.scheduler.start = self.start  # type: ignore[method-assign]
 
     def start(self, delivery: Delivery, *, delay_seconds: float) -> None:
-        """Note what is started, on whichever machine."""
+        """Note each start, on either machine."""
         self._start(delivery, delay_seconds=delay_seconds)
         self.starts.append((delivery, delay_seconds))
 

@@ -1,4 +1,4 @@
-"""The stack's tables on any DynamoDB, made from the template, so that they are what deploys."""
+"""The stack's tables on any DynamoDB, made from the template, and therefore the deployed ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key_names(table: str) -> list[str]:
 
 
 def create_tables(client: DynamoDBClient, names: Mapping[str, str] | None = None) -> None:
-    """Create every table of the template, each under its logical id, or the name of that."""
+    """Create every table of the template, each under its logical id, or the mapped name."""
     for logical_id, table in _tables().items():
         properties: dict[str, Any] = table["Properties"]
         built: Any = {name: properties[name] for name in _BUILT if name in properties}

@@ -1,10 +1,10 @@
-"""A stand-in for what a command writes to."""
+"""A stand-in for a command's output stream."""
 
 from __future__ import annotations
 
 
 class Terminal:
-    """A stream that says whether it is a terminal, and keeps what is written."""
+    """A stream that says whether it is a terminal, and keeps its text."""
 
     def __init__(self, *, tty: bool) -> None:
         self.text = ""
@@ -17,4 +17,4 @@ class Terminal:
         self.text += text
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """The stream has no buffer."""

@@ -1,4 +1,4 @@
-"""The template as CloudFormation gets it, and its parts by their names."""
+"""The template in CloudFormation's form, and its parts by their names."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def statements(logical_id: str) -> dict[str, dict[str, Any]]:
 
 
 def where_it_holds(written: dict[str, Any]) -> dict[str, Any]:
-    """Return a statement that a condition decides on as it is where the condition holds."""
+    """Return a statement under a condition in its form where the condition holds."""
     found: dict[str, Any] = written["Fn::If"][1] if "Fn::If" in written else written
     return found
 
@@ -58,7 +58,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def every_allowed_statement() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give each statement that allows something on a resource: a trust policy names none."""
+    """Give each statement that allows an action on a resource: a trust policy names no resource."""
     for logical_id, statement in every_statement(translated()):
         if statement["Effect"] == "Allow" and "Resource" in statement:
             yield logical_id, statement
@@ -89,7 +89,7 @@ def every_statement(loaded: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 
 
 def text(value: Any) -> str:
-    """Return an intrinsic function as Fn::Sub writes it."""
+    """Return an intrinsic function in the form of Fn::Sub."""
     if isinstance(value, str):
         return value
     [(function, argument)] = value.items()

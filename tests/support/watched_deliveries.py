@@ -1,4 +1,4 @@
-"""Deliveries that are watched as they are written, and the executions that go on with them."""
+"""Deliveries that are checked at every write, and their executions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOVES = {
     None: {Status.RETRYING, Status.WAITING, Status.SUCCEEDED},
     Status.RETRYING: {*Status} - {Status.PENDING},
     Status.WAITING: {*Status} - {Status.PENDING},
-    # An owner's own attempt may arrive yet, and an operator may have the schedule begin anew.
+    # An owner's own attempt may still arrive, and an operator may restart the schedule.
     Status.EXHAUSTED: {Status.EXHAUSTED, Status.SUCCEEDED, Status.RETRYING},
     Status.SUCCEEDED: {Status.SUCCEEDED},
     Status.CANCELLED: {Status.CANCELLED},
@@ -32,7 +32,7 @@ MOVES = {
 
 
 class Inline(Executor):
-    """Does at once what it is given, so that what happens is the same each time."""
+    """Runs its task at once, so that the order is the same each time."""
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         future: Future[Result] = Future()
@@ -44,7 +44,7 @@ class Inline(Executor):
 
 
 class Watched(dict[DeliveryKey, Delivery]):
-    """The stored deliveries, with what must never be written noted."""
+    """The stored deliveries, and a note of each forbidden write."""
 
     def __init__(self, attempts: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Watched(dict[DeliveryKey, Delivery]):
         if before and delivery.generation not in {before.generation, before.generation + 1}:
             self.wrong.append("a generation was left out")
         exhausted = delivery.status is Status.EXHAUSTED and was is not Status.EXHAUSTED
-        # One that a receiver called gone at its last attempt is sent once more to its new place.
+        # After a receiver's "gone" at the last attempt, it goes once more to its new place.
         gone = sum(one.scheduled and one.status_code == 410 for one in delivery.attempts)
         if exhausted and not 0 <= delivery.scheduled_attempts - self._attempts <= gone:
             self.wrong.append(f"exhausted after {delivery.scheduled_attempts} attempts")
@@ -77,7 +77,7 @@ class Watched(dict[DeliveryKey, Delivery]):
 
 
 class LossyDeliveryStore(FakeDeliveryStore):
-    """Makes a write whose answer is lost where it is told to."""
+    """Makes a write and loses its answer, where a test plans it."""
 
     def __init__(self, attempts: int) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Execution:
 
 
 class Executions(FakeScheduler):
-    """The executions of the retry state machine that go on."""
+    """The executions of the retry state machine that are still running."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Recovering:
 
 
 class Recoveries(FakeJobScheduler):
-    """The executions of the job state machine that go on."""
+    """The executions of the job state machine that are still running."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()

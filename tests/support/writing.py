@@ -1,4 +1,4 @@
-"""The stores on an empty DynamoDB, and the states that a write finds them in."""
+"""The stores on an empty DynamoDB, and the states that a write may find them in."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ANSWER = StoredResponse(201, "{}")
 
 
 class World:
-    """The stores on an empty DynamoDB, and what else writes there."""
+    """The stores on an empty DynamoDB, and its other writers."""
 
     def __init__(self, client: DynamoDBClient) -> None:
         self.client = client
@@ -64,7 +64,7 @@ class World:
         assert self.stores.health.succeeded(*OWNER, NOW_MS)
 
     def enabled(self) -> None:
-        """The owner has enabled it; that it was down it was not told."""
+        """The owner has enabled it, without a notice that it was down."""
         self.created()
         self.stores.webhooks.update(*OWNER, WebhookChanges(active=True), NOW_MS, KEY.recovery_id)
 
@@ -94,7 +94,7 @@ class World:
         self.stores.deliveries.create(samples.delivery(**changes))
 
     def once(self, error: Exception | None = None, remaining_ms: int = 15_000) -> Any:
-        """Answer a call under an `Idempotency-Key`; returns the error where it raises one."""
+        """Answer a call under an `Idempotency-Key`; returns the error if it raises one."""
 
         def answer(_: str) -> StoredResponse:
             if error is not None:
@@ -121,7 +121,7 @@ class World:
 
 @dataclass(frozen=True)
 class Write:
-    """A call that writes, on what it finds; `twice` where a repeat counts what it counts again."""
+    """A call that writes, on a prepared state; `twice` if a repeat counts the same thing again."""
 
     act: Callable[[World], Any]
     prepare: Callable[[World], Any] = lambda _: None
@@ -129,7 +129,7 @@ class Write:
 
 
 def all_of(*steps: Callable[[World], Any]) -> Callable[[World], None]:
-    """Do several things, one after the other."""
+    """Call several functions in order."""
 
     def run(world: World) -> None:
         for step in steps:

@@ -1,4 +1,4 @@
-"""Every public method of an adapter that writes to AWS, as the source has them.
+"""Every public method of an adapter that writes to AWS, found in the source.
 
 An operation of a client is a write unless it is listed as a read.
 """
@@ -20,7 +20,7 @@ _CLIENTS = {"client", "_client"}
 class _Method:
     writes: bool
     own: set[str]
-    """Methods of its own class, or of those above or below it, that it calls or hands on."""
+    """Methods of its own class, or of classes above or below it, that it calls or hands on."""
     named: set[str]
     """Functions and classes of the adapters that it names."""
 
@@ -33,11 +33,11 @@ class _Class:
 
 
 def writing_methods() -> set[str]:
-    """Return the names of the methods, as `DynamoDBHealthStore.open`.
+    """Return the names of the methods, for example `DynamoDBHealthStore.open`.
 
-    A class that others inherit from, or that a method of another makes for the time of a call, is
-    a part of those. Of a class with a base of other software's, what that base calls is public:
-    the overriding methods that nothing in the class calls.
+    A class that others inherit from, or that a method of another makes for the time of a call, is a
+    part of those. Of a class with a base of other software's, the methods that the base calls are
+    public: the overriding methods that nothing in the class calls.
     """
     classes, functions = _read()
     bases = {base for each in classes.values() for base in each.bases}
@@ -67,7 +67,7 @@ def _public(methods: dict[str, _Method], outside: set[str]) -> set[str]:
 
 
 class _Reach:
-    """What a method comes to, through private methods, functions and classes that it makes."""
+    """The reach of a method, through private methods, functions and classes that it makes."""
 
     def __init__(self, classes: dict[str, _Class], functions: dict[str, _Method]) -> None:
         self._classes = classes
@@ -82,7 +82,7 @@ class _Reach:
         return methods | each.methods
 
     def writes(self, each: _Class, method: str) -> bool:
-        """Tell whether a method writes."""
+        """True if a method writes."""
         return self._writes((each.name, method), set())
 
     def _writes(self, place: tuple[str, str], seen: set[tuple[str, str]]) -> bool:
@@ -126,7 +126,7 @@ def _read() -> tuple[dict[str, _Class], dict[str, _Method]]:
 
 
 def _merged(before: _Method | None, new: _Method) -> _Method:
-    """Take private functions of one name in two modules for one: rather a write too many."""
+    """Merge private functions of one name in two modules: rather a write too many."""
     if before is None:
         return new
     return _Method(before.writes or new.writes, before.own | new.own, before.named | new.named)

@@ -1,4 +1,4 @@
-"""What several of these files need."""
+"""Fixtures that several of these files need."""
 
 from __future__ import annotations
 

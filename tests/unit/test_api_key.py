@@ -1,4 +1,4 @@
-"""API keys: their text, the keyring, and the command that makes one."""
+"""API keys: their text, their service, and the command that makes one."""
 
 from __future__ import annotations
 

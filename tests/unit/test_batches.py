@@ -101,7 +101,7 @@ def test_a_message_given_up_that_cannot_be_dead_lettered_is_received_again(world
 
 @pytest.mark.parametrize("tries", [0, FEWEST_TRIES - 2])
 def test_an_old_message_outlasts_a_short_fault_too(world: World, tries: int) -> None:
-    """As one that is redriven after a week, when one read is slow."""
+    """For example a message redriven after a week, when one read is slow."""
     fail(world, "acc_broken")
     world.now_ms = NOW_MS + 2 * GIVES_UP_AFTER_MS
     assert handle(world, broken(1, tries=tries)) == []
@@ -135,7 +135,7 @@ def test_half_an_hour_of_our_own_trouble_dead_letters_nothing(world: World) -> N
 
 @pytest.mark.parametrize("kind", ["bare", "ses", "array", "shard"])
 def test_a_message_sent_again_makes_the_very_same_events(kind: str) -> None:
-    """Nothing is kept but the message: its claims, if it had any, are in another world."""
+    """Only the message is kept: its claims, if it had any, are in another world."""
     at_once, failing, later = World(), World(), World()
     for one in (at_once, failing, later):
         one.ses_accounts = SesAccounts({}, "acc_1")

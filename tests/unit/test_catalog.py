@@ -1,4 +1,4 @@
-"""The catalogue of event types against what is really accepted and delivered."""
+"""The catalogue of event types against the events that are really accepted and delivered."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_accepted_event_fits_its_types_schema(
     more: dict[str, Any],
     timestamp: str | None,
 ) -> None:
-    """Whatever its producer gives the fields that the schema names."""
+    """Its producer may give any values to the fields that the schema names."""
     document = samples.event_document(
         event=event_type.value,
         transaction_id=transaction_id,
@@ -109,7 +109,7 @@ def test_what_ses_reports_fits_the_schema_of_its_type(name: str) -> None:
 def test_each_field_of_a_schema_has_the_shape_that_ses_records_give_it(
     event_type: EventType,
 ) -> None:
-    """Beside any other value, which a producer may give: what a reader of the schema looks for."""
+    """The shape that a schema's reader expects, beside any other value that a producer may give."""
     fields = schema_of(event_type)["properties"]["data"]["properties"]
     sample = json.loads(accept(sample_document(event_type), sent_at_ms=0).body)["data"]
     for name in sample.keys() - {"to"}:

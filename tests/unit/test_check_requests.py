@@ -1,4 +1,4 @@
-"""The requests of a check: what each is, and what it gives away."""
+"""The requests of a check: the content of each, and that none reveals the check."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_valid_request_has_what_parsers_change_or_refuse() -> None:
     assert not odd["name"].isascii()
     assert {"constructor", "__proto__"} <= set(odd)
     assert serialize(parse(body.decode())) == body
-    # What is forged must be refused for that alone, and the duplicate is the valid one again.
+    # A forged request must be refused for that alone, and the duplicate repeats the valid one.
     others = {other for other, _ in rest} - {body}
     assert len(others) == len(rest) - 1
     assert all(b"__proto__" not in other and b"constructor" not in other for other in others)

@@ -1,4 +1,4 @@
-"""Checks of receivers: what is sent, what each response proves, and what becomes of a check."""
+"""Checks of receivers: the requests, the proof in each response, and the course of a check."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_during_a_rotation_both_secrets_are_fine_and_nothing_else_is(
 
 @pytest.mark.parametrize("status", [400, 404, 422, 500])
 def test_during_a_rotation_a_receiver_may_refuse_a_signature_in_its_own_way(status: int) -> None:
-    """As a delivery is repeated with the new secret: the check tells what deliveries meet."""
+    """A delivery is then repeated with the new secret, and the check's result is a delivery's."""
 
     class Own(ReceiverOf):
         def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:

@@ -1,4 +1,4 @@
-"""The command line on the API with fakes behind it: what it calls, what it shows, how it fails."""
+"""The command line on the API with fakes behind it: its calls, its output, its failures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def recorded(on_fakes: ApiOnFakes, age_seconds: float = 0, **changes: Any) -> Delivery:
-    """Record a delivery that is made now, of an event that happened a while ago."""
+    """Record a delivery made now, of an event that happened a while ago."""
     now_ms = int(time.time() * 1000)
     at_ms = now_ms - int(age_seconds * 1000)
     event_id = f"evt_{len(on_fakes.deliveries.deliveries)}"

@@ -1,4 +1,4 @@
-"""The commands that take a while: followed to their end, told how far they are, and given up."""
+"""The commands that take a while: followed to their end, with their progress, and interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SINCE = "2025-12-21T00:00:00Z"
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Do one thing after the other while a command waits."""
+    """Act once at each wait of a command, in order."""
 
     def plan(*steps: Callable[[], None]) -> None:
         left = list(steps)
@@ -43,7 +43,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def advance(wire: Wire, results: list[bool], status: ReplayStatus | None = None) -> None:
-    """Have the only replay send deliveries, and end."""
+    """Let the only replay send deliveries, and end it."""
     store = wire.on_fakes.replay_store
     [before] = store.jobs.values()
     after = before.advanced("0", results, before.updated_at_ms)
@@ -147,7 +147,7 @@ def test_a_webhook_is_edited_and_what_is_not_given_stays(
 
 
 def answered(unsigned: Outcome) -> dict[CheckRequest, Outcome]:
-    """Return the answers of a receiver that refuses what is forged, but for what is unsigned."""
+    """Return the answers of a receiver that refuses forged requests, but accepts unsigned ones."""
     accepted = Outcome(status_code=200, duration_ms=3)
     refused = Outcome(FailureReason.HTTP_STATUS, 401, duration_ms=3)
     return {
@@ -170,7 +170,7 @@ def test_a_check_is_waited_for_and_fails_where_the_receiver_is_not_verified(
     store = wire.on_fakes.check_store
 
     def complete(_: float) -> None:
-        """Have the check made while the command waits for it."""
+        """Complete the check while the command waits for it."""
         [check] = store.jobs.values()
         store.save(check, check.completed(answered(unsigned), check.created_at_ms))
 

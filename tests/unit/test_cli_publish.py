@@ -1,4 +1,4 @@
-"""The command that publishes an event: it tells to how many webhooks the event goes."""
+"""The command that publishes an event: it prints the number of webhooks that get the event."""
 
 from __future__ import annotations
 

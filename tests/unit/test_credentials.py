@@ -1,4 +1,4 @@
-"""Whose account it is: what a deployment says where AWS does not know the caller."""
+"""The account's identity: the message of a deployment where AWS does not know the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One attempt: its headers, and what a rotation of the secret does to it (contract 2.3)."""
+"""One attempt: its headers, and the effects of a secret's rotation (contract 2.3)."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_webhooks_own_headers_are_not_logged(world: World) -> None:
 
 
 def changed_meanwhile(world: World, **changes: Any) -> Delivery:
-    """Make an attempt whose receiver says that it is gone, after the webhook was changed."""
+    """Make an attempt whose receiver answers that it is gone, after the webhook was changed."""
 
     def answer(*_: object) -> Outcome:
         webhook = world.store.update(
@@ -207,7 +207,7 @@ def test_the_old_receivers_gone_does_not_switch_off_what_was_changed_meanwhile(
     after = changed_meanwhile(world, **changes)
     assert world.webhook().active
     assert world.operational_events.types == []
-    # Were it to wait, nobody would send it: the webhook is on, and no recovery of it begins.
+    # It must not wait, for it would never be sent: the webhook is on, and no recovery of it begins.
     assert after.status is Status.RETRYING
     assert after.next_attempt_at_ms == samples.NOW_MS + 5_000
 

@@ -1,4 +1,4 @@
-"""What holds of every delivery, whatever happens and in whatever order.
+"""The invariants of every delivery, under any events in any order.
 
 Hypothesis plays the world: receivers that fail and heal, executions that are started, repeated,
 answered in vain or stopped, our own side failing before and after a write, owners, an operator,
@@ -32,7 +32,7 @@ from webhooks.ports import WebhookChanges
 
 
 class Deliveries(DeliveryMachine):
-    """Two accounts with a webhook each, and whatever may become of their deliveries."""
+    """Two accounts with a webhook each, and all the states of their deliveries."""
 
     @rule(number=webhooks, outcome=outcomes)
     def a_receiver_changes(self, number: int, outcome: Outcome) -> None:
@@ -56,7 +56,7 @@ class Deliveries(DeliveryMachine):
             before = len(self.world.sender.posts)
             with suppress(UnavailableError):
                 verdict = self.world.retry(name.key, attempt, name.generation)
-                # However long ago what it is told to wait for was due.
+                # Even if the time that it has to wait for is long past.
                 assert verdict.seconds >= 0
             assert len(self.world.sender.posts) == before
 
@@ -80,8 +80,8 @@ class Deliveries(DeliveryMachine):
 
     @rule(index=indexes)
     def an_operator_stops_a_recovery(self, index: int) -> None:
-        # One of a deleted webhook is known to nobody else: what it would have cancelled, and is
-        # never sent, stays as it is until its retention ends.
+        # Only the execution knew a delivery of a deleted webhook: the delivery that it would have
+        # cancelled is never sent, and stays unchanged until its retention ends.
         known = [
             name
             for name, one in self.recoveries.live.items()
@@ -106,7 +106,7 @@ class Deliveries(DeliveryMachine):
             delivery = self.store.watched[name.key]
             execution = self.executions.live.get(Name(name.key, delivery.generation))
             busy = execution is not None and not execution.sent_dead_letter
-            # One of the sweep's that only waits does not keep an operator from it.
+            # A sweep's execution that only waits does not keep an operator from it.
             due_ms = delivery.next_attempt_at_ms or 0
             busy = busy and not (delivery.restarts and due_ms > self.world.now_ms)
             with suppress(UnavailableError):
@@ -151,7 +151,7 @@ class Deliveries(DeliveryMachine):
     def an_owner_acts_while_a_request_is_on_its_way(
         self, number: int, what: str, outcome: Outcome, event: int
     ) -> None:
-        """What the sender knows of the webhook is then of the past; its answer is this one."""
+        """The sender's view of the webhook is then out of date; this is the receiver's answer."""
         owner = _owner(number)
         changes = {
             "disables": WebhookChanges(active=False),
@@ -215,7 +215,7 @@ class Deliveries(DeliveryMachine):
         assert all(count == 1 for count in self.dead_letters.values())
 
     def teardown(self) -> None:
-        """Let all be well, and see that nothing is stranded."""
+        """End all faults, and check that nothing is stranded."""
         if not hasattr(self, "drawn"):
             return
         self.answers = {1: TAKEN, 2: TAKEN}
@@ -232,7 +232,7 @@ class Deliveries(DeliveryMachine):
         assert left == {}
         assert self.unfinished == []
         self.nothing_wrong_was_written_or_sent()
-        # Without a fault of ours, and with nobody who stops what runs, nothing is ever overdue.
+        # Without a fault of ours or an operator who stops executions, nothing is ever overdue.
         assert self.interfered or self.world.telemetry.counts.get("OverdueDeliveries", 0) == 0
         for key, delivery in self.store.watched.items():
             name = Name(key, delivery.generation)
@@ -255,7 +255,7 @@ def _owner(number: int) -> tuple[str, str]:
 TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(
     max_examples=100,
-    # The same examples each time: what a search finds must not stop another change.
+    # The same examples each time: a find of the search must not stop another change.
     derandomize=True,
     stateful_step_count=40,
     deadline=None,

@@ -1,4 +1,4 @@
-"""How attempts are stored: further facts beside them, and the forms of earlier builds."""
+"""The stored form of attempts: further facts next to them, and the forms of earlier builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deploying role may do what CloudFormation does for the template, and nothing more."""
+"""The deploying role may do CloudFormation's acts for the template, and nothing else."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ BEYOND = {
     "states:StartExecution": "make rollback, which hands jobs over",
     "states:StopExecution": "make destroy and make rollback",
 }
-"""What the deploying policies allow besides, and whom it is for."""
+"""Further permissions of the deploying policies, and their users."""
 
 OWN = {
     "AWS::ApiGatewayV2::Api": "apigateway:{region}::/apis/a1b2",
@@ -142,7 +142,7 @@ OWN = {
     "AWS::SQS::QueuePolicy": "sqs:{region}:{account}:{cut}",
     "AWS::StepFunctions::StateMachine": "states:{region}:{account}:stateMachine:{name}",
 }
-"""ARNs of the stack's resources: `cut` is a name that CloudFormation made, of up to 64 or 80."""
+"""ARNs of the stack's resources: `cut` is a name of CloudFormation's, of up to 64 or 80."""
 
 OTHERS = {
     "iam": "iam::{account}:role/{cut}",
@@ -152,16 +152,16 @@ OTHERS = {
     "route53": "route53:::hostedzone/Z1",
     "s3": "s3:::aws-sam-cli-managed-default-samclisourcebucket-0a1b/0a1b.template",
 }
-"""What a service's action is on where the resource is of another service."""
+"""The ARNs of a service's action on another service's resource."""
 
 NAMES = ("LogGroupName", "LayerName", "Name", "AliasName", "DashboardName", "StateMachineName")
 STAR = {"route53:GetChange", "lambda:CreateEventSourceMapping"}
-"""A change of Route 53 has an ARN that nobody knows before; a mapping is made with a condition."""
+"""A change of Route 53 has an ARN that is unknown before; a mapping is made with a condition."""
 
 
 @cache
 def resources() -> Mapping[str, dict[str, Any]]:
-    """Return all resources of the template, whatever their conditions."""
+    """Return all resources of the template, under all conditions."""
     found: dict[str, dict[str, Any]] = template.load()["Resources"]
     return found
 
@@ -191,7 +191,7 @@ def needed(resource_type: str) -> list[str]:
 
 
 def name_of(logical_id: str, properties: Mapping[str, Any]) -> str:
-    """Return the name that the template gives a resource, or that CloudFormation makes."""
+    """Return the name that the template gives a resource, or CloudFormation's."""
     for key in NAMES:
         match properties.get(key):
             case {"Fn::Sub": str(text)}:
@@ -335,7 +335,7 @@ SERVICES = {
 
 
 def modules() -> set[str]:
-    """Return the modules of `ops` that the commands on a deployed stack are made of."""
+    """Return the modules of `ops` behind the commands on a deployed stack."""
     left, found = [*COMMANDS], set[str]()
     while left:
         name = left.pop()
@@ -358,7 +358,7 @@ def imported(name: str) -> Iterator[str]:
 
 
 def called(name: str) -> Iterator[str]:
-    """Yield the names of calls to boto3's clients, and of what else is called."""
+    """Yield the names of calls to boto3's clients, and of all other calls."""
     for node in ast.walk(parsed(name)):
         match node:
             case ast.Call(func=ast.Attribute(attr="get_paginator"), args=[ast.Constant(value=v)]):

@@ -1,4 +1,4 @@
-"""Deploying, previewing and deleting: what is asked, and what the SAM CLI is told."""
+"""Deploying, previewing and deleting: the questions, and the SAM CLI's arguments."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 class Sam:
-    """A program that stands for the SAM CLI, and tells how it was called."""
+    """A program in the SAM CLI's place that records its arguments."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "sam"
@@ -67,7 +67,7 @@ def sam(tmp_path: Path) -> Sam:
 
 
 class Person:
-    """Who answers, in this order, and is told."""
+    """A user who gives these answers in order, and reads the output."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""Deleting a stack whose executions wait, on a fake that waits for them as AWS does."""
+"""Deleting a stack whose executions wait, on a fake that waits for them like AWS."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_an_event_of_an_array_has_the_time_of_its_first_copy(world: World) -> No
 def test_an_array_is_rejected_piece_by_piece_or_as_it_came(
     world: World, wrong: int, rejected: int
 ) -> None:
-    """A request for each of thousands would hold up the others of its batch."""
+    """A request for each of thousands would delay the others of its batch."""
     world.add()
     event = {"account_id": "acc_1", "event": "email.delivered", "data": {"to": "a@example.com"}}
     array = json.dumps([0] * wrong + [event])

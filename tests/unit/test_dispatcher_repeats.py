@@ -66,7 +66,7 @@ def test_an_id_of_the_producers_own_is_one_event_whatever_its_time(world: World)
 
 
 def claimed_far_ahead(world: World, event_id: str) -> None:
-    """Settle an event's time as the version before did, which filed it wherever it was stamped."""
+    """Settle an event's time by the former release's rule, which filed it under any stamp."""
     event = accept(samples.event_document(id=event_id), sent_at_ms=world.now_ms)
     world.deliveries.claim(replace(event, occurred_at_ms=LATEST_MS), Holder("former", 0))
 
@@ -174,7 +174,7 @@ def test_a_refused_start_is_marked_for_the_sweep_and_the_message_is_done(world: 
     assert world.telemetry.counts["UnstartedRetries"] == 1
     assert world.telemetry.logged("retry_unstarted")
     assert world.deliveries.writes == ["create", "mark_unstarted"]
-    # Seen again, it is the sweep's: nothing is asked of Step Functions.
+    # Seen again, it is the sweep's: no call of Step Functions is made.
     assert world.send(samples.event_text()) == []
     assert world.scheduler.calls == 1
 

@@ -72,7 +72,7 @@ def test_a_failed_read_of_deliveries_sends_nothing(world: World) -> None:
 def test_an_account_whose_webhooks_cannot_be_read_fails_its_own_messages_only(
     world: World, monkeypatch: pytest.MonkeyPatch, accounts: list[str]
 ) -> None:
-    """As after an edit of the table by hand, that took a webhook's url away."""
+    """As after an edit of the table by hand that removed a webhook's url."""
     world.add(1, account_id="acc_2")
     read = world.store.destinations
 

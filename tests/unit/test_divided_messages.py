@@ -44,7 +44,7 @@ def array(events: int, **changes: Any) -> str:
 
 
 def deliver_all(world: TimedWorld) -> list[int]:
-    """Handle what is on the queue, ten messages at a time; returns the posts of each batch."""
+    """Handle the messages on the queue, ten at a time; returns the posts of each batch."""
     posts: list[int] = []
     waiting = world.taken()
     while waiting:
@@ -86,7 +86,7 @@ def test_a_part_is_of_several_events_where_they_have_few_webhooks(world: TimedWo
 def test_up_to_a_hundred_deliveries_of_a_message_need_no_queue(
     world: TimedWorld, count: int
 ) -> None:
-    """Nor do ten such messages together: what has no time goes back as it is found."""
+    """Nor do ten such messages together: a message without time left goes back unchanged."""
     world.add(*range(1, 6))
     world.add(6, events=("email.opened",))
     assert world.invoke(world.messages(*[array(20)] * count)) == []
@@ -154,7 +154,7 @@ def test_two_copies_of_a_record_in_a_batch_are_divided_once(world: TimedWorld) -
 def test_once_there_is_no_time_for_attempts_the_rest_of_the_parts_are_few_messages(
     world: TimedWorld,
 ) -> None:
-    """The next dispatcher divides them: time for a few requests is kept, and not for many."""
+    """The next dispatcher divides them: the kept time is enough for only a few requests."""
     world.one_thread()
     world.add(*range(1, 13))
     world.slow(world.queue, "put", 11.0)

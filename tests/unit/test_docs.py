@@ -1,4 +1,4 @@
-"""The documentation leads where it says, and names what there is."""
+"""The documentation's links lead somewhere, and it names only existing things."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def in_code(cell: str) -> list[str]:
 
 
 def seconds_of(text: str) -> list[float]:
-    """The times of a text in order, as `5 s, 5 min and 2 h`."""
+    """The times of a text in order, for example `5 s, 5 min and 2 h`."""
     times = re.findall(r"\b(\d+) (s|min|h)\b", text)
     return [float(number) * SECONDS[unit] for number, unit in times]
 
@@ -102,7 +102,7 @@ def without_names(path: str) -> str:
 
 
 def calls_in(cells: list[str]) -> set[str]:
-    """The calls that pieces of code name, as `operations` has them."""
+    """The calls in pieces of code, in the form of `operations`."""
     pattern = r"(GET|POST|PUT|PATCH|DELETE) (/(?:api/v1/[\w/{}.-]+|docs|dashboard[\w/{}]*))"
     named = [match for cell in cells if (match := re.fullmatch(pattern, cell.partition("?")[0]))]
     return {f"{match[1]} {without_names(match[2])}" for match in named}
@@ -231,11 +231,11 @@ def test_the_concepts_are_all_statuses_and_event_types() -> None:
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in MIGRATING])
 def test_a_migrations_tables_name_only_events_of_ours(page: Path) -> None:
     ours = {code for row in rows_of(page) for code in in_code(row[1]) if "email." in code}
-    if page.stem == "resend":  # whose names are ours, where the row says so
+    if page.stem == "resend":  # the names are ours, by the row
         ours |= {c for row in rows_of(page) if row[1] == "the same" for c in in_code(row[0])}
         ours = {code for code in ours if code.startswith("email.")}
     assert ours <= set(EVENT_TYPES)
-    if page.stem != "svix":  # which has no types of its own to be mapped
+    if page.stem != "svix":  # it has no types of its own to be mapped
         assert ours == set(EVENT_TYPES)
 
 

@@ -1,4 +1,4 @@
-"""Draining at the pace of a receiver: one with a limit, one that is dead, and all others."""
+"""Draining at a receiver's rate: a limited receiver, a dead receiver, and all others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def world() -> World:
 
 
 class Limit:
-    """A receiver that takes so many deliveries a second, and answers all the others with 429."""
+    """A receiver that accepts so many deliveries a second, and answers all the others with 429."""
 
     def __init__(self, world: World, a_second: float) -> None:
         self._world = world
@@ -59,7 +59,7 @@ class Limit:
 
 
 class Hour:
-    """An hour of a recovery and of the retries that come of it, each at its time."""
+    """An hour of a recovery and of its retries, each at its time."""
 
     def __init__(self, answer: Callable[[World], Callable[..., Outcome]], waiting: int) -> None:
         self.world = World(
@@ -71,7 +71,7 @@ class Hour:
         self.world.sender.answer = answer(self.world)
         self.retries: set[Name] = set()
         self.sent: list[tuple[int, int]] = []
-        """The second of each of the recovery's steps, and how many deliveries it sent."""
+        """The second of each of the recovery's steps, and the number of its deliveries."""
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._start_ms = self.world.now_ms
@@ -83,12 +83,12 @@ class Hour:
 
     @property
     def told(self) -> Counter[str]:
-        """What the webhook's owner was told, and how often."""
+        """The number of operational events of each type about the webhook."""
         return Counter(self.world.operational_events.types)
 
     @property
     def statuses(self) -> Counter[Status]:
-        """How many deliveries are in each status."""
+        """The number of deliveries in each status."""
         return Counter(one.status for one in self.world.deliveries.deliveries.values())
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:
@@ -123,7 +123,7 @@ class Hour:
 def test_an_hour_with_a_receiver_that_takes_so_many_a_second(
     a_second: float, taken: int, retried: int
 ) -> None:
-    """It is told to be down a few times and not each minute, and most come with the draining."""
+    """It is reported down a few times and not each minute, and the draining delivers most."""
     hour = Hour(lambda world: Limit(world, a_second), waiting=3_000)
     assert hour.told["webhook.down"] <= 5
     assert hour.told["webhook.recovered"] <= 6
@@ -149,7 +149,7 @@ def test_one_in_ten_that_fails_slows_nothing() -> None:
 
 def test_a_dead_receiver_is_probed_by_the_schedule() -> None:
     hour = Hour(lambda _: lambda *_: REFUSED, waiting=100)
-    # The first delay is over where the execution begins.
+    # The first delay is over when the execution begins.
     assert hour.sent == [(second, 1) for second in (0, 60, 180, 480, 1080, 1980, 2880)]
     assert not hour.told
 
@@ -159,7 +159,7 @@ def test_a_receiver_that_refuses_a_part_is_sent_no_more_in_that_step(world: Worl
     world.drain()
     world.sender.answer = Limit(world, 20)
     world.now_ms += 1_000
-    # Sixteen were taken, and four of the next sixteen.
+    # Sixteen were accepted, and four of the next sixteen.
     assert world.step() == DRAINING._replace(pace=16.0)
     assert len(world.sent()) == 32
 
@@ -202,7 +202,7 @@ def test_the_pace_is_kept_from_probe_to_probe_and_by_the_draining_after_it(world
     assert step is not None
     assert (step.probe, step.pace) == (2, 0.25)
     world.sender.answer = None
-    # The probe is one of them, so that the next one is four seconds after it.
+    # The probe is one of them; therefore the next is four seconds after it.
     assert world.step(step) == RecoveryState(4, probe=0, pace=0.25)
     step = world.step(RecoveryState(0, probe=0, pace=0.25))
     assert step is not None

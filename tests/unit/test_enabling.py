@@ -1,4 +1,4 @@
-"""How an owner enables a webhook, asks for a probe and moves it, and how often."""
+"""An owner enables a webhook, asks for a probe and moves it, and the limits of these calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def store() -> FakeWebhookStore:
 
 
 def going_down(store: FakeWebhookStore, webhook_service: WebhookService, **values: Any) -> Webhook:
-    """Return a webhook of the registry's that is down."""
+    """Return a webhook of the service's that is down."""
     webhook = webhook_service.register("acme", REGISTRATION).webhook
     down = Health(failures=10, circuit=Circuit.OPEN, recovery_id="recovery-1", **values)
     webhook = replace(webhook, health=down)
@@ -47,7 +47,7 @@ def test_enabling_what_is_enabled_changes_and_starts_nothing(
     store.add(known, Secrets("s"))
     assert webhook_service.update("acme", webhook.id, WebhookChanges(active=True)) == known
     assert recoveries.started == []
-    # What failed meanwhile counts, since nobody has changed the webhook.
+    # A failure in the meantime counts, since the webhook is unchanged.
     assert store.webhooks["acme", webhook.id][0].updated_at_ms == 1
 
 
@@ -125,7 +125,7 @@ def test_a_webhook_is_enabled_so_often_an_hour(store: FakeWebhookStore, active: 
     store.add(replace(webhook, active=active), Secrets("s"))
     with pytest.raises(TooManyEnablesError):
         webhook_service.update("acme", webhook.id, WebhookChanges(active=True))
-    # Disabling, and a change of what no request depends on, is not counted.
+    # Disabling, and a change that no request depends on, are not counted.
     webhook_service.update("acme", webhook.id, WebhookChanges(active=False))
     webhook_service.update(
         "acme", webhook.id, WebhookChanges(description="new", url=REGISTRATION.url)
@@ -134,7 +134,7 @@ def test_a_webhook_is_enabled_so_often_an_hour(store: FakeWebhookStore, active: 
 
 
 def paused(store: FakeWebhookStore, webhook_service: WebhookService, **values: Any) -> Webhook:
-    """Return a webhook of the registry's whose receiver asked for an hour's pause."""
+    """Return a webhook of the service's whose receiver asked for an hour's pause."""
     webhook = webhook_service.register("acme", REGISTRATION).webhook
     health = Health(failures=1, not_before_ms=NOW_NS // 1_000_000 + 3_600_000, **values)
     webhook = replace(webhook, health=health)

@@ -1,4 +1,4 @@
-"""Erasures: what their owner asks for, the steps that carry them out, and what stays."""
+"""Erasures: an owner's requests, the steps of the job, and the data that stays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNSETTLED = (Status.PENDING, Status.RETRYING, Status.WAITING)
 
 
 class World(Services):
-    """Two webhooks of an account, one of another, and what erases their deliveries."""
+    """Two webhooks of an account, one of another, and the job that erases their deliveries."""
 
     def __init__(self) -> None:
         super().__init__(random=0.5)
@@ -50,7 +50,7 @@ class World(Services):
         )
 
     def about(self, to: str, webhook: int = 1, seconds_ago: int = 0, **changes: Any) -> Delivery:
-        """Store a delivery of an event about somebody."""
+        """Store a delivery of an event about a recipient."""
         webhook_id = samples.webhook(webhook).id
         event_id = f"evt_{to}_{seconds_ago}".replace("@", "_")
         body = {

@@ -1,4 +1,4 @@
-"""Reading one of our own events: what is required, filled in, passed on and refused."""
+"""Reading one of our own events: required fields, defaults, passed-on fields, refusals."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_the_delay_is_by_the_place_in_line_and_no_longer_than_it_may_be() -> Non
 
 
 def test_a_copy_that_is_held_is_counted_when_it_comes() -> None:
-    """Else each event published twice, with an id, would go past the limit."""
+    """Otherwise each event published twice, with an id, would exceed the limit."""
     world = made(100)
     dispatch(world, messages(*range(101)))
     own_id = event(101, id="evt_mine")
@@ -181,7 +181,7 @@ def test_after_fourteen_days_it_is_dead_lettered_with_its_reason() -> None:
     assert rejected.arrived_at_ms is not None and rejected.arrived_at_ms <= arrived_at_ms
     assert world.telemetry.counts["RejectedOverLimit"] == 1
     assert [one.delays for one in world.queue.sent] == [FEWEST_TRIES]
-    # What was dead-lettered can be sent again as it is.
+    # A dead-lettered message can be sent again unchanged.
     world.now_ms += MINUTE_MS
     dispatch(world, [QueueMessage("redriven", rejected.body, arrived_at_ms, "acc_1")])
     assert posted(world)[-1] == "txn_101"
@@ -221,7 +221,7 @@ def test_a_flood_that_the_counter_cannot_take_stays_above_the_limit() -> None:
     assert len(world.sender.posts) == posts
     # Each behind the ones before it, the first of which is the second in line.
     assert delays == [120, 180, 240]
-    # Of another account, and of another minute, nothing is known.
+    # Nothing is known of another account, nor of another minute.
     for account_id, minutes in (("acc_2", 0), ("acc_1", 1)):
         world.now_ms += minutes * MINUTE_MS
         world.add(2, account_id="acc_2")
@@ -260,5 +260,5 @@ def test_several_dispatchers_pass_the_limit_by_no_more_than_a_share_each(dispatc
     assert sorted(posted(world)) == sorted(f"txn_{one}" for one in range(3000))
     for minute in range(0, len(fleet.posts), 60):
         assert sum(fleet.posts[minute : minute + 60]) <= limit + dispatchers * share(limit)
-    # An event above the limit comes again few times, not at every second.
+    # An event above the limit returns few times, not at every second.
     assert fleet.messages < 3 * 3000

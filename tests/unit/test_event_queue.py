@@ -1,4 +1,4 @@
-"""The events queue on SQS: batches that SQS takes, and what happens to those it does not."""
+"""The events queue on SQS: batches that SQS accepts, and the handling of its refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhooks.domain.resending import ARRIVED_AT, Outgoing
 
 
 class StubSqs:
-    """SQS whose failures a test writes: for each call, the entries that fail, or an error."""
+    """SQS with a test's failures: for each call, the entries that fail, or an error."""
 
     def __init__(self, *failures: set[str] | Exception) -> None:
         self.failures = list(failures)

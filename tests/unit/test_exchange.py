@@ -38,7 +38,7 @@ def refusing_both(
 
 
 def failing(world: World) -> None:
-    """Make the webhook one whose last attempt failed."""
+    """Record that the webhook's last attempt failed."""
     world.store.add(replace(WEBHOOK, health=Health(failures=1)), world.secrets)
 
 
@@ -71,7 +71,7 @@ def test_refusals_of_both_secrets_double_the_pause_up_to_five_minutes(world: Wor
 def test_a_receiver_that_moved_and_fails_for_other_reasons_has_not_refused_both(
     world: World, other: int | None
 ) -> None:
-    """The next delivery is to have the new secret too, and the receiver's own words kept."""
+    """The next delivery is to have the new secret too, and the receiver's own words stay."""
     refusing = refusing_both(400, other or 0)
     timed_out = Outcome(FailureReason.TIMEOUT, duration_ms=10)
 
@@ -143,7 +143,7 @@ def test_a_failing_webhooks_500_says_nothing_about_the_signature(
 def test_a_failing_webhook_that_answers_500_is_offered_the_new_secret_where_asked_for(
     world: World, kind: str
 ) -> None:
-    """Else one that moved while it was out of order would fail until the overlap's end."""
+    """Otherwise a webhook that moved while out of order would fail until the overlap's end."""
     failing(world)
     world.sender.answer = knowing(NEW, 500)
     destination = world.store.destination(WEBHOOK.account_id, WEBHOOK.id)

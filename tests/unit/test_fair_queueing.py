@@ -49,7 +49,7 @@ def dispatch(world: World, some: Sequence[QueueMessage], *, seconds: float = 60.
 
 
 def flood(world: World) -> None:
-    """Use up what this process delivers of the account in this minute."""
+    """Use up this process's share of the account's deliveries in this minute."""
     assert dispatch(world, messages(*range(1000, 1000 + MOST_UNGROUPED))) == []
     assert world.queue.sent == []
     assert len(world.sender.posts) == MOST_UNGROUPED
@@ -57,18 +57,18 @@ def flood(world: World) -> None:
 
 
 def replace_put(world: World, put: Callable[[Sequence[Outgoing]], Sequence[int]]) -> None:
-    """Have the queue do something else with what it is to take."""
+    """Replace the queue's `put`."""
     queue: Any = world.queue
     queue.put = put
 
 
 def posted(world: World) -> list[str]:
-    """Return the events that were sent, sorted: those of a batch are sent at the same time."""
+    """Return the events that were sent, sorted: a batch's events are sent at the same time."""
     return sorted(json.loads(body)["transaction_id"] for _, body, _ in world.sender.posts)
 
 
 def come(sent: Sequence[Outgoing]) -> list[QueueMessage]:
-    """Return messages as they come, of a queue that tells no groups."""
+    """Return messages as they come from a queue without groups."""
     return [
         QueueMessage(f"again-{number}", one.body, one.arrived_at_ms or 0, tries=one.tries)
         for number, one in enumerate(sent)
@@ -191,7 +191,7 @@ def test_a_flood_that_goes_on_is_put_back_from_the_minutes_first_message(world: 
     world.now_ms += MINUTE_MS
     dispatch(world, messages(2))
     assert len(world.queue.sent) == 2
-    # This minute's account was under the number, so the next one begins anew.
+    # This minute's account was below the number; therefore the next one begins anew.
     world.now_ms += MINUTE_MS
     dispatch(world, messages(3))
     assert posted(world) == ["txn_3"]
@@ -228,7 +228,7 @@ def test_of_a_request_the_messages_that_were_not_taken_are_delivered(world: Worl
 
 
 def test_a_copy_of_an_answer_that_was_lost_finds_its_record(world: World) -> None:
-    """The queue took the message, and said so to nobody."""
+    """The queue accepted the message, and its answer was lost."""
     flood(world)
     put = world.queue.put
 
@@ -270,7 +270,7 @@ def test_a_slow_queue_takes_no_more_of_the_batch_than_reads_do() -> None:
 
 def test_without_time_for_a_request_none_is_made(world: World) -> None:
     flood(world)
-    # There is time to read the message, and none to begin anything else of it.
+    # There is time to read the message, and none to begin its attempts.
     times = iter([60.0])
     assert world.dispatcher.dispatch(messages(1), lambda: next(times, 20.0)) == []
     [left] = world.queue.sent

@@ -1,6 +1,6 @@
-"""Whatever comes, and whatever the queue does with it, every message settles and nothing is lost.
+"""Under any messages and any behaviour of the queue, every message settles and none is lost.
 
-Random floods, on a queue that hands messages out in any order, refuses some, is slow, and takes
+Random floods, on a queue that hands messages out in any order, refuses some, is slow, and accepts
 some without an answer. A seed always gives the same run.
 """
 
@@ -42,9 +42,9 @@ VISIBILITY_MS = 360_000
 MINUTE_MS = 60_000
 
 UNDELAYED = 12
-"""Receives of an event without a fault, but for those that its account's limit demands: two copies,
-each as a suspect and as one no longer, in its group or held, and in two shards; and again where a
-batch puts it back for the sake of suspects."""
+"""Receives of an event without a fault, except the receives that its account's limit demands: two
+copies, each as a suspect and as one no longer, in its group or held, and in two shards; and
+again where a batch puts it back for the sake of suspects."""
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ class Trial:
             self._publish(arrays=arrays)
 
     def settle(self) -> None:
-        """Have all messages handled."""
+        """Handle all messages."""
         rounds = 0
         while self.waiting:
             rounds += 1
@@ -110,7 +110,7 @@ class Trial:
             setattr(owner, name, self._failing(getattr(owner, name)))
 
     def _answer(self, url: str, _: Mapping[str, str]) -> Outcome:
-        """One webhook takes nothing: its deliveries wait for their retries."""
+        """One webhook accepts nothing: its deliveries wait for their retries."""
         return REFUSED if url == webhook(3).url else Outcome(status_code=200, duration_ms=1)
 
     def _fault(self, share: float = 1.0) -> bool:
@@ -130,7 +130,7 @@ class Trial:
         return call
 
     def _put(self, messages: Sequence[Outgoing]) -> Sequence[int]:
-        """Take messages, or not, or without saying so."""
+        """Accept messages, or refuse them, or lose the answer."""
         everything = range(len(messages))
         fault = self.random.choice(["slow", "refused", "one", "lost"]) if self._fault() else ""
         if fault == "slow":
@@ -192,7 +192,7 @@ class Trial:
         return event(0, account_id=account_id, **without).replace("txn_0", f"txn_{number}")
 
     def _round(self) -> None:
-        """Have up to ten messages handled that are due; the clock goes on to the next such."""
+        """Handle up to ten due messages; the clock moves to the next due time."""
         world = self.world
         world.now_ms = max(world.now_ms, min(due_ms for due_ms, _ in self.waiting))
         due = [one for due_ms, one in self.waiting if due_ms <= world.now_ms]
@@ -220,7 +220,7 @@ class Trial:
 
 @cache
 def _ses_texts() -> tuple[str, ...]:
-    """Return a record in each form that it comes in."""
+    """Return a record in each of its forms."""
     record = bare("delivery")
     record["mail"]["messageId"] = "ses_NUMBER"
     record["mail"]["tags"]["account_id"] = ["ACCOUNT"]
@@ -235,7 +235,7 @@ def _numbers(text: str) -> set[str]:
 
 
 def _most_groups(message: QueueMessage) -> int:
-    """Return as how many messages one may go back in groups: a part goes back as none."""
+    """Return the most messages that one may become in groups: a part never goes back as one."""
     document = json.loads(message.body)
     documents = document if isinstance(document, list) else [document]
     return 0 if message.group or all(map(is_part, documents)) else len(WEBHOOKS)

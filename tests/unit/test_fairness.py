@@ -130,11 +130,11 @@ def waited(dispatchers: int, seconds: float, *, grouped: bool) -> Waited:
 
 @pytest.mark.parametrize("dispatchers", [2, 4])
 def test_a_quiet_account_waits_for_the_floods_first_messages_only(dispatchers: int) -> None:
-    """Two dispatchers have no thirty messages in flight: the processing time tells the flood."""
+    """Two dispatchers have no thirty messages in flight: the processing time marks the flood."""
     without = waited(dispatchers, 4.0, grouped=False)
     put_back = waited(dispatchers, 4.0, grouped=True)
     assert without.longest > 600 / (dispatchers * 10) * 4.0 - 4
-    # Three rounds of four seconds, one that is at work, and the flood's way back.
+    # Three rounds of four seconds, one in progress, and the flood's way back.
     assert put_back.longest < 4 * 4.1 + 600 / 10 * 0.02 / dispatchers + 1
 
 

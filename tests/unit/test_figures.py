@@ -1,4 +1,4 @@
-"""The README's figures are those of the results, and the bench's constants the template's."""
+"""The README's figures are the results', and the bench's constants the template's."""
 
 from __future__ import annotations
 

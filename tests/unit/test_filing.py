@@ -1,4 +1,4 @@
-"""Where an event stands in the order of time, and how it is found there."""
+"""The place of an event in the order of time, and the way to find it there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def text(at_ms: int, **changes: object) -> str:
 
 
 def times(world: World) -> list[int]:
-    """Return the times that the recorded deliveries are filed under."""
+    """Return the times under which the recorded deliveries are filed."""
     return sorted(UUID(one.id).int >> 80 for one in world.deliveries.deliveries.values())
 
 

@@ -1,4 +1,4 @@
-"""Which headers a customer may add, by the published vectors and by their shape."""
+"""The headers that a customer may add, by the published vectors and by their shape."""
 
 from __future__ import annotations
 

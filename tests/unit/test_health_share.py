@@ -41,7 +41,7 @@ def failures(count: int) -> list[Attempt]:
 
 
 def report(world: World, failed: int, taken: int) -> None:
-    """Report a batch, as a function does that has just read the webhook."""
+    """Report a batch, the call of a function that has just read the webhook."""
     world.health.report(world.webhook(), [*failures(failed), *[SUCCESS] * taken])
 
 
@@ -169,7 +169,7 @@ def test_it_opens_by_share_only_where_more_than_half_of_a_minute_failed(
 def test_what_failed_waits_only_where_it_is_open_though_others_were_quicker(
     world: World, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
-    """Between the count that is enough and the opening; what waits for no recovery is lost."""
+    """Between the decisive failure and the opening: without a recovery the delivery is lost."""
     webhook = world.webhook()
     opened = world.health_store.open
 

@@ -1,4 +1,4 @@
-"""Copies of an event that come while its first copy is delivered, held where it costs nothing."""
+"""Copies of an event during its first copy's delivery, held where it costs nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLAIMED: tuple[dict[str, Any], ...] = (
     {"id": "evt_mine"},
     {"id": "evt_mine", "timestamp": None},
 )
-"""What makes an event one whose id does not fix its time, so that it is claimed."""
+"""The changes that make an event's id leave its time open, so that it is claimed."""
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def dispatch(world: World, *messages: QueueMessage) -> list[str]:
 
 
 def arrived(sent: Outgoing, name: str = "again") -> QueueMessage:
-    """Return what the queue makes of a message that was sent again."""
+    """Return the queue's form of a message that was sent again."""
     return QueueMessage(name, sent.body, sent.arrived_at_ms or 0, sent.group, tries=sent.tries)
 
 
 def with_a_copy(
     world: World, first: QueueMessage, *copies: QueueMessage, outcome: Outcome = TAKEN
 ) -> None:
-    """Handle a message, and copies of it in other dispatchers while its attempt is made."""
+    """Handle a message, and copies of it in other dispatchers during its attempt."""
     waiting = list(copies)
 
     def answer(_: str, __: Mapping[str, str]) -> Outcome:
@@ -91,7 +91,7 @@ def test_a_copy_is_delivered_where_the_first_one_never_was(world: World) -> None
     [sent] = world.queue.sent
     assert dispatch(world, arrived(sent)) == []
     assert len(world.sender.posts) == 1
-    # With the time of the first copy, as any later one.
+    # With the time of the first copy, like any later copy.
     assert world.only().status is Status.SUCCEEDED
     assert b"2025-12-21T10:30:00.000Z" in world.sender.posts[0][1]
 
@@ -154,7 +154,7 @@ def test_a_first_attempt_that_fails_is_retried_by_its_schedule_alone(world: Worl
 def test_an_event_whose_id_fixes_its_time_costs_no_claim_and_may_be_sent_twice(
     world: World,
 ) -> None:
-    """As each record of SES: a claim would be a write more for every plain delivery."""
+    """Each record of SES is one: a claim would be a write more for every plain delivery."""
     text = samples.event_text()
     with_a_copy(
         world,

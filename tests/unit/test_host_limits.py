@@ -28,7 +28,7 @@ from webhooks.services.host_limits import PACED_ENDS_AFTER_MS, Turns
 
 RATE = 20
 UNASKED = 10
-"""What an invocation sends unasked, which is also what the bucket of 20 a second holds."""
+"""An invocation's requests without a reservation, also the bucket's capacity at 20 a second."""
 URL = "https://shop.example.com/hook"
 
 
@@ -93,7 +93,7 @@ def test_a_busy_process_asks_once_for_many() -> None:
     for batch in range(30):
         dispatch(world, messages(10, 10 * batch))
         world.now_ms += 50
-    # A hundred unasked, then lots of fifty.
+    # A hundred without a reservation, then lots of fifty.
     assert len(world.sender.posts) == 300
     assert world.host_turns.writes <= 4
 
@@ -104,7 +104,7 @@ def test_what_is_above_the_rate_comes_again_in_its_turn_and_only_that() -> None:
     some = messages(20)
     other = QueueMessage("other", event(99, account_id="acc_2"), samples.NOW_MS, "acc_2")
     dispatch(world, [*some, other])
-    # Ten are unasked, a second's turns are at once.
+    # Ten are without a reservation, a second's turns are at once.
     assert len(world.sender.posts) == UNASKED + RATE + 1
     assert world.host_turns.writes == 1
     assert {(one.group, one.paced, one.delays) for one in world.queue.sent} == {("acc_1", 1, 0)}
@@ -182,7 +182,7 @@ def test_a_line_that_is_too_long_is_asked_again_later() -> None:
     part = json.loads(back.body) | {"arrived_at_ms": arrived}
     dispatch(world, [QueueMessage("old", json.dumps(part), arrived, "acc_1", paced=back.paced)])
     assert len(world.sender.posts) == UNASKED + 1
-    # An old message that never asked is an operator's redrive.
+    # An old message without a reservation is an operator's redrive.
     world.queue.sent.clear()
     dispatch(world, [messages(1, first=70)[0]._replace(arrived_at_ms=arrived)])
     assert len(world.queue.sent) == 1
@@ -207,7 +207,7 @@ def test_a_flood_that_the_line_cannot_take_asks_again() -> None:
     assert len(world.sender.posts) == posts
     [(delay, paced)] = {(one.delay_seconds, one.paced) for one in world.queue.sent}
     assert (1 <= delay < 10, paced) == (True, ASKED)
-    # Where the line has come to its end, as far as this process knows, nothing waits for it.
+    # If the line is over, as far as this process knows, nothing waits for it.
     world.now_ms += 10_000
     world.host_turns.failures.plan("reserve", True)
     dispatch(world, messages(50, first=2000))
@@ -252,14 +252,14 @@ def test_one_call_to_many_webhooks_of_a_host_is_sent_at_the_rate(dispatchers: in
     assert len(sent) == len(set(sent)) == 2000
     unasked = dispatchers * rate * UNASKED_SECONDS
     assert seconds >= (2000 - unasked) / rate - 2
-    # Ten batches, of each of which ten requests are unasked.
+    # Ten batches, of each of which ten requests are without a reservation.
     assert fleet.posts[0] <= 10 * UNASKED_AT_ONCE + 2 * rate
     for second in range(len(fleet.posts)):
         for length in (1, 5, 10):
             window = sum(fleet.posts[second : second + length])
             refilled = dispatchers * rate * UNASKED_SHARE * length
             assert window <= rate * (length + 2) + unasked + refilled
-    # Each delivery waits once at most: an event's message and what is left of it.
+    # Each delivery waits once at most: an event's message and the rest of it.
     assert fleet.messages <= 100 + 2000
     assert world.host_turns.writes <= 2000 / rate + 100
 
@@ -267,7 +267,7 @@ def test_one_call_to_many_webhooks_of_a_host_is_sent_at_the_rate(dispatchers: in
 def test_a_job_gets_what_may_be_sent_now_and_waits_for_the_rest() -> None:
     world = made()
     limits = world.host_limits
-    # Ten unasked, and a second's turns at most.
+    # Ten without a reservation, and a second's turns at most.
     assert limits.turns("acc_1", URL, 15) == Turns(15)
     found = limits.turns("acc_1", URL, 5)
     assert (found.now, found.wait_seconds) == (0, 1.0)

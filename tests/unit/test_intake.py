@@ -1,4 +1,4 @@
-"""The one way in: which messages are whose, and that no text gets past with another error."""
+"""The one way in: the account of each message, and that no text causes another error."""
 
 from __future__ import annotations
 

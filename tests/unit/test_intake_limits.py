@@ -1,4 +1,4 @@
-"""What one message may become: its recipients and its bytes, refused before they are made."""
+"""The limits of one message: its recipients and its bytes, refused before events are made."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_one_record_never_becomes_too_much() -> None:
 def test_a_document_that_would_be_longer_than_it_came_is_rejected_with_its_message(
     value: object,
 ) -> None:
-    """The events dead-letter queue takes no larger message than the events queue."""
+    """The events dead-letter queue accepts no larger message than the events queue."""
     units = ["1E15"] * 200_000 if value == 1e15 else [json.dumps(value, ensure_ascii=False)] * 9000
     text = f'[{{"event":"lost","data":[{",".join(units)}]}}]'
     [one] = read(text).refusals

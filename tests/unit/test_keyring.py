@@ -1,4 +1,4 @@
-"""The keyring: what a key may pass on, when one may be revoked, and when its use is noted."""
+"""API keys: the grants that a key may pass on, its revocation, and the record of its last use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock:
         self.now_ns = FIRST_NS
 
     def __call__(self) -> int:
-        """Every look is a millisecond later than the one before."""
+        """Each look is a millisecond later than the one before."""
         self.now_ns += 1_000_000
         return self.now_ns
 
@@ -168,7 +168,7 @@ def test_only_the_newest_keys_are_looked_through_for_another_that_may_do_as_much
     by = api_key_service.issue("acme", "by").key
     with pytest.raises(LastApiKeyError):
         api_key_service.revoke(by.id, by=by)
-    # Whoever calls is looked at first.
+    # The caller's own key is checked first.
     api_key_service.revoke(by.id, by=old)
     assert "by" not in active(store)
 
@@ -215,7 +215,7 @@ def test_two_keys_that_revoke_each_other_leave_one(clock: Clock) -> None:
     assert active(store) == ["two"]
 
 
-def test_a_key_that_somebody_else_revokes_meanwhile_is_revoked_once(clock: Clock) -> None:
+def test_a_key_revoked_by_another_call_meanwhile_is_revoked_once(clock: Clock) -> None:
     store = Racing()
     api_key_service = ApiKeyService(store, now_ns=clock)
     by = api_key_service.issue("acme", "by").key

@@ -1,4 +1,4 @@
-"""The list of limits tells the numbers that the code and the template have, and all of them."""
+"""The list of limits has the numbers of the code and the template, and all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhooks.domain.retry import parse_schedule
 
 SOURCES = (ROOT / "functions", ROOT / "layers" / "core")
 INTERNAL = {"_MAX_EXACT", "_MAX_ARRAY_INDEX", "_MAX_FIELD_LENGTH"}
-"""Facts of JavaScript, and how an error's text is cut: nothing that anybody could meet."""
+"""Facts of JavaScript, and the cut of an error's text: no user can meet these limits."""
 
 
 class Row(NamedTuple):
@@ -44,7 +44,7 @@ def rows() -> list[Row]:
 
 
 def numbers(text: str) -> list[float]:
-    """Return the numbers of a cell, commas of thousands taken off, without what it explains."""
+    """Return the numbers of a cell, without commas of thousands and without explanations."""
     bare = re.sub(r"(?<=[0-9]),(?=[0-9]{3})", "", text.partition("(")[0])
     return [float(number) for number in re.findall(r"[0-9]+(?:\.[0-9]+)?", bare)]
 
@@ -77,7 +77,7 @@ def of_code(name: str) -> list[float]:
 
 
 def constants() -> set[str]:
-    """Return the full names of the code's constants that are called a greatest or a least."""
+    """Return the full names of the code's constants whose names mark a greatest or a least."""
     found = set()
     for source in SOURCES:
         for path in source.rglob("*.py"):
@@ -90,12 +90,12 @@ def constants() -> set[str]:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.source)
-def test_the_page_tells_the_number_of_its_source(row: Row) -> None:
+def test_the_page_has_the_number_of_its_source(row: Row) -> None:
     in_template, _, name = row.source.rpartition(":")
     assert numbers(row.value) == (of_template(name) if in_template else of_code(name))
 
 
-def test_the_page_tells_the_range_of_each_numeric_parameter() -> None:
+def test_the_page_has_the_range_of_each_numeric_parameter() -> None:
     told = {row.source.removeprefix("template:"): row.range for row in rows()}
     parameters = declared()["Parameters"]
     numeric = {n: p for n, p in parameters.items() if p["Type"] == "Number" and "MinValue" in p}
@@ -104,7 +104,7 @@ def test_the_page_tells_the_range_of_each_numeric_parameter() -> None:
         assert numbers(told[name]) == [parameter["MinValue"], parameter["MaxValue"]], name
 
 
-def test_the_page_tells_the_bounds_of_a_schedule() -> None:
+def test_the_page_has_the_bounds_of_a_schedule() -> None:
     [told] = [row.range for row in rows() if row.source == "template:RetrySchedule"]
     fewest, most, shortest, longest = map(int, numbers(told))
     assert parse_schedule(",".join([str(longest)] * most)) == (longest,) * most
@@ -129,7 +129,7 @@ def test_no_parameter_that_is_a_number_is_missing_from_the_page() -> None:
 def test_no_limit_of_the_code_is_missing_from_the_page() -> None:
     found = constants()
     assert "webhooks.domain.event.MAX_BODY_BYTES" in found
-    # What a replay examines a step is the same bound as what a list examines a call.
+    # A replay's step and a list's call examine items up to the same bound.
     assert found - {row.source for row in rows()} <= {
         "webhooks.adapters.dynamodb.delivery_reader._MAX_EXAMINED"
     }

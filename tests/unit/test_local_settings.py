@@ -1,4 +1,4 @@
-"""What the environment may choose for the stack on one machine."""
+"""The settings of the stack on one machine that the environment may choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""International names: what UTS 46 refuses is refused when a url is registered."""
+"""International names: a name that UTS 46 refuses is refused when a url is registered."""
 
 from __future__ import annotations
 

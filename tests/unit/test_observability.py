@@ -37,10 +37,10 @@ def test_the_counters_of_an_invocation_that_fails_are_its_own(
 def test_a_lines_time_is_rfc_3339_with_milliseconds_and_zone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lambda counts a line with any other time as INFO, whatever its level."""
+    """Lambda counts a line with any other time as INFO, even an error."""
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
-    # A name of its own: a logger keeps the output that it was made with.
+    # A name of its own: a logger keeps the output stream of its creation.
     telemetry = PowertoolsTelemetry(f"timed-{uuid4()}")
     before = datetime.now(UTC)
     with telemetry.invocation(CONTEXT):
@@ -53,7 +53,7 @@ def test_a_lines_time_is_rfc_3339_with_milliseconds_and_zone(
     assert line["level"] == "ERROR"
 
 
-def test_a_count_of_zero_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_count_of_zero_is_published_too(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry = PowertoolsTelemetry("worker")
     with telemetry.invocation(CONTEXT):
         telemetry.count("OverdueDeliveries", 0)
@@ -76,7 +76,7 @@ def test_times_are_one_metric_with_a_value_each(capsys: pytest.CaptureFixture[st
 def of_many(
     capsys: pytest.CaptureFixture[str], *, events: int, times: list[int]
 ) -> tuple[dict[str, Any], str]:
-    """Return the one line of an invocation, read and as it was written."""
+    """Return the one line of an invocation, parsed and as written."""
     telemetry = PowertoolsTelemetry("dispatcher")
     with telemetry.invocation(CONTEXT):
         telemetry.count("Messages", 7)

@@ -1,4 +1,4 @@
-"""What the page about operational events says, held against what the code publishes."""
+"""The statements of the page about operational events, held against the published events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = json.loads((DOCS / "operational-events.schema.json").read_text())
 
 
 class Bus:
-    """EventBridge's client, which keeps what it was given."""
+    """EventBridge's client, which keeps its entries."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []

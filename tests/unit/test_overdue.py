@@ -1,4 +1,4 @@
-"""What of a due delivery is the sweep's, and as what it is started again."""
+"""The sweep's part of a due delivery, and the way in which it is restarted."""
 
 from __future__ import annotations
 

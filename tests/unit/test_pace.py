@@ -80,13 +80,13 @@ def test_slower_is_half_as_fast(pace: float) -> None:
 def test_two_thirds_of_a_batch_that_fail_are_too_much(failure: Attempt) -> None:
     assert next_drain_rate(50, [*[failure] * 11, *[TAKEN] * 5], 50) == 8
     assert next_drain_rate(50, [*[failure] * 10, *[TAKEN] * 6], 50) == 50
-    # The batch before was taken, and would hide what this one came to.
+    # The batch before was accepted, and would hide this one's result.
     assert next_drain_rate(50, [*[TAKEN] * 16, *[failure] * 11, *[TAKEN] * 5], 50) == 16
 
 
 @pytest.mark.parametrize("failure", [failed(500), UNANSWERED])
 def test_a_few_failures_by_themselves_leave_the_pace_alone(failure: Attempt) -> None:
-    """They are all of a small step, and a third of what a receiver with a dead server gets."""
+    """They are all of a small step, and a third of a dead server's share behind a receiver."""
     for attempts in ([failure], [TAKEN, failure], [failure] * 3, [failure, TAKEN, TAKEN] * 7):
         assert next_drain_rate(20, attempts, 50) == 20
     assert next_drain_rate(20, [failure] * 4, 50) == 2

@@ -1,4 +1,4 @@
-"""Pauses that receivers ask for: the rules, what is written, and who is notified."""
+"""Pauses that receivers ask for: the rules, the writes, and the notifications."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def world() -> World:
 
 
 def pause(world: World, seconds: float = 600, **health: Any) -> None:
-    """Have the webhook be paused for so long from now on."""
+    """Pause the webhook for so long from now on."""
     until_ms = world.now_ms + int(seconds * 1000)
     webhook = world.webhook()
     paused = replace(webhook.health, not_before_ms=until_ms, **health)
@@ -69,7 +69,7 @@ def test_only_a_429_or_503_with_retry_after_asks_for_a_pause(
 
 @pytest.mark.parametrize(
     ("taken_at_ms", "until_ms"),
-    # The response that asks comes at 35 ms.
+    # The response with the request for a pause comes at 35 ms.
     [(0, NOW_MS + 60_000), (35, NOW_MS + 60_000), (36, None)],
 )
 def test_a_success_ends_only_a_pause_that_was_asked_for_before_it_was_sent(
@@ -133,7 +133,7 @@ def test_events_wait_for_the_one_recovery_of_a_paused_webhook(
     assert world.send(*events(1)) == []
     until_ms = NOW_MS + 600_000
     assert world.webhook().health.not_before_ms == until_ms
-    # Nothing waits yet, so that there is nothing to send later.
+    # Nothing waits yet; therefore nothing can be sent later.
     assert world.recoveries.started == []
 
     world.now_ms += 1000
@@ -153,7 +153,7 @@ def test_events_wait_for_the_one_recovery_of_a_paused_webhook(
 
 
 def test_of_one_batch_what_is_not_sent_yet_waits_too(world: World) -> None:
-    """Of a batch of forty at most as many are sent as there are threads."""
+    """A batch of forty sends at most one delivery for each thread."""
     world.sender.answer = lambda _, __: asks(30)
     assert world.send(*events(*range(40)), group="acc_1") == []
     assert len(world.sender.posts) <= 8
@@ -210,7 +210,7 @@ def test_a_success_clears_the_pause_that_was_known_when_it_was_sent(world: World
     world.send(*events(1))
     assert world.webhook().health.not_before_ms is None
     assert world.health_store.writes == ["clear_pause"]
-    # One that was asked for since stays, and so does one that the function did not know of.
+    # A pause that was requested since stays, and so does a pause unknown to the function.
     pause(world, 60)
     later_ms = world.webhook().health.not_before_ms
     world.pauses.heard(known, [TAKEN])
@@ -274,7 +274,7 @@ def test_a_retry_that_is_moved_keeps_count_of_claims_without_a_result(world: Wor
     pause(world, 300)
     verdict = world.retry(delivery.key, 2)
     assert world.only().claim == claim
-    # The pause's end, and not that of a lease that is over.
+    # The pause's end, and not the end of a lease that is over.
     assert (verdict.decision, verdict.seconds) == (Decision.WAIT, 300.0)
 
 
@@ -315,7 +315,7 @@ def test_a_recovery_ends_only_where_no_function_can_still_defer_for_a_pause(worl
     assert settles is not None
     assert (settles.seconds, settles.settled) == (SETTLE_SECONDS, NOW_MS + 30_000)
 
-    # At the very end a function that read the webhook before is asked for another pause.
+    # At the very end a function that read the webhook before gets another request for a pause.
     end = world.health_store.end
 
     def meanwhile(

@@ -1,4 +1,4 @@
-"""Pauses as they begin: while time goes on, beside a recovery, and among other responses."""
+"""Pauses as they begin: while time goes on, next to a recovery, and among other responses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def events(number: int) -> list[str]:
 
 
 def slow_records(world: World | Recovering, milliseconds: int) -> None:
-    """Have each record of a first attempt take some time."""
+    """Let each record of a first attempt take some time."""
     create = world.deliveries.create
 
     def slow(delivery: Delivery) -> Delivery:
@@ -68,7 +68,7 @@ def test_a_recovery_that_is_about_to_end_strands_nothing_of_a_pause_of_a_second(
 
     def ends_before(delivery: Delivery) -> Delivery:
         if delivery.status is Status.WAITING:
-            # Its last step, which finds nothing that waits.
+            # Its last step, which finds no waiting delivery.
             world.recovery_job.advance(KEY, last, lambda: 60.0)
         return create(delivery)
 

@@ -49,7 +49,7 @@ def test_a_check_waits_for_the_end_of_a_pause_and_is_made_then(world: World) -> 
     assert world.now(check).status is CheckStatus.COMPLETED
 
 
-def test_a_check_that_nobody_waits_for_any_more_after_a_pause_has_failed(world: World) -> None:
+def test_a_check_without_a_reader_after_a_pause_has_failed(world: World) -> None:
     pause(world, 3600)
     check = world.checks.start(world.webhook)
     following = world.check_job.step(check.key, lambda: ENOUGH)
@@ -66,13 +66,13 @@ def test_a_check_whose_valid_request_asks_for_a_pause_begins_one(world: World) -
     assert made.status is CheckStatus.COMPLETED
     found = world.webhooks.get(world.webhook.account_id, world.webhook.id)
     assert found is not None
-    # Nothing else of its health is touched.
+    # Nothing else of its health changes.
     assert found.health.not_before_ms is not None
     assert replace(found.health, not_before_ms=None) == Health()
 
 
 def test_a_check_any_of_whose_requests_asks_for_a_pause_begins_one(world: World) -> None:
-    """A receiver that limits its rate takes one, and refuses those after it."""
+    """A receiver that limits its rate accepts one, and refuses the next ones."""
     post = world.receiver.post
     asked = iter([600, 900, 300])
 

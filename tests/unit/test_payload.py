@@ -24,7 +24,7 @@ REFUSED_THOUGH_NODE_MENDS_THEM = {
     "invalid-utf8",
     "latin1-bytes",
 }
-"""Bytes that are not UTF-8: Node.js reads U+FFFD there, we take no such message."""
+"""Bytes that are not UTF-8: Node.js reads U+FFFD there, we refuse such a message."""
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -94,7 +94,7 @@ def test_nan_and_infinities_are_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1: "a"}, {"a": {1, 2}}, object()])
-def test_what_is_not_json_is_a_type_error(value: object) -> None:
+def test_a_value_that_is_not_json_is_a_type_error(value: object) -> None:
     with pytest.raises(TypeError):
         serialize(value)
 
@@ -124,7 +124,7 @@ def test_a_value_of_any_depth_is_written() -> None:
 
 
 @pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
-def test_the_depth_limit_is_the_same_whatever_the_interpreter(open_: str, close: str) -> None:
+def test_the_depth_limit_is_the_same_in_every_interpreter(open_: str, close: str) -> None:
     deepest = open_ * MAX_DEPTH + "1" + close * MAX_DEPTH
     assert serialize(parse(deepest)) == deepest.encode()
     for depth in (MAX_DEPTH + 1, 100_000):
@@ -140,7 +140,7 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
 @pytest.mark.parametrize(
     "text", ["NaN", "[Infinity]", "-Infinity", "\ufeff{}", "", "01", "'a'", '"\x01"', "{} {}"]
 )
-def test_what_json_parse_refuses_is_refused(text: str) -> None:
+def test_texts_that_json_parse_refuses_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(text)
 
@@ -160,7 +160,7 @@ def test_of_a_repeated_key_the_last_value_counts_at_the_first_place() -> None:
     assert serialize(parse('{"a":1,"b":2,"a":3}')) == b'{"a":3,"b":2}'
 
 
-# V8 itself is asked for no key that holds a backslash: `support.json_texts` says why.
+# V8 itself gets no key with a backslash: `support.json_texts` gives the reason.
 @given(st.text(st.sampled_from('\\"/una\n\x00\x7fé\ud83d\ude00')))
 def test_a_key_is_escaped_as_the_same_text_is_as_a_value(text: str) -> None:
     assert serialize({text: 1}) == b"{%b:1}" % serialize(text)
@@ -168,7 +168,7 @@ def test_a_key_is_escaped_as_the_same_text_is_as_a_value(text: str) -> None:
 
 
 @given(JSON_VALUES)
-def test_what_was_serialised_once_never_changes_again(value: object) -> None:
+def test_serialised_text_never_changes_again(value: object) -> None:
     if _has_infinity(value):
         with pytest.raises(ValueError, match="not JSON"):
             serialize(value)

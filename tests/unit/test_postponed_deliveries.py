@@ -1,4 +1,4 @@
-"""What an invocation has no time for goes back to the queue: just that, and no message fails."""
+"""Deliveries without time left in an invocation go back alone, and no message fails."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_an_invocation_with_time_for_everything_says_nothing_of_it(world: TimedW
 
 
 def test_what_is_left_of_a_message_is_few_messages(world: TimedWorld) -> None:
-    """Of each message one: up to a hundred deliveries fit in it, or as many as its bytes allow."""
+    """One for each message: up to a hundred deliveries fit in it, or as many as its bytes allow."""
     world.add(*range(1, 6))
     world.slow(world.deliveries, "get_many", 32.5)
     texts = [f"[{','.join(event(20 * n + k) for k in range(20))}]" for n in range(3)]
@@ -110,9 +110,7 @@ def test_large_events_that_are_left_are_messages_that_the_queue_takes(world: Tim
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_everything_is_delivered_whatever_the_order_of_the_batches(
-    world: TimedWorld, seed: int
-) -> None:
+def test_everything_is_delivered_in_any_order_of_the_batches(world: TimedWorld, seed: int) -> None:
     """And the message of a quiet account is among the first, wherever it stands in its batch."""
     shuffle = random.Random(seed).shuffle  # noqa: S311 (the same orders each time)
     world.add(*range(1, 7))
@@ -223,7 +221,7 @@ def test_an_attempt_that_fails_through_our_fault_is_not_postponed(world: TimedWo
 def test_poison_does_not_hold_up_the_others_of_its_batch(
     world: TimedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dead-letter queue that is slow costs what is wrong in the batch, and nothing else."""
+    """A slow dead-letter queue costs the batch's bad messages alone."""
     world.add()
     arrived = threading.Event()
 

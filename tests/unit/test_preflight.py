@@ -1,4 +1,4 @@
-"""What is looked at before a build: the account, the name, the region, the quotas."""
+"""The checks before a build: the account, the name, the region, the quotas."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def quotas(monkeypatch: pytest.MonkeyPatch) -> list[Shortfall]:
-    """What the account has too little of, for the test to fill."""
+    """The account's shortfalls, for the test to fill."""
     found: list[Shortfall] = []
     monkeypatch.setattr(preflight, "shortfalls", lambda *_asked: found)
     return found
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
-    """Have a person at the terminal, who answers this; returns what is asked."""
+    """Put a person at the terminal who gives this answer; returns the questions."""
     left, asked = list(answers), []
 
     def ask(question: str) -> str:

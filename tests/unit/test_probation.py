@@ -1,4 +1,4 @@
-"""A webhook that one success had sent new events again, until a few more attempts tell more."""
+"""A webhook that gets new events again after one success is on trial for a few more attempts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TAKEN = samples.attempt(status_code=200, error=None)
 
 @pytest.fixture
 def world() -> World:
-    """A webhook that was down, and took one."""
+    """A webhook that was down, and accepted one delivery."""
     world = World(recovery_rate=50)
     world.add()
     world.health.report(world.webhook(), [FAILED] * FAILURES_TO_OPEN)
@@ -186,7 +186,7 @@ def test_draining_begins_with_two_and_what_fails_in_it_waits_on(world: World) ->
     world.recovery_job.advance(key, step, lambda: 60.0)
     assert len(world.sender.posts) == 4
     assert world.webhook().health.on_trial
-    # The two of the first step have their retries, those that found it down none.
+    # The two of the first step have their retries, the reports that found it down none.
     assert world.scheduler.calls == 2
     statuses = [one.status for one in world.deliveries.deliveries.values()]
     assert statuses.count(Status.WAITING) == 38

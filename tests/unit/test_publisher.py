@@ -1,4 +1,4 @@
-"""Publishing over HTTP: what reaches the queue is what its producer meant, and nothing more."""
+"""Publishing over HTTP: the queued message is its producer's, with nothing added."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def document(**changes: Any) -> dict[str, Any]:
 def test_an_event_is_the_same_whichever_way_it_comes(
     data: dict[str, Any], optional: dict[str, Any]
 ) -> None:
-    """As the dispatcher reads it: from the queue at once, or by way of the API."""
+    """After the dispatcher's reading: from the queue at once, or by way of the API."""
     fields = {"event": "email.sent", "data": data, **optional}
     text = json.dumps(fields)
     queue = FakeEventQueue()
@@ -86,7 +86,7 @@ def test_only_the_account_is_filled_in(publisher: Publisher, queue: FakeEventQue
     assert json.loads(message) == {**fields, "account_id": "acc_1"}
 
 
-def test_a_transaction_id_that_depends_on_the_queues_clock_is_not_told(
+def test_a_transaction_id_that_depends_on_the_queues_clock_is_not_returned(
     publisher: Publisher,
 ) -> None:
     neither = document(transaction_id=None, timestamp=None)
@@ -96,7 +96,7 @@ def test_a_transaction_id_that_depends_on_the_queues_clock_is_not_told(
     assert [result.transaction_id is not None for result in results] == [False, True, True]
 
 
-def test_what_is_no_event_is_named_and_the_others_go_on(
+def test_invalid_events_are_named_and_the_others_go_on(
     publisher: Publisher, queue: FakeEventQueue
 ) -> None:
     documents: list[object] = [
@@ -129,7 +129,7 @@ def test_what_is_no_event_is_named_and_the_others_go_on(
     assert [json.loads(message)["id"] for _, message in queue.messages] == ["first", "last"]
 
 
-def test_what_the_queue_does_not_take_is_told_at_its_place(
+def test_an_event_refused_by_the_queue_is_reported_at_its_place(
     publisher: Publisher, queue: FakeEventQueue
 ) -> None:
     queue.refuse = {1}
@@ -177,7 +177,7 @@ def test_two_events_of_a_call_that_share_a_transaction_id_are_marked_and_counted
     other = document(transaction_id="txn_other")
     assert shared(publisher, sent, other, opened) == [True, False, True]
     assert telemetry.counts["SharedTransactionIds"] == 2
-    # Each is put on the queue as its producer gave it.
+    # Each is put on the queue in its producer's form.
     assert [json.loads(message)["transaction_id"] for _, message in queue.messages] == [
         sent["transaction_id"],
         "txn_other",
@@ -196,7 +196,7 @@ def test_events_that_share_nothing_are_not_marked(queue: FakeEventQueue) -> None
     assert "SharedTransactionIds" not in telemetry.counts
 
 
-def test_what_the_queue_did_not_take_shares_nothing(queue: FakeEventQueue) -> None:
+def test_an_event_refused_by_the_queue_shares_nothing(queue: FakeEventQueue) -> None:
     queue.refuse = {1}
     publisher = make_publisher(queue)
     assert shared(publisher, document(id="a"), document(id="b")) == [False, False]
@@ -206,7 +206,7 @@ def test_what_the_queue_did_not_take_shares_nothing(queue: FakeEventQueue) -> No
 def test_the_largest_message_leaves_room_for_the_attributes_of_one_sent_again(
     publisher: Publisher, queue: FakeEventQueue, character: str
 ) -> None:
-    """As 4 KiB of SQS's 1 MiB; what is not ASCII is escaped, and is longer than in the body."""
+    """At 4 KiB of SQS's 1 MiB; a non-ASCII character is escaped, and is longer than in the body."""
     in_the_body = max(len(character.encode()), len(payload.serialize(character)) - 2)
     text = character * (MAX_BODY_BYTES // in_the_body - 1_000)
     fields = payload.parse(samples.event_text(data={"to": "a@example.com", "x": text}))

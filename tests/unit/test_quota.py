@@ -1,4 +1,4 @@
-"""How often the sweep calls Step Functions."""
+"""The rate of the sweep's calls of Step Functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An account's quotas against a stack's parameters: what is too small, and what to do about it."""
+"""An account's quotas against a stack's parameters: the shortfalls, and their remedy."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_each_partition_has_a_console_of_its_own(partition: str, region: str, co
     assert "amazon.com" not in text
 
 
-def test_a_quota_that_aws_raises_for_nobody_has_no_request() -> None:
+def test_a_quota_that_aws_never_raises_has_no_request() -> None:
     text = lines("aws", "eu-south-1", Account(applied={"L-CDF5615A": 1250}), ApiBurst="2000")
     assert "request-service-quota-increase" not in text
     assert text.endswith('  With this quota: make deploy STAGE=prod PARAMETERS="ApiBurst=1250"')

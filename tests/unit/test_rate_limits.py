@@ -1,4 +1,4 @@
-"""Rate limits: no more than the limit, and what it costs to count."""
+"""Rate limits: calls up to the limit alone, and the cost of counting."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Stand:
 
 
 def let_through(rate_limits: list[RateLimits], tries: int, account_id: str = "acme") -> int:
-    """Call again and again, by turns; returns how many calls went through."""
+    """Call again and again, by turns; returns the number of allowed calls."""
     passed = 0
     for number in range(tries):
         try:
@@ -70,7 +70,7 @@ def test_a_webhook_has_its_tests_and_resends_and_then_waits_for_the_next_hour() 
     rate_limits.test(webhook)
 
 
-def test_what_cannot_be_counted_is_refused() -> None:
+def test_uncountable_calls_are_refused() -> None:
     stand = Stand()
     stand.store.failures.plan("consume", True)
     with pytest.raises(UnavailableError):

@@ -30,7 +30,7 @@ def test_claims_begin_for_five_seconds_and_the_rest_comes_again_as_it_came(
     world.add()
     world.slow(world.deliveries, "claim", 2.0)
     documents = [event(n, id=f"own-{n}", data={"to": "a", "n": 1}) for n in range(10)]
-    # As no writer of JSON would write it again: it must not be read anew.
+    # In a form that no writer of JSON produces: it must not be read anew.
     documents[9] = documents[9].replace('"n": 1', f'"n": 1{"0" * 5_000},\n "m": "\\ud800"')
     text = " [ " + " ,\n".join(documents) + " ] "
     [message] = world.messages(text)
@@ -130,7 +130,7 @@ def test_slow_reads_of_every_kind_leave_time_for_the_attempts_of_who_was_first(
 
 
 def test_no_read_begins_where_no_attempt_could_follow() -> None:
-    """As after messages whose accounts were slow to be found."""
+    """The case after messages whose accounts were slow to be found."""
     world: TimedWorld
     calls: list[str] = []
 
@@ -176,7 +176,7 @@ def test_a_failed_read_is_a_failure_and_a_late_one_is_none(world: TimedWorld) ->
 
 
 def test_an_envelope_of_several_accounts_in_an_array_comes_again_once(world: TimedWorld) -> None:
-    """Else it is as many messages the next time, and so on."""
+    """Otherwise it would be as many messages the next time, and so on."""
     world.add(1)
     world.add(2, account_id="acc_2")
     world.slow(world.deliveries, "claim", 6.0)

@@ -1,4 +1,4 @@
-"""Which addresses a text mentions, and which texts are an address."""
+"""The addresses that a text mentions, and the texts that are an address."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_any_text_is_composed_as_unicode_says(text: str) -> None:
 def test_the_time_grows_with_the_length_and_not_with_its_square(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Normalisation sorts by insertion: it gets no long run of marks that is not sorted already."""
+    """Normalisation sorts by insertion: it gets no long run of unsorted marks."""
     normalised: list[str] = []
 
     def normalize(form: str, text: str) -> str:
@@ -186,7 +186,7 @@ def test_the_time_grows_with_the_length_and_not_with_its_square(
     assert found == {SOUGHT}
     for text in normalised:
         classes = [unicodedata.combining(each) for each in text]
-        # Out of order are at most the few of what stands before a run.
+        # At most the few marks before a run are out of order.
         assert sum(left > right > 0 for left, right in pairwise(classes)) < 32
 
 

@@ -126,7 +126,7 @@ def test_what_the_index_has_and_is_no_more_so_keeps_nothing_from_its_turn(world:
 
 
 def test_a_probe_goes_past_what_is_no_more_so_page_by_page(world: World) -> None:
-    """One at a time it would come to its end before the first that still waits."""
+    """One at a time it would end before the first that still waits."""
     *expired, living = world.wait_for(7)
     batch = world.reader.oldest_first
 
@@ -151,7 +151,7 @@ def test_a_long_walk_past_what_is_no_more_so_stops_in_time(world: World) -> None
 
 
 def test_a_walk_that_takes_more_than_a_step_goes_on_where_it_was(world: World) -> None:
-    """Were it to begin anew each time, it would never come to what waits at its end."""
+    """With a new start each time it would never reach the deliveries at its end."""
     *expired, living = world.wait_for(7)
     world.drain()
     batch = world.reader.oldest_first

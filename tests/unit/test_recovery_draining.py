@@ -1,4 +1,4 @@
-"""How a recovery drains what waits for a webhook, and settles before it ends."""
+"""A recovery drains the waiting deliveries, and settles before it ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_drain_sends_what_its_host_may_get_and_waits_for_the_rest(world: World
     world.requests_per_host = 4
     deliveries = world.wait_for(10)
     world.drain()
-    # Two unasked, and a second's turns.
+    # Two without a reservation, and a second's turns.
     assert world.step() == DRAINING
     assert sorted(world.sent()) == [one.id for one in deliveries[:6]]
     assert world.step() == DRAINING
@@ -73,7 +73,7 @@ def test_a_step_of_draining_stops_with_a_response_that_asks_for_a_pause(
         asks if headers["X-SendComms-Delivery"] == first.id else Outcome(status_code=200)
     )
     world.step()
-    # What was sent with it was on its way.
+    # The rest of that step was on its way.
     assert len(world.sent()) == MAX_RATE
     waits = world.step()
     assert waits is not None
@@ -184,7 +184,7 @@ def test_a_webhook_that_is_down_again_is_left_alone_before_its_first_probe(
 def test_a_recovery_ends_only_when_no_function_can_hold_the_old_state(
     world: World, ahead_ms: int
 ) -> None:
-    """Whatever the clock of the function that noted since when it drains."""
+    """Under any clock of the function that recorded the draining's start."""
     world.drain()
     since_ms = world.now_ms
     world.now_ms += ahead_ms

@@ -1,4 +1,4 @@
-"""How a recovery tries a webhook that takes some, and one that its owner enabled."""
+"""A recovery's trial of a webhook that accepts some, and of a webhook that its owner enabled."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_delivery_that_is_taken_on_trial_halves_the_pause_until_it_passes(
     assert go_on(world, RecoveryState(0), 5) == [15.0, 7.5, 3.75, 1.875, 1.0]
     assert world.webhook().health.circuit is Circuit.DRAINING
     assert world.operational_events.types == ["webhook.recovered"]
-    # And it is drained slowly at first, one delivery a second.
+    # And the draining is slow at first, one delivery a second.
     posts = len(world.sender.posts)
     step = world.step(DRAINING._replace(pace=1.0))
     assert step is not None

@@ -65,7 +65,7 @@ def test_neither_secret_nor_url_is_in_the_text_of_a_registration() -> None:
     assert "canary" not in repr(registration)
 
 
-def test_all_broken_rules_are_told_at_once(store: FakeWebhookStore) -> None:
+def test_all_broken_rules_are_reported_at_once(store: FakeWebhookStore) -> None:
     registration = Registration(
         url="http://acme.com",
         events=("email.sent", "no"),
@@ -145,7 +145,7 @@ def test_a_deletion_needs_no_step_functions(store: FakeWebhookStore) -> None:
     recoveries.failures.plan("start", True)
     assert webhook_service.delete("acme", webhook.id)
     assert webhook_service.get("acme", webhook.id) is None
-    # What cancels the deliveries that wait for it is the sweep's to start.
+    # The sweep starts the job that cancels its waiting deliveries.
     health = FakeHealthStore(store)
     due_ms = store.unstarted["acme", webhook.id].due_ms
     assert health.overdue(due_ms, 10) == []
@@ -168,7 +168,7 @@ def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
     webhook = webhook_service.register("acme", REGISTRATION).webhook
     store.add(replace(webhook, active=active), Secrets(None))
     rotated = webhook_service.rotate_secret("acme", webhook.id, "a-secret-of-their-own")
-    # There is no old one that could live on.
+    # There is no former secret to keep alive.
     assert rotated == Rotated("a-secret-of-their-own", None)
     stored, secrets = store.webhooks["acme", webhook.id]
     assert secrets == Secrets("a-secret-of-their-own")
@@ -189,7 +189,7 @@ def test_a_rotation_that_restores_a_missing_secret_sends_what_waits_for_it(
         (WebhookChanges(description="new"), True, False),
     ],
 )
-def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
+def test_a_webhook_that_is_down_has_a_running_recovery(
     store: FakeWebhookStore, changes: WebhookChanges, active: bool, begins: bool
 ) -> None:
     recoveries = FakeJobScheduler()
@@ -206,11 +206,11 @@ def test_a_webhook_that_is_down_has_a_recovery_that_somebody_runs(
             0 if begins else 10,
         )
     started = [(key.recovery_id, delay) for key, delay in recoveries.started]
-    # A moment later: asked for often it is begun once.
+    # A moment later: repeated calls begin it once.
     assert started == ([(changed.health.recovery_id, 1.0)] if begins else [])
 
 
-def test_a_recovery_is_started_though_somebody_switched_the_webhook_off_meanwhile(
+def test_a_recovery_is_started_though_the_webhook_was_disabled_meanwhile(
     store: FakeWebhookStore,
 ) -> None:
     recoveries = FakeJobScheduler()
@@ -267,7 +267,7 @@ def test_a_generated_secret_takes_32_bytes() -> None:
 
 
 @given(st.integers(0, (1 << 48) * 1_000_000 - 1), st.binary(min_size=8, max_size=8))
-def test_an_id_is_a_uuid_of_version_7_that_tells_its_time(now_ns: int, random: bytes) -> None:
+def test_an_id_is_a_uuid_of_version_7_with_its_time(now_ns: int, random: bytes) -> None:
     uuid = UUID(webhook_id(now_ns, random))
     assert (uuid.version, uuid.variant) == (7, "specified in RFC 4122")
     assert uuid.int >> 80 == now_ns // 1_000_000

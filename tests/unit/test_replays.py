@@ -1,4 +1,4 @@
-"""Replays: what their owner asks for, and the steps that carry them out."""
+"""Replays: an owner's requests, and the steps of the job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RATE = 3
 
 
 class World(Services):
-    """A webhook, the deliveries that it missed, and what replays them."""
+    """A webhook, the deliveries that it missed, and the job that replays them."""
 
     def __init__(self) -> None:
         super().__init__(schedule=(5.0,), random=0.5)
@@ -242,7 +242,7 @@ def test_a_replay_goes_on_behind_what_was_recorded_before_a_fault_of_ours(world:
     assert (world.now(replay).sent, world.now(replay).position) == (1, ids[0])
     assert world.step(replay) is None
     assert world.now(replay).status is ReplayStatus.COMPLETED
-    # The third arrived at the first step already, so that it is no longer selected.
+    # The third arrived at the first step already, and is no longer selected.
     assert sorted(world.sent()) == sorted([*ids, ids[1]])
 
 
@@ -356,7 +356,7 @@ def test_a_replay_sends_what_its_host_may_get_and_waits_for_the_rest() -> None:
     replay = world.replays.start(world.webhook(), since=SINCE)
     sent: list[int] = []
     for _ in range(3):
-        # One unasked, and a second's turns: three, which are a step's; then none.
+        # One without a reservation, and a second's turns: three, which are a step's; then none.
         assert world.step(replay) is not None
         sent.append(len(world.sender.posts))
     assert sent == [3, 3, 3]

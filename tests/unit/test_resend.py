@@ -1,4 +1,4 @@
-"""A manual attempt beside the schedule, and everything that may happen at the same time."""
+"""A manual attempt during the schedule, and everything that may happen at the same time."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_our_own_trouble_is_raised_for_the_state_machine_to_try_again(world: Wor
 
 
 def during(world: World, happens: Callable[[], object], outcome: Outcome) -> None:
-    """Answer the next request with `outcome`, after something happened meanwhile."""
+    """Answer the next request with `outcome`, after an act of the test."""
 
     def answer(*_: object) -> Outcome:
         world.sender.answer = lambda *_: Outcome(status_code=200)

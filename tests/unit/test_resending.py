@@ -1,4 +1,4 @@
-"""What a message carries of the ones that it comes of, read back."""
+"""The counts that a message inherits from the messages before it, read back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_message_without_attributes_arrived_when_sqs_took_it() -> None:
     assert carried({}, sent_at_ms=NOW_MS) == Carried(NOW_MS)
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_written_counts_are_read_back() -> None:
     message = Outgoing("", None, 0, NOW_MS - 7, tries=12, suspicions=3, delays=4, paced=1)
     assert carried(message.attributes, sent_at_ms=NOW_MS) == Carried(NOW_MS - 7, 12, 3, 4, 1)
 

@@ -1,4 +1,4 @@
-"""Which headers are nobody's to set but a server's or ours: families, by the words of a name."""
+"""Reserved headers, set by a server or by us alone: families, by the words of a name."""
 
 from __future__ import annotations
 

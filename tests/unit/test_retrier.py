@@ -153,7 +153,7 @@ def test_a_delivery_past_its_retention_is_done(world: World) -> None:
     assert world.telemetry.logged("delivery_expired")
 
 
-def test_whoever_recorded_first_decides(world: World) -> None:
+def test_the_first_record_decides(world: World) -> None:
     rival = world.delivery.after(samples.attempt(2, status_code=200, error=None), Status.SUCCEEDED)
 
     def answer(*_: object) -> Outcome:
@@ -234,7 +234,7 @@ def test_a_drained_delivery_that_cannot_be_marked_either_is_our_own_trouble(worl
     world.deliveries.failures.plan("mark_unstarted", True)
     with pytest.raises(UnavailableError):
         world.retrier.drain(world.destination(), delivery)
-    # The receiver was asked, and is not asked in each step.
+    # The receiver got a request, and gets none in the later steps.
     assert world.webhook().health.failures == 1
     assert world.stored().status is Status.RETRYING
 
@@ -265,7 +265,7 @@ def test_a_delivery_exhausted_by_draining_goes_to_the_dead_letter_queue_once(
     assert exhausted.next_attempt_at_ms == samples.NOW_MS
     assert world.scheduler.executions == {exhausted.key: (4, 0.0)}
 
-    # A lost answer has the verdict asked for twice by the one execution.
+    # After a lost answer the one execution requests the verdict twice.
     for _ in range(2):
         verdict = world.retry(exhausted.key, 4, 1)
         assert verdict.decision is Decision.DEAD_LETTER
@@ -276,7 +276,7 @@ def test_a_delivery_exhausted_by_draining_goes_to_the_dead_letter_queue_once(
     assert len(world.sender.posts) == 1
 
 
-def test_an_attempt_by_hand_in_between_does_not_have_it_told_twice(world: World) -> None:
+def test_an_attempt_by_hand_in_between_repeats_no_notice(world: World) -> None:
     exhausted = exhausted_by_draining(world)
     update = world.deliveries.update
 
@@ -288,7 +288,7 @@ def test_an_attempt_by_hand_in_between_does_not_have_it_told_twice(world: World)
     world.deliveries.update = after_one_by_hand  # type: ignore[method-assign]
     world.retrier.note_dead_letter(exhausted.key, 1)
     assert [attempt.manual for attempt in world.stored().attempts[-2:]] == [False, True]
-    # What is due no more is nothing for the sweeper.
+    # A delivery that is no longer due is no work for the sweeper.
     assert world.stored().next_attempt_at_ms is None
 
 

@@ -1,4 +1,4 @@
-"""What the two retry state machines start, and what becomes of an attempt's claim."""
+"""The executions that the two retry state machines start, and the fate of an attempt's claim."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_short_run_that_comes_late_starts_no_attempt_but_the_one_after_its_own
     assert started == [3, 4]
     world.retry(world.delivery.key, 2, machine=Machine.SHORT)
     assert len(world.scheduler.shorts) == 2
-    # Its own next one it starts again: the run before may have ended between record and start.
+    # It starts its own next one again: the run before may have ended between record and start.
     world.retry(world.delivery.key, 3, machine=Machine.SHORT)
     assert world.scheduler.shorts[2:] == world.scheduler.shorts[1:2]
     assert len(world.sender.posts) == 2
@@ -61,7 +61,7 @@ def test_our_own_trouble_leaves_the_count_of_claims_without_a_result(world: Worl
     assert world.stored().claim == claim
 
 
-def test_a_standard_execution_goes_on_by_itself_whatever_the_delay(world: World) -> None:
+def test_a_standard_execution_goes_on_by_itself_after_any_delay(world: World) -> None:
     world.sender.answer = lambda *_: REFUSED
     world.short_delay_seconds, world.schedule = 60.0, (5.0, 5.0, 5.0)
     assert world.retry(world.delivery.key, 2).decision is Decision.WAIT

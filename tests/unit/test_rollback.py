@@ -134,7 +134,7 @@ def test_jobs_that_were_stopped_are_named_where_it_does_not_end(
 
 
 @pytest.mark.parametrize("answer", ["n", "", "no"])
-def test_what_is_not_confirmed_is_not_done(tmp_path: Path, answer: str) -> None:
+def test_nothing_is_done_without_a_confirmation(tmp_path: Path, answer: str) -> None:
     world = World(tmp_path, answer)
     world.start()
     with pytest.raises(DeploymentError, match="not confirmed"):
@@ -152,7 +152,7 @@ def test_a_deployment_that_fails_starts_nothing(tmp_path: Path) -> None:
     assert "sweep restarts the stopped jobs" in world.told[-1]
 
 
-def test_what_cannot_be_built_is_not_deployed(tmp_path: Path) -> None:
+def test_a_release_that_fails_to_build_is_not_deployed(tmp_path: Path) -> None:
     world = World(tmp_path, "y")
     world.sam_exits(2, "build")
     with pytest.raises(DeploymentError, match="could not be built"):
@@ -160,7 +160,7 @@ def test_what_cannot_be_built_is_not_deployed(tmp_path: Path) -> None:
     assert world.calls == ["build"]
 
 
-def test_with_nobody_there_nothing_is_asked(tmp_path: Path) -> None:
+def test_without_a_terminal_nothing_is_asked(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert world.rollback.deploy("v1", world.root, {}) == 0
     assert world.calls[-1] == "deploy --config-env dev --no-confirm-changeset"
@@ -242,6 +242,6 @@ def test_a_release_is_taken_out_of_the_repository(tmp_path: Path) -> None:
         unpack("v9", target, repository)
 
 
-def test_the_command_asks_for_somebody_who_confirms(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_asks_for_a_confirmation(capsys: pytest.CaptureFixture[str]) -> None:
     assert rollback.main(["--stage", "dev"]) == 1
     assert "set YES=1" in capsys.readouterr().err

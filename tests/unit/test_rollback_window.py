@@ -1,4 +1,4 @@
-"""The minutes in which a rollback deploys: what begins work then, and the sweep."""
+"""The minutes in which a rollback deploys: the work that begins then, and the sweep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Deploying(Rollback):
-    """A rollback in whose deployment something happens."""
+    """A rollback with an event during its deployment."""
 
     during: Callable[[], int]
 
@@ -49,7 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ends(world: World) -> bool:
-    """Wait as CloudFormation does, for the last execution of the machine that it deletes."""
+    """Wait like CloudFormation for the last execution of the machine that it deletes."""
     ends_at = time.monotonic() + 10
     while world.running("JobStateMachine"):
         if time.monotonic() > ends_at:
@@ -147,7 +147,7 @@ def test_the_sweep_is_enabled_again_where_jobs_cannot_be_stopped(
     assert world.sweeps
 
 
-def test_a_sweep_that_cannot_be_enabled_is_told(tmp_path: Path) -> None:
+def test_a_sweep_that_cannot_be_enabled_is_reported(tmp_path: Path) -> None:
     world = World(tmp_path, "y")
     world.events = Denied(world.events)
     assert world.rollback.deploy("v1", world.root, {}) == 1

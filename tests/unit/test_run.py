@@ -1,4 +1,4 @@
-"""A job's run: when its execution is taken for dead, and how often it is replaced."""
+"""A job's run: the age at which its execution counts as dead, and its replacements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sealed texts: who brings the secret reads them, for their purpose and in their place only."""
+"""Sealed texts: only the secret's holder reads them, for their purpose and in their place only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FORMER = (
     "uf9mxJES1GJSMxuN"
     "EcGgOPaxjU87Zx4="
 )
-"""`FORMER_TEXT`, as the version before AES-GCM sealed it."""
+"""`FORMER_TEXT`, sealed by the version before AES-GCM."""
 FORMER_SECRET = "sc_live_" + "0f" * 44
 FORMER_TEXT = '{"data": "wü"}'
 
@@ -65,7 +65,7 @@ def test_nothing_of_a_text_is_seen_and_the_same_one_looks_another_each_time() ->
 
 def test_each_text_has_a_nonce_of_96_bits_of_its_own() -> None:
     assert len({raw(seal())[:12] for _ in range(100)}) == 100
-    # Opened here by what the standards say, not by our code: the layout is nonce, text, tag.
+    # Opened here by the standards, not by our code: the layout is nonce, text, tag.
     info = f"webhooks sealed: {PURPOSE}".encode()
     key = HKDF(SHA256(), 32, salt=None, info=info).derive(SECRET.encode())
     bound = b"".join(len(part).to_bytes(4, "big") + part.encode() for part in (PURPOSE, *PLACE))
@@ -116,7 +116,7 @@ def test_a_text_that_is_cut_short_is_refused(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     "text", ["", "AAAA", "no base64!", "é", "aes256gcm.", "aes256gcm.!", "aes256gcm.é"]
 )
-def test_what_was_never_sealed_is_refused(text: str) -> None:
+def test_an_unsealed_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="sealed"):
         unseal(text)
 

@@ -33,7 +33,7 @@ NAMED = sorted(set(re.findall(r"`([a-z0-9_/]+\.py)::(\w+)`", THREATS)))
 
 
 ODD_TEXTS = ("", "é" * 71, "v1,é", "v1", ",", "sha256=", "\udce9", "\x00", "1e400", "nan", "soon")
-"""What a stranger may write into a header, the last ones of its bytes as some servers decode it."""
+"""Headers that a stranger may write; the last ones are bytes as some servers decode them."""
 
 
 def pythons() -> list[str]:
@@ -70,7 +70,7 @@ def test_every_threat_is_whole_and_is_shown_by_a_test() -> None:
 
 
 @pytest.mark.node
-def test_the_pages_javascript_tells_a_genuine_delivery_from_a_forged_one() -> None:
+def test_the_pages_javascript_accepts_genuine_and_refuses_forged_deliveries() -> None:
     [code] = re.findall(r"^```js\n(.*?)^```$", VERIFYING, re.MULTILINE | re.DOTALL)
     secret, body = "whsec_" + "ab" * 32, '{"event":"email.sent","data":{"to":"ü@example.com"}}'
     genuine = sendcomms_signature(secret, body.encode())

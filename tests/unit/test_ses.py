@@ -148,7 +148,7 @@ def test_each_type_has_its_event_its_own_time_and_its_detail(
 
 
 @pytest.mark.parametrize("name", [*SIX, *OTHERS])
-def test_one_record_is_one_event_in_whatever_envelope(name: str) -> None:
+def test_one_record_is_one_event_in_any_envelope(name: str) -> None:
     record = vector(name)
     bare = only(record)
     assert only(in_sns(record)) == bare
@@ -275,7 +275,7 @@ def test_the_table_reads_eventbridges_resources_too() -> None:
     assert only(record, TABLE).account_id == "acc_default"
 
 
-def test_an_api_keys_account_owns_the_events_whatever_the_tags_say() -> None:
+def test_an_api_keys_account_owns_the_events_under_any_tags() -> None:
     record = vector("send")
     record["mail"]["tags"]["account_id"] = ["acc_tag"]
     assert [event.account_id for event in to_events(record, account_id="acc_key")] == ["acc_key"]

@@ -1,4 +1,4 @@
-"""Whose an SES record is: by its tags, or by a table that is read once a minute at most."""
+"""The account of an SES record: by its tags, or by a table that is read once a minute at most."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FakeStore:
-    """The table in memory, and how often it was read."""
+    """The table in memory, and the number of its reads."""
 
     def __init__(self) -> None:
         self.sets = {"shop-mail": "acc_1"}
@@ -107,7 +107,7 @@ def test_nothing_but_a_record_without_a_tag_has_the_table_read(
     assert store.reads == 0
 
 
-def test_while_the_table_cannot_be_read_its_records_wait_and_nobody_else_gets_them(
+def test_while_the_table_cannot_be_read_its_records_wait_for_their_account(
     world: World, store: FakeStore
 ) -> None:
     store.down = True

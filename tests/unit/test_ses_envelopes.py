@@ -1,4 +1,4 @@
-"""Arrays of records and what SNS puts around them: read as if each had come alone."""
+"""Arrays of records and SNS's envelopes around them: each is read like a single record."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_sns_may_have_been_put_around_sns(times: int) -> None:
     for _ in range(times):
         text = in_sns(text)
     assert read(text) == whole
-    # What reads messages on their way may have made an object of the text in the envelope.
+    # Software that reads messages on their way may have made an object of the envelope's text.
     document = {"Type": "Notification", "Message": json.loads(text)}
     assert read(json.dumps(document)) == whole
     assert read(in_sns(in_sns("Successfully validated SNS topic for Amazon SES event publishing.")))

@@ -1,4 +1,4 @@
-"""What one odd part of a record of Amazon SES costs: itself, and never the record."""
+"""One odd part of a record of Amazon SES loses itself alone, and never the record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ONE_OF_EACH = (
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_an_odd_part_costs_itself_and_never_the_record(name: str) -> None:
-    """Whatever is missing, null or of another type: the rest is told as before."""
+    """A part may be missing, null or of another type: the rest is read as before."""
     record = bare(name)
     [*whole] = to_events(record)
     details = {"send", "delivery", "bounce", "complaint", "open", "click", "deliveryDelay"}

@@ -1,4 +1,4 @@
-"""Whom a record of Amazon SES is of: lists of recipients, addresses, and what is odd in them."""
+"""The recipients of a record of Amazon SES: lists, addresses, and odd values in them."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_a_text_where_a_list_is_usual_is_a_list_of_it(name: str) -> None:
     assert data["from"] == "Shop <orders@shop.example>"
 
 
-def test_a_list_that_names_nobody_leaves_the_list_of_those_mailed() -> None:
-    """Who of the two it was is not known; to tell both that they bounced would be wrong."""
+def test_an_empty_list_leaves_the_list_of_mailed_recipients() -> None:
+    """The bounced one of the two is unknown; an event for both would be wrong."""
     record = bare("bounce-two-recipients")
     record["bounce"]["bouncedRecipients"] = [{"action": "failed"}]
     [event] = to_events(record)
@@ -149,7 +149,7 @@ def test_a_forwarded_bounce_names_the_address_that_was_mailed(
     ],
 )
 def test_a_malformed_header_costs_no_other_recipient(odd: str) -> None:
-    """Python's reader of addresses gives nothing of a list in which one text is malformed."""
+    """Python's reader of addresses returns nothing of a list in which one text is malformed."""
     record = bare("send-eventbridge")
     record["mail"]["destination"] = None
     record["mail"]["commonHeaders"] |= {"to": [odd, "Bert <bert@x.example>, cleo@x.example"]}

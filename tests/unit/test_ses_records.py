@@ -1,4 +1,4 @@
-"""Records as they were captured: what becomes of each."""
+"""Captured records, and the events made of each."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_only_what_no_server_reports_on_is_an_auto_reply(path: tuple[Any, ...], 
     [("Likely", "likely"), ("Unlikely", "unlikely"), ("likely", "likely"), ("Perhaps", None)]
     + [(odd, None) for odd in (None, True, 1, ["Likely"], "")],
 )
-def test_what_ses_says_of_bots_is_told_and_nothing_assumed(said: object, bot: str | None) -> None:
+def test_a_records_bot_flag_is_passed_on_and_nothing_assumed(said: object, bot: str | None) -> None:
     for name, part in (("open-google-proxy", "open"), ("click-link-tags", "click")):
         record = bare(name)
         record[part]["isBotEvent"] = said
@@ -203,7 +203,7 @@ def test_two_clients_in_one_second_are_two_events(name: str, part: str, field: s
         (17, None),
     ],
 )
-def test_feedback_by_which_nobody_complains_is_counted_and_dropped(
+def test_feedback_without_a_complaint_is_counted_and_dropped(
     feedback: object, counted: str | None
 ) -> None:
     record = with_odd(bare("complaint-yahoo"), ("complaint", "complaintFeedbackType"), feedback)
@@ -231,18 +231,18 @@ def topics(**statuses: str) -> list[dict[str, str]]:
             {"topicSubscriptionStatus": topics(news="OptIn", ads="OptIn")},
             {"all": False, "topics": ["news"]},
         ),
-        # Subscribing, or leaving all as it was, is not unsubscribing.
+        # Subscribing, or an unchanged state, is not unsubscribing.
         (
             {"unsubscribeAll": False, "topicSubscriptionStatus": topics(news="OptIn")},
             {"topicSubscriptionStatus": topics(news="OptOut")},
             None,
         ),
         ({"unsubscribeAll": False}, {"unsubscribeAll": True}, None),
-        # What cannot be read is what the link is there for.
+        # An unreadable preference needs the link most.
         (None, None, {"all": False, "topics": []}),
     ],
 )
-def test_who_unsubscribes_is_told_and_who_subscribes_is_not(
+def test_unsubscribing_is_an_event_and_subscribing_is_not(
     new: object, old: object, told_of: dict[str, Any] | None
 ) -> None:
     record = bare("subscription-unsubscribed")
@@ -272,7 +272,7 @@ def test_a_rejected_mail_has_failed_for_each_recipient() -> None:
         assert event.timestamp == record["mail"]["timestamp"]
 
 
-def test_the_message_id_and_the_headers_that_are_asked_for_are_told() -> None:
+def test_the_message_id_and_the_requested_headers_are_passed_on() -> None:
     record = bare("delivery-eventbridge")
     record["mail"]["headers"] = [
         {"name": "message-id", "value": "<17@shop.example>"},

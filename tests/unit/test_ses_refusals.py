@@ -1,4 +1,4 @@
-"""What only looks like a record of Amazon SES, and what no event is made of."""
+"""Messages that only look like a record of Amazon SES, and records without an event."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from webhooks.domain.ses import SesAccounts, to_events
         ("complaint", ("complaint", "timestamp"), ""),
     ],
 )
-def test_what_only_looks_like_ses_is_refused(
+def test_messages_that_only_look_like_ses_are_refused(
     name: str, path: tuple[str, ...], value: object
 ) -> None:
     record = vector(name)
@@ -120,7 +120,7 @@ def test_whatever_is_missing_or_of_another_type_a_record_is_events_or_refused(na
 
 
 def test_what_would_nest_too_deep_to_be_read_again_is_left_out() -> None:
-    """An erasure reads what was delivered, and a shard what is to be."""
+    """An erasure reads delivered data, and a shard data to be delivered."""
     record = vector("click")
     # A record's detail is a level below its top, an event's two.
     record["click"]["linkTags"] = {"a": nested(MAX_DEPTH - 4)}
@@ -196,7 +196,7 @@ def test_a_part_of_the_email_that_is_too_large_costs_that_part(
         assert data["bounce"]["status"] == "5.1.1"
 
 
-def test_of_many_small_tags_as_many_are_told_as_there_is_room_for() -> None:
+def test_of_many_small_tags_as_many_are_passed_on_as_there_is_room_for() -> None:
     record = two_bounced()
     record["mail"]["tags"] = {f"t{number}": ["v"] for number in range(8000)}
     for event in to_events(record):

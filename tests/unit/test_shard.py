@@ -1,4 +1,4 @@
-"""Shards of a wide event: every webhook is in one, and nobody gains by writing one himself."""
+"""Shards of a wide event: every webhook is in one, and a forged shard gains nothing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_webhook_is_in_one_shard_those_of_later_included(
 
 @given(event_data(st.text()).map(as_read))
 def test_a_part_keeps_the_events_very_bytes_its_id_and_its_time(data: dict[str, Any]) -> None:
-    # As SES's events, which need not have come through `accept`; its time is its first copy's.
+    # Like SES's events, which need not have come through `accept`; its time is its first copy's.
     made = compose(
         account_id="acc_1",
         event_id="evt_1",
@@ -269,7 +269,7 @@ def test_messages_hold_every_part_once_within_their_limits(
 
 
 @pytest.mark.parametrize("text", ["{}", " 1", '"[1]"', "", '{"a": [1]}'])
-def test_what_is_no_array_has_no_documents(text: str) -> None:
+def test_a_text_that_is_no_array_has_no_documents(text: str) -> None:
     assert array_texts(text) is None
 
 
@@ -282,7 +282,7 @@ DOCUMENTS = st.recursive(
 
 @settings(max_examples=50)
 @given(st.lists(DOCUMENTS, max_size=5), st.sampled_from([None, 1, "\t"]), st.booleans())
-def test_an_arrays_documents_are_told_apart_as_they_came(
+def test_an_arrays_documents_are_separated_as_they_came(
     documents: list[object], indent: Any, ascii_only: bool
 ) -> None:
     text = f" {json.dumps(documents, indent=indent, ensure_ascii=ascii_only)}\n"

@@ -1,4 +1,4 @@
-"""What a short retry costs, against its budget and AWS's own example."""
+"""The cost of a short retry, against its budget and AWS's own example."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_sendcomms_signature_is_keyed_with_the_whole_text(secret: str) -> No
 
 
 def test_the_contracts_receiver_computes_the_same_signature() -> None:
-    # What part 1's Node.js code gives for this secret and body.
+    # The output of part 1's Node.js code for this secret and body.
     assert sendcomms_signature("whsec_your_secret_here", b'{"a":1}') == (
         "sha256=b6560b4f032f85b8f75c1ba8ec9e404fc7cde24a1ce1c40a0cfb16e5368573e5"
     )

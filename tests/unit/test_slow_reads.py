@@ -1,4 +1,4 @@
-"""A read of several requests ends in time, whatever each of them takes."""
+"""A read of several requests ends in time, for any duration of each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ITEM = webhook_items.webhook_item(samples.webhook(), samples.SECRET)
 
 
 class SlowTable:
-    """A table each of whose requests takes some seconds, and most of which have a next one."""
+    """A table whose requests each take some seconds, and most of which have a next one."""
 
     def __init__(self, seconds: float, requests: int) -> None:
         self.now = 0.0

@@ -53,7 +53,7 @@ def test_what_there_is_no_time_to_mark_either_comes_again() -> None:
     assert world.remaining >= 0
     assert len(world.stored()) == 30
 
-    # It finds the records, and goes on where it ended.
+    # It finds the records, and continues from its end.
     world.deliveries.__dict__.pop("mark_unstarted")
     assert world.invoke(world.messages(samples.event_text())) == []
     assert len(world.sender.posts) == 30

@@ -1,4 +1,4 @@
-"""How fast executions are stopped, and how that is said."""
+"""The rate at which executions are stopped, and its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The code's structure: modules are short, and what imports another is not imported by it."""
+"""The code's structure: modules are short, and imports have no cycle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("layers/core/webhooks", "functions", "local", "cli", "ops")
 
 
 def python_files() -> list[Path]:
-    """Return the repository's modules, those that are not committed yet included."""
+    """Return the repository's modules, uncommitted ones included."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
         cwd=ROOT,
@@ -40,14 +40,14 @@ def long_modules(files: list[Path]) -> list[str]:
 
 
 def name_of(path: Path) -> str:
-    """Return a module's name, which for a package's `__init__.py` is that of the package."""
+    """Return a module's name; for a package's `__init__.py` it is the package's."""
     root = next(root for root in ROOTS if (ROOT / root) in path.parents)
     parts = path.relative_to(ROOT / root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def sources() -> dict[str, str]:
-    """Return the text of each module that the product is made of, by its name."""
+    """Return the text of each module of the product, by its name."""
     return {
         name_of(path): path.read_text(encoding="utf-8")
         for package in PACKAGES
@@ -69,7 +69,7 @@ def run_at_import(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def imported_names(text: str) -> Iterator[str]:
-    """Yield what a module imports as it is imported, with the name that it takes of it."""
+    """Yield the modules that a module's import imports, each with the imported name."""
     for node in run_at_import(ast.parse(text).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -79,7 +79,7 @@ def imported_names(text: str) -> Iterator[str]:
 
 
 def with_packages(name: str) -> Iterator[str]:
-    """Yield a name and those of the packages that it is in."""
+    """Yield a name and the packages that contain it."""
     while name:
         yield name
         name = name.rpartition(".")[0]
@@ -93,13 +93,13 @@ def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
             each if each in modules else each.rpartition(".")[0] for each in imported_names(text)
         }
         packages = {package for each in named for package in with_packages(each)}
-        # Those that a module is in itself have begun to run before it.
+        # The packages that contain a module have begun to run before it.
         found[name] = (named | packages - {*with_packages(name)}) & {*modules}
     return found
 
 
 def layer_of(name: str) -> str:
-    """Return the package that a module belongs to, with all that is in it."""
+    """Return a module's package, with all that is in it."""
     top, _, rest = name.partition(".")
     return f"{top}.{rest.partition('.')[0]}" if top == "webhooks" and rest else top
 

@@ -77,7 +77,7 @@ def test_a_suspect_is_handled_when_the_others_are_done_and_deleted(world: World)
 
 
 def test_suspects_of_one_suspicion_are_handled_one_after_the_other(world: World) -> None:
-    """As all are after Lambda had no room for them: each costs one message more, and no other."""
+    """Like all messages after Lambda had no room for them: each costs one message alone."""
     batch = [event(number, suspicions=1) for number in range(10)]
     assert handle(world, *batch) == []
     assert posted(world) == [f"txn_{number}" for number in range(10)]
@@ -138,7 +138,7 @@ def test_a_suspect_that_fails_and_gives_an_answer_is_suspected_no_more(world: Wo
 
 
 def test_a_suspect_that_cannot_be_sent_again_is_handled_after_the_others(world: World) -> None:
-    """One that is too large for the attributes, or any while the queue takes nothing."""
+    """A suspect that is too large for the attributes, or any suspect while the queue refuses."""
     world.queue.refuse = {0}
     assert handle(world, event(1, receive_count=9), event(2)) == []
     assert posted(world) == ["txn_2", "txn_1"]

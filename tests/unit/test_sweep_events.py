@@ -61,14 +61,14 @@ def test_an_event_that_the_bus_does_not_take_is_kept_and_published_by_the_sweep(
     world.now_ms += MINUTE_MS
     assert sweep(world) == 1
     [published] = world.operational_events.published
-    # As it would have been, with the time at which it happened.
+    # Unchanged, with the time at which it happened.
     assert (published.type, published.at_ms) == (OperationalEventType.WEBHOOK_DOWN, happened_ms)
     assert published.facts["failures"] == FAILURES_TO_OPEN
     assert world.kept_events.events == {}
     assert sweep(world) == 0
 
 
-def test_what_is_published_in_part_stays_in_part(world: World) -> None:
+def test_partly_published_events_stay_in_part(world: World) -> None:
     events = keep(world, 25)
     world.operational_events.refuse = [events[3], events[24]]
     assert sweep(world) == 23
@@ -83,7 +83,7 @@ def test_a_bus_that_does_not_answer_fails_no_sweep_and_is_asked_once(world: Worl
     world.operational_events.failures.plan("publish_all", True)
     assert sweep(world) == 0
     assert len(world.kept_events.events) == 25
-    # The sweep came to its end, which its own alarm goes by.
+    # The sweep completed, which its own alarm watches.
     assert world.telemetry.counts["OverdueDeliveries"] == 0
     assert "OverdueOperationalEvents" not in world.telemetry.counts
     assert sweep(world) == 25
@@ -146,5 +146,5 @@ def test_one_that_cannot_be_read_is_named_and_the_others_are_published(
     assert sweep(world) == 3
     assert world.telemetry.counts["UnreadableRecords"] == 1
     assert world.telemetry.logged("record_unreadable") == [{"kept_event_id": "odd"}]
-    # The sweep came to its end.
+    # The sweep completed.
     assert world.telemetry.counts["OverdueDeliveries"] == 0

@@ -27,7 +27,7 @@ class Killed(BaseException):
 
 
 class World(Services):
-    """An account that has an erasure made."""
+    """An account that requests an erasure."""
 
     def __init__(self) -> None:
         super().__init__()

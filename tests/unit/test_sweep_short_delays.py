@@ -1,4 +1,4 @@
-"""What the sweep does about short delays, refused starts, dead letters and expiring deliveries."""
+"""The sweep on short delays, refused starts, dead letters and expiring deliveries."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_sweep_that_is_cut_off_before_a_start_leaves_it_to_the_next_one(world:
 
 
 def test_one_that_dies_each_time_is_started_again_less_and_less_often(world: World) -> None:
-    """As a short one whose executions never come to their claim."""
+    """A short delay whose executions never reach their claim."""
     delivery = given(world, short=True)
     starts = []
     start = world.scheduler.start
@@ -194,7 +194,7 @@ def test_an_interrupted_delivery_is_attempted_once_by_each_execution_that_it_is_
             world.retry(delivery.key, 2, generation)
         assert len(world.sender.posts) == generation
         world.now_ms += 86_400_000
-        # Its start is seen to, which clears the mark.
+        # The sweep starts it, which clears the mark.
         assert world.sweep() == (0, 0)
         world.scheduler.stop(world.stored())
 

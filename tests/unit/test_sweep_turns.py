@@ -1,4 +1,4 @@
-"""Everything overdue has its turn in a sweep, or in one of the next, whatever else there is."""
+"""All overdue work has its turn in this sweep or in one of the next, next to any other work."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 SECONDS_A_CALL = 0.02
 FUNCTION_SECONDS = 45.0
-"""What the template gives the worker."""
+"""The worker's time-out in the template."""
 
 
 class World(Services):
-    """A sweeper among fakes, of which each call takes its time."""
+    """A sweeper among fakes whose calls take time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_a_sweep_that_finds_nothing_asks_each_partition_once(world: World) -> No
 
 
 def test_thousands_that_are_worked_on_keep_nothing_from_its_turn(world: World) -> None:
-    """As in an outage of ours, through which Step Functions tries the steps again."""
+    """The case of an outage of ours, through which Step Functions tries the steps again."""
     for number in range(2000):
         world.overdue(number, HOUR_MS + number, works=True)
     lost = [world.overdue(3000 + number, HOUR_MS // 2) for number in range(200)]
@@ -139,7 +139,7 @@ def test_what_lies_among_thousands_that_are_worked_on_is_found_in_an_hour(world:
 
 
 def test_all_that_is_overdue_is_looked_at_where_there_is_time(world: World) -> None:
-    """Behind the first page it begins anywhere, and comes to what is before that too."""
+    """Behind the first page it begins anywhere, and reaches the earlier items too."""
     lost = [world.overdue(number, HOUR_MS + number // 20) for number in range(100)]
     assert world.sweep() == (len(lost), 0)
     assert all(world.started(delivery) for delivery in lost)
@@ -196,7 +196,7 @@ def test_starts_on_standard_keep_their_quota(world: World) -> None:
     assert world.sweep_job.sweep(lambda: 60).unstarted_deliveries == 1000 - started
 
 
-def test_what_cannot_be_read_is_gone_past_and_told_each_time(world: World) -> None:
+def test_unreadable_work_is_passed_and_reported_each_time(world: World) -> None:
     broken = [world.overdue(number, 2 * HOUR_MS) for number in range(20)]
     world.deliveries.unreadable = {delivery.key for delivery in broken}
     lost = [world.overdue(100 + number) for number in range(20)]
@@ -253,7 +253,7 @@ def test_a_part_that_our_own_side_fails_leaves_the_others_their_turn(
 
 @pytest.mark.parametrize("method", ["overdue", "page"])
 def test_a_sweep_that_does_not_come_to_its_end_counts_no_zero(world: World, method: str) -> None:
-    """The alarm on sweeps that are missing is to see it."""
+    """The alarm on missing sweeps must see it."""
     on: Any = world.health_store if method == "overdue" else world.overdue_deliveries
     on.failures.plan(method, True)
     with pytest.raises(UnavailableError):

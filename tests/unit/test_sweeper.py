@@ -18,7 +18,7 @@ def world() -> World:
     return World()
 
 
-def test_an_overdue_delivery_that_nobody_works_on_gets_a_new_execution(world: World) -> None:
+def test_an_overdue_abandoned_delivery_gets_a_new_execution(world: World) -> None:
     assert world.sweep() == (1, 0)
     assert world.stored() == replace(
         world.delivery,
@@ -69,7 +69,7 @@ def test_the_old_execution_of_a_restarted_delivery_ends_without_an_attempt(world
 def test_what_a_fault_keeps_from_its_attempt_is_started_again_less_and_less_often(
     world: World,
 ) -> None:
-    """As where its webhook's record cannot be read: each execution ends in a dead letter."""
+    """For example if its webhook's record cannot be read: each execution ends in a dead letter."""
     delays: list[float] = []
     start_ms = world.now_ms
     while world.now_ms - start_ms < 30 * 86_400_000:
@@ -104,7 +104,7 @@ def test_after_an_attempt_the_first_restart_is_at_once_again(world: World) -> No
     assert world.stored().next_attempt_at_ms == world.now_ms
 
 
-def test_an_operators_redrive_begins_at_once_whatever_the_sweep_did(world: World) -> None:
+def test_an_operators_redrive_begins_at_once_after_any_sweep(world: World) -> None:
     """Also while an execution of the sweep's waits for a fault that is over by now."""
     redriver = Redriver(world.deliveries, world.scheduler, world.clock)
     waits = replace(world.delivery, restarts=9, next_attempt_at_ms=world.now_ms + 1)
@@ -134,7 +134,7 @@ def test_one_that_changed_since_the_index_was_written_is_left_alone(world: World
     assert world.scheduler.calls == 0
 
 
-def test_somebody_who_was_faster_than_the_sweep_keeps_the_delivery(world: World) -> None:
+def test_a_writer_faster_than_the_sweep_keeps_the_delivery(world: World) -> None:
     running = world.scheduler.running
 
     def meanwhile(delivery: Delivery) -> bool:
@@ -188,7 +188,7 @@ def test_what_does_not_fit_in_the_time_left_is_the_next_sweeps(world: World) -> 
 
 
 def test_one_that_its_execution_ended_just_now_is_left_as_that_left_it(world: World) -> None:
-    """Told of its dead letter, it has the same status, attempts and generation as before."""
+    """Its recorded dead letter changes neither its status, its attempts nor its generation."""
     untold = world.put(replace(world.delivery, status=Status.EXHAUSTED))
     told = replace(untold, next_attempt_at_ms=None)
 

@@ -1,4 +1,4 @@
-"""What a line of an owner's own words may hold."""
+"""The characters allowed in a line of an owner's own words."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_isolate_that_does_not_end_and_tags_of_no_flag_are_refused(
 
 
 def test_every_character_that_python_prints_is_taken() -> None:
-    """The rule was `isprintable`: what was registered by it stays valid."""
+    """The rule was `isprintable`: texts registered under it stay valid."""
     printable = (chr(code) for code in range(sys.maxunicode + 1) if chr(code).isprintable())
     assert is_line("".join(printable))
 
@@ -88,7 +88,7 @@ _PARTS = st.text() | st.text("a\u05d0\u2066\u2067\u2068\u2069\u202e\U0001f3f4\U0
 
 
 @given(_PARTS)
-def test_what_is_escaped_is_a_line(text: str) -> None:
+def test_escaped_text_is_a_line(text: str) -> None:
     assert is_line(escaped(text))
     assert is_line(text) == (escaped(text) == text)
 

@@ -12,8 +12,8 @@ from webhooks.services.concurrency import run_all, submit_all
 
 
 @pytest.mark.parametrize("failure", [UnavailableError("the table"), KeyError("a bug")])
-def test_whatever_fails_the_others_are_waited_for(failure: Exception) -> None:
-    """A thread that goes on after the function's answer is frozen in the middle of its work."""
+def test_after_a_failure_the_others_are_waited_for(failure: Exception) -> None:
+    """A thread that outlives the function's answer is frozen in the middle of its work."""
     first_failed = threading.Event()
     done: list[int] = []
 
@@ -43,7 +43,7 @@ def test_the_results_are_those_up_to_where_our_own_side_failed() -> None:
 
 
 @pytest.mark.parametrize("items", [[1], [1, 2]])
-def test_what_one_item_raises_is_for_whoever_asks_for_its_result(items: list[int]) -> None:
+def test_an_items_error_is_raised_with_its_result(items: list[int]) -> None:
     def work(item: int) -> int:
         raise KeyError(item)
 

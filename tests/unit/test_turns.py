@@ -1,4 +1,4 @@
-"""Owners take turns, however much one of them has."""
+"""Owners take turns, even if one of them has far more."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_nothing_is_lost_and_what_one_webhook_has_stays_in_its_order(
 
 
 @given(OWNED)
-def test_nobody_has_a_second_turn_before_everybody_had_the_first(
+def test_no_owner_has_a_second_turn_before_every_first(
     items: list[tuple[str, str, int]],
 ) -> None:
     ordered = in_turns(items, itemgetter(0), itemgetter(1))

@@ -1,4 +1,4 @@
-"""The meter's rules: what AWS bills for a read, a write and an execution."""
+"""The meter's rules: AWS's units for a read, a write and an execution."""
 
 from __future__ import annotations
 

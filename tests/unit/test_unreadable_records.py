@@ -1,4 +1,4 @@
-"""A delivery whose record cannot be read keeps no other from its turn, and is told of."""
+"""An unreadable delivery record never blocks other deliveries, and is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def world() -> World:
 
 
 def put(world: World, number: int, status: Status, *, readable: bool = True) -> Delivery:
-    """Store a delivery of a webhook's, each a millisecond later than the one before it."""
+    """Store a delivery of a webhook, each a millisecond later than the one before."""
     event_id = f"evt_{number}"
     delivery = world.put(
         samples.delivery(

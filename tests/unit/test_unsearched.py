@@ -34,7 +34,7 @@ LONG = ", ".join(f"{number}@example.com" for number in range(1000))
 
 
 class World(Services):
-    """A webhook, and erasures of what was sent to it."""
+    """A webhook, and erasures of its deliveries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class World(Services):
         *,
         most_steps: int = 50,
     ) -> Erasure:
-        """Make every step, each when it is due; `meanwhile` is done before each."""
+        """Make every step, each when it is due; call `meanwhile` before each."""
         for _ in range(most_steps):
             meanwhile()
             following = self.erasure_job.step(erasure.key, lambda: self.remaining)
@@ -96,7 +96,7 @@ def world() -> World:
 
 
 def slow(world: World, looks: int) -> None:
-    """Have a delivery's CPU time be over at its clock's look of this number."""
+    """End a delivery's CPU time at this look at its clock."""
     world.cpu_seconds_a_look = SEARCH_CPU_SECONDS / looks
 
 
@@ -142,7 +142,7 @@ def test_what_was_accepted_long_after_a_pass_began_is_another_erasures(world: Wo
     assert (ended.examined, ended.erased) == (1, 1)
 
 
-def test_what_is_found_in_time_is_no_unsearched_one(world: World) -> None:
+def test_a_delivery_searched_in_time_is_not_listed(world: World) -> None:
     delivery = world.about(f"{ANNA}, {LONG}")
     slow(world, looks=50)
     ended = world.finish(world.start())
@@ -180,7 +180,7 @@ def test_the_list_is_bounded_and_the_count_goes_on(world: World) -> None:
 
 
 def test_the_clock_is_looked_at_all_along(world: World) -> None:
-    """No part of the work goes on for long after the limit, whatever the text."""
+    """No part of the work goes on for long after the limit, for any text."""
     erasure = world.start()
     texts = [LONG, "x@" * 5000, "%40a" * 5000, "/" * 250 + "@h", "ü.ü@" * 5000, "日本@x" * 999]
     texts += ["%" * 99_999, "%4" * 49_999, "%zz" * 33_333, "a@b" + "\u0301\u0323" * 49_999]
@@ -230,7 +230,7 @@ def test_each_step_gets_one_further_however_short_its_time(world: World, left: f
 
 @pytest.mark.parametrize("step_ms", [1, -1, 0, 86_400_000, -86_400_000])
 def test_a_pass_ends_while_more_is_added_than_it_looks_at(world: World, step_ms: int) -> None:
-    """New ones, ones that are stamped ahead of now, late ones, and ones of one moment."""
+    """New ones, some stamped ahead of now, late ones, and several of one moment."""
     mine = [world.about(ANNA), world.about(ANNA, ms=10**13), world.about(ANNA, ms=-(10**9))]
     times = iter(range(10**6))
 

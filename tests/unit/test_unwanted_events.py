@@ -1,4 +1,4 @@
-"""An event that no webhook is sent leaves a trace: a count by cause, and a line of its account."""
+"""An event without a subscribed webhook leaves a trace: a count by cause, and a line."""
 
 from __future__ import annotations
 

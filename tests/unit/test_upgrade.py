@@ -1,4 +1,4 @@
-"""Two templates after each other: what CloudFormation would replace, refuse or delete."""
+"""Two templates after each other: the replacements, refusals and deletions by CloudFormation."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def name_of_another(resources: dict[str, Any]) -> None:
         (name_of_another, "takes the name"),
     ],
 )
-def test_what_loses_something_or_fails_is_refused(edit: Edit, word: str) -> None:
+def test_a_loss_or_a_failure_is_refused(edit: Edit, word: str) -> None:
     now = template.read()
     found = refused(now, edited(now, edit))
     assert any(word in sentence for sentence in found), found

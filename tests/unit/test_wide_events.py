@@ -26,7 +26,7 @@ def world() -> World:
 
 
 def shards(world: World) -> list[str]:
-    """Take what was put on the queue."""
+    """Take the messages off the queue."""
     taken = [text for account, text in world.queue.messages if account == "acc_1"]
     assert len(taken) == len(world.queue.messages)
     world.queue.sent.clear()
@@ -199,7 +199,7 @@ def test_two_copies_in_a_batch_are_divided_once_and_done_together(world: World) 
     assert world.send(samples.event_text(), samples.event_text()) == ["m0", "m1"]
 
 
-def test_another_body_under_a_wide_events_id_is_told_and_the_first_wins(world: World) -> None:
+def test_another_body_under_a_wide_events_id_is_logged_and_the_first_wins(world: World) -> None:
     texts = [samples.event_text(id="evt-1", data={"to": to}) for to in ("a", "b")]
     assert world.send(*texts) == []
     assert world.telemetry.counts["Conflicts"] == 1

@@ -1,4 +1,4 @@
-"""The words that owners and operators read are the field's, and stay so; so do names of code."""
+"""The words in owners' and operators' texts are the field's, and stay so; so do names of code."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ FALLEN_IN_PROSE = re.compile(
     r"|\bPutBy\b|\binactive\b|\bwebhook (that )?is off\b|\*\*off\*\*",
     re.IGNORECASE,
 )
-"""What no page says, though a person may still answer a question there."""
+"""Words that no page uses, though a person may still answer a question there."""
 
 ODD_NAMES = re.compile(
     r"What|Whether|Whoever|Somebody|Nobody|Everything|GoOn|Tell|Keep[A-Z]|^An?[A-Z]"
 )
-"""What a logical id or a statement's Sid must not be made of: it is a noun, or a verb and one."""
+"""Forbidden parts of a logical id or a statement's Sid: it is a noun, or a verb and a noun."""
 
 LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 COMMENT = re.compile(r"/\*.*?\*/|(?:^|\s)//[^\n]*", re.DOTALL)
@@ -172,7 +172,7 @@ def test_names_that_are_read_in_the_console_are_nouns_or_verb_and_object() -> No
 
 
 def statements(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every statement with a Sid, wherever it is, in an `Fn::If` too."""
+    """Yield every statement with a Sid, at any depth, in an `Fn::If` too."""
     if isinstance(value, dict):
         if "Sid" in value:
             yield value

@@ -1,4 +1,4 @@
-"""The workflow on GitHub: pinned, with no more rights than it needs, and about what there is."""
+"""The workflow on GitHub: pinned, with the fewest rights, and only about existing files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of `on`, which 1.1 takes for true."""
+    """YAML 1.2's reading of `on`, which 1.1 reads as true."""
 
 
 Loader.yaml_implicit_resolvers = {

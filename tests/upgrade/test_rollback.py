@@ -1,4 +1,4 @@
-"""What this release began, ended by the one before: a rollback."""
+"""Work that this release began, ended by the one before: a rollback."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def an_attempt_has_what_only_this_release_knows(releases: Releases) -> Iterator[
         assert [one["error"] for one in shown["attempts"][:1]] == ["answer_too_large"]
         back = store.get(delivery.key)
         assert back is not None
-        assert back.attempts[:2] == attempts, "the release before keeps what it does not know"
+        assert back.attempts[:2] == attempts, "the release before keeps unknown fields"
 
 
 def a_webhook_has_what_only_this_release_knows(releases: Releases) -> Iterator[None]:
@@ -168,7 +168,7 @@ def a_registration_is_repeated(releases: Releases) -> Iterator[None]:
         body = {"url": receiver.url, "events": ["*"]}
         assert account.call("POST", json=body, headers=once).status == 201
         yield
-        # What docs/upgrading.md says: for a day, and nothing is made twice.
+        # The promise of docs/upgrading.md: for a day, and nothing is made twice.
         assert account.call("POST", json=body, headers=once).status == 500
         assert len(account.call("GET").data) == 1
 
@@ -184,7 +184,7 @@ def a_receiver_asked_for_a_pause(releases: Releases) -> Iterator[None]:
         receiver.answer_with(by_secrets(webhook["secret"]))
         yield
         # The release before knows no pause of a webhook, and its recovery drains at once. The retry
-        # waits in an execution of its own until its time, and is then as any other.
+        # waits in an execution of its own until its time, and is then like any other.
         releases.wait(
             lambda: sorted(statuses(account, webhook)) == ["retrying", "succeeded"], "one waited"
         )
@@ -225,9 +225,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
 
 
 @pytest.mark.parametrize("story", [story.__name__ for story in ALL])
-def test_what_this_release_began_comes_to_its_end_in_the_one_before(
-    begun: Begun, story: str
-) -> None:
+def test_work_of_this_release_ends_in_the_former(begun: Begun, story: str) -> None:
     assert next(begun.stories[story], "ended") == "ended"
 
 

@@ -1,4 +1,4 @@
-"""What the release before began, ended by this one: the update."""
+"""Work that the release before began, ended by this one: the update."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
 
 
 @pytest.mark.parametrize("story", [story.__name__ for story in ALL])
-def test_what_the_release_before_began_comes_to_its_end(begun: Begun, story: str) -> None:
+def test_work_of_the_former_release_ends_in_this(begun: Begun, story: str) -> None:
     assert next(begun.stories[story], "ended") == "ended"
 
 

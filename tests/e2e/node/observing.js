@@ -13,7 +13,7 @@ function messagesToStderr() {
 }
 
 // Express middleware, and usable without Express: reports a request once it is answered. The bytes
-// are those that came, whoever reads the request as well.
+// are the received ones, even if other code reads the request as well.
 function observe(req, res, next) {
   res.chunks = [];
   req.on('data', (chunk) => res.chunks.push(chunk));

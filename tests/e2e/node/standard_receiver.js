@@ -3,8 +3,8 @@
 //   node standard_receiver.js
 // Takes a line of JSON on its standard input for each secret, {"path", "secret"}, and with
 // "format": "raw" for a secret that the libraries get as bytes; answers that line with
-// {"knows": path}. Else it prints what express_receiver.js prints, each request with `verified`:
-// what each library made of it, true or its error.
+// {"knows": path}. Otherwise it prints the lines of express_receiver.js, each request with
+// `verified`: each library's result, true or its error.
 
 const http = require('node:http');
 const readline = require('node:readline');

@@ -1,7 +1,7 @@
 """Lets the deployed functions send to receivers on loopback, since no test has a public address.
 
 Python runs this module at its start, in each process in which ministack runs a function. The code
-is as deployed, of this release or the former; only the rules that it is wired with are others:
+is the deployed code, of this release or the former; only its rules differ:
 `http://127.0.0.1` is a webhook's url, and its address is public.
 """
 
@@ -26,7 +26,7 @@ HOST = "127.0.0.1"
 
 
 def loosen(wiring: ModuleType) -> None:
-    """Give the services the tests' rules where a deployed function gives none."""
+    """Give the services the tests' rules if a deployed function gives none."""
     targets = importlib.import_module("webhooks.domain.targets")
 
     def parse_url(url: str) -> Any:

@@ -1,4 +1,4 @@
-"""The ports in memory: what the stores' conformance suite says of the real ones holds here too."""
+"""The ports in memory: the stores' conformance suite holds for them as for the real ones."""
 
 from support.fakes.accounts import (
     FakeApiKeyStore,

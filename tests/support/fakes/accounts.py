@@ -1,4 +1,4 @@
-"""What an account has too: API keys, rate limits, kept answers."""
+"""Other data of an account: API keys, rate limits, kept answers."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class FakeIdempotencyStore:
         self.seeds: dict[tuple[str, ...], str] = {}
         """The seeds of the calls without an answer."""
         self.left: set[tuple[str, ...]] = set()
-        """Those of them that nobody is answering any more."""
+        """Keys whose call is no longer being answered."""
 
     def get_or_create(
         self,

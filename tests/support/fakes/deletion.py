@@ -1,7 +1,7 @@
 """A deployed stack as AWS deletes it, by a clock of its own.
 
-It has what moto and ministack leave out: a Standard state machine that stays DELETING while its
-executions run, the quotas of Step Functions, lists that are late, an event source mapping that
+It has the parts that moto and ministack leave out: a Standard state machine that stays DELETING
+while its executions run, the quotas of Step Functions, late lists, an event source mapping that
 takes a while to be disabled, and invocations that go on when their function is closed.
 """
 
@@ -40,7 +40,7 @@ def error(code: str, message: str = "") -> ClientError:
 
 
 class FakeClock:
-    """Time that passes in sleeps alone."""
+    """A clock that moves in sleeps alone."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -51,7 +51,7 @@ class FakeClock:
             self.interrupts_at = None
             raise KeyboardInterrupt
         self.seconds += seconds
-        # What waits for something that never happens fails, and does not hang.
+        # A wait for something that never happens fails, and does not hang.
         assert self.seconds <= _LONGEST_SECONDS
 
     def clock(self) -> Clock:
@@ -83,7 +83,7 @@ class Bucket:
 class Execution:
     started_at: float
     ended_at: float
-    """When its Wait ends, unless it is stopped before."""
+    """The end of its Wait, unless it is stopped before."""
     stopped: bool = False
 
 
@@ -100,7 +100,7 @@ class Machine:
 
 @dataclass
 class Source:
-    """Something that starts an execution every so many seconds, and a while after it is closed."""
+    """Starts an execution every so many seconds, and for a while after it is closed."""
 
     machine: str
     every_seconds: float
@@ -119,7 +119,7 @@ class Source:
 
 
 class FakeAws:
-    """The clients of all services in one, for one stack."""
+    """All services' clients in one, for one stack."""
 
     def __init__(self, region: str = "eu-central-1", *, former_names: bool = False) -> None:
         self.region = region
@@ -170,7 +170,7 @@ class FakeAws:
         return sum(len(one.running(self.time.seconds)) for one in self._standard().values())
 
     def delete(self) -> int:
-        """Do as `sam delete` does: ask CloudFormation, and look for an hour every half minute."""
+        """Act like `sam delete`: call CloudFormation, and check every half minute for an hour."""
         self.begin_deletion()
         for _ in range(120):
             self._catch_up()
@@ -182,7 +182,7 @@ class FakeAws:
         return 1
 
     def begin_deletion(self) -> None:
-        """Have CloudFormation delete the stack, as the console does."""
+        """Let CloudFormation delete the stack, the console's way."""
         self._catch_up()
         if self.status != "DELETE_IN_PROGRESS":
             self.status = "DELETE_IN_PROGRESS"
@@ -200,7 +200,7 @@ class FakeAws:
             self.machines[machine].executions[name] = Execution(at, at + seconds)
 
     def _catch_up(self) -> None:
-        """Do what happened since the last call."""
+        """Apply everything that happened since the last call."""
         now = self.time.seconds
         if self.mapping == "Disabling" and now >= self.mapping_settles_at:
             self.mapping = "Disabled"

@@ -1,4 +1,4 @@
-"""Deliveries in memory, as their writers, their readers and a walk see them."""
+"""Deliveries in memory, for their writers, their readers and a walk."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class FakeDeliveryStore:
         }
 
     def put_settled(self, deliveries: Sequence[Delivery]) -> Sequence[DeliveryKey]:
-        """Write what may be written: each delivery is a call of its own that may fail."""
+        """Write the allowed results: each delivery is a call of its own that may fail."""
         self.writes.append("put_settled")
         unwritten = []
         for delivery in deliveries:

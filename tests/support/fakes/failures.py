@@ -1,4 +1,4 @@
-"""Failures of our own side, as a test plans them."""
+"""Planned failures of our own side."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Failures:
         self._planned: dict[str, list[bool]] = {}
 
     def plan(self, method: str, *calls: bool) -> None:
-        """Say of each next call of `method` whether it fails; later ones work."""
+        """Plan for each next call of `method` whether it fails; later calls work."""
         self._planned[method] = list(calls)
 
     def check(self, method: str) -> None:
-        """Fail where the plan says so."""
+        """Fail if the plan says so."""
         if self.due(method):
             msg = f"{method}: planned failure"
             raise UnavailableError(msg)
 
     def due(self, method: str) -> bool:
-        """Tell whether the plan says that this call of `method` fails."""
+        """True if the plan says that this call of `method` fails."""
         planned = self._planned.get(method)
         return planned.pop(0) if planned else False

@@ -1,4 +1,4 @@
-"""Jobs in memory: the records of what runs for an owner."""
+"""Jobs in memory: the records of an owner's jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FakeJobStore(Generic[Record]):
-    """`JobStore` in a dictionary, of a kind that an owner may have one running job of or many."""
+    """`JobStore` in a dictionary, of a kind with one running job an owner or many."""
 
     def __init__(self, *, one_at_a_time: bool = False) -> None:
         self.one_at_a_time = one_at_a_time
@@ -94,5 +94,5 @@ def _id(job: Any) -> str:
 
 
 def _version(job: Any) -> tuple[int | None, int]:
-    """How often progress was recorded, None of a kind that does not count it, and by which run."""
+    """The number of recorded steps, None for a kind that counts none, and their run."""
     return getattr(job, "steps", None), job.run.number

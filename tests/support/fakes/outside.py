@@ -1,4 +1,4 @@
-"""What is outside: receivers, queues, operational events, the log."""
+"""The outside: receivers, queues, operational events, the log."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class FakeRejectedMessages:
 
 
 class FakeOperationalEvents:
-    """An `OperationalEvents` that keeps what is published."""
+    """An `OperationalEvents` that keeps the published events."""
 
     def __init__(self) -> None:
         self.published: list[OperationalEvent] = []
@@ -125,7 +125,7 @@ class FakeKeptOperationalEvents:
 
 
 class FakeTelemetry:
-    """Keeps what the services said."""
+    """Keeps the services' metrics and log lines."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, object]]] = []

@@ -1,4 +1,4 @@
-"""The schedulers of the state machines, which note what they were asked to start."""
+"""The schedulers of the state machines, which note the requested starts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Name(NamedTuple):
-    """What an execution of the retry state machine is named after."""
+    """The parts of a retry execution's name."""
 
     key: DeliveryKey
     generation: int
     letter: int = 0
-    """How often the dead letter of an exhausted delivery was sent again before."""
+    """The number of times that the dead letter of an exhausted delivery was sent again before."""
 
     @classmethod
     def of(cls, delivery: Delivery) -> Name:
@@ -42,7 +42,7 @@ class FakeScheduler:
         self.calls += 1
         self.failures.check("start")
         if delivery.short:
-            # Express starts another under the same name.
+            # Express starts another execution under the same name.
             self.shorts.append((delivery.key, delivery.next_attempt, delay_seconds))
             return
         name = Name.of(delivery)
@@ -55,7 +55,7 @@ class FakeScheduler:
         return self.generations.get(Name.of(delivery), False)
 
     def stop(self, delivery: Delivery) -> None:
-        """End an execution before its time, as an operator can."""
+        """End an execution early, an operator's act."""
         self.generations[Name.of(delivery)] = False
 
     def resend(
@@ -67,7 +67,7 @@ class FakeScheduler:
 
 
 class FakeJobScheduler:
-    """A `JobScheduler` that keeps what was started, and after how many seconds."""
+    """A `JobScheduler` that keeps each start, and its delay in seconds."""
 
     def __init__(self) -> None:
         self.started: list[tuple[Any, float]] = []

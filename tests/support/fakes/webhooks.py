@@ -38,7 +38,7 @@ class FakeWebhookStore:
         self.queries = 0
 
     def add(self, webhook: Webhook, secrets: Secrets) -> None:
-        """Put a webhook in as it is, for a test's beginning."""
+        """Store a webhook unchanged, at a test's beginning."""
         self.webhooks[webhook.account_id, webhook.id] = (webhook, secrets)
 
     def create(self, webhook: Webhook, secret: str, *, limit: int) -> None:
