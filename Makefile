@@ -103,7 +103,7 @@ test-stack: .venv/.ready ## Run the tests of the whole running stack: end to end
 
 .PHONY: test-slow
 test-slow: .venv/.ready ## Run the tests of the running stack with a fifth of a core for each process (takes root on Linux)
-	@$(BIN)/python tests/slow_cpu.py $(or $(ARGS),tests/e2e tests/dashboard tests/soak tests/integration/test_local_stack.py)
+	@$(BIN)/python tests/slow_cpu.py $(or $(ARGS),tests/e2e tests/dashboard tests/soak tests/integration/local/test_stack.py)
 
 .PHONY: coverage
 coverage: .venv/.ready ## Measure the tests' coverage, 90 % at least

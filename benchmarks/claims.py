@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import dispatcher.handler
 from benchmarks.events import event_text
-from benchmarks.scenarios import OK, LogMeter, stand
+from benchmarks.scenarios import OK, LogMeter, bench
 from support.backend import lambda_context, sqs_event
 from support.receiver import Answer, Receiver, Request
 from webhooks.wiring.dispatcher import DispatcherServices
@@ -27,7 +27,7 @@ from webhooks.wiring.dispatcher import DispatcherServices
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.scenarios import Stand
+    from benchmarks.scenarios import ScenarioBench
     from benchmarks.units import Units
 
 EVENTS = 100
@@ -75,7 +75,7 @@ def _costs(logs: LogMeter, *, claimed: bool) -> dict[str, Cost]:
 
 def plain(logs: LogMeter, size: int, *, claimed: bool) -> Cost:
     """Measure events without copies, in batches of this size."""
-    with stand(logs) as metered, Receiver(OK) as receiver:
+    with bench(logs) as metered, Receiver(OK) as receiver:
         metered.register(receiver, 1)
         metered.handle([_event(-1, claimed=claimed)])
         metered.take()
@@ -91,7 +91,7 @@ def plain(logs: LogMeter, size: int, *, claimed: bool) -> Cost:
 
 def collisions(logs: LogMeter, *, claimed: bool) -> Cost:
     """Measure pairs of copies, and the messages that go back to the queue."""
-    with stand(logs) as metered:
+    with bench(logs) as metered:
         others = metered.backend.services(DispatcherServices)
         pairs = [_event(number, claimed=claimed) for number in range(COLLISIONS)]
         times: list[float] = []
@@ -125,7 +125,7 @@ def collisions(logs: LogMeter, *, claimed: bool) -> Cost:
             return _cost(metered.take(), COLLISIONS, len(receiver.requests), times)
 
 
-def _handle_queued(metered: Stand) -> None:
+def _handle_queued(metered: ScenarioBench) -> None:
     """Handle the postponed messages, without the queue's delay."""
     bodies = metered.backend.queued()
     if bodies:

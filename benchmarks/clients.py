@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
-    from benchmarks.dispatching import Stand
+    from benchmarks.dispatching import DispatchBench
 
 BODY = b'{"event":"email.delivered","data":{"to":"recipient@example.com"}}'.ljust(1024)
 HEADERS = signing.delivery_headers(
@@ -51,22 +51,22 @@ _BATCH = 10
 _C_SECONDS = 2
 
 
-def measure(stand: Stand, kind: str) -> dict[str, dict[str, float]]:
+def measure(bench: DispatchBench, kind: str) -> dict[str, dict[str, float]]:
     """Return each client's CPU in milliseconds and POSTs per second, at the same receiver.
 
     The clients take turns, so that other work on the machine disturbs them equally. Each result is
     from the round with the least CPU.
     """
-    url, posts = stand.urls[kind], POSTS[kind]
+    url, posts = bench.urls[kind], POSTS[kind]
     with ExitStack() as stack:
         endpoints = {
             webhooks: stack.enter_context(serving(serve_aws, [url] * webhooks)).first
             for webhooks in (1, 10)
         }
-        loops = stack.enter_context(serving(serve_clients, stand.authority, url, endpoints[1]))
+        loops = stack.enter_context(serving(serve_clients, bench.authority, url, endpoints[1]))
         functions = {
             f"dispatcher, {webhooks} webhook{'s' * (webhooks > 1)}": stack.enter_context(
-                serving(serve_dispatcher, endpoint, stand.authority, webhooks)
+                serving(serve_dispatcher, endpoint, bench.authority, webhooks)
             )
             for webhooks, endpoint in endpoints.items()
         }

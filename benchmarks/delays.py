@@ -16,7 +16,7 @@ from webhooks.adapters.dynamodb import item_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.dispatching import Stand, Used
+    from benchmarks.dispatching import DispatchBench, Used
 
 WEBHOOKS = 60
 """Webhooks of an event: nearly as many deliveries in flight as the dispatcher has threads."""
@@ -35,21 +35,21 @@ def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
     return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
 
 
-def isolation(stand: Stand, bad_percent: int) -> dict[str, float]:
+def isolation(bench: DispatchBench, bad_percent: int) -> dict[str, float]:
     """Return the delay of an event's healthy receivers, among others that hang or drip."""
     bad = WEBHOOKS * bad_percent // 100
-    urls = [stand.urls["hanging" if number % 2 else "dripping"] for number in range(bad)]
+    urls = [bench.urls["hanging" if number % 2 else "dripping"] for number in range(bad)]
     # Mixed, so that the healthy ones are not always the first.
-    healthy = [stand.urls["fresh"]] * (WEBHOOKS - bad)
+    healthy = [bench.urls["fresh"]] * (WEBHOOKS - bad)
     mixed = [urls.pop() if urls and place % 2 else healthy.pop() for place in range(2 * bad)]
-    return percentiles(_delays(stand, [*mixed, *healthy], EVENTS))
+    return percentiles(_delays(bench, [*mixed, *healthy], EVENTS))
 
 
-def fan_out(stand: Stand, webhooks: int) -> dict[str, float]:
+def fan_out(bench: DispatchBench, webhooks: int) -> dict[str, float]:
     """Return the delay of an event's last receiver, each on a connection of its own."""
-    stand.arrivals()
-    used = stand.dispatch([stand.urls["fresh"]] * webhooks, 1, 1)
-    arrived = [at for _, at in stand.arrivals()["fresh"] if at >= used[0].entered_at]
+    bench.arrivals()
+    used = bench.dispatch([bench.urls["fresh"]] * webhooks, 1, 1)
+    arrived = [at for _, at in bench.arrivals()["fresh"] if at >= used[0].entered_at]
     return {
         "last_ms": (max(arrived) - used[0].entered_at) * 1000,
         "missing": webhooks - len(arrived),
@@ -57,20 +57,20 @@ def fan_out(stand: Stand, webhooks: int) -> dict[str, float]:
     }
 
 
-def first_byte(stand: Stand, kind: str) -> dict[str, float]:
+def first_byte(bench: DispatchBench, kind: str) -> dict[str, float]:
     """Return the time from a warm dispatcher's call until its only receiver has the whole request.
 
     It is slightly longer than the time to the first byte: it includes the transfer and the reading.
     """
-    stand.arrivals()
-    used = stand.dispatch([stand.urls[kind]], 1, LATENCIES)
-    arrived = sorted(at for _, at in stand.arrivals()[kind])[-len(used) :]
+    bench.arrivals()
+    used = bench.dispatch([bench.urls[kind]], 1, LATENCIES)
+    arrived = sorted(at for _, at in bench.arrivals()[kind])[-len(used) :]
     taken = zip(used, arrived, strict=True)
     return percentiles([(at - one.entered_at) * 1000 for one, at in taken])
 
 
-def _calls_before(stand: Stand) -> list[float]:
-    with serving(serve_aws, [stand.urls["kept"]]) as served:
+def _calls_before(bench: DispatchBench) -> list[float]:
+    with serving(serve_aws, [bench.urls["kept"]]) as served:
         return in_process(calls_before, served.first)
 
 
@@ -92,10 +92,10 @@ def calls_before(endpoint: str) -> list[float]:
     return taken
 
 
-def _delays(stand: Stand, urls: list[str], events: int) -> list[float]:
-    stand.arrivals()
-    used = stand.dispatch(urls, 1, events)
-    arrived = [at for _, at in stand.arrivals()["fresh"]]
+def _delays(bench: DispatchBench, urls: list[str], events: int) -> list[float]:
+    bench.arrivals()
+    used = bench.dispatch(urls, 1, events)
+    arrived = [at for _, at in bench.arrivals()["fresh"]]
     return [_since(used, at) for at in arrived if at >= used[0].entered_at]
 
 
@@ -104,13 +104,13 @@ def _since(used: Sequence[Used], at: float) -> float:
     return (at - max(one.entered_at for one in used if one.entered_at <= at)) * 1000
 
 
-def measure(stand: Stand) -> dict[str, Any]:
+def measure(bench: DispatchBench) -> dict[str, Any]:
     """Return all delays, by the varied quantity."""
     return {
-        "isolation": {str(share): isolation(stand, share) for share in BAD_SHARES},
-        "fan_out": {str(webhooks): fan_out(stand, webhooks) for webhooks in FAN_OUTS},
+        "isolation": {str(share): isolation(bench, share) for share in BAD_SHARES},
+        "fan_out": {str(webhooks): fan_out(bench, webhooks) for webhooks in FAN_OUTS},
         "first_byte": {
-            **{kind: first_byte(stand, kind) for kind in ("kept", "fresh")},
-            "the calls before it": percentiles(_calls_before(stand)),
+            **{kind: first_byte(bench, kind) for kind in ("kept", "fresh")},
+            "the calls before it": percentiles(_calls_before(bench)),
         },
     }

@@ -96,7 +96,7 @@ def invocations(endpoint: str, authority: str, messages: int, number: int) -> li
     return [function.invoke(messages) for _ in range(number + 1)][1:]
 
 
-class Stand:
+class DispatchBench:
     """Receivers in one process, and functions in others."""
 
     def __init__(self, receivers: Served) -> None:
@@ -120,7 +120,7 @@ class Stand:
 
 
 @contextmanager
-def receivers() -> Iterator[Stand]:
+def receivers() -> Iterator[DispatchBench]:
     """Serve the receivers."""
     with serving(serve_receivers) as served:
-        yield Stand(served)
+        yield DispatchBench(served)

@@ -20,7 +20,7 @@ from benchmarks.scenarios import DELIVERIES, UNGROUPED
 from benchmarks.simulate import BATCH, DISPATCHERS, OWN_SECONDS
 from support import samples
 from support.fair_queue import FairQueue
-from support.service_fixture import World
+from support.service_fixture import ServiceFixture
 from support.ses_records import text_of
 from webhooks.domain.delivery import Outcome
 from webhooks.domain.resending import carried
@@ -82,12 +82,12 @@ class Simulation:
 
     def __post_init__(self) -> None:
         """Register the webhooks, and start the dispatchers' processes."""
-        world = World()
-        world.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=100)
+        services = ServiceFixture()
+        services.sender.answer = lambda *_: Outcome(status_code=200, duration_ms=100)
         for number, account_id in enumerate(self.waited, 1):
-            world.add(number, account_id=account_id, url=f"https://{account_id[4:]}.example/")
-        self._worlds = [replace(world) for _ in range(self.case.dispatchers)]
-        self._world = world
+            services.add(number, account_id=account_id, url=f"https://{account_id[4:]}.example/")
+        self._processes = [replace(services) for _ in range(self.case.dispatchers)]
+        self._world = services
         self._numbers = 0
         self._arrived: dict[str, int] = {}
         self._record = json.loads(text_of("delivery"))
@@ -138,9 +138,9 @@ class Simulation:
 
     def _handle(self, number: int, batch: Sequence[Received[QueueMessage]], now: float) -> float:
         """Handle a batch in one dispatcher; return the seconds that it took."""
-        world, posts = self._worlds[number], self._world.sender.posts
-        world.now_ms = self._ms(now)
-        assert world.batches.handle([one.content for one in batch], lambda: 60.0) == []
+        services, posts = self._processes[number], self._world.sender.posts
+        services.now_ms = self._ms(now)
+        assert services.batches.handle([one.content for one in batch], lambda: 60.0) == []
         sent, self._world.queue.sent[:] = list(self._world.queue.sent), []
         for one in sent:
             self.queue.send(self._again(one, now), one.group)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from benchmarks.dispatching import Stand
+    from benchmarks.dispatching import DispatchBench
 
 DISPATCHERS = 5
 WEBHOOKS = 1000
@@ -71,73 +71,73 @@ def _publish(endpoint: str, text: str) -> None:
     sending.close()
 
 
-def measure(stand: Stand) -> dict[str, dict[str, float]]:
+def measure(bench: DispatchBench) -> dict[str, dict[str, float]]:
     """Return the figures for a thousand webhooks: divided, in one function, both with CPU limits.
 
     Without the right to set the kernel's quotas, the last two are left out. `FLOOR` is the cost of
     the same number of processes that only post.
     """
     measured = {
-        FLOOR: bare_posts(stand, WEBHOOKS),
-        "divided": wide_event(stand, WEBHOOKS),
-        "in one function": wide_event(stand, WEBHOOKS, divides=False),
+        FLOOR: bare_posts(bench, WEBHOOKS),
+        "divided": wide_event(bench, WEBHOOKS),
+        "in one function": wide_event(bench, WEBHOOKS, divides=False),
     }
     with suppress(PermissionError):
         measured |= {
-            f"divided, {MEMORY_MB} MB": wide_event(stand, WEBHOOKS, limited=True),
+            f"divided, {MEMORY_MB} MB": wide_event(bench, WEBHOOKS, limited=True),
             f"in one function, {MEMORY_MB} MB": wide_event(
-                stand, WEBHOOKS, divides=False, limited=True
+                bench, WEBHOOKS, divides=False, limited=True
             ),
         }
     return measured
 
 
-def bare_posts(stand: Stand, posts: int) -> dict[str, float]:
+def bare_posts(bench: DispatchBench, posts: int) -> dict[str, float]:
     """Return the time until the last of a fleet's POSTs arrives, each on its own connection."""
     with ExitStack() as stack:
-        clients = serve_clients, stand.authority, stand.urls["fresh"]
+        clients = serve_clients, bench.authority, bench.urls["fresh"]
         fleet = [stack.enter_context(serving(*clients)) for _ in range(DISPATCHERS)]
-        stand.arrivals()
+        bench.arrivals()
         began_at = time.time()
         for one in fleet:
             one.tell(["urllib3", posts // DISPATCHERS])
-        arrived = _arrivals(stand, posts, began_at)
+        arrived = _arrivals(bench, posts, began_at)
     return {"last_ms": (max(arrived) - began_at) * 1000, "missing": posts - len(arrived)}
 
 
-def _arrivals(stand: Stand, expected: int, since: float) -> list[float]:
+def _arrivals(bench: DispatchBench, expected: int, since: float) -> list[float]:
     """Return the arrival times of the expected requests, or of those within a minute."""
     arrived: list[float] = []
     while len(arrived) < expected and time.time() < since + _SECONDS:
         time.sleep(0.25)
-        arrived += [at for _, at in stand.arrivals()["fresh"]]
+        arrived += [at for _, at in bench.arrivals()["fresh"]]
     return arrived
 
 
 def wide_event(
-    stand: Stand, webhooks: int, *, divides: bool = True, limited: bool = False
+    bench: DispatchBench, webhooks: int, *, divides: bool = True, limited: bool = False
 ) -> dict[str, float]:
     """Return the time from an event's queueing to the last of its receivers.
 
     Each receiver is reached on a connection of its own. Without division, one dispatcher sends to
     all of them. With `limited`, which needs root, each dispatcher has its memory's share of a CPU.
     """
-    urls = [stand.urls["fresh"]] * webhooks
+    urls = [bench.urls["fresh"]] * webhooks
     with ExitStack() as stack:
         aws = stack.enter_context(serving(serve_aws, urls))
-        arguments = aws.first, stand.authority, divides
+        arguments = aws.first, bench.authority, divides
         groups = [
             stack.enter_context(shares.group(MEMORY_MB, str(number))) if limited else None
             for number in range(DISPATCHERS)
         ]
         fleet = [stack.enter_context(serving(poll, *arguments, group)) for group in groups]
         assert [one.first for one in fleet] == ["ready"] * DISPATCHERS
-        stand.arrivals()
+        bench.arrivals()
         published_at = time.time()
         _publish(aws.first, event_text(time.time_ns()))
-        arrived = _arrivals(stand, webhooks, published_at)
+        arrived = _arrivals(bench, webhooks, published_at)
         time.sleep(0.5)
-        extra = len(stand.arrivals()["fresh"])
+        extra = len(bench.arrivals()["fresh"])
         batches = [one.told() for one in fleet]
     return {
         "last_ms": (max(arrived) - published_at) * 1000,

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.scenarios import LogMeter, stand, tables
+from benchmarks.scenarios import LogMeter, bench, tables
 from benchmarks.units import read_units
 from support import samples
 from support.receiver import Receiver
@@ -31,7 +31,7 @@ def in_the_table(webhooks: int) -> dict[str, float]:
     from moto.dynamodb.models import dynamodb_backends
 
     logs = LogMeter()
-    with contextlib.redirect_stdout(logs), stand(logs) as metered, Receiver() as receiver:
+    with contextlib.redirect_stdout(logs), bench(logs) as metered, Receiver() as receiver:
         metered.register(receiver, 1)
         table = dynamodb_backends["123456789012"]["us-east-1"].get_table("WebhooksTable")
         for number in range(2, webhooks + 1):

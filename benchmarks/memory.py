@@ -26,7 +26,7 @@ from benchmarks.servers import SLOW_SECONDS, serve_aws
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.dispatching import Stand, Used
+    from benchmarks.dispatching import DispatchBench, Used
 
 RESULTS = Path(__file__).parent / "memory.json"
 MEMORIES_MB = (256, 512, 1024, 1769)
@@ -43,14 +43,16 @@ def _invoke(group: Path, endpoint: str, authority: str, messages: int, number: i
     return [function.invoke(messages) for _ in range(number)]
 
 
-def dispatching(stand: Stand, memory_mb: int, messages: int, webhooks: int) -> dict[str, float]:
+def dispatching(
+    bench: DispatchBench, memory_mb: int, messages: int, webhooks: int
+) -> dict[str, float]:
     """Return the cost of invocations with this memory, and the Lambda dollars of a million.
 
     `false_failures` counts attempts that failed although every receiver responds with 200.
     """
-    urls = [stand.urls["slow"]] * webhooks
+    urls = [bench.urls["slow"]] * webhooks
     with shares.group(memory_mb) as group, serving(serve_aws, urls) as aws:
-        used = in_process(_invoke, group, aws.first, stand.authority, messages, INVOCATIONS)
+        used = in_process(_invoke, group, aws.first, bench.authority, messages, INVOCATIONS)
     deliveries = messages * webhooks
     wall_ms = median(one.wall_ms for one in used)
     billed = lambda_dollars(memory_mb, wall_ms) + dollars("invocation", 1)
@@ -66,13 +68,13 @@ def dispatching(stand: Stand, memory_mb: int, messages: int, webhooks: int) -> d
 def measure(progress: Callable[[str], None]) -> dict[str, Any]:
     """Return all figures by memory."""
     found: dict[str, Any] = {"machine": machine(), "receivers_ms": SLOW_SECONDS * 1000}
-    with receivers() as stand:
+    with receivers() as bench:
         for memory_mb in MEMORIES_MB:
             of_memory: dict[str, Any] = {}
             for messages, webhooks in BATCHES:
                 name = f"{messages} x {webhooks}"
                 progress(f"{memory_mb} MB, {name}")
-                of_memory[name] = dispatching(stand, memory_mb, messages, webhooks)
+                of_memory[name] = dispatching(bench, memory_mb, messages, webhooks)
             for name in cold_start.FUNCTIONS:
                 progress(f"{memory_mb} MB, a new {name}")
                 with shares.group(memory_mb) as group:

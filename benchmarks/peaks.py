@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.worst_messages import WORST
-from support.service_fixture import World
+from support.service_fixture import ServiceFixture
 from webhooks.domain.ses import SesAccounts
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def peak_mib(texts: Callable[[], Sequence[str]]) -> float:
     if child == 0:
         status = 1
         try:
-            world = World(ses_accounts=SesAccounts(default="acc_1"))
-            world.add(events=("*",))
+            services = ServiceFixture(ses_accounts=SesAccounts(default="acc_1"))
+            services.add(events=("*",))
             before = _greatest_mib()
-            world.send(*texts())
+            services.send(*texts())
             os.write(writing, str(_greatest_mib() - before).encode())
             status = 0
         except BaseException:

@@ -65,16 +65,16 @@ def measure(progress: Callable[[str], None]) -> dict[str, Any]:
     }
     progress("cold start")
     results["cold_start"] = cold_start.measure()
-    with receivers() as stand:
+    with receivers() as bench:
         for kind, named in (("fresh", "fresh TLS"), ("kept", "kept alive")):
             progress(f"a POST, {named}")
-            results[kind] = clients.measure(stand, kind)
+            results[kind] = clients.measure(bench, kind)
         progress("one message a batch")
-        alone = stand.dispatch([stand.urls["fresh"]], 1, 60)
+        alone = bench.dispatch([bench.urls["fresh"]], 1, 60)
         progress("isolation, fan-out, first byte")
-        results |= delays.measure(stand)
+        results |= delays.measure(bench)
         progress("a wide event")
-        results["wide_event"] = fleet.measure(stand)
+        results["wide_event"] = fleet.measure(bench)
     progress("growth")
     results["growth"] = growth.measure()
     progress("outages")

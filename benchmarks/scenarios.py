@@ -92,15 +92,15 @@ class LogMeter(io.StringIO):
         return text.count("\n"), len(text.encode())
 
 
-class Stand:
+class ScenarioBench:
     """The functions on moto, built once per process; requests and log lines are metered."""
 
-    def __init__(self, stand: Backend, meter: Meter, logs: LogMeter) -> None:
-        self.backend = stand
+    def __init__(self, made: Backend, meter: Meter, logs: LogMeter) -> None:
+        self.backend = made
         self.meter = meter
         self._logs = logs
-        self._dispatcher = stand.services(DispatcherServices)
-        self._worker = stand.services(WorkerServices)
+        self._dispatcher = made.services(DispatcherServices)
+        self._worker = made.services(WorkerServices)
         self._numbers = count()
 
     def register(self, receiver: Receiver, webhooks: int) -> None:
@@ -165,7 +165,7 @@ def tables() -> dict[str, Table]:
 
 
 @contextmanager
-def stand(logs: LogMeter, **settings: Any) -> Iterator[Stand]:
+def bench(logs: LogMeter, **settings: Any) -> Iterator[ScenarioBench]:
     """Run the functions on an empty moto; `logs` must be standard output already.
 
     `settings` replace the defaults.
@@ -178,13 +178,13 @@ def stand(logs: LogMeter, **settings: Any) -> Iterator[Stand]:
         build = aws.client
         patches.setattr(aws, "client", lambda *args, **kw: meter.listen(build(*args, **kw)))
         made.settings = replace(made.settings, short_delay_seconds=SHORT_DELAY_SECONDS, **settings)
-        yield Stand(made, meter, logs)
+        yield ScenarioBench(made, meter, logs)
 
 
 def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
     """Meter a scenario; if one delivery of a hundred fails, its retry succeeds."""
     answers = {0: [OK], 1: [FAILING, OK], 100: [FAILING]}[scenario.failing_percent]
-    with stand(logs) as metered, Receiver(*answers) as receiver:
+    with bench(logs) as metered, Receiver(*answers) as receiver:
         metered.register(receiver, scenario.webhooks)
         metered.take()
         for _ in range(DELIVERIES // (scenario.webhooks * scenario.messages)):
@@ -198,7 +198,7 @@ def first_attempts(scenario: Scenario, logs: LogMeter) -> Units:
 def wide(logs: LogMeter) -> Units:
     """Meter an event that is queued again in shards, ten of them per batch."""
     # The one receiver stands for a thousand receivers on as many hosts, each with its own limit.
-    with stand(logs, max_requests_per_host=0) as metered, Receiver(OK) as receiver:
+    with bench(logs, max_requests_per_host=0) as metered, Receiver(OK) as receiver:
         metered.register(receiver, WIDE_WEBHOOKS)
         metered.take()
         metered.dispatch(1)
@@ -211,7 +211,7 @@ def wide(logs: LogMeter) -> Units:
 
 def ungrouped(logs: LogMeter) -> Units:
     """Meter a flood without a group until its messages are delivered like any others."""
-    with stand(logs) as metered, Receiver(OK) as receiver:
+    with bench(logs) as metered, Receiver(OK) as receiver:
         metered.register(receiver, 1)
         while not metered.backend.queued():
             metered.dispatch(10, group=None)
@@ -225,7 +225,7 @@ def ungrouped(logs: LogMeter) -> Units:
 
 def exhausted(logs: LogMeter) -> Units:
     """Meter all nine later attempts of one delivery, and its final message."""
-    with stand(logs) as metered, Receiver(FAILING) as receiver:
+    with bench(logs) as metered, Receiver(FAILING) as receiver:
         metered.register(receiver, 1)
         metered.dispatch(1)
         [state] = metered.backend.short_executions()
@@ -238,7 +238,7 @@ def exhausted(logs: LogMeter) -> Units:
 
 def recovery(logs: LogMeter) -> dict[str, Units]:
     """Meter a webhook that is down: a hundred deferred deliveries, a failing probe, the drain."""
-    with stand(logs) as metered, Receiver(FAILING) as receiver:
+    with bench(logs) as metered, Receiver(FAILING) as receiver:
         metered.register(receiver, 1)
         metered.dispatch(10)
         metered.take()
@@ -261,7 +261,7 @@ def recovery(logs: LogMeter) -> dict[str, Units]:
 
 def sweep(logs: LogMeter) -> Units:
     """Meter a sweep that finds nothing overdue."""
-    with stand(logs) as metered:
+    with bench(logs) as metered:
         metered.take()
         metered.retry({"version": 1, "action": "sweep"})
         return metered.take()
@@ -288,7 +288,7 @@ def measure(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     return {name: units.as_document() for name, units in measured.items()}
 
 
-def _recovery_key(metered: Stand) -> dict[str, str]:
+def _recovery_key(metered: ScenarioBench) -> dict[str, str]:
     webhook = samples.webhook(1)
     item = metered.backend.clients["dynamodb"].get_item(
         TableName="WebhooksTable",

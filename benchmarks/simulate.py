@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import machines
 from support import samples
-from support.service_fixture import World
+from support.service_fixture import ServiceFixture
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.jobs.recovery import RecoveryState
 from webhooks.domain.retry import DEFAULT_RECOVERY_SCHEDULE, DEFAULT_SCHEDULE
@@ -59,7 +59,7 @@ class Simulation:
     """Tenants on one stack, second by second."""
 
     tenants: Sequence[Tenant]
-    world: World = field(init=False)
+    services: ServiceFixture = field(init=False)
     executions: int = 0
     transitions: int = 0
     probes: int = 0
@@ -71,14 +71,16 @@ class Simulation:
 
     def __post_init__(self) -> None:
         """Register the tenants' webhooks."""
-        self.world = World(
+        self.services = ServiceFixture(
             schedule=DEFAULT_SCHEDULE,
             recovery_schedule=DEFAULT_RECOVERY_SCHEDULE,
             recovery_rate=RECOVERY_RATE,
         )
-        self.world.sender.answer = self._answer
+        self.services.sender.answer = self._answer
         for number, _ in enumerate(self.tenants):
-            self.world.add(number + 1, account_id=f"acc_{number}", url=f"https://t{number}.example")
+            self.services.add(
+                number + 1, account_id=f"acc_{number}", url=f"https://t{number}.example"
+            )
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._events = count()
@@ -88,7 +90,7 @@ class Simulation:
 
     def run(self, seconds: int) -> dict[str, Any]:
         """Run this many seconds; return the counts, scaled to all events."""
-        start_ms = self.world.now_ms
+        start_ms = self.services.now_ms
         for second in range(seconds):
             self._at(start_ms, second)
             while self._due and self._due[0][0] <= second:
@@ -116,7 +118,7 @@ class Simulation:
 
     def _at(self, start_ms: int, second: float) -> None:
         self._second = second
-        self.world.now_ms = start_ms + int(second * 1000)
+        self.services.now_ms = start_ms + int(second * 1000)
 
     def _answer(self, url: str, _: Mapping[str, str]) -> Outcome:
         self.posts += 1
@@ -131,7 +133,7 @@ class Simulation:
         for number, tenant in enumerate(self.tenants):
             posts = self.posts
             events = [self._event(number) for _ in range(BATCH)]
-            self.world.send(*events, group=f"acc_{number}")
+            self.services.send(*events, group=f"acc_{number}")
             busy = OWN_SECONDS
             if self.posts > posts:
                 down = tenant.down[0] <= self._second < tenant.down[1]
@@ -151,14 +153,16 @@ class Simulation:
 
     def _follow(self) -> None:
         """Find the executions that were started, and the time of their first step."""
-        for name in [name for name in self.world.scheduler.generations if name not in self._known]:
+        for name in [
+            name for name in self.services.scheduler.generations if name not in self._known
+        ]:
             self._known.add(name)
             self.executions += 1
             key, generation, _ = name
-            attempt, delay = self.world.scheduler.executions[key]
+            attempt, delay = self.services.scheduler.executions[key]
             self._later(delay, _bound(self._retry, key, attempt, generation))
-        while self.world.recoveries.started:
-            recovery, delay = self.world.recoveries.started.pop()
+        while self.services.recoveries.started:
+            recovery, delay = self.services.recoveries.started.pop()
             # A recovery that is due may be started again by a caller unaware of the first start:
             # the name is taken.
             if recovery in self._known:
@@ -171,14 +175,14 @@ class Simulation:
         heapq.heappush(self._due, (self._second + delay, next(self._order), work))
 
     def _retry(self, key: DeliveryKey, attempt: int, generation: int) -> None:
-        verdict = self.world.retry(key, attempt, generation)
+        verdict = self.services.retry(key, attempt, generation)
         ending = machines.states_entered(_RETRY, [verdict.decision]) if _ends(verdict) else []
         self.transitions += len(ending) or _STATES_A_STEP
         if verdict.decision is Decision.WAIT:
             self._later(verdict.seconds, _bound(self._retry, key, attempt + 1, generation))
 
     def _recover(self, key: RecoveryKey, step: RecoveryState) -> None:
-        following = self.world.recovery_job.advance(key, step, lambda: 45.0)
+        following = self.services.recovery_job.advance(key, step, lambda: 45.0)
         self.probes += 1
         self.transitions += _STATES_A_STEP
         if following is None:
@@ -188,7 +192,7 @@ class Simulation:
 
     def waiting(self) -> int:
         """Return the number of sampled deliveries that still wait."""
-        found = self.world.deliveries.deliveries.values()
+        found = self.services.deliveries.deliveries.values()
         return sum(delivery.status is Status.WAITING for delivery in found)
 
 

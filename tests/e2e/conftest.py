@@ -18,8 +18,8 @@ from uuid import uuid4
 
 import pytest
 
+from e2e.leaks import assert_nothing_secret, executions, log
 from e2e.receivers import NODE, ExpressReceiver, StandardReceiver
-from e2e.telling import assert_nothing_secret, executions, log
 from ops.outputs import NoStackError, of_local
 from support.policies import role_of, statements
 from support.receiver import Receiver

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.telling import CANARY, assert_nothing_secret, executions, log
+from e2e.leaks import CANARY, assert_nothing_secret, executions, log
 from support.receiver import Answer, Raw, Receiver
 from support.stack import eventually
 

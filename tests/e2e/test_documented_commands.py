@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from support.documentation import run_commands
+from e2e.documentation import run_commands
 from support.stack import ROOT
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.documentation import run_commands
+from e2e.documentation import run_commands
 from support.samples import event_document
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from e2e.documentation import run_commands
 from e2e.receivers import NODE
-from support.documentation import run_commands
 from support.stack import ROOT
 from webhooks.domain.catalog import sample_document
 from webhooks.domain.delivery import Delivery, Status

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from support.documentation import run_commands
+from e2e.documentation import run_commands
 from support.program import Program
 from support.receiver import Answer, Receiver
 from support.slowness import seconds

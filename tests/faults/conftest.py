@@ -1,4 +1,4 @@
-"""The stand of the fault matrix, and the asserts that every row shares."""
+"""The harness of the fault matrix, and the asserts that every row shares."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from uuid import uuid4
 
 import pytest
 
-from support import fault_harness as stands
+from faults import fault_harness
+from faults.fault_harness import PATH, Tenant
+from faults.log_capture import LogCapture
 from support import sightings
-from support.fault_harness import PATH, Case
-from support.log_capture import Watch
 from support.receiver import Receiver
 from webhooks.services.dispatch import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support.fault_harness import Stand
+    from faults.fault_harness import FaultHarness
     from support.receiver import Script
 
 
@@ -28,28 +28,28 @@ def _seen(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="module")
-def stand() -> Iterator[Stand]:
+def harness() -> Iterator[FaultHarness]:
     """AWS and the functions, once for a module: starting them takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch, stands.stand(patch) as made:
+    with pytest.MonkeyPatch.context() as patch, fault_harness.harness(patch) as made:
         yield made
 
 
 @pytest.fixture
-def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+def log(capsys: pytest.CaptureFixture[str]) -> Iterator[LogCapture]:
     """The functions' log, in which no secret may appear."""
-    watch = Watch(capsys)
-    with watch.kept():
-        yield watch
-    assert watch.text, "no function logged anything during the test: the watch is empty"
-    assert watch.leaks() == []
+    capture = LogCapture(capsys)
+    with capture.kept():
+        yield capture
+    assert capture.text, "no function logged anything during the test: the watch is empty"
+    assert capture.leaks() == []
 
 
 @pytest.fixture
-def case(stand: Stand, log: Watch) -> Iterator[Case]:
+def tenant(harness: FaultHarness, log: LogCapture) -> Iterator[Tenant]:
     """An account of the test's own."""
-    yield Case(stand, log)
-    stand.faults.clear()
-    stand.empty_the_queue()
+    yield Tenant(harness, log)
+    harness.faults.clear()
+    harness.empty_the_queue()
 
 
 @pytest.fixture

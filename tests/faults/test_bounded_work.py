@@ -7,7 +7,7 @@ import json
 from support import samples
 from support.engines import engine_of
 from support.metered import MeteredClient
-from support.service_fixture import World
+from support.service_fixture import ServiceFixture
 from support.stores import Clock, on_dynamodb, open_dynamodb
 from webhooks.domain.delivery import Delivery, Status, delivery_id
 from webhooks.domain.jobs.erasure import SEARCH_CPU_SECONDS, Erasure, digest, erasure_id
@@ -32,8 +32,8 @@ def about(text: str, ms: int = 0, created_at_ms: int = samples.NOW_MS) -> Delive
     )
 
 
-def begun(world: World) -> Erasure:
-    world.add(1)
+def begun(services: ServiceFixture) -> Erasure:
+    services.add(1)
     erasure = Erasure(
         account_id="acc_1",
         id=erasure_id(samples.NOW_MS * 1_000_000, bytes(8)),
@@ -42,14 +42,14 @@ def begun(world: World) -> Erasure:
         salt=SALT,
         digest=digest(SALT, ANNA),
     )
-    world.erasures.create(erasure)
+    services.erasures.create(erasure)
     return erasure
 
 
-def step(world: World, erasure: Erasure) -> bool:
+def step(services: ServiceFixture, erasure: Erasure) -> bool:
     """Make a step when it is due; False at the end."""
-    following = world.erasure_job.step(erasure.key, lambda: world.remaining)
-    world.now_ms += 0 if following is None else int(following.seconds * 1000)
+    following = services.erasure_job.step(erasure.key, lambda: services.remaining)
+    services.now_ms += 0 if following is None else int(following.seconds * 1000)
     return following is not None
 
 
@@ -67,40 +67,40 @@ def test_row_101_a_list_over_large_payloads_is_bounded() -> None:
 
 
 def test_row_102_a_payload_that_takes_long_to_search_ends_no_erasure() -> None:
-    world = World(cpu_seconds_a_look=SEARCH_CPU_SECONDS / 50)
-    erasure = begun(world)
-    long, short = world.put(about(LONG)), world.put(about(ANNA, -1))
-    while step(world, erasure):
+    services = ServiceFixture(cpu_seconds_a_look=SEARCH_CPU_SECONDS / 50)
+    erasure = begun(services)
+    long, short = services.put(about(LONG)), services.put(about(ANNA, -1))
+    while step(services, erasure):
         pass
-    ended = world.erasures.jobs[erasure.key]
+    ended = services.erasures.jobs[erasure.key]
     assert (ended.status, ended.erased, ended.unsearched_count) == ("completed", 1, 1)
-    assert world.deliveries.deliveries[short.key].erased
+    assert services.deliveries.deliveries[short.key].erased
     assert ended.unsearched == ((long.webhook_id, long.id),)
 
 
 def test_row_102_a_step_without_time_goes_on_within_its_batch() -> None:
-    world = World(remaining=27.0)
-    erasure = begun(world)
+    services = ServiceFixture(remaining=27.0)
+    erasure = begun(services)
     for ms in range(5):
-        world.put(about(ANNA, ms))
+        services.put(about(ANNA, ms))
     for number in range(1, 5):
         left = iter([27.0, 27.0] if number == 1 else [27.0])
-        world.erasure_job.step(erasure.key, lambda left=left: next(left, 1.0))  # type: ignore[misc]
-    assert sum(each.erased for each in world.deliveries.deliveries.values()) == 4
+        services.erasure_job.step(erasure.key, lambda left=left: next(left, 1.0))  # type: ignore[misc]
+    assert sum(each.erased for each in services.deliveries.deliveries.values()) == 4
 
 
 def test_row_103_an_erasure_of_an_account_that_never_rests_completes() -> None:
-    world = World()
-    erasure = begun(world)
-    mine = world.put(about(ANNA))
-    world.now_ms += 1000
+    services = ServiceFixture()
+    erasure = begun(services)
+    mine = services.put(about(ANNA))
+    services.now_ms += 1000
     added = iter(range(1, 1_000_000))
     for _ in range(10):
         for _ in range(1100):
-            world.put(about("x", next(added), world.now_ms + 1))
-        later = (world.now_ms + 400_000 + next(added)) * 1_000_000
-        world.store.deleted.add(("acc_1", webhook_id(later, bytes(8))))
-        if not step(world, erasure):
+            services.put(about("x", next(added), services.now_ms + 1))
+        later = (services.now_ms + 400_000 + next(added)) * 1_000_000
+        services.store.deleted.add(("acc_1", webhook_id(later, bytes(8))))
+        if not step(services, erasure):
             break
-    assert world.erasures.jobs[erasure.key].status == "completed"
-    assert world.deliveries.deliveries[mine.key].erased
+    assert services.erasures.jobs[erasure.key].status == "completed"
+    assert services.deliveries.deliveries[mine.key].erased

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.owner_and_receiver import Story
+from faults.owner_and_receiver import Story
 from webhooks.domain.delivery import FailureReason, Outcome
 from webhooks.domain.health import Circuit, HealthState
 
@@ -50,7 +50,7 @@ def test_row_78_one_in_eight_costs_few_executions_and_requests(dispatchers: int)
     story = Story(takes(1, of=8), dispatchers=dispatchers)
     story.events(EVENTS, a_second=25)
     story.go_on(TEN_MINUTES)
-    health = story.world.webhook().health
+    health = story.services.webhook().health
     assert (health.on_trial, health.state) == (True, HealthState.DOWN)
     assert story.executions <= MOST_EXECUTIONS
     assert story.posts <= MOST_POSTS
@@ -73,7 +73,7 @@ def test_row_78_one_in_eight_at_random_costs_as_little(of: int, dispatchers: int
         story.go_on(TEN_MINUTES)
         assert story.executions <= MOST_EXECUTIONS
         assert story.posts <= MOST_POSTS
-        assert story.world.webhook().health.state is HealthState.DOWN
+        assert story.services.webhook().health.state is HealthState.DOWN
 
 
 @pytest.mark.parametrize("dispatchers", [1, 3])
@@ -81,12 +81,12 @@ def test_row_78_a_success_has_new_events_sent_at_once_again(dispatchers: int) ->
     story = Story(dead, dispatchers=dispatchers)
     story.events(EVENTS, a_second=25)
     story.go_on(4.9)
-    assert story.world.webhook().health.state is HealthState.DOWN
+    assert story.services.webhook().health.state is HealthState.DOWN
     story.receiver = lambda: TAKEN
     # The first retry, five seconds after the failures; the probe would come after thirty.
     story.go_on(10)
     assert story.delivered > EVENTS / 3
-    assert not story.world.webhook().health.on_probation
+    assert not story.services.webhook().health.on_probation
     story.go_on(60)
     assert story.delivered == EVENTS
     assert story.notices == ["webhook.down", "webhook.recovered"]
@@ -99,7 +99,7 @@ def test_row_78_what_waits_is_sent_once_the_receiver_takes_most() -> None:
     story.receiver = takes(9, of=10)
     story.go_on(TEN_MINUTES)
     assert story.delivered == EVENTS
-    assert story.world.webhook().health.circuit is Circuit.CLOSED
+    assert story.services.webhook().health.circuit is Circuit.CLOSED
     assert story.notices == ["webhook.down", "webhook.recovered"]
 
 
@@ -118,7 +118,7 @@ def test_row_79_enabling_a_dead_webhook_again_and_again_costs_little(dispatchers
     story.events(EVENTS, a_second=25)
     story.owner_repeats(0.1, seconds=20, active=True)
     story.go_on(TEN_MINUTES)
-    assert story.world.webhook().health.state is HealthState.DOWN
+    assert story.services.webhook().health.state is HealthState.DOWN
     assert story.refused == 200 - 60
     assert story.executions <= MOST_EXECUTIONS
     assert story.posts <= MOST_POSTS
@@ -166,7 +166,7 @@ def test_row_79_a_webhook_that_is_enabled_is_probed_with_one_delivery() -> None:
     assert 2 <= story.posts <= 15
     story.go_on(TEN_MINUTES)
     assert story.delivered == EVENTS
-    assert story.world.webhook().health.circuit is Circuit.CLOSED
+    assert story.services.webhook().health.circuit is Circuit.CLOSED
 
 
 def test_row_79_a_webhook_that_is_enabled_with_nothing_waiting_is_not_held_up() -> None:

@@ -12,150 +12,154 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faults.fault_harness import one_event
+from faults.killed_process import AFTER, BEFORE, BEFORE_THE_POST, run_victim
+from faults.running_out import RunningOut
 from support.backend import sqs_event
-from support.fault_harness import one_event
 from support.faults import refused
-from support.killed_process import AFTER, BEFORE, BEFORE_THE_POST, run_victim
 from support.receiver import Answer
-from support.running_out import RunningOut
 from webhooks.domain.delivery import Status
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver, Request
 
     MakeReceiver = Callable[..., Receiver]
 
 
-def kill(case: Case, when: str, *messages: str, about: str = "") -> None:
+def kill(tenant: Tenant, when: str, *messages: str, about: str = "") -> None:
     """Handle the messages with a dispatcher that is killed on the way.
 
     The step is the first request that names the account, or its `about`.
     """
     batch = sqs_event(*messages)
-    case.log.add(run_victim(case.stand.aws.settings, batch, when, about=about or case.account))
+    tenant.log.add(
+        run_victim(tenant.harness.aws.settings, batch, when, about=about or tenant.account)
+    )
 
 
-def kill_worker(case: Case, when: str, state: dict[str, Any], about: str = "") -> None:
+def kill_worker(tenant: Tenant, when: str, state: dict[str, Any], about: str = "") -> None:
     """Handle a state with a worker that is killed on the way."""
-    settings = case.stand.aws.settings
-    about = about or f"{case.account}#"
-    case.log.add(run_victim(settings, state, when, about=about, function="worker"))
+    settings = tenant.harness.aws.settings
+    about = about or f"{tenant.account}#"
+    tenant.log.add(run_victim(settings, state, when, about=about, function="worker"))
 
 
-def assert_settled(case: Case, status: int) -> None:
+def assert_settled(tenant: Tenant, status: int) -> None:
     """Assert that there is one record, and one schedule if one is due.
 
     The schedule's next attempt, to a receiver that is well again, ends it.
     """
-    delivery = case.delivery()
+    delivery = tenant.delivery()
     assert [attempt.number for attempt in delivery.attempts] == [1]
     if status == 200:
         assert delivery.status is Status.SUCCEEDED
-        assert case.executions() == []
+        assert tenant.executions() == []
         return
     assert delivery.status is Status.RETRYING
-    [state] = case.executions()
-    assert case.retry(state)["decision"] == "done"
-    assert case.delivery().status is Status.SUCCEEDED
-    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    [state] = tenant.executions()
+    assert tenant.retry(state)["decision"] == "done"
+    assert tenant.delivery().status is Status.SUCCEEDED
+    assert [attempt.number for attempt in tenant.delivery().attempts] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_row_10_killed_before_the_post(case: Case, receiver: MakeReceiver, status: int) -> None:
+def test_row_10_killed_before_the_post(tenant: Tenant, receiver: MakeReceiver, status: int) -> None:
     hook = receiver(Answer(status), Answer(200))
-    case.webhook(hook)
-    kill(case, BEFORE_THE_POST, case.message())
+    tenant.webhook(hook)
+    kill(tenant, BEFORE_THE_POST, tenant.message())
     assert hook.requests == []
-    assert case.deliveries() == []
+    assert tenant.deliveries() == []
 
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert_settled(case, status)
+    assert_settled(tenant, status)
 
 
 @pytest.mark.parametrize(
     "when", [f"{BEFORE} Query", f"{AFTER} Query", f"{BEFORE} BatchGetItem", f"{AFTER} BatchGetItem"]
 )
-def test_row_10_killed_while_it_reads(case: Case, receiver: MakeReceiver, when: str) -> None:
+def test_row_10_killed_while_it_reads(tenant: Tenant, receiver: MakeReceiver, when: str) -> None:
     hook = receiver()
-    case.webhook(hook)
-    kill(case, when, case.message())
+    tenant.webhook(hook)
+    kill(tenant, when, tenant.message())
     assert hook.requests == []
-    assert case.deliveries() == []
+    assert tenant.deliveries() == []
 
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert_settled(case, 200)
+    assert_settled(tenant, 200)
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 def test_row_10_killed_while_it_puts_poison_by(
-    case: Case, receiver: MakeReceiver, when: str
+    tenant: Tenant, receiver: MakeReceiver, when: str
 ) -> None:
     """Poison may be dead-lettered twice; its neighbours are sent once."""
     hook = receiver()
-    case.webhook(hook)
-    poison = '{"account_id": "' + case.account + '", "event": "email.lost"}'
-    kill(case, f"{when} SendMessage", poison, case.message())
+    tenant.webhook(hook)
+    poison = '{"account_id": "' + tenant.account + '", "event": "email.lost"}'
+    kill(tenant, f"{when} SendMessage", poison, tenant.message())
     assert hook.requests == []
 
-    assert case.dispatch(poison, case.message()) == []
-    assert case.rejected() == {poison: "unknown_event"}
+    assert tenant.dispatch(poison, tenant.message()) == []
+    assert tenant.rejected() == {poison: "unknown_event"}
     assert len(hook.requests) == 1
-    assert_settled(case, 200)
+    assert_settled(tenant, 200)
 
 
 @pytest.mark.parametrize(("status", "record"), [(200, "BatchWriteItem"), (500, "PutItem")])
 def test_row_11_killed_after_the_post_before_the_record(
-    case: Case, receiver: MakeReceiver, status: int, record: str
+    tenant: Tenant, receiver: MakeReceiver, status: int, record: str
 ) -> None:
     hook = receiver(Answer(status), Answer(status), Answer(200))
-    case.webhook(hook)
-    kill(case, f"{BEFORE} {record}", case.message())
+    tenant.webhook(hook)
+    kill(tenant, f"{BEFORE} {record}", tenant.message())
     assert len(hook.requests) == 1
-    assert case.deliveries() == []
+    assert tenant.deliveries() == []
 
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 2
     assert one_event(*hook.requests)
-    assert_settled(case, status)
+    assert_settled(tenant, status)
 
 
-def test_row_11_killed_after_the_record_of_a_success(case: Case, receiver: MakeReceiver) -> None:
+def test_row_11_killed_after_the_record_of_a_success(
+    tenant: Tenant, receiver: MakeReceiver
+) -> None:
     hook = receiver()
-    case.webhook(hook)
-    kill(case, f"{AFTER} BatchWriteItem", case.message())
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    kill(tenant, f"{AFTER} BatchWriteItem", tenant.message())
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert_settled(case, 200)
+    assert_settled(tenant, 200)
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 @pytest.mark.parametrize("status", [200, 503])
 def test_row_11_killed_around_the_record_of_a_later_attempt(
-    case: Case, receiver: MakeReceiver, when: str, status: int
+    tenant: Tenant, receiver: MakeReceiver, when: str, status: int
 ) -> None:
     hook = receiver(Answer(500), Answer(status))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    [state] = case.executions()
-    kill_worker(case, f"{when} UpdateItem", state, about=":attempts_before")
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    [state] = tenant.executions()
+    kill_worker(tenant, f"{when} UpdateItem", state, about=":attempts_before")
     assert len(hook.requests) == 2
-    assert len(case.delivery().attempts) == (2 if when == AFTER else 1)
+    assert len(tenant.delivery().attempts) == (2 if when == AFTER else 1)
 
     if when == BEFORE:
         # The killed process holds the claim: no other process sends until its lease is over.
-        assert case.retry(state)["decision"] == "wait"
+        assert tenant.retry(state)["decision"] == "wait"
         assert len(hook.requests) == 2
-    after = case.retry(state, case.after_the_lease())
+    after = tenant.retry(state, tenant.after_the_lease())
     assert after["decision"] == ("done" if status == 200 else "wait")
     assert len(hook.requests) == (2 if when == AFTER else 3)
     assert one_event(*hook.requests)
-    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    assert [attempt.number for attempt in tenant.delivery().attempts] == [1, 2]
     assert [one.headers["x-sendcomms-attempt"] for one in hook.requests[1:]] == (
         ["2"] if when == AFTER else ["2", "2"]
     )
@@ -166,70 +170,70 @@ def test_row_11_killed_around_the_record_of_a_later_attempt(
     [(f"{AFTER} PutItem", 0), (f"{BEFORE} StartExecution", 0), (f"{AFTER} StartExecution", 1)],
 )
 def test_row_12_killed_after_the_record_around_the_schedules_start(
-    case: Case, receiver: MakeReceiver, when: str, schedules: int
+    tenant: Tenant, receiver: MakeReceiver, when: str, schedules: int
 ) -> None:
     hook = receiver(Answer(500), Answer(200))
-    case.webhook(hook)
-    kill(case, when, case.message())
-    assert case.delivery().status is Status.RETRYING
-    assert len(case.executions()) == schedules
+    tenant.webhook(hook)
+    kill(tenant, when, tenant.message())
+    assert tenant.delivery().status is Status.RETRYING
+    assert len(tenant.executions()) == schedules
 
-    assert case.dispatch(case.message()) == []
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert_settled(case, 500)
+    assert_settled(tenant, 500)
     assert one_event(*hook.requests)
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 def test_row_12_killed_around_the_start_of_a_recovery(
-    case: Case, receiver: MakeReceiver, when: str
+    tenant: Tenant, receiver: MakeReceiver, when: str
 ) -> None:
     """It opened the circuit: no other process opens it again or knows that it did."""
-    case.webhook(receiver(Answer(500)))
-    messages = [case.message(f"txn_{number}") for number in range(FAILURES_TO_OPEN)]
-    kill(case, f"{when} StartExecution", *messages, about="recover")
-    assert case.health().health.circuit is Circuit.OPEN
-    assert len(case.recoveries()) == (when == AFTER)
+    tenant.webhook(receiver(Answer(500)))
+    messages = [tenant.message(f"txn_{number}") for number in range(FAILURES_TO_OPEN)]
+    kill(tenant, f"{when} StartExecution", *messages, about="recover")
+    assert tenant.health().health.circuit is Circuit.OPEN
+    assert len(tenant.recoveries()) == (when == AFTER)
 
-    case.health(recovery_due_at={"N": "1"})
-    assert case.dispatch(*messages) == []
-    [state] = case.recoveries()
+    tenant.health(recovery_due_at={"N": "1"})
+    assert tenant.dispatch(*messages) == []
+    [state] = tenant.recoveries()
     # A recovery that is not the webhook's own would end.
-    assert case.retry(state)["decision"] == "wait"
+    assert tenant.retry(state)["decision"] == "wait"
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 def test_row_12_killed_around_the_start_of_a_drained_deliverys_schedule(
-    case: Case, receiver: MakeReceiver, when: str
+    tenant: Tenant, receiver: MakeReceiver, when: str
 ) -> None:
     """The repeated step finds no waiting delivery: if no start was made, the sweep makes it."""
     hook = receiver(Answer(500))
-    webhook = case.webhook(hook, active=False)
-    assert case.dispatch(case.message()) == []
+    webhook = tenant.webhook(hook, active=False)
+    assert tenant.dispatch(tenant.message()) == []
     path = f"/api/v1/webhooks/{webhook.id}"
-    assert case.acme.call("PATCH", path, json={"active": True}).status == 200
+    assert tenant.acme.call("PATCH", path, json={"active": True}).status == 200
     # As after the probe, which was another delivery.
-    case.health(circuit={"S": "draining"}, draining_since={"N": "1"})
-    [recovery] = case.recoveries()
-    kill_worker(case, f"{when} StartExecution", recovery, about=case.delivery().id)
-    assert case.delivery().status is Status.RETRYING
+    tenant.health(circuit={"S": "draining"}, draining_since={"N": "1"})
+    [recovery] = tenant.recoveries()
+    kill_worker(tenant, f"{when} StartExecution", recovery, about=tenant.delivery().id)
+    assert tenant.delivery().status is Status.RETRYING
     assert len(hook.requests) == 1
 
-    assert case.retry(recovery)["decision"] == "wait"
-    case.overdue(case.delivery())
-    case.retry({"action": "sweep"})
+    assert tenant.retry(recovery)["decision"] == "wait"
+    tenant.overdue(tenant.delivery())
+    tenant.retry({"action": "sweep"})
     assert len(hook.requests) == 1
-    [state] = case.executions()
-    assert state["generation"] == case.delivery().generation
+    [state] = tenant.executions()
+    assert state["generation"] == tenant.delivery().generation
     hook.answer_with(Answer(200))
-    assert case.retry(state)["decision"] == "done"
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.retry(state)["decision"] == "done"
+    assert tenant.delivery().status is Status.SUCCEEDED
     assert len(hook.requests) == 2
     assert one_event(*hook.requests)
 
 
-def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:
+def test_row_13_killed_mid_batch(tenant: Tenant, receiver: MakeReceiver) -> None:
     """Seven of ten are not answered while the first process lives; the three are."""
     names = [f"txn_{number}" for number in range(10)]
     at_once = set(names[:3])
@@ -241,51 +245,55 @@ def test_row_13_killed_mid_batch(case: Case, receiver: MakeReceiver) -> None:
         return Answer(200)
 
     hook = receiver(answer)
-    case.webhook(hook)
-    messages = [case.message(name) for name in names]
-    kill(case, f"{AFTER} BatchWriteItem", *messages)
+    tenant.webhook(hook)
+    messages = [tenant.message(name) for name in names]
+    kill(tenant, f"{AFTER} BatchWriteItem", *messages)
     alive.set()
     # It was killed after its first record, which may hold fewer than all three.
-    recorded = {one.transaction_id for one in case.deliveries()}
+    recorded = {one.transaction_id for one in tenant.deliveries()}
     assert recorded
     assert recorded <= at_once
 
-    assert case.dispatch(*messages) == []
+    assert tenant.dispatch(*messages) == []
     posts = {name: [one for one in hook.requests if name in str(one.body)] for name in names}
     assert {name for name, sent in posts.items() if len(sent) == 1} >= recorded
     assert all(1 <= len(sent) <= 2 and one_event(*sent) for sent in posts.values())
-    assert {one.transaction_id for one in case.deliveries()} == set(names)
-    assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
-    assert case.executions() == []
+    assert {one.transaction_id for one in tenant.deliveries()} == set(names)
+    assert {one.status for one in tenant.deliveries()} == {Status.SUCCEEDED}
+    assert tenant.executions() == []
 
 
-def test_row_14_the_invocations_time_runs_out_mid_batch(case: Case, receiver: MakeReceiver) -> None:
+def test_row_14_the_invocations_time_runs_out_mid_batch(
+    tenant: Tenant, receiver: MakeReceiver
+) -> None:
     hook = receiver()
-    case.webhook(hook)
-    messages = [case.message(f"txn_{number}") for number in range(10)]
+    tenant.webhook(hook)
+    messages = [tenant.message(f"txn_{number}") for number in range(10)]
     # Once for each message and 8 times around the reads, and then for each attempt.
     context: Any = RunningOut(asked=11 + 8 + 5)
-    assert case.dispatch(*messages, context=context) == []
+    assert tenant.dispatch(*messages, context=context) == []
     assert 0 < len(hook.requests) < 10
-    left = case.stand.aws.queued()
+    left = tenant.harness.aws.queued()
     assert len(left) == 10 - len(hook.requests)
-    assert case.dispatch(*left) == []
+    assert tenant.dispatch(*left) == []
     names = [request.json["transaction_id"] for request in hook.requests]
     assert sorted(names) == sorted(f"txn_{number}" for number in range(10))
-    assert case.executions() == []
+    assert tenant.executions() == []
 
 
 def test_row_14_what_is_left_comes_again_by_its_message_where_the_queue_does_not_take_it(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    messages = [case.message(f"txn_{number}") for number in range(10)]
-    case.stand.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503), about=case.account)
+    tenant.webhook(hook)
+    messages = [tenant.message(f"txn_{number}") for number in range(10)]
+    tenant.harness.faults.on(
+        "SendMessageBatch", refused("ServiceUnavailable", 503), about=tenant.account
+    )
     context: Any = RunningOut(asked=11 + 8 + 5)
-    failed = case.dispatch(*messages, context=context)
+    failed = tenant.dispatch(*messages, context=context)
     assert len(failed) == 10 - len(hook.requests) > 0
-    case.stand.faults.clear()
-    assert case.dispatch(*messages) == []
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(*messages) == []
     names = [request.json["transaction_id"] for request in hook.requests]
     assert sorted(names) == sorted(f"txn_{number}" for number in range(10))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.fault_harness import one_event, signed
 from local import template
-from support.fault_harness import one_event, signed
 from support.faults import (
     SDK_TRIES,
     answer_lost,
@@ -23,7 +23,7 @@ from webhooks.domain.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.faults import Act
     from support.receiver import Receiver
 
@@ -48,192 +48,196 @@ KEY_TROUBLE = [
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_row_15_the_read_of_the_webhooks_fails(
-    case: Case, receiver: MakeReceiver, trouble: Act
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.stand.faults.on("Query", trouble, about=case.account)
-    assert case.dispatch(case.message()) == ["m0"]
+    tenant.webhook(hook)
+    tenant.harness.faults.on("Query", trouble, about=tenant.account)
+    assert tenant.dispatch(tenant.message()) == ["m0"]
     assert hook.requests == []
-    assert case.deliveries() == []
-    assert case.stand.faults.count("Query", case.account) >= SDK_TRIES
+    assert tenant.deliveries() == []
+    assert tenant.harness.faults.count("Query", tenant.account) >= SDK_TRIES
 
-    case.stand.faults.clear()
-    assert case.dispatch(case.message()) == []
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
 
 
 def test_row_15_one_throttled_try_is_the_sdks_own_affair(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.stand.faults.on("Query", refused("ThrottlingException"), times=SDK_TRIES - 1)
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on("Query", refused("ThrottlingException"), times=SDK_TRIES - 1)
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
 
 
-def test_row_16_the_second_page_of_webhooks_fails(case: Case, receiver: MakeReceiver) -> None:
+def test_row_16_the_second_page_of_webhooks_fails(tenant: Tenant, receiver: MakeReceiver) -> None:
     hooks = [receiver() for _ in range(3)]
     for number, hook in enumerate(hooks, start=1):
-        case.webhook(hook, number)
-    faults = case.stand.faults
+        tenant.webhook(hook, number)
+    faults = tenant.harness.faults
     faults.on("Query", refused("ThrottlingException"), about="ExclusiveStartKey", times=SDK_TRIES)
-    faults.on("Query", changed(Limit=1), about=case.account)
-    assert case.dispatch(case.message()) == ["m0"]
+    faults.on("Query", changed(Limit=1), about=tenant.account)
+    assert tenant.dispatch(tenant.message()) == ["m0"]
     assert [hook.requests for hook in hooks] == [[], [], []]
 
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert [len(hook.requests) for hook in hooks] == [1, 1, 1]
-    assert [one.status for one in case.deliveries()] == [Status.SUCCEEDED] * 3
+    assert [one.status for one in tenant.deliveries()] == [Status.SUCCEEDED] * 3
     pages = [str(body) for name, body in faults.sent if name == "Query"]
     assert sum("ExclusiveStartKey" in page for page in pages) >= SDK_TRIES + 2
 
 
-def test_row_17_the_claim_before_the_post_is_throttled(case: Case, receiver: MakeReceiver) -> None:
+def test_row_17_the_claim_before_the_post_is_throttled(
+    tenant: Tenant, receiver: MakeReceiver
+) -> None:
     hook = receiver()
-    case.webhook(hook)
+    tenant.webhook(hook)
     trouble = refused("ProvisionedThroughputExceededException")
-    case.stand.faults.on("PutItem", trouble, about=f"{case.account}#event")
-    without_time = case.message(timestamp=None)
-    assert case.dispatch(without_time) == ["m0"]
+    tenant.harness.faults.on("PutItem", trouble, about=f"{tenant.account}#event")
+    without_time = tenant.message(timestamp=None)
+    assert tenant.dispatch(without_time) == ["m0"]
     assert hook.requests == []
 
-    case.stand.faults.clear()
-    assert case.dispatch(without_time) == []
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(without_time) == []
     assert len(hook.requests) == 1
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_row_17_the_record_of_a_failed_attempt_is_throttled(
-    case: Case, receiver: MakeReceiver, trouble: Act
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    case.stand.faults.on("PutItem", trouble, about=case.account)
-    assert case.dispatch(case.message()) == ["m0"]
-    assert case.deliveries() == []
-    assert case.executions() == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on("PutItem", trouble, about=tenant.account)
+    assert tenant.dispatch(tenant.message()) == ["m0"]
+    assert tenant.deliveries() == []
+    assert tenant.executions() == []
 
-    case.stand.faults.clear()
-    assert case.dispatch(case.message()) == []
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(tenant.message()) == []
     assert one_event(*hook.requests)
-    assert len(case.delivery().attempts) == 1
-    assert len(case.executions()) == 1
+    assert len(tenant.delivery().attempts) == 1
+    assert len(tenant.executions()) == 1
 
 
-def test_row_18_the_answer_to_the_record_is_lost(case: Case, receiver: MakeReceiver) -> None:
+def test_row_18_the_answer_to_the_record_is_lost(tenant: Tenant, receiver: MakeReceiver) -> None:
     hook = receiver(Answer(500), Answer(200))
-    case.webhook(hook)
-    case.stand.faults.on("PutItem", answer_lost(), about=case.account, times=1)
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on("PutItem", answer_lost(), about=tenant.account, times=1)
+    assert tenant.dispatch(tenant.message()) == []
     # The second try found the first one's record, and recognized it.
-    assert case.stand.faults.count("PutItem", case.account) == 2
-    assert len(case.delivery().attempts) == 1
-    assert case.retry()["decision"] == "done"
+    assert tenant.harness.faults.count("PutItem", tenant.account) == 2
+    assert len(tenant.delivery().attempts) == 1
+    assert tenant.retry()["decision"] == "done"
     assert len(hook.requests) == 2
 
 
-def test_row_18_the_answer_to_the_claim_is_lost(case: Case, receiver: MakeReceiver) -> None:
+def test_row_18_the_answer_to_the_claim_is_lost(tenant: Tenant, receiver: MakeReceiver) -> None:
     hook = receiver()
-    case.webhook(hook)
-    claim = f"{case.account}#event"
-    faults = case.stand.faults
-    without_time = case.message(timestamp=None)
+    tenant.webhook(hook)
+    claim = f"{tenant.account}#event"
+    faults = tenant.harness.faults
+    without_time = tenant.message(timestamp=None)
     faults.on("PutItem", answer_lost(), about=claim, times=1)
-    assert case.dispatch(without_time) == []
+    assert tenant.dispatch(without_time) == []
     # The second try found the first one's claim, and recognized it.
     assert faults.count("PutItem", claim) == 2
-    delivery = case.delivery()
+    delivery = tenant.delivery()
 
     # A copy that was sent a millisecond later is refused a time of its own, twice here too.
     faults.on("PutItem", answer_lost(), about=claim, times=1)
-    assert case.dispatch("poison", without_time) == []
+    assert tenant.dispatch("poison", without_time) == []
     claims = [body for name, body in faults.sent if name == "PutItem" and claim in str(body)]
     assert [int(one["Item"]["occurred_at"]["N"]) for one in claims] == [
         *[SENT_AT_MS] * 2,
         *[SENT_AT_MS + 1] * 2,
     ]
-    assert case.deliveries() == [delivery]
+    assert tenant.deliveries() == [delivery]
     assert len(hook.requests) == 1
 
 
 def test_row_18_the_answer_to_a_later_attempts_record_is_lost(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(500), Answer(503), Answer(200))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    case.stand.faults.on("UpdateItem", answer_lost(), about=f"{case.account}#", times=1)
-    state = case.retry()
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    tenant.harness.faults.on("UpdateItem", answer_lost(), about=f"{tenant.account}#", times=1)
+    state = tenant.retry()
     assert (state["decision"], state["attempt"]) == ("wait", 3)
-    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
-    assert case.retry(state)["decision"] == "done"
+    assert [attempt.number for attempt in tenant.delivery().attempts] == [1, 2]
+    assert tenant.retry(state)["decision"] == "done"
     assert len(hook.requests) == 3
 
 
 def test_row_19_the_record_of_a_success_is_tried_again_in_the_process(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.stand.faults.on("BatchWriteItem", timed_out(), about=case.account, times=SDK_TRIES - 1)
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on(
+        "BatchWriteItem", timed_out(), about=tenant.account, times=SDK_TRIES - 1
+    )
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_row_19_the_record_of_a_success_fails_and_the_event_comes_again(
-    case: Case, receiver: MakeReceiver, trouble: Act
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.stand.faults.on("BatchWriteItem", trouble, about=case.account)
-    assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
-    assert case.deliveries() == []
-    assert '"UnrecordedSuccesses"' in case.log.text
+    tenant.webhook(hook)
+    tenant.harness.faults.on("BatchWriteItem", trouble, about=tenant.account)
+    assert tenant.dispatch(tenant.message(), shared_fate=True) == ["m0"]
+    assert tenant.deliveries() == []
+    assert '"UnrecordedSuccesses"' in tenant.log.text
 
-    case.stand.faults.clear()
-    assert case.dispatch(case.message()) == []
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 2
     assert one_event(*hook.requests)
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
 
 
 def test_row_19_the_record_of_a_later_success_fails_and_it_is_sent_again(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(500), Answer(200))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    case.stand.faults.on("UpdateItem", timed_out(), about=":attempts_before", times=SDK_TRIES)
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    tenant.harness.faults.on("UpdateItem", timed_out(), about=":attempts_before", times=SDK_TRIES)
     with pytest.raises(UnavailableError):
-        case.retry()
-    assert len(case.delivery().attempts) == 1
+        tenant.retry()
+    assert len(tenant.delivery().attempts) == 1
 
-    assert case.retry()["decision"] == "wait"
-    assert case.retry(services=case.after_the_lease())["decision"] == "done"
+    assert tenant.retry()["decision"] == "wait"
+    assert tenant.retry(services=tenant.after_the_lease())["decision"] == "done"
     assert len(hook.requests) == 3
     assert one_event(*hook.requests)
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_row_20_the_record_of_a_later_failure_fails_and_is_counted_once(
-    case: Case, receiver: MakeReceiver, trouble: Act
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    case.stand.faults.on("UpdateItem", trouble, about=":attempts_before", times=SDK_TRIES)
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    tenant.harness.faults.on("UpdateItem", trouble, about=":attempts_before", times=SDK_TRIES)
     with pytest.raises(UnavailableError):
-        case.retry()
+        tenant.retry()
 
-    state = case.retry(services=case.after_the_lease())
+    state = tenant.retry(services=tenant.after_the_lease())
     assert (state["decision"], state["attempt"]) == ("wait", 3)
-    assert [attempt.number for attempt in case.delivery().attempts] == [1, 2]
+    assert [attempt.number for attempt in tenant.delivery().attempts] == [1, 2]
     assert [one.headers["x-sendcomms-attempt"] for one in hook.requests] == ["1", "2", "2"]
     assert one_event(*hook.requests)
 
@@ -249,24 +253,24 @@ def test_row_20_the_record_of_a_later_failure_fails_and_is_counted_once(
     ],
 )
 def test_row_28_the_tables_key_is_throttled_or_denied_for_a_first_attempt(
-    case: Case, receiver: MakeReceiver, *, trouble: Act, call: str, answer: int, requests: int
+    tenant: Tenant, receiver: MakeReceiver, *, trouble: Act, call: str, answer: int, requests: int
 ) -> None:
     hook = receiver(Answer(answer))
-    case.webhook(hook)
-    before = case.health()
-    case.stand.faults.on(call, trouble, about=case.account)
+    tenant.webhook(hook)
+    before = tenant.health()
+    tenant.harness.faults.on(call, trouble, about=tenant.account)
     for _ in range(2):
-        assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
+        assert tenant.dispatch(tenant.message(), shared_fate=True) == ["m0"]
     assert len(hook.requests) == requests
-    assert case.deliveries() == []
-    assert case.executions() == []
+    assert tenant.deliveries() == []
+    assert tenant.executions() == []
 
-    case.stand.faults.clear()
+    tenant.harness.faults.clear()
     # A result that could not be recorded is no failure of the receiver either.
-    assert case.health() == before
+    assert tenant.health() == before
     hook.answer_with(Answer(200))
-    assert case.dispatch(case.message()) == []
-    assert [one.number for one in case.delivery().attempts] == [1]
+    assert tenant.dispatch(tenant.message()) == []
+    assert [one.number for one in tenant.delivery().attempts] == [1]
     assert len(hook.requests) == requests + 1
     assert one_event(*hook.requests)
     assert all(signed(one) for one in hook.requests)
@@ -275,60 +279,60 @@ def test_row_28_the_tables_key_is_throttled_or_denied_for_a_first_attempt(
 @pytest.mark.parametrize("trouble", KEY_TROUBLE)
 @pytest.mark.parametrize("table", ["WebhooksTable", "DeliveriesTable"])
 def test_row_28_the_tables_key_is_throttled_or_denied_for_a_later_attempt(
-    case: Case, receiver: MakeReceiver, trouble: Act, table: str
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act, table: str
 ) -> None:
     hook = receiver(Answer(500), Answer(200))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    before, health = case.delivery(), case.health()
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    before, health = tenant.delivery(), tenant.health()
     assert health.health.failures == 1
-    case.stand.faults.on("GetItem", trouble, about=table)
+    tenant.harness.faults.on("GetItem", trouble, about=table)
     with pytest.raises(UnavailableError):
-        case.retry()
+        tenant.retry()
     assert len(hook.requests) == 1
-    assert case.delivery() == before
+    assert tenant.delivery() == before
 
-    case.stand.faults.clear()
-    assert case.health() == health
-    assert case.retry()["decision"] == "done"
+    tenant.harness.faults.clear()
+    assert tenant.health() == health
+    assert tenant.retry()["decision"] == "done"
     assert len(hook.requests) == 2
     assert all(signed(one) for one in hook.requests)
 
 
 def test_row_29_a_webhook_without_a_secret_is_sent_nothing(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.lose_secret()
-    assert case.dispatch(case.message()) == []
-    delivery = case.delivery()
+    tenant.webhook(hook)
+    tenant.lose_secret()
+    assert tenant.dispatch(tenant.message()) == []
+    delivery = tenant.delivery()
     assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")
     assert delivery.attempts == ()
     assert hook.requests == []
-    assert case.executions() == []
-    assert '"SecretMissing":[1.0]' in case.log.text
+    assert tenant.executions() == []
+    assert '"SecretMissing":[1.0]' in tenant.log.text
 
 
 def test_row_29_a_secret_that_goes_missing_stops_the_later_attempts(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(500))
-    webhook = case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    case.lose_secret()
-    assert case.retry()["decision"] == "done"
-    delivery = case.delivery()
+    webhook = tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    tenant.lose_secret()
+    assert tenant.retry()["decision"] == "done"
+    delivery = tenant.delivery()
     assert (delivery.status, delivery.reason) == (Status.WAITING, "secret_missing")
     assert len(hook.requests) == 1
 
     # The action that the alarm's page recommends to an owner.
     hook.answer_with(Answer(200))
     path = f"/api/v1/webhooks/{webhook.id}"
-    assert case.acme.call("POST", f"{path}/rotate-secret", json={}).status == 200
-    [recovery] = case.recoveries()
-    assert case.retry(recovery)["decision"] == "wait"
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.acme.call("POST", f"{path}/rotate-secret", json={}).status == 200
+    [recovery] = tenant.recoveries()
+    assert tenant.retry(recovery)["decision"] == "wait"
+    assert tenant.delivery().status is Status.SUCCEEDED
     assert len(hook.requests) == 2
 
 
@@ -340,50 +344,50 @@ def test_row_29_a_missing_secret_raises_an_alarm() -> None:
 
 
 def test_row_59_unprocessed_writes_are_written_in_the_next_try(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.stand.faults.on("BatchWriteItem", unprocessed(case.account), times=3)
-    messages = [case.message(f"txn_{number}") for number in range(4)]
-    assert case.dispatch(*messages) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on("BatchWriteItem", unprocessed(tenant.account), times=3)
+    messages = [tenant.message(f"txn_{number}") for number in range(4)]
+    assert tenant.dispatch(*messages) == []
     assert len(hook.requests) == 4
-    assert [one.status for one in case.deliveries()] == [Status.SUCCEEDED] * 4
-    assert case.stand.faults.count("BatchWriteItem") >= 4
+    assert [one.status for one in tenant.deliveries()] == [Status.SUCCEEDED] * 4
+    assert tenant.harness.faults.count("BatchWriteItem") >= 4
 
 
 def test_row_59_writes_that_stay_unprocessed_fail_their_own_messages_alone(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    case.stand.faults.on("BatchWriteItem", unprocessed(case.account))
-    case.stand.pauses.clear()
-    assert case.dispatch(case.message()) == ["m0"]
-    assert case.stand.faults.count("BatchWriteItem", case.account) == 6
-    assert_they_grow(case.stand.pauses)
-    case.stand.faults.clear()
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on("BatchWriteItem", unprocessed(tenant.account))
+    tenant.harness.pauses.clear()
+    assert tenant.dispatch(tenant.message()) == ["m0"]
+    assert tenant.harness.faults.count("BatchWriteItem", tenant.account) == 6
+    assert_they_grow(tenant.harness.pauses)
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 2
     assert one_event(*hook.requests)
 
 
 def test_row_59_unprocessed_reads_are_no_absent_deliveries(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    case.stand.faults.on("BatchGetItem", unprocessed(f"{case.account}#"), times=2)
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    tenant.harness.faults.on("BatchGetItem", unprocessed(f"{tenant.account}#"), times=2)
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert case.stand.faults.count("BatchGetItem") >= 3
-    case.stand.faults.on("BatchGetItem", unprocessed(f"{case.account}#"))
-    before = case.stand.faults.count("BatchGetItem", f"{case.account}#")
-    case.stand.pauses.clear()
-    assert case.dispatch(case.message(), shared_fate=True) == ["m0"]
-    assert case.stand.faults.count("BatchGetItem", f"{case.account}#") == before + 6
-    assert_they_grow(case.stand.pauses)
+    assert tenant.harness.faults.count("BatchGetItem") >= 3
+    tenant.harness.faults.on("BatchGetItem", unprocessed(f"{tenant.account}#"))
+    before = tenant.harness.faults.count("BatchGetItem", f"{tenant.account}#")
+    tenant.harness.pauses.clear()
+    assert tenant.dispatch(tenant.message(), shared_fate=True) == ["m0"]
+    assert tenant.harness.faults.count("BatchGetItem", f"{tenant.account}#") == before + 6
+    assert_they_grow(tenant.harness.pauses)
     assert len(hook.requests) == 1
 
 

@@ -16,7 +16,7 @@ from webhooks.domain.timestamps import to_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
 
     MakeReceiver = Callable[..., Receiver]
 
@@ -39,32 +39,32 @@ def stamps() -> dict[str, str]:
     }
 
 
-def replayed(case: Case, path: str, **request: str) -> dict[str, Any]:
+def replayed(tenant: Tenant, path: str, **request: str) -> dict[str, Any]:
     """Start a replay, make its steps, and return the replay at its end."""
-    started = case.acme.call("POST", f"{path}/replay", json=request)
+    started = tenant.acme.call("POST", f"{path}/replay", json=request)
     assert started.status == 202
-    state = case.recoveries()[-1]
-    assert case.retry(state)["decision"] == "done"
-    data: dict[str, Any] = case.acme.call("GET", f"{path}/replays/{started.data['id']}").data
+    state = tenant.recoveries()[-1]
+    assert tenant.retry(state)["decision"] == "done"
+    data: dict[str, Any] = tenant.acme.call("GET", f"{path}/replays/{started.data['id']}").data
     return data
 
 
 @pytest.mark.parametrize("status", ["retrying", "succeeded", None])
 def test_row_96_an_event_stamped_ahead_is_in_the_log_and_in_a_replay_up_to_now(
-    case: Case, receiver: MakeReceiver, status: str | None
+    tenant: Tenant, receiver: MakeReceiver, status: str | None
 ) -> None:
     hook = receiver(Answer(200 if status == "succeeded" else 500))
-    path = f"/api/v1/webhooks/{case.webhook(hook).id}"
-    messages = [case.message(name, timestamp=stamp) for name, stamp in stamps().items()]
-    assert case.dispatch(*messages, sent_at_ms=int(time.time() * 1000)) == []
+    path = f"/api/v1/webhooks/{tenant.webhook(hook).id}"
+    messages = [tenant.message(name, timestamp=stamp) for name, stamp in stamps().items()]
+    assert tenant.dispatch(*messages, sent_at_ms=int(time.time() * 1000)) == []
     assert len(hook.requests) == len(messages)
     day = {"since": now(-24 * HOUR_MS)}
     for query in (day, day | {"until": now()}, {"since": now(-60_000)}):
-        found = case.acme.call("GET", f"{path}/deliveries", query=query).data
+        found = tenant.acme.call("GET", f"{path}/deliveries", query=query).data
         assert {one["transaction_id"] for one in found} == set(stamps())
     hook.answer_with(Answer(200))
     request = day | ({"status": status} if status else {})
-    replay = replayed(case, path, **request)
+    replay = replayed(tenant, path, **request)
     assert (replay["status"], replay["sent"]) == ("completed", len(messages))
     again = hook.requests[len(messages) :]
     assert {one.json["transaction_id"] for one in again} == set(stamps())
@@ -72,23 +72,23 @@ def test_row_96_an_event_stamped_ahead_is_in_the_log_and_in_a_replay_up_to_now(
 
 
 def test_row_96_events_stamped_ahead_do_not_stand_above_what_came_later(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    path = f"/api/v1/webhooks/{case.webhook(receiver()).id}"
-    ahead = [case.message(f"txn_{number}", timestamp=FAR) for number in range(5)]
-    assert case.dispatch(*ahead, sent_at_ms=samples.NOW_MS) == []
-    later = case.message("txn_later", timestamp=to_text(samples.NOW_MS + 60_000))
-    assert case.dispatch(later, sent_at_ms=samples.NOW_MS + 60_000) == []
-    [newest] = case.acme.call("GET", f"{path}/deliveries", query={"limit": "1"}).data
+    path = f"/api/v1/webhooks/{tenant.webhook(receiver()).id}"
+    ahead = [tenant.message(f"txn_{number}", timestamp=FAR) for number in range(5)]
+    assert tenant.dispatch(*ahead, sent_at_ms=samples.NOW_MS) == []
+    later = tenant.message("txn_later", timestamp=to_text(samples.NOW_MS + 60_000))
+    assert tenant.dispatch(later, sent_at_ms=samples.NOW_MS + 60_000) == []
+    [newest] = tenant.acme.call("GET", f"{path}/deliveries", query={"limit": "1"}).data
     assert newest["transaction_id"] == "txn_later"
     # The time in the body is the producer's own.
-    assert sum(json.loads(one.body)["timestamp"] == FAR for one in case.deliveries()) == 5
+    assert sum(json.loads(one.body)["timestamp"] == FAR for one in tenant.deliveries()) == 5
 
 
-def test_row_96_a_cut_until_is_said_in_the_answer(case: Case, receiver: MakeReceiver) -> None:
-    path = f"/api/v1/webhooks/{case.webhook(receiver()).id}/replay"
+def test_row_96_a_cut_until_is_said_in_the_answer(tenant: Tenant, receiver: MakeReceiver) -> None:
+    path = f"/api/v1/webhooks/{tenant.webhook(receiver()).id}/replay"
     body = {"since": now(-HOUR_MS), "until": FAR}
-    cut = case.acme.call("POST", path, json=body)
+    cut = tenant.acme.call("POST", path, json=body)
     assert cut.status == 202
     [warning] = cut.json["warnings"]
     assert warning["field"] == "until"
@@ -96,8 +96,8 @@ def test_row_96_a_cut_until_is_said_in_the_answer(case: Case, receiver: MakeRece
     assert cut.data["until"] == cut.data["created_at"]
 
 
-def test_row_96_an_until_of_the_past_is_not_cut(case: Case, receiver: MakeReceiver) -> None:
-    path = f"/api/v1/webhooks/{case.webhook(receiver()).id}/replay"
+def test_row_96_an_until_of_the_past_is_not_cut(tenant: Tenant, receiver: MakeReceiver) -> None:
+    path = f"/api/v1/webhooks/{tenant.webhook(receiver()).id}/replay"
     until = now(-1000)
-    answer = case.acme.call("POST", path, json={"since": now(-HOUR_MS), "until": until})
+    answer = tenant.acme.call("POST", path, json={"since": now(-HOUR_MS), "until": until})
     assert (answer.data["until"], "warnings" in answer.json) == (until, False)

@@ -11,14 +11,14 @@ from support.http_api import AccountClient
 from webhooks.wiring.api import ApiServices
 
 if TYPE_CHECKING:
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
 
 DOCUMENT = "/api/v1/openapi.json"
 PAGES = ("/docs", DOCUMENT, "/dashboard")
 
 
-def stranger(case: Case, *, docs_page: bool = True) -> AccountClient:
-    return AccountClient(Api(case.stand.fresh(ApiServices, docs_page=docs_page)), "no key")
+def stranger(tenant: Tenant, *, docs_page: bool = True) -> AccountClient:
+    return AccountClient(Api(tenant.harness.fresh(ApiServices, docs_page=docs_page)), "no key")
 
 
 def keyless(client: AccountClient) -> set[str]:
@@ -32,10 +32,10 @@ def keyless(client: AccountClient) -> set[str]:
     }
 
 
-def test_row_100_each_route_without_a_key_has_a_rate_of_its_own(case: Case) -> None:
+def test_row_100_each_route_without_a_key_has_a_rate_of_its_own(tenant: Tenant) -> None:
     resources = template.read()["Resources"]
     rates = resources["HttpApi"]["Properties"]["RouteSettings"]
-    assert keyless(stranger(case)) == set(rates)
+    assert keyless(stranger(tenant)) == set(rates)
     for settings in rates.values():
         assert set(settings) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
     events = resources["ApiFunction"]["Properties"]["Events"].values()
@@ -44,8 +44,8 @@ def test_row_100_each_route_without_a_key_has_a_rate_of_its_own(case: Case) -> N
     assert set(rates) < routes
 
 
-def test_row_100_what_a_stranger_has_is_not_sent_again(case: Case) -> None:
-    client = stranger(case)
+def test_row_100_what_a_stranger_has_is_not_sent_again(tenant: Tenant) -> None:
+    client = stranger(tenant)
     for path in PAGES:
         first = client.call("GET", path)
         again = client.call("GET", path, headers={"If-None-Match": first.headers["ETag"]})
@@ -53,16 +53,16 @@ def test_row_100_what_a_stranger_has_is_not_sent_again(case: Case) -> None:
         assert len(first.text.encode()) < 500_000
 
 
-def test_row_100_the_page_can_be_disabled(case: Case) -> None:
-    client = stranger(case, docs_page=False)
+def test_row_100_the_page_can_be_disabled(tenant: Tenant) -> None:
+    client = stranger(tenant, docs_page=False)
     answer = client.call("GET", "/docs")
     assert (answer.status, answer.error["code"]) == (404, "not_found")
     assert "GET /docs" not in keyless(client)
 
 
-def test_row_100_a_stranger_has_no_table_read(case: Case) -> None:
-    client = stranger(case)
-    case.stand.faults.clear()
+def test_row_100_a_stranger_has_no_table_read(tenant: Tenant) -> None:
+    client = stranger(tenant)
+    tenant.harness.faults.clear()
     for path in PAGES:
         assert client.call("GET", path).status == 200
-    assert case.stand.faults.sent == []
+    assert tenant.harness.faults.sent == []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver
 
     MakeReceiver = Callable[..., Receiver]
@@ -67,7 +67,11 @@ def url_of(hook: Receiver) -> str:
     ("name", "error"), [(HOST, None), ("127.0.0.1", FailureReason.TLS), (PUBLIC, FailureReason.TLS)]
 )
 def test_row_43_a_certificate_is_held_against_the_urls_name_and_not_its_address(
-    case: Case, receiver: MakeReceiver, names: NameServer, name: str, error: FailureReason | None
+    tenant: Tenant,
+    receiver: MakeReceiver,
+    names: NameServer,
+    name: str,
+    error: FailureReason | None,
 ) -> None:
     asked_for: list[str | None] = []
 
@@ -78,9 +82,9 @@ def test_row_43_a_certificate_is_held_against_the_urls_name_and_not_its_address(
     context.sni_callback = note
     hook = receiver(tls=context)
     names.answer = ["127.0.0.1"]
-    case.webhook(url_of(hook))
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(url_of(hook))
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert (attempt.error, attempt.status_code) == (error, None if error else 200)
     assert asked_for == [HOST]
     assert len(hook.requests) == (0 if error else 1)
@@ -97,24 +101,24 @@ def test_row_43_a_certificate_is_held_against_the_urls_name_and_not_its_address(
     ids=["NXDOMAIN", "SERVFAIL", "silence", "empty answer"],
 )
 def test_row_44_a_name_that_is_not_found_is_a_failed_attempt(
-    case: Case, receiver: MakeReceiver, names: NameServer, answer: Any
+    tenant: Tenant, receiver: MakeReceiver, names: NameServer, answer: Any
 ) -> None:
     hook = receiver(tls=True)
     names.answer = answer
-    case.webhook(url_of(hook))
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(url_of(hook))
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert attempt.error is FailureReason.DNS
     # Two seconds for the look-up, and the extra time of a busy machine.
     assert (2000 if answer == "silence" else 0) <= attempt.duration_ms < 3500
-    assert case.delivery().status is Status.RETRYING
-    assert len(case.executions()) == 1
+    assert tenant.delivery().status is Status.RETRYING
+    assert len(tenant.executions()) == 1
     assert hook.connections == 0
 
 
 @pytest.mark.parametrize("refusing", [False, True])
 def test_row_44_of_fifty_answers_no_more_than_two_are_tried(
-    case: Case,
+    tenant: Tenant,
     receiver: MakeReceiver,
     names: NameServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -134,9 +138,9 @@ def test_row_44_of_fifty_answers_no_more_than_two_are_tried(
         return connect(connection, ("127.0.0.1", hook.port))
 
     monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
-    case.webhook(url_of(hook))
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(url_of(hook))
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert attempt.error is (FailureReason.CONNECTION if refusing else None)
     assert len(tried) == (2 if refusing else 1)
 
@@ -147,18 +151,18 @@ def test_row_44_of_fifty_answers_no_more_than_two_are_tried(
     ids=["system", "memory"],
 )
 def test_row_44_our_own_resolvers_trouble_is_not_charged_to_the_customer(
-    case: Case, receiver: MakeReceiver, names: NameServer, failure: Exception
+    tenant: Tenant, receiver: MakeReceiver, names: NameServer, failure: Exception
 ) -> None:
     hook = receiver(tls=True)
     names.answer = failure
-    case.webhook(url_of(hook))
-    assert case.dispatch(case.message()) == ["m0"]
-    assert case.deliveries() == []
-    assert case.health().health.failures == 0
+    tenant.webhook(url_of(hook))
+    assert tenant.dispatch(tenant.message()) == ["m0"]
+    assert tenant.deliveries() == []
+    assert tenant.health().health.failures == 0
 
     names.answer = ["127.0.0.1"]
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert (attempt.number, attempt.error) == (1, None)
 
 
@@ -166,7 +170,7 @@ def test_row_44_our_own_resolvers_trouble_is_not_charged_to_the_customer(
     "address", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "100.64.0.1", "192.168.1.1"]
 )
 def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
-    case: Case,
+    tenant: Tenant,
     receiver: MakeReceiver,
     names: NameServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -183,23 +187,23 @@ def test_row_45_a_name_that_now_leads_to_a_private_address_is_refused(
         return connect(connection, ("127.0.0.1", hook.port))
 
     monkeypatch.setattr(socket.socket, "connect", led_to_the_receiver)
-    worker_services = case.stand.fresh(WorkerServices)
+    worker_services = tenant.harness.fresh(WorkerServices)
     # The rule of every deployed function.
     worker_services._sender = GuardedSender(ssl_context=client_context())
-    dispatcher = case.stand.fresh(DispatcherServices)
+    dispatcher = tenant.harness.fresh(DispatcherServices)
     dispatcher._sender = local_sender()
-    case.webhook(url_of(hook))
+    tenant.webhook(url_of(hook))
     names.answer = [PUBLIC]
-    assert case.dispatch(case.message(), services=dispatcher) == []
+    assert tenant.dispatch(tenant.message(), services=dispatcher) == []
     assert len(hook.requests) == 1
 
     before = len(connects)
     names.answer = [PUBLIC, address]
-    assert case.retry(services=worker_services)["decision"] == "wait"
-    second = case.delivery().attempts[1]
+    assert tenant.retry(services=worker_services)["decision"] == "wait"
+    second = tenant.delivery().attempts[1]
     assert second.error is FailureReason.BLOCKED_ADDRESS
     # The text is the same for every answer there, and holds nothing of the address.
     assert (second.status_code, second.response_body) == (None, "")
     assert len(connects) == before
     assert len(hook.requests) == 1
-    assert address not in case.log.text
+    assert address not in tenant.log.text

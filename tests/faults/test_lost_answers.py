@@ -16,19 +16,19 @@ from uuid import uuid4
 import boto3
 import pytest
 
+from faults.every_write import WRITES
+from faults.lost_answers import Writes, contents, empty
+from faults.writing import (
+    KEY,
+    NOTICE,
+    StoreFixture,
+    Write,
+)
+from faults.written import writing_methods
 from support import samples
 from support.backend import endpoints
 from support.engines import ELASTICMQ, engine_of, unique
-from support.every_write import WRITES
-from support.lost_answers import Writes, contents, empty
 from support.stores import open_dynamodb
-from support.writing import (
-    KEY,
-    NOTICE,
-    World,
-    Write,
-)
-from support.written import writing_methods
 from webhooks.adapters.eventbridge import EventBridgeOperationalEvents
 from webhooks.adapters.sqs import SQSEventQueue, SQSReceivedMessages, SQSRejectedMessages
 from webhooks.adapters.stepfunctions import (
@@ -61,37 +61,39 @@ def client(request: pytest.FixtureRequest) -> Iterator[DynamoDBClient]:
 
 
 @pytest.fixture
-def world(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> World:
+def fixture(client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> StoreFixture:
     monkeypatch.setattr(
         "webhooks.adapters.dynamodb.seeded_records.secrets.token_hex", lambda _: "holder"
     )
-    return World(client)
+    return StoreFixture(client)
 
 
-def outcome(world: World, write: Write, *, lost: int | None = None, times: int = 1) -> Any:
+def outcome(fixture: StoreFixture, write: Write, *, lost: int | None = None, times: int = 1) -> Any:
     """Return a call's answer, its traces in the tables, and the number of its writes."""
-    empty(world.client)
-    write.prepare(world)
+    empty(fixture.client)
+    write.prepare(fixture)
     answer = None
     with Writes(lost).watched() as writes:
         for _ in range(times):
-            answer = write.act(world)
+            answer = write.act(fixture)
     if isinstance(answer, Exception):
         answer = type(answer), str(answer)
     if lost is not None:
         assert len(writes.sent) == writes.calls + 1, "the SDK sent the write again"
-    return (answer, contents(world.client, but=_UNFIXED)), writes.calls
+    return (answer, contents(fixture.client, but=_UNFIXED)), writes.calls
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_row_104_a_write_whose_answer_is_lost_is_made_once(world: World, name: str) -> None:
+def test_row_104_a_write_whose_answer_is_lost_is_made_once(
+    fixture: StoreFixture, name: str
+) -> None:
     write = WRITES[name]
-    once, calls = outcome(world, write)
+    once, calls = outcome(fixture, write)
     assert calls
-    found = [outcome(world, write, lost=place)[0] for place in range(calls)]
+    found = [outcome(fixture, write, lost=place)[0] for place in range(calls)]
     if write.twice:
         # A call that only reads is not counted.
-        twice, _ = outcome(world, write, times=2)
+        twice, _ = outcome(fixture, write, times=2)
         assert twice in found
         found = [each for each in found if each != twice]
     for each in found:

@@ -13,7 +13,7 @@ from support.receiver import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver
 
     MakeReceiver = Callable[..., Receiver]
@@ -35,15 +35,15 @@ CHANGES: dict[str, tuple[int, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("notice", CHANGES)
 def test_row_104_a_notice_comes_though_the_answer_to_its_write_is_lost(
-    case: Case, receiver: MakeReceiver, notice: str
+    tenant: Tenant, receiver: MakeReceiver, notice: str
 ) -> None:
     status, health, about = CHANGES[notice]
-    case.webhook(receiver(Answer(status)))
+    tenant.webhook(receiver(Answer(status)))
     attributes: dict[str, Any] = {name: {"N": str(value)} for name, value in health.items()}
-    case.health(**attributes)
-    faults = case.stand.faults
+    tenant.health(**attributes)
+    faults = tenant.harness.faults
     faults.on("UpdateItem", answer_lost(), about=about, times=1)
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert faults.count("UpdateItem", about) == 2
-    assert len(case.announced(notice)) == 1
-    assert len(case.recoveries()) == (notice == "webhook.down")
+    assert len(tenant.announced(notice)) == 1
+    assert len(tenant.recoveries()) == (notice == "webhook.down")

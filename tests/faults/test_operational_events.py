@@ -14,7 +14,7 @@ from webhooks.adapters.dynamodb.item_keys import KEPT_EVENTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.faults import Act
     from support.receiver import Receiver
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 SWEEP = {"version": 1, "action": "sweep"}
 
 
-def kept(case: Case) -> list[dict[str, Any]]:
-    with case.stand.faults.out_of_the_way():
-        found = case.stand.aws.clients["dynamodb"].query(
-            TableName=case.stand.aws.settings.deliveries_table,
+def kept(tenant: Tenant) -> list[dict[str, Any]]:
+    with tenant.harness.faults.out_of_the_way():
+        found = tenant.harness.aws.clients["dynamodb"].query(
+            TableName=tenant.harness.aws.settings.deliveries_table,
             KeyConditionExpression="#owner = :owner",
             ExpressionAttributeNames={"#owner": "owner"},
             ExpressionAttributeValues={":owner": {"S": KEPT_EVENTS}},
         )
-    return [item for item in found["Items"] if item["account_id"]["S"] == case.account]
+    return [item for item in found["Items"] if item["account_id"]["S"] == tenant.account]
 
 
-def put(case: Case) -> list[str]:
+def put(tenant: Tenant) -> list[str]:
     """Return the details of the account's events in all requests, the SDK's own tries included."""
     return [
         entry["Detail"]
-        for operation, body in case.stand.faults.sent
+        for operation, body in tenant.harness.faults.sent
         if operation == "PutEvents"
         for entry in body["Entries"]
-        if case.account in entry["Detail"]
+        if tenant.account in entry["Detail"]
     ]
 
 
-def gone(case: Case, receiver: MakeReceiver) -> None:
+def gone(tenant: Tenant, receiver: MakeReceiver) -> None:
     """Disable a webhook through its receiver's 410, which publishes one event."""
-    case.webhook(receiver(Answer(410)))
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(receiver(Answer(410)))
+    assert tenant.dispatch(tenant.message()) == []
 
 
 @pytest.mark.parametrize(
@@ -63,44 +63,44 @@ def gone(case: Case, receiver: MakeReceiver) -> None:
     ids=["in_part", "failed", "denied", "silent", "answer_lost"],
 )
 def test_row_94_an_event_that_is_not_taken_is_published_by_the_sweep(
-    case: Case, receiver: MakeReceiver, trouble: Act, tries: int
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act, tries: int
 ) -> None:
-    case.stand.faults.on("PutEvents", trouble, about=case.account)
-    gone(case, receiver)
-    assert len(put(case)) == tries
-    [item] = kept(case)
+    tenant.harness.faults.on("PutEvents", trouble, about=tenant.account)
+    gone(tenant, receiver)
+    assert len(put(tenant)) == tries
+    [item] = kept(tenant)
     assert item["type"] == {"S": "webhook.disabled"}
-    [line] = case.log.lines("operational_event_kept")
-    assert (line["type"], line["account_id"]) == ("webhook.disabled", case.account)
+    [line] = tenant.log.lines("operational_event_kept")
+    assert (line["type"], line["account_id"]) == ("webhook.disabled", tenant.account)
     # While EventBridge is out of order, a sweep completes and leaves the event kept.
-    case.retry(SWEEP)
-    assert len(kept(case)) == 1
+    tenant.retry(SWEEP)
+    assert len(kept(tenant)) == 1
 
-    before = put(case)
-    case.stand.faults.clear()
-    case.retry(SWEEP)
-    assert put(case) == before[:1], "the same event, with the time at which it happened"
+    before = put(tenant)
+    tenant.harness.faults.clear()
+    tenant.retry(SWEEP)
+    assert put(tenant) == before[:1], "the same event, with the time at which it happened"
     assert json.loads(before[0])["reason"] == "gone"
-    assert kept(case) == []
-    case.retry(SWEEP)
-    assert len(put(case)) == 1
+    assert kept(tenant) == []
+    tenant.retry(SWEEP)
+    assert len(put(tenant)) == 1
 
 
 def test_row_94_an_event_that_cannot_be_kept_either_is_in_the_log_whole(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    case.stand.faults.on("PutEvents", timed_out(), about=case.account)
-    case.stand.faults.on("PutItem", refused("InternalServerError", 500), about=KEPT_EVENTS)
-    gone(case, receiver)
-    assert kept(case) == []
-    [line] = case.log.lines("operational_event_lost")
+    tenant.harness.faults.on("PutEvents", timed_out(), about=tenant.account)
+    tenant.harness.faults.on("PutItem", refused("InternalServerError", 500), about=KEPT_EVENTS)
+    gone(tenant, receiver)
+    assert kept(tenant) == []
+    [line] = tenant.log.lines("operational_event_lost")
     assert (line["type"], line["facts"]) == ("webhook.disabled", {"reason": "gone"})
-    assert '"LostOperationalEvents":[1.0]' in case.log.text
+    assert '"LostOperationalEvents":[1.0]' in tenant.log.text
 
 
-def test_row_94_the_answer_to_the_keeping_is_lost(case: Case, receiver: MakeReceiver) -> None:
-    case.stand.faults.on("PutEvents", timed_out(), about=case.account)
-    case.stand.faults.on("PutItem", answer_lost(), about=KEPT_EVENTS, times=1)
-    gone(case, receiver)
-    assert len(kept(case)) == 1
-    assert case.log.lines("operational_event_lost") == []
+def test_row_94_the_answer_to_the_keeping_is_lost(tenant: Tenant, receiver: MakeReceiver) -> None:
+    tenant.harness.faults.on("PutEvents", timed_out(), about=tenant.account)
+    tenant.harness.faults.on("PutItem", answer_lost(), about=KEPT_EVENTS, times=1)
+    gone(tenant, receiver)
+    assert len(kept(tenant)) == 1
+    assert tenant.log.lines("operational_event_lost") == []

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faults.fault_harness import one_event
+from faults.killed_process import BEFORE, run_victim
 from local.poller import to_record
 from support import samples
-from support.fault_harness import one_event
 from support.faults import refused, timed_out
-from support.killed_process import BEFORE, run_victim
 from support.receiver import Answer
 from webhooks.domain.delivery import Status
 from webhooks.domain.resending import ARRIVED_AT, SUSPICIONS, TRIES
@@ -19,7 +19,7 @@ from webhooks.domain.resending import ARRIVED_AT, SUSPICIONS, TRIES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.faults import Act
     from support.receiver import Receiver
 
@@ -40,30 +40,30 @@ RECEIVES = 8
     ids=["refused", "silent", "key", "throttled"],
 )
 def test_row_75_an_outage_of_ours_longer_than_any_count_of_receives(
-    case: Case, receiver: MakeReceiver, operation: str, trouble: Act
+    tenant: Tenant, receiver: MakeReceiver, operation: str, trouble: Act
 ) -> None:
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    message = case.message(timestamp=None)
-    case.stand.faults.on(operation, trouble, about=case.account)
+    tenant.webhook(hook)
+    message = tenant.message(timestamp=None)
+    tenant.harness.faults.on(operation, trouble, about=tenant.account)
     numbers: dict[str, str] = {}
     delays: list[int] = []
     for tries in range(1, RECEIVES + 1):
         shared = operation == "BatchGetItem"
-        assert case.dispatch(message, numbers=numbers, shared_fate=shared) == ["m0"]
-        assert case.received_again == set()
-        entry = next(one for one in case.sent_again()[::-1] if one["MessageBody"] == message)
+        assert tenant.dispatch(message, numbers=numbers, shared_fate=shared) == ["m0"]
+        assert tenant.received_again == set()
+        entry = next(one for one in tenant.sent_again()[::-1] if one["MessageBody"] == message)
         numbers = numbers_of(entry)
         delays.append(entry["DelaySeconds"])
         assert numbers[TRIES] == str(tries)
     assert delays == sorted(delays)
     assert (5 <= delays[0] <= 6, delays[-1] >= 640) == (True, True)
-    assert case.rejected() == {}
+    assert tenant.rejected() == {}
     assert hook.requests == []
 
-    case.stand.faults.clear()
-    assert case.dispatch(message, numbers=numbers) == []
-    assert case.dispatch(message) == []
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(message, numbers=numbers) == []
+    assert tenant.dispatch(message) == []
     assert len(hook.requests) == 1
     # As at its first arrival, from which its time and its ids are derived.
     assert hook.requests[0].json["timestamp"] == "2025-12-21T10:30:00.000Z"
@@ -71,91 +71,93 @@ def test_row_75_an_outage_of_ours_longer_than_any_count_of_receives(
 
 
 def test_row_75_after_four_days_it_lies_where_a_redrive_finds_it(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    case.stand.faults.on("Query", refused("InternalServerError", 500), about=case.account)
+    tenant.webhook(hook)
+    tenant.harness.faults.on("Query", refused("InternalServerError", 500), about=tenant.account)
     old = {TRIES: 420, ARRIVED_AT: 1_766_313_000_000 - 5 * 86_400_000}
-    assert case.dispatch(case.message(), numbers=old) == []
-    assert case.rejected() == {case.message(): "gave_up"}
-    case.stand.faults.clear()
+    assert tenant.dispatch(tenant.message(), numbers=old) == []
+    assert tenant.rejected() == {tenant.message(): "gave_up"}
+    tenant.harness.faults.clear()
     # A redrive begins with no tries: it outlasts a short fault again.
-    assert case.dispatch(case.message(), numbers={ARRIVED_AT: old[ARRIVED_AT]}) == []
+    assert tenant.dispatch(tenant.message(), numbers={ARRIVED_AT: old[ARRIVED_AT]}) == []
     assert len(hook.requests) == 1
 
 
 def test_row_76_a_message_that_kills_its_dispatcher_harms_no_other(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     """The other one is delivered, recorded and off the queue when the dispatcher is killed."""
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    other = samples.event_text(account_id=case.bystander, transaction_id="txn_other")
-    records = received(case, (case.message(), {SUSPICIONS: 1}), (other, {}))
-    about = f'"S": "{case.account}"'
-    case.log.add(
-        run_victim(case.stand.aws.settings, {"Records": records}, f"{BEFORE} Query", about=about)
+    tenant.webhook(hook)
+    other = samples.event_text(account_id=tenant.bystander, transaction_id="txn_other")
+    records = received(tenant, (tenant.message(), {SUSPICIONS: 1}), (other, {}))
+    about = f'"S": "{tenant.account}"'
+    tenant.log.add(
+        run_victim(
+            tenant.harness.aws.settings, {"Records": records}, f"{BEFORE} Query", about=about
+        )
     )
-    assert case.bystander_arrived("txn_other")
+    assert tenant.bystander_arrived("txn_other")
     assert hook.requests == []
-    assert left_on_the_queue(case) == 1
+    assert left_on_the_queue(tenant) == 1
     # The fault is over: the message's next receive delivers it.
-    assert case.dispatch(case.message(), receive_count=2, numbers={SUSPICIONS: 1}) == []
+    assert tenant.dispatch(tenant.message(), receive_count=2, numbers={SUSPICIONS: 1}) == []
     assert len(hook.requests) == 1
 
 
 def test_row_76_a_suspect_is_sent_again_before_anything_can_kill(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    assert case.dispatch(case.message(), receive_count=3, numbers={TRIES: 2}) == ["m0"]
-    [entry] = case.sent_again()
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(), receive_count=3, numbers={TRIES: 2}) == ["m0"]
+    [entry] = tenant.sent_again()
     numbers = numbers_of(entry)
     assert numbers == {TRIES: "2", SUSPICIONS: "1", ARRIVED_AT: "1766313000000"}
     assert hook.requests == []
     # It was not the message's fault: its next receive delivers it.
-    assert case.dispatch(case.message(), numbers=numbers) == []
+    assert tenant.dispatch(tenant.message(), numbers=numbers) == []
     assert len(hook.requests) == 1
 
 
 def test_row_76_with_five_suspicions_it_is_dead_lettered_as_killed(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    assert case.dispatch(case.message(), receive_count=3, numbers={SUSPICIONS: 4}) == []
-    assert case.rejected() == {case.message(): "killed"}
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(), receive_count=3, numbers={SUSPICIONS: 4}) == []
+    assert tenant.rejected() == {tenant.message(): "killed"}
     assert hook.requests == []
 
 
 def test_row_77_what_cannot_be_sent_again_either_is_received_again(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    case.stand.faults.on("Query", refused("InternalServerError", 500), about=case.account)
-    case.stand.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503))
-    assert case.dispatch(case.message()) == ["m0"]
-    assert case.received_again == {"m0"}
-    case.stand.faults.clear()
-    assert case.dispatch(case.message(), receive_count=2) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.on("Query", refused("InternalServerError", 500), about=tenant.account)
+    tenant.harness.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503))
+    assert tenant.dispatch(tenant.message()) == ["m0"]
+    assert tenant.received_again == {"m0"}
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(tenant.message(), receive_count=2) == []
     assert len(hook.requests) == 1
-    assert case.rejected() == {}
+    assert tenant.rejected() == {}
 
 
 def test_row_77_a_suspect_that_cannot_be_sent_again_is_handled_last(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     """Otherwise an outage of sending alone would keep it from delivery."""
     hook = receiver(Answer(200))
-    case.webhook(hook)
-    case.stand.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503))
-    case.dispatch(case.message(), receive_count=30)
-    assert case.received_again == set()
+    tenant.webhook(hook)
+    tenant.harness.faults.on("SendMessageBatch", refused("ServiceUnavailable", 503))
+    tenant.dispatch(tenant.message(), receive_count=30)
+    assert tenant.received_again == set()
     assert len(hook.requests) == 1
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
     assert one_event(*hook.requests)
 
 
@@ -164,9 +166,9 @@ def numbers_of(entry: dict[str, Any]) -> dict[str, str]:
     return {name: one["StringValue"] for name, one in entry["MessageAttributes"].items()}
 
 
-def received(case: Case, *messages: tuple[str, dict[str, int]]) -> list[dict[str, Any]]:
+def received(tenant: Tenant, *messages: tuple[str, dict[str, int]]) -> list[dict[str, Any]]:
     """Put messages on the queue, and receive them in the mapping's form."""
-    sqs, url = case.stand.aws.clients["sqs"], case.stand.aws.settings.events_queue_url
+    sqs, url = tenant.harness.aws.clients["sqs"], tenant.harness.aws.settings.events_queue_url
     for body, numbers in messages:
         attributes: Any = {
             name: {"DataType": "Number", "StringValue": str(number)}
@@ -185,9 +187,11 @@ def received(case: Case, *messages: tuple[str, dict[str, int]]) -> list[dict[str
     return json.loads(json.dumps(records))  # type: ignore[no-any-return]
 
 
-def left_on_the_queue(case: Case) -> int:
+def left_on_the_queue(tenant: Tenant) -> int:
     """Return how many messages are held by a receive and not deleted."""
     name = "ApproximateNumberOfMessagesNotVisible"
-    url = case.stand.aws.settings.events_queue_url
-    answer = case.stand.aws.clients["sqs"].get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+    url = tenant.harness.aws.settings.events_queue_url
+    answer = tenant.harness.aws.clients["sqs"].get_queue_attributes(
+        QueueUrl=url, AttributeNames=[name]
+    )
     return int(answer["Attributes"][name])

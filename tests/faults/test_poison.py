@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import log_capture
+from faults import log_capture
 from support.faults import refused
 from webhooks.domain.delivery import Status
 from webhooks.wiring.dispatcher import DispatcherServices
@@ -15,7 +15,7 @@ from webhooks.wiring.dispatcher import DispatcherServices
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver
 
     MakeReceiver = Callable[..., Receiver]
@@ -23,24 +23,26 @@ if TYPE_CHECKING:
 FULL = '"account_id": "%s", "event": "email.sent", "data": {"to": "a@example.com"}'
 
 
-def assert_dead_lettered(case: Case, message: str, reason: str) -> None:
+def assert_dead_lettered(tenant: Tenant, message: str, reason: str) -> None:
     """Assert that it is dead-lettered at once with its reason, and never received again."""
-    assert case.dispatch(message) == []
-    assert case.rejected() == {message: reason}
-    assert case.deliveries() == []
-    assert f'"reason":"{reason}"' in case.log.text
+    assert tenant.dispatch(message) == []
+    assert tenant.rejected() == {message: reason}
+    assert tenant.deliveries() == []
+    assert f'"reason":"{reason}"' in tenant.log.text
 
 
 @pytest.mark.parametrize("message", ["{", "email.sent", "\ufeff{}", '{"a": 1} {"b": 2}'])
-def test_row_01_a_body_that_is_not_json_is_dead_lettered_at_once(case: Case, message: str) -> None:
-    assert_dead_lettered(case, message, "not_json")
+def test_row_01_a_body_that_is_not_json_is_dead_lettered_at_once(
+    tenant: Tenant, message: str
+) -> None:
+    assert_dead_lettered(tenant, message, "not_json")
 
 
-def test_row_01_poison_that_cannot_be_dead_lettered_stays_in_the_queue(case: Case) -> None:
-    case.stand.faults.on("SendMessage", refused("ServiceUnavailable", 503), about="broken")
-    assert case.dispatch("{broken") == ["m0"]
-    case.stand.faults.clear()
-    assert_dead_lettered(case, "{broken", "not_json")
+def test_row_01_poison_that_cannot_be_dead_lettered_stays_in_the_queue(tenant: Tenant) -> None:
+    tenant.harness.faults.on("SendMessage", refused("ServiceUnavailable", 503), about="broken")
+    assert tenant.dispatch("{broken") == ["m0"]
+    tenant.harness.faults.clear()
+    assert_dead_lettered(tenant, "{broken", "not_json")
 
 
 @pytest.mark.parametrize(
@@ -56,22 +58,22 @@ def test_row_01_poison_that_cannot_be_dead_lettered_stays_in_the_queue(case: Cas
     ],
 )
 def test_row_02_json_of_another_shape_is_dead_lettered_and_counted_by_its_reason(
-    case: Case, receiver: MakeReceiver, changes: dict[str, object], reason: str
+    tenant: Tenant, receiver: MakeReceiver, changes: dict[str, object], reason: str
 ) -> None:
-    case.webhook(receiver())
-    document = json.loads(case.message()) | changes
+    tenant.webhook(receiver())
+    document = json.loads(tenant.message()) | changes
     message = json.dumps({name: value for name, value in document.items() if value is not None})
-    assert_dead_lettered(case, message, reason)
+    assert_dead_lettered(tenant, message, reason)
     metric = "Rejected" + "".join(word.capitalize() for word in reason.split("_"))
-    assert f'"{metric}":[1.0]' in case.log.text
+    assert f'"{metric}":[1.0]' in tenant.log.text
 
 
 @pytest.mark.parametrize("event", ["email.lost", "EMAIL.SENT", "", 7, ["email.sent"], {}])
 def test_row_03_an_unknown_event_is_dead_lettered(
-    case: Case, receiver: MakeReceiver, event: object
+    tenant: Tenant, receiver: MakeReceiver, event: object
 ) -> None:
-    case.webhook(receiver())
-    assert_dead_lettered(case, case.message(event=event), "unknown_event")
+    tenant.webhook(receiver())
+    assert_dead_lettered(tenant, tenant.message(event=event), "unknown_event")
 
 
 @pytest.mark.parametrize(
@@ -79,39 +81,39 @@ def test_row_03_an_unknown_event_is_dead_lettered(
 )
 @pytest.mark.parametrize("enveloped", [False, True], ids=["bare", "from SNS"])
 def test_row_04_odd_characters_are_delivered_as_javascript_writes_them(
-    case: Case, receiver: MakeReceiver, text: str, enveloped: bool
+    tenant: Tenant, receiver: MakeReceiver, text: str, enveloped: bool
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    message = case.message(data={"subject": text})
+    tenant.webhook(hook)
+    message = tenant.message(data={"subject": text})
     if enveloped:
         notification = {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "MessageId": "1"}
         message = json.dumps({**notification, "Message": message})
-    assert case.dispatch(message) == []
+    assert tenant.dispatch(message) == []
     [request] = hook.requests
     assert request.json["data"]["subject"] == text
-    assert case.delivery().body == request.body
+    assert tenant.delivery().body == request.body
 
 
 @pytest.mark.parametrize("field", ["account_id", "transaction_id", "id", "event", "timestamp"])
 def test_row_04_odd_characters_where_no_text_is_free_are_dead_lettered(
-    case: Case, field: str
+    tenant: Tenant, field: str
 ) -> None:
-    message = case.message(**{field: "\ud800\x00"})
-    assert_dead_lettered(case, message, "unknown_event" if field == "event" else "invalid_field")
+    message = tenant.message(**{field: "\ud800\x00"})
+    assert_dead_lettered(tenant, message, "unknown_event" if field == "event" else "invalid_field")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_row_05_what_only_python_calls_json_is_dead_lettered(case: Case, number: str) -> None:
-    message = case.message()[:-2] + f', "n": {number}' + "}}"
-    assert_dead_lettered(case, message, "not_json")
+def test_row_05_what_only_python_calls_json_is_dead_lettered(tenant: Tenant, number: str) -> None:
+    message = tenant.message()[:-2] + f', "n": {number}' + "}}"
+    assert_dead_lettered(tenant, message, "not_json")
 
 
 @pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
-def test_row_05_five_thousand_levels_are_dead_lettered(case: Case, brackets: str) -> None:
+def test_row_05_five_thousand_levels_are_dead_lettered(tenant: Tenant, brackets: str) -> None:
     opening, closing = brackets[:-1], brackets[-1]
     deep = opening * 5000 + "1" + closing * 5000
-    assert_dead_lettered(case, case.message()[:-2] + f', "n": {deep}' + "}}", "too_deep")
+    assert_dead_lettered(tenant, tenant.message()[:-2] + f', "n": {deep}' + "}}", "too_deep")
 
 
 @pytest.mark.parametrize(
@@ -127,13 +129,13 @@ def test_row_05_five_thousand_levels_are_dead_lettered(case: Case, brackets: str
     ids=["400 digits", "1e400", "-1e400", "past 2^53", "10^21", "duplicate keys"],
 )
 def test_row_05_numbers_and_keys_are_what_javascript_makes_of_them(
-    case: Case, receiver: MakeReceiver, written: str, sent: str
+    tenant: Tenant, receiver: MakeReceiver, written: str, sent: str
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    assert case.dispatch(case.message()[:-2] + f', "n": {written}' + "}}") == []
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()[:-2] + f', "n": {written}' + "}}") == []
     assert hook.requests[0].body.endswith(f',"n":{sent}}}}}'.encode())
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
 
 
 def twice(message: str, field: str, value: object) -> str:
@@ -154,42 +156,42 @@ def twice(message: str, field: str, value: object) -> str:
     ids=str,
 )
 def test_row_05_of_a_field_that_comes_twice_the_last_counts(
-    case: Case, receiver: MakeReceiver, field: str, first: object
+    tenant: Tenant, receiver: MakeReceiver, field: str, first: object
 ) -> None:
     """It is exactly the event without the first value: it has its id, and is not sent again."""
     hook = receiver()
-    case.webhook(hook)
-    message = case.message()
-    assert case.dispatch(twice(message, field, first)) == []
+    tenant.webhook(hook)
+    message = tenant.message()
+    assert tenant.dispatch(twice(message, field, first)) == []
     [request] = hook.requests
     assert request.json["event"] == json.loads(message)["event"]
     # Of the first `data` nothing is left, and nothing of the two is merged.
     assert request.json["data"].items() >= json.loads(message)["data"].items()
     assert "left" not in request.json["data"]
 
-    assert case.dispatch(message) == []
+    assert tenant.dispatch(message) == []
     assert len(hook.requests) == 1
-    assert case.delivery().status is Status.SUCCEEDED
-    assert '"event_conflict"' not in case.log.text
+    assert tenant.delivery().status is Status.SUCCEEDED
+    assert '"event_conflict"' not in tenant.log.text
 
 
 def test_row_05_an_account_that_comes_twice_is_the_last_one_alone(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    before = len(case.stand.bystander.requests)
-    assert case.dispatch(twice(case.message(), "account_id", case.bystander)) == []
+    tenant.webhook(hook)
+    before = len(tenant.harness.bystander.requests)
+    assert tenant.dispatch(twice(tenant.message(), "account_id", tenant.bystander)) == []
     assert len(hook.requests) == 1
     # Its own message of the batch alone.
-    assert len(case.stand.bystander.requests) == before + 1
+    assert len(tenant.harness.bystander.requests) == before + 1
 
-    message = case.message("txn_2", account_id=case.bystander)
+    message = tenant.message("txn_2", account_id=tenant.bystander)
     for _ in range(2):
-        assert case.dispatch(twice(message, "account_id", case.account)) == []
+        assert tenant.dispatch(twice(message, "account_id", tenant.account)) == []
     assert len(hook.requests) == 1
     # That event once, and its own message of each of the batches.
-    assert len(case.stand.bystander.requests) == before + 1 + 1 + 2
+    assert len(tenant.harness.bystander.requests) == before + 1 + 1 + 2
 
 
 @pytest.mark.parametrize(
@@ -201,56 +203,56 @@ def test_row_05_an_account_that_comes_twice_is_the_last_one_alone(
     ],
 )
 def test_row_05_a_field_whose_last_value_is_none_is_dead_lettered(
-    case: Case, receiver: MakeReceiver, field: str, last: object, reason: str
+    tenant: Tenant, receiver: MakeReceiver, field: str, last: object, reason: str
 ) -> None:
-    case.webhook(receiver())
-    message = case.message()[:-1] + f', "{field}": {json.dumps(last)}}}'
-    assert_dead_lettered(case, message, reason)
+    tenant.webhook(receiver())
+    message = tenant.message()[:-1] + f', "{field}": {json.dumps(last)}}}'
+    assert_dead_lettered(tenant, message, reason)
 
 
 @pytest.mark.parametrize("size", [70_000, 100_000, 260_000, 900_000])
 def test_row_06_a_payload_past_the_limit_is_dead_lettered_whole(
-    case: Case, receiver: MakeReceiver, size: int
+    tenant: Tenant, receiver: MakeReceiver, size: int
 ) -> None:
-    case.webhook(receiver())
-    assert_dead_lettered(case, case.message(data={"text": "x" * size}), "too_large")
+    tenant.webhook(receiver())
+    assert_dead_lettered(tenant, tenant.message(data={"text": "x" * size}), "too_large")
 
 
 def test_row_06_a_message_that_leaves_no_room_for_its_reason_is_dead_lettered_without(
-    case: Case,
+    tenant: Tenant,
 ) -> None:
-    message = case.message(data={"text": ""})
+    message = tenant.message(data={"text": ""})
     message = message.replace('"text": ""', '"text": "' + "x" * ((1 << 20) - len(message)) + '"')
     assert len(message) == 1 << 20
-    assert case.dispatch(message) == []
-    assert case.rejected() == {message: None}
-    assert '"reason":"too_large"' in case.log.text
-    assert case.deliveries() == []
+    assert tenant.dispatch(message) == []
+    assert tenant.rejected() == {message: None}
+    assert '"reason":"too_large"' in tenant.log.text
+    assert tenant.deliveries() == []
 
 
 def test_row_06_the_largest_payload_that_is_taken_is_written_whole(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver()
-    case.webhook(hook)
-    room = 65_536 - len(hook_body(case, hook))
-    assert case.dispatch(case.message("txn_2", data={"text": "\U0001f4e7" * (room // 4)})) == []
+    tenant.webhook(hook)
+    room = 65_536 - len(hook_body(tenant, hook))
+    assert tenant.dispatch(tenant.message("txn_2", data={"text": "\U0001f4e7" * (room // 4)})) == []
     assert 65_530 < len(hook.requests[-1].body) <= 65_536
-    assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
-    assert hook.requests[-1].body in {one.body for one in case.deliveries()}
+    assert {one.status for one in tenant.deliveries()} == {Status.SUCCEEDED}
+    assert hook.requests[-1].body in {one.body for one in tenant.deliveries()}
 
 
-def hook_body(case: Case, hook: Receiver) -> bytes:
+def hook_body(tenant: Tenant, hook: Receiver) -> bytes:
     """Return the body of an event like the largest, but without its text."""
-    assert case.dispatch(case.message(data={"text": ""})) == []
+    assert tenant.dispatch(tenant.message(data={"text": ""})) == []
     return hook.requests[0].body
 
 
-def test_the_watch_sees_what_a_function_says(case: Case) -> None:
-    telemetry = case.stand.services(DispatcherServices).telemetry
+def test_the_watch_sees_what_a_function_says(tenant: Tenant) -> None:
+    telemetry = tenant.harness.services(DispatcherServices).telemetry
     telemetry.log("warning", "a line", field=log_capture.SECRET)
     print(log_capture.RECIPIENT)
-    case.log.raised(ValueError(log_capture.URL_TOKEN))
+    tenant.log.raised(ValueError(log_capture.URL_TOKEN))
     expected = ["the webhook's secret", "the token in the webhook's url", "the recipient's address"]
-    assert case.log.leaks() == expected
-    case.log.forget()
+    assert tenant.log.leaks() == expected
+    tenant.log.forget()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import certifi
 import pytest
 
-from support.attempts import assert_failed, assert_scheduled, fails, next_one_arrives
+from faults.attempts import assert_failed, assert_scheduled, fails, next_one_arrives
 from support.certificates import authority, server_context, unknown_authority
 from support.hostile import resets, says
 from support.receiver import Answer, Early, Raw, local_sender
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.fault_harness import Case, Stand
+    from faults.fault_harness import FaultHarness, Tenant
     from support.receiver import Receiver, Wire
 
     MakeReceiver = Callable[..., Receiver]
@@ -31,34 +31,36 @@ if TYPE_CHECKING:
 )
 @pytest.mark.parametrize("tls", [False, True])
 def test_row_42_a_connection_that_breaks_after_the_request(
-    case: Case, receiver: MakeReceiver, act: Wire, requests: int, tls: bool
+    tenant: Tenant, receiver: MakeReceiver, act: Wire, requests: int, tls: bool
 ) -> None:
     hook = receiver(Raw(act), tls=tls)
-    fails(case, hook, FailureReason.CONNECTION)
+    fails(tenant, hook, FailureReason.CONNECTION)
     assert len(hook.requests) == requests
 
 
-def test_row_42_a_connection_that_is_reset_before_tls(case: Case, receiver: MakeReceiver) -> None:
+def test_row_42_a_connection_that_is_reset_before_tls(
+    tenant: Tenant, receiver: MakeReceiver
+) -> None:
     hook = receiver(on_connect=resets(), tls=True)
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     # The reset meets the handshake before or after its first byte.
     assert attempt.error in {FailureReason.CONNECTION, FailureReason.TLS}
-    assert case.delivery().status is Status.RETRYING
-    assert_scheduled(case)
+    assert tenant.delivery().status is Status.RETRYING
+    assert_scheduled(tenant)
     assert hook.requests == []
 
 
 @pytest.fixture
 def with_own_context(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    harness: FaultHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[DispatcherServices]:
     """A dispatcher with the deployed TLS context, except for its trusted authorities."""
     trusted = tmp_path / "authorities.pem"
     trusted.write_text(authority().pem)
     monkeypatch.setattr(certifi, "where", lambda: str(trusted))
-    made = stand.fresh(DispatcherServices)
+    made = harness.fresh(DispatcherServices)
     sender = made._sender = local_sender(ssl_context=None)
     yield made
     sender.close()
@@ -78,7 +80,7 @@ def with_own_context(
     ids=["unknown authority", "self-signed", "wrong name", "expired", "TLS 1.0", "TLS 1.1"],
 )
 def test_row_43_a_certificate_that_proves_nothing(
-    case: Case,
+    tenant: Tenant,
     receiver: MakeReceiver,
     with_own_context: DispatcherServices,
     options: dict[str, object],
@@ -86,45 +88,45 @@ def test_row_43_a_certificate_that_proves_nothing(
 ) -> None:
     made = {name: one() if callable(one) else one for name, one in options.items()}
     hook = receiver(tls=server_context(**made))
-    case.webhook(hook)
-    assert case.dispatch(case.message(), services=with_own_context if own else None) == []
-    assert_failed(case.delivery(), FailureReason.TLS)
-    assert_scheduled(case)
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(), services=with_own_context if own else None) == []
+    assert_failed(tenant.delivery(), FailureReason.TLS)
+    assert_scheduled(tenant)
     assert hook.requests == []
 
 
 def test_row_43_a_certificate_of_an_authority_that_is_known(
-    case: Case, receiver: MakeReceiver, with_own_context: DispatcherServices
+    tenant: Tenant, receiver: MakeReceiver, with_own_context: DispatcherServices
 ) -> None:
     hook = receiver(tls=True)
-    case.webhook(hook)
-    assert case.dispatch(case.message(), services=with_own_context) == []
-    assert case.delivery().status is Status.SUCCEEDED
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(), services=with_own_context) == []
+    assert tenant.delivery().status is Status.SUCCEEDED
     # It accepts nothing older itself, even if the machine's OpenSSL does.
     assert new_ssl_context().minimum_version is TLSVersion.TLSv1_2
 
 
 def test_row_43_a_self_signed_certificate_with_the_authorities_of_the_deployed(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    deployed = case.stand.fresh(DispatcherServices)
+    deployed = tenant.harness.fresh(DispatcherServices)
     sender = deployed._sender = local_sender(ssl_context=None)
     hook = receiver(tls=server_context(self_signed=True))
-    case.webhook(hook)
-    assert case.dispatch(case.message(), services=deployed) == []
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(), services=deployed) == []
     sender.close()
-    assert_failed(case.delivery(), FailureReason.TLS)
+    assert_failed(tenant.delivery(), FailureReason.TLS)
     assert hook.requests == []
 
 
-def test_row_43_plain_http_on_the_port_of_tls(case: Case, receiver: MakeReceiver) -> None:
+def test_row_43_plain_http_on_the_port_of_tls(tenant: Tenant, receiver: MakeReceiver) -> None:
     hook = receiver()
-    case.webhook(hook.url.replace("http:", "https:"))
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(hook.url.replace("http:", "https:"))
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert attempt.error in {FailureReason.TLS, FailureReason.CONNECTION, FailureReason.TIMEOUT}
-    assert case.delivery().status is Status.RETRYING
-    assert_scheduled(case)
+    assert tenant.delivery().status is Status.RETRYING
+    assert_scheduled(tenant)
     assert not any(one.method == "POST" for one in hook.requests)
 
 
@@ -142,7 +144,7 @@ LARGE = {"html": "x" * 60_000}
     [(401, Status.RETRYING), (410, Status.WAITING), (413, Status.RETRYING), (429, Status.RETRYING)],
 )
 def test_row_62_a_response_before_the_body_is_read_counts(
-    case: Case,
+    tenant: Tenant,
     receiver: MakeReceiver,
     status: int,
     expected: Status,
@@ -150,54 +152,54 @@ def test_row_62_a_response_before_the_body_is_read_counts(
 ) -> None:
     answer = Answer(status, {"Retry-After": "120", "Connection": "close"})
     hook = receiver(Early(says(answer.encode())), **options)
-    case.webhook(hook)
-    assert case.dispatch(case.message(data=LARGE)) == []
-    delivery = case.delivery()
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(data=LARGE)) == []
+    delivery = tenant.delivery()
     [attempt] = delivery.attempts
     assert (attempt.error, attempt.status_code) == (FailureReason.HTTP_STATUS, status)
     assert delivery.status is expected
     if status == 429:
-        [state] = case.executions()
+        [state] = tenant.executions()
         assert 119 <= state["seconds"] <= 121
     assert len(hook.requests) == 1
 
 
 def test_row_62_an_early_response_on_a_kept_connection_is_not_asked_for_again(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     early = Early(says(Answer(429, {"Connection": "close"}).encode()))
     hook = receiver(Answer(), early, Answer(202), tls=True)
-    case.webhook(hook)
-    assert case.dispatch(case.message("txn_before")) == []
-    assert case.dispatch(case.message(data=LARGE)) == []
-    [refused] = [one for one in case.deliveries() if one.transaction_id == "txn_1"]
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message("txn_before")) == []
+    assert tenant.dispatch(tenant.message(data=LARGE)) == []
+    [refused] = [one for one in tenant.deliveries() if one.transaction_id == "txn_1"]
     assert [attempt.status_code for attempt in refused.attempts] == [429]
     assert [one.connection for one in hook.requests] == [1, 1]
-    next_one_arrives(case, hook)
+    next_one_arrives(tenant, hook)
 
 
 @pytest.mark.parametrize("act", [says(), resets()], ids=["closes", "resets"])
 def test_row_62_no_early_response_is_a_failed_connection_and_not_one_of_tls(
-    case: Case, receiver: MakeReceiver, act: Wire
+    tenant: Tenant, receiver: MakeReceiver, act: Wire
 ) -> None:
     hook = receiver(Early(act), tls=True)
-    case.webhook(hook)
-    assert case.dispatch(case.message(data=LARGE)) == []
-    assert_failed(case.delivery(), FailureReason.CONNECTION)
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(data=LARGE)) == []
+    assert_failed(tenant.delivery(), FailureReason.CONNECTION)
     assert len(hook.requests) == 1
 
 
 @pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("act", [says(), resets()], ids=["closed", "reset"])
 def test_row_63_a_kept_connection_that_has_ended_costs_no_attempt(
-    case: Case, receiver: MakeReceiver, act: Wire, tls: bool
+    tenant: Tenant, receiver: MakeReceiver, act: Wire, tls: bool
 ) -> None:
     """Both requests are of attempt 1: the receiver may have worked on the first of them."""
     hook = receiver(Answer(), Raw(act), Answer(202), tls=tls)
-    case.webhook(hook)
-    assert case.dispatch(case.message("txn_before")) == []
-    assert case.dispatch(case.message()) == []
-    [arrived] = [one for one in case.deliveries() if one.transaction_id == "txn_1"]
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message("txn_before")) == []
+    assert tenant.dispatch(tenant.message()) == []
+    [arrived] = [one for one in tenant.deliveries() if one.transaction_id == "txn_1"]
     assert [attempt.status_code for attempt in arrived.attempts] == [202]
     _, first, second = hook.requests
     assert (first.connection, second.connection) == (1, 2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.attempts import HEAD, assert_scheduled, fails, next_one_arrives, succeeds
+from faults.attempts import HEAD, assert_scheduled, fails, next_one_arrives, succeeds
 from support.hostile import says
 from support.receiver import Answer, Raw
 from webhooks.domain.delivery import FailureReason, Status
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver, Wire
 
     MakeReceiver = Callable[..., Receiver]
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     ],
 )
 def test_row_34_a_redirect_is_not_followed(
-    case: Case, receiver: MakeReceiver, status: int, location: str
+    tenant: Tenant, receiver: MakeReceiver, status: int, location: str
 ) -> None:
     other = receiver()
     hook = receiver()
     where = location.replace("{other}", other.url).replace("{self}", hook.url)
     hook.answer_with(Answer(status, {"Location": where}))
-    fails(case, hook, FailureReason.HTTP_STATUS, status)
+    fails(tenant, hook, FailureReason.HTTP_STATUS, status)
     assert len(hook.requests) == 1
     assert other.connections == 0
 
@@ -71,37 +71,37 @@ WAITED_FOR = [
     ],
 )
 def test_row_35_what_is_no_final_http_answer_is_a_failed_attempt(
-    case: Case, receiver: MakeReceiver, said: bytes, stays: bool
+    tenant: Tenant, receiver: MakeReceiver, said: bytes, stays: bool
 ) -> None:
     """With `stays` the connection is still open, and must not be used again."""
     hook = receiver(Raw(says(said, then_silent=stays)))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    delivery = case.delivery()
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    delivery = tenant.delivery()
     [attempt] = delivery.attempts
     switching = b" 101 " in said
     assert attempt.error is (FailureReason.HTTP_STATUS if switching else FailureReason.CONNECTION)
     assert attempt.status_code == (101 if switching else None)
     assert delivery.status is Status.RETRYING
-    assert_scheduled(case)
-    next_one_arrives(case, hook)
+    assert_scheduled(tenant)
+    next_one_arrives(tenant, hook)
     assert [one.connection for one in hook.requests] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 205, 206, 299])
-def test_row_36_any_2xx_is_success(case: Case, receiver: MakeReceiver, status: int) -> None:
+def test_row_36_any_2xx_is_success(tenant: Tenant, receiver: MakeReceiver, status: int) -> None:
     hook = receiver(Answer(status, body=b"" if status in {204, 205} else b"{}"))
-    delivery = succeeds(case, hook)
+    delivery = succeeds(tenant, hook)
     assert delivery.attempts[0].status_code == status
     assert len(hook.requests) == 1
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 407])
 def test_row_37_3xx_and_4xx_are_retried_by_the_schedule(
-    case: Case, receiver: MakeReceiver, status: int
+    tenant: Tenant, receiver: MakeReceiver, status: int
 ) -> None:
-    fails(case, receiver(Answer(status)), FailureReason.HTTP_STATUS, status)
-    [state] = case.executions()
+    fails(tenant, receiver(Answer(status)), FailureReason.HTTP_STATUS, status)
+    [state] = tenant.executions()
     assert 5 <= state["seconds"] <= 6
 
 
@@ -145,25 +145,25 @@ def in_seconds(seconds: float) -> str:
     ],
 )
 def test_row_39_retry_after_moves_the_next_attempt_later_only(
-    case: Case, receiver: MakeReceiver, status: int, asked: Callable[[], str], seconds: range
+    tenant: Tenant, receiver: MakeReceiver, status: int, asked: Callable[[], str], seconds: range
 ) -> None:
     hook = receiver(Answer(status, {"Retry-After": asked()}))
-    fails(case, hook, FailureReason.HTTP_STATUS, status)
-    [state] = case.executions()
+    fails(tenant, hook, FailureReason.HTTP_STATUS, status)
+    [state] = tenant.executions()
     assert state["seconds"] in seconds
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_row_40_5xx_are_retried_by_the_schedule(
-    case: Case, receiver: MakeReceiver, status: int
+    tenant: Tenant, receiver: MakeReceiver, status: int
 ) -> None:
     fails(
-        case,
+        tenant,
         receiver(Answer(status, {"Retry-After": "600"})),
         FailureReason.HTTP_STATUS,
         status,
     )
-    [state] = case.executions()
+    [state] = tenant.executions()
     assert 5 <= state["seconds"] <= 6
 
 
@@ -201,22 +201,22 @@ def test_row_40_5xx_are_retried_by_the_schedule(
     ],
 )
 def test_row_41_an_answer_of_odd_size_or_framing_is_judged_by_its_head(
-    case: Case, receiver: MakeReceiver, said: bytes, error: FailureReason | None, stays: bool
+    tenant: Tenant, receiver: MakeReceiver, said: bytes, error: FailureReason | None, stays: bool
 ) -> None:
     """With `stays` the connection is still open, and must not be used again."""
     hook = receiver(Raw(says(said, then_silent=stays)))
     if error:
-        fails(case, hook, error)
+        fails(tenant, hook, error)
     else:
-        succeeds(case, hook)
-    next_one_arrives(case, hook)
+        succeeds(tenant, hook)
+    next_one_arrives(tenant, hook)
     assert [one.connection for one in hook.requests] == [1, 2]
 
 
-def test_row_41_a_head_that_breaks_off_is_no_answer(case: Case, receiver: MakeReceiver) -> None:
+def test_row_41_a_head_that_breaks_off_is_no_answer(tenant: Tenant, receiver: MakeReceiver) -> None:
     hook = receiver(Raw(says(HEAD + b"Content-Length: 0\r\n")))
-    fails(case, hook, FailureReason.CONNECTION)
-    next_one_arrives(case, hook)
+    fails(tenant, hook, FailureReason.CONNECTION)
+    next_one_arrives(tenant, hook)
 
 
 def half_read(head: bytes, more: bytes) -> Wire:
@@ -238,21 +238,21 @@ def half_read(head: bytes, more: bytes) -> Wire:
     ids=["length", "chunk"],
 )
 def test_row_41_what_is_left_of_a_body_is_no_answer_to_the_next_request(
-    case: Case, receiver: MakeReceiver, framing: bytes, tls: bool
+    tenant: Tenant, receiver: MakeReceiver, framing: bytes, tls: bool
 ) -> None:
     forged = HEAD + b"Content-Length: 6\r\n\r\nforged"
     hook = receiver(Raw(half_read(HEAD + framing, forged)), tls=tls)
-    delivery = succeeds(case, hook)
+    delivery = succeeds(tenant, hook)
     assert delivery.attempts[0].response_body == "x" * 1024
-    next_one_arrives(case, hook)
+    next_one_arrives(tenant, hook)
     assert [one.connection for one in hook.requests] == [1, 2]
 
 
-def test_row_46_a_cookie_is_not_sent_back(case: Case, receiver: MakeReceiver) -> None:
+def test_row_46_a_cookie_is_not_sent_back(tenant: Tenant, receiver: MakeReceiver) -> None:
     hook = receiver(Answer(200, {"Set-Cookie": "session=1; Path=/"}), tls=True)
-    case.webhook(hook)
+    tenant.webhook(hook)
     for number in range(3):
-        assert case.dispatch(case.message(f"txn_{number}")) == []
+        assert tenant.dispatch(tenant.message(f"txn_{number}")) == []
     assert len(hook.requests) == 3
     # The same connection, too: a cookie jar, if there were one, would have been used.
     assert len({one.connection for one in hook.requests}) == 1
@@ -272,11 +272,11 @@ def test_row_46_a_cookie_is_not_sent_back(case: Case, receiver: MakeReceiver) ->
     ids=["NUL and escape", "no UTF-8", "right to left", "surrogate", "long"],
 )
 def test_row_57_an_odd_body_is_stored_escaped_and_capped(
-    case: Case, receiver: MakeReceiver, status: int, body: bytes, shown: str
+    tenant: Tenant, receiver: MakeReceiver, status: int, body: bytes, shown: str
 ) -> None:
-    case.webhook(receiver(Answer(status, body=body)))
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(receiver(Answer(status, body=body)))
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert attempt.status_code == status
     assert attempt.response_body == shown
 
@@ -291,10 +291,10 @@ def test_row_57_an_odd_body_is_stored_escaped_and_capped(
     ids=["NUL", "no UTF-8", "100 KB"],
 )
 def test_row_57_an_odd_header_keeps_no_record_from_being_written(
-    case: Case, receiver: MakeReceiver, header: bytes, error: FailureReason | None
+    tenant: Tenant, receiver: MakeReceiver, header: bytes, error: FailureReason | None
 ) -> None:
     said = HEAD + header + b"\r\nContent-Length: 2\r\n\r\nok"
-    case.webhook(receiver(Raw(says(said))))
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(receiver(Raw(says(said))))
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert attempt.error is error

@@ -9,7 +9,7 @@ import pytest
 
 from support import samples
 from support.fakes import FakeJobStore
-from support.service_fixture import World as Services
+from support.service_fixture import ServiceFixture
 from webhooks.domain.delivery import FailureReason, Outcome, Status, delivery_id
 from webhooks.domain.drain_rate import PATIENCE, SLOWEST
 from webhooks.domain.health import CLEAN
@@ -26,7 +26,7 @@ RATE = 10
 DAY = 86_400
 
 
-class World(Services):
+class ReplayRateFixture(ServiceFixture):
     """A webhook that missed deliveries, and its replay."""
 
     def __init__(self, count: int, status: Status = Status.EXHAUSTED) -> None:
@@ -91,10 +91,10 @@ class World(Services):
 @pytest.mark.parametrize("status", [Status.EXHAUSTED, Status.SUCCEEDED])
 @pytest.mark.parametrize("a_second", [1, 0.1])
 def test_row_83_a_replay_goes_at_the_pace_of_its_receiver(a_second: float, status: Status) -> None:
-    world = World(60, status)
-    world.limit(a_second)
+    services = ReplayRateFixture(60, status)
+    services.limit(a_second)
     taken: Counter[str] = Counter()
-    receiver = world.sender.answer
+    receiver = services.sender.answer
     assert receiver is not None
 
     def noted(url: str, headers: Mapping[str, str]) -> Outcome:
@@ -102,73 +102,73 @@ def test_row_83_a_replay_goes_at_the_pace_of_its_receiver(a_second: float, statu
         taken[headers["X-SendComms-Delivery"]] += outcome is TAKEN
         return outcome
 
-    world.sender.answer = noted
-    world.run()
-    ended = world.replay
+    services.sender.answer = noted
+    services.run()
+    ended = services.replay
     assert (ended.status, ended.sent, ended.failed) == (ReplayStatus.COMPLETED, 60, 0)
     # Each is accepted once, and few are refused.
-    assert taken == dict.fromkeys(world.missed, 1)
-    assert len(world.sender.posts) < 2 * 60
-    assert world.webhook().health == CLEAN
+    assert taken == dict.fromkeys(services.missed, 1)
+    assert len(services.sender.posts) < 2 * 60
+    assert services.webhook().health == CLEAN
 
 
 def test_row_83_a_healthy_receiver_gets_the_full_rate() -> None:
-    world = World(25)
-    world.sender.answer = lambda *_: TAKEN
-    world.run()
-    assert world.waits == [1, 1]
-    assert world.replay.pace is None
-    assert world.state == {}
+    services = ReplayRateFixture(25)
+    services.sender.answer = lambda *_: TAKEN
+    services.run()
+    assert services.waits == [1, 1]
+    assert services.replay.pace is None
+    assert services.state == {}
 
 
 def test_row_83_a_receiver_under_strain_is_sent_fewer_and_its_failures_count() -> None:
-    world = World(40)
-    world.sender.answer = lambda *_: REFUSED
-    world.step()
-    assert (world.replay.failed, world.replay.pace) == (RATE, RATE / 2)
-    world.run()
-    assert world.replay.failed == 40
-    assert max(world.waits) >= 1 / RATE
-    assert world.replay.status is ReplayStatus.COMPLETED
-    assert set(world.sent().values()) == {1}
+    services = ReplayRateFixture(40)
+    services.sender.answer = lambda *_: REFUSED
+    services.step()
+    assert (services.replay.failed, services.replay.pace) == (RATE, RATE / 2)
+    services.run()
+    assert services.replay.failed == 40
+    assert max(services.waits) >= 1 / RATE
+    assert services.replay.status is ReplayStatus.COMPLETED
+    assert set(services.sent().values()) == {1}
 
 
 def test_row_83_one_that_is_always_refused_is_passed_in_the_end() -> None:
-    world = World(5)
-    poison = world.missed[1]
-    world.sender.answer = lambda _, headers: (
+    services = ReplayRateFixture(5)
+    poison = services.missed[1]
+    services.sender.answer = lambda _, headers: (
         LIMITED if headers["X-SendComms-Delivery"] == poison else TAKEN
     )
-    world.run()
-    ended = world.replay
+    services.run()
+    ended = services.replay
     assert (ended.status, ended.sent, ended.succeeded) == (ReplayStatus.COMPLETED, 5, 4)
-    assert world.sent() == {one: PATIENCE if one == poison else 1 for one in world.missed}
-    assert max(world.waits) == 1 / SLOWEST
+    assert services.sent() == {one: PATIENCE if one == poison else 1 for one in services.missed}
+    assert max(services.waits) == 1 / SLOWEST
 
 
 def test_row_83_a_replay_that_another_execution_goes_on_with_keeps_its_pace() -> None:
-    world = World(20)
-    world.sender.answer = lambda *_: LIMITED
+    services = ReplayRateFixture(20)
+    services.sender.answer = lambda *_: LIMITED
     for _ in range(3):
-        world.step()
-    pace = world.replay.pace
-    world.state = {}
-    world.sender.posts.clear()
-    world.step()
-    assert len(world.sender.posts) == max(1, int(pace or RATE))
-    assert world.replay.sent == 0
-    assert world.replay.replayed_until_ms == world.replay.selection.since_ms
+        services.step()
+    pace = services.replay.pace
+    services.state = {}
+    services.sender.posts.clear()
+    services.step()
+    assert len(services.sender.posts) == max(1, int(pace or RATE))
+    assert services.replay.sent == 0
+    assert services.replay.replayed_until_ms == services.replay.selection.since_ms
 
 
 @pytest.mark.parametrize("status_code", [429, 503])
 def test_row_83_what_is_to_be_sent_later_has_not_failed(status_code: int) -> None:
     """All requests of a step are on their way when the first response asks for a pause."""
-    world = World(3 * RATE)
-    until_ms = world.now_ms + 600_000
+    services = ReplayRateFixture(3 * RATE)
+    until_ms = services.now_ms + 600_000
     asks = Outcome(FailureReason.HTTP_STATUS, status_code, retry_after_seconds=600)
-    world.sender.answer = lambda *_: asks if world.now_ms < until_ms else TAKEN
-    world.run()
-    ended = world.replay
+    services.sender.answer = lambda *_: asks if services.now_ms < until_ms else TAKEN
+    services.run()
+    ended = services.replay
     assert (ended.status, ended.sent, ended.failed) == (ReplayStatus.COMPLETED, 3 * RATE, 0)
-    assert len(world.sender.posts) == 4 * RATE
-    assert world.waits[1] == 599
+    assert len(services.sender.posts) == 4 * RATE
+    assert services.waits[1] == 599

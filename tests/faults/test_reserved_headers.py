@@ -10,7 +10,7 @@ from support.receiver import Receiver
 from webhooks.domain.delivery import Status
 
 if TYPE_CHECKING:
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
 
 RESERVED = {
     "X-Real-IP": "192.0.2.1",
@@ -24,23 +24,23 @@ RESERVED = {
 
 
 @pytest.mark.parametrize("name", RESERVED)
-def test_row_97_a_header_that_is_reserved_by_now_is_not_sent(case: Case, name: str) -> None:
+def test_row_97_a_header_that_is_reserved_by_now_is_not_sent(tenant: Tenant, name: str) -> None:
     with Receiver() as hook:
-        case.webhook(hook, headers={name: RESERVED[name], "X-Team": "billing"})
-        assert case.dispatch(case.message()) == []
-        assert case.delivery().status is Status.SUCCEEDED
+        tenant.webhook(hook, headers={name: RESERVED[name], "X-Team": "billing"})
+        assert tenant.dispatch(tenant.message()) == []
+        assert tenant.delivery().status is Status.SUCCEEDED
         [request] = hook.requests
     assert request.method == "POST"
     assert request.headers["x-team"] == "billing"
     assert name.lower() not in request.headers
 
 
-def test_row_97_a_webhook_with_a_reserved_header_can_be_changed(case: Case) -> None:
-    path = f"/api/v1/webhooks/{case.webhook('https://hooks.example.com/', headers=RESERVED).id}"
-    answer = case.acme.call("PATCH", path, json={"description": "Billing"})
+def test_row_97_a_webhook_with_a_reserved_header_can_be_changed(tenant: Tenant) -> None:
+    path = f"/api/v1/webhooks/{tenant.webhook('https://hooks.example.com/', headers=RESERVED).id}"
+    answer = tenant.acme.call("PATCH", path, json={"description": "Billing"})
     # DynamoDB's maps have no order.
     assert (answer.status, {*answer.data["header_names"]}) == (200, {*RESERVED})
-    refused = case.acme.call("PATCH", path, json={"headers": RESERVED})
+    refused = tenant.acme.call("PATCH", path, json={"headers": RESERVED})
     assert refused.status == 422
     assert {one["field"] for one in refused.error["details"]} == {
         f"headers.{name}" for name in RESERVED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import log_capture
+from faults import log_capture
 from support.faults import SDK_TRIES, answer_lost, refused
 from support.receiver import Answer
 from webhooks.domain.delivery import SignedWith, Status
@@ -31,7 +31,7 @@ from webhooks.wiring.dispatcher import DispatcherServices
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.http_api import Answer as Response
     from support.receiver import Receiver, Request
     from webhooks.domain.webhook import Webhook
@@ -42,15 +42,15 @@ DAY_SECONDS = 86_400
 TABLES = {"rotation": "TransactWriteItems", "time of the change": "UpdateItem"}
 
 
-def rotate(case: Case, webhook: Webhook, **body: Any) -> Response:
+def rotate(tenant: Tenant, webhook: Webhook, **body: Any) -> Response:
     path = f"/api/v1/webhooks/{webhook.id}/rotate-secret"
-    return case.acme.call("POST", path, json=body)
+    return tenant.acme.call("POST", path, json=body)
 
 
-def signing(case: Case, webhook: Webhook, at_seconds: float = 0.0) -> tuple[str, ...]:
+def signing(tenant: Tenant, webhook: Webhook, at_seconds: float = 0.0) -> tuple[str, ...]:
     """The secrets that sign now, or so many seconds later, new first."""
-    destinations = case.stand.services(DispatcherServices)._destinations
-    found = destinations.destination(case.account, webhook.id)
+    destinations = tenant.harness.services(DispatcherServices)._destinations
+    found = destinations.destination(tenant.account, webhook.id)
     assert found is not None
     return found.secrets.live(int((time.time() + at_seconds) * 1000))
 
@@ -62,145 +62,147 @@ def fixed(seed: int) -> Callable[[int], bytes]:
 @pytest.mark.parametrize("operation", TABLES.values(), ids=TABLES)
 @pytest.mark.parametrize("overlap_seconds", [0, DAY_SECONDS])
 def test_row_87_the_answer_to_a_rotation_is_lost(
-    case: Case, receiver: MakeReceiver, operation: str, overlap_seconds: int
+    tenant: Tenant, receiver: MakeReceiver, operation: str, overlap_seconds: int
 ) -> None:
-    webhook = case.webhook(receiver())
-    faults = case.stand.faults
+    webhook = tenant.webhook(receiver())
+    faults = tenant.harness.faults
     faults.on(operation, answer_lost(), about=webhook.id, times=1)
-    rotated = rotate(case, webhook, overlap_seconds=overlap_seconds)
+    rotated = rotate(tenant, webhook, overlap_seconds=overlap_seconds)
     assert rotated.status == 200, rotated.text
     assert faults.count(operation, webhook.id) >= 2
     old = (log_capture.SECRET,) if overlap_seconds else ()
-    assert signing(case, webhook) == (rotated.data["secret"], *old)
+    assert signing(tenant, webhook) == (rotated.data["secret"], *old)
     assert ("previous_secret_expires_at" in rotated.data) == bool(overlap_seconds)
     assert "warnings" not in rotated.json
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
 
 
 @pytest.mark.parametrize("force", [False, True])
 def test_row_87_a_rotation_without_any_answer_is_made_again_with_its_secret(
-    case: Case, receiver: MakeReceiver, force: bool
+    tenant: Tenant, receiver: MakeReceiver, force: bool
 ) -> None:
     """As a repeat with the same `Idempotency-Key` does, in another process and later."""
-    webhook = case.webhook(receiver())
-    api = case.stand.services(ApiServices).webhook_service
-    owner = (case.account, webhook.id)
-    case.stand.faults.on("TransactWriteItems", answer_lost(), about=webhook.id, times=SDK_TRIES)
+    webhook = tenant.webhook(receiver())
+    api = tenant.harness.services(ApiServices).webhook_service
+    owner = (tenant.account, webhook.id)
+    tenant.harness.faults.on("TransactWriteItems", answer_lost(), about=webhook.id, times=SDK_TRIES)
     seed = Seed(time.time_ns(), lambda _, number: fixed(1)(number))
     with pytest.raises(UnavailableError):
         api.rotate_secret(*owner, seed=seed)
-    signs = signing(case, webhook)
+    signs = signing(tenant, webhook)
     assert signs == (f"whsec_{'01' * 32}", log_capture.SECRET)
 
     again = api.rotate_secret(*owner, seed=replace(seed, repeated=True), force=force)
     assert again is not None
     assert (again.secret, again.ended_overlap) == (signs[0], False)
-    assert signing(case, webhook) == signs
+    assert signing(tenant, webhook) == signs
     # The overlap of the first call, and no new overlap from the second.
     assert again.previous_until_ms is not None
     ends_in = again.previous_until_ms / 1000 - time.time()
-    assert signing(case, webhook, ends_in - 0.1) == signs
-    assert signing(case, webhook, ends_in + 0.1) == signs[:1]
-    assert case.dispatch(case.message()) == []
+    assert signing(tenant, webhook, ends_in - 0.1) == signs
+    assert signing(tenant, webhook, ends_in + 0.1) == signs[:1]
+    assert tenant.dispatch(tenant.message()) == []
 
 
 def test_row_87_the_answer_to_what_restores_a_secret_is_lost(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    webhook = case.webhook(receiver())
-    case.lose_secret()
-    case.stand.faults.on("UpdateItem", answer_lost(), about="SET #secret = :secret", times=1)
-    rotated = rotate(case, webhook)
+    webhook = tenant.webhook(receiver())
+    tenant.lose_secret()
+    tenant.harness.faults.on("UpdateItem", answer_lost(), about="SET #secret = :secret", times=1)
+    rotated = rotate(tenant, webhook)
     assert rotated.status == 200, rotated.text
-    assert case.stand.faults.count("UpdateItem", "SET #secret = :secret") == 2
-    assert signing(case, webhook) == (rotated.data["secret"],)
+    assert tenant.harness.faults.count("UpdateItem", "SET #secret = :secret") == 2
+    assert signing(tenant, webhook) == (rotated.data["secret"],)
     assert "previous_secret_expires_at" not in rotated.data
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
 
 
 @pytest.mark.parametrize("external_id", ["", "billing"])
 def test_row_87_the_answer_to_a_registration_is_lost(
-    case: Case, receiver: MakeReceiver, external_id: str
+    tenant: Tenant, receiver: MakeReceiver, external_id: str
 ) -> None:
-    case.webhook(receiver())
-    api = case.stand.services(ApiServices).webhook_service
-    case.stand.faults.on("TransactWriteItems", answer_lost(), about=case.account, times=1)
+    tenant.webhook(receiver())
+    api = tenant.harness.services(ApiServices).webhook_service
+    tenant.harness.faults.on("TransactWriteItems", answer_lost(), about=tenant.account, times=1)
     asked = Registration(
         url="https://example.com/hook", events=("email.opened",), external_id=external_id
     )
-    registered = api.register(case.account, asked)
-    assert case.stand.faults.count("TransactWriteItems", registered.webhook.id) == 2
-    assert signing(case, registered.webhook) == (registered.secret,)
-    assert len(api.page(case.account, 10).items) == 2
-    assert case.dispatch(case.message()) == []
+    registered = api.register(tenant.account, asked)
+    assert tenant.harness.faults.count("TransactWriteItems", registered.webhook.id) == 2
+    assert signing(tenant, registered.webhook) == (registered.secret,)
+    assert len(api.page(tenant.account, 10).items) == 2
+    assert tenant.dispatch(tenant.message()) == []
 
 
 def test_row_87_the_answer_to_the_end_of_an_overlap_is_lost(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(401), Answer(200))
-    webhook = case.webhook(hook)
-    new = rotate(case, webhook).data["secret"]
-    case.stand.faults.on("UpdateItem", answer_lost(), about="REMOVE previous_secret", times=1)
-    assert case.dispatch(case.message()) == []
-    assert case.delivery().status is Status.SUCCEEDED
-    assert signing(case, webhook) == (new,)
+    webhook = tenant.webhook(hook)
+    new = rotate(tenant, webhook).data["secret"]
+    tenant.harness.faults.on("UpdateItem", answer_lost(), about="REMOVE previous_secret", times=1)
+    assert tenant.dispatch(tenant.message()) == []
+    assert tenant.delivery().status is Status.SUCCEEDED
+    assert signing(tenant, webhook) == (new,)
 
 
 def test_row_88_a_rotation_within_the_overlap_is_refused_until_it_is_forced(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    webhook = case.webhook(receiver())
-    first = rotate(case, webhook)
-    refused = rotate(case, webhook)
+    webhook = tenant.webhook(receiver())
+    first = rotate(tenant, webhook)
+    refused = rotate(tenant, webhook)
     assert (refused.status, refused.error["code"]) == (409, "overlap_running")
     assert first.data["previous_secret_expires_at"] in refused.error["message"]
     assert "force" in refused.error["message"]
-    assert rotate(case, webhook, overlap_seconds=0).status == 409
-    assert signing(case, webhook) == (first.data["secret"], log_capture.SECRET)
+    assert rotate(tenant, webhook, overlap_seconds=0).status == 409
+    assert signing(tenant, webhook) == (first.data["secret"], log_capture.SECRET)
 
-    forced = rotate(case, webhook, force=True)
+    forced = rotate(tenant, webhook, force=True)
     assert forced.status == 200
     [warning] = forced.json["warnings"]
     assert warning["field"] == "force"
-    assert signing(case, webhook) == (forced.data["secret"], first.data["secret"])
-    last = rotate(case, webhook, overlap_seconds=0, force=True)
-    assert signing(case, webhook) == (last.data["secret"],)
-    assert case.dispatch(case.message()) == []
+    assert signing(tenant, webhook) == (forced.data["secret"], first.data["secret"])
+    last = rotate(tenant, webhook, overlap_seconds=0, force=True)
+    assert signing(tenant, webhook) == (last.data["secret"],)
+    assert tenant.dispatch(tenant.message()) == []
 
 
-def test_row_88_an_overlap_that_is_over_refuses_nothing(case: Case, receiver: MakeReceiver) -> None:
+def test_row_88_an_overlap_that_is_over_refuses_nothing(
+    tenant: Tenant, receiver: MakeReceiver
+) -> None:
     hook = receiver(Answer(401), Answer(200))
-    webhook = case.webhook(hook)
-    rotate(case, webhook)
+    webhook = tenant.webhook(hook)
+    rotate(tenant, webhook)
     # The receiver takes the new secret.
-    assert case.dispatch(case.message()) == []
-    moved = rotate(case, webhook, overlap_seconds=1)
+    assert tenant.dispatch(tenant.message()) == []
+    moved = rotate(tenant, webhook, overlap_seconds=1)
     assert moved.status == 200
-    assert rotate(case, webhook).status == 409
+    assert rotate(tenant, webhook).status == 409
     # Its time passes.
-    later = case.stand.fresh(ApiServices).webhook_service
+    later = tenant.harness.fresh(ApiServices).webhook_service
     later._now_ns = lambda: time.time_ns() + 2_000_000_000
-    expired = later.rotate_secret(case.account, webhook.id, overlap_seconds=0)
+    expired = later.rotate_secret(tenant.account, webhook.id, overlap_seconds=0)
     assert expired is not None
     # Without an overlap, the next can begin.
-    last = rotate(case, webhook, overlap_seconds=0)
+    last = rotate(tenant, webhook, overlap_seconds=0)
     assert (last.status, last.json.get("warnings")) == (200, None)
-    assert signing(case, webhook) == (last.data["secret"],)
+    assert signing(tenant, webhook) == (last.data["secret"],)
 
 
 @pytest.mark.parametrize("overlap_seconds", [0, 60, DAY_SECONDS])
 def test_row_88_of_ten_rotations_at_once_one_is_made(
-    case: Case, receiver: MakeReceiver, overlap_seconds: int
+    tenant: Tenant, receiver: MakeReceiver, overlap_seconds: int
 ) -> None:
-    webhook = case.webhook(receiver())
-    api = case.stand.services(ApiServices).webhook_service
+    webhook = tenant.webhook(receiver())
+    api = tenant.harness.services(ApiServices).webhook_service
     gate = Gate(10)
-    case.stand.faults.on("GetItem", gate, about=f"{case.account}#rotation", times=10)
+    tenant.harness.faults.on("GetItem", gate, about=f"{tenant.account}#rotation", times=10)
 
     def call(_: int) -> Rotated | Exception | None:
         try:
-            return api.rotate_secret(case.account, webhook.id, overlap_seconds=overlap_seconds)
+            return api.rotate_secret(tenant.account, webhook.id, overlap_seconds=overlap_seconds)
         except (OverlapRunningError, RotationConflictError) as error:
             return error
 
@@ -212,11 +214,11 @@ def test_row_88_of_ten_rotations_at_once_one_is_made(
     assert overlap_seconds or {type(each) for each in refused} == {RotationConflictError}
     untils = {each.until_ms for each in refused if isinstance(each, OverlapRunningError)}
     assert untils <= {made.previous_until_ms}
-    assert signing(case, webhook) == (
+    assert signing(tenant, webhook) == (
         made.secret,
         *([log_capture.SECRET] if overlap_seconds else []),
     )
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
 
 
 class Gate:
@@ -249,26 +251,26 @@ class Verifying:
 
 @pytest.mark.parametrize("refusal", [400, 404, 418, 422, 500])
 def test_row_89_a_receiver_that_refuses_signatures_in_its_own_way_moves_mid_overlap(
-    case: Case, receiver: MakeReceiver, refusal: int
+    tenant: Tenant, receiver: MakeReceiver, refusal: int
 ) -> None:
     code = Verifying(refusal)
     hook = receiver(code)
-    webhook = case.webhook(hook)
-    new = rotate(case, webhook).data["secret"]
-    assert case.dispatch(case.message("txn_1")) == []
+    webhook = tenant.webhook(hook)
+    new = rotate(tenant, webhook).data["secret"]
+    assert tenant.dispatch(tenant.message("txn_1")) == []
     code.secret = new
-    assert case.dispatch(case.message("txn_2")) == []
-    assert case.dispatch(case.message("txn_3")) == []
+    assert tenant.dispatch(tenant.message("txn_2")) == []
+    assert tenant.dispatch(tenant.message("txn_3")) == []
     assert [one.json["transaction_id"] for one in hook.requests] == [
         "txn_1",
         "txn_2",
         "txn_2",
         "txn_3",
     ]
-    assert {one.status for one in case.deliveries()} == {Status.SUCCEEDED}
+    assert {one.status for one in tenant.deliveries()} == {Status.SUCCEEDED}
     logged = {
         one.transaction_id: (attempt.requests, attempt.signed_with)
-        for one in case.deliveries()
+        for one in tenant.deliveries()
         for attempt in one.attempts
     }
     assert logged == {
@@ -276,89 +278,89 @@ def test_row_89_a_receiver_that_refuses_signatures_in_its_own_way_moves_mid_over
         "txn_2": (2, SignedWith.NEW),
         "txn_3": (1, None),
     }
-    assert signing(case, webhook) == (new,)
+    assert signing(tenant, webhook) == (new,)
     path = f"/api/v1/webhooks/{webhook.id}/deliveries"
-    ids = {one["transaction_id"]: one["id"] for one in case.acme.call("GET", path).data}
-    [attempt] = case.acme.call("GET", f"{path}/{ids['txn_2']}").data["attempts"]
+    ids = {one["transaction_id"]: one["id"] for one in tenant.acme.call("GET", path).data}
+    [attempt] = tenant.acme.call("GET", f"{path}/{ids['txn_2']}").data["attempts"]
     assert (attempt["requests"], attempt["signed_with"]) == (2, "new")
-    [attempt] = case.acme.call("GET", f"{path}/{ids['txn_3']}").data["attempts"]
+    [attempt] = tenant.acme.call("GET", f"{path}/{ids['txn_3']}").data["attempts"]
     assert {"requests", "signed_with"}.isdisjoint(attempt)
 
 
 def test_row_89_a_receivers_own_refusals_cost_one_request_each_once_both_are_refused(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     code = Verifying(400)
     code.own = 422
     hook = receiver(code)
-    webhook = case.webhook(hook)
-    rotate(case, webhook)
+    webhook = tenant.webhook(hook)
+    rotate(tenant, webhook)
     # As if both had been refused often by now.
-    until = case.stand.aws.clients["dynamodb"].get_item(
-        TableName=case.stand.aws.settings.webhooks_table,
-        Key={"account_id": {"S": case.account}, "webhook_id": {"S": webhook.id}},
+    until = tenant.harness.aws.clients["dynamodb"].get_item(
+        TableName=tenant.harness.aws.settings.webhooks_table,
+        Key={"account_id": {"S": tenant.account}, "webhook_id": {"S": webhook.id}},
     )["Item"]["previous_secret_expires_at"]
     now = {"N": str(int(time.time() * 1000))}
-    case.health(secret_refusals={"M": {"until": until, "count": {"N": "8"}, "at": now}})
-    case.stand.faults.clear()
+    tenant.health(secret_refusals={"M": {"until": until, "count": {"N": "8"}, "at": now}})
+    tenant.harness.faults.clear()
     for number in range(5):
-        assert case.dispatch(case.message(f"txn_{number}")) == []
+        assert tenant.dispatch(tenant.message(f"txn_{number}")) == []
     assert len(hook.requests) == 5
-    assert case.stand.faults.count("UpdateItem", "secret_refusals") == 0
+    assert tenant.harness.faults.count("UpdateItem", "secret_refusals") == 0
     # A leftover of another overlap delays nothing.
-    case.health(secret_refusals={"M": {"until": {"N": "1"}, "count": {"N": "8"}, "at": now}})
-    assert case.dispatch(case.message("txn_other")) == []
+    tenant.health(secret_refusals={"M": {"until": {"N": "1"}, "count": {"N": "8"}, "at": now}})
+    assert tenant.dispatch(tenant.message("txn_other")) == []
     assert len(hook.requests) == 7
     # This test's own update, and one update of a counter.
-    assert case.stand.faults.count("UpdateItem", "secret_refusals") == 2
-    assert {one.attempts[0].status_code for one in case.deliveries()} == {422}
+    assert tenant.harness.faults.count("UpdateItem", "secret_refusals") == 2
+    assert {one.attempts[0].status_code for one in tenant.deliveries()} == {422}
 
 
 def test_row_89_a_refusal_outside_of_an_overlap_costs_one_request_and_no_read(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(400))
-    case.webhook(hook)
-    case.stand.faults.clear()
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    tenant.harness.faults.clear()
+    assert tenant.dispatch(tenant.message()) == []
     assert len(hook.requests) == 1
-    assert case.stand.faults.count("GetItem", case.account) == 0
-    assert re.search("attempt_failed", case.log.text)
+    assert tenant.harness.faults.count("GetItem", tenant.account) == 0
+    assert re.search("attempt_failed", tenant.log.text)
 
 
 CONFLICT = "TransactionConflictException"
 
 
 def test_row_88_plain_writes_meet_a_rotation_on_their_item(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     """DynamoDB refuses a plain write of an item while a transaction on it is under way."""
-    webhook = case.webhook(receiver(Answer(503)))
-    faults = case.stand.faults
+    webhook = tenant.webhook(receiver(Answer(503)))
+    faults = tenant.harness.faults
     path = f"/api/v1/webhooks/{webhook.id}"
     for times in (1, SDK_TRIES - 1):
         faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=times)
-        changed = case.acme.call("PATCH", path, json={"description": f"after {times}"})
+        changed = tenant.acme.call("PATCH", path, json={"description": f"after {times}"})
         assert (changed.status, changed.data["description"]) == (200, f"after {times}")
         faults.on("UpdateItem", refused(CONFLICT), about="failing_since", times=times)
-        assert case.dispatch(case.message(f"txn_{times}")) == []
-    stored = case.stand.services(ApiServices).webhook_service.get(case.account, webhook.id)
+        assert tenant.dispatch(tenant.message(f"txn_{times}")) == []
+    stored = tenant.harness.services(ApiServices).webhook_service.get(tenant.account, webhook.id)
     assert stored is not None
     assert stored.health.failures == 2
     faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=SDK_TRIES)
-    busy = case.acme.call("PATCH", path, json={"description": "never"})
+    busy = tenant.acme.call("PATCH", path, json={"description": "never"})
     assert (busy.status, busy.error["code"]) == (503, "unavailable")
     assert busy.headers["Retry-After"] == "1"
-    assert rotate(case, webhook).status == 200
+    assert rotate(tenant, webhook).status == 200
 
 
 def test_row_88_the_time_of_a_rotation_meets_a_transaction(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    webhook = case.webhook(receiver())
-    case.stand.faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=1)
-    rotated = rotate(case, webhook)
+    webhook = tenant.webhook(receiver())
+    tenant.harness.faults.on("UpdateItem", refused(CONFLICT), about=webhook.id, times=1)
+    rotated = rotate(tenant, webhook)
     assert rotated.status == 200
-    assert case.stand.faults.count("UpdateItem", "updated_at = :now") == 2
-    assert signing(case, webhook) == (rotated.data["secret"], log_capture.SECRET)
-    assert rotate(case, webhook).status == 409
+    assert tenant.harness.faults.count("UpdateItem", "updated_at = :now") == 2
+    assert signing(tenant, webhook) == (rotated.data["secret"], log_capture.SECRET)
+    assert rotate(tenant, webhook).status == 409

@@ -20,7 +20,7 @@ from webhooks.observability import PowertoolsTelemetry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver
 
     MakeReceiver = Callable[..., Receiver]
@@ -39,29 +39,29 @@ def record(account: str, recipients: int, tag: str = "v", message_id: str = "m")
 
 
 def test_row_80_a_record_with_too_many_recipients_is_dead_lettered_at_once(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    case.webhook(receiver())
-    message = json.dumps(record(case.account, MAX_RECIPIENTS + 1))
-    assert case.dispatch(message) == []
-    assert case.rejected() == {message: "too_many_recipients"}
-    assert case.deliveries() == []
-    assert '"reason":"too_many_recipients"' in case.log.text
-    assert '"RejectedTooManyRecipients":[1.0]' in case.log.text
+    tenant.webhook(receiver())
+    message = json.dumps(record(tenant.account, MAX_RECIPIENTS + 1))
+    assert tenant.dispatch(message) == []
+    assert tenant.rejected() == {message: "too_many_recipients"}
+    assert tenant.deliveries() == []
+    assert '"reason":"too_many_recipients"' in tenant.log.text
+    assert '"RejectedTooManyRecipients":[1.0]' in tenant.log.text
 
 
 def test_row_80_of_an_array_what_does_not_fit_is_dead_lettered_and_the_rest_delivered(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     posted = receiver()
-    case.webhook(posted, events=("*",))
-    first, last = record(case.account, 1, "v", "first"), record(case.account, 1, "v", "last")
+    tenant.webhook(posted, events=("*",))
+    first, last = record(tenant.account, 1, "v", "first"), record(tenant.account, 1, "v", "last")
     # Of another account, which has no webhook: its events are nearly a hundred times 64 KiB.
     large = record("acc_other", MAX_RECIPIENTS, "v" * (MAX_BODY_BYTES - 400), "large")
     is_overloaded = {**large, "mail": {**large["mail"], "messageId": "too-much"}}
-    assert case.dispatch(json.dumps([first, large, is_overloaded, last])) == []
+    assert tenant.dispatch(json.dumps([first, large, is_overloaded, last])) == []
     assert len(posted.requests) == 2
-    [(body, reason)] = case.rejected().items()
+    [(body, reason)] = tenant.rejected().items()
     assert (json.loads(body), reason) == (is_overloaded, "too_many_bytes")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.attempts import HEAD, next_one_arrives
+from faults.attempts import HEAD, next_one_arrives
 from support.hostile import drips, says
 from support.receiver import Raw
 from webhooks.domain.delivery import FailureReason, Status
@@ -15,7 +15,7 @@ from webhooks.domain.delivery import FailureReason, Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver, Wire
 
     MakeReceiver = Callable[..., Receiver]
@@ -42,28 +42,28 @@ SLOW = {
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("act", SLOW.values(), ids=SLOW)
 def test_row_95_what_is_slow_behind_the_head_ends_after_half_a_second(
-    case: Case, receiver: MakeReceiver, act: Wire, tls: bool
+    tenant: Tenant, receiver: MakeReceiver, act: Wire, tls: bool
 ) -> None:
     hook = receiver(Raw(act), tls=tls)
-    assert case.dispatch() == []
-    case.webhook(hook)
+    assert tenant.dispatch() == []
+    tenant.webhook(hook)
     started = time.monotonic()
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     took_ms = (time.monotonic() - started) * 1000
-    assert case.delivery().status is Status.SUCCEEDED
-    [attempt] = case.delivery().attempts
+    assert tenant.delivery().status is Status.SUCCEEDED
+    [attempt] = tenant.delivery().attempts
     # The time that its thread was held: far from five seconds, even on the busiest machine.
     assert 500 <= attempt.duration_ms <= took_ms < 3000
-    next_one_arrives(case, hook)
+    next_one_arrives(tenant, hook)
 
 
 def test_row_95_the_recorded_time_is_that_of_the_whole_request(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     """A failure's body is waited for as long, and its time counts too."""
     hook = receiver(Raw(drips(HEAD.replace(b"200", b"500") + CHUNKED + b"5;", LETTERS)))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
-    [attempt] = case.delivery().attempts
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
+    [attempt] = tenant.delivery().attempts
     assert attempt.error is FailureReason.HTTP_STATUS
     assert attempt.duration_ms >= 500

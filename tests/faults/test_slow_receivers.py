@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import log_capture
-from support.attempts import HEAD, assert_failed, assert_scheduled
+from faults import log_capture
+from faults.attempts import HEAD, assert_failed, assert_scheduled
 from support.hostile import INTERIM, drips, for_ever, silent
 from support.receiver import Answer, Raw, local_sender
 from webhooks.domain.delivery import FailureReason, Status
@@ -19,7 +19,7 @@ from webhooks.wiring.dispatcher import DispatcherServices
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case, Stand
+    from faults.fault_harness import FaultHarness, Tenant
     from support.receiver import Receiver, Script, Wire
 
     MakeReceiver = Callable[..., Receiver]
@@ -31,40 +31,40 @@ HASTY_SECONDS = 0.8
 
 
 @pytest.fixture(scope="module")
-def hasty(stand: Stand) -> DispatcherServices:
+def hasty(harness: FaultHarness) -> DispatcherServices:
     """A dispatcher that waits less than five seconds; the rule is the same."""
-    made = stand.fresh(DispatcherServices)
+    made = harness.fresh(DispatcherServices)
     made._sender = local_sender(timeout_seconds=HASTY_SECONDS)
     return made
 
 
 def test_row_30_a_silent_receiver_is_given_up_after_five_seconds(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     before_tls = receiver(on_connect=silent(), tls=True)
     after_tls = receiver(Raw(silent()), tls=True)
-    case.webhook(before_tls, 1)
-    case.webhook(after_tls, 2)
+    tenant.webhook(before_tls, 1)
+    tenant.webhook(after_tls, 2)
     started = time.monotonic()
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     assert 5 <= time.monotonic() - started < 8
-    for delivery in case.deliveries():
+    for delivery in tenant.deliveries():
         assert_failed(delivery, FailureReason.TIMEOUT)
         assert 5000 <= delivery.attempts[0].duration_ms < 6500
-    assert_scheduled(case)
+    assert_scheduled(tenant)
     assert (len(before_tls.requests), len(after_tls.requests)) == (0, 1)
 
 
 def test_row_31_a_handshake_that_trickles_is_given_up(
-    case: Case, receiver: MakeReceiver, hasty: DispatcherServices
+    tenant: Tenant, receiver: MakeReceiver, hasty: DispatcherServices
 ) -> None:
     trickle = drips(b"\x16\x03\x03\x40\x00", [b"\x02"] * 400)
     hook = receiver(on_connect=trickle, tls=True)
-    case.webhook(hook)
-    assert case.dispatch(case.message(), services=hasty) == []
-    assert_failed(case.delivery(), FailureReason.TIMEOUT)
-    assert HASTY_SECONDS * 1000 <= case.delivery().attempts[0].duration_ms < 3000
-    assert_scheduled(case)
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message(), services=hasty) == []
+    assert_failed(tenant.delivery(), FailureReason.TIMEOUT)
+    assert HASTY_SECONDS * 1000 <= tenant.delivery().attempts[0].duration_ms < 3000
+    assert_scheduled(tenant)
     assert hook.requests == []
 
 
@@ -79,24 +79,24 @@ def test_row_31_a_handshake_that_trickles_is_given_up(
     ids=["header drip", "100 Continue drip", "endless 100 Continue", "body drip"],
 )
 def test_row_32_a_drip_ends_in_time(
-    case: Case,
+    tenant: Tenant,
     receiver: MakeReceiver,
     hasty: DispatcherServices,
     act: Wire,
     error: FailureReason | None,
 ) -> None:
     hook = receiver(Raw(act), tls=True)
-    case.webhook(hook)
+    tenant.webhook(hook)
     started = time.monotonic()
-    assert case.dispatch(case.message(), services=hasty) == []
+    assert tenant.dispatch(tenant.message(), services=hasty) == []
     # The whole of it, since an attempt's own time ends at the head.
     assert time.monotonic() - started < 10
     if error:
-        assert_failed(case.delivery(), error)
+        assert_failed(tenant.delivery(), error)
     else:
-        assert case.delivery().status is Status.SUCCEEDED
-    assert case.delivery().attempts[0].duration_ms < 3000
-    assert_scheduled(case)
+        assert tenant.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().attempts[0].duration_ms < 3000
+    assert_scheduled(tenant)
     assert len(hook.requests) == 1
 
 
@@ -106,17 +106,17 @@ def test_row_32_a_drip_ends_in_time(
     ids=["length", "chunk", "neither"],
 )
 def test_row_32_a_body_that_drips_is_waited_for_half_a_second(
-    case: Case, receiver: MakeReceiver, framing: bytes
+    tenant: Tenant, receiver: MakeReceiver, framing: bytes
 ) -> None:
     """Not for the five seconds that an answer has, however many of its bytes come in time."""
     hook = receiver(Raw(drips(HEAD + framing, DRIP)), tls=True)
     # The modules are loaded now, and the bystander's connection is open.
-    assert case.dispatch() == []
-    case.webhook(hook)
+    assert tenant.dispatch() == []
+    tenant.webhook(hook)
     started = time.monotonic()
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     took = time.monotonic() - started
-    assert case.delivery().status is Status.SUCCEEDED
+    assert tenant.delivery().status is Status.SUCCEEDED
     # Far from five, even on the busiest machine.
     assert 0.5 <= took < 3
 
@@ -135,18 +135,18 @@ def bomb() -> Script:
 
 @pytest.mark.parametrize("make", [many_bytes, bomb])
 def test_row_33_of_a_huge_body_only_the_beginning_is_read(
-    case: Case, receiver: MakeReceiver, make: Callable[[], Script]
+    tenant: Tenant, receiver: MakeReceiver, make: Callable[[], Script]
 ) -> None:
     hook = receiver(make())
-    case.webhook(hook)
+    tenant.webhook(hook)
     # The first one loads the modules.
-    assert case.dispatch(case.message("txn_before")) == []
+    assert tenant.dispatch(tenant.message("txn_before")) == []
     tracemalloc.start()
-    assert case.dispatch(case.message()) == []
+    assert tenant.dispatch(tenant.message()) == []
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # The moto server of the same process is in this, too.
     assert peak_bytes < 32 << 20
-    for delivery in case.deliveries():
+    for delivery in tenant.deliveries():
         assert delivery.status is Status.SUCCEEDED
         assert len(delivery.attempts[0].response_body.encode()) <= 1024

@@ -14,7 +14,7 @@ from webhooks.domain.delivery import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.faults import Act
     from support.receiver import Receiver
 
@@ -31,93 +31,97 @@ if TYPE_CHECKING:
     ],
 )
 def test_row_21_a_refused_start_is_marked_and_the_message_is_done(
-    case: Case, receiver: MakeReceiver, trouble: Act
+    tenant: Tenant, receiver: MakeReceiver, trouble: Act
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    case.stand.faults.on("StartExecution", trouble, about=case.account)
+    tenant.webhook(hook)
+    tenant.harness.faults.on("StartExecution", trouble, about=tenant.account)
     for _ in range(2):
-        assert case.dispatch(case.message()) == []
-    delivery = case.delivery()
+        assert tenant.dispatch(tenant.message()) == []
+    delivery = tenant.delivery()
     assert (delivery.status, delivery.unstarted) == (Status.RETRYING, True)
     # The record has the due time, by which the sweep finds it.
     assert delivery.next_attempt_at_ms is not None
-    assert case.executions() == []
+    assert tenant.executions() == []
     assert len(hook.requests) == 1
-    assert '"retry_unstarted"' in case.log.text
-    assert "UnstartedRetries" in case.log.text
+    assert '"retry_unstarted"' in tenant.log.text
+    assert "UnstartedRetries" in tenant.log.text
 
 
 def test_row_21_a_start_that_cannot_be_marked_either_has_the_message_come_again(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    case.stand.faults.on("StartExecution", refused("ThrottlingException"), about=case.account)
-    case.stand.faults.on("UpdateItem", refused("ThrottlingException"), about="unstarted")
-    assert case.dispatch(case.message()) == ["m0"]
-    assert not case.delivery().unstarted
+    tenant.webhook(hook)
+    tenant.harness.faults.on("StartExecution", refused("ThrottlingException"), about=tenant.account)
+    tenant.harness.faults.on("UpdateItem", refused("ThrottlingException"), about="unstarted")
+    assert tenant.dispatch(tenant.message()) == ["m0"]
+    assert not tenant.delivery().unstarted
 
-    case.stand.faults.clear()
+    tenant.harness.faults.clear()
     for _ in range(2):
-        assert case.dispatch(case.message()) == []
-    assert len(case.executions()) == 1
+        assert tenant.dispatch(tenant.message()) == []
+    assert len(tenant.executions()) == 1
     assert len(hook.requests) == 1
 
 
-def test_row_21_the_answer_to_the_start_is_lost(case: Case, receiver: MakeReceiver) -> None:
+def test_row_21_the_answer_to_the_start_is_lost(tenant: Tenant, receiver: MakeReceiver) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    case.stand.faults.on("StartExecution", answer_lost(), about=case.account, times=1)
-    assert case.dispatch(case.message()) == []
-    assert case.stand.faults.count("StartExecution", case.account) == 2
-    assert len(case.executions()) == 1
+    tenant.webhook(hook)
+    tenant.harness.faults.on("StartExecution", answer_lost(), about=tenant.account, times=1)
+    assert tenant.dispatch(tenant.message()) == []
+    assert tenant.harness.faults.count("StartExecution", tenant.account) == 2
+    assert len(tenant.executions()) == 1
     assert len(hook.requests) == 1
 
 
 def test_row_22_an_execution_that_exists_already_is_success(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    case.stand.faults.on("StartExecution", refused("ExecutionAlreadyExists"), about=case.account)
-    assert case.dispatch(case.message()) == []
-    assert case.stand.faults.count("StartExecution", case.account) == 1
+    tenant.webhook(hook)
+    tenant.harness.faults.on(
+        "StartExecution", refused("ExecutionAlreadyExists"), about=tenant.account
+    )
+    assert tenant.dispatch(tenant.message()) == []
+    assert tenant.harness.faults.count("StartExecution", tenant.account) == 1
     assert len(hook.requests) == 1
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["running", "ended"])
 def test_row_22_the_name_of_an_execution_stays_taken(
-    case: Case, receiver: MakeReceiver, closed: bool
+    tenant: Tenant, receiver: MakeReceiver, closed: bool
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    assert case.dispatch(case.message()) == []
+    tenant.webhook(hook)
+    assert tenant.dispatch(tenant.message()) == []
     [(name, parameters)] = [
-        (body["name"], body) for what, body in case.stand.faults.sent if what == "StartExecution"
+        (body["name"], body)
+        for what, body in tenant.harness.faults.sent
+        if what == "StartExecution"
     ]
-    states = case.stand.aws.clients["stepfunctions"]
+    states = tenant.harness.aws.clients["stepfunctions"]
     if closed:
         machine = parameters["stateMachineArn"]
         states.stop_execution(
             executionArn=f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         )
     # A later copy has less to wait: another input under the same name.
-    assert case.dispatch(case.message()) == []
-    assert len(case.executions()) == 1
+    assert tenant.dispatch(tenant.message()) == []
+    assert len(tenant.executions()) == 1
     assert len(hook.requests) == 1
 
 
 @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "AccessDeniedException"])
 def test_row_23_a_start_that_can_never_succeed_is_marked_too(
-    case: Case, receiver: MakeReceiver, code: str
+    tenant: Tenant, receiver: MakeReceiver, code: str
 ) -> None:
     hook = receiver(Answer(500))
-    case.webhook(hook)
-    case.stand.faults.on("StartExecution", refused(code), about=case.account)
-    assert case.dispatch(case.message()) == []
-    assert case.delivery().unstarted
-    assert case.rejected() == {}
+    tenant.webhook(hook)
+    tenant.harness.faults.on("StartExecution", refused(code), about=tenant.account)
+    assert tenant.dispatch(tenant.message()) == []
+    assert tenant.delivery().unstarted
+    assert tenant.rejected() == {}
     assert len(hook.requests) == 1
 
 
@@ -130,10 +134,10 @@ def test_row_23_retries_that_are_not_started_raise_an_alarm() -> None:
 
 
 def test_row_21_a_start_that_is_throttled_for_a_moment_is_the_sdks_own_affair(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
-    case.webhook(receiver(Answer(500)))
+    tenant.webhook(receiver(Answer(500)))
     throttled = refused("ThrottlingException")
-    case.stand.faults.on("StartExecution", throttled, about=case.account, times=SDK_TRIES - 1)
-    assert case.dispatch(case.message()) == []
-    assert len(case.executions()) == 1
+    tenant.harness.faults.on("StartExecution", throttled, about=tenant.account, times=SDK_TRIES - 1)
+    assert tenant.dispatch(tenant.message()) == []
+    assert len(tenant.executions()) == 1

@@ -14,7 +14,7 @@ from webhooks.wiring.dispatcher import DispatcherServices
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.fault_harness import Case
+    from faults.fault_harness import Tenant
     from support.receiver import Receiver
 
     MakeReceiver = Callable[..., Receiver]
@@ -31,39 +31,39 @@ def record(account_tag: object) -> str:
     return json.dumps({"eventType": "Send", "send": {}, "mail": mail})
 
 
-def test_row_93_an_event_of_an_account_without_webhooks_leaves_a_trace(case: Case) -> None:
-    assert case.dispatch(case.message("txn_1"), case.message("txn_2")) == []
-    [line] = case.log.lines("events_unwanted")
-    assert (line["account_id"], line["cause"]) == (case.account, "NoSuchAccount")
+def test_row_93_an_event_of_an_account_without_webhooks_leaves_a_trace(tenant: Tenant) -> None:
+    assert tenant.dispatch(tenant.message("txn_1"), tenant.message("txn_2")) == []
+    [line] = tenant.log.lines("events_unwanted")
+    assert (line["account_id"], line["cause"]) == (tenant.account, "NoSuchAccount")
     assert (line["events"], line["level"]) == (2, "WARNING")
-    assert '"NoSuchAccount":[2.0]' in case.log.text
+    assert '"NoSuchAccount":[2.0]' in tenant.log.text
 
 
 def test_row_93_an_event_that_no_webhook_is_subscribed_to_leaves_a_trace(
-    case: Case, receiver: MakeReceiver
+    tenant: Tenant, receiver: MakeReceiver
 ) -> None:
     hook = receiver(Answer(200))
-    case.webhook(hook, events=("email.bounced",))
-    assert case.dispatch(case.message(event="email.sent")) == []
-    [line] = case.log.lines("events_unwanted")
+    tenant.webhook(hook, events=("email.bounced",))
+    assert tenant.dispatch(tenant.message(event="email.sent")) == []
+    [line] = tenant.log.lines("events_unwanted")
     assert (line["cause"], line["event_types"]) == ("NoMatchingWebhook", ["email.sent"])
-    assert '"NoMatchingWebhook":[1.0]' in case.log.text
+    assert '"NoMatchingWebhook":[1.0]' in tenant.log.text
     assert hook.requests == []
 
 
 @pytest.mark.parametrize("tag", [[], [""], None, [17], ["no account"], "other"])
 def test_row_93_an_account_tag_of_a_wrong_form_is_dead_lettered(
-    case: Case, receiver: MakeReceiver, tag: Any
+    tenant: Tenant, receiver: MakeReceiver, tag: Any
 ) -> None:
     """The default account's webhooks do not receive it."""
     hook = receiver(Answer(200))
-    case.webhook(hook, events=("*",))
-    services = case.stand.fresh(DispatcherServices, default_account_id=case.account)
-    assert Settings().default_account_id != case.account
-    value = [case.account, "acc_other"] if tag == "other" else tag
-    assert case.dispatch(record(value), services=services) == []
-    assert list(case.rejected().values()) == ["invalid_field"]
+    tenant.webhook(hook, events=("*",))
+    services = tenant.harness.fresh(DispatcherServices, default_account_id=tenant.account)
+    assert Settings().default_account_id != tenant.account
+    value = [tenant.account, "acc_other"] if tag == "other" else tag
+    assert tenant.dispatch(record(value), services=services) == []
+    assert list(tenant.rejected().values()) == ["invalid_field"]
     assert hook.requests == []
     # A readable tag belongs to its account.
-    assert case.dispatch(record([case.account]), services=services) == []
+    assert tenant.dispatch(record([tenant.account]), services=services) == []
     assert len(hook.requests) == 1

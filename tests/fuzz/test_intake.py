@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from fuzz.fuzzing import EXAMPLES
 from support.drawing import WORDS
-from support.fuzzing import EXAMPLES
 from support.samples import event_document
 from webhooks.domain.account import is_account_id
 from webhooks.domain.delivery import delivery_id

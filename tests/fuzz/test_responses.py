@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fuzzing import CASES, SEED
+from fuzz.fuzzing import CASES, SEED
 from support.hostile import says
 from support.receiver import Answer, Raw, Receiver, local_sender
 from webhooks.domain.delivery import FailureReason

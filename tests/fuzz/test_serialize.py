@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fuzzing import SEED, batches
+from fuzz.fuzzing import SEED, batches
+from fuzz.node import Node
 from support.json_texts import JsonTexts
-from support.node import Node
 from webhooks.domain.payload import parse, serialize
 
 if TYPE_CHECKING:

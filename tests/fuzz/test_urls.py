@@ -14,8 +14,8 @@ import requests
 import urllib3
 from pydantic import HttpUrl, TypeAdapter
 
-from support.fuzzing import SEED, batches
-from support.node import Node
+from fuzz.fuzzing import SEED, batches
+from fuzz.node import Node
 from webhooks.adapters.http.idna import check_international_name
 from webhooks.domain.errors import InvalidTargetError
 from webhooks.domain.targets import Target, parse_url

@@ -11,7 +11,7 @@ import pytest
 from detect_secrets.core.scan import scan_file
 from detect_secrets.settings import default_settings
 
-from support.scanning import ROOT, SUPPRESSIONS, Finding, assert_clean, project_files
+from scans.scanning import ROOT, SUPPRESSIONS, Finding, assert_clean, project_files
 
 if TYPE_CHECKING:
     from pathlib import Path

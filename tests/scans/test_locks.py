@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from support.scanning import ROOT
+from scans.scanning import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.scanning import ROOT, project_files
+from scans.scanning import ROOT, project_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scans.scanning import ROOT, Finding, assert_clean
 from support import condition_keys, condition_sets
 from support.rendering import CHINA, COMMERCIAL, GOVCLOUD, reduced
-from support.scanning import ROOT, Finding, assert_clean
 
 if TYPE_CHECKING:
     from support.rendering import Place

@@ -109,7 +109,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     from support.tables import create_tables
 
     with endpoints(monkeypatch), ExitStack() as made:
-        # Of this stand's credentials: boto3's own session keeps the first that it found.
+        # Of this backend's credentials: boto3's own session keeps the first that it found.
         session: Any = boto3.session.Session()
         clients: dict[str, Any] = {
             service: session.client(service) for service in ("dynamodb", "sqs", "stepfunctions")
@@ -130,7 +130,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         }
         for url in queues.values():
             made.callback(clients["sqs"].delete_queue, QueueUrl=url)
-        stand = Backend(
+        aws_backend = Backend(
             Settings(
                 webhooks_table="WebhooksTable",
                 deliveries_table="DeliveriesTable",
@@ -151,13 +151,13 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         original = client_class._make_api_call
 
         def counted(client: Any, operation: str, parameters: Any) -> Any:
-            stand.calls[operation] += 1
-            for observe in stand.observers:
+            aws_backend.calls[operation] += 1
+            for observe in aws_backend.observers:
                 observe(operation, parameters)
             return original(client, operation, parameters)
 
         monkeypatch.setattr(client_class, "_make_api_call", counted)
-        yield stand
+        yield aws_backend
 
 
 @contextmanager

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class World:
+class ServiceFixture:
     """Every fake, and every service on them. A test moves the time, `now_ms`."""
 
     now_ms: int = samples.NOW_MS

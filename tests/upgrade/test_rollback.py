@@ -10,7 +10,8 @@ import pytest
 from ops.former_parts import redrive_parts
 from support import samples
 from support.receiver import Answer, Receiver
-from support.release_stories import (
+from support.ses_records import ACCOUNTS
+from upgrade.release_stories import (
     STORIES,
     by_secrets,
     delivered,
@@ -18,8 +19,7 @@ from support.release_stories import (
     register,
     statuses,
 )
-from support.releases import Releases, both_releases
-from support.ses_records import ACCOUNTS
+from upgrade.releases import Releases, both_releases
 from webhooks.adapters.sqs import SQSEventQueue
 from webhooks.domain.delivery import FailureReason, SignedWith, delivery_id
 from webhooks.domain.ingest import read_message

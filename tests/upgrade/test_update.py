@@ -8,8 +8,8 @@ import pytest
 
 from ops import redrive
 from support.receiver import Receiver
-from support.release_stories import STORIES, by_secrets, delivered, publish, register
-from support.releases import Releases, both_releases
+from upgrade.release_stories import STORIES, by_secrets, delivered, publish, register
+from upgrade.releases import Releases, both_releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
