@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = "https://github.com/example/webhooks"
+CREDENTIALS = "user:token"
 UNRELEASED = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Something for users.\n"
 DATE = "2026-12-01"
 
@@ -264,7 +265,7 @@ def test_a_repository_without_a_remote_is_refused(
     [
         ("git@github.com:example/webhooks.git", PAGE),
         ("https://github.com/example/webhooks", PAGE),
-        ("https://user:token@github.com/example/webhooks.git", PAGE),
+        (f"https://{CREDENTIALS}@github.com/example/webhooks.git", PAGE),
         ("ssh://git@github.com/example/webhooks.git", PAGE),
     ],
 )

@@ -2,7 +2,7 @@
 
 The items of the table of webhooks, the API's schemas, and the options and columns of the command
 line and the dashboard derive from this table; a test compares the lists of attributes in the
-template with it. docs/architecture.md says how to add a field.
+template with it. docs/changes.md says how to add a field.
 """
 
 from __future__ import annotations
