@@ -49,7 +49,10 @@ def tenant(harness: FaultHarness, log: LogCapture) -> Iterator[Tenant]:
     """An account of the test's own."""
     yield Tenant(harness, log)
     harness.faults.clear()
-    harness.empty_the_queue()
+    # Everything on the events queue, with the messages that wait there with a delay.
+    url = harness.aws.settings.events_queue_url
+    harness.aws.clients["sqs"].delete_queue(QueueUrl=url)
+    harness.aws.clients["sqs"].create_queue(QueueName=url.rpartition("/")[2])
 
 
 @pytest.fixture

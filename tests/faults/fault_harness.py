@@ -48,13 +48,10 @@ if TYPE_CHECKING:
     from support.receiver import Request
     from webhooks.domain.delivery import Delivery
     from webhooks.domain.webhook import Webhook
-    from webhooks.wiring.common import CommonServices
 
-PATH = f"/{URL_TOKEN}/hook"
-"""The path of a receiver whose url holds a token, as many customers' urls do."""
+PATH = f"/{URL_TOKEN}/hook"  # A receiver's url may hold a token.
 
-_ID_LENGTH = 36
-"""An execution's name begins with the id of its delivery."""
+_ID_LENGTH = 36  # An execution's name begins with the id of its delivery.
 
 _NUMBERS = itertools.count(1)
 
@@ -70,20 +67,13 @@ class FaultHarness:
     """The seconds that the store of deliveries waited before a batch's leftovers."""
     deleted: list[str] = field(default_factory=list)
     """The receipt handles that the dispatcher deleted, of messages that are on no queue here."""
-    _warm: dict[type[CommonServices], Any] = field(default_factory=dict)
+    _warm: dict[type, Any] = field(default_factory=dict)
 
     def services(self, kind: type[Made]) -> Made:
         """Return a function's services, kept from one invocation to the next as in Lambda."""
-        if kind not in self._warm:
-            self._warm[kind] = self.fresh(kind)
-        made: Made = self._warm[kind]
+        made: Made = self._warm.get(kind) or self.fresh(kind)
+        self._warm[kind] = made
         return made
-
-    def empty_the_queue(self) -> None:
-        """Take everything off the events queue, delayed messages included."""
-        url = self.aws.settings.events_queue_url
-        self.aws.clients["sqs"].delete_queue(QueueUrl=url)
-        self.aws.clients["sqs"].create_queue(QueueName=url.rpartition("/")[2])
 
     def fresh(self, kind: type[Made], **settings: Any) -> Made:
         """Return the services of a new process, with other settings where given."""

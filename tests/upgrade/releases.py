@@ -231,12 +231,10 @@ class Releases:
         return WorkerServices(self._settings("WorkerFunction"), rules=LOOPBACK)
 
     def _settings(self, function: str) -> Settings:
-        return Settings.from_environment(self.environment(function))
-
-    def environment(self, function: str) -> dict[str, str]:
-        """Return a function's environment, with immediate retries."""
+        """Return a function's settings, with immediate retries."""
         environment = self.made.functions[function].environment
-        return {**environment, **_VARIABLES, "AWS_ENDPOINT_URL": self.endpoint}
+        address = {"AWS_ENDPOINT_URL": self.endpoint}
+        return Settings.from_environment({**environment, **_VARIABLES, **address})
 
     @cached_property
     def _api(self) -> Api:
