@@ -174,7 +174,10 @@ class DeliveryMachine(RuleBasedStateMachine):
                 assert again.decision == verdict.decision
                 assert 0 <= again.seconds <= verdict.seconds
                 verdict = again
-            assert len(self.services.sender.posts) <= before + 1
+            posts = [headers for _, _, headers in self.services.sender.posts[before:]]
+            # One attempt; in a rotation's overlap it may offer each of the two secrets once.
+            assert len({one["X-SendComms-Attempt"] for one in posts}) <= 1
+            assert len(posts) == len({one["X-SendComms-Signature"] for one in posts}) <= 2
             if not held:
                 self.answered.append((name, execution.attempt))
             if verdict.decision is Decision.WAIT:
