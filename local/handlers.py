@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import queue
-import sys
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from local.functions import Handler
 
 _ROOT = Path(__file__).parent.parent
-_SOURCES = ("functions", "layers/core")
 _LONG_AGO_NS = 1_766_313_000_000_000_000
 _USED_SERVICES = {
     "api": (
@@ -49,7 +47,6 @@ def make_handler(
     It reads its settings from `environment`, as in Lambda. `short_delay_seconds` is the longest
     delay of the Express machine, which no deployed function can change.
     """
-    _put_sources_on_path()
     from local import loopback
     from webhooks.settings import Settings
     from webhooks.wiring.api import ApiServices
@@ -107,7 +104,6 @@ def store_key(table: str, endpoint: str, account_id: str) -> str:
     The key is the same at each start, because the samples in `events/` contain it. No deployed
     stack has it.
     """
-    _put_sources_on_path()
     from webhooks.adapters.aws import client
     from webhooks.adapters.dynamodb.api_keys import DynamoDBApiKeyStore
     from webhooks.services.api_keys import ApiKeyService
@@ -122,7 +118,6 @@ def store_key(table: str, endpoint: str, account_id: str) -> str:
 
 def live_secrets(table: str, endpoint: str) -> list[str]:
     """Return the secrets of all webhooks, for the receiver."""
-    _put_sources_on_path()
     from webhooks.adapters.aws import client
     from webhooks.adapters.dynamodb.destinations import DynamoDBDestinationStore
 
@@ -138,11 +133,3 @@ def live_secrets(table: str, endpoint: str) -> list[str]:
         for destination in store.destinations(account_id)
         for secret in destination.secrets.live(to_ms(time.time()))
     ]
-
-
-def _put_sources_on_path() -> None:
-    """Give the functions and the layer the import paths that they have in Lambda."""
-    for source in _SOURCES:
-        path = str(_ROOT / source)
-        if path not in sys.path:
-            sys.path.insert(0, path)

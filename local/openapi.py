@@ -12,7 +12,6 @@ DOCUMENT = ROOT / "docs" / "openapi.json"
 
 def generate() -> str:
     """Return the OpenAPI document of the current code."""
-    sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "layers" / "core")]
     from api.app import Api
     from api.openapi import document, text
     from webhooks.settings import Settings

@@ -12,14 +12,13 @@ import sys
 from threading import Lock
 from typing import Any
 
-from local import handlers, run
+from local import run
 
 CALLS = "calls.jsonl"
 
 
 def observe() -> None:
     """Record the calls of every client that a function gets from now on."""
-    handlers._put_sources_on_path()
     from webhooks.wiring.common import CommonServices
 
     run.DIRECTORY.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ from support.stores import on_dynamodb
 from webhooks.domain.delivery import Status, delivery_id
 from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure_id
 from webhooks.domain.recipient import addresses_of
-from webhooks.services.jobs import erasure as erasures
+from webhooks.wiring import jobs as wired_jobs
 from webhooks.wiring.worker import WorkerServices
 from worker.jobs import STEPS_AN_EXECUTION
 
@@ -39,7 +39,7 @@ MENTIONING = 30
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    monkeypatch.setattr(erasures, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(wired_jobs, "SETTLE_SECONDS", 0.0)
     with backend(monkeypatch) as aws_backend:
         yield aws_backend
 
@@ -155,7 +155,7 @@ def test_what_the_state_machine_gives_up_has_failed(aws: Backend) -> None:
 
 
 def test_a_recipient_is_erased_from_all_that_a_stack_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasures, "SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr(wired_jobs, "SETTLE_SECONDS", 1.0)
     with LocalStack(StackOptions(parameters={"RetrySchedule": "600"})) as stack, Receiver() as one:
         url = stack.outputs["ApiUrl"]
         headers = {

@@ -40,8 +40,8 @@ from webhooks.domain.jobs.erasure import Erasure, ErasureStatus, digest, erasure
 from webhooks.domain.jobs.replay import NOT_ARRIVED, Replay, ReplayStatus, replay_id
 from webhooks.domain.selection import Selection
 from webhooks.domain.signing import sendcomms_signature
-from webhooks.services.jobs import erasure as erasures
 from webhooks.services.jobs import recovery as recoveries
+from webhooks.wiring import jobs as wired_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def executions() -> Iterator[FormerExecutionFixture]:
         aws_server([listen("127.0.0.1", 0, "AWS_PORT")]) as endpoint,
     ):
         patch.setattr(recoveries, "SETTLE_SECONDS", 1.0)
-        patch.setattr(erasures, "SETTLE_SECONDS", 1.0)
+        patch.setattr(wired_jobs, "SETTLE_SECONDS", 1.0)
         made = FormerExecutionFixture(endpoint, resources.create(translated, endpoint), faults)
         functions = [
             made.function("RetrierFunction", retrier.handler.handle),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from support import samples
 from support.service_fixture import ServiceFixture
+from unit.services.watched_deliveries import Inline
 from webhooks.domain.delivery import FailureReason, Outcome, Status
 from webhooks.domain.errors import UnavailableError
 from webhooks.domain.health import FAILURES_TO_OPEN, Circuit, Window
@@ -106,6 +107,17 @@ def test_a_batch_goes_out_in_waves_until_one_finds_it_down(services: ServiceFixt
     assert statuses == [Status.WAITING] * 10
     assert services.scheduler.calls == 0
     assert services.webhook().health.on_trial
+
+
+def test_a_wave_that_ends_at_once_leaves_each_delivery_to_the_waves(
+    services: ServiceFixture,
+) -> None:
+    """Its end changes the health of the other tasks while the batch still begins."""
+    services.sender.answer = lambda *_: REFUSED
+    services.dispatcher.threads.attempts = Inline()
+    assert send(services, 10) == []
+    assert services.telemetry.counts["DeferredDeliveries"] == 10
+    assert "Duplicates" not in services.telemetry.counts
 
 
 def test_a_batch_to_one_that_is_back_goes_out_whole(services: ServiceFixture) -> None:

@@ -116,7 +116,7 @@ class _Found:
         self._refused += 1
         if self._room < 0:
             return
-            # A new error: the caught one's traceback keeps the whole parse in memory.
+        # A new error: the caught one's traceback keeps the whole parse in memory.
         error = InvalidEventError(error.reason, error.field, error.message)
         if self._refused == 1:
             self._room = len(self._text.encode(errors="surrogatepass"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +12,7 @@ from support import samples
 from support.ses_records import bare
 from unit.services.dispatch.dispatch_fixture import DispatchFixture, event
 from unit.services.dispatch.fleet import Fleet
+from webhooks.domain.delivery import Outcome
 from webhooks.domain.lots import SHARES, share
 from webhooks.domain.resending import FEWEST_TRIES
 from webhooks.domain.shard import read_part
@@ -18,6 +21,11 @@ from webhooks.services.dispatch.event_limits import (
     OVER_LIMIT_ENDS_AFTER_MS,
 )
 from webhooks.services.dispatch.messages import QueueMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from webhooks.domain.resending import Outgoing
 
 MINUTE_MS = 60_000
 
@@ -75,6 +83,28 @@ def test_events_above_the_limit_come_again_and_the_others_of_the_batch_arrive() 
     assert [one.arrived_at_ms for one in services.queue.sent] == [samples.NOW_MS] * 2
     assert services.telemetry.counts["OverLimitEvents"] == 2
     assert services.telemetry.logged("events_over_limit") == [{"account_id": "acc_1", "limit": 100}]
+
+
+def test_they_are_on_the_queue_before_slow_attempts_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = made(4)
+    queued = threading.Event()
+    put = services.queue.put
+
+    def noting(some: Sequence[Outgoing]) -> Sequence[int]:
+        queued.set()
+        return put(some)
+
+    monkeypatch.setattr(services.queue, "put", noting)
+    waited: list[bool] = []
+
+    def slow(*_: object) -> Outcome:
+        waited.append(queued.wait(10))
+        return Outcome(status_code=200)
+
+    services.sender.answer = slow
+    assert dispatch(services, messages(*range(10))) == []
+    assert all(waited)
+    assert 1 < len(waited) < 10
 
 
 def test_it_comes_again_as_the_same_event_and_is_counted_then() -> None:

@@ -50,6 +50,7 @@ class Batch:
     telemetry: Telemetry
     threads: Threads
     failed_ids: set[str] = field(default_factory=set)
+    has_leftovers: bool = False
 
     @cached_property
     def requeue(self) -> Requeue:
@@ -59,6 +60,7 @@ class Batch:
     @cached_property
     def leftovers(self) -> Leftovers:
         """The events and deliveries that must wait: time is short, or a limit delays them."""
+        self.has_leftovers = True
         return Leftovers(self.requeue, self.telemetry)
 
     def fail(self, message_ids: Iterable[str], error: BaseException) -> None:
@@ -73,18 +75,14 @@ class Batch:
         for one in messages:
             self.requeue.call({one.message_id}, partial(self._put_rejected, one))
 
-    def send_leftovers(self) -> None:
-        """Begin to send the leftovers since the last call."""
-        if "leftovers" in self.__dict__:
-            self.leftovers.send()
-
     def finish(self) -> list[str]:
         """Wait for the queue; return the ids of the messages that SQS delivers again."""
-        self.send_leftovers()
+        if self.has_leftovers:
+            self.leftovers.send()
         if "requeue" in self.__dict__:
             for message_ids, error in self.requeue.finish():
                 self.fail(message_ids, error)
-        if "leftovers" in self.__dict__:
+        if self.has_leftovers:
             self.leftovers.report()
         self.telemetry.count("Messages", len(self.messages))
         self.telemetry.count("FailedMessages", len(self.failed_ids))

@@ -53,8 +53,10 @@ class DeliverStep:
         waves, running, at_once = None, {}, list(tasks)
         if any(task.destination.webhook.health.probation for task in tasks):
             waves = Waves(handle=handle, health=self._health, threads=batch.threads.attempts)
-            running = waves.begin(task for task in tasks if _on_probation(task))
+            # Before the first wave: its end may open a circuit, which ends a probation.
+            in_waves = [task for task in tasks if _on_probation(task)]
             at_once = [task for task in tasks if not _on_probation(task)]
+            running = waves.begin(in_waves)
         begun = submit_all(batch.threads.attempts, handle, at_once)
         running |= zip(begun, at_once, strict=True)
         return Attempts(running, waves)
