@@ -36,8 +36,8 @@ from support.stack import Queue, eventually
 from support.state_machines import hurried, hurry
 from upgrade.former_functions import Former, former_environment
 from webhooks.domain.delivery import DeliveryKey
-from webhooks.services.jobs import erasure as erasures
 from webhooks.settings import Settings
+from webhooks.wiring import jobs as wired_jobs
 from webhooks.wiring.api import ApiServices
 from webhooks.wiring.dispatcher import DispatcherServices
 from webhooks.wiring.redrive import RedriveServices
@@ -393,7 +393,7 @@ def both_releases(directory: Path) -> Iterator[Releases]:
         former = Former(root, former_environment(made, endpoint, _VARIABLES))
         releases = Releases(endpoint, made, former, root)
         stack.enter_context(former)
-        stack.enter_context(mock.patch.object(erasures, "SETTLE_SECONDS", 1.0))
+        stack.enter_context(mock.patch.object(wired_jobs, "SETTLE_SECONDS", 1.0))
         stack.enter_context(invoking(releases.functions))
         # Before moto stops executions that wait behind the gate.
         stack.callback(releases.open)
