@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "SENDCOMMS_API_URL"
 KEY_VARIABLE = "SENDCOMMS_API_KEY"
-OUTPUTS = Path(__file__).parents[2] / ".local" / "outputs.json"
+OUTPUTS = Path(__file__).parents[1] / ".local" / "outputs.json"
 PAGE_SIZE = 100
 """The API's largest page size."""
 

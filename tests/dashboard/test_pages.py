@@ -246,7 +246,7 @@ def test_a_check_lists_the_accepted_requests(browser: Browser, place: Site, widt
         }
         place.fakes.check_store.save(check, check.completed(answers, place.now_ms))
         expect(report.locator(".state")).to_contain_text("Not verified")
-        expect(report).to_contain_text("correct what failed")
+        expect(report).to_contain_text("correct the failed points")
         rows = report.locator("tbody tr")
         expect(rows.locator(".pill")).to_have_text(
             ["Passed", "Information", "Passed", "Passed", "Failed", "Passed", "Failed"]

@@ -17,8 +17,11 @@ from cli import client, commands
 from cli.client import Access, ApiClient, ApiClientError, NotConfiguredError, find_access
 from cli.listening import Arrived, Forwarder, Listener
 from cli.screen import Screen, cell
+from ops import publish
+from ops.outputs import FILE
 from support import samples
 from support.receiver import Answer, Receiver
+from support.stack import ROOT
 from unit.cli.api_wire import API_URL, WEBHOOK, Wire, response
 from unit.terminal import Terminal
 from webhooks.domain.delivery import Delivery, Status, delivery_id
@@ -217,6 +220,11 @@ def test_the_address_and_the_key_come_together_or_from_the_local_stack(tmp_path:
             find_access(half, outputs)
     with pytest.raises(NotConfiguredError, match="address"):
         find_access(both | {client.URL_VARIABLE: "api.example.com"}, outputs)
+
+
+def test_every_command_looks_for_the_stack_of_its_own_checkout() -> None:
+    outputs = ROOT / ".local" / "outputs.json"
+    assert outputs == client.OUTPUTS == FILE == publish.OUTPUTS
 
 
 def test_no_configuration_is_wrong_usage(
