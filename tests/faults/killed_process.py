@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,9 @@ def main() -> None:
     faults.on(
         operation, killed_before() if when == BEFORE else killed_after(), about=order["about"]
     )
+    if operation == "SendMessage":
+        # A thread of its own dead-letters: the rest of the batch waits, so that the kill is first.
+        faults.on("Query", lambda send, request: (threading.Event().wait(30), send(request))[1])
     with faults.installed():
         # Each process loads its own function alone: most of its time is that of its imports.
         if order["function"] == "api":
