@@ -140,10 +140,7 @@ class RecordStep:
                 successes.append(after)
                 message = task.received.message
                 if not (message.delays or message.paced):
-                    last = after.attempts[-1]
-                    ended_at_ms = last.started_at_ms + last.duration_ms
-                    # Never below 0: the clocks of SQS and of this function differ.
-                    latency_ms = max(0, ended_at_ms - task.received.arrived_at_ms)
+                    latency_ms = after.attempts[-1].ended_after_ms(task.received.arrived_at_ms)
                     self.telemetry.record_time(LATENCY, latency_ms)
         for key in self.deliveries.put_settled(successes) if successes else ():
             batch.failed_ids.update(messages[key])
