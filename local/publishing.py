@@ -18,7 +18,7 @@ EVENT_TYPES = (
 
 
 def sample(event_type: str, account_id: str, to: str) -> str:
-    """Return a message for a type, as `email.opened`: of another email each time."""
+    """Return a message for a type, for example `email.opened`; each is about another email."""
     message = {
         "account_id": account_id,
         "event": event_type,
@@ -33,7 +33,7 @@ def sample(event_type: str, account_id: str, to: str) -> str:
 
 
 def publish(sqs: SQSClient, outputs: Mapping[str, str], message: str) -> str:
-    """Send a message to the events queue, grouped by account as producers do; returns its id."""
+    """Send a message to the events queue, grouped by account like a producer's; return its id."""
     sent = sqs.send_message(
         QueueUrl=outputs["EventsQueueUrl"],
         MessageBody=message,

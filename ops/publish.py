@@ -11,9 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from local.aws import aws_client
 from local.publishing import EVENT_TYPES, publish, sample
-from local.stack import ROOT
-
-OUTPUTS = ROOT / ".local" / "outputs.json"
+from ops.outputs import FILE
 
 
 def bodies(text: str) -> list[str]:
@@ -41,7 +39,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the messages' ids as JSON")
     arguments = parser.parse_args()
     try:
-        outputs = json.loads(OUTPUTS.read_text(encoding="utf-8"))
+        outputs = json.loads(FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:
         _complain("nothing is running here; start the stack with make run")
         return 1

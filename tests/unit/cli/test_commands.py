@@ -17,7 +17,6 @@ from cli import client, commands
 from cli.client import Access, ApiClient, ApiClientError, NotConfiguredError, find_access
 from cli.listening import Arrived, Forwarder, Listener
 from cli.screen import Screen, cell
-from ops import publish
 from ops.outputs import FILE
 from support import samples
 from support.receiver import Answer, Receiver
@@ -224,7 +223,7 @@ def test_the_address_and_the_key_come_together_or_from_the_local_stack(tmp_path:
 
 def test_every_command_looks_for_the_stack_of_its_own_checkout() -> None:
     outputs = ROOT / ".local" / "outputs.json"
-    assert outputs == client.OUTPUTS == FILE == publish.OUTPUTS
+    assert outputs == client.OUTPUTS == FILE
 
 
 def test_no_configuration_is_wrong_usage(
